@@ -1,0 +1,205 @@
+"""From decoded TOML to typed Structs, with every fault named at once.
+
+msgspec's own `convert` stops at the first fault; `Converter` goes field by field, so that a
+person mends the whole file in one go. It adds the types that configuration needs: `Secret`,
+`Network`, time zones and paths relative to the configuration file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from receiver.errors import Fault
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+class Secret:
+    """A text that must not be shown; `reveal()` gives it to whoever needs it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+class Network:
+    """An address or a network of addresses (CIDR)."""
+
+    __slots__ = ("_network",)
+
+    def __init__(self, text: str) -> None:
+        if text.strip() in ("*", "0.0.0.0/0", "::/0"):
+            raise ValueError("everybody is no network; name the addresses")
+        try:
+            self._network = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"expected an address or network such as 10.0.0.0/8, got {text!r}"
+            ) from None
+
+    def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
+        return address in self._network
+
+    def __str__(self) -> str:
+        return str(self._network)
+
+    __repr__ = __str__
+
+
+class Converter:
+    """Converts field by field, so that one fault does not hide the next."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
+        """`folder` is where relative paths start."""
+        self.folder = folder
+        self.environ = environ
+        self.faults: list[Fault] = []
+
+    def fault(self, key: str, message: str) -> None:
+        """Notes a fault of the setting `key`."""
+        self.faults.append(Fault(key, message))
+
+    def struct(self, raw: object, type_: type[StructT], key: str) -> StructT | None:
+        """The table `raw` as `type_`; None when there were faults, which are noted."""
+        if not isinstance(raw, dict):
+            self.fault(key, f"expected a table, got {shown(raw)}")
+            return None
+        before = len(self.faults)
+        fields = msgspec.structs.fields(type_)
+        names = [field.encode_name for field in fields]
+        for name in raw:
+            if name not in names:
+                self.fault(f"{key}.{name}", _unknown(name, names))
+        values = {}
+        for field in fields:
+            where = f"{key}.{field.encode_name}"
+            if field.encode_name in raw:
+                values[field.name] = self.value(raw[field.encode_name], field.type, where)
+            elif field.required:
+                self.fault(where, "missing, and it has no default")
+        if len(self.faults) > before:
+            return None
+        try:
+            return type_(**values)
+        except ValueError as error:  # from __post_init__
+            self.fault(key, str(error))
+            return None
+
+    def value(self, raw: object, type_: Any, key: str) -> Any:
+        """`raw` as `type_`; structs inside it are converted one by one."""
+        origin, args = get_origin(type_), get_args(type_)
+        if origin is UnionType and len(args) == 2 and args[1] is NoneType:
+            return self.value(raw, args[0], key)
+        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+            return self.struct(raw, type_, key)
+        if origin is list and isinstance(raw, list):
+            return [self.value(item, args[0], f"{key}[{n}]") for n, item in enumerate(raw)]
+        try:
+            return msgspec.convert(raw, type_, dec_hook=self.decode)
+        except (msgspec.ValidationError, ValueError) as error:
+            self.fault(key, _plain(error))
+            return None
+
+    def decode(self, type_: type, raw: object) -> object:
+        """What msgspec does not know itself. Raises ValueError."""
+        if not isinstance(raw, str):
+            raise ValueError(f"expected a text, got {shown(raw)}")
+        if type_ is Secret:
+            return self.secret(raw)
+        if type_ is ZoneInfo:
+            try:
+                return ZoneInfo(raw)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                raise ValueError(
+                    f"expected a time zone such as Africa/Nairobi, got {raw!r}"
+                ) from None
+        if type_ is Network:
+            return Network(raw)
+        if type_ is Path:
+            return self.folder / raw
+        raise ValueError(f"{type_.__name__} cannot be configured")
+
+    def secret(self, text: str) -> Secret:
+        """Resolves `env:`, `file:` and `credential:`."""
+        kind, colon, name = text.partition(":")
+        if not colon or kind not in ("env", "file", "credential"):
+            return _non_empty(text, "the text is empty")
+        if kind == "env":
+            if name not in self.environ:
+                raise ValueError(f"the environment variable {name} is not set")
+            return _non_empty(self.environ[name], f"the environment variable {name} is empty")
+        if kind == "credential":
+            folder = self.environ.get("CREDENTIALS_DIRECTORY")
+            if not folder:
+                raise ValueError("credential: needs systemd (LoadCredential=) to start the program")
+            path = Path(folder) / name
+        else:
+            path = self.folder / name
+        try:
+            return _non_empty(path.read_text("utf-8").rstrip("\r\n"), f"{path} is empty")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ValueError(f"{path}: {reason}") from None
+
+
+def _non_empty(text: str, otherwise: str) -> Secret:
+    if not text:
+        raise ValueError(f"expected a secret, but {otherwise}")
+    return Secret(text)
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1)
+    return (
+        f"unknown key; did you mean {close[0]}?"
+        if close
+        else "unknown key; expected " + ", ".join(names)
+    )
+
+
+def shown(raw: object) -> str:
+    """The kind of thing that came, without its value: it may be a secret."""
+    return {dict: "a table", list: "a list", str: "a text", bool: "a boolean"}.get(
+        type(raw), "a number" if isinstance(raw, int | float) else type(raw).__name__
+    )
+
+
+def _plain(error: Exception) -> str:
+    """The message of msgspec in the words of a TOML file."""
+    message = (
+        str(error).replace("`", "").replace("Expected", "expected").replace("Invalid", "invalid")
+    )
+    for python, toml in (
+        ("str", "a text"),
+        ("int", "an integer"),
+        ("float", "a number"),
+        ("array", "a list"),
+        ("bool", "true or false"),
+        ("object", "a table"),
+    ):
+        message = re.sub(rf"\b{python}\b", toml, message)
+    return message

@@ -1,0 +1,156 @@
+"""Everything that can go wrong, as one tree.
+
+ReceiverError
+├── ConfigError             the configuration has faults; lists all of them
+├── PluginError             a plugin cannot be loaded or used
+├── PushError               a push that is not taken; carries the HTTP status of the answer
+│   ├── Unreadable          400  the body cannot be read at all
+│   ├── Malformed           400  authenticated, but no event can be made of it
+│   ├── CredentialMissing   401
+│   ├── CredentialWrong     401
+│   ├── AddressRefused      403
+│   ├── UnknownSource       404
+│   ├── MethodRefused       405
+│   ├── TooSlow             408
+│   ├── TooLarge            413
+│   ├── EncodingRefused     415
+│   └── StoreUnavailable    503  also a StoreError
+└── StoreError
+    ├── StoreLocked         another process has the store
+    ├── StoreUnusable       not a store of ours, damaged, or from a newer program
+    └── StoreUnavailable    the store cannot take it now
+
+The docstring of a class is the message of an instance made without one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class ReceiverError(Exception):
+    """Something went wrong in sms-receiver."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message if message is not None else type(self).__doc__)
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One fault of a configuration: the dotted key it stands at, and what was expected."""
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+class ConfigError(ReceiverError):
+    """The configuration has faults."""
+
+    def __init__(self, faults: list[Fault], file: str = "") -> None:
+        self.faults = faults
+        self.file = file
+        prefix = f"{file}: " if file else ""
+        super().__init__("\n".join(f"{prefix}{fault}" for fault in faults))
+
+
+class PluginError(ReceiverError):
+    """A plugin cannot be used."""
+
+
+class PushError(ReceiverError):
+    """A push that is not taken."""
+
+    status: ClassVar[int] = 400
+    #: How counters and logs name this refusal.
+    outcome: ClassVar[str] = "refused"
+
+
+class Unreadable(PushError):
+    """The body cannot be read."""
+
+    outcome = "unreadable"
+
+
+class Malformed(PushError):
+    """No event can be made of this request."""
+
+    outcome = "malformed"
+
+
+class CredentialMissing(PushError):
+    """No credential."""
+
+    status = 401
+    outcome = "credential_missing"
+
+
+class CredentialWrong(PushError):
+    """The credential is wrong."""
+
+    status = 401
+    outcome = "credential_wrong"
+
+
+class AddressRefused(PushError):
+    """This address is not on the allow-list of the source (allow_ips)."""
+
+    status = 403
+    outcome = "address_refused"
+
+
+class UnknownSource(PushError):
+    """No such source."""
+
+    status = 404
+    outcome = "unknown_source"
+
+
+class MethodRefused(PushError):
+    """The provider does not use this method."""
+
+    status = 405
+    outcome = "method_refused"
+
+
+class TooSlow(PushError):
+    """The request did not arrive whole within the time limit (server.request_timeout)."""
+
+    status = 408
+    outcome = "too_slow"
+
+
+class TooLarge(PushError):
+    """The body is larger than the limit (server.max_body)."""
+
+    status = 413
+    outcome = "too_large"
+
+
+class EncodingRefused(PushError):
+    """Content-Encoding is not supported: send the body as it is."""
+
+    status = 415
+    outcome = "encoding_refused"
+
+
+class StoreError(ReceiverError):
+    """The store failed."""
+
+
+class StoreLocked(StoreError):
+    """Another process has the store open."""
+
+
+class StoreUnusable(StoreError):
+    """The file is not a store that this program can use."""
+
+
+class StoreUnavailable(StoreError, PushError):
+    """The store cannot take it now."""
+
+    status = 503
+    outcome = "store_unavailable"

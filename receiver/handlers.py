@@ -1,0 +1,307 @@
+"""What a plugin is written against: this module, and nothing else of sms-receiver.
+
+A plugin is one Python file. It decorates functions that take an event and say what they
+want done; they do not do it themselves:
+
+    from receiver.handlers import Context, Event, Message, on_message
+
+    @on_message(keyword="BALANCE")
+    async def balance(event: Event[Message], context: Context) -> str:
+        amount = await ask_the_ledger(event.data.from_)
+        return f"Your balance is {amount}"
+
+A handler may be `async def` or `def`. It returns None (nothing to do), a text (a reply to
+the sender of a message), one of the actions below, or a list of those. What it returns is
+committed together with the mark that the event is handled: all of it, once. A handler that
+raises is tried again later, with growing pauses, and then becomes a dead letter.
+
+Besides decorated functions a plugin file may have:
+
+- `class Settings(msgspec.Struct, …)`: its part of the configuration, `[plugins.NAME]`.
+  Wrong settings are refused at start and by `receiver check`.
+- `def setup(settings) -> state`: called once when the plugin is loaded; what it returns is
+  `context.state`. It raises `SettingsError` for settings that cannot work.
+- `def explain(event, context) -> list[Explanation]`: what `receiver explain` shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+import structlog
+
+from receiver.events import (
+    Data,
+    DeliveryReport,
+    Event,
+    EventType,
+    Message,
+    Status,
+    SubscriptionChange,
+)
+from receiver.keywords import fold, keyword, phrase, split
+
+__all__ = [
+    "Action",
+    "Context",
+    "DeliveryReport",
+    "Event",
+    "EventType",
+    "Explanation",
+    "Forward",
+    "Handler",
+    "HandlerFunction",
+    "Message",
+    "OptIn",
+    "OptOut",
+    "Reply",
+    "Send",
+    "SettingsError",
+    "Status",
+    "Subscribe",
+    "SubscriptionChange",
+    "Unsubscribe",
+    "actions",
+    "fold",
+    "keyword",
+    "on_delivery",
+    "on_message",
+    "on_subscription",
+    "phrase",
+    "split",
+]
+
+StateT = TypeVar("StateT")
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    """Answers the person the event is about.
+
+    In the HTTP answer where the provider takes one and it is ready in time, otherwise
+    through the provider's send API; never both. The first reply to an event is the reply.
+    An empty text is a reply too: it keeps every later handler from answering.
+    """
+
+    text: str
+    even_if_opted_out: bool = False
+    """For the confirmation of an opt-out, and nothing else."""
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
+    """Sends a message through a source's API, to anybody."""
+
+    to: str
+    text: str
+    source: str | None = None
+    """Default: the source of the event."""
+
+
+class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
+    """Writes into the subscription book that a person is a subscriber."""
+
+    msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
+    keyword: str | None = None
+    subscriber_ref: str | None = None
+    network: str | None = None
+
+
+class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
+    """Writes into the subscription book that a person is no subscriber any more."""
+
+    msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
+    keyword: str | None = None
+    subscriber_ref: str | None = None
+    network: str | None = None
+
+
+class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
+    """This person must not be messaged any more."""
+
+    msisdn: str
+    reason: str = ""
+    """Why, for the person who looks at it: `STOP`, `network`."""
+
+
+class OptIn(msgspec.Struct, frozen=True, tag="opt_in"):
+    """This person may be messaged again."""
+
+    msisdn: str
+    reason: str = ""
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
+    """Posts the event as CloudEvents JSON to another system."""
+
+    url: str
+
+
+Action = Reply | Send | Subscribe | Unsubscribe | OptOut | OptIn | Forward
+_ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward)
+
+
+class SettingsError(ValueError):
+    """Raised by `setup` for settings that are well-formed but cannot work.
+
+    `key` is where, below the plugin's own table: `rules[2].reply`.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        self.message = message
+        super().__init__(f"{key}: {message}" if key else message)
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of what `receiver explain` shows: a rule, and what it made of a message."""
+
+    rule: str
+    verdict: Literal["answers", "acts", "no"]
+    why: str
+    reply: str | None = None
+
+
+class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
+    """What a handler may use besides the event."""
+
+    plugin: str
+    settings: Any
+    """The plugin's `Settings`, or None without them."""
+    state: StateT
+    """What the plugin's `setup` returned, or None without it."""
+    log: Any = msgspec.field(default_factory=structlog.get_logger)
+
+
+HandlerFunction = Callable[..., Any]
+FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
+
+
+class Handler(msgspec.Struct, frozen=True, kw_only=True):
+    """A decorated function, and which events it wants."""
+
+    function: HandlerFunction
+    types: frozenset[str]
+    inline: bool
+    first: bool
+    keywords: frozenset[str]
+    to: frozenset[str]
+    sources: frozenset[str]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is awaited, rather than called in a thread."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def wants(self, event: Event[Data]) -> bool:
+        """Whether the event passes the filters."""
+        if event.type not in self.types:
+            return False
+        if self.sources and event.source_name not in self.sources:
+            return False
+        data = event.data
+        if self.keywords and fold(getattr(data, "keyword", None) or "") not in self.keywords:
+            return False
+        if not self.to:
+            return True
+        ours = data.short_code if isinstance(data, SubscriptionChange) else data.to
+        return ours in self.to
+
+
+def on_message(
+    *,
+    keyword: str | Iterable[str] = (),
+    to: str | Iterable[str] = (),
+    source: str | Iterable[str] = (),
+    inline: bool = False,
+    first: bool = False,
+) -> Callable[[FunctionT], FunctionT]:
+    """Decorates a handler of messages that people send us.
+
+    Only those with one of these keywords, to one of these short codes or numbers, from one
+    of these sources; without, all.
+
+    `inline` is for pure functions that take microseconds, such as a look into rules: they
+    run before the event is stored and share its commit. They must be `def`, do no I/O and
+    read no clock. `first` puts a handler before all that are not.
+    """
+    types = frozenset({str(EventType.MESSAGE_RECEIVED)})
+    return _decorator(types, keyword, to, source, inline=inline, first=first)
+
+
+def on_delivery(
+    *, source: str | Iterable[str] = (), inline: bool = False, first: bool = False
+) -> Callable[[FunctionT], FunctionT]:
+    """Decorates a handler of delivery reports. `inline`, `first`: see `on_message`."""
+    types = frozenset({str(EventType.DELIVERY_UPDATED)})
+    return _decorator(types, (), (), source, inline=inline, first=first)
+
+
+def on_subscription(
+    *,
+    keyword: str | Iterable[str] = (),
+    to: str | Iterable[str] = (),
+    source: str | Iterable[str] = (),
+    inline: bool = False,
+    first: bool = False,
+) -> Callable[[FunctionT], FunctionT]:
+    """Decorates a handler of activations and deactivations; `event.type` tells which.
+
+    Filters, `inline` and `first`: see `on_message`.
+    """
+    types = frozenset(
+        {str(EventType.SUBSCRIPTION_ACTIVATED), str(EventType.SUBSCRIPTION_DEACTIVATED)}
+    )
+    return _decorator(types, keyword, to, source, inline=inline, first=first)
+
+
+def actions(result: object) -> tuple[Action, ...]:
+    """What a handler's return value asks for. Raises TypeError for anything else."""
+    if result is None:
+        return ()
+    if isinstance(result, str):
+        return (Reply(result),)
+    if isinstance(result, _ACTIONS):
+        return (result,)
+    if isinstance(result, list | tuple):
+        return tuple(action for item in result for action in actions(item))
+    expected = "None, a text, an action or a list of those"
+    raise TypeError(f"a handler returns {expected}; this one returned {type(result).__name__}")
+
+
+#: Where a decorator leaves the `Handler`; the loader looks for it.
+MARK = "__receiver_handler__"
+
+
+def _decorator(
+    types: frozenset[str],
+    keywords: str | Iterable[str],
+    to: str | Iterable[str],
+    sources: str | Iterable[str],
+    *,
+    inline: bool,
+    first: bool,
+) -> Callable[[FunctionT], FunctionT]:
+    def decorate(function: FunctionT) -> FunctionT:
+        handler = Handler(
+            function=function,
+            types=types,
+            inline=inline,
+            first=first,
+            keywords=frozenset(fold(word) for word in _several(keywords)),
+            to=_several(to),
+            sources=_several(sources),
+        )
+        setattr(function, MARK, handler)
+        return function
+
+    return decorate
+
+
+def _several(values: str | Iterable[str]) -> frozenset[str]:
+    return frozenset({values} if isinstance(values, str) else values)

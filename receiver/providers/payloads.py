@@ -1,0 +1,92 @@
+"""Reading what providers send: leniently, and totally.
+
+Every function here takes any bytes there are. What cannot be read raises `Unreadable`;
+nothing else leaves.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from receiver.errors import Unreadable
+
+T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """A decoder for payloads whose fields are `Any`: numbers keep their digits."""
+    return msgspec.json.Decoder(type_, float_hook=str)
+
+
+def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
+    """The JSON object in a body; a byte order mark before it is fine."""
+    if body.startswith(_BOM):
+        body = body[3:]
+    try:
+        return payload.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"expected JSON in UTF-8; byte {error.start} is not UTF-8") from None
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"expected a JSON object: {error}") from None
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"expected JSON: {error}") from None
+    except RecursionError:
+        raise Unreadable("expected JSON: nested too deeply") from None
+
+
+def repeated(body: bytes, key: str) -> list[str]:
+    """Every value that a readable JSON object gives for `key`, which it should give once.
+
+    JSON decoders keep one of several and do not tell. A credential must be right each time
+    it stands there, so the object is read again where the key may stand twice.
+    """
+    # "\u00" could spell any letter of the key; é and other letters beside it cost a re-read.
+    if body.count(key.encode()) < 2 and b"\\u00" not in body:
+        return []
+    found: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found[:] = [text for name, value in items if name == key and (text := as_text(value))]
+        return {}
+
+    try:
+        json.loads(body, object_pairs_hook=pairs, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):  # the outermost object comes last, so none was read
+        return []
+    return found
+
+
+def read_form(body: bytes) -> dict[str, list[str]]:
+    """The parameters of a query string or form; broken UTF-8 is replaced by U+FFFD."""
+    text = body.removeprefix(_BOM).decode("utf-8", "replace")
+    parameters: dict[str, list[str]] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        parameters.setdefault(name, []).append(value)
+    return parameters
+
+
+def as_text(value: object) -> str | None:
+    """A field that should be a text: numbers are written out; empty and null are absent."""
+    if type(value) is str:
+        return value or None
+    if type(value) is int:
+        return str(value)
+    return None
+
+
+def as_word(value: object) -> str | None:
+    """As `as_text`, without white space around it: ids, codes, names."""
+    text = as_text(value)
+    return (text.strip() or None) if text is not None else None
+
+
+def as_network(value: object) -> str | None:
+    """The name of a mobile network, in lower case."""
+    word = as_word(value)
+    return word.lower() if word is not None else None
