@@ -204,9 +204,14 @@ class EventIds:
 
     def __init__(self, node: int, last: int = 0) -> None:
         """`node`: 62 bits that tell this store from others; `last`: highest number in use."""
+        self._node = node
         tail = f"{(0b10 << 62) | (node & ((1 << 62) - 1)):016x}"
         self._tail = f"-{tail[:4]}-{tail[4:]}"
         self._last = last
+
+    def after(self, last: int) -> EventIds:
+        """The same store's ids, above the sequence number `last`."""
+        return EventIds(self._node, last)
 
     def next(self, now: datetime) -> int:
         """The next sequence number: never lower than `now`, always higher than the last."""

@@ -1,7 +1,7 @@
 """Keywords: what people type, made comparable.
 
-Phones add white space nobody sees, change case and end words with punctuation. `fold` maps
-all spellings of a keyword to one; the text itself is never altered.
+Phones add white space nobody sees, change case, and put punctuation and emoji beside words.
+`fold` maps all spellings of a keyword to one; the text itself is never altered.
 """
 
 from __future__ import annotations
@@ -11,35 +11,51 @@ import string
 import unicodedata
 
 # White space to a reader, though not to str.split(): zero-width space, byte order mark.
-_INVISIBLE_SPACE = re.compile("[\u200b\ufeff]")
-# Inside words: joiners, word joiner, soft hyphen, direction marks, variation selectors.
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u200c-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f]")
+_ZERO_WIDTH = "\u200b\ufeff"
+_SPACES = string.whitespace + (
+    "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000" + _ZERO_WIDTH
+)
+# Inside words: joiners, soft hyphen, direction marks, variation selectors, fillers, tags.
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff"
+)
+_INVISIBLE = re.compile(f"[{_UNSEEN}{_ZERO_WIDTH}]")
+_SPACE = re.compile(f"[{_SPACES}]+")
+_FIRST_WORD = re.compile(f"[{_SPACES}{_UNSEEN}]*([^{_SPACES}]+)")
+# What phones type by themselves in place of the keys ' and -.
+_TYPEWRITTEN = str.maketrans("\u2018\u2019\u02bc\u2010\u2011\u2012\u2013\u2014", "'''-----")
+_NO_ALPHANUMERICS = "".join(
+    char for char in map(chr, range(128)) if char not in string.ascii_letters + string.digits
+)
 
 
 def split(text: str) -> tuple[str, str]:
-    """The first word as typed, and the rest without white space around it."""
-    if not text.isascii():
-        text = _INVISIBLE_SPACE.sub(" ", text)
-    parts = text.split(None, 1)
-    if not parts:
+    """The first word as typed, and the rest as typed without white space around it."""
+    if text.isascii():
+        parts = text.split(None, 1)
+        if not parts:
+            return "", ""
+        return parts[0], parts[1].rstrip() if len(parts) == 2 else ""
+    match = _FIRST_WORD.match(text)
+    if match is None:
         return "", ""
-    return parts[0], parts[1].rstrip() if len(parts) == 2 else ""
+    return match[1], text[match.end() :].strip(_SPACES)
 
 
 def fold(word: str) -> str:
-    """One spelling for all: upper case, compatibility forms, no punctuation around it.
+    """One spelling for all: upper case, compatibility forms, nothing but the word.
 
-    A word of nothing but punctuation stays as it is.
+    Punctuation and symbols around a word go; a word of nothing else, such as an emoji or
+    `?`, stays.
     """
     if word.isascii():
-        return word.strip(string.punctuation).upper() or word
-    word = _INVISIBLE.sub("", unicodedata.normalize("NFKC", word)).casefold().upper()
-    start, end = 0, len(word)
-    while start < end and _is_punctuation(word[start]):
-        start += 1
-    while end > start and _is_punctuation(word[end - 1]):
-        end -= 1
-    return word[start:end] or word
+        return word.strip(_NO_ALPHANUMERICS).upper() or word
+    bare = _bare(_INVISIBLE.sub("", word))
+    compatible = unicodedata.normalize("NFKC", bare).translate(_TYPEWRITTEN)
+    # Upper case takes some letters apart that the compatibility form puts together.
+    return _bare(unicodedata.normalize("NFKC", compatible.casefold().upper()))
 
 
 def keyword(text: str) -> str | None:
@@ -49,10 +65,20 @@ def keyword(text: str) -> str | None:
 
 def phrase(text: str) -> str:
     """A whole message folded word by word, to compare it with a phrase such as STOP ALL."""
-    if not text.isascii():
-        text = _INVISIBLE_SPACE.sub(" ", text)
-    return " ".join(fold(word) for word in text.split())
+    words = text.split() if text.isascii() else _SPACE.split(text)
+    return " ".join(filter(None, map(fold, words)))
 
 
-def _is_punctuation(char: str) -> bool:
-    return char in string.punctuation or unicodedata.category(char)[0] == "P"
+def _bare(word: str) -> str:
+    """Without punctuation and symbols at either end; without punctuation if that is all."""
+    return _strip(word, "PSZC") or _strip(word, "PZC") or word
+
+
+def _strip(word: str, categories: str) -> str:
+    """Without characters of these Unicode categories at either end."""
+    start, end = 0, len(word)
+    while start < end and unicodedata.category(word[start])[0] in categories:
+        start += 1
+    while end > start and unicodedata.category(word[end - 1])[0] in categories:
+        end -= 1
+    return word[start:end]

@@ -17,7 +17,8 @@ class Tokens:
     """Fixed secrets, any of which is right: several allow rotation."""
 
     def __init__(self, secrets: Sequence[Secret]) -> None:
-        self._tokens = [secret.reveal().encode() for secret in secrets]
+        # The environment may hold bytes that are no UTF-8.
+        self._tokens = [secret.reveal().encode("utf-8", "surrogateescape") for secret in secrets]
 
     def verify(self, presented: Iterable[str]) -> bool:
         """Whether anything was presented. Raises `CredentialWrong` if any of it is wrong."""

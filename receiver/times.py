@@ -13,7 +13,7 @@ def instant(text: str | None, zone: tzinfo) -> datetime | None:
     """
     if text is None:
         return None
-    text = text.strip()
+    text = text.strip().upper()
     if len(text) == 14 and text.isascii() and text.isdecimal():
         text = f"{text[:8]}T{text[8:]}"
     elif len(text) < 14:  # a date alone is no time

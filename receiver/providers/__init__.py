@@ -7,11 +7,20 @@ from typing import Any
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault
 from receiver.providers.base import Answer, Parsed, Provider, Push, Sample
+from receiver.providers.talkntalk import TalkNTalk
+from receiver.providers.text_connect import TextConnect
 from receiver.providers.tilil import Tilil
+from receiver.providers.tsconect import Tsconect
 
 __all__ = ["PROVIDERS", "Answer", "Parsed", "Provider", "Push", "Sample", "create"]
 
-PROVIDERS: dict[str, type[Provider[Any]]] = {provider.name: provider for provider in (Tilil,)}
+_ALL: tuple[type[Provider[Any]], ...] = (
+    Tilil,
+    TextConnect,
+    Tsconect,
+    TalkNTalk,
+)
+PROVIDERS = {provider.name: provider for provider in _ALL}
 
 
 def create(config: Config) -> dict[str, Provider[Any]]:

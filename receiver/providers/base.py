@@ -47,7 +47,7 @@ class Push(msgspec.Struct, kw_only=True):
     def url_tokens(self) -> list[str]:
         """The credentials in the URL: in its path and as `?token=`."""
         tokens = [self.token] if self.token else []
-        if b"token=" in self.query:
+        if b"token=" in self.query or b"%" in self.query:
             tokens += [token for token in read_form(self.query).get("token", ()) if token]
         return tokens
 
@@ -95,8 +95,6 @@ class Provider(ABC, Generic[PayloadT]):
     methods: ClassVar[frozenset[str]]
     default_timezone: ClassVar[ZoneInfo]
     default_region: ClassVar[str]
-    replies_in_answer: ClassVar[bool] = False
-    """Whether a reply to a message can be given in the HTTP answer."""
     sample_kinds: ClassVar[tuple[str, ...]]
     """What `receiver simulate` can send."""
 
@@ -114,13 +112,18 @@ class Provider(ABC, Generic[PayloadT]):
     def authenticate(self, push: Push) -> None:
         """Returns if every credential that the push carries is right, and there is one.
 
-        Raises `CredentialMissing`, `CredentialWrong`, or `Unreadable` when the body cannot
-        be read and no credential stands elsewhere.
+        With `authentication = "none"` it returns whatever the push carries. Raises
+        `CredentialMissing`, `CredentialWrong`, or `Unreadable` when the body, which might
+        hold the credential, cannot be read and there is none elsewhere.
         """
 
     @abstractmethod
     def parse(self, push: Push) -> Parsed:
         """The event in a push. Raises `Unreadable` or `Malformed`."""
+
+    def takes_reply(self, parsed: Parsed) -> bool:
+        """Whether the answer to this push can carry a text for the person."""
+        return False
 
     def acknowledge(self, push: Push, parsed: Parsed, reply: str) -> Answer:
         """The answer that tells the provider: taken. `reply` is for the person, or empty."""
@@ -146,8 +149,8 @@ class Provider(ABC, Generic[PayloadT]):
         return payload
 
     def require(self, *, presented: bool) -> None:
-        """Raises `CredentialMissing` unless something was presented or nothing is needed."""
-        if self.requires_credential and not presented:
+        """Raises `CredentialMissing` unless something was presented."""
+        if not presented:
             raise CredentialMissing
 
     def person(self, raw: str) -> str:

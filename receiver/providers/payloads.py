@@ -40,26 +40,27 @@ def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
         raise Unreadable("expected JSON: nested too deeply") from None
 
 
-def repeated(body: bytes, key: str) -> list[str]:
-    """Every value that a readable JSON object gives for `key`, which it should give once.
+def repeated(body: bytes, key: str) -> list[Any]:
+    """Every value that a readable JSON object gives for `key`, if it may give several.
 
     JSON decoders keep one of several and do not tell. A credential must be right each time
-    it stands there, so the object is read again where the key may stand twice.
+    it stands there, so the object is read again where the key may stand twice. Of values that
+    are objects nothing is left but that they are.
     """
     # "\u00" could spell any letter of the key; é and other letters beside it cost a re-read.
     if body.count(key.encode()) < 2 and b"\\u00" not in body:
         return []
-    found: list[str] = []
+    found: list[Any] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found[:] = [text for name, value in items if name == key and (text := as_text(value))]
+        found[:] = [value for name, value in items if name == key]
         return {}
 
     try:
         json.loads(body, object_pairs_hook=pairs, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):  # the outermost object comes last, so none was read
-        return []
-    return found
+    except (ValueError, RecursionError):  # the first decoder's limit of depth is another one
+        raise Unreadable("expected JSON: nested too deeply") from None
+    return found  # of the outermost object, which comes last
 
 
 def read_form(body: bytes) -> dict[str, list[str]]:
@@ -90,3 +91,10 @@ def as_network(value: object) -> str | None:
     """The name of a mobile network, in lower case."""
     word = as_word(value)
     return word.lower() if word is not None else None
+
+
+def without_prefix(prefix: str, word: str | None) -> str | None:
+    """The status in the name of an event: `delivered` of `sms.delivered`."""
+    if word is not None and word[: len(prefix)].casefold() == prefix:
+        word = word[len(prefix) :]
+    return word or None

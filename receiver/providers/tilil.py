@@ -101,7 +101,6 @@ class Tilil(Provider[_Payload]):
     methods = frozenset({"POST"})
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
-    replies_in_answer = True
     sample_kinds: ClassVar = ("inbound", "activation", "deactivation", "delivery")
 
     def __init__(self, source: Source) -> None:
@@ -118,6 +117,8 @@ class Tilil(Provider[_Payload]):
 
     def authenticate(self, push: Push) -> None:
         """`api_token`, as a fixed secret or a digest, or the token in the URL."""
+        if not self.requires_credential:
+            return
         presented = self.tokens.verify(push.url_tokens())
         try:
             payload = self.payload(push)
@@ -125,8 +126,9 @@ class Tilil(Provider[_Payload]):
             if presented:
                 return
             raise
-        tokens = [as_text(payload.api_token), *repeated(push.body, "api_token")]
-        given = [token for token in tokens if token is not None]
+        tokens = [payload.api_token, *repeated(push.body, "api_token")]
+        # What is there and no text is no right credential, either.
+        given = [as_text(token) or "" for token in tokens if token not in (None, "")]
         if self._digest:
             for token in given:
                 self._verify_digest(self._digest, token, payload, push)
@@ -138,11 +140,15 @@ class Tilil(Provider[_Payload]):
     def parse(self, push: Push) -> Parsed:
         """An inbound message, a subscription change or a delivery report."""
         payload = self.payload(push)
-        if payload.messageId is not None:
-            return self._delivery(payload, push)
-        if payload.update_type is not None:
-            return self._subscription(payload, push)
+        if message_id := as_word(payload.messageId):
+            return self._delivery(message_id, payload, push)
+        if update := as_word(payload.update_type):
+            return self._subscription(update.lower(), payload, push)
         return self._message(payload, push)
+
+    def takes_reply(self, parsed: Parsed) -> bool:
+        """`result_message` of messages and subscriptions; reports have no such field."""
+        return parsed.type is not EventType.DELIVERY_UPDATED
 
     def acknowledge(self, push: Push, parsed: Parsed, reply: str) -> Answer:
         """Delivery reports are echoed as text, everything else gets the JSON result."""
@@ -204,8 +210,7 @@ class Tilil(Provider[_Payload]):
             time=time or push.received_at,
         )
 
-    def _subscription(self, payload: _Payload, push: Push) -> Parsed:
-        update = (as_word(payload.update_type) or "").lower()
+    def _subscription(self, update: str, payload: _Payload, push: Push) -> Parsed:
         type_ = _UPDATES.get(update)
         if type_ is None:
             raise Malformed(f"expected update_type activation or deactivation, got {update[:40]!r}")
@@ -233,10 +238,7 @@ class Tilil(Provider[_Payload]):
             time=instant(stamp, self.timezone) or push.received_at,
         )
 
-    def _delivery(self, payload: _Payload, push: Push) -> Parsed:
-        message_id = as_word(payload.messageId)
-        if message_id is None:
-            raise Malformed("expected messageId, the id that sendsms returned")
+    def _delivery(self, message_id: str, payload: _Payload, push: Push) -> Parsed:
         name = as_word(payload.dlrDesc)
         code = as_word(payload.dlrStatus) or _CODES.get((name or "").casefold())
         known_name, status = STATUSES.get(code or "", (None, Status.UNKNOWN))

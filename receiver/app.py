@@ -1,0 +1,250 @@
+"""The public address: `/hooks/…`, `/healthz` and `/readyz`, and nothing else.
+
+`create_app` makes the Starlette application out of an `Intake` and the limits of the
+configuration. Pushes take a shorter way than the rest: they are most of the traffic, need
+none of Starlette's middleware and cost as much again when they go through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from ipaddress import ip_address
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from receiver.config import Server
+from receiver.conversion import Network
+from receiver.errors import (
+    AddressRefused,
+    EncodingRefused,
+    MethodRefused,
+    PushError,
+    StoreUnavailable,
+    TooLarge,
+    TooSlow,
+    UnknownSource,
+)
+from receiver.intake import Endpoint, Intake
+from receiver.providers import Answer, Push
+
+log = structlog.get_logger("receiver.app")
+
+#: Seconds after which a provider may come back when the store cannot take its push.
+RETRY_AFTER = b"5"
+#: Seconds that one look at the store's health answers for.
+_HEALTH_TTL = 1.0
+
+HealthCheck = Callable[[], Awaitable[str | None]]
+
+
+class Receiver(Starlette):
+    """Starlette, with the hooks before the middleware."""
+
+    hooks: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pushes go to the hooks, everything else through Starlette."""
+        if scope["type"] == "http" and scope["path"].startswith("/hooks/"):
+            await self.hooks(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(intake: Intake, server: Server, check: HealthCheck) -> Receiver:
+    """The public application. `check` says why the store takes no writes, or None."""
+    health = _Health(check)
+    routes = [
+        Route(f"{path}{slash}", endpoint, methods=["GET"])
+        for path, endpoint in (("/healthz", _healthz), ("/readyz", health.readyz))
+        for slash in ("", "/")
+    ]
+    app = Receiver(routes=routes)
+    app.router.redirect_slashes = False
+    app.hooks = Hooks(intake, server)
+    return app
+
+
+class Hooks:
+    """`/hooks/{source}` and `/hooks/{source}/{token}`: every push, as a plain ASGI application.
+
+    One message tells the server the whole answer's head and one its body; the work of a
+    push is `Intake.receive`.
+    """
+
+    def __init__(self, intake: Intake, server: Server) -> None:
+        self._intake = intake
+        self._max_body = server.max_body
+        self._timeout = server.request_timeout
+        self._proxies = server.trusted_proxies
+        self._is_proxy = lru_cache(maxsize=1024)(self._find_proxy)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one push."""
+        name, _, token = scope["path"][len("/hooks/") :].partition("/")
+        endpoint = self._intake.endpoints.get(name)
+        if endpoint is None:
+            self._intake.counts.outcomes["", UnknownSource.outcome] += 1
+            await _respond(send, UnknownSource.status, Answer(b"Not Found"))
+            return
+        try:
+            push = await self._read(endpoint, token.removesuffix("/"), scope, receive)
+            answer = await self._intake.receive(endpoint, push)
+        except PushError as error:
+            answer = self._intake.refuse(endpoint, error)
+            await _respond(send, error.status, answer, _refusal_headers(error, endpoint))
+        except Exception:
+            # Ours to mend, not the provider's: it shall come back.
+            log.exception("push failed", source=name)
+            broken = StoreUnavailable("internal error")
+            answer = self._intake.refuse(endpoint, broken)
+            await _respond(send, broken.status, answer, _refusal_headers(broken, endpoint))
+        else:
+            await _respond(send, 200, answer)
+
+    async def _read(self, endpoint: Endpoint, token: str, scope: Scope, receive: Receive) -> Push:
+        """The whole request. Raises `PushError` for what is refused without a look inside."""
+        if scope["method"] not in endpoint.provider.methods:
+            raise MethodRefused
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        forwarded: list[bytes] = []
+        for key, value in headers:
+            if key == b"content-length":
+                if not value.isdigit() or len(value) > 18 or int(value) > self._max_body:
+                    raise TooLarge
+            elif key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                raise EncodingRefused
+            elif key == b"x-forwarded-for":
+                forwarded.append(value)
+        client = self._client(scope, forwarded)
+        if endpoint.source.allow_ips and not _listed(client, endpoint.source.allow_ips):
+            log.warning("address refused", source=endpoint.name, client=client)
+            raise AddressRefused
+        return Push(
+            method=scope["method"],
+            token=token or None,
+            query=scope["query_string"],
+            headers=headers,
+            body=await self._body(receive),
+            received_at=self._intake.clock(),
+            client=client,
+        )
+
+    async def _body(self, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self._timeout):
+                message = await receive()
+                if message["type"] == "http.request" and not message.get("more_body", False):
+                    body: bytes = message.get("body", b"")
+                    if len(body) > self._max_body:
+                        raise TooLarge
+                    return body
+                return await self._chunks(message, receive)
+        except TimeoutError:
+            raise TooSlow from None
+
+    async def _chunks(self, message: dict[str, object] | Scope, receive: Receive) -> bytes:
+        chunks, size = [], 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise TooSlow("the client went away before its request was whole")
+            chunk = message.get("body", b"")
+            assert isinstance(chunk, bytes)
+            size += len(chunk)
+            if size > self._max_body:
+                raise TooLarge
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+            message = await receive()
+
+    def _client(self, scope: Scope, forwarded: list[bytes]) -> str:
+        """The address that sent the request: the last one that is not one of our proxies."""
+        peer: str = scope["client"][0] if scope.get("client") else ""
+        if not forwarded or not self._is_proxy(peer):
+            return peer
+        client = peer
+        for hop in reversed(b",".join(forwarded).decode("latin-1").split(",")):
+            try:
+                client = str(ip_address(hop.strip()))
+            except ValueError:
+                break  # not an address: whoever wrote it is not one of ours
+            if not self._is_proxy(client):
+                break
+        return client
+
+    def _find_proxy(self, address: str) -> bool:
+        return _listed(address, self._proxies)
+
+
+class _Health:
+    """Readiness, looked up at most once a second: strangers may ask for it too."""
+
+    def __init__(self, check: HealthCheck) -> None:
+        self._check = check
+        self._reason: str | None = None
+        self._until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def readyz(self, request: Request) -> Response:
+        """200 when the store takes writes, else 503 with the reason."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now >= self._until:
+                self._reason = await self._check()
+                self._until = now + _HEALTH_TTL
+        if self._reason is None:
+            return PlainTextResponse("ready\n")
+        headers = {"Retry-After": RETRY_AFTER.decode()}
+        return PlainTextResponse(f"not ready: {self._reason}\n", 503, headers)
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("alive\n")
+
+
+async def _respond(
+    send: Send, status: int, answer: Answer, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    body = answer.body
+    length = str(len(body)).encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", answer.content_type),
+                (b"content-length", length),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+#: Answers after which the rest of the request is not worth reading.
+_CLOSING: tuple[type[PushError], ...] = (TooLarge, TooSlow, EncodingRefused)
+
+
+def _refusal_headers(error: PushError, endpoint: Endpoint) -> tuple[tuple[bytes, bytes], ...]:
+    if isinstance(error, StoreUnavailable):
+        return ((b"retry-after", RETRY_AFTER),)
+    if isinstance(error, MethodRefused):
+        return ((b"allow", ", ".join(sorted(endpoint.provider.methods)).encode()),)
+    if isinstance(error, _CLOSING):
+        return ((b"connection", b"close"),)
+    return ()
+
+
+def _listed(address: str, networks: list[Network]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)

@@ -1,0 +1,174 @@
+"""How commands change the store of a running service: a socket beside the store file.
+
+Only one process may write to a store. A command that changes something asks the service, if
+one runs, over a Unix socket that only its own user may open; otherwise it does the work itself.
+One request and one answer a connection, each a line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from receiver.errors import PushError, ReceiverError, StoreError, StoreLocked
+from receiver.providers import Push
+from receiver.service import Parts, Service, open_service
+
+log = structlog.get_logger("receiver.control")
+
+_LINE_LIMIT = 64 * 1024
+
+
+class AddOptOut(msgspec.Struct, frozen=True, tag="opt_outs.add"):
+    """Notes that a person must not be messaged."""
+
+    msisdn: str
+
+
+class RemoveOptOut(msgspec.Struct, frozen=True, tag="opt_outs.remove"):
+    """Notes that a person may be messaged again."""
+
+    msisdn: str
+
+
+class RetryQuarantined(msgspec.Struct, frozen=True, tag="quarantine.retry"):
+    """Takes requests out of the quarantine again: one, or (None) all."""
+
+    id: int | None = None
+
+
+class RetryJobs(msgspec.Struct, frozen=True, tag="jobs.retry"):
+    """Makes dead jobs due again: one, or (None) all."""
+
+    id: int | None = None
+
+
+Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command did: `changed` things, and a line about each that did not work."""
+
+    changed: int = 0
+    failures: list[str] = []
+
+
+_command = msgspec.json.Decoder(Command)
+_outcome = msgspec.json.Decoder(Outcome)
+
+
+async def perform(parts: Parts, command: Command) -> Outcome:
+    """Has a command carried out: by the running service, or here if none runs.
+
+    Raises `StoreError`.
+    """
+    try:
+        async with open_service(parts) as service:
+            return await carry_out(service, command)
+    except StoreLocked as locked:
+        try:
+            return await _ask(parts.config.store_path, command)
+        except OSError:
+            raise locked from None
+
+
+async def carry_out(service: Service, command: Command) -> Outcome:
+    """Does what a command says. Raises `StoreUnavailable`."""
+    now = service.intake.clock()
+    match command:
+        case AddOptOut(msisdn):
+            return Outcome(int(await service.store.opt_out(msisdn, "operator", now)))
+        case RemoveOptOut(msisdn):
+            return Outcome(int(await service.store.opt_in(msisdn, "operator", now)))
+        case RetryJobs(id_):
+            return Outcome(await service.store.revive(id_, now))
+        case RetryQuarantined(id_):
+            return await _retry_quarantined(service, id_)
+
+
+async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
+    """Oldest first; what becomes an event, or is a repeat of one, leaves the quarantine."""
+    reader, store = service.store.reader, service.store
+    ids = [id_] if id_ is not None else [entry.id for entry in await reader.quarantined()]
+    changed, failures = 0, []
+    for each in sorted(ids):
+        entries = await reader.quarantined(each)
+        if not entries:
+            failures.append(f"{each}: no such request")
+            continue
+        entry = entries[0]
+        push = Push(
+            method=entry.request.method,
+            token=entry.request.token,
+            query=entry.request.query,
+            headers=entry.request.headers,
+            body=entry.request.body,
+            received_at=entry.received_at,
+            client=entry.client,
+        )
+        try:
+            await service.intake.retake(entry.source, push)
+        except PushError as error:
+            failures.append(f"{each}: {error}")
+            continue
+        await store.drop_quarantined(each)
+        changed += 1
+    return Outcome(changed, failures)
+
+
+@asynccontextmanager
+async def listening(service: Service) -> AsyncIterator[None]:
+    """Takes commands for `service`."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            command = _command.decode(await reader.readuntil(b"\n"))
+            outcome = await carry_out(service, command)
+            log.info("command carried out", command=type(command).__name__, changed=outcome.changed)
+        except (msgspec.MsgspecError, ReceiverError, ValueError, EOFError) as error:
+            outcome = Outcome(failures=[str(error)])
+        writer.write(msgspec.json.encode(outcome) + b"\n")
+        with suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+    with _socket_path(service.store.path) as path:
+        path.unlink(missing_ok=True)  # ours: we hold the lock of the store
+        server = await asyncio.start_unix_server(answer, path, limit=_LINE_LIMIT)
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        try:
+            yield
+        finally:
+            server.close()
+            path.unlink(missing_ok=True)
+
+
+async def _ask(store: Path, command: Command) -> Outcome:
+    """Raises OSError when nobody listens, `StoreError` when the answer is none."""
+    with _socket_path(store) as path:
+        reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        writer.write(msgspec.json.encode(command) + b"\n")
+        await writer.drain()
+        return _outcome.decode(await reader.readline())
+    except msgspec.DecodeError:
+        raise StoreError("the running service gave no answer; see its log") from None
+    finally:
+        writer.close()
+
+
+@contextmanager
+def _socket_path(store: Path) -> Iterator[Path]:
+    """The socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
+    folder = os.open(store.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{folder}") / f"{store.name}.sock"
+    finally:
+        os.close(folder)

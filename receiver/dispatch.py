@@ -1,0 +1,111 @@
+"""Which handlers look at an event, and what they make of it.
+
+Inline handlers are asked here, before the event is stored; what they say becomes part of the
+same commit. All others are named as jobs of that commit and run by `receiver.workers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from random import uniform
+from typing import Any
+
+import msgspec
+import structlog
+
+from receiver.events import Data, Event, EventType
+from receiver.handlers import Action, Context, Handler, Reply, actions
+from receiver.store import HandleJob, Wishes, to_micros
+
+log = structlog.get_logger("receiver.dispatch")
+
+#: Seconds until a handler that failed is tried again; after the last it is a dead letter.
+PAUSES = (5, 30, 120, 600, 1800, 7200, 21600)
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler together with the plugin it belongs to."""
+
+    name: str
+    """`plugin.function`, as jobs and logs name it."""
+    handler: Handler
+    context: Context[Any]
+
+    def actions_for(self, event: Event[Data]) -> tuple[Action, ...]:
+        """What a handler that is no coroutine asks for."""
+        return actions(self.handler.function(event, self.context))
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to store with an event."""
+
+    reply: Reply | None = None
+    replied_by: str = ""
+    wishes: tuple[Wishes, ...] = ()
+    jobs: tuple[HandleJob, ...] = ()
+
+
+_NOTHING = Plan()
+
+
+class Dispatcher:
+    """The handlers of a configuration, sorted by what they want."""
+
+    def __init__(self, handlers: Iterable[Bound]) -> None:
+        """`handlers` in the order in which they are asked."""
+        every = list(handlers)
+        self.by_name = {bound.name: bound for bound in every}
+        self._inline = {
+            type_: [b for b in every if b.handler.inline and type_ in b.handler.types]
+            for type_ in map(str, EventType)
+        }
+        self._deferred = {
+            type_: [b for b in every if not b.handler.inline and type_ in b.handler.types]
+            for type_ in map(str, EventType)
+        }
+
+    def plan(self, event: Event[Data]) -> Plan:
+        """Asks the inline handlers and names the others. Never raises."""
+        inline, deferred = self._inline[event.type], self._deferred[event.type]
+        if not inline and not deferred:
+            return _NOTHING
+        reply: Reply | None = None
+        replied_by = ""
+        wishes: list[Wishes] = []
+        jobs: list[HandleJob] = []
+        for bound in inline:
+            if not bound.handler.wants(event):
+                continue
+            try:
+                asked = bound.actions_for(event)
+            except Exception as error:
+                log.exception("handler failed", handler=bound.name, event_id=event.id)
+                due = next_try(1, event.receivedat)
+                assert due is not None
+                at, text = to_micros(due), describe(error)
+                jobs.append(HandleJob(handler=bound.name, attempts=1, due_at=at, error=text))
+                continue
+            if not asked:
+                continue
+            replies = [action for action in asked if isinstance(action, Reply)]
+            if replies and reply is None:
+                reply, replied_by = replies[0], bound.name
+            if len(replies) < len(asked):
+                others = tuple(action for action in asked if not isinstance(action, Reply))
+                wishes.append(Wishes(handler=bound.name, actions=others))
+        jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
+        return Plan(reply=reply, replied_by=replied_by, wishes=tuple(wishes), jobs=tuple(jobs))
+
+
+def next_try(attempts: int, now: datetime) -> datetime | None:
+    """When work that failed for the `attempts`-th time is due again; None: never."""
+    if attempts > len(PAUSES):
+        return None
+    # Jittered, so that what failed together does not come back together.
+    return now + timedelta(seconds=PAUSES[attempts - 1] * uniform(0.8, 1.2))  # noqa: S311
+
+
+def describe(error: BaseException) -> str:
+    """An error as a dead letter shows it, in one bounded line."""
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:500]

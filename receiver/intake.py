@@ -1,0 +1,306 @@
+"""The way of a push, and the only place that knows the order of its steps.
+
+authenticate and parse (bytes, no I/O) → inline handlers (pure) → one commit → other handlers,
+for as long as the source waits → the answer. What cannot become an event goes into the
+quarantine, and its answer says why by its status alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from receiver.config import Config, Source
+from receiver.dispatch import Dispatcher, Plan
+from receiver.errors import (
+    CredentialMissing,
+    CredentialWrong,
+    Malformed,
+    PushError,
+    StoreUnavailable,
+    Unreadable,
+)
+from receiver.events import Data, Event, encode_data, utc_now
+from receiver.providers import Answer, Parsed, Provider, Push
+from receiver.store import Intake as Row
+from receiver.store import Request, Store, Taken, pack_request, to_micros
+from receiver.workers import Workers
+
+log = structlog.get_logger("receiver.intake")
+
+#: Refusals whose request is worth a look.
+_KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong)
+#: Strangers' requests kept in the quarantine: so many at once, and a second.
+_STRANGERS_BURST = 50
+_STRANGERS_RATE = 5.0
+#: Headers that say nothing about a push; all others are kept with the event.
+_UNINTERESTING = frozenset(
+    b"accept accept-encoding accept-language cache-control connection content-length cookie host"
+    b" pragma user-agent x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
+)
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A source and its provider, as the intake needs them."""
+
+    name: str
+    source: Source
+    provider: Provider[Any]
+
+
+class Counts(msgspec.Struct):
+    """What happened since the start, for metrics: plain numbers, read when asked for."""
+
+    outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
+    events: Counter[str] = msgspec.field(default_factory=Counter)
+    """Stored events by type."""
+
+
+class Intake:
+    """Takes pushes."""
+
+    def __init__(
+        self,
+        config: Config,
+        providers: dict[str, Provider[Any]],
+        dispatcher: Dispatcher,
+        workers: Workers,
+        store: Store,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.endpoints = {
+            name: Endpoint(name=name, source=source, provider=providers[name])
+            for name, source in config.sources.items()
+        }
+        self.clock = clock
+        self.counts = Counts()
+        self._limits = config.store
+        self._dispatcher = dispatcher
+        self._workers = workers
+        self._store = store
+        self._undecided: dict[int, asyncio.Future[bytes]] = {}
+        self._strangers = _Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def receive(self, endpoint: Endpoint, push: Push) -> Answer:
+        """The answer to a push, once it is stored. Raises `PushError`."""
+        parsed = await self._examine(endpoint, push)
+        answer, _ = await self._accept(endpoint, push, parsed)
+        return answer
+
+    def refuse(self, endpoint: Endpoint, error: PushError) -> Answer:
+        """The answer to a push that was not taken."""
+        self.counts.outcomes[endpoint.name, error.outcome] += 1
+        return endpoint.provider.refuse(error)
+
+    async def retake(self, source: str, push: Push) -> bool:
+        """Takes a push out of the quarantine again; False if it was a repeat after all.
+
+        Raises `PushError` if it still cannot become an event; nothing changes then.
+        """
+        endpoint = self.endpoints.get(source)
+        if endpoint is None:
+            raise Malformed(f"no source {source!r} in the configuration")
+        endpoint.provider.authenticate(push)
+        _, new = await self._accept(endpoint, push, endpoint.provider.parse(push))
+        return new
+
+    async def close(self) -> None:
+        """Waits until every answer that somebody may wait for is decided."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _examine(self, endpoint: Endpoint, push: Push) -> Parsed:
+        """What the push says. Raises `PushError`, after it is in the quarantine."""
+        authenticated = False
+        try:
+            endpoint.provider.authenticate(push)
+            authenticated = True
+            return endpoint.provider.parse(push)
+        except _KEPT as error:
+            await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
+            raise
+
+    async def _accept(self, endpoint: Endpoint, push: Push, parsed: Parsed) -> tuple[Answer, bool]:
+        """Stores the push and returns its answer, and whether it was new."""
+        store = self._store
+        seq = store.ids.next(push.received_at)
+        event: Event[Data] = Event(
+            id=store.ids.text(seq),
+            source=f"/sources/{endpoint.name}",
+            type=parsed.type,
+            time=parsed.time,
+            subject=parsed.subject,
+            provider=endpoint.provider.name,
+            receivedat=push.received_at,
+            data=parsed.data,
+        )
+        plan = self._dispatcher.plan(event)
+        plain = endpoint.provider.acknowledge(push, parsed, "")
+        row = _row(endpoint, push, parsed, event, seq, plan, plain)
+        if row.open:
+            self._undecided[seq] = asyncio.get_running_loop().create_future()
+        try:
+            taken = await store.take(row)
+        except BaseException:
+            self._undecided.pop(seq, None)
+            raise
+        if not taken.new:
+            self._undecided.pop(seq, None)
+        elif plan.jobs:
+            self._start(endpoint, push, parsed, event, plan, taken)
+        self._count(endpoint, row, taken)
+        body = taken.answer if not taken.open else await self._decided(taken.seq)
+        return Answer(body, plain.content_type), taken.new
+
+    def _count(self, endpoint: Endpoint, row: Row, taken: Taken) -> None:
+        if taken.new:
+            self.counts.events[row.type] += 1
+        self.counts.outcomes[endpoint.name, "stored" if taken.new else "repeat"] += 1
+
+    async def _decided(self, seq: int) -> bytes:
+        """The answer of an event that handlers may still reply to, once it is settled."""
+        undecided = self._undecided.get(seq)
+        if undecided is None:  # settled since it was read
+            return await self._store.settle(seq)
+        return await asyncio.shield(undecided)  # others may wait for it too
+
+    def _start(
+        self,
+        endpoint: Endpoint,
+        push: Push,
+        parsed: Parsed,
+        event: Event[Data],
+        plan: Plan,
+        taken: Taken,
+    ) -> None:
+        """Hands the new event to its handlers, and sees to it that its answer is decided."""
+
+        def acknowledge(reply: str) -> bytes:
+            return endpoint.provider.acknowledge(push, parsed, reply).body
+
+        now = [
+            (job_id, self._dispatcher.by_name[job.handler])
+            for job_id, job in zip(taken.jobs, plan.jobs, strict=True)
+            if not job.attempts  # those that failed inline come later, from the store
+        ]
+        handled = self._workers.submit(event, taken.seq, now, acknowledge)
+        if taken.open:
+            # A task of its own: the answer is decided also if the provider hangs up.
+            task = asyncio.create_task(self._decide(taken.seq, handled, endpoint))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
+        """Waits for the handlers as long as the source does; then no reply can join it."""
+        await asyncio.wait([handled], timeout=endpoint.source.reply_within)
+        undecided = self._undecided[seq]
+        try:
+            undecided.set_result(await self._store.settle(seq))
+        except StoreUnavailable as error:
+            undecided.set_exception(error)
+            undecided.exception()  # nobody may be waiting for it
+        finally:
+            del self._undecided[seq]
+
+    async def _quarantine(
+        self, source: str, push: Push, error: PushError, *, authenticated: bool
+    ) -> None:
+        """What the provider itself sent is kept before it is refused; strangers' if it fits."""
+        if not authenticated and not self._strangers.take(self.clock()):
+            return
+        try:
+            await self._store.quarantine(
+                source=source,
+                authenticated=authenticated,
+                outcome=error.outcome,
+                reason=str(error),
+                received_at=push.received_at,
+                client=push.client,
+                request=pack_request(_request(push, push.headers)),
+                max_rows=self._limits.quarantine_rows,
+                max_bytes=self._limits.quarantine_bytes,
+            )
+        except StoreUnavailable:
+            if authenticated:
+                raise
+
+
+class _Allowance:
+    """A token bucket: `burst` at once, `rate` a second."""
+
+    def __init__(self, burst: float, rate: float) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._left = burst
+        self._at: datetime | None = None
+
+    def take(self, now: datetime) -> bool:
+        """Whether one more fits now."""
+        if self._at is not None:
+            passed = max(0.0, (now - self._at).total_seconds())
+            self._left = min(self._burst, self._left + passed * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _row(
+    endpoint: Endpoint,
+    push: Push,
+    parsed: Parsed,
+    event: Event[Data],
+    seq: int,
+    plan: Plan,
+    plain: Answer,
+) -> Row:
+    provider = endpoint.provider
+    in_answer = provider.takes_reply(parsed)
+    answer = plain
+    if plan.reply and plan.reply.text and in_answer:
+        answer = provider.acknowledge(push, parsed, plan.reply.text)
+    return Row(
+        seq=seq,
+        source=endpoint.name,
+        key=parsed.key,
+        provider=provider.name,
+        type=parsed.type,
+        subject=event.subject,
+        time=to_micros(parsed.time),
+        received_at=to_micros(push.received_at),
+        data=encode_data(parsed.data),
+        answer=answer.body,
+        plain_answer=plain.body,
+        # With a reply the answer is decided; without one a handler may still have it.
+        open=in_answer and plan.reply is None and any(not job.attempts for job in plan.jobs),
+        request=pack_request(_request(push, _interesting(push.headers))),
+        reply=plan.reply,
+        replied_by=plan.replied_by,
+        reply_in_answer=in_answer,
+        wishes=plan.wishes,
+        jobs=plan.jobs,
+    )
+
+
+def _interesting(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [header for header in headers if header[0] not in _UNINTERESTING]
+
+
+def _request(push: Push, headers: list[tuple[bytes, bytes]]) -> Request:
+    return Request(
+        method=push.method,
+        token=push.token,
+        query=push.query,
+        headers=headers,
+        body=push.body,
+        client=push.client,
+    )

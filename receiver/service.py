@@ -1,0 +1,84 @@
+"""The whole service without its sockets: parts start in order and stop in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from receiver import plugins, providers
+from receiver.config import Config
+from receiver.dispatch import Bound, Dispatcher
+from receiver.errors import ConfigError, Fault
+from receiver.events import utc_now
+from receiver.intake import Intake
+from receiver.plugins import Plugin
+from receiver.providers import Provider
+from receiver.store import Store, open_store
+from receiver.workers import Workers, running
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a configuration asks for, made and validated, with nothing opened."""
+
+    config: Config
+    providers: dict[str, Provider[Any]]
+    plugins: list[Plugin]
+    dispatcher: Dispatcher
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A running service."""
+
+    parts: Parts
+    store: Store
+    workers: Workers
+    intake: Intake
+
+
+def prepare(config: Config) -> Parts:
+    """Makes providers and plugins. Raises `ConfigError` with the faults of all of them."""
+    faults: list[Fault] = []
+    made: dict[str, Provider[Any]] = {}
+    loaded: list[Plugin] = []
+    try:
+        made = providers.create(config)
+    except ConfigError as error:
+        faults += error.faults
+    try:
+        loaded = plugins.load(config)
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(faults, str(config.file))
+    bound = [
+        Bound(
+            name=f"{plugin.name}.{handler.function.__name__}",
+            handler=handler,
+            context=plugin.context,
+        )
+        for plugin, handler in plugins.ordered(loaded)
+    ]
+    return Parts(config=config, providers=made, plugins=loaded, dispatcher=Dispatcher(bound))
+
+
+@asynccontextmanager
+async def open_service(
+    parts: Parts, clock: Callable[[], datetime] = utc_now
+) -> AsyncIterator[Service]:
+    """Opens the store and starts what works in the background.
+
+    Raises `StoreLocked` or `StoreUnusable`.
+    """
+    async with (
+        open_store(parts.config.store_path) as store,
+        running(parts.dispatcher, store, clock) as workers,
+    ):
+        intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
+        try:
+            yield Service(parts=parts, store=store, workers=workers, intake=intake)
+        finally:
+            await intake.close()

@@ -1,0 +1,133 @@
+"""Opening the SQLite file: the lock, the checks, the settings, the migrations."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import IO
+
+from receiver.errors import StoreLocked, StoreUnusable
+
+#: "SMSR", so that another program's SQLite file is never taken for a store.
+APPLICATION_ID = 0x534D5352
+#: WAL beyond this is written back at once, otherwise when there is nothing else to do.
+WAL_LIMIT = 64 * 1024 * 1024
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: a commit is on disk when it returns
+    "wal_autocheckpoint": 0,  # the writer checkpoints between commits, not inside them
+    "temp_store": 2,  # in memory
+    "cache_size": -32 * 1024,  # KiB
+}
+
+
+def lock(path: Path) -> IO[str]:
+    """Takes the lock of the store at `path`, for as long as the returned file is open."""
+    name = path.with_name(f"{path.name}.lock")
+    try:
+        # Not truncated: it holds the process id of whoever has the lock.
+        file = os.fdopen(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    except OSError as error:
+        raise StoreUnusable(f"{name}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = file.read(20).strip() or "unknown"
+        file.close()
+        raise StoreLocked(f"{path} is in use by process {owner}") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes. Creates the store, or brings it up to date.
+
+    Raises `StoreUnusable`, without having changed the file, for what is no store of ours.
+    """
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _check_length(path)
+        # One thread uses it, though not the one that opens it.
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnusable(f"{path}: {error}") from None
+    try:
+        _check_ours(db, path)
+        _configure(db, path)
+        _migrate(db)
+    except sqlite3.Error as error:
+        db.close()
+        raise StoreUnusable(f"{path}: {error}") from None
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def migrations() -> list[str]:
+    """The SQL scripts that make the schema, oldest first."""
+    folder = resources.files(__package__) / "migrations"
+    scripts = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    return [script.read_text("utf-8") for script in scripts if script.name.endswith(".sql")]
+
+
+def _check_ours(db: sqlite3.Connection, path: Path) -> None:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise StoreUnusable(f"{path}: an SQLite file, but not a store of sms-receiver")
+    if version > len(migrations()):
+        raise StoreUnusable(
+            f"{path}: made by a newer sms-receiver (schema {version}, this program knows "
+            f"{len(migrations())}); upgrade the program"
+        )
+
+
+def _configure(db: sqlite3.Connection, path: Path) -> None:
+    """Sets the pragmas and reads them back: SQLite ignores what it cannot do."""
+    for name, value in _PRAGMAS.items():
+        db.execute(f"PRAGMA {name} = {value}")
+        (actual,) = db.execute(f"PRAGMA {name}").fetchone()
+        if actual != value:
+            raise StoreUnusable(f"{path}: SQLite refuses {name} = {value}, it says {actual}")
+
+
+def _check_length(path: Path) -> None:
+    """A file shorter than its header says was cut off; SQLite would notice only later."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100:
+        if header:
+            raise StoreUnusable(f"{path}: not a store, only {len(header)} bytes long")
+        return
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    pages = int.from_bytes(header[28:32], "big")
+    if header.startswith(b"SQLite format 3\0") and path.stat().st_size < pages * page_size:
+        raise StoreUnusable(
+            f"{path}: cut off, {path.stat().st_size} of {pages * page_size} bytes are left; "
+            "restore a backup"
+        )
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(migrations()[version:], version + 1):
+        # executescript commits first, so the transaction is part of the script.
+        db.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\nCOMMIT;"
+        )
+    db.execute(
+        "INSERT INTO meta (key, value) VALUES ('node', ?) ON CONFLICT DO NOTHING",
+        (secrets.randbits(62),),
+    )

@@ -1,0 +1,268 @@
+"""Looking into the store: a connection that cannot write, and queries in terms of the domain."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import aiosqlite
+import msgspec
+
+from receiver.errors import StoreUnusable
+from receiver.events import Data, Event, EventIds, decode_data
+from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.records import (
+    Job,
+    OptOutEntry,
+    Quarantined,
+    StoredEvent,
+    Subscription,
+    from_micros,
+    to_micros,
+    unpack_request,
+)
+
+_EVENT = (
+    "SELECT seq, source, key, provider, type, subject, time, received_at, data, answer, note"
+    "{request} FROM events"
+)
+_SUBSCRIPTION = (
+    "SELECT msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref,"
+    " network FROM {table}"
+)
+_JOB = (
+    "SELECT id, kind, state, event, handler, payload, attempts, due_at, created_at, error FROM jobs"
+)
+_QUARANTINED = (
+    "SELECT id, source, authenticated, outcome, reason, received_at, client, request"
+    " FROM quarantine"
+)
+
+
+@asynccontextmanager
+async def open_reader(path: Path) -> AsyncIterator[Reader]:
+    """A reader of the store at `path`, beside a running service or without one.
+
+    Raises `StoreUnusable` when there is no store or it is not ours.
+    """
+    if not path.is_file():  # noqa: ASYNC240 - once, before anything runs
+        raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
+    try:
+        db = await aiosqlite.connect(path, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{path}: {error}") from None
+    try:
+        await db.execute("PRAGMA query_only = 1")
+        (application,) = await _row(db, "PRAGMA application_id")
+        (version,) = await _row(db, "PRAGMA user_version")
+        if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
+            raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
+        (node,) = await _row(db, "SELECT value FROM meta WHERE key = 'node'")
+        yield Reader(db, EventIds(node))
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{path}: {error}") from None
+    finally:
+        await db.close()
+
+
+class Reader:
+    """Queries. Lists come newest first unless they say otherwise."""
+
+    def __init__(self, db: aiosqlite.Connection, ids: EventIds) -> None:
+        self._db = db
+        self.ids = ids
+
+    async def event(self, id_: str) -> StoredEvent | None:
+        """The event with this id, with its raw request."""
+        seq = self.ids.seq(id_)
+        if seq is None:
+            return None
+        rows = [event async for event in self._events("seq = ?", [seq], "", request=True)]
+        return rows[0] if rows else None
+
+    async def event_by_seq(self, seq: int) -> StoredEvent | None:
+        """The event with this sequence number, without its raw request."""
+        rows = [event async for event in self._events("seq = ?", [seq], "", request=False)]
+        return rows[0] if rows else None
+
+    def events(
+        self,
+        *,
+        type_: str | None = None,
+        source: str | None = None,
+        msisdn: str | None = None,
+        since: datetime | None = None,
+        after: int | None = None,
+        limit: int = 100,
+        request: bool = False,
+    ) -> AsyncIterator[StoredEvent]:
+        """Events, newest first; with `after` those above that `seq`, oldest first."""
+        conditions, values = _conditions(
+            ("type = ?", type_),
+            ("source = ?", source),
+            ("subject = ?", msisdn),
+            ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
+            ("seq > ?", after),
+        )
+        order = "seq DESC" if after is None else "seq"
+        return self._events(conditions, values, f"ORDER BY {order} LIMIT {limit}", request=request)
+
+    async def last_seq(self) -> int:
+        """The highest sequence number in use; 0 in an empty store."""
+        (seq,) = await _row(self._db, "SELECT coalesce(max(seq), 0) FROM events")
+        return int(seq)
+
+    async def subscriptions(
+        self,
+        *,
+        service_id: str | None = None,
+        short_code: str | None = None,
+        state: str | None = None,
+        msisdn: str | None = None,
+        history: bool = False,
+    ) -> list[Subscription]:
+        """The subscription book by person, or its history from the oldest change on."""
+        conditions, values = _conditions(
+            ("service_id = ?", service_id),
+            ("short_code = ?", short_code),
+            ("state = ?", state),
+            ("msisdn = ?", msisdn),
+        )
+        query = _SUBSCRIPTION.format(
+            time="time" if history else "since",
+            table="subscription_history" if history else "subscriptions",
+        )
+        order = "time, id" if history else "msisdn, source, short_code, service_id"
+        rows = await self._all(f"{query} WHERE {conditions} ORDER BY {order}", values)
+        return [
+            Subscription(
+                msisdn=row[0],
+                source=row[1],
+                short_code=row[2],
+                service_id=row[3],
+                state=row[4],
+                since=from_micros(row[5]),
+                keyword=row[6],
+                subscriber_ref=row[7],
+                network=row[8],
+            )
+            for row in rows
+        ]
+
+    async def opt_outs(self, msisdn: str | None = None) -> list[OptOutEntry]:
+        """Who must not be messaged."""
+        conditions, values = _conditions(("msisdn = ?", msisdn))
+        rows = await self._all(
+            f"SELECT msisdn, time, reason, source FROM opt_outs WHERE {conditions}"  # noqa: S608 - conditions are constants
+            " ORDER BY time DESC",
+            values,
+        )
+        return [
+            OptOutEntry(msisdn=row[0], time=from_micros(row[1]), reason=row[2], source=row[3])
+            for row in rows
+        ]
+
+    async def jobs(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        id_: int | None = None,
+        event: int | None = None,
+        due: datetime | None = None,
+        limit: int = 1000,
+    ) -> list[Job]:
+        """Background work in the order in which it was asked for; `due`: by that time."""
+        conditions, values = _conditions(
+            ("state = ?", state),
+            ("kind = ?", kind),
+            ("id = ?", id_),
+            ("event = ?", event),
+            ("due_at <= ?", to_micros(due) if due else None),
+        )
+        rows = await self._all(f"{_JOB} WHERE {conditions} ORDER BY id LIMIT {limit}", values)
+        return [
+            Job(
+                id=row[0],
+                kind=row[1],
+                state=row[2],
+                event=row[3],
+                handler=row[4],
+                payload=msgspec.json.decode(row[5]) if row[5] is not None else None,
+                attempts=row[6],
+                due_at=from_micros(row[7]),
+                created_at=from_micros(row[8]),
+                error=row[9],
+            )
+            for row in rows
+        ]
+
+    async def quarantined(
+        self, id_: int | None = None, *, before: int | None = None, limit: int = 1000
+    ) -> list[Quarantined]:
+        """Requests that could not become events."""
+        conditions, values = _conditions(("id = ?", id_), ("id < ?", before))
+        query = f"{_QUARANTINED} WHERE {conditions} ORDER BY id DESC LIMIT {limit}"
+        rows = await self._all(query, values)
+        return [
+            Quarantined(
+                id=row[0],
+                source=row[1],
+                authenticated=bool(row[2]),
+                outcome=row[3],
+                reason=row[4],
+                received_at=from_micros(row[5]),
+                client=row[6],
+                request=unpack_request(row[7]),
+            )
+            for row in rows
+        ]
+
+    async def _events(
+        self, conditions: str, values: list[Any], rest: str, *, request: bool
+    ) -> AsyncIterator[StoredEvent]:
+        query = _EVENT.format(request=", request" if request else "")
+        async with self._db.execute(f"{query} WHERE {conditions} {rest}", values) as cursor:
+            async for row in cursor:
+                yield self._stored_event(row)
+
+    def _stored_event(self, row: sqlite3.Row) -> StoredEvent:
+        seq, source, key, provider, type_, subject, time, received_at, data, answer, note = row[:11]
+        event: Event[Data] = Event(
+            id=self.ids.text(seq),
+            source=f"/sources/{source}",
+            type=type_,
+            time=from_micros(time),
+            subject=subject,
+            provider=provider,
+            receivedat=from_micros(received_at),
+            data=decode_data(type_, data),
+        )
+        request = row[11] if len(row) > 11 else None
+        return StoredEvent(
+            seq=seq,
+            event=event,
+            key=key,
+            answer=answer,
+            note=note,
+            request=unpack_request(request) if request is not None else None,
+        )
+
+    async def _all(self, query: str, values: list[Any]) -> list[Any]:
+        return list(await self._db.execute_fetchall(query, values))
+
+
+def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """The conditions whose value is given, joined, and their values."""
+    given = [(condition, value) for condition, value in pairs if value is not None]
+    joined = " AND ".join(condition for condition, _ in given)
+    return joined or "1", [value for _, value in given]
+
+
+async def _row(db: aiosqlite.Connection, query: str) -> tuple[Any, ...]:
+    async with db.execute(query) as cursor:
+        return cast("tuple[Any, ...]", await cursor.fetchone())

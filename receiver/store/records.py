@@ -1,0 +1,178 @@
+"""What goes into the store and what comes out, in terms of the domain."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from receiver.events import Data, Event
+from receiver.handlers import Action, Reply
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The inverse of `to_micros`, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A push as it came, to look at or to take again."""
+
+    method: str
+    token: str | None
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    client: str
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Request).decode
+
+
+def pack_request(request: Request) -> bytes:
+    """The request as the store keeps it."""
+    return _pack(request)
+
+
+def unpack_request(blob: bytes) -> Request:
+    """The inverse of `pack_request`."""
+    return _unpack(blob)
+
+
+class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler that has to look at an event; `attempts` > 0 if it failed inline."""
+
+    handler: str
+    attempts: int = 0
+    due_at: int = 0
+    error: str | None = None
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What one handler asked for, beside its reply."""
+
+    handler: str
+    actions: tuple[Action, ...]
+
+
+class Intake(msgspec.Struct, kw_only=True):
+    """One push to store: its event, its answer, and what inline handlers made of it."""
+
+    seq: int
+    source: str
+    key: str
+    provider: str
+    type: str
+    subject: str | None
+    time: int
+    received_at: int
+    data: bytes
+    answer: bytes
+    """With the reply in it, if there is one and the provider takes it here."""
+    plain_answer: bytes
+    """Without a reply: what goes out if the person has opted out."""
+    open: bool = False
+    request: bytes
+    reply: Reply | None = None
+    replied_by: str = ""
+    reply_in_answer: bool = False
+    wishes: tuple[Wishes, ...] = ()
+    jobs: tuple[HandleJob, ...] = ()
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What became of an `Intake`."""
+
+    seq: int
+    new: bool
+    """False: a repeat; `seq` and `answer` are those of the first."""
+    answer: bytes
+    open: bool
+    jobs: tuple[int, ...] = ()
+    """Ids of the handle jobs, in the order of `Intake.jobs`."""
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler has done its work: what it asked for, and what to answer."""
+
+    job: int
+    seq: int
+    handler: str
+    actions: tuple[Action, ...] = ()
+    answer: bytes | None = None
+    """The provider's acknowledgement with the reply in it, for as long as it is open."""
+    last: bool = False
+    """No other handler may still reply: the answer is settled with this."""
+    at: int
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event and what the store knows about it."""
+
+    seq: int
+    event: Event[Data]
+    key: str
+    answer: bytes
+    note: str | None
+    request: Request | None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of background work."""
+
+    id: int
+    kind: Literal["handle", "send", "forward"]
+    state: Literal["due", "dead"]
+    event: int | None
+    handler: str
+    payload: dict[str, Any] | None
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    error: str | None
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the subscription book, or of its history."""
+
+    msisdn: str
+    source: str
+    short_code: str
+    service_id: str
+    state: Literal["active", "inactive"]
+    since: datetime
+    keyword: str | None
+    subscriber_ref: str | None
+    network: str | None
+
+
+class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who must not be messaged."""
+
+    msisdn: str
+    time: datetime
+    reason: str
+    source: str | None
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that could not become an event."""
+
+    id: int
+    source: str
+    authenticated: bool
+    outcome: str
+    reason: str
+    received_at: datetime
+    client: str
+    request: Request

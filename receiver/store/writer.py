@@ -1,0 +1,210 @@
+"""Group commit: one thread, one connection, one transaction for everything that waits.
+
+A coroutine hands in an operation and waits for its result; the result comes after the COMMIT
+that holds it has returned, which with synchronous=FULL means that it is on disk. Nobody else
+ever touches the connection, and a cancelled coroutine cancels nothing of what it handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from receiver.errors import StoreUnavailable
+from receiver.store import writes
+from receiver.store.database import WAL_LIMIT
+from receiver.store.records import Intake, Taken
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], Any]
+_Waiting = tuple[Intake | Operation, "asyncio.Future[Any]"]
+#: Results of a batch, in its order; an exception stands for the operation it ended.
+_Results = list[Any]
+
+#: Operations that may wait for a commit. Beyond it callers are told to come back.
+QUEUE_LIMIT = 8192
+#: Seconds of silence after which the WAL is written back into the database file.
+_IDLE = 1.0
+#: Seconds between looks at whether the file is still there.
+_FILE_CHECK = 2.0
+
+log = structlog.get_logger("receiver.store")
+
+
+class Writer:
+    """Owns the connection that writes."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db = db
+        self._path = path
+        self._wal = path.with_name(f"{path.name}-wal")
+        self._file = _identity(path)
+        self._checked = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._batches: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._waiting: list[_Waiting] = []
+        self._busy = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._in_hand = 0
+        self.trouble: str | None = None
+        """Why the last commit failed; None when it did not."""
+        self.commits = 0
+        self.rows = 0
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """Operations that wait for their commit."""
+        return len(self._waiting) + self._in_hand
+
+    def take(self, intake: Intake) -> asyncio.Future[Taken]:
+        """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
+        return self._submit(intake)
+
+    def run(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Runs `operation` on the connection inside the next transaction."""
+        return self._submit(operation)
+
+    async def close(self) -> None:
+        """Commits what waits, writes the WAL back and closes the connection."""
+        self._closed = True
+        if self._busy:
+            await self._idle.wait()
+        self._batches.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _submit(self, work: Intake | Operation) -> asyncio.Future[Any]:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if self.depth >= QUEUE_LIMIT:
+            raise StoreUnavailable("too many requests wait for the store")
+        future = self._loop.create_future()
+        self._waiting.append((work, future))
+        if not self._busy:
+            # Not handed over at once: whatever else arrives in this turn of the loop joins.
+            self._busy = True
+            self._loop.call_soon(self._hand_over)
+        return future
+
+    def _hand_over(self) -> None:
+        batch, self._waiting = self._waiting, []
+        self._in_hand = len(batch)
+        self._batches.put(batch)
+
+    def _committed(self, batch: list[_Waiting], results: _Results) -> None:
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():  # its coroutine was cancelled; the commit stands
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        self._in_hand = 0
+        if self._waiting:
+            self._hand_over()
+        else:
+            self._busy = False
+            if self._closed:
+                self._idle.set()
+
+    # What follows runs on the writer's thread.
+
+    def _run(self) -> None:
+        dirty = False
+        while True:
+            try:
+                batch = self._batches.get(timeout=_IDLE if dirty else None)
+            except queue.Empty:
+                dirty = not self._checkpoint()
+                continue
+            if batch is None:
+                break
+            results = self._commit(batch)
+            dirty = True
+            try:
+                self._loop.call_soon_threadsafe(self._committed, batch, results)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                break
+            if self._wal_size() > WAL_LIMIT:
+                self._checkpoint()
+        self._checkpoint()
+        self._db.close()
+
+    def _commit(self, batch: list[_Waiting]) -> _Results:
+        work = [operation for operation, _ in batch]
+        try:
+            self._check_file()
+            results = self._transaction(work)
+        except (sqlite3.Error, OSError) as error:
+            if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError | OSError):
+                # One of them is to blame, the others are not.
+                return [result for item in batch for result in self._commit([item])]
+            self.trouble = str(error)
+            log.exception("commit failed", rows=len(batch), exc_info=error)
+            return [StoreUnavailable(f"the store cannot take it now: {error}")] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                return [result for item in batch for result in self._commit([item])]
+            log.exception("operation failed")
+            return [error]
+        self.trouble = None
+        self.commits += 1
+        self.rows += len(batch)
+        return results
+
+    def _transaction(self, work: list[Intake | Operation]) -> _Results:
+        intakes = [item for item in work if isinstance(item, Intake)]
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            taken = iter(writes.take(db, intakes))
+            results = [next(taken) if isinstance(item, Intake) else item(db) for item in work]
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return results
+
+    def _check_file(self) -> None:
+        """A deleted file would take commits that nobody ever sees again."""
+        now = time.monotonic()
+        if now - self._checked > _FILE_CHECK or self.trouble:
+            if _identity(self._path) != self._file:
+                raise OSError(f"{self._path} was deleted or replaced; restart the service")
+            self._checked = now
+
+    def _checkpoint(self) -> bool:
+        """Writes the WAL back; False when a reader's old snapshot still needs it."""
+        try:
+            self._db.execute("PRAGMA busy_timeout = 0")
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._db.execute("PRAGMA busy_timeout = 5000")
+        except sqlite3.Error as error:
+            log.warning("checkpoint failed", error=str(error))
+            return False
+        return not busy
+
+    def _wal_size(self) -> int:
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

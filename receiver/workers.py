@@ -1,0 +1,269 @@
+"""Runs the handlers that are not inline, after their event is stored.
+
+`async def` handlers run on an event loop of their own in another thread, `def` handlers in
+worker threads, so that none of them can hold up an answer. One person's events are handled
+one after the other in the order they were received; different people never wait for each
+other. Each piece of work is a job in the store, so that nothing is forgotten: what a crash
+interrupts is found again, what fails is tried again, and what keeps failing becomes a dead
+letter. A handler that failed does not hold up the person's next message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from functools import partial
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from receiver.dispatch import PAUSES, Bound, Dispatcher, describe, next_try
+from receiver.errors import StoreUnavailable
+from receiver.events import Data, Event
+from receiver.handlers import Action, Reply, actions
+from receiver.store import Finish, Job, Store, to_micros
+
+log = structlog.get_logger("receiver.workers")
+
+#: Seconds that a handler may take.
+TIMEOUT = 30.0
+#: Handlers in worker threads at the same time.
+THREADS = 32
+#: Pieces of work held in memory; beyond it they stay in the store until there is room.
+BACKLOG = 5000
+#: Seconds between looks into the store for work that is due.
+_POLL = 1.0
+#: Seconds that running handlers are given when the service stops.
+_GRACE = 5.0
+
+Acknowledge = Callable[[str], bytes]
+
+
+class Work(msgspec.Struct, kw_only=True, eq=False):
+    """One handler's look at one event."""
+
+    job: int
+    bound: Bound
+    event: Event[Data]
+    seq: int
+    attempts: int = 0
+    """How often it was tried before."""
+    recovered: bool = False
+    """It comes from the store, so an attempt at it may have ended the last process."""
+    acknowledge: Acknowledge | None = None
+    """The answer with a reply in it, while the answer is open."""
+    last: bool = False
+    """No handler after this one may reply to the event."""
+    done: asyncio.Future[None] | None = None
+    """Resolved when a reply is committed or the last handler is done."""
+
+
+class Workers:
+    """Lanes of work, one a person."""
+
+    def __init__(self, dispatcher: Dispatcher, store: Store, clock: Callable[[], datetime]) -> None:
+        self._dispatcher = dispatcher
+        self._store = store
+        self._clock = clock
+        self._lanes: dict[str, deque[Work]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._held: set[int] = set()
+        self._overflow = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="handlers", daemon=True)
+        self._limiter = anyio.CapacityLimiter(THREADS)
+        self._thread.start()
+
+    @property
+    def held(self) -> int:
+        """Handler runs in memory: running, or waiting for their turn."""
+        return len(self._held)
+
+    def submit(
+        self, event: Event[Data], seq: int, jobs: list[tuple[int, Bound]], acknowledge: Acknowledge
+    ) -> asyncio.Future[None]:
+        """Hands over the jobs of a new event; resolved when its answer need not wait."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._overflow or len(self._held) >= BACKLOG:
+            self._overflow = True  # until all of it is done: order is by the store then
+            done.set_result(None)
+            return done
+        for number, (job, bound) in enumerate(jobs, 1):
+            self._enqueue(
+                Work(
+                    job=job,
+                    bound=bound,
+                    event=event,
+                    seq=seq,
+                    acknowledge=acknowledge,
+                    last=number == len(jobs),
+                    done=done,
+                )
+            )
+        return done
+
+    async def recover(self) -> None:
+        """Takes up what the last process left, before anything new comes."""
+        await self._store.settle_all()
+        await self._fetch()
+
+    async def poll(self) -> None:
+        """Takes work that is due from the store, for ever."""
+        while True:
+            try:
+                await self._fetch()
+            except StoreUnavailable as error:
+                log.warning("cannot look for work", error=str(error))
+            await asyncio.sleep(_POLL)
+
+    def _enqueue(self, work: Work) -> None:
+        self._held.add(work.job)
+        # Events about nobody (delivery reports without a number) have lanes of their own.
+        person = work.event.subject or f"event {work.seq}"
+        lane = self._lanes.get(person)
+        if lane is not None:
+            lane.append(work)
+            return
+        self._lanes[person] = deque([work])
+        task = asyncio.create_task(self._drain(person))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, person: str) -> None:
+        lane = self._lanes[person]
+        try:
+            while lane:
+                work = lane.popleft()
+                try:
+                    await self._perform(work)
+                except StoreUnavailable as error:  # the job stays due
+                    log.warning("work not committed", handler=work.bound.name, error=str(error))
+                finally:
+                    self._held.discard(work.job)
+                    _resolve(work, anyway=work.last)
+        finally:
+            del self._lanes[person]
+
+    async def _perform(self, work: Work) -> None:
+        if work.recovered:
+            # Counted before it is made: a handler that ends the process must not do so for ever.
+            await self._store.begin_job(work.job)
+        try:
+            if work.attempts > len(PAUSES):
+                raise RuntimeError("was under way each time the process ended")  # noqa: TRY301
+            asked = await self._call(work.bound, work.event)
+        except Exception as error:
+            log.exception("handler failed", handler=work.bound.name, event_id=work.event.id)
+            due = next_try(work.attempts + 1, self._clock())
+            counted = work.recovered
+            await self._store.fail(work.job, due, describe(error), counted=counted)
+            return
+        reply = next((action for action in asked if isinstance(action, Reply)), None)
+        answer = work.acknowledge(reply.text) if work.acknowledge and reply else None
+        finish = Finish(
+            job=work.job,
+            seq=work.seq,
+            handler=work.bound.name,
+            actions=asked,
+            answer=answer,
+            last=work.last,
+            at=to_micros(self._clock()),
+        )
+        await self._store.finish(finish)
+        _resolve(work, anyway=reply is not None)
+
+    async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
+        running = asyncio.run_coroutine_threadsafe(self._in_time(bound, event), self._loop)
+        return await asyncio.wrap_future(running)
+
+    async def _in_time(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
+        """Runs on the handlers' loop."""
+        async with asyncio.timeout(TIMEOUT):
+            if bound.handler.is_async:
+                result = await bound.handler.function(event, bound.context)
+            else:
+                call = partial(bound.handler.function, event, bound.context)
+                result = await anyio.to_thread.run_sync(
+                    call, abandon_on_cancel=True, limiter=self._limiter
+                )
+        return actions(result)
+
+    async def _fetch(self) -> None:
+        room = BACKLOG - len(self._held)
+        if room <= 0:
+            return
+        now = self._clock()
+        due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
+        fresh = [job for job in due if job.id not in self._held][:room]
+        self._overflow = len(fresh) == room
+        for job in fresh:
+            await self._take_up(job)
+
+    async def _take_up(self, job: Job) -> None:
+        bound = self._dispatcher.by_name.get(job.handler)
+        stored = await self._store.reader.event_by_seq(job.event) if job.event else None
+        if bound is None or stored is None:
+            missing = "no such handler is enabled" if bound is None else "its event is gone"
+            await self._store.fail(job.id, None, missing, counted=True)
+            return
+        self._enqueue(
+            Work(
+                job=job.id,
+                bound=bound,
+                event=stored.event,
+                seq=stored.seq,
+                attempts=job.attempts,
+                recovered=True,
+            )
+        )
+
+    async def stop(self) -> None:
+        """Gives running handlers a moment; what is not done by then is still in the store."""
+        for lane in self._lanes.values():
+            lane.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GRACE)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.to_thread(self._thread.join, 1.0)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+
+@asynccontextmanager
+async def running(
+    dispatcher: Dispatcher, store: Store, clock: Callable[[], datetime]
+) -> AsyncIterator[Workers]:
+    """Workers that have found what the last process left, and look for what is due."""
+    workers = Workers(dispatcher, store, clock)
+    polling: asyncio.Task[None] | None = None
+    try:
+        await workers.recover()
+        polling = asyncio.create_task(workers.poll())
+        yield workers
+    finally:
+        if polling:
+            polling.cancel()
+            with suppress(asyncio.CancelledError):
+                await polling
+        await workers.stop()
+
+
+def _resolve(work: Work, *, anyway: bool) -> None:
+    if anyway and work.done is not None and not work.done.done():
+        work.done.set_result(None)

@@ -1,0 +1,68 @@
+"""Providers and pushes for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from receiver.config import Digest, Source
+from receiver.conversion import Secret
+from receiver.providers import PROVIDERS, Parsed, Provider, Push, Sample
+
+SECRET = "s3cret pass/ü"
+#: When pushes of tests arrive.
+ARRIVAL = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
+
+
+def provider(name: str, *, tokens: Sequence[str] = (SECRET,), **settings: Any) -> Provider[Any]:
+    """A provider with these settings of its source."""
+    source = Source(provider=name, tokens=[Secret(token) for token in tokens], **settings)
+    return PROVIDERS[name](source)
+
+
+def digest(password: str, **settings: Any) -> Digest:
+    """Settings of a digest token."""
+    return Digest(username="user", password=Secret(password), **settings)
+
+
+def push(
+    method: str = "POST",
+    path: str = "",
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+    received_at: datetime = ARRIVAL,
+) -> Push:
+    """A request; `path` is what follows `/hooks/{source}`."""
+    path, _, query = path.partition("?")
+    return Push(
+        method=method,
+        token=unquote(path.strip("/")) or None,
+        query=query.encode(),
+        headers=[
+            (name.lower().encode(), value.encode("utf-8"))
+            for name, value in (headers or {}).items()
+        ],
+        body=body,
+        received_at=received_at,
+    )
+
+
+def of_sample(sample: Sample) -> Push:
+    """The request that a sample is."""
+    return push(sample.method, sample.path, sample.headers, sample.body)
+
+
+def take(provider: Provider[Any], push: Push) -> Parsed:
+    """What the intake does with a push first. Raises `PushError`."""
+    provider.authenticate(push)
+    return provider.parse(push)
+
+
+def builtins(parsed: Parsed) -> dict[str, Any]:
+    """What a push says, as JSON has it."""
+    said: dict[str, Any] = msgspec.to_builtins(parsed)
+    return {**said, "subject": parsed.subject}

@@ -1,0 +1,141 @@
+"""Numbers, held against libphonenumber."""
+
+from __future__ import annotations
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat
+
+from receiver import msisdn
+from receiver.msisdn import is_e164, is_region, mask, normalise
+
+PERSONS = [
+    # As the providers write them.
+    ("254726770792", "KE", "+254726770792"),
+    ("+254700000000", "KE", "+254700000000"),
+    ("447777777777", "GB", "+447777777777"),
+    # As people write them.
+    ("0726770792", "KE", "+254726770792"),
+    ("726770792", "KE", "+254726770792"),
+    ("0110123456", "KE", "+254110123456"),
+    ("00254726770792", "KE", "+254726770792"),
+    ("+254 726 770-792", "KE", "+254726770792"),
+    ("+254 (0) 726 770792", "KE", "+254726770792"),
+    ("\u00a0254\u2011726\u2011770\u2011792\n", "KE", "+254726770792"),
+    ("07911 123456", "GB", "+447911123456"),
+    # From elsewhere.
+    ("447777777777", "KE", "+447777777777"),
+    ("+12025550123", "KE", "+12025550123"),
+    ("256712345678", "KE", "+256712345678"),
+    ("0712345678", "UG", "+256712345678"),
+    # Newer than our numbering plan, but of the right length.
+    ("+254999999999", "KE", "+254999999999"),
+]
+
+
+@pytest.mark.parametrize(("raw", "region", "expected"), PERSONS)
+def test_numbers_of_people_become_e164(raw: str, region: str, expected: str) -> None:
+    """One person is one number, however it is written."""
+    assert normalise(raw, region) == expected
+    assert normalise(expected, region) == expected
+    assert is_e164(expected)
+
+
+OTHERS = [
+    ("70700", "70700"),
+    ("22915", "22915"),
+    (" 70700 ", "70700"),
+    ("007", "007"),
+    ("*144#", "*144#"),
+    ("SAFARICOM", "SAFARICOM"),
+    ("M-PESA", "M-PESA"),
+    ("Tilil 24", "Tilil 24"),
+    ("", ""),
+    ("0", "0"),
+    ("12345678901234567890", "12345678901234567890"),
+    ("٢٥٤٧٢٦٧٧٠٧٩٢", "٢٥٤٧٢٦٧٧٠٧٩٢"),
+    ("254726770792x5", "254726770792x5"),
+    ("254726770792,254726770793", "254726770792,254726770793"),
+]
+
+
+@pytest.mark.parametrize(("raw", "expected"), OTHERS)
+@pytest.mark.parametrize("region", ["KE", "GB"])
+def test_everything_else_stays(raw: str, expected: str, region: str) -> None:
+    """Short codes, names and nonsense stay as they came."""
+    assert normalise(raw, region) == expected
+
+
+@pytest.mark.parametrize("region", ["KE", "GB"])
+def test_no_short_code_becomes_a_number(region: str) -> None:
+    """Codes of three to five digits are nobody's number."""
+    codes = [f"{code:0{digits}}" for digits in (3, 4) for code in range(10**digits)]
+    codes += [f"{code:05}" for code in range(0, 100_000, 7)]
+    assert [code for code in codes if normalise(code, region) != code] == []
+
+
+@pytest.mark.parametrize("region", ["KE", "GB", "UG", "TZ", "RW", "NG", "US"])
+@given(data=st.data())
+def test_the_fast_path_is_the_parser(data: st.DataObject, region: str) -> None:
+    """What the pattern accepts, libphonenumber parses to the same number."""
+    pattern = msisdn._international(region)
+    raw = data.draw(st.from_regex(pattern, fullmatch=True))
+    parsed = phonenumbers.parse(raw, region)
+    assert normalise(raw, region) == phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+
+
+AMBIGUOUS = [
+    # 27 and a short number, or a long number of ZA without its leading zero.
+    ("278429644", "ZA"),
+    ("49200000", "DE"),
+    # An 8 before the national number is Belarus' national prefix.
+    ("+3758140627045", "BY"),
+]
+
+
+@pytest.mark.xfail(strict=True, reason="the fast path takes what may be read in two ways")
+@pytest.mark.parametrize(("raw", "region"), AMBIGUOUS)
+def test_the_parser_decides_what_is_ambiguous(raw: str, region: str) -> None:
+    """What may be a number with or without its country code is left to libphonenumber."""
+    parsed = phonenumbers.parse(raw, region)
+    assert normalise(raw, region) == phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+
+
+@pytest.mark.xfail(strict=True, reason="491645 becomes +491645")
+@pytest.mark.parametrize("code", ["431116", "491645", "989632"])
+def test_short_codes_of_six_digits_stay(code: str) -> None:
+    """A code of six digits is not taken for a foreign number without its plus sign."""
+    assert normalise(code, "KE") == code
+
+
+@given(st.text(st.characters()) | st.text("0123456789+-() ", max_size=25))
+def test_any_text_is_normalised_once(raw: str) -> None:
+    """No text raises, and what was normalised stays."""
+    once = normalise(raw, "KE")
+    assert normalise(once, "KE") == once
+
+
+@given(st.sampled_from(["+254726770792", "+447777777777"]), st.data())
+def test_separators_do_not_matter(number: str, data: st.DataObject) -> None:
+    """White space, brackets, dots and dashes among the digits change nobody's number."""
+    separators = st.text(" \t-.()\u00a0\u2011", max_size=2)
+    written = "".join(data.draw(separators) + char for char in number)
+    assert normalise(written, "KE") == number
+
+
+def test_regions_are_those_with_numbers() -> None:
+    """Regions are ISO codes in upper case that have a numbering plan."""
+    assert is_region("KE")
+    assert is_region("GB")
+    assert not is_region("ke")
+    assert not is_region("UK")
+    assert not is_region("")
+
+
+def test_masked_numbers_do_not_tell_the_person() -> None:
+    """Of a number in a log the middle is hidden, of a shorter one all."""
+    assert mask("+254726770792") == "+2547•••0792"
+    assert mask("70700") == "•••••"
+    assert mask("") == ""

@@ -1,0 +1,108 @@
+"""Times as providers write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.times import instant
+
+NAIROBI = ZoneInfo("Africa/Nairobi")
+LONDON = ZoneInfo("Europe/London")
+
+KNOWN = [
+    # Local to the provider: Nairobi is UTC+3 all year, London UTC+0 or, in summer, UTC+1.
+    ("20180217065028", NAIROBI, "2018-02-17T03:50:28Z"),
+    ("2020-05-13 08:47:03", NAIROBI, "2020-05-13T05:47:03Z"),
+    ("2026-07-01 13:05:09", LONDON, "2026-07-01T12:05:09Z"),
+    ("2026-01-01 13:05:09", LONDON, "2026-01-01T13:05:09Z"),
+    ("20260101000000", NAIROBI, "2025-12-31T21:00:00Z"),
+    ("20240229120000", NAIROBI, "2024-02-29T09:00:00Z"),
+    # London's clocks in 2026: forward on 29 March, back on 25 October. Of an hour that comes
+    # twice the first is meant; one that never comes is counted on from before.
+    ("2026-03-29 00:59:59", LONDON, "2026-03-29T00:59:59Z"),
+    ("2026-03-29 01:30:00", LONDON, "2026-03-29T01:30:00Z"),
+    ("2026-03-29 02:00:00", LONDON, "2026-03-29T01:00:00Z"),
+    ("2026-10-25 01:30:00", LONDON, "2026-10-25T00:30:00Z"),
+    ("2026-10-25 02:00:00", LONDON, "2026-10-25T02:00:00Z"),
+    # With a zone of their own.
+    ("2026-04-28T09:14:00Z", NAIROBI, "2026-04-28T09:14:00Z"),
+    ("2026-04-28t09:14:00z", NAIROBI, "2026-04-28T09:14:00Z"),
+    ("2026-05-20T11:30:04+03:00", LONDON, "2026-05-20T08:30:04Z"),
+    ("2026-05-20T11:30:04-0130", LONDON, "2026-05-20T13:00:04Z"),
+    ("2026-05-20T11:30:04.25Z", LONDON, "2026-05-20T11:30:04.250000Z"),
+    ("2026-05-20T11:30Z", LONDON, "2026-05-20T11:30:00Z"),
+    # White space around them.
+    (" 20180217065028\n", NAIROBI, "2018-02-17T03:50:28Z"),
+    # The ends of what there is.
+    ("9999-12-31 23:59:59", NAIROBI, "9999-12-31T20:59:59Z"),
+    ("0001-01-01 03:00:00", timezone(timedelta(hours=3)), "0001-01-01T00:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(("text", "zone", "expected"), KNOWN)
+def test_times_are_understood(text: str, zone: tzinfo, expected: str) -> None:
+    """Every documented form of a time becomes the moment in UTC."""
+    moment = instant(text, zone)
+    assert moment == datetime.fromisoformat(expected)
+    assert moment.tzinfo is UTC
+
+
+IMPOSSIBLE = [
+    None,
+    "",
+    " ",
+    "0",
+    "now",
+    "2018-02-17",
+    "20180217",
+    "20180230065028",
+    "20181317065028",
+    "20180217245028",
+    "20180217066028",
+    "20180217065060",
+    "00000000000000",
+    "2023-02-29 12:00:00",
+    "2018-02-17 25:00:00",
+    "17/02/2018 06:50:28",
+    "1518839428",
+    "1518839428000",
+    "201802170650281",
+    "2018-02-17 06:50:28 EAT",
+    "2018-02-17T06:50:28+25:00",
+    "\uff12\uff10180217065028",  # full-width digits
+    "2018-02-17 06:50:2\ud800",
+    "2018-02-17\x00 06:50:28",
+    "9999-12-31 23:59:59-03:00",
+    "0001-01-01 00:00:00",
+]
+
+
+@pytest.mark.parametrize("text", IMPOSSIBLE, ids=ascii)
+def test_impossible_times_are_none(text: str | None) -> None:
+    """What is no date and time, or is none that exists, is None."""
+    assert instant(text, NAIROBI) is None
+
+
+@given(st.text(st.characters()) | st.text("0123456789-:TtZz+. ", max_size=35))
+def test_any_text_is_a_moment_or_none(text: str) -> None:
+    """No text raises, and what is understood is in UTC."""
+    moment = instant(text, LONDON)
+    assert moment is None or moment.tzinfo is UTC
+
+
+@given(
+    st.datetimes(min_value=datetime(1000, 1, 2), max_value=datetime(9999, 12, 30)),  # noqa: DTZ001 # providers name no zone
+    st.sampled_from(["%Y%m%d%H%M%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"]),
+    st.integers(-14, 14),
+)
+def test_the_zone_is_added_to_local_times(moment: datetime, form: str, hours: int) -> None:
+    """A time without a zone is the moment at which clocks of the source's zone show it."""
+    zone = timezone(timedelta(hours=hours))
+    shown = moment.replace(microsecond=0)
+    expected = (shown - timedelta(hours=hours)).replace(tzinfo=UTC)
+    assert instant(moment.strftime(form), zone) == expected
