@@ -28,7 +28,6 @@ from receiver.errors import (
     PushError,
     StoreUnavailable,
     TooLarge,
-    TooSlow,
     UnknownSource,
 )
 from receiver.intake import Endpoint, Intake
@@ -81,7 +80,6 @@ class Hooks:
     def __init__(self, intake: Intake, server: Server) -> None:
         self._intake = intake
         self._max_body = server.max_body
-        self._timeout = server.request_timeout
         self._proxies = server.trusted_proxies
         self._is_proxy = lru_cache(maxsize=1024)(self._find_proxy)
 
@@ -112,15 +110,14 @@ class Hooks:
         """The whole request. Raises `PushError` for what is refused without a look inside."""
         if scope["method"] not in endpoint.provider.methods:
             raise MethodRefused
+        if "receiver.refusal" in scope:
+            raise scope["receiver.refusal"]
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         forwarded: list[bytes] = []
         for key, value in headers:
-            if key == b"content-length":
-                if not value.isdigit() or len(value) > 18 or int(value) > self._max_body:
-                    raise TooLarge
-            elif key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            if key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise EncodingRefused
-            elif key == b"x-forwarded-for":
+            if key == b"x-forwarded-for":
                 forwarded.append(value)
         client = self._client(scope, forwarded)
         if endpoint.source.allow_ips and not _listed(client, endpoint.source.allow_ips):
@@ -137,32 +134,17 @@ class Hooks:
         )
 
     async def _body(self, receive: Receive) -> bytes:
-        try:
-            async with asyncio.timeout(self._timeout):
-                message = await receive()
-                if message["type"] == "http.request" and not message.get("more_body", False):
-                    body: bytes = message.get("body", b"")
-                    if len(body) > self._max_body:
-                        raise TooLarge
-                    return body
-                return await self._chunks(message, receive)
-        except TimeoutError:
-            raise TooSlow from None
-
-    async def _chunks(self, message: dict[str, object] | Scope, receive: Receive) -> bytes:
-        chunks, size = [], 0
-        while True:
-            if message["type"] == "http.disconnect":
-                raise TooSlow("the client went away before its request was whole")
-            chunk = message.get("body", b"")
-            assert isinstance(chunk, bytes)
-            size += len(chunk)
-            if size > self._max_body:
-                raise TooLarge
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
+        """In one message under our own server (`receiver.protocol`), in several under others."""
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        while message.get("more_body", False):
+            if len(body) > self._max_body:
+                break
             message = await receive()
+            body += message.get("body", b"")
+        if len(body) > self._max_body:
+            raise TooLarge
+        return body
 
     def _client(self, scope: Scope, forwarded: list[bytes]) -> str:
         """The address that sent the request: the last one that is not one of our proxies."""
@@ -212,24 +194,10 @@ async def _healthz(request: Request) -> Response:
 async def _respond(
     send: Send, status: int, answer: Answer, headers: tuple[tuple[bytes, bytes], ...] = ()
 ) -> None:
-    body = answer.body
-    length = str(len(body)).encode()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", answer.content_type),
-                (b"content-length", length),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
-
-
-#: Answers after which the rest of the request is not worth reading.
-_CLOSING: tuple[type[PushError], ...] = (TooLarge, TooSlow, EncodingRefused)
+    length = str(len(answer.body)).encode()
+    head = [(b"content-type", answer.content_type), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _refusal_headers(error: PushError, endpoint: Endpoint) -> tuple[tuple[bytes, bytes], ...]:
@@ -237,8 +205,6 @@ def _refusal_headers(error: PushError, endpoint: Endpoint) -> tuple[tuple[bytes,
         return ((b"retry-after", RETRY_AFTER),)
     if isinstance(error, MethodRefused):
         return ((b"allow", ", ".join(sorted(endpoint.provider.methods)).encode()),)
-    if isinstance(error, _CLOSING):
-        return ((b"connection", b"close"),)
     return ()
 
 

@@ -20,7 +20,8 @@ Besides decorated functions a plugin file may have:
 - `class Settings(msgspec.Struct, …)`: its part of the configuration, `[plugins.NAME]`.
   Wrong settings are refused at start and by `receiver check`.
 - `def setup(settings) -> state`: called once when the plugin is loaded; what it returns is
-  `context.state`. It raises `SettingsError` for settings that cannot work.
+  `context.state`. It raises `SettingsError` for settings that cannot work, or an
+  `ExceptionGroup` of them to name every fault at once.
 - `def explain(event, context) -> list[Explanation]`: what `receiver explain` shows.
 """
 
@@ -31,7 +32,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-import structlog
 
 from receiver.events import (
     Data,
@@ -43,10 +43,12 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.keywords import fold, keyword, phrase, split
+from receiver.msisdn import is_e164
 
 __all__ = [
     "Action",
     "Context",
+    "Data",
     "DeliveryReport",
     "Event",
     "EventType",
@@ -65,7 +67,9 @@ __all__ = [
     "SubscriptionChange",
     "Unsubscribe",
     "actions",
+    "addresses",
     "fold",
+    "is_e164",
     "keyword",
     "on_delivery",
     "on_message",
@@ -134,6 +138,7 @@ class OptIn(msgspec.Struct, frozen=True, tag="opt_in"):
 
     msisdn: str
     reason: str = ""
+    """Why: `START`."""
 
 
 class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
@@ -143,13 +148,14 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
 
 
 Action = Reply | Send | Subscribe | Unsubscribe | OptOut | OptIn | Forward
+"""What a handler can ask for."""
 _ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward)
 
 
 class SettingsError(ValueError):
     """Raised by `setup` for settings that are well-formed but cannot work.
 
-    `key` is where, below the plugin's own table: `rules[2].reply`.
+    `key` is where, below the plugin's own table: `rules[2].reply`; empty for the table itself.
     """
 
     def __init__(self, key: str, message: str) -> None:
@@ -162,9 +168,17 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """One line of what `receiver explain` shows: a rule, and what it made of a message."""
 
     rule: str
+    """Which one, as a person finds it in the configuration: `rules[3] GAME`."""
     verdict: Literal["answers", "acts", "no"]
     why: str
     reply: str | None = None
+    """The text it answers with."""
+
+
+def _logger() -> Any:
+    import structlog  # noqa: PLC0415 - takes longer to import than everything else here
+
+    return structlog.get_logger()
 
 
 class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
@@ -175,10 +189,12 @@ class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
     """The plugin's `Settings`, or None without them."""
     state: StateT
     """What the plugin's `setup` returned, or None without it."""
-    log: Any = msgspec.field(default_factory=structlog.get_logger)
+    log: Any = msgspec.field(default_factory=_logger)
+    """A structlog logger. Never give it a message's text or a full number."""
 
 
 HandlerFunction = Callable[..., Any]
+"""`def` or `async def` with the parameters (event, context); see `actions` for what it returns."""
 FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
 
 
@@ -223,8 +239,8 @@ def on_message(
 ) -> Callable[[FunctionT], FunctionT]:
     """Decorates a handler of messages that people send us.
 
-    Only those with one of these keywords, to one of these short codes or numbers, from one
-    of these sources; without, all.
+    Only those whose first word is one of these keywords, to one of these short codes or
+    numbers, from one of these sources; without, all.
 
     `inline` is for pure functions that take microseconds, such as a look into rules: they
     run before the event is stored and share its commit. They must be `def`, do no I/O and
@@ -261,7 +277,10 @@ def on_subscription(
 
 
 def actions(result: object) -> tuple[Action, ...]:
-    """What a handler's return value asks for. Raises TypeError for anything else."""
+    """What a handler's return value asks for: None, a text, an action or a list of those.
+
+    Raises TypeError for anything else.
+    """
     if result is None:
         return ()
     if isinstance(result, str):
@@ -274,8 +293,27 @@ def actions(result: object) -> tuple[Action, ...]:
     raise TypeError(f"a handler returns {expected}; this one returned {type(result).__name__}")
 
 
+def addresses(to: str | Iterable[str]) -> frozenset[str]:
+    """Short codes and numbers of ours in every form that an event's `to` may have.
+
+    Providers and people write `+447786200000`, `447786200000` and `+44 7786 200000`.
+    """
+    forms = set()
+    for text in _several(to):
+        address = text.strip()
+        digits = address.translate(_SEPARATORS).removeprefix("+")
+        forms.add(address)
+        if len(digits) >= _NUMBER_LENGTH and digits.isascii() and digits.isdecimal():
+            forms |= {digits, f"+{digits}"}
+    return frozenset(forms)
+
+
 #: Where a decorator leaves the `Handler`; the loader looks for it.
 MARK = "__receiver_handler__"
+
+# Short codes have at most six digits, numbers with their country code seven or more.
+_NUMBER_LENGTH = 7
+_SEPARATORS = {ord(char): None for char in " -().\u00a0"}
 
 
 def _decorator(
@@ -287,20 +325,40 @@ def _decorator(
     inline: bool,
     first: bool,
 ) -> Callable[[FunctionT], FunctionT]:
+    folded, ours, named = _keywords(_several(keywords)), addresses(to), _several(sources)
+
     def decorate(function: FunctionT) -> FunctionT:
+        _refuse_double(function)
         handler = Handler(
             function=function,
             types=types,
             inline=inline,
             first=first,
-            keywords=frozenset(fold(word) for word in _several(keywords)),
-            to=_several(to),
-            sources=_several(sources),
+            keywords=folded,
+            to=ours,
+            sources=named,
         )
         setattr(function, MARK, handler)
         return function
 
     return decorate
+
+
+def _keywords(words: frozenset[str]) -> frozenset[str]:
+    for word in words:
+        if not word or split(word) != (word, ""):
+            raise ValueError(f"a keyword is one word, not {word!r}")
+    return frozenset(map(fold, words))
+
+
+def _refuse_double(function: HandlerFunction) -> None:
+    """Work that waits names its handler, and a module has one function of a name."""
+    name = getattr(function, "__qualname__", "")
+    earlier = getattr(function, "__globals__", {}).get(name)
+    if hasattr(function, MARK):
+        raise TypeError(f"{name} is decorated twice; let two handlers call a common function")
+    if hasattr(earlier, MARK):
+        raise TypeError(f"{name} is the second handler of that name; the first would never run")
 
 
 def _several(values: str | Iterable[str]) -> frozenset[str]:

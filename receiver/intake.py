@@ -28,8 +28,8 @@ from receiver.errors import (
 )
 from receiver.events import Data, Event, encode_data, utc_now
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.store import Intake as Row
-from receiver.store import Request, Store, Taken, pack_request, to_micros
+from receiver.store import EventRow, ReplyState, Request, Store, Taken, pack_request, to_micros
+from receiver.store import Intake as Stored
 from receiver.workers import Workers
 
 log = structlog.get_logger("receiver.intake")
@@ -144,11 +144,11 @@ class Intake:
         )
         plan = self._dispatcher.plan(event)
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        row = _row(endpoint, push, parsed, event, seq, plan, plain)
-        if row.open:
+        record = _to_store(endpoint, push, parsed, event, seq, plan, plain)
+        if record.row.reply is ReplyState.OPEN:
             self._undecided[seq] = asyncio.get_running_loop().create_future()
         try:
-            taken = await store.take(row)
+            taken = await store.take(record)
         except BaseException:
             self._undecided.pop(seq, None)
             raise
@@ -156,14 +156,11 @@ class Intake:
             self._undecided.pop(seq, None)
         elif plan.jobs:
             self._start(endpoint, push, parsed, event, plan, taken)
-        self._count(endpoint, row, taken)
+        if taken.new:
+            self.counts.events[parsed.type] += 1
+        self.counts.outcomes[endpoint.name, "stored" if taken.new else "repeat"] += 1
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, plain.content_type), taken.new
-
-    def _count(self, endpoint: Endpoint, row: Row, taken: Taken) -> None:
-        if taken.new:
-            self.counts.events[row.type] += 1
-        self.counts.outcomes[endpoint.name, "stored" if taken.new else "repeat"] += 1
 
     async def _decided(self, seq: int) -> bytes:
         """The answer of an event that handlers may still reply to, once it is settled."""
@@ -254,7 +251,7 @@ class _Allowance:
         return True
 
 
-def _row(
+def _to_store(
     endpoint: Endpoint,
     push: Push,
     parsed: Parsed,
@@ -262,28 +259,34 @@ def _row(
     seq: int,
     plan: Plan,
     plain: Answer,
-) -> Row:
-    provider = endpoint.provider
-    in_answer = provider.takes_reply(parsed)
-    answer = plain
-    if plan.reply and plan.reply.text and in_answer:
-        answer = provider.acknowledge(push, parsed, plan.reply.text)
-    return Row(
-        seq=seq,
-        source=endpoint.name,
-        key=parsed.key,
-        provider=provider.name,
-        type=parsed.type,
-        subject=event.subject,
-        time=to_micros(parsed.time),
-        received_at=to_micros(push.received_at),
-        data=encode_data(parsed.data),
-        answer=answer.body,
+) -> Stored:
+    provider, reply = endpoint.provider, plan.reply
+    in_answer = (reply is not None or bool(plan.jobs)) and provider.takes_reply(parsed)
+    answer, state = plain.body, ReplyState.NONE
+    if reply is not None:
+        state = ReplyState.GIVEN
+        if reply.text and in_answer:
+            answer = provider.acknowledge(push, parsed, reply.text).body
+    elif in_answer and any(not job.attempts for job in plan.jobs):
+        state = ReplyState.OPEN
+    row = EventRow(
+        seq,
+        endpoint.name,
+        parsed.key,
+        provider.name,
+        parsed.type,
+        event.subject,
+        to_micros(parsed.time),
+        to_micros(push.received_at),
+        encode_data(parsed.data),
+        answer,
+        state,
+        pack_request(_request(push, _interesting(push.headers))),
+    )
+    return Stored(
+        row=row,
         plain_answer=plain.body,
-        # With a reply the answer is decided; without one a handler may still have it.
-        open=in_answer and plan.reply is None and any(not job.attempts for job in plan.jobs),
-        request=pack_request(_request(push, _interesting(push.headers))),
-        reply=plan.reply,
+        reply=reply,
         replied_by=plan.replied_by,
         reply_in_answer=in_answer,
         wishes=plan.wishes,

@@ -16,13 +16,19 @@ from starlette.types import ASGIApp
 from receiver import control
 from receiver.admin import create_admin
 from receiver.app import create_app
+from receiver.config import Server as ServerSettings
 from receiver.errors import ReceiverError
+from receiver.protocol import LimitedProtocol, limited
 from receiver.service import Parts, open_service
 
 log = structlog.get_logger("receiver.server")
 
 #: Seconds that requests under way are given when the service stops.
 _GRACE = 5
+#: Seconds that a connection may idle between requests: longer than nginx keeps its own (60).
+_IDLE = 75.0
+#: Tenths of a second between looks at connections that wait too long.
+_SWEEP_TICKS = 5
 #: Seconds that the interpreter lets one thread run while another waits. At the default of
 #: 5 ms the event loop and the store's writer would spend a third of their time waiting for
 #: each other (docs/performance.md).
@@ -43,10 +49,10 @@ async def serve(parts: Parts) -> None:
             if source.authentication == "none":
                 log.warning("source takes pushes from anybody", source=name)
         app = create_app(service.intake, settings, service.store.check)
-        servers = [_server(app)]
+        servers = [_server(app, settings)]
         sockets = [public]
         if admin:
-            servers.append(_server(create_admin(service)))
+            servers.append(_server(create_admin(service), settings))
             sockets.append(admin)
         _stop_on_signals(servers)
         host, port = public.getsockname()[:2]
@@ -76,22 +82,30 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
 class _Server(uvicorn.Server):
     """Without uvicorn's signal handling: it would end the process by the signal, not with 0."""
 
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; connections that wait too long are ended now and then."""
+        if counter % _SWEEP_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, LimitedProtocol):
+                    connection.expire(now)
+        return await super().on_tick(counter)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def _server(app: ASGIApp) -> _Server:
+def _server(app: ASGIApp, settings: ServerSettings) -> _Server:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=limited(settings.max_body, settings.request_timeout, _IDLE),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,  # it would show the tokens in the URLs
         server_header=False,
         proxy_headers=False,  # receiver.app decides whom to believe
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE,
     )
     return _Server(config)

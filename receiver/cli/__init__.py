@@ -1,0 +1,86 @@
+"""The program `receiver`: one module a command, imported only when that command runs.
+
+`COMMANDS` is the registry. A module has the function `command`, or, for a family such as
+`opt-outs`, the Typer application `family`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from receiver import __version__
+from receiver.cli.failing import as_status
+
+#: Name: what `receiver --help` says about it.
+COMMANDS = {
+    "init": "Writes a commented receiver.toml with fresh tokens.",
+    "check": "Validates the configuration, plugins and rules; opens nothing.",
+    "serve": "Runs the service.",
+    "demo": "Runs the whole service with sample traffic, in a folder that is thrown away.",
+    "events": "Stored events, newest first, or as they come.",
+    "subscribers": "The subscription book.",
+    "opt-outs": "Who must not be messaged.",
+    "quarantine": "Requests that could not become events.",
+    "jobs": "Background work and dead letters.",
+    "simulate": "Sends a realistic push to a running service.",
+    "explain": "Which rule answers a message, and why the others do not.",
+    "schema": "JSON Schema of the events.",
+}
+
+
+def main() -> None:
+    """Runs the program and ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character shows its number.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a file
+    sys.exit(as_status(lambda: _run(sys.argv[1:])))
+
+
+def _run(arguments: list[str]) -> int | None:
+    result = application(arguments)(arguments, prog_name="receiver", standalone_mode=False)
+    return result if isinstance(result, int) else None
+
+
+def application(arguments: list[str]) -> typer.Typer:
+    """The program, with the one command whole that `arguments` ask for."""
+    wanted = next(iter(arguments), "")
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(_program)
+    for name, summary in COMMANDS.items():
+        if name != wanted:
+            app.command(name, help=summary)(_elsewhere)
+            continue
+        module = import_module(f"receiver.cli.{name.replace('-', '_')}")
+        if hasattr(module, "family"):
+            app.add_typer(module.family, name=name)
+        else:
+            app.command(name)(module.command)
+    return app
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if value:
+        print(f"receiver {__version__}")
+        raise typer.Exit
+
+
+def _program(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Shows the version."),
+    ] = False,
+) -> None:
+    """Takes the pushes of SMS gateways, keeps them, and answers."""
+
+
+def _elsewhere() -> None:
+    raise NotImplementedError

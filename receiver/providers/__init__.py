@@ -6,13 +6,13 @@ from typing import Any
 
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault
-from receiver.providers.base import Answer, Parsed, Provider, Push, Sample
+from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sample
 from receiver.providers.talkntalk import TalkNTalk
 from receiver.providers.text_connect import TextConnect
 from receiver.providers.tilil import Tilil
 from receiver.providers.tsconect import Tsconect
 
-__all__ = ["PROVIDERS", "Answer", "Parsed", "Provider", "Push", "Sample", "create"]
+__all__ = ["PROVIDERS", "Answer", "Entry", "Parsed", "Provider", "Push", "Sample", "create"]
 
 _ALL: tuple[type[Provider[Any]], ...] = (
     Tilil,

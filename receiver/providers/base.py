@@ -86,6 +86,15 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """A URL that the provider has to be told, in its portal or when sending."""
+
+    label: str
+    """What is pushed to it."""
+    secret: str | None = None
+    """What the provider calls the secret; None: it calls it nothing, so it is in the URL."""
+
+
 class Provider(ABC, Generic[PayloadT]):
     """One source's way of speaking. Made once from the source's configuration."""
 
@@ -97,6 +106,7 @@ class Provider(ABC, Generic[PayloadT]):
     default_region: ClassVar[str]
     sample_kinds: ClassVar[tuple[str, ...]]
     """What `receiver simulate` can send."""
+    entries: ClassVar[tuple[Entry, ...]]
 
     def __init__(self, source: Source) -> None:
         self.tokens = Tokens(source.tokens)
@@ -139,6 +149,14 @@ class Provider(ABC, Generic[PayloadT]):
         """A realistic push of one of `sample_kinds`, authenticated with `secret`.
 
         `values` replace fields of the payload by their names in it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
+        """Values for `sample` that make it a push that never was: its id and its time.
+
+        `now` is in the zone of the provider, and no two calls get the same.
         """
 
     def payload(self, push: Push) -> PayloadT:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from datetime import datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -19,7 +20,7 @@ import msgspec
 
 from receiver.errors import CredentialWrong, Malformed
 from receiver.events import DeliveryReport, EventType, Status
-from receiver.providers.base import Parsed, Provider, Push, Sample
+from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import (
     as_network,
     as_text,
@@ -75,6 +76,7 @@ class TalkNTalk(Provider[_Payload]):
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
     sample_kinds: ClassVar = ("sent", "delivered", "failed", "undelivered", "cancelled")
+    entries = (Entry("webhooks", "signing secret"),)
 
     def read(self, push: Push) -> _Payload:
         """The JSON object in the body."""
@@ -142,6 +144,13 @@ class TalkNTalk(Provider[_Payload]):
             "X-TalkNTalk-Signature": f"sha256={signature}",
         }
         return Sample(method="POST", path="", headers=headers, body=body)
+
+    @classmethod
+    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
+        """The id that sending returned."""
+        time = now.isoformat("T", "seconds")
+        number = str(int(now.timestamp() * 1_000_000))
+        return {"id": number, "timestamp": time, "updated_at": time}
 
 
 _SAMPLE: dict[str, Any] = {

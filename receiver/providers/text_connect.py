@@ -8,6 +8,7 @@ Nothing says that forwarding is retried, so what is not taken is lost.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ import msgspec
 from receiver.errors import Malformed
 from receiver.events import EventType, Message
 from receiver.keywords import keyword
-from receiver.providers.base import Parsed, Provider, Push, Sample
+from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import as_word, read_form
 from receiver.times import instant
 
@@ -46,6 +47,7 @@ class TextConnect(Provider[_Payload]):
     default_timezone = ZoneInfo("Europe/London")
     default_region = "GB"
     sample_kinds: ClassVar = ("inbound-get", "inbound-post")
+    entries = (Entry("message forwarding, GET or POST", "auth"),)
 
     def read(self, push: Push) -> _Payload:
         """The form in the body, and from the query string what the form does not give."""
@@ -105,6 +107,12 @@ class TextConnect(Provider[_Payload]):
             return Sample(method=method, path=f"?{form}", headers={}, body=b"")
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return Sample(method=method, path="", headers=headers, body=form.encode())
+
+    @classmethod
+    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
+        """The id of the message."""
+        number = str(int(now.timestamp() * 1_000_000))
+        return {"id": number, "receivedts": f"{now:%Y-%m-%d %H:%M:%S}"}
 
 
 _SAMPLE = {

@@ -8,7 +8,7 @@ object in a POST; numbers come as strings or integers. Inbound messages and subs
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from receiver.config import Source
 from receiver.errors import CredentialWrong, Malformed, PushError, Unreadable
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
 from receiver.keywords import keyword
-from receiver.providers.base import Answer, Parsed, Provider, Push, Sample
+from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import (
     as_network,
     as_text,
@@ -102,6 +102,7 @@ class Tilil(Provider[_Payload]):
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
     sample_kinds: ClassVar = ("inbound", "activation", "deactivation", "delivery")
+    entries = (Entry("messages and subscriptions", "api_token"), Entry("delivery reports"))
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -174,6 +175,15 @@ class Tilil(Provider[_Payload]):
             path = ""
         headers = {"Content-Type": "application/json"}
         return Sample(method="POST", path=path, headers=headers, body=json.dumps(payload).encode())
+
+    @classmethod
+    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
+        """Subscriptions have no id: there it is the subscriber."""
+        number = str(int(now.timestamp() * 1_000_000))
+        if kind == "delivery":
+            return {"messageId": number, "dlrTime": f"{now:%Y-%m-%d %H:%M:%S}"}
+        id_ = "inbox_id" if kind == "inbound" else "subscriber_ref"
+        return {id_: number, "timestamp": f"{now:%Y%m%d%H%M%S}"}
 
     def _verify_digest(
         self, digest: DigestToken, token: str, payload: _Payload, push: Push

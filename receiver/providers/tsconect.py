@@ -9,6 +9,7 @@ status only `queued` and `delivered` are printed; the others are the usual ones.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ import msgspec
 
 from receiver.errors import Malformed
 from receiver.events import DeliveryReport, EventType, Status
-from receiver.providers.base import Parsed, Provider, Push, Sample
+from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import as_text, as_word, decoder, read_json, without_prefix
 from receiver.times import instant
 
@@ -58,6 +59,7 @@ class Tsconect(Provider[_Payload]):
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
     sample_kinds: ClassVar = ("queued", "sent", "delivered", "failed")
+    entries = (Entry("delivery callbacks: callback_url"),)
 
     def read(self, push: Push) -> _Payload:
         """The JSON object in the body."""
@@ -103,6 +105,12 @@ class Tsconect(Provider[_Payload]):
             headers={"Content-Type": "application/json"},
             body=json.dumps(payload).encode(),
         )
+
+    @classmethod
+    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
+        """The id that sending returned."""
+        number = int(now.timestamp() * 1_000_000)
+        return {"message_id": f"msg_{number:X}", "timestamp": now.isoformat("T", "seconds")}
 
 
 _SAMPLES = {

@@ -19,12 +19,14 @@ from receiver.store import effects, writes
 from receiver.store.database import lock, open_writer
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
+    EventRow,
     Finish,
     HandleJob,
     Intake,
     Job,
     OptOutEntry,
     Quarantined,
+    ReplyState,
     Request,
     StoredEvent,
     Subscription,
@@ -38,6 +40,7 @@ from receiver.store.records import (
 from receiver.store.writer import Writer
 
 __all__ = [
+    "EventRow",
     "Finish",
     "HandleJob",
     "Intake",
@@ -45,6 +48,7 @@ __all__ = [
     "OptOutEntry",
     "Quarantined",
     "Reader",
+    "ReplyState",
     "Request",
     "Store",
     "StoredEvent",

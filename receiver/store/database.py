@@ -56,7 +56,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _check_length(path)
         # One thread uses it, though not the one that opens it.
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
     except (OSError, sqlite3.Error) as error:
         raise StoreUnusable(f"{path}: {error}") from None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from typing import Any, Literal
 
 import msgspec
@@ -58,6 +59,16 @@ class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class ReplyState(IntEnum):
+    """Whether an event has been replied to."""
+
+    NONE = 0
+    OPEN = 1
+    """Not yet, and a reply may still become part of the answer."""
+    GIVEN = 2
+    """There is one, and there will be no other."""
+
+
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What one handler asked for, beside its reply."""
 
@@ -65,8 +76,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
 
 
-class Intake(msgspec.Struct, kw_only=True):
-    """One push to store: its event, its answer, and what inline handlers made of it."""
+class EventRow(msgspec.Struct, frozen=True):
+    """A row of the table of events, its fields in the order of the columns."""
 
     seq: int
     source: str
@@ -79,10 +90,16 @@ class Intake(msgspec.Struct, kw_only=True):
     data: bytes
     answer: bytes
     """With the reply in it, if there is one and the provider takes it here."""
+    reply: ReplyState
+    request: bytes
+
+
+class Intake(msgspec.Struct, frozen=True, kw_only=True):
+    """One push to store: its event, and what inline handlers made of it."""
+
+    row: EventRow
     plain_answer: bytes
     """Without a reply: what goes out if the person has opted out."""
-    open: bool = False
-    request: bytes
     reply: Reply | None = None
     replied_by: str = ""
     reply_in_answer: bool = False

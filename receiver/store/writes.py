@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import msgspec
 
 from receiver.handlers import Reply
 from receiver.store.effects import Origin, add_job, add_wish, carry_out
-from receiver.store.records import Finish, Intake, Taken
+from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request"
 )
 _EVENT_ROW = f"({', '.join('?' * 12)})"
-#: Rows of one INSERT, largest first: few statements to compile, few calls for many rows.
-_CHUNKS = (64, 16, 4, 1)
+#: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
+_ROWS = 64
 
+_WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
+_WHICH_OUT = "SELECT msisdn FROM opt_outs WHERE msisdn IN"
 _FIND_FIRST = "SELECT seq, answer, reply FROM events WHERE source = ? AND key = ?"
 _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
 _OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
@@ -32,39 +34,41 @@ _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
 _EVENT = "SELECT source, subject, data, time, received_at FROM events WHERE seq = ?"
 
-#: Values of events.reply.
-_OPEN, _GIVEN = 1, 2
 _WITHHELD = "reply withheld: the person has opted out"
 
 
 def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
-    """Stores pushes, all of one transaction; what is a repeat comes back as the first."""
-    stored: set[int] = set()
-    start = 0
-    while start < len(intakes):
-        size = next(size for size in _CHUNKS if size <= len(intakes) - start)
-        values: list[object] = []
-        for intake in intakes[start : start + size]:
-            values += (
-                intake.seq,
-                intake.source,
-                intake.key,
-                intake.provider,
-                intake.type,
-                intake.subject,
-                intake.time,
-                intake.received_at,
-                intake.data,
-                intake.answer,
-                _GIVEN if intake.reply else int(intake.open),
-                intake.request,
-            )
-        stored.update(seq for (seq,) in db.execute(_insert_events(size), values))
-        start += size
+    """Stores pushes, all of one transaction; what is a repeat comes back as the first.
+
+    What most pushes need is done for many of them in one call: each call lets go of the
+    interpreter, and getting it back under load costs more than the row.
+    """
+    new = _insert(db, intakes)
+    # First what changes who may be messaged, then the replies.
+    jobs = {
+        intake.row.seq: _follow_up(db, intake)
+        for intake in intakes
+        if (intake.wishes or intake.jobs) and intake.row.seq in new
+    }
+    opted_out = _opted_out(db, intakes)
     return [
-        _follow_up(db, intake) if intake.seq in stored else _repeat(db, intake)
+        _taken(db, intake, jobs, opted_out) if intake.row.seq in new else _repeat(db, intake.row)
         for intake in intakes
     ]
+
+
+def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
+    """Inserts what is no repeat; the sequence numbers of that."""
+    new: set[int] = set()
+    for start in range(0, len(intakes), _ROWS):
+        rows = [intake.row for intake in intakes[start : start + _ROWS]]
+        values = [value for row in rows for value in msgspec.structs.astuple(row)]
+        inserted = db.execute(_insert_events(len(rows)), values).rowcount
+        seqs = [row.seq for row in rows]
+        if inserted < len(rows):
+            seqs = [seq for (seq,) in db.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+        new.update(seqs)
+    return new
 
 
 def finish(db: sqlite3.Connection, done: Finish) -> bool:
@@ -157,48 +161,72 @@ def drop_quarantined(db: sqlite3.Connection, id_: int) -> None:
     db.execute("DELETE FROM quarantine WHERE id = ?", (id_,))
 
 
-@lru_cache(maxsize=len(_CHUNKS))
+@cache
 def _insert_events(rows: int) -> str:
     return (
         f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES {', '.join([_EVENT_ROW] * rows)}"  # noqa: S608 - constant texts
-        " ON CONFLICT (source, key) DO NOTHING RETURNING seq"
+        " ON CONFLICT (source, key) DO NOTHING"
     )
 
 
-def _repeat(db: sqlite3.Connection, intake: Intake) -> Taken:
-    seq, answer, reply = db.execute(_FIND_FIRST, (intake.source, intake.key)).fetchone()
-    return Taken(seq, new=False, answer=bytes(answer), open=reply == _OPEN)
+@cache
+def _among(query: str, values: int) -> str:
+    return f"{query} ({', '.join('?' * values)})"
 
 
-def _follow_up(db: sqlite3.Connection, intake: Intake) -> Taken:
-    """What belongs to a new event. Most have nothing but, perhaps, a reply."""
-    answer = intake.answer
-    job_ids: tuple[int, ...] = ()
-    if intake.wishes or intake.jobs:
-        origin = _origin(intake)
-        for wishes in intake.wishes:
-            for action in wishes.actions:
-                carry_out(db, origin, wishes.handler, action)
-        job_ids = tuple(
-            add_job(
-                db,
-                origin,
-                kind="handle",
-                handler=job.handler,
-                attempts=job.attempts,
-                due_at=job.due_at,
-                error=job.error,
-            )
-            for job in intake.jobs
+def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[str]:
+    """Those of the people we would reply to who must not be messaged."""
+    people = [
+        intake.row.subject
+        for intake in intakes
+        if intake.reply is not None and intake.reply.text and not intake.reply.even_if_opted_out
+    ]
+    found: set[str] = set()
+    for start in range(0, len(people), _ROWS):
+        some = people[start : start + _ROWS]
+        found.update(msisdn for (msisdn,) in db.execute(_among(_WHICH_OUT, len(some)), some))
+    return found
+
+
+def _repeat(db: sqlite3.Connection, row: EventRow) -> Taken:
+    seq, answer, reply = db.execute(_FIND_FIRST, (row.source, row.key)).fetchone()
+    return Taken(seq, new=False, answer=bytes(answer), open=reply == ReplyState.OPEN)
+
+
+def _follow_up(db: sqlite3.Connection, intake: Intake) -> tuple[int, ...]:
+    """Carries out what inline handlers asked for; the ids of the jobs for the others."""
+    origin = _origin(intake.row)
+    for wishes in intake.wishes:
+        for action in wishes.actions:
+            carry_out(db, origin, wishes.handler, action)
+    return tuple(
+        add_job(
+            db,
+            origin,
+            kind="handle",
+            handler=job.handler,
+            attempts=job.attempts,
+            due_at=job.due_at,
+            error=job.error,
         )
-    if intake.reply is not None and intake.reply.text:
-        if _must_not_message(db, intake.subject, intake.reply):
-            db.execute(_SET_PLAIN, (intake.plain_answer, _WITHHELD, intake.seq))
+        for job in intake.jobs
+    )
+
+
+def _taken(
+    db: sqlite3.Connection, intake: Intake, jobs: dict[int, tuple[int, ...]], opted_out: set[str]
+) -> Taken:
+    """A new event, with the reply to it where it belongs."""
+    row, reply, answer = intake.row, intake.reply, intake.row.answer
+    if reply is not None and reply.text:
+        if row.subject in opted_out and not reply.even_if_opted_out:
             answer = intake.plain_answer
+            db.execute(_SET_PLAIN, (answer, _WITHHELD, row.seq))
         elif not intake.reply_in_answer:
-            wish = _reply_wish(intake.source, intake.subject, intake.reply.text, intake.data)
-            add_wish(db, _origin(intake), intake.replied_by, "send", wish)
-    return Taken(intake.seq, new=True, answer=answer, open=intake.open, jobs=job_ids)
+            wish = _reply_wish(row.source, row.subject, reply.text, row.data)
+            add_wish(db, _origin(row), intake.replied_by, "send", wish)
+    is_open = row.reply is ReplyState.OPEN
+    return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
 
 
 def _late_reply(
@@ -249,12 +277,12 @@ def _reply_wish(source: str | None, subject: str | None, text: str, data: bytes)
     return msgspec.json.encode(wish)
 
 
-def _origin(intake: Intake) -> Origin:
+def _origin(row: EventRow) -> Origin:
     return Origin(
-        event=intake.seq,
-        source=intake.source,
-        subject=intake.subject,
-        time=intake.time,
-        received_at=intake.received_at,
-        now=intake.received_at,
+        event=row.seq,
+        source=row.source,
+        subject=row.subject,
+        time=row.time,
+        received_at=row.received_at,
+        now=row.received_at,
     )

@@ -1,0 +1,22 @@
+"""What commands need that work with the plugins, the providers or a store of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from receiver import control, logs, service
+from receiver.cli.options import load
+from receiver.service import Parts
+
+
+def prepare(file: Path | None) -> Parts:
+    """Providers and plugins of the configuration. Raises `ConfigError`."""
+    logs.configure(level=logging.WARNING)
+    return service.prepare(load(file))
+
+
+def perform(parts: Parts, command: control.Command) -> control.Outcome:
+    """Has a command carried out, by the running service or here. Raises `StoreError`."""
+    return asyncio.run(control.perform(parts, command))

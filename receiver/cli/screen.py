@@ -1,0 +1,75 @@
+"""What commands write to stdout: tables for people, JSON Lines for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from receiver.visible import visible, visible_json
+
+Cell = str | None
+
+
+def json_line(encoded: bytes) -> None:
+    """Writes one line of JSON, in UTF-8 whatever the terminal is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(visible_json(encoded).encode() + b"\n")
+
+
+def json_lines(things: Iterable[Any]) -> None:
+    """Writes each thing as a line of JSON."""
+    for thing in things:
+        json_line(msgspec.json.encode(thing))
+
+
+def line(text: str = "") -> None:
+    """Writes one line for people; what cannot be seen in it is made visible."""
+    print(visible(text))
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, nothing: str) -> None:
+    """Writes a table, as wide as the terminal or, into a file, as wide as it needs.
+
+    `nothing` is for a person who would look at an empty table.
+    """
+    if not rows:
+        print(nothing)
+        return
+    if not sys.stdout.isatty():
+        _plain_table([titles, *rows])
+        return
+    from rich.console import Console  # noqa: PLC0415 - takes a tenth of a second
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        grid.add_column(title, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(visible(cell or "")) for cell in row))
+    Console(highlight=False).print(grid)
+
+
+def details(pairs: Iterable[tuple[str, Cell]]) -> None:
+    """Writes names and values, one pair a line; pairs without a value are left out."""
+    given = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in given), default=0)
+    for name, value in given:
+        print(f"{name:<{width}}  {visible(value)}")
+
+
+def time(moment: datetime) -> str:
+    """A moment for people: `2026-11-20 09:00:00`, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _plain_table(rows: Sequence[Sequence[Cell]]) -> None:
+    texts = [[visible(cell or "") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())

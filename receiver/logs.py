@@ -1,0 +1,100 @@
+"""Logs: one event a line, to stderr; JSON for machines, coloured text on a terminal.
+
+A line is a short sentence and fields. Nothing in it can break the line or reach the terminal
+as a control character. Errors come with their frames, never with the values of variables:
+these hold texts and numbers of people.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any, TextIO
+
+import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
+
+from receiver.visible import visible
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+class Lines:
+    """Writes lines to a stream. A log that nobody takes any more stops no push."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        """Writes one line."""
+        with suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    log = debug = info = warning = warn = error = critical = fatal = exception = msg
+
+
+def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Sends structlog and the standard library's logging to `stream` (default: stderr).
+
+    `level` is for our own sentences; libraries are heard from WARNING on.
+    """
+    stream = stream or sys.stderr
+    rendering = _for_people() if stream.isatty() else _for_machines()
+    structlog.configure(
+        processors=[*_SHARED, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: Lines(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    logging.raiseExceptions = False
+
+
+def _for_machines() -> list[Processor]:
+    frames = ExceptionDictTransformer(show_locals=False, use_rich=False)
+    return [
+        structlog.processors.ExceptionRenderer(frames),
+        structlog.processors.JSONRenderer(_in_ascii),
+    ]
+
+
+def _in_ascii(event: object, **options: Any) -> str:
+    """JSON without a character that ends a line or does something to a terminal."""
+    return json.dumps(event, ensure_ascii=True, **options).replace("\x7f", r"\u007f")
+
+
+def _for_people() -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        _all_visible,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def _all_visible(
+    logger: object, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if key == "exception":  # several lines, set apart from what begins one
+            event[key] = "\n".join(f"  {visible(line)}" for line in str(value).split("\n"))
+        elif isinstance(value, str):
+            event[key] = visible(value)
+        elif not isinstance(value, int | float | bool | None):
+            event[key] = visible(repr(value))
+    return event

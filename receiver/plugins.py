@@ -1,0 +1,319 @@
+"""Finds the enabled plugins, loads them and refuses what cannot work.
+
+A name is looked for in the folders of `plugins.path` (NAME.py), then among installed packages
+(entry points of the group `receiver.plugins`, whose value is a module), then among the
+plugins that come with the program.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+import traceback
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, TypeGuard
+
+import msgspec
+
+from receiver.config import Config, convert
+from receiver.errors import ConfigError, Fault
+from receiver.events import Event, Message
+from receiver.handlers import (
+    MARK,
+    Context,
+    Explanation,
+    Handler,
+    HandlerFunction,
+    SettingsError,
+)
+
+GROUP = "receiver.plugins"
+
+Explain = Callable[[Event[Message], Context[Any]], list[Explanation]]
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin that is ready to be used."""
+
+    name: str
+    settings: Any
+    """Its `Settings`, or None without them."""
+    state: Any
+    """What its `setup` returned, or None without it."""
+    handlers: tuple[Handler, ...]
+    """In the order in which the file defines them."""
+    context: Context[Any]
+    """What its handlers are called with."""
+    explain: Explain | None
+    file: Path
+
+
+def load(config: Config) -> list[Plugin]:
+    """The enabled plugins in the order of `plugins.enabled`.
+
+    Raises `ConfigError` with every fault of every plugin.
+    """
+    enabled = config.plugins.enabled
+    available = _available(config.plugins.path)
+    plugins, faults = [], []
+    for n, name in enumerate(enabled):
+        key = f"plugins.enabled[{n}]"
+        if name in enabled[:n]:
+            faults.append(Fault(key, f"{name} is enabled twice"))
+        elif name not in available:
+            faults.append(Fault(key, _unknown(name, sorted(available), config.plugins.path)))
+        else:
+            try:
+                module = _import(name, available[name])
+                plugins.append(_plugin(name, module, config, key))
+            except _ImportFailed as error:
+                faults.append(Fault(key, str(error)))
+            except ConfigError as error:
+                faults += error.faults
+    if faults:
+        raise ConfigError(faults, str(config.file))
+    return plugins
+
+
+def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
+    """All handlers in the order in which they are asked.
+
+    Those marked `first`, then the others; both by plugin, then by definition.
+    """
+    pairs = [(plugin, handler) for plugin in plugins for handler in plugin.handlers]
+    return sorted(pairs, key=lambda pair: not pair[1].first)
+
+
+def shipped_folder() -> Path:
+    """Where the plugins that come with the program are: in the package, or beside it."""
+    package = Path(__file__).parent
+    shipped = package / "shipped"
+    return shipped if shipped.is_dir() else package.parent / "plugins"
+
+
+class _ImportFailed(Exception):
+    """The module of a plugin cannot be imported."""
+
+
+class _Loader(SourceFileLoader):
+    """Loads what the file says now; neither reads nor writes bytecode beside it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def _available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
+    available: dict[str, Path | EntryPoint] = _files(shipped_folder())
+    available.update({point.name: point for point in entry_points(group=GROUP)})
+    for folder in reversed(list(path)):
+        available.update(_files(folder))
+    return available
+
+
+def _files(folder: Path) -> dict[str, Path | EntryPoint]:
+    return {file.stem: file for file in folder.glob("[!_.]*.py")}
+
+
+def _unknown(name: str, available: list[str], path: Iterable[Path]) -> str:
+    close = difflib.get_close_matches(name, available, 1)
+    hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(available)
+    missing = [f"; the folder {folder} does not exist" for folder in path if not folder.is_dir()]
+    return f"no plugin is named {name!r}; {hint}{''.join(missing)}"
+
+
+def _import(name: str, origin: Path | EntryPoint) -> ModuleType:
+    """Raises `_ImportFailed` with file and line."""
+    file = str(origin) if isinstance(origin, Path) else origin.value
+    try:
+        if isinstance(origin, Path):
+            return _import_file(name, origin)
+        module = origin.load()
+    except (Exception, SystemExit) as error:
+        raise _ImportFailed(_describe(error, file)) from None
+    if not isinstance(module, ModuleType):
+        kind = type(module).__name__
+        raise _ImportFailed(f"{file}: expected the entry point to be a module, got {kind}")
+    return module
+
+
+def _import_file(name: str, file: Path) -> ModuleType:
+    # Annotations are looked up through sys.modules (msgspec, dataclasses), so it stands there;
+    # files of one name in different folders must not get into each other's way.
+    unique = f"receiver_plugin_{name}_{zlib.crc32(bytes(file)):08x}"
+    spec = spec_from_loader(unique, _Loader(unique, str(file)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    before = sys.modules.get(unique)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[unique]
+        else:
+            sys.modules[unique] = before
+        raise
+    return module
+
+
+def _describe(error: BaseException, file: str) -> str:
+    """An error in a plugin's code, with its place in the plugin's file."""
+    message = " ".join(str(error).split())
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    place = f"{file}:{lines[-1]}" if lines else file
+    return f"{place}: {type(error).__name__}: {message}"
+
+
+def _plugin(name: str, module: ModuleType, config: Config, key: str) -> Plugin:
+    """Raises `ConfigError` with every fault of this plugin."""
+    file = Path(module.__file__ or module.__name__)
+    handlers, messages = _handlers(module, file)
+    messages += _hook_faults(module, file)
+    faults = [Fault(key, message) for message in messages]
+    settings = state = None
+    try:
+        settings = _settings(name, module, config)
+        if not messages:
+            state = _set_up(name, module, settings, file)
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return Plugin(
+        name=name,
+        settings=settings,
+        state=state,
+        handlers=handlers,
+        context=Context(plugin=name, settings=settings, state=state),
+        explain=getattr(module, "explain", None),
+        file=file,
+    )
+
+
+def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list[str]]:
+    """The handlers of a module, and what is wrong with them."""
+    marked = {id(value): value for value in vars(module).values() if hasattr(value, MARK)}
+    handlers: list[Handler] = []
+    messages = []
+    for function in marked.values():
+        handler = getattr(function, MARK)
+        if not isinstance(handler, Handler):  # an object that has any attribute, such as a mock
+            continue
+        handlers.append(handler)
+        place = _place(function, file)
+        messages += [f"{place}: {message}" for message in _handler_faults(function, handler)]
+    names = Counter(_name(handler.function) for handler in handlers)
+    twice = [name for name, count in names.items() if count > 1]
+    messages += [f"{file}: several handlers are named {name}" for name in twice]
+    if not handlers:
+        messages.append(f"{file}: no handler; decorate a function with on_message or its like")
+    return tuple(handlers), messages
+
+
+def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str]:
+    name = _name(function)
+    if handler.function is not function:
+        yield f"{name}: on_message and its like must stand above all other decorators"
+    if not _takes(handler.function, 2):
+        yield f"{name}{_signature(handler.function)} must take (event, context)"
+    if handler.inline and handler.is_async:
+        yield f"{name} is inline, so it must be def, not async def"
+    if inspect.isgeneratorfunction(handler.function) or inspect.isasyncgenfunction(
+        handler.function
+    ):
+        yield f"{name} must return what it wants, not yield it"
+
+
+def _hook_faults(module: ModuleType, file: Path) -> list[str]:
+    """What is wrong with `Settings`, `setup` and `explain`."""
+    messages = []
+    settings = getattr(module, "Settings", None)
+    if settings is not None and not _is_struct(settings):
+        messages.append(f"{file}: Settings must be a msgspec.Struct")
+    for name, parameters in (("setup", "settings"), ("explain", "event, context")):
+        hook = getattr(module, name, None)
+        if hook is None:
+            continue
+        wrong = not callable(hook) or inspect.iscoroutinefunction(hook)
+        if wrong or not _takes(hook, parameters.count(",") + 1):
+            messages.append(f"{_place(hook, file)}: expected def {name}({parameters})")
+    return messages
+
+
+def _settings(name: str, module: ModuleType, config: Config) -> msgspec.Struct | None:
+    key = f"plugins.{name}"
+    raw = config.plugins.settings.get(name)
+    type_ = getattr(module, "Settings", None)
+    if _is_struct(type_):
+        return convert(raw or {}, type_, key, config.file.parent)
+    if raw is not None:
+        raise ConfigError([Fault(key, "this plugin has no settings")])
+    return None
+
+
+def _set_up(name: str, module: ModuleType, settings: object, file: Path) -> object:
+    setup = getattr(module, "setup", None)
+    if setup is None:
+        return None
+    try:
+        return setup(settings)
+    except SettingsError as error:
+        errors: list[Exception] = [error]
+    except ExceptionGroup as group:
+        errors = list(_leaves(group))
+    except Exception as error:
+        errors = [error]
+    raise ConfigError([_setup_fault(f"plugins.{name}", error, file) for error in errors])
+
+
+def _setup_fault(key: str, error: Exception, file: Path) -> Fault:
+    if isinstance(error, SettingsError):
+        return Fault(f"{key}.{error.key}" if error.key else key, error.message)
+    return Fault(key, _describe(error, str(file)))
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _is_struct(value: object) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(value, type) and issubclass(value, msgspec.Struct)
+
+
+def _takes(function: HandlerFunction, arguments: int) -> bool:
+    """Whether it can be called with this many arguments."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError:
+        return False
+    return True
+
+
+def _signature(function: HandlerFunction) -> str:
+    return f"({', '.join(inspect.signature(function).parameters)})"
+
+
+def _name(function: HandlerFunction) -> str:
+    return getattr(function, "__name__", repr(function))
+
+
+def _place(function: HandlerFunction, file: Path) -> str:
+    """File and line of a function; for one without code of its own, the plugin's file."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else str(file)

@@ -1,0 +1,426 @@
+"""HTTP in front of the application: whole requests only, within limits, in bounded time.
+
+uvicorn's own httptools protocol starts the application as soon as the headers are there, limits
+neither their number nor their size, merges trailers into them, and waits for ever for the
+rest. Here a request reaches the application when it is whole, or when it is plain that it
+will not be taken; then the scope says why (`receiver.refusal`, a `PushError`), so that the
+provider gets the refusal it understands. A slow client costs a connection and nothing else.
+
+Reading whole requests also makes them cheap: no event, timer or second write for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+from urllib.parse import unquote
+
+import httptools
+import structlog
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from receiver.errors import PushError, TooLarge, TooSlow
+
+log = structlog.get_logger("receiver.protocol")
+
+#: Most headers in a request, and bytes in them; bytes in its URL.
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
+MAX_URL_BYTES = 16 * 1024
+#: What is discarded, and for how long, of a client that is told to go before it has finished.
+_LINGER_BYTES = 1024 * 1024
+_LINGER_SECONDS = 2.0
+#: Requests that a client may have under way on one connection without reading answers.
+_MAX_PIPELINED = 16
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+class LimitedProtocol(asyncio.Protocol):
+    """One connection. Its limits are set once, on a subclass made by `limited`."""
+
+    max_body: ClassVar[int]
+    request_timeout: ClassVar[float]
+    idle_timeout: ClassVar[float]
+
+    waiting_since: float
+    """Since when it waits: for the rest of a request, for the next one, for its end."""
+    _partial = False
+    """Part of a request is there."""
+    _exchange: Exchange | None = None
+    """The request whose body is being read."""
+    _hung_up = False
+    """Everything is said; what still comes is thrown away."""
+    _discarded = 0
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Called by uvicorn's server."""
+        self.app = config.loaded_app
+        self.state = server_state
+        # uvicorn asks of a connection only that it has shutdown().
+        self._connections = cast("set[LimitedProtocol]", server_state.connections)
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._queue: list[Exchange] = []
+        self._write_paused = False
+        self._asked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+        self.waiting_since = self._loop.time()
+        self._client = _address(transport.get_extra_info("peername"))
+        self._server = _address(transport.get_extra_info("sockname"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or we closed."""
+        self._connections.discard(self)
+        for exchange in self._queue:
+            exchange.disconnected.set()
+        self._exchange = None
+        self._parser = None  # it refers to us, and we to it
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._hung_up:
+            self._discarded += len(data)
+            if self._discarded > _LINGER_BYTES:
+                self.transport.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._reject(400, "Upgrades are not supported")
+        except httptools.HttpParserError:
+            self._reject(400, "Invalid HTTP request")
+
+    def eof_received(self) -> bool:
+        """The client will send no more; it may still read what we have to say."""
+        if self._queue and not self._partial:
+            for exchange in self._queue:
+                exchange.keep_alive = False
+            return True
+        return False
+
+    # The parser calls these.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        if not self._queue:
+            self.waiting_since = self._loop.time()
+        self._asked = self._partial = True
+        self._in_trailers = self._expects_continue = False
+        self._header_bytes = 0
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the URL."""
+        self._url += url
+        if len(self._url) > MAX_URL_BYTES:
+            self._reject(414, "URL too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is ignored."""
+        if self._in_trailers:
+            return
+        self._header_bytes += len(name) + len(value)
+        if len(self._headers) >= MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
+            self._reject(431, "Too many or too large headers")
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Everything but the body is there."""
+        if self._hung_up:
+            return
+        self._in_trailers = True
+        try:
+            url = httptools.parse_url(self._url)
+        except httptools.HttpParserInvalidURLError:
+            self._reject(400, "Invalid URL")
+            return
+        path = (url.path or b"/").decode("latin-1")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self._parser.get_http_version(),
+            "method": self._parser.get_method().decode("ascii"),
+            "scheme": "http",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._client,
+            "server": self._server,
+        }
+        exchange = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
+        self._exchange = exchange
+        if self._announced() > self.max_body:
+            self._refuse(exchange, TooLarge())
+        elif self._expects_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        exchange.body += body
+        if len(exchange.body) > self.max_body:
+            self._refuse(exchange, TooLarge())
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._partial = False
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._start(exchange)
+
+    # What follows is ours.
+
+    def expire(self, now: float) -> None:
+        """Ends the connection if it has waited too long. Called now and then."""
+        waited = now - self.waiting_since
+        if self._hung_up:
+            if waited > _LINGER_SECONDS:
+                self.transport.abort()
+        elif self._partial and waited > self.request_timeout:
+            if self._exchange is not None:
+                self._refuse(self._exchange, TooSlow())
+            else:
+                self._reject(408, "Request not whole in time")
+        elif self._write_paused and waited > self.request_timeout:
+            self.transport.abort()  # it asks, but does not read the answers
+        elif not self._partial and not self._queue and waited > self._patience:
+            self.transport.close()
+
+    @property
+    def _patience(self) -> float:
+        """Who has never asked anything gets no longer than a request may take."""
+        return self.idle_timeout if self._asked else self.request_timeout
+
+    def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
+        """The application has answered."""
+        self._queue.remove(exchange)
+        self.state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if not keep_alive:
+            self._hang_up()
+            return
+        if not self._partial:
+            self.waiting_since = self._loop.time()
+        if self._queue:
+            self._run(self._queue[0])
+        if not self._write_paused:
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: no more requests of it."""
+        self._write_paused = True
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has read its answers."""
+        self._write_paused = False
+        self.transport.resume_reading()
+
+    def shutdown(self) -> None:
+        """The server stops: what is under way may finish, what is not whole may not."""
+        for exchange in self._queue:
+            exchange.keep_alive = False
+        if not self._queue and not self._hung_up:
+            self.transport.close()
+
+    def _announced(self) -> int:
+        for name, value in self._headers:
+            if name == b"content-length":
+                return int(value) if value.isdigit() and len(value) < 19 else self.max_body + 1
+        return 0
+
+    def _start(self, exchange: Exchange) -> None:
+        """Hands a request to the application, after those before it on this connection."""
+        self._queue.append(exchange)
+        if len(self._queue) == 1:
+            self._run(exchange)
+        elif len(self._queue) >= _MAX_PIPELINED:
+            self.transport.pause_reading()
+
+    def _run(self, exchange: Exchange) -> None:
+        task = self._loop.create_task(exchange.run(self.app))
+        self.state.tasks.add(task)
+        task.add_done_callback(self.state.tasks.discard)
+
+    def _refuse(self, exchange: Exchange, error: PushError) -> None:
+        """The application answers at once, with its refusal; the rest is not looked at."""
+        exchange.scope["receiver.refusal"] = error
+        exchange.keep_alive = False
+        exchange.body.clear()
+        self._exchange = None
+        self._start(exchange)
+
+    def _reject(self, status: int, message: str) -> None:
+        """An answer to what is no HTTP request, without the application."""
+        self._exchange = None
+        if self._hung_up or self.transport.is_closing():
+            return
+        body = f"{message}\n".encode()
+        head = (b"content-type", b"text/plain; charset=utf-8")
+        if not self._queue:  # else it would pass for an answer to a request before it
+            self.transport.write(_head(status, [head], len(body), keep_alive=False) + body)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Closes, though not before the client could read the answer.
+
+        Closing while bytes of the client are unread makes the kernel throw away what we
+        wrote. So only our side ends now; what comes is discarded for a moment.
+        """
+        self._hung_up = True
+        if not self._partial:
+            self.transport.close()
+            return
+        self.waiting_since = self._loop.time()
+        self.transport.write_eof()
+
+
+class Exchange:
+    """One request and its answer, as the application sees it.
+
+    The answer is written at once when its body is complete: what the service answers is
+    small.
+    """
+
+    __slots__ = (
+        "_head",
+        "_parts",
+        "_read",
+        "_status",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "protocol",
+        "scope",
+    )  # fmt: skip
+
+    def __init__(self, protocol: LimitedProtocol, scope: Scope, *, keep_alive: bool) -> None:
+        self.protocol = protocol
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.disconnected = _Flag()
+        self._read = False
+        self._status = 0
+        self._head: Iterable[tuple[bytes, bytes]] = ()
+        self._parts: list[bytes] = []
+
+    async def run(self, app: ASGIApp) -> None:
+        """Lets the application answer, and sees to it that there is an answer."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("application failed")
+        if self._status >= 0:  # no answer went out
+            self._write(500, [], b"Internal Server Error\n")
+
+    async def receive(self) -> Message:
+        """ASGI: the request in one message, then the end of the connection."""
+        if not self._read:
+            self._read = True
+            return {"type": "http.request", "body": bytes(self.body), "more_body": False}
+        await self.disconnected.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """ASGI: head and body of the answer."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._head = message.get("headers", ())
+            return
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            self._parts.append(body)
+            return
+        if self._parts:
+            body = b"".join([*self._parts, body])
+        self._write(self._status, self._head, body)
+
+    def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        self._status = -1
+        protocol = self.protocol
+        if not protocol.transport.is_closing():
+            head = _head(
+                status,
+                [*protocol.state.default_headers, *headers],
+                len(body),
+                keep_alive=self.keep_alive,
+            )
+            without_body = self.scope["method"] == "HEAD"
+            protocol.transport.write(head if without_body else head + body)
+        protocol.finished(self, keep_alive=self.keep_alive)
+
+
+class _Flag:
+    """An event that costs nothing until somebody waits for it."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: asyncio.Event | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._event:
+            self._event.set()
+
+    async def wait(self) -> None:
+        if not self._is_set:
+            self._event = self._event or asyncio.Event()
+            await self._event.wait()
+
+
+def _address(info: object) -> tuple[str, int] | None:
+    """Host and port; None for a Unix socket."""
+    return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None
+
+
+def limited(max_body: int, request_timeout: float, idle_timeout: float) -> type[LimitedProtocol]:
+    """The protocol with these limits: bytes, seconds, seconds."""
+    limits: dict[str, Any] = {
+        "max_body": max_body,
+        "request_timeout": request_timeout,
+        "idle_timeout": idle_timeout,
+    }
+    return type("ConfiguredProtocol", (LimitedProtocol,), limits)
+
+
+def _head(
+    status: int, headers: Iterable[tuple[bytes, bytes]], length: int, *, keep_alive: bool
+) -> bytes:
+    parts = [_STATUS_LINES[status]]
+    for name, value in headers:
+        if name == b"content-length":  # ours is always right
+            continue
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"content-length: %d\r\n" % length)
+    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    return b"".join(parts)

@@ -1,0 +1,335 @@
+"""What every provider promises, held against every one in `PROVIDERS`.
+
+A new provider is covered by its line there: names of fields come from its own samples.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC
+from typing import Any
+from urllib.parse import parse_qsl, quote_plus
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.errors import CredentialMissing, CredentialWrong, PushError
+from receiver.events import EventType, decode_data, encode_data
+from receiver.msisdn import is_region
+from receiver.providers import PROVIDERS, Answer, Provider, Push
+from tests.providers import pushes
+
+ORDER = [
+    *("__init__", "read", "authenticate", "parse"),
+    *("takes_reply", "acknowledge", "refuse", "sample"),
+]
+KINDS = [(name, kind) for name, provider in PROVIDERS.items() for kind in provider.sample_kinds]
+every_provider = pytest.mark.parametrize("name", PROVIDERS)
+every_kind = pytest.mark.parametrize(("name", "kind"), KINDS)
+
+#: Every way to set a provider up that changes what it does with a push.
+SET_UP = {
+    **{name: pushes.provider(name) for name in PROVIDERS},
+    **{
+        f"{name} without authentication": pushes.provider(name, tokens=(), authentication="none")
+        for name in PROVIDERS
+    },
+    "tilil with a digest": pushes.provider("tilil", digest=pushes.digest("password")),
+}
+
+
+# How it is made
+
+
+@every_provider
+def test_provider_says_what_it_is(name: str) -> None:
+    """Name, title, methods, zone and region are there and usable."""
+    provider = PROVIDERS[name]
+    assert provider.name == name
+    assert provider.title
+    assert provider.methods
+    assert provider.methods <= {"GET", "POST"}
+    assert is_region(provider.default_region)
+    assert provider.sample_kinds
+    assert len(set(provider.sample_kinds)) == len(provider.sample_kinds)
+
+
+@every_provider
+def test_provider_modules_read_alike(name: str) -> None:
+    """Every module links its documentation and has the same methods in the same order."""
+    provider = PROVIDERS[name]
+    assert "Documentation:" in (sys.modules[provider.__module__].__doc__ or "")
+    public = [method for method in vars(provider) if method in ORDER]
+    assert public == [method for method in ORDER if method in public]
+    assert {"read", "authenticate", "parse", "sample"} <= set(public)
+
+
+# Samples
+
+
+@every_kind
+def test_samples_are_taken(name: str, kind: str) -> None:
+    """A sample authenticates and becomes an event with a time in UTC and a person or an id."""
+    provider = pushes.provider(name)
+    sample = provider.sample(kind, pushes.SECRET, {})
+    assert sample.method in provider.methods
+    parsed = pushes.take(provider, pushes.of_sample(sample))
+    assert parsed.time.tzinfo is UTC
+    assert parsed.time.year < 2026 or parsed.time < pushes.ARRIVAL  # its own, not the arrival's
+    assert parsed.key
+    if parsed.type is not EventType.DELIVERY_UPDATED:
+        assert (parsed.subject or "").startswith("+")
+
+
+@every_kind
+def test_samples_differ_only_on_demand(name: str, kind: str) -> None:
+    """The same sample twice is the same event."""
+    provider = pushes.provider(name)
+    one, two = (
+        pushes.take(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
+        for _ in range(2)
+    )
+    assert one == two
+
+
+@every_kind
+def test_samples_know_their_secret(name: str, kind: str) -> None:
+    """A sample made with another secret is refused."""
+    provider = pushes.provider(name)
+    sample = provider.sample(kind, pushes.SECRET + "!", {})
+    with pytest.raises(CredentialWrong):
+        provider.authenticate(pushes.of_sample(sample))
+
+
+@every_kind
+def test_samples_take_values(name: str, kind: str) -> None:
+    """`simulate --set` replaces any field of the payload, and the sample stays authentic."""
+    provider = pushes.provider(name)
+    for field in sample_fields(name, kind):
+        sample = provider.sample(kind, pushes.SECRET, {field: "x-changed-x"})
+        if "api_token" != field != "auth":
+            provider.authenticate(pushes.of_sample(sample))
+        assert "x-changed-x" in (sample.path + sample.body.decode())
+
+
+@every_provider
+def test_kinds_are_different_events(name: str) -> None:
+    """Two kinds of delivery or subscription are not repeats of each other."""
+    provider = pushes.provider(name)
+    parsed = [
+        provider.parse(pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
+        for kind in provider.sample_kinds
+    ]
+    keys = [one.key for one in parsed if one.type is not EventType.MESSAGE_RECEIVED]
+    assert len(set(keys)) == len(keys)
+
+
+# Credentials
+
+
+@every_provider
+def test_nothing_is_no_credential(name: str) -> None:
+    """An empty request is a stranger's."""
+    provider = pushes.provider(name)
+    for method in provider.methods:
+        with pytest.raises(PushError) as caught:
+            provider.authenticate(pushes.push(method))
+        assert isinstance(caught.value, CredentialMissing) or caught.value.status == 400
+
+
+@every_kind
+def test_sources_without_authentication_take_any_credential(name: str, kind: str) -> None:
+    """Where the configuration says "none", what a push carries is not looked at."""
+    provider = pushes.provider(name, tokens=(), authentication="none")
+    push = pushes.of_sample(provider.sample(kind, "anything", {}))
+    push.token = "guess"
+    assert pushes.take(provider, push)
+
+
+@every_provider
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b'{"', b"[]", b"null", b"%"])
+def test_an_unreadable_body_with_a_credential_is_our_providers(name: str, body: bytes) -> None:
+    """With a right token in the URL a body that no event can be made of is answered 400."""
+    provider = pushes.provider(name)
+    push = pushes.push(path=f"?token={quote_plus(pushes.SECRET)}", body=body)
+    provider.authenticate(push)
+    with pytest.raises(PushError) as caught:
+        provider.parse(push)
+    assert caught.value.status == 400
+
+
+# Reading once, and what the store keeps
+
+
+@every_kind
+def test_pushes_are_read_once(name: str, kind: str) -> None:
+    """Authenticating and parsing share one reading."""
+    provider = pushes.provider(name)
+    push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
+    provider.authenticate(push)
+    first = provider.payload(push)
+    provider.parse(push)
+    assert provider.payload(push) is first
+
+
+@every_kind
+def test_data_comes_back_from_the_store(name: str, kind: str) -> None:
+    """What is stored of a push decodes to what was parsed."""
+    provider = pushes.provider(name)
+    parsed = provider.parse(pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
+    assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data
+
+
+@every_kind
+def test_replies_go_only_where_they_are_delivered(name: str, kind: str) -> None:
+    """A reply stands in the answer if, and only if, the provider hands it to the person."""
+    provider = pushes.provider(name)
+    push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
+    parsed = provider.parse(push)
+    answer = provider.acknowledge(push, parsed, "karibu")
+    assert (b"karibu" in answer.body) is provider.takes_reply(parsed)
+
+
+# Totality: junk of every form
+
+
+def sample_fields(name: str, kind: str) -> list[str]:
+    """The names of the fields in a sample, those of objects in it too."""
+    sample = PROVIDERS[name].sample(kind, pushes.SECRET, {})
+    if sample.body[:1] == b"{":
+        return list(names_in(json.loads(sample.body)))
+    form = sample.body.decode() or sample.path.partition("?")[2]
+    return [name for name, _ in parse_qsl(form)]
+
+
+def names_in(value: dict[str, Any]) -> Iterator[str]:
+    """The names of all fields in a JSON object that have a text or number."""
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from names_in(inner)
+        else:
+            yield name
+
+
+FIELDS = sorted(
+    {field for name, kind in KINDS for field in sample_fields(name, kind)}
+    | {"api_token", "data", "MMName", "MM5", "token", "x"}
+)
+RIGHT = json.dumps(pushes.SECRET)
+SCALARS = [
+    *("null", "true", "false", "0", "-0", "1.50", "1E400", "-1e-400", '""', '" "', RIGHT),
+    *('"\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"', '"\\uFEFF"', '"\\n\\u001b[31m"', "NaN"),
+    *("9" * 19, "9" * 30, "9" * 4300, "-" + "9" * 4301, '"20180230065028"', '"20180217065028"'),
+    *('"00010101000000"', '"9999-12-31T23:59:59-12:00"', '"activation"', '"254726770792"', '"1"'),
+    *("[" * 2000 + "]" * 2000, '{"a":' * 980 + "1" + "}" * 980, "[" * 50_000),
+]
+scalars = st.sampled_from(SCALARS) | st.integers().map(str) | st.text().map(json.dumps)
+names = st.sampled_from(FIELDS).map(json.dumps) | st.sampled_from(
+    ['"\\u0061pi_token"', '"m\\u0065ssageId"', '""', '"\\ud800"']
+)
+
+
+def json_object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """JSON objects with known names, some of them more than once."""
+    pairs = st.lists(st.builds("{}:{}".format, names, values), max_size=12)
+    return pairs.map(lambda pairs: "{" + ",".join(pairs) + "}")
+
+
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]") | json_object(inner)
+    ),
+    max_leaves=8,
+)
+json_bodies = st.builds(
+    lambda mark, text, cut: (mark + text.encode())[:cut],
+    st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf"]),
+    json_object(values),
+    st.sampled_from([None, None, None, -1]),
+)
+fragments = st.sampled_from(
+    [
+        *("", "%", "%zz", "%E8", "%00", "%ED%A0%80", "+", "=", ";", "%F0%9F%98%80", "\xff", " "),
+        *(quote_plus(pushes.SECRET), "254726770792", "2026-07-01+13%3A05%3A09", "1"),
+    ]
+)
+forms = st.lists(
+    st.builds("{}={}{}".format, st.sampled_from(FIELDS), fragments, fragments), max_size=12
+).map(lambda pairs: "&".join(pairs).encode("latin-1"))
+bodies = json_bodies | forms | st.binary()
+headers = st.lists(
+    st.tuples(
+        st.sampled_from([b"x-talkntalk-signature", b"x-talkntalk-event", b"content-type"]),
+        st.binary() | st.sampled_from([b"sha256=" + b"0" * 64, b",", b"a" * 70_000]),
+    ),
+    max_size=3,
+)
+requests = st.builds(
+    Push,
+    method=st.sampled_from(["GET", "POST"]),
+    token=st.none() | st.just(pushes.SECRET) | st.text(st.characters()),
+    query=forms | st.binary(),
+    headers=headers,
+    body=bodies,
+    received_at=st.just(pushes.ARRIVAL),
+)
+
+
+def raised(step: Callable[[Push], object], push: Push) -> PushError | None:
+    """The `PushError` of one step; None if it returned."""
+    try:
+        step(push)
+    except PushError as error:
+        return error
+    return None
+
+
+def judge(provider: Provider[Any], push: Push) -> None:
+    """Everything that the intake does with a push; only `PushError` may leave a step."""
+    refused = raised(provider.authenticate, push)
+    if refused:
+        assert 400 <= refused.status < 500
+        assert isinstance(provider.refuse(refused), Answer)
+    refused = raised(provider.parse, push)
+    if refused:
+        assert refused.status == 400
+        assert str(refused).encode()
+        return
+    parsed = provider.parse(push)
+    assert parsed.time.tzinfo is UTC
+    assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data
+    parsed.key.encode()
+    (parsed.subject or "").encode()
+    assert provider.acknowledge(push, parsed, "karibu \U0001f600").body
+
+
+@pytest.mark.parametrize("set_up", SET_UP)
+@settings(max_examples=150)
+@given(push=requests)
+def test_any_request_is_taken_or_refused(set_up: str, push: Push) -> None:
+    """Whatever bytes a request holds, it becomes an event or a `PushError`."""
+    judge(SET_UP[set_up], push)
+
+
+@every_kind
+@settings(max_examples=100)
+@given(data=st.data())
+def test_any_value_of_a_field_is_taken_or_refused(
+    name: str, kind: str, data: st.DataObject
+) -> None:
+    """A documented push with one field of another value becomes an event or a `PushError`."""
+    sample = PROVIDERS[name].sample(kind, pushes.SECRET, {})
+    field = data.draw(st.sampled_from(sample_fields(name, kind)))
+    push = pushes.of_sample(sample)
+    if push.body[:1] == b"{":
+        marked = json.loads(push.body)
+        (marked["data"] if field not in marked else marked)[field] = "MARK"
+        push.body = json.dumps(marked).replace('"MARK"', data.draw(values)).encode()
+    else:
+        extra = f"&{field}={data.draw(fragments)}".encode("latin-1")
+        push.body, push.query = push.body + extra, push.query + extra
+    judge(SET_UP[name], push)

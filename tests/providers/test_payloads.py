@@ -1,0 +1,230 @@
+"""Reading leniently, and totally."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.errors import Unreadable
+from receiver.providers.payloads import (
+    as_network,
+    as_text,
+    as_word,
+    decoder,
+    read_form,
+    read_json,
+    repeated,
+    without_prefix,
+)
+
+
+class Payload(msgspec.Struct):
+    """A payload of two fields."""
+
+    a: Any = None
+    data: Any = None
+
+
+DECODER = decoder(Payload)
+
+READ = {
+    "string": (b'{"a":"x"}', "x"),
+    "integer": (b'{"a":4448236}', "4448236"),
+    "negative": (b'{"a":-1}', "-1"),
+    "more than 64 bits": (
+        b'{"a":123456789012345678901234567890}',
+        "123456789012345678901234567890",
+    ),
+    "a fraction keeps its digits": (b'{"a":1.50}', "1.50"),
+    "an exponent stays": (b'{"a":1E400}', "1E400"),
+    "leading zeros": (b'{"a":"007"}', "007"),
+    "escapes": (b'{"a":"J\\u0061mbo \\ud83d\\ude00"}', "Jambo \U0001f600"),
+    "UTF-8": ('{"a":"Habari ñ ك 😀"}'.encode(), "Habari ñ ك 😀"),
+    "white space is typed": (b'{"a":"  x \\n"}', "  x \n"),
+    "NUL": (b'{"a":"x\\u0000y"}', "x\x00y"),
+    "byte order mark": (b'\xef\xbb\xbf{"a":"x"}', "x"),
+    "white space around": (b' \r\n{"a" : "x"}\n', "x"),
+    "unknown fields": (b'{"b":[{"a":"y"}],"a":"x","c":null}', "x"),
+    "empty": (b'{"a":""}', None),
+    "null": (b'{"a":null}', None),
+    "missing": (b"{}", None),
+    "true": (b'{"a":true}', None),
+    "list": (b'{"a":["x"]}', None),
+    "object": (b'{"a":{"a":"x"}}', None),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), READ.values(), ids=READ)
+def test_fields_are_read_leniently(body: bytes, expected: str | None) -> None:
+    """Numbers are texts with the same digits; what is no text is absent."""
+    assert as_text(read_json(body, DECODER).a) == expected
+
+
+UNREADABLE = {
+    "nothing": b"",
+    "white space": b" ",
+    "cut off": b'{"a":"x',
+    "two objects": b'{"a":"x"}{"a":"x"}',
+    "a list": b'[{"a":"x"}]',
+    "a text": b'"a"',
+    "null": b"null",
+    "a form": b"a=x",
+    "XML": b"<a>x</a>",
+    "single quotes": b"{'a':'x'}",
+    "trailing comma": b'{"a":"x",}',
+    "leading zero": b'{"a":007}',
+    "NaN": b'{"a":NaN}',
+    "raw control character": b'{"a":"x\ny"}',
+    "broken UTF-8": b'{"a":"\xff"}',
+    "Latin-1": '{"a":"Caffè"}'.encode("latin-1"),
+    "UTF-16": '{"a":"x"}'.encode("utf-16"),
+    "surrogates in UTF-8": b'{"a":"\xed\xa0\x80"}',
+    "lone surrogate": b'{"a":"\\ud800"}',
+    "lone surrogate in an unknown field": b'{"b":"\\udc00"}',
+    "byte order mark twice": b'\xef\xbb\xbf\xef\xbb\xbf{"a":"x"}',
+    "too many digits": b'{"a":' + b"9" * 5000 + b"}",
+    "deep list": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep object": b'{"b":' * 100_000,
+    "NUL": b"\x00",
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_no_json_object_is_unreadable(body: bytes) -> None:
+    """Everything else raises `Unreadable`, with a message that is one short line."""
+    with pytest.raises(Unreadable) as caught:
+        read_json(body, DECODER)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@given(st.binary() | st.text('{}[]":,\\ab01.eu-d8 ').map(str.encode))
+def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
+    """No bytes raise anything but `Unreadable`."""
+    try:
+        payload = read_json(body, DECODER)
+    except Unreadable:
+        return
+    repeated(body, "a")
+    as_network(payload.a)
+
+
+REPEATED = {
+    "once": (b'{"key":"x"}', []),
+    "twice": (b'{"key":"x","key":"y"}', ["x", "y"]),
+    "three times": (b'{"key":"x","key":"y","key":"x"}', ["x", "y", "x"]),
+    "escaped": (b'{"key":"x","\\u006bey":"y"}', ["x", "y"]),
+    "escaped in upper case": (b'{"\\u006B\\u0065\\u0079":"y"}', ["y"]),
+    "in another object": (b'{"key":"x","a":{"key":"y"}}', ["x"]),
+    "in another object that comes first": (b'{"a":{"key":"y"},"key":"x"}', ["x"]),
+    "in a text": (b'{"key":"x","a":"key key"}', ["x"]),
+    "numbers": (b'{"key":12345678901234567890123,"key":1.50}', ["12345678901234567890123", "1.50"]),
+    "other types": (b'{"key":null,"key":[true],"key":{"a":1}}', [None, [True], {}]),
+    "byte order mark": (b'\xef\xbb\xbf{"key":"x","key":"y"}', ["x", "y"]),
+    "huge number": (b'{"key":' + b"9" * 5000 + b',"key":1}', ["9" * 5000, "1"]),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), REPEATED.values(), ids=REPEATED)
+def test_repeated_keys_are_found(body: bytes, expected: list[object]) -> None:
+    """Every value of a key that may stand twice is found, in the object itself only."""
+    assert repeated(body, "key") == expected
+
+
+def test_what_is_too_deep_to_read_again_is_unreadable() -> None:
+    """Keys that cannot be counted are not taken for one."""
+    with pytest.raises(Unreadable):
+        repeated(b'{"key":1,"key":' + b"[" * 100_000, "key")
+
+
+FORMS = {
+    "as documented": (
+        b"msg=Caff%C3%A8+%C2%A35+%26+more&MM5=",
+        {"msg": ["Caffè £5 & more"], "MM5": [""]},
+    ),
+    "raw UTF-8": ("msg=Caffè".encode(), {"msg": ["Caffè"]}),
+    "broken UTF-8": (b"msg=Caff%E8", {"msg": ["Caff\ufffd"]}),
+    "raw broken UTF-8": (b"msg=Caff\xe8", {"msg": ["Caff\ufffd"]}),
+    "broken percent-encoding": (b"msg=100%&id=%4", {"msg": ["100%"], "id": ["%4"]}),
+    "no hexadecimal": (b"msg=%zz%u0041", {"msg": ["%zz%u0041"]}),
+    "NUL": (b"msg=%00", {"msg": ["\x00"]}),
+    "surrogates": (b"msg=%ED%A0%80", {"msg": ["\ufffd\ufffd\ufffd"]}),
+    "repeated": (b"auth=x&auth=y&auth=", {"auth": ["x", "y", ""]}),
+    "name alone": (b"auth&&=&x", {"auth": [""], "": [""], "x": [""]}),
+    "semicolons are text": (b"msg=a;b=c", {"msg": ["a;b=c"]}),
+    "plus": (b"msg=1%2B1+2&a+b=c", {"msg": ["1+1 2"], "a b": ["c"]}),
+    "byte order mark": (b"\xef\xbb\xbfmsg=x", {"msg": ["x"]}),
+    "nothing": (b"", {}),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), FORMS.values(), ids=FORMS)
+def test_forms_are_read(body: bytes, expected: dict[str, list[str]]) -> None:
+    """Forms are read as browsers write them; what is broken is replaced or stays."""
+    assert read_form(body) == expected
+
+
+@given(st.binary() | st.text("%+&=;aEF0 8").map(str.encode))
+def test_any_bytes_are_a_form(body: bytes) -> None:
+    """Every body is a form, and its texts are writable as JSON."""
+    json.dumps(read_form(body)).encode()
+    msgspec.json.encode(read_form(body))
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_forms_come_back_exactly(parameters: dict[str, str]) -> None:
+    """What a form encodes is what is read."""
+    body = urlencode(parameters).encode()
+    assert read_form(body) == {name: [value] for name, value in parameters.items()}
+
+
+def test_five_thousand_parameters_are_read() -> None:
+    """There is no limit of parameters below that of the body."""
+    body = "&".join(f"p{n}={n}" for n in range(5000)).encode()
+    assert read_form(body)["p4999"] == ["4999"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (" 00A7 ", "00A7"),
+        ("\t\n", None),
+        ("", None),
+        (7, "7"),
+        (0, "0"),
+        (False, None),
+        (None, None),
+    ],
+)
+def test_words_have_no_white_space_around(value: object, expected: str | None) -> None:
+    """Ids and codes keep case and leading zeros, not white space; blank is absent."""
+    assert as_word(value) == expected
+
+
+def test_networks_are_in_lower_case() -> None:
+    """One network has one spelling."""
+    assert as_network(" Safaricom") == "safaricom"
+    assert as_network("") is None
+    assert as_network(["Safaricom"]) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("sms.delivered", "delivered"),
+        ("SMS.Delivered", "Delivered"),
+        ("delivered", "delivered"),
+        ("call.delivered", "call.delivered"),
+        ("sms.", None),
+        (None, None),
+    ],
+)
+def test_events_name_a_status(word: str | None, expected: str | None) -> None:
+    """The status is what follows the prefix; a word without it stays whole."""
+    assert without_prefix("sms.", word) == expected
