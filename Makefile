@@ -1,13 +1,23 @@
 # Everything a person does with this tree. `make run` and `make test` need git, make and
-# Python ≥ 3.11, nothing else: the first of them makes the virtual environment.
+# Python ≥ 3.11, nothing else: whichever comes first makes the virtual environment.
 
-PYTHON ?= python3
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+# The first of these that is new enough; another one: make PYTHON=/path/to/python3.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+# Where `make install` puts the program; systemd/receiver.service looks for it there.
+PREFIX ?= /opt/sms-receiver
+
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LOWEST := .venv-lowest
+PIP_INSTALL := -m pip install -q --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
+  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help run test battery lint format lock wheel clean
+.PHONY: help run test test-lowest battery bench lint format lock wheel install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -15,12 +25,24 @@ help: ## this list
 run: $(READY) ## the whole service with sample traffic, in a folder that is thrown away
 	$(BIN)/receiver demo
 
-test: $(READY) lint ## lint, then the quick tests with coverage
+test: lint ## lint, then the quick tests with coverage
 	$(BIN)/coverage erase
 	$(BIN)/pytest -m "not slow" --cov --cov-report=term
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest
+
+# The lowest versions that pyproject.toml allows the program, the development tools as they come.
+test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .venv-lowest
+	rm -rf $(LOWEST)
+	$(BIN)/python -m venv --without-pip $(LOWEST)
+	$(BIN)/uv pip compile pyproject.toml -q --resolution lowest-direct --no-annotate --no-header \
+	  --python $(LOWEST)/bin/python -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev -e .
+	$(LOWEST)/bin/pytest -m "not slow"
+
+bench: $(READY) ## the benchmark of docs/performance.md
+	$(BIN)/python -m benchmarks
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -31,20 +53,28 @@ format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY) ## writes requirements.lock anew, with the newest versions
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --upgrade \
-	  --python-version 3.11 --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+# The second file is the part of the first that the program itself needs.
+lock: $(READY) ## writes requirements-dev.lock and requirements.lock anew, with the newest versions
+	$(LOCK) --upgrade --group dev -o requirements-dev.lock
+	$(LOCK) --upgrade --constraints requirements-dev.lock -o requirements.lock
 
 wheel: $(READY) ## dist/*.whl
-	$(BIN)/python -m pip -q wheel --no-deps --no-build-isolation -w dist .
+	rm -rf dist
+	$(BIN)/python -m pip -q --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist .
 
-clean: ## removes the virtual environment and what tools left
-	rm -rf $(VENV) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+install: wheel ## the program and what it needs into $(PREFIX), without development tools
+	$(PYTHON) -m venv $(PREFIX)
+	$(PREFIX)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(PREFIX)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall dist/*.whl
 
-# The lock file's hashes are checked by pip itself; then this tree is linked in.
-$(READY): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sms-receiver needs Python 3.11 or newer; choose one with make PYTHON=python3.x")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+clean: ## removes the virtual environments and what tools left
+	rm -rf $(VENV) $(LOWEST) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# pip checks the hashes of the lock file; then this tree is linked in.
+$(READY): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "sms-receiver needs Python 3.11 or newer; if it has an unusual" \
+	  "name: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@

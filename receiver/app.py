@@ -92,7 +92,16 @@ class Hooks:
             await _respond(send, UnknownSource.status, Answer(b"Not Found"))
             return
         try:
-            push = await self._read(endpoint, token.removesuffix("/"), scope, receive)
+            client = self._admit(endpoint, scope)
+            push = Push(
+                method=scope["method"],
+                token=token.removesuffix("/") or None,
+                query=scope["query_string"],
+                headers=scope["headers"],
+                body=await self._body(receive),
+                received_at=self._intake.clock(),
+                client=client,
+            )
             answer = await self._intake.receive(endpoint, push)
         except PushError as error:
             answer = self._intake.refuse(endpoint, error)
@@ -106,32 +115,23 @@ class Hooks:
         else:
             await _respond(send, 200, answer)
 
-    async def _read(self, endpoint: Endpoint, token: str, scope: Scope, receive: Receive) -> Push:
-        """The whole request. Raises `PushError` for what is refused without a look inside."""
-        if scope["method"] not in endpoint.provider.methods:
-            raise MethodRefused
+    def _admit(self, endpoint: Endpoint, scope: Scope) -> str:
+        """The client's address. Raises `PushError` for what is refused without a look inside."""
         if "receiver.refusal" in scope:
             raise scope["receiver.refusal"]
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if scope["method"] not in endpoint.provider.methods:
+            raise MethodRefused
         forwarded: list[bytes] = []
-        for key, value in headers:
-            if key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise EncodingRefused
+        for key, value in scope["headers"]:
             if key == b"x-forwarded-for":
                 forwarded.append(value)
+            elif key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                raise EncodingRefused
         client = self._client(scope, forwarded)
         if endpoint.source.allow_ips and not _listed(client, endpoint.source.allow_ips):
             log.warning("address refused", source=endpoint.name, client=client)
             raise AddressRefused
-        return Push(
-            method=scope["method"],
-            token=token or None,
-            query=scope["query_string"],
-            headers=headers,
-            body=await self._body(receive),
-            received_at=self._intake.clock(),
-            client=client,
-        )
+        return client
 
     async def _body(self, receive: Receive) -> bytes:
         """In one message under our own server (`receiver.protocol`), in several under others."""

@@ -80,15 +80,15 @@ class Digest(Section, frozen=True, kw_only=True):
     max_age: Seconds = 900.0
 
     def __post_init__(self) -> None:
-        expected = {"username", "server_ip", "timestamp", "password"}
+        sample = {"username": "u", "server_ip": "s", "timestamp": "t", "password": "p"}
         try:
             named = {name for _, name, _, _ in Formatter().parse(self.template) if name is not None}
-        except ValueError as error:
+            self.template.format(**sample)
+        except (ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"template: {error}") from None
-        if not named <= expected or not {"timestamp", "password"} <= named:
-            raise ValueError(
-                "template: expected {timestamp}, {password}, and at most {username}, {server_ip}"
-            )
+        if not {"timestamp", "password"} <= named <= sample.keys():
+            expected = "{timestamp}, {password}, and at most {username} and {server_ip} beside them"
+            raise ValueError(f"template: expected {expected}")
 
 
 class Send(Section, frozen=True, kw_only=True):

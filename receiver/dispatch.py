@@ -32,9 +32,15 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     context: Context[Any]
 
-    def actions_for(self, event: Event[Data]) -> tuple[Action, ...]:
-        """What a handler that is no coroutine asks for."""
-        return actions(self.handler.function(event, self.context))
+    picky: bool
+    """Whether the handler wants only some events of its types."""
+
+    @classmethod
+    def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> Bound:
+        """The handler of a plugin."""
+        picky = bool(handler.keywords or handler.to or handler.sources)
+        name = f"{plugin}.{handler.function.__name__}"
+        return cls(name=name, handler=handler, context=context, picky=picky)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NOTHING = Plan()
+_encode = msgspec.msgpack.Encoder().encode
+_actions = msgspec.msgpack.Decoder(tuple[Action, ...])
 
 
 class Dispatcher:
@@ -75,18 +83,19 @@ class Dispatcher:
         wishes: list[Wishes] = []
         jobs: list[HandleJob] = []
         for bound in inline:
-            if not bound.handler.wants(event):
+            if bound.picky and not bound.handler.wants(event):
                 continue
             try:
-                asked = bound.actions_for(event)
-            except Exception as error:
+                result = bound.handler.function(event, bound.context)
+                if result is None:  # as nearly always
+                    continue
+                asked = asked_for(result)
+            except (Exception, SystemExit) as error:
                 log.exception("handler failed", handler=bound.name, event_id=event.id)
                 due = next_try(1, event.receivedat)
                 assert due is not None
                 at, text = to_micros(due), describe(error)
                 jobs.append(HandleJob(handler=bound.name, attempts=1, due_at=at, error=text))
-                continue
-            if not asked:
                 continue
             replies = [action for action in asked if isinstance(action, Reply)]
             if replies and reply is None:
@@ -96,6 +105,15 @@ class Dispatcher:
                 wishes.append(Wishes(handler=bound.name, actions=others))
         jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
         return Plan(reply=reply, replied_by=replied_by, wishes=tuple(wishes), jobs=tuple(jobs))
+
+
+def asked_for(result: object) -> tuple[Action, ...]:
+    """What a handler's return value asks for.
+
+    Raises for what can be neither stored nor sent: Structs do not check their own fields, so a
+    text may be None, bytes or no Unicode. Better the handler fails than the commit.
+    """
+    return _actions.decode(_encode(actions(result)))
 
 
 def next_try(attempts: int, now: datetime) -> datetime | None:

@@ -167,7 +167,11 @@ encode_data = _encoder.encode
 
 
 def encode_event(event: Event[Data]) -> bytes:
-    """The event as CloudEvents JSON."""
+    """The event as CloudEvents JSON; an attribute that is not known is left out."""
+    if event.subject is None:  # the specification allows null, its SDKs do not
+        attributes = msgspec.structs.asdict(event)
+        del attributes["subject"]
+        return _encoder.encode(attributes)
     return _encoder.encode(event)
 
 
@@ -225,12 +229,13 @@ class EventIds:
 
     def seq(self, id_: str) -> int | None:
         """The sequence number in this id; None when it is no id of this store."""
-        if len(id_) != 36 or id_[18:].lower() != self._tail or id_[14] != "7":
+        if len(id_) != 36 or not id_.isascii():
             return None
         try:
-            return int(id_[:8] + id_[9:13] + id_[15:18], 16)
+            seq = int(id_[:8] + id_[9:13] + id_[15:18], 16)
         except ValueError:
             return None
+        return seq if self.text(seq) == id_.lower() else None
 
 
 def utc_now() -> datetime:

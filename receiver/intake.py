@@ -28,7 +28,7 @@ from receiver.errors import (
 )
 from receiver.events import Data, Event, encode_data, utc_now
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.store import EventRow, ReplyState, Request, Store, Taken, pack_request, to_micros
+from receiver.store import EventRow, ReplyState, Store, Taken, pack_request, to_micros
 from receiver.store import Intake as Stored
 from receiver.workers import Workers
 
@@ -91,7 +91,14 @@ class Intake:
 
     async def receive(self, endpoint: Endpoint, push: Push) -> Answer:
         """The answer to a push, once it is stored. Raises `PushError`."""
-        parsed = await self._examine(endpoint, push)
+        authenticated = False
+        try:
+            endpoint.provider.authenticate(push)
+            authenticated = True
+            parsed = endpoint.provider.parse(push)
+        except _KEPT as error:
+            await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
+            raise
         answer, _ = await self._accept(endpoint, push, parsed)
         return answer
 
@@ -116,17 +123,6 @@ class Intake:
         """Waits until every answer that somebody may wait for is decided."""
         if self._tasks:
             await asyncio.wait(self._tasks)
-
-    async def _examine(self, endpoint: Endpoint, push: Push) -> Parsed:
-        """What the push says. Raises `PushError`, after it is in the quarantine."""
-        authenticated = False
-        try:
-            endpoint.provider.authenticate(push)
-            authenticated = True
-            return endpoint.provider.parse(push)
-        except _KEPT as error:
-            await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
-            raise
 
     async def _accept(self, endpoint: Endpoint, push: Push, parsed: Parsed) -> tuple[Answer, bool]:
         """Stores the push and returns its answer, and whether it was new."""
@@ -221,7 +217,7 @@ class Intake:
                 reason=str(error),
                 received_at=push.received_at,
                 client=push.client,
-                request=pack_request(_request(push, push.headers)),
+                request=_pack(push, push.headers),
                 max_rows=self._limits.quarantine_rows,
                 max_bytes=self._limits.quarantine_bytes,
             )
@@ -281,7 +277,7 @@ def _to_store(
         encode_data(parsed.data),
         answer,
         state,
-        pack_request(_request(push, _interesting(push.headers))),
+        _pack(push, [header for header in push.headers if header[0] not in _UNINTERESTING]),
     )
     return Stored(
         row=row,
@@ -294,16 +290,5 @@ def _to_store(
     )
 
 
-def _interesting(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [header for header in headers if header[0] not in _UNINTERESTING]
-
-
-def _request(push: Push, headers: list[tuple[bytes, bytes]]) -> Request:
-    return Request(
-        method=push.method,
-        token=push.token,
-        query=push.query,
-        headers=headers,
-        body=push.body,
-        client=push.client,
-    )
+def _pack(push: Push, headers: list[tuple[bytes, bytes]]) -> bytes:
+    return pack_request(push.method, push.token, push.query, headers, push.body, push.client)

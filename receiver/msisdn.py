@@ -32,8 +32,9 @@ def normalise(raw: str, region: str) -> str:
     """
     match = _international(region).fullmatch(raw)
     if match:
-        return f"+{match[1]}"
-    return _parse(raw, region)
+        return f"+{match['e164']}"
+    # What is too long for a number is not remembered.
+    return _parse(raw, region) if len(raw) <= 64 else raw.strip()
 
 
 def is_e164(text: str) -> bool:
@@ -53,7 +54,10 @@ def _international(region: str) -> re.Pattern[str]:
     code = phonenumbers.country_code_for_region(region)
     metadata: Any = PhoneMetadata.metadata_for_region(region)
     national = metadata.general_desc.national_number_pattern
-    return re.compile(rf"\+?({code}(?:{national}))", re.ASCII)
+    # Left to the parser: what may also be a national number, or has a national prefix in it.
+    prefix = metadata.national_prefix_for_parsing
+    guards = rf"(?!(?:{national})\Z)" + (rf"(?!\+?{code}(?:{prefix}))" if prefix else "")
+    return re.compile(rf"{guards}\+?(?P<e164>{code}(?:{national}))", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
@@ -67,7 +71,8 @@ def _parse(raw: str, region: str) -> str:
     if compact.startswith("+"):
         return _e164(compact, None, possible=True) or stripped
     own_code = compact.startswith(str(phonenumbers.country_code_for_region(region)))
-    return _e164(compact, region, possible=own_code) or _e164(f"+{compact}", None) or stripped
+    foreign = f"+{compact}" if len(compact) > 6 else ""  # codes have up to six digits
+    return _e164(compact, region, possible=own_code) or _e164(foreign, None) or stripped
 
 
 def _e164(number: str, region: str | None, *, possible: bool = False) -> str | None:

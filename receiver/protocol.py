@@ -89,7 +89,7 @@ class LimitedProtocol(asyncio.Protocol):
         """The client is gone, or we closed."""
         self._connections.discard(self)
         for exchange in self._queue:
-            exchange.disconnected.set()
+            exchange.disconnect()
         self._exchange = None
         self._parser = None  # it refers to us, and we to it
 
@@ -220,6 +220,8 @@ class LimitedProtocol(asyncio.Protocol):
     def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
         """The application has answered."""
         self._queue.remove(exchange)
+        if exchange.task is not None:
+            self.state.tasks.discard(exchange.task)
         self.state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -265,9 +267,8 @@ class LimitedProtocol(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _run(self, exchange: Exchange) -> None:
-        task = self._loop.create_task(exchange.run(self.app))
-        self.state.tasks.add(task)
-        task.add_done_callback(self.state.tasks.discard)
+        exchange.task = self._loop.create_task(exchange.run(self.app))
+        self.state.tasks.add(exchange.task)
 
     def _refuse(self, exchange: Exchange, error: PushError) -> None:
         """The application answers at once, with its refusal; the rest is not looked at."""
@@ -310,23 +311,25 @@ class Exchange:
     """
 
     __slots__ = (
+        "_disconnected",
         "_head",
         "_parts",
         "_read",
         "_status",
         "body",
-        "disconnected",
         "keep_alive",
         "protocol",
         "scope",
-    )  # fmt: skip
+        "task",
+    )
 
     def __init__(self, protocol: LimitedProtocol, scope: Scope, *, keep_alive: bool) -> None:
         self.protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive
         self.body = bytearray()
-        self.disconnected = _Flag()
+        self.task: asyncio.Task[None] | None = None
+        self._disconnected: asyncio.Event | None = None
         self._read = False
         self._status = 0
         self._head: Iterable[tuple[bytes, bytes]] = ()
@@ -346,8 +349,15 @@ class Exchange:
         if not self._read:
             self._read = True
             return {"type": "http.request", "body": bytes(self.body), "more_body": False}
-        await self.disconnected.wait()
+        if self._disconnected is None:
+            self._disconnected = asyncio.Event()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        if self._disconnected is not None:
+            self._disconnected.set()
 
     async def send(self, message: Message) -> None:
         """ASGI: head and body of the answer."""
@@ -376,26 +386,6 @@ class Exchange:
             without_body = self.scope["method"] == "HEAD"
             protocol.transport.write(head if without_body else head + body)
         protocol.finished(self, keep_alive=self.keep_alive)
-
-
-class _Flag:
-    """An event that costs nothing until somebody waits for it."""
-
-    __slots__ = ("_event", "_is_set")
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._event: asyncio.Event | None = None
-
-    def set(self) -> None:
-        self._is_set = True
-        if self._event:
-            self._event.set()
-
-    async def wait(self) -> None:
-        if not self._is_set:
-            self._event = self._event or asyncio.Event()
-            await self._event.wait()
 
 
 def _address(info: object) -> tuple[str, int] | None:

@@ -55,11 +55,7 @@ def prepare(config: Config) -> Parts:
     if faults:
         raise ConfigError(faults, str(config.file))
     bound = [
-        Bound(
-            name=f"{plugin.name}.{handler.function.__name__}",
-            handler=handler,
-            context=plugin.context,
-        )
+        Bound.of(plugin.name, handler, plugin.context)
         for plugin, handler in plugins.ordered(loaded)
     ]
     return Parts(config=config, providers=made, plugins=loaded, dispatcher=Dispatcher(bound))

@@ -56,6 +56,11 @@ class DigestToken:
 
     def verify(self, presented: str, timestamp: str) -> bool:
         """Whether `presented` is the hexadecimal digest for this timestamp."""
+        given = presented.strip().lower().encode("utf-8", "surrogatepass")
+        return hmac.compare_digest(self.token(timestamp).encode(), given)
+
+    def token(self, timestamp: str) -> str:
+        """The hexadecimal digest for this timestamp."""
         text = self._digest.template.format(
             username=self._digest.username,
             server_ip=self._digest.server_ip,
@@ -63,9 +68,7 @@ class DigestToken:
             password=self._digest.password.reveal(),
         )
         data = text.encode("utf-8", "surrogatepass")
-        expected = hashlib.new(self._digest.algorithm, data, usedforsecurity=False).hexdigest()
-        given = presented.strip().lower().encode("utf-8", "surrogatepass")
-        return hmac.compare_digest(expected.encode(), given)
+        return hashlib.new(self._digest.algorithm, data, usedforsecurity=False).hexdigest()
 
 
 def _signature_bytes(signature: str) -> bytes:

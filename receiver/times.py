@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+
+_LONGEST = 64
 
 
 def instant(text: str | None, zone: tzinfo) -> datetime | None:
@@ -11,8 +14,13 @@ def instant(text: str | None, zone: tzinfo) -> datetime | None:
     Understands `YYYYMMDDhhmmss`, `YYYY-MM-DD hh:mm:ss` and ISO 8601. `zone` is for times
     that do not name one.
     """
-    if text is None:
-        return None
+    # Strangers' texts come here too: what is too long for a time is not remembered.
+    return _instant(text, zone) if text is not None and len(text) <= _LONGEST else None
+
+
+# Under load most pushes come within the same few seconds.
+@lru_cache(maxsize=1024)
+def _instant(text: str, zone: tzinfo) -> datetime | None:
     text = text.strip().upper()
     if len(text) == 14 and text.isascii() and text.isdecimal():
         text = f"{text[:8]}T{text[8:]}"

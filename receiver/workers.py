@@ -18,23 +18,22 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 
-import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 
-from receiver.dispatch import PAUSES, Bound, Dispatcher, describe, next_try
+from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, describe, next_try
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
-from receiver.handlers import Action, Reply, actions
+from receiver.handlers import Action, Reply
 from receiver.store import Finish, Job, Store, to_micros
 
 log = structlog.get_logger("receiver.workers")
 
 #: Seconds that a handler may take.
 TIMEOUT = 30.0
-#: Handlers in worker threads at the same time.
+#: Handlers in worker threads at the same time; with those that hang and were given up.
 THREADS = 32
+_MOST_THREADS = 256
 #: Pieces of work held in memory; beyond it they stay in the store until there is room.
 BACKLOG = 5000
 #: Seconds between looks into the store for work that is due.
@@ -67,17 +66,27 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
 class Workers:
     """Lanes of work, one a person."""
 
-    def __init__(self, dispatcher: Dispatcher, store: Store, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        store: Store,
+        clock: Callable[[], datetime],
+        *,
+        timeout: float = TIMEOUT,
+    ) -> None:
         self._dispatcher = dispatcher
         self._store = store
         self._clock = clock
+        self._timeout = timeout
         self._lanes: dict[str, deque[Work]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
         self._overflow = False
+        self._left_out = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="handlers", daemon=True)
-        self._limiter = anyio.CapacityLimiter(THREADS)
+        self._slots = asyncio.Semaphore(THREADS)
+        self._threads = 0
         self._thread.start()
 
     @property
@@ -91,9 +100,14 @@ class Workers:
         """Hands over the jobs of a new event; resolved when its answer need not wait."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._overflow or len(self._held) >= BACKLOG:
-            self._overflow = True  # until all of it is done: order is by the store then
+            # Until the store has nothing more to give: order is by the store then.
+            self._overflow = self._left_out = True
             done.set_result(None)
             return done
+        # What was found in the store between its commit and now is not done twice.
+        jobs = [(job, bound) for job, bound in jobs if job not in self._held]
+        if not jobs:
+            done.set_result(None)
         for number, (job, bound) in enumerate(jobs, 1):
             self._enqueue(
                 Work(
@@ -151,32 +165,45 @@ class Workers:
             del self._lanes[person]
 
     async def _perform(self, work: Work) -> None:
-        if work.recovered:
-            # Counted before it is made: a handler that ends the process must not do so for ever.
-            await self._store.begin_job(work.job)
+        if work.recovered and not await self._begin(work):
+            return
         try:
             if work.attempts > len(PAUSES):
                 raise RuntimeError("was under way each time the process ended")  # noqa: TRY301
             asked = await self._call(work.bound, work.event)
+            reply = next((action for action in asked if isinstance(action, Reply)), None)
+            finish = Finish(
+                job=work.job,
+                seq=work.seq,
+                handler=work.bound.name,
+                actions=asked,
+                answer=work.acknowledge(reply.text) if work.acknowledge and reply else None,
+                last=work.last,
+                at=to_micros(self._clock()),
+            )
+            await self._store.finish(finish)
+        except StoreUnavailable:
+            raise
         except Exception as error:
             log.exception("handler failed", handler=work.bound.name, event_id=work.event.id)
             due = next_try(work.attempts + 1, self._clock())
             counted = work.recovered
             await self._store.fail(work.job, due, describe(error), counted=counted)
             return
-        reply = next((action for action in asked if isinstance(action, Reply)), None)
-        answer = work.acknowledge(reply.text) if work.acknowledge and reply else None
-        finish = Finish(
-            job=work.job,
-            seq=work.seq,
-            handler=work.bound.name,
-            actions=asked,
-            answer=answer,
-            last=work.last,
-            at=to_micros(self._clock()),
-        )
-        await self._store.finish(finish)
         _resolve(work, anyway=reply is not None)
+
+    async def _begin(self, work: Work) -> bool:
+        """Whether work from the store is still to be done; if so, its attempt is counted.
+
+        It may have been done, or put off, since it was looked up. Counted before it is made: a
+        handler that ends the process must not do so for ever.
+        """
+        due = await self._store.reader.jobs(id_=work.job, state="due", due=self._clock())
+        if not due:
+            return False
+        work.attempts = due[0].attempts
+        await self._store.begin_job(work.job)
+        return True
 
     async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         running = asyncio.run_coroutine_threadsafe(self._in_time(bound, event), self._loop)
@@ -184,30 +211,75 @@ class Workers:
 
     async def _in_time(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         """Runs on the handlers' loop."""
-        async with asyncio.timeout(TIMEOUT):
-            if bound.handler.is_async:
-                result = await bound.handler.function(event, bound.context)
-            else:
-                call = partial(bound.handler.function, event, bound.context)
-                result = await anyio.to_thread.run_sync(
-                    call, abandon_on_cancel=True, limiter=self._limiter
-                )
-        return actions(result)
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                if bound.handler.is_async:
+                    result = await bound.handler.function(event, bound.context)
+                else:
+                    result = await self._in_thread(
+                        partial(bound.handler.function, event, bound.context)
+                    )
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"took longer than {self._timeout:g} s") from None
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # we stop
+            raise RuntimeError("it cancelled itself") from None
+        except (SystemExit, KeyboardInterrupt) as error:  # would end this loop, for all handlers
+            raise RuntimeError(f"it raised {error!r}") from None
+        return asked_for(result)
+
+    async def _in_thread(self, call: Callable[[], object]) -> object:
+        """Runs `call` in a thread, which cannot keep the process from ending if it hangs."""
+        loop = asyncio.get_running_loop()
+        returned: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
+
+        def report(result: object, error: BaseException | None) -> None:
+            self._threads -= 1
+            if not returned.done():  # else it was given up
+                returned.set_result((result, error))
+
+        def run() -> None:
+            result, error = None, None
+            try:
+                result = call()
+            except BaseException as raised:  # noqa: BLE001 - raised again below
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(report, result, error)
+
+        async with self._slots:
+            if self._threads >= _MOST_THREADS:
+                raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
+            self._threads += 1
+            threading.Thread(target=run, name="handler", daemon=True).start()
+            result, error = await returned
+        if error is not None:
+            raise error
+        return result
 
     async def _fetch(self) -> None:
         room = BACKLOG - len(self._held)
         if room <= 0:
             return
+        self._left_out = False
         now = self._clock()
         due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
         fresh = [job for job in due if job.id not in self._held][:room]
-        self._overflow = len(fresh) == room
         for job in fresh:
             await self._take_up(job)
+        # Only now: what came meanwhile must not overtake what was in the store before it.
+        self._overflow = len(fresh) == room or self._left_out
 
     async def _take_up(self, job: Job) -> None:
         bound = self._dispatcher.by_name.get(job.handler)
         stored = await self._store.reader.event_by_seq(job.event) if job.event else None
+        if job.id in self._held:  # handed over meanwhile
+            return
         if bound is None or stored is None:
             missing = "no such handler is enabled" if bound is None else "its event is gone"
             await self._store.fail(job.id, None, missing, counted=True)

@@ -50,7 +50,7 @@ OTHERS = [
     ("007", "007"),
     ("*144#", "*144#"),
     ("SAFARICOM", "SAFARICOM"),
-    ("M-PESA", "M-PESA"),
+    (" M-PESA\n", "M-PESA"),
     ("Tilil 24", "Tilil 24"),
     ("", ""),
     ("0", "0"),
@@ -71,12 +71,16 @@ def test_everything_else_stays(raw: str, expected: str, region: str) -> None:
 @pytest.mark.parametrize("region", ["KE", "GB"])
 def test_no_short_code_becomes_a_number(region: str) -> None:
     """Codes of three to five digits are nobody's number."""
-    codes = [f"{code:0{digits}}" for digits in (3, 4) for code in range(10**digits)]
-    codes += [f"{code:05}" for code in range(0, 100_000, 7)]
+    # All of three digits, of the longer ones some hundreds.
+    codes = [
+        f"{code:0{digits}}"
+        for digits in (3, 4, 5)
+        for code in range(0, 10**digits, 7 ** (digits - 3))
+    ]
     assert [code for code in codes if normalise(code, region) != code] == []
 
 
-@pytest.mark.parametrize("region", ["KE", "GB", "UG", "TZ", "RW", "NG", "US"])
+@pytest.mark.parametrize("region", ["KE", "GB", "UG", "TZ", "RW", "US", "DE", "ZA", "BY"])
 @given(data=st.data())
 def test_the_fast_path_is_the_parser(data: st.DataObject, region: str) -> None:
     """What the pattern accepts, libphonenumber parses to the same number."""
@@ -95,7 +99,6 @@ AMBIGUOUS = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="the fast path takes what may be read in two ways")
 @pytest.mark.parametrize(("raw", "region"), AMBIGUOUS)
 def test_the_parser_decides_what_is_ambiguous(raw: str, region: str) -> None:
     """What may be a number with or without its country code is left to libphonenumber."""
@@ -103,7 +106,6 @@ def test_the_parser_decides_what_is_ambiguous(raw: str, region: str) -> None:
     assert normalise(raw, region) == phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
 
 
-@pytest.mark.xfail(strict=True, reason="491645 becomes +491645")
 @pytest.mark.parametrize("code", ["431116", "491645", "989632"])
 def test_short_codes_of_six_digits_stay(code: str) -> None:
     """A code of six digits is not taken for a foreign number without its plus sign."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.times import instant
+from receiver.times import _instant, instant
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 LONDON = ZoneInfo("Europe/London")
@@ -86,6 +86,13 @@ IMPOSSIBLE = [
 def test_impossible_times_are_none(text: str | None) -> None:
     """What is no date and time, or is none that exists, is None."""
     assert instant(text, NAIROBI) is None
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """A stranger's text of any length is no time, and takes no memory."""
+    before = _instant.cache_info().currsize
+    assert instant("20180217065028" + " " * 60_000, NAIROBI) is None
+    assert _instant.cache_info().currsize == before
 
 
 @given(st.text(st.characters()) | st.text("0123456789-:TtZz+. ", max_size=35))

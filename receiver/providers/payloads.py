@@ -83,8 +83,9 @@ def as_text(value: object) -> str | None:
 
 def as_word(value: object) -> str | None:
     """As `as_text`, without white space around it: ids, codes, names."""
-    text = as_text(value)
-    return (text.strip() or None) if text is not None else None
+    if type(value) is str:
+        return value.strip() or None
+    return as_text(value)
 
 
 def as_network(value: object) -> str | None:

@@ -111,6 +111,8 @@ class Tilil(Provider[_Payload]):
         # The documentation prints both spellings of the first two keys.
         spellings = {"result": ("result",), "request": ("request",), "both": ("result", "request")}
         self._ack_fields = spellings[source.ack_fields]
+        self._taken = self._result(1, "OK").removesuffix(b'""}')
+        self._failed = Answer(self._result(0, "FAILED"), _JSON)
 
     def read(self, push: Push) -> _Payload:
         """The JSON object in the body."""
@@ -159,11 +161,12 @@ class Tilil(Provider[_Payload]):
             network = as_text(self.payload(push).network) or ""
             text = f"OK;{data.message_id};{data.raw_status or ''};{network}"
             return Answer(text.encode("utf-8", "replace"))
-        return self._result(1, "OK", reply)
+        # The same but for the text, and asked for on every push.
+        return Answer(self._taken + msgspec.json.encode(reply) + b"}", _JSON)
 
     def refuse(self, error: PushError) -> Answer:
         """The documented failure, which makes Tilil try again where it does."""
-        return self._result(0, "FAILED", "")
+        return self._failed
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
@@ -268,13 +271,12 @@ class Tilil(Provider[_Payload]):
             time=instant(as_text(payload.dlrTime), self.timezone) or push.received_at,
         )
 
-    def _result(self, code: int, description: str, message: str) -> Answer:
+    def _result(self, code: int, description: str) -> bytes:
         body: dict[str, int | str] = {}
         for spelling in self._ack_fields:
             body[f"{spelling}_code"] = code
             body[f"{spelling}_desc"] = description
-        body["result_message"] = message
-        return Answer(msgspec.json.encode(body), _JSON)
+        return msgspec.json.encode({**body, "result_message": ""})
 
 
 _UPDATES = {

@@ -107,6 +107,7 @@ def _check_length(path: Path) -> None:
     """A file shorter than its header says was cut off; SQLite would notice only later."""
     with path.open("rb") as file:
         header = file.read(100)
+        size = file.seek(0, os.SEEK_END)
     if len(header) < 100:
         if header:
             raise StoreUnusable(f"{path}: not a store, only {len(header)} bytes long")
@@ -114,11 +115,33 @@ def _check_length(path: Path) -> None:
     page_size = int.from_bytes(header[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
     pages = int.from_bytes(header[28:32], "big")
-    if header.startswith(b"SQLite format 3\0") and path.stat().st_size < pages * page_size:
+    if not header.startswith(b"SQLite format 3\0") or size >= pages * page_size:
+        return
+    missing = range(size // page_size + 1, pages + 1)
+    if not _pages_in_wal(path.with_name(f"{path.name}-wal")).issuperset(missing):
         raise StoreUnusable(
-            f"{path}: cut off, {path.stat().st_size} of {pages * page_size} bytes are left; "
-            "restore a backup"
+            f"{path}: cut off, {size} of {pages * page_size} bytes are left; restore a backup"
         )
+
+
+def _pages_in_wal(wal: Path) -> set[int]:
+    """The numbers of the pages in a WAL (https://www.sqlite.org/walformat.html).
+
+    A checkpoint writes pages back in the order of their numbers, beginning with the one that
+    says how many there are. If it is interrupted, the WAL still has those that are missing.
+    """
+    pages: set[int] = set()
+    try:
+        file = wal.open("rb")
+    except FileNotFoundError:
+        return pages
+    with file:
+        header = file.read(32)
+        page_size, salts = int.from_bytes(header[8:12], "big"), header[16:24]
+        while len(frame := file.read(24)) == 24 and frame[8:16] == salts:
+            pages.add(int.from_bytes(frame[:4], "big"))
+            file.seek(page_size, os.SEEK_CUR)
+    return pages
 
 
 def _migrate(db: sqlite3.Connection) -> None:

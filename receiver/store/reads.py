@@ -30,6 +30,13 @@ _EVENT = (
     "SELECT seq, source, key, provider, type, subject, time, received_at, data, answer, note"
     "{request} FROM events"
 )
+# The runs of the index of people, each a look-up, and the events that are in none yet.
+_OF_PERSON = (
+    "SELECT people.seq FROM people_runs CROSS JOIN people"
+    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
+    " SELECT seq FROM events WHERE subject = ?"
+    " AND seq > (SELECT coalesce(max(run), 0) FROM people_runs)"
+)
 _SUBSCRIPTION = (
     "SELECT msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref,"
     " network FROM {table}"
@@ -104,7 +111,7 @@ class Reader:
         conditions, values = _conditions(
             ("type = ?", type_),
             ("source = ?", source),
-            ("subject = ?", msisdn),
+            (f"seq IN ({_OF_PERSON})", msisdn),
             ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
             ("seq > ?", after),
         )
@@ -157,7 +164,7 @@ class Reader:
         """Who must not be messaged."""
         conditions, values = _conditions(("msisdn = ?", msisdn))
         rows = await self._all(
-            f"SELECT msisdn, time, reason, source FROM opt_outs WHERE {conditions}"  # noqa: S608 - conditions are constants
+            f"SELECT msisdn, time, reason, source FROM opt_outs WHERE {conditions}"
             " ORDER BY time DESC",
             values,
         )
@@ -259,7 +266,10 @@ class Reader:
 def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
     """The conditions whose value is given, joined, and their values."""
     given = [(condition, value) for condition, value in pairs if value is not None]
-    joined = " AND ".join(condition for condition, _ in given)
+    joined = " AND ".join(
+        condition.replace("?", f"?{number}")  # may stand several times
+        for number, (condition, _) in enumerate(given, 1)
+    )
     return joined or "1", [value for _, value in given]
 
 

@@ -40,13 +40,20 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Request).decode
 
 
-def pack_request(request: Request) -> bytes:
-    """The request as the store keeps it."""
-    return _pack(request)
+def pack_request(
+    method: str,
+    token: str | None,
+    query: bytes,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    client: str,
+) -> bytes:
+    """A `Request` as the store keeps it."""
+    return _pack((method, token, query, headers, body, client))
 
 
 def unpack_request(blob: bytes) -> Request:
-    """The inverse of `pack_request`."""
+    """The request in what `pack_request` made."""
     return _unpack(blob)
 
 

@@ -25,6 +25,7 @@ _ROWS = 64
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
 _WHICH_OUT = "SELECT msisdn FROM opt_outs WHERE msisdn IN"
+_LAST_RUN = "SELECT coalesce(max(run), 0) FROM people_runs"
 _FIND_FIRST = "SELECT seq, answer, reply FROM events WHERE source = ? AND key = ?"
 _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
 _OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
@@ -69,6 +70,25 @@ def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
             seqs = [seq for (seq,) in db.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
         new.update(seqs)
     return new
+
+
+def index_people(db: sqlite3.Connection) -> None:
+    """Makes a run of all events that are in none yet."""
+    db.execute("BEGIN IMMEDIATE")
+    (last,) = db.execute("SELECT max(seq) FROM events").fetchone()
+    db.execute(
+        "INSERT INTO people (run, subject, seq) SELECT ?1, subject, seq FROM events"
+        f" WHERE seq > ({_LAST_RUN}) AND seq <= ?1 AND subject IS NOT NULL ORDER BY subject, seq",
+        (last,),
+    )
+    db.execute("INSERT INTO people_runs (run) VALUES (?)", (last,))
+    db.execute("COMMIT")
+
+
+def count_unindexed(db: sqlite3.Connection) -> int:
+    """How many events are in no run yet."""
+    (count,) = db.execute(f"SELECT count(*) FROM events WHERE seq > ({_LAST_RUN})").fetchone()
+    return int(count)
 
 
 def finish(db: sqlite3.Connection, done: Finish) -> bool:
@@ -123,7 +143,7 @@ def revive(db: sqlite3.Connection, job: int | None, now: int) -> int:
     """Makes a dead job (None: all of them) due again; how many there were."""
     where, values = ("", ()) if job is None else (" AND id = ?", (job,))
     changed = db.execute(
-        f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",  # noqa: S608 - constant texts
+        f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",
         (now, *values),
     )
     return changed.rowcount
@@ -164,7 +184,7 @@ def drop_quarantined(db: sqlite3.Connection, id_: int) -> None:
 @cache
 def _insert_events(rows: int) -> str:
     return (
-        f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES {', '.join([_EVENT_ROW] * rows)}"  # noqa: S608 - constant texts
+        f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES {', '.join([_EVENT_ROW] * rows)}"
         " ON CONFLICT (source, key) DO NOTHING"
     )
 

@@ -26,7 +26,7 @@ def provider(name: str, *, tokens: Sequence[str] = (SECRET,), **settings: Any) -
 
 def digest(password: str, **settings: Any) -> Digest:
     """Settings of a digest token."""
-    return Digest(username="user", password=Secret(password), **settings)
+    return Digest(**{"username": "user", **settings, "password": Secret(password)})
 
 
 def push(

@@ -22,8 +22,20 @@ CREATE TABLE events (
     request     BLOB                        -- the raw request (MessagePack); NULL once purged
 );
 CREATE UNIQUE INDEX events_by_key ON events (source, key);
-CREATE INDEX events_by_subject ON events (subject);
 CREATE INDEX events_open ON events (seq) WHERE reply = 1;
+
+-- Who the events are about. An index by person would be written at a random place for each
+-- event, which costs more than the event itself. So runs of events are indexed when they are
+-- full: sorted, one after the other; the newest events are in none yet. `run` is its last seq.
+CREATE TABLE people_runs (
+    run INTEGER PRIMARY KEY
+);
+CREATE TABLE people (
+    run     INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    seq     INTEGER NOT NULL,
+    PRIMARY KEY (run, subject, seq)
+) WITHOUT ROWID;
 
 -- Work for the background: handlers to run, wishes of handlers to carry out.
 CREATE TABLE jobs (

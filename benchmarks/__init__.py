@@ -1,0 +1,1 @@
+"""The project's benchmark: what the promises cost. Run with `make bench`."""

@@ -1,0 +1,313 @@
+"""Measures sms-receiver in one run, as ratios, and prints a table and JSON.
+
+    python -m benchmarks [--quick] [--only SECTION …] [--json FILE] [--keep FOLDER]
+
+Everything runs on this machine: the server on one core, wrk on another, at 127.0.0.1. What is
+compared alternates within the same minutes, since machines change their pace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import contestants, crowd, load
+from benchmarks.contestants import Contestant
+from receiver.store import open_reader
+
+SERVER_CORE, CLIENT_CORE = 0, 1
+Maker = Callable[[], AbstractContextManager[Contestant]]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much."""
+
+    seconds: float = 6
+    rounds: int = 5
+    crowd: int = 10_000_000
+    soak: float = 600
+    folder: Path
+    keep: Path
+
+
+class Measured(msgspec.Struct, kw_only=True):
+    """One contestant under one load: medians over the rounds."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    """Processor time for each request."""
+    failures: int
+
+
+def main() -> None:
+    """Runs the chosen sections."""
+    load.need_wrk()
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
+    parser.add_argument("--only", nargs="*", choices=SECTIONS, help="sections to run")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "sms-receiver-benchmark",
+        help="folder of the large store, which is made once",
+    )
+    arguments = parser.parse_args()
+    quick = {"seconds": 2, "rounds": 2, "crowd": 200_000, "soak": 10} if arguments.quick else {}
+    console = Console()
+    results: dict[str, Any] = {"machine": machine()}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        settings = Settings(folder=Path(folder), keep=arguments.keep, **quick)
+        for name in arguments.only or SECTIONS:
+            console.rule(name)
+            results[name] = SECTIONS[name](settings, console)
+    if arguments.json:
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2))
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    return {
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+    }
+
+
+def throughput(settings: Settings, console: Console) -> dict[str, Any]:
+    """Requests a second against an empty endpoint and a tutorial's, at full load."""
+    results: dict[str, Any] = {}
+    for connections in (64, 256):
+        found = compete(
+            settings,
+            {
+                "a constant": (partial(contestants.constant, SERVER_CORE), "inbound"),
+                "b tutorial": (
+                    partial(contestants.tutorial, SERVER_CORE, settings.folder),
+                    "inbound",
+                ),
+                "c inbound": (partial(_receiver, settings), "inbound"),
+                "c callback": (partial(_receiver, settings), "callback"),
+            },
+            connections,
+        )
+        show(console, f"{connections} connections", found)
+        ratios = {
+            "c/a": found["c inbound"].rate / found["a constant"].rate,
+            "c/b": found["c inbound"].rate / found["b tutorial"].rate,
+            "callback/a": found["c callback"].rate / found["a constant"].rate,
+        }
+        console.print("  ".join(f"{name} = {ratio:.2f}" for name, ratio in ratios.items()))
+        results[str(connections)] = {"measured": found, "ratios": ratios}
+    return results
+
+
+def half_load(settings: Settings, console: Console) -> dict[str, Any]:
+    """Latency at half of our capacity, against an empty endpoint at the same rate."""
+    with _receiver(settings) as contestant:
+        capacity = _load(contestant, settings, "inbound", 64, pause_ms=0).rate
+    pause = 64 / (capacity / 2) * 1000
+    found = compete(
+        settings,
+        {
+            "a constant": (partial(contestants.constant, SERVER_CORE), "inbound"),
+            "c inbound": (partial(_receiver, settings), "inbound"),
+        },
+        64,
+        pause_ms=pause,
+    )
+    show(console, f"half of {capacity:,.0f} a second", found)
+    ratio = found["c inbound"].p99_ms / found["a constant"].p99_ms
+    console.print(f"p99 c/a = {ratio:.2f}")
+    return {"capacity": capacity, "measured": found, "p99 c/a": ratio}
+
+
+def ten_million(settings: Settings, console: Console) -> dict[str, Any]:
+    """Full load on a store that has seen millions of events, against an empty one."""
+    large = settings.keep / f"crowd-{settings.crowd}.db"
+    crowd.make(large, settings.crowd)
+    found = compete(
+        settings,
+        {
+            "c empty": (partial(_receiver, settings), "inbound"),
+            "c large": (partial(_receiver, settings, store=str(large)), "inbound"),
+        },
+        64,
+    )
+    show(console, f"store with {settings.crowd:,} events", found)
+    ratio = found["c large"].rate / found["c empty"].rate
+    console.print(f"large/empty = {ratio:.2f}")
+    lookups = anyio.run(_look_up, large)
+    for name, milliseconds in lookups.items():
+        console.print(f"look-up {name}: {milliseconds:.2f} ms")
+    return {"measured": found, "large/empty": ratio, "lookups_ms": lookups}
+
+
+def soak(settings: Settings, console: Console) -> dict[str, Any]:
+    """Resident memory at full load with 256 connections, minute by minute."""
+    series: list[float] = []
+    part = min(60.0, settings.soak / 2)
+    with _receiver(settings) as contestant:
+        series.append(contestant.memory())
+        for _ in range(max(2, round(settings.soak / part))):
+            _load(contestant, settings, "inbound", 256, seconds=part)
+            series.append(contestant.memory())
+    console.print("MB: " + " ".join(f"{value:.0f}" for value in series))
+    return {"minutes": settings.soak / 60, "memory_mb": series}
+
+
+def start_up(settings: Settings, console: Console) -> dict[str, Any]:
+    """Seconds until help is shown, and until a service takes pushes."""
+    program = [sys.executable, "-m", "receiver"]
+    helps, serves = [], []
+    for _ in range(settings.rounds * 2):
+        started = time.perf_counter()
+        subprocess.run([*program, "--help"], check=True, stdout=subprocess.DEVNULL)
+        helps.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        with _receiver(settings):
+            serves.append(time.perf_counter() - started)
+    found = {"help_s": statistics.median(helps), "serve_s": statistics.median(serves)}
+    console.print("  ".join(f"{name} = {value:.2f}" for name, value in found.items()))
+    return found
+
+
+SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
+    "throughput": throughput,
+    "half_load": half_load,
+    "ten_million": ten_million,
+    "soak": soak,
+    "start_up": start_up,
+}
+
+
+def compete(
+    settings: Settings, entries: dict[str, tuple[Maker, str]], connections: int, pause_ms: float = 0
+) -> dict[str, Measured]:
+    """Lets contestants run in turns; medians of what each did."""
+    seen: dict[str, list[Measured]] = {name: [] for name in entries}
+    for number in range(settings.rounds):
+        names = list(entries) if number % 2 == 0 else list(reversed(entries))
+        for name in names:
+            maker, kind = entries[name]
+            with maker() as contestant:
+                _load(contestant, settings, kind, connections, seconds=1)  # warm
+                before = contestant.cpu()
+                result = _load(contestant, settings, kind, connections, pause_ms=pause_ms)
+                cpu = contestant.cpu() - before
+            measured = Measured(
+                rate=result.rate,
+                p50_ms=result.p50 * 1000,
+                p99_ms=result.p99 * 1000,
+                cpu_us=cpu / max(1, result.requests) * 1e6,
+                failures=result.failures,
+            )
+            seen[name].append(measured)
+    return {name: _median(results) for name, results in seen.items()}
+
+
+def show(console: Console, title: str, found: dict[str, Measured]) -> None:
+    """Prints what was measured as a table."""
+    table = Table(title=title, title_justify="left")
+    for column in ("", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", "failures"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, measured in found.items():
+        table.add_row(
+            name,
+            f"{measured.rate:,.0f}",
+            f"{measured.p50_ms:.2f}",
+            f"{measured.p99_ms:.2f}",
+            f"{measured.cpu_us:.1f}",
+            str(measured.failures),
+        )
+    console.print(table)
+
+
+def _median(results: list[Measured]) -> Measured:
+    def middle(field: str) -> float:
+        return float(statistics.median(getattr(result, field) for result in results))
+
+    return Measured(
+        rate=middle("rate"),
+        p50_ms=middle("p50_ms"),
+        p99_ms=middle("p99_ms"),
+        cpu_us=middle("cpu_us"),
+        failures=sum(result.failures for result in results),
+    )
+
+
+_ids = iter(range(1_000_000_000, 10**15, 10_000_000))
+
+
+def _load(
+    contestant: Contestant,
+    settings: Settings,
+    kind: str,
+    connections: int,
+    *,
+    pause_ms: float = 0,
+    seconds: float | None = None,
+) -> load.Load:
+    return load.run(
+        contestant.url,
+        kind=kind,
+        connections=connections,
+        seconds=seconds or settings.seconds,
+        first_id=next(_ids),
+        core=CLIENT_CORE,
+        pause_ms=pause_ms,
+    )
+
+
+def _receiver(settings: Settings, store: str = "receiver.db") -> AbstractContextManager[Contestant]:
+    if store == "receiver.db":  # empty each time
+        for file in settings.folder.glob("receiver.db*"):
+            file.unlink()
+    return contestants.receiver(SERVER_CORE, settings.folder, store=store)
+
+
+async def _look_up(store: Path) -> dict[str, float]:
+    """Medians of what the commands ask the store, each with another row."""
+    times: dict[str, list[float]] = {"by id": [], "by person": [], "by time": []}
+    async with open_reader(store) as reader:
+        events = [event async for event in reader.events(limit=1)]
+        newest = events[0]
+        for number in range(50):
+            person = f"+2547{number * 19_997 % 1_000_000:08d}"
+            found = [event async for event in reader.events(msisdn=person, limit=100)]
+            started = time.perf_counter()
+            await reader.event(found[-1].event.id)
+            times["by id"].append(time.perf_counter() - started)
+            person = f"+2547{(number * 19_997 + 1) % 1_000_000:08d}"
+            started = time.perf_counter()
+            _ = [event async for event in reader.events(msisdn=person, limit=100)]
+            times["by person"].append(time.perf_counter() - started)
+            started = time.perf_counter()
+            since = newest.event.receivedat.replace(second=number)
+            _ = [event async for event in reader.events(since=since, limit=100)]
+            times["by time"].append(time.perf_counter() - started)
+    return {name: statistics.median(values) * 1000 for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    main()

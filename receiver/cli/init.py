@@ -1,0 +1,77 @@
+"""`receiver init`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from receiver.cli import screen
+from receiver.cli.failing import Failed
+from receiver.providers import PROVIDERS
+
+#: 256 bits.
+_TOKEN_BYTES = 32
+
+
+def command(
+    *,
+    path: Annotated[
+        Path, typer.Option("--config", "--path", metavar="FILE", help="The file to write.")
+    ] = Path("receiver.toml"),
+    base_url: Annotated[
+        str, typer.Option(metavar="URL", help="Where providers will reach the service.")
+    ] = "https://sms.example.com",
+    force: Annotated[bool, typer.Option("--force", help="Overwrites the file.")] = False,
+) -> None:
+    """Writes a commented receiver.toml with fresh tokens, for its owner's eyes only.
+
+    Prints the URLs and secrets to enter in each provider's portal.
+    """
+    tokens = {name: secrets.token_urlsafe(_TOKEN_BYTES) for name in PROVIDERS}
+    text = resources.files(__package__).joinpath("init.toml").read_text("utf-8")
+    for name, token in tokens.items():
+        text = text.replace(f"@{name}@", token)
+    try:
+        _write(path, text, force=force)
+    except FileExistsError:
+        raise Failed(f"{path}: exists already; --force overwrites it") from None
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from None
+    screen.line(f"Wrote {path}. Enter in the portals of your providers:")
+    for name, token in tokens.items():
+        print(f"\n{PROVIDERS[name].title}")
+        screen.details(_entries(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
+    print("\nThen: receiver check, receiver serve")
+
+
+def _entries(name: str, token: str, url: str) -> list[tuple[str, str]]:
+    """What to enter, and where."""
+    pairs = []
+    for entry in PROVIDERS[name].entries:
+        in_url = entry.secret is None
+        pairs.append((f"  {entry.label}", f"{url}/{quote(token)}" if in_url else url))
+        if entry.secret is not None:
+            pairs.append((f"  {entry.secret}", token))
+    return pairs
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    """Whole or not at all, and never readable for others. Raises OSError."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        if force:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)  # fails if it exists, whoever made it
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""`receiver jobs` and `receiver jobs retry`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from receiver.cli import screen
+from receiver.cli.failing import Failed
+from receiver.cli.family import ListByDefault, one_or_all, report
+from receiver.cli.options import ConfigFile, Json, load
+from receiver.cli.wording import SHORT_ID
+from receiver.store import Job, open_reader
+
+family = typer.Typer(cls=ListByDefault, help="Background work and dead letters.")
+
+_EVERY = 2**62
+
+
+@family.command("list")
+def list_(
+    *,
+    state: Annotated[
+        Literal["due", "dead"] | None, typer.Option(help="Only in this state.")
+    ] = None,
+    json: Json = False,
+    config: ConfigFile = None,
+) -> None:
+    """Lists it, the oldest first; this is what the family does without a word."""
+    settings = load(config)
+
+    async def look() -> list[tuple[Job, str | None]]:
+        async with open_reader(settings.store_path) as reader:
+            found = await reader.jobs(state=state, limit=_EVERY)
+            ids = reader.ids
+            return [(job, None if job.event is None else ids.text(job.event)) for job in found]
+
+    found = asyncio.run(look())
+    if json:
+        screen.json_lines(_as_json(job, event) for job, event in found)
+        return
+    titles = ("ID", "KIND", "STATE", "HANDLER", "EVENT", "ATTEMPTS", "DUE (UTC)", "ERROR")
+    rows = [_row(job, event) for job, event in found]
+    screen.table(titles, rows, nothing="nothing to do")
+
+
+@family.command()
+def retry(
+    id_: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All that are dead.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Makes dead letters due again."""
+    from receiver.cli.preparing import perform, prepare  # noqa: PLC0415 - see opt_outs
+    from receiver.control import RetryJobs  # noqa: PLC0415
+
+    wanted = one_or_all(id_, every=every)
+    outcome = perform(prepare(config), RetryJobs(wanted))
+    if wanted is not None and not outcome.changed and not outcome.failures:
+        raise Failed(f"{wanted}: no such dead job")
+    report(outcome.changed, outcome.failures, "due again")
+
+
+def _as_json(job: Job, event: str | None) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(job), "event": event}
+
+
+def _row(job: Job, event: str | None) -> list[str | None]:
+    due = screen.time(job.due_at) if job.state == "due" else None
+    short = event[:SHORT_ID] if event else None
+    attempts = str(job.attempts)
+    return [str(job.id), job.kind, job.state, job.handler, short, attempts, due, job.error]

@@ -1,0 +1,143 @@
+"""`receiver simulate`."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote, quote_plus
+
+import httpx2
+import typer
+
+from receiver.cli import screen
+from receiver.cli.failing import Failed
+from receiver.cli.options import ConfigFile, load
+from receiver.config import Config, Source
+from receiver.errors import ConfigError, Fault
+from receiver.events import utc_now
+from receiver.providers import PROVIDERS, Provider, Sample
+from receiver.signatures import DigestToken
+
+_KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in PROVIDERS.items())
+
+
+def command(
+    provider: Annotated[str, typer.Argument(help=f"One of {', '.join(PROVIDERS)}.")],
+    kind: Annotated[str, typer.Argument(help=f"What to push. {_KINDS}")],
+    *,
+    url: Annotated[
+        str | None, typer.Option(help="Where the service is; default: server.host and port.")
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="A field of the payload and its value."),
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="So many pushes, each new.")] = 1,
+    duplicate: Annotated[bool, typer.Option("--duplicate", help="Sends each push twice.")] = False,
+    source: Annotated[
+        str | None, typer.Option(help="As this source; default: the first of the provider.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Sends a realistic push to a running service and shows the answer."""
+    settings = load(config)
+    known = _provider(provider, kind)
+    name, account = _source(settings, provider, source)
+    fields = _fields(values or [])
+    base = (url or address(settings)).rstrip("/")
+    refused = 0
+    with httpx2.Client(timeout=30, trust_env=False) as client:
+        for n in range(repeat):
+            sample = make(known, kind, account, fields, utc_now() + timedelta(microseconds=n))
+            for _ in range(2 if duplicate else 1):
+                refused += not _send(client, f"{base}/hooks/{name}{sample.path}", sample, account)
+    if refused:
+        raise Failed(f"{refused} of {repeat * (2 if duplicate else 1)} pushes were not taken")
+
+
+def address(settings: Config) -> str:
+    """Where a service with this configuration is reached from its own machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)  # noqa: S104 - to reach it, not to bind
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def make(
+    provider: type[Provider[Any]],
+    kind: str,
+    source: Source,
+    fields: dict[str, str],
+    now: datetime,
+) -> Sample:
+    """A push that never was, with the credential of a source."""
+    local = now.astimezone(source.timezone or provider.default_timezone)
+    values = {**provider.fresh(kind, local), **fields}
+    secret = source.tokens[0].reveal() if source.tokens else ""
+    if source.digest and "timestamp" in values:
+        values.setdefault("api_token", DigestToken(source.digest).token(values["timestamp"]))
+    return provider.sample(kind, secret, values)
+
+
+def _provider(name: str, kind: str) -> type[Provider[Any]]:
+    known = PROVIDERS.get(name)
+    if known is None:
+        raise typer.BadParameter(f"expected one of {', '.join(PROVIDERS)}; got {name!r}")
+    if kind not in known.sample_kinds:
+        raise typer.BadParameter(
+            f"{name} pushes one of {', '.join(known.sample_kinds)}; got {kind!r}"
+        )
+    return known
+
+
+def _source(settings: Config, provider: str, wanted: str | None) -> tuple[str, Source]:
+    for name, source in settings.sources.items():
+        if source.provider == provider and wanted in (None, name):
+            return name, source
+    key = f"sources.{wanted}" if wanted else "sources"
+    raise ConfigError([Fault(key, f"no such source of provider {provider}")], str(settings.file))
+
+
+def _fields(pairs: list[str]) -> dict[str, str]:
+    fields = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"expected --set NAME=VALUE, got {pair!r}")
+        fields[name] = value
+    return fields
+
+
+def _send(client: httpx2.Client, url: str, sample: Sample, source: Source) -> bool:
+    """Sends it and shows what went over the wire, without the credential."""
+    try:
+        request = client.build_request(
+            sample.method, url, headers=sample.headers, content=sample.body
+        )
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise typer.BadParameter(f"--url: {error}") from None
+    screen.line(f"→ {sample.method} {_masked(str(request.url), source)}")
+    for name, value in sample.headers.items():
+        screen.line(f"  {name}: {_masked(value, source)}")
+    if sample.body:
+        screen.line(f"  {_masked(sample.body.decode(), source)}")
+    try:
+        began = time.perf_counter()
+        response = client.send(request)
+    except httpx2.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise Failed(f"{url.split('/hooks/')[0]}: {reason}; is the service running?") from None
+    taken = (time.perf_counter() - began) * 1000
+    screen.line(f"← {response.status_code} in {taken:.1f} ms")
+    if response.text:
+        screen.line(f"  {response.text.strip()}")
+    return response.is_success
+
+
+def _masked(text: str, source: Source) -> str:
+    for token in source.tokens:
+        secret = token.reveal()
+        for spelling in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret)):
+            text = text.replace(spelling, "…")
+        text = text.replace(json.dumps(secret)[1:-1], "…")
+    return text

@@ -1,0 +1,182 @@
+"""The proxies with the files of docs/deploy, on loopback, with a certificate of their own.
+
+The shipped text is changed as a person would change it, by replacing names, ports and files;
+a replacement that finds nothing fails the test.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.harness import Reply, until
+
+DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
+#: The name in the shipped files.
+HOST = "sms.example.com"
+KINDS = ("nginx", "caddy")
+
+#: What nginx needs around a file of /etc/nginx/conf.d.
+_NGINX = """\
+{user}pid {folder}/nginx.pid;
+error_log {folder}/start.log;
+daemon off;
+events {{}}
+http {{
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/receiver.conf;
+}}
+"""
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """A certificate for `HOST` that it signed itself."""
+
+    file: Path
+    key: Path
+
+
+class Proxy(msgspec.Struct, frozen=True):
+    """A running reverse proxy."""
+
+    port: int
+    folder: Path
+    tls: ssl.SSLContext
+
+    def connect(self, source: str = "127.0.0.1") -> ssl.SSLSocket:
+        """A new connection, from an address of this machine."""
+        plain = socket.create_connection(("127.0.0.1", self.port), 30, (source, 0))
+        return self.tls.wrap_socket(plain, server_hostname=HOST)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        source: str = "127.0.0.1",
+    ) -> Reply:
+        """The answer to one request."""
+        connection = http.client.HTTPConnection(HOST)
+        connection.sock = self.connect(source)
+        with closing(connection):
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, named, answer.read())
+
+    def logs(self) -> str:
+        """Everything it has written down, and what it said."""
+        return "".join(file.read_text("utf-8") for file in sorted(self.folder.glob("*.log")))
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """A certificate, by openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: no certificate for the proxies")
+    made = Certificate(folder / "cert.pem", folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", f"/CN={HOST}", "-addext"]
+    command += [f"subjectAltName=DNS:{HOST}", "-keyout", str(made.key), "-out", str(made.file)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+@contextmanager
+def running(kind: str, folder: Path, certificate: Certificate, service: int) -> Iterator[Proxy]:
+    """A proxy with its shipped file, in front of a service on a port."""
+    program = shutil.which(kind, path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip(f"{kind} is not installed")
+    tls = ssl.create_default_context(cafile=certificate.file)
+    proxy = Proxy(port=_free_port(), folder=folder, tls=tls)
+    prepare = {"nginx": _prepare_nginx, "caddy": _prepare_caddy}[kind]
+    arguments = prepare(proxy, certificate, service)
+    with (folder / "output.log").open("wb") as output:
+        process = subprocess.Popen(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)},
+        )
+    try:
+        until(lambda: _listens(proxy) or process.poll() is not None, f"{kind} listens")
+        assert process.poll() is None, proxy.logs()
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _prepare_nginx(proxy: Proxy, certificate: Certificate, service: int) -> list[str]:
+    text = _replaced(
+        DEPLOY / "nginx.conf",
+        {
+            "listen 443 ssl;": f"listen 127.0.0.1:{proxy.port} ssl;",
+            "server 127.0.0.1:8080;": f"server 127.0.0.1:{service};",
+            f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate.file),
+            f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(certificate.key),
+            "/var/log/nginx/": f"{proxy.folder}/",
+        },
+    )
+    (proxy.folder / "receiver.conf").write_text(text)
+    user = "user root;\n" if os.geteuid() == 0 else ""  # as it may read the folder
+    main = proxy.folder / "nginx.conf"
+    main.write_text(_NGINX.format(folder=proxy.folder, user=user))
+    return ["-c", str(main), "-e", str(proxy.folder / "start.log")]
+
+
+def _prepare_caddy(proxy: Proxy, certificate: Certificate, service: int) -> list[str]:
+    text = _replaced(
+        DEPLOY / "Caddyfile",
+        {
+            # Not at the port that the machine's own Caddy may have.
+            "{\n\t# No redirects": "{\n\tadmin off\n\t# No redirects",
+            f"{HOST} {{": (
+                f"{HOST}:{proxy.port} {{\n\tbind 127.0.0.1\n"
+                f"\ttls {certificate.file} {certificate.key}"
+            ),
+            "127.0.0.1:8080": f"127.0.0.1:{service}",
+        },
+    )
+    file = proxy.folder / "Caddyfile"
+    file.write_text(text)
+    return ["run", "--adapter", "caddyfile", "--config", str(file)]
+
+
+def _replaced(file: Path, replacements: Mapping[str, str]) -> str:
+    text = file.read_text("utf-8")
+    for old, new in replacements.items():
+        assert old in text, f"{file} has no {old!r} any more"
+        text = text.replace(old, new)
+    return text
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(proxy: Proxy) -> bool:
+    try:
+        proxy.connect().close()
+    except OSError:
+        return False
+    return True

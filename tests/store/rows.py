@@ -1,0 +1,117 @@
+"""Stores and rows for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from receiver.events import EventType, Message, encode_data
+from receiver.handlers import Reply
+from receiver.store import (
+    EventRow,
+    Finish,
+    HandleJob,
+    Intake,
+    ReplyState,
+    Request,
+    Store,
+    Wishes,
+    open_store,
+    to_micros,
+)
+from tests.harness import NOW
+
+PERSON = "+254726770792"
+REQUEST = Request(
+    method="POST",
+    token=None,
+    query=b"",
+    headers=[(b"x-raw", b"\xff")],
+    body=b'{"a": "\xc3\xbc"}',
+    client="192.0.2.1",
+)
+RAW = msgspec.msgpack.encode(REQUEST)
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Store]:
+    """The store `receiver.db` in `folder`."""
+    async with open_store(folder / "receiver.db") as store:
+        yield store
+
+
+def intake(
+    store: Store,
+    id_: object = 1,
+    *,
+    subject: str | None = PERSON,
+    time: datetime = NOW,
+    received_at: datetime = NOW,
+    answer: bytes = b"answer",
+    state: ReplyState = ReplyState.NONE,
+    reply: Reply | None = None,
+    reply_in_answer: bool = True,
+    wishes: Sequence[Wishes] = (),
+    jobs: Sequence[str] = (),
+    source: str = "tilil",
+) -> Intake:
+    """A message to store, whose id at the provider is `id_`; `jobs` are names of handlers."""
+    data = Message(
+        external_id=str(id_), from_=PERSON, to="22915", service_id="32", link_id=f"link-{id_}"
+    )
+    row = EventRow(
+        seq=store.ids.next(received_at),
+        source=source,
+        key=f"message:{id_}",
+        provider="tilil",
+        type=str(EventType.MESSAGE_RECEIVED),
+        subject=subject,
+        time=to_micros(time),
+        received_at=to_micros(received_at),
+        data=encode_data(data),
+        answer=answer,
+        reply=state,
+        request=RAW,
+    )
+    return Intake(
+        row=row,
+        plain_answer=b"plain",
+        reply=reply,
+        replied_by="mine.rule" if reply else "",
+        reply_in_answer=reply_in_answer,
+        wishes=tuple(wishes),
+        jobs=tuple(HandleJob(handler=name) for name in jobs),
+    )
+
+
+def finish(job: int, seq: int, *actions: Any, **fields: Any) -> Finish:
+    """The end of a handler's work that asked for these actions."""
+    return Finish(
+        job=job, seq=seq, handler="mine.handler", actions=actions, at=to_micros(NOW), **fields
+    )
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing in `folder` can be written: by its mode, for root by a mount of its own."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+        return
+    bound = subprocess.run(["mount", "--bind", folder, folder], check=False, capture_output=True)
+    if bound.returncode:
+        pytest.skip(f"root cannot make a folder read-only here: {bound.stderr.decode()}")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)

@@ -1,0 +1,107 @@
+"""Looking into the store, beside a service and without one."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.errors import StoreUnusable
+from receiver.store import Reader, open_reader
+from tests.harness import NOW
+from tests.store.rows import PERSON, intake, opened
+
+pytestmark = pytest.mark.anyio
+
+OTHER = "+254711000000"
+
+
+async def found(reader: Reader, **conditions: Any) -> list[str]:
+    """The providers' ids of the events under these conditions."""
+    return [stored.key.removeprefix("message:") async for stored in reader.events(**conditions)]
+
+
+async def test_events_are_found_by_what_they_are(tmp_path: Path) -> None:
+    """Newest first; by person, source, type, time, and from one event on."""
+    async with opened(tmp_path) as store:
+        for n in range(4):
+            await store.take(
+                intake(
+                    store,
+                    n,
+                    subject=PERSON if n % 2 else OTHER,
+                    source="tilil" if n < 3 else "tilil-2",
+                    received_at=NOW + timedelta(hours=n),
+                )
+            )
+        reader = store.reader
+        seqs = [stored.seq async for stored in reader.events()]
+        assert await found(reader) == ["3", "2", "1", "0"]
+        assert await found(reader, limit=2) == ["3", "2"]
+        assert await found(reader, msisdn=PERSON) == ["3", "1"]
+        assert await found(reader, source="tilil-2") == ["3"]
+        assert await found(reader, since=NOW + timedelta(hours=2)) == ["3", "2"]
+        assert await found(reader, type_="sms.delivery.updated") == []
+        assert await found(reader, after=seqs[-2]) == ["2", "3"]
+        assert await reader.last_seq() == seqs[0]
+
+
+async def test_an_event_is_found_by_its_id(tmp_path: Path) -> None:
+    """In either case of its letters; what is no id of this store is no event."""
+    async with opened(tmp_path) as store:
+        id_ = store.ids.text((await store.take(intake(store, 1))).seq)
+        for text in (id_, id_.upper()):
+            stored = await store.reader.event(text)
+            assert stored is not None
+            assert stored.key == "message:1"
+        for text in ("", "x", id_[:-1] + ("0" if id_[-1] != "0" else "1"), store.ids.text(12345)):
+            assert await store.reader.event(text) is None
+
+
+async def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    """Whatever a query is, a reader changes nothing."""
+    async with opened(tmp_path) as store:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await store.reader._db.execute("DELETE FROM meta")
+
+
+async def test_a_reader_beside_the_service_sees_what_is_committed(tmp_path: Path) -> None:
+    """Commands look into the store of a running service."""
+    async with opened(tmp_path) as store, open_reader(store.path) as reader:
+        for n in range(3):
+            await store.take(intake(store, n))
+            assert (await found(reader))[0] == str(n)
+
+
+async def test_there_is_nothing_to_read_without_a_store(tmp_path: Path) -> None:
+    """A reader makes no file, and says what makes it."""
+    path = tmp_path / "receiver.db"
+    with pytest.raises(StoreUnusable, match="no such store; `receiver serve` makes it"):
+        async with open_reader(path):
+            pass
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1000])
+async def test_a_reader_refuses_what_is_no_store(tmp_path: Path, content: bytes) -> None:
+    """An empty file or garbage is named, and stays as it is."""
+    path = tmp_path / "receiver.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreUnusable, match=r"receiver\.db: "):
+        async with open_reader(path):
+            pass
+    assert path.read_bytes() == content
+
+
+async def test_a_reader_refuses_another_programs_file(tmp_path: Path) -> None:
+    """An SQLite file of something else is not read as events."""
+    path = tmp_path / "receiver.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE events (x)")
+    with pytest.raises(StoreUnusable, match="not a store of this program"):
+        async with open_reader(path):
+            pass

@@ -1,0 +1,328 @@
+"""What the writer makes of pushes: once, with one reply, and the same answer for ever."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from receiver.errors import StoreUnavailable
+from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
+from receiver.store import Job, ReplyState, Store, Wishes, to_micros
+from tests.harness import NOW, look
+from tests.store.rows import PERSON, finish, intake, opened
+
+pytestmark = pytest.mark.anyio
+
+
+async def jobs(store: Store, **conditions: Any) -> list[Job]:
+    """The background work there is."""
+    return await store.reader.jobs(**conditions)
+
+
+async def note(store: Store) -> str | None:
+    """What a person should know about the only event."""
+    return look(store.path, "SELECT note FROM events")[0][0]  # type: ignore[no-any-return]
+
+
+# Once
+
+
+async def test_a_repeat_gets_the_answer_of_the_first(tmp_path: Path) -> None:
+    """The same id of the same source is stored once; the answer is the first one, byte for byte."""
+    async with opened(tmp_path) as store:
+        first = await store.take(intake(store, 1, answer=b"first \xff"))
+        repeat = await store.take(intake(store, 1, answer=b"second"))
+        assert (first.new, repeat.new) == (True, False)
+        assert repeat.answer == b"first \xff"
+        assert repeat.seq == first.seq
+        assert look(store.path, "SELECT count(*) FROM events") == [(1,)]
+
+
+async def test_sources_have_ids_of_their_own(tmp_path: Path) -> None:
+    """The same id of another source is another event."""
+    async with opened(tmp_path) as store:
+        for source in ("tilil", "tilil-2"):
+            assert (await store.take(intake(store, 1, source=source))).new
+
+
+async def test_ids_keep_zeros_and_case(tmp_path: Path) -> None:
+    """`7`, `07`, `a` and `A` are four ids."""
+    async with opened(tmp_path) as store:
+        for id_ in ("7", "07", "a", "A"):
+            assert (await store.take(intake(store, id_))).new
+
+
+async def test_a_repeat_is_known_after_a_restart(tmp_path: Path) -> None:
+    """What tells repeats is on disk."""
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, 1, answer=b"first"))
+    async with opened(tmp_path) as store:
+        repeat = await store.take(intake(store, 1, answer=b"second"))
+        assert (repeat.new, repeat.answer) == (False, b"first")
+
+
+async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
+    """Wishes, jobs and replies of a repeat are those of the first, not carried out anew."""
+    async with opened(tmp_path) as store:
+        for _ in range(3):
+            wishes = [Wishes(handler="mine.rule", actions=(Send(to=PERSON, text="hello"),))]
+            row = intake(
+                store,
+                wishes=wishes,
+                jobs=["mine.handler"],
+                reply=Reply("karibu"),
+                reply_in_answer=False,
+            )
+            await store.take(row)
+        kinds = Counter(job.kind for job in await jobs(store))
+        assert kinds == {"send": 2, "handle": 1}
+
+
+async def test_an_event_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Times to the microsecond, the id, the data: all of it survives the store."""
+    time = NOW - timedelta(days=3000, microseconds=1)
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, "007", time=time))
+        stored = await store.reader.event(store.ids.text(taken.seq))
+        assert stored is not None
+        assert (stored.event.time, stored.event.receivedat) == (time, NOW)
+        assert stored.event.id == store.ids.text(taken.seq)
+        assert stored.event.source == "/sources/tilil"
+        assert stored.event.subject == PERSON
+        assert msgspec.to_builtins(stored.event.data)["external_id"] == "007"
+
+
+# Replies of inline handlers
+
+
+async def test_a_reply_in_the_answer_is_no_job(tmp_path: Path) -> None:
+    """Where the provider takes the reply in its answer, nothing is sent besides."""
+    async with opened(tmp_path) as store:
+        row = intake(store, reply=Reply("karibu"), state=ReplyState.GIVEN, answer=b"karibu")
+        assert (await store.take(row)).answer == b"karibu"
+        assert await jobs(store) == []
+
+
+async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> None:
+    """It becomes a job with everything the send API needs: whom, from what, and the link."""
+    async with opened(tmp_path) as store:
+        await store.take(
+            intake(store, 1, reply=Reply("karibu"), reply_in_answer=False, state=ReplyState.GIVEN)
+        )
+        (job,) = await jobs(store)
+        assert (job.kind, job.handler, job.state) == ("send", "mine.rule", "due")
+        assert job.payload == {
+            "type": "reply",
+            "source": "tilil",
+            "to": PERSON,
+            "text": "karibu",
+            "sender": "22915",
+            "service_id": "32",
+            "link_id": "link-1",
+        }
+
+
+@pytest.mark.parametrize("in_answer", [True, False])
+async def test_who_opted_out_gets_no_reply(tmp_path: Path, *, in_answer: bool) -> None:
+    """The answer is the plain one, nothing is sent, and the event says why."""
+    async with opened(tmp_path) as store:
+        await store.opt_out(PERSON, "STOP", NOW)
+        reply = Reply("karibu")
+        taken = await store.take(
+            intake(store, reply=reply, reply_in_answer=in_answer, answer=b"karibu")
+        )
+        repeat = await store.take(intake(store, reply=reply, answer=b"karibu"))
+        assert taken.answer == repeat.answer == b"plain"
+        assert await jobs(store) == []
+        assert "opted out" in (await note(store) or "")
+
+
+async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
+    """The reply that says so goes out although the person has just opted out, again and again."""
+    async with opened(tmp_path) as store:
+        for n in range(2):
+            wishes = [Wishes(handler="mine.rule", actions=(OptOut(PERSON, "STOP"),))]
+            reply = Reply("you are out", even_if_opted_out=True)
+            row = intake(store, n, wishes=wishes, reply=reply, answer=b"you are out")
+            assert (await store.take(row)).answer == b"you are out"
+        assert [entry.msisdn for entry in await store.reader.opt_outs()] == [PERSON]
+
+
+async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
+    """START is answered: who may be messaged is decided after what the message does."""
+    async with opened(tmp_path) as store:
+        await store.opt_out(PERSON, "STOP", NOW)
+        wishes = [Wishes(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
+        row = intake(store, wishes=wishes, reply=Reply("welcome back"), answer=b"welcome back")
+        assert (await store.take(row)).answer == b"welcome back"
+        assert await store.reader.opt_outs() == []
+
+
+# Replies of other handlers
+
+
+async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Path) -> None:
+    """It is in the answer of the event and of every repeat, and nothing is sent."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
+        assert taken.open
+        assert await store.finish(
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
+        )
+        assert await store.settle(taken.seq) == b"with karibu"
+        repeat = await store.take(intake(store))
+        assert (repeat.answer, repeat.open) == (b"with karibu", False)
+        assert await jobs(store) == []
+
+
+async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
+    """Once the answer is settled a reply goes through the send API, with the link of the event."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
+        assert await store.settle(taken.seq) == b"answer"
+        await store.finish(
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
+        )
+        assert (await store.take(intake(store, 7))).answer == b"answer"
+        (job,) = await jobs(store)
+        assert job.kind == "send"
+        assert job.payload is not None
+        assert (job.payload["text"], job.payload["link_id"]) == ("karibu", "link-7")
+        assert job.payload["service_id"] == "32"
+
+
+async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
+    """Of all replies of all handlers, early and late, the first is given and no other."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["a", "b", "c"], state=ReplyState.OPEN))
+        one, two, three = taken.jobs
+        await store.finish(
+            finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False)
+        )
+        await store.finish(finish(two, taken.seq, Reply("second"), answer=b"second"))
+        assert await store.settle(taken.seq) == b"first"
+        await store.finish(finish(three, taken.seq, Reply("third"), answer=b"third", last=True))
+        assert await store.settle(taken.seq) == b"first"
+        assert await jobs(store) == []
+
+
+async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> None:
+    """A handler that answers with silence has answered."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
+        await store.finish(finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
+        await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
+        assert await store.settle(taken.seq) == b"answer"
+        assert await jobs(store) == []
+
+
+async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None:
+    """Whoever opts out while a handler works gets nothing any more, and no other reply either."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
+        await store.opt_out(PERSON, "STOP", NOW)
+        await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
+        await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
+        assert await store.settle(taken.seq) == b"answer"
+        assert await jobs(store) == []
+        assert "opted out" in (await note(store) or "")
+
+
+async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> None:
+    """After a restart nobody waits for them: replies go through the send API from then on."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
+    async with opened(tmp_path) as store:
+        await store.settle_all()
+        repeat = await store.take(intake(store))
+        assert (repeat.answer, repeat.open) == (b"answer", False)
+        await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))
+        assert [job.kind for job in await jobs(store)] == ["send"]
+
+
+# What handlers ask for
+
+
+async def test_effects_are_committed_with_the_mark(tmp_path: Path) -> None:
+    """When an action cannot be carried out none is, and the work is still there to be done."""
+    bad: Any = OptOut(None, "x")  # type: ignore[arg-type] # what the store itself refuses
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
+        with pytest.raises((ValueError, StoreUnavailable)):
+            await store.finish(
+                finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x"))
+            )
+        assert await store.reader.opt_outs() == []
+        assert [(job.kind, job.id) for job in await jobs(store)] == [("handle", taken.jobs[0])]
+
+
+async def test_work_ends_once(tmp_path: Path) -> None:
+    """Whoever finishes a job a second time changes nothing."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.handler"]))
+        wish = Send(to="+254711000000", text="hello")
+        assert await store.finish(finish(taken.jobs[0], taken.seq, wish))
+        assert not await store.finish(finish(taken.jobs[0], taken.seq, wish))
+        assert [job.kind for job in await jobs(store)] == ["send"]
+
+
+async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
+    """They name who asked for them and the event they came of."""
+    actions = (Send(to="+254711000000", text="hello"), Forward(url="https://example.com/in"))
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.handler"]))
+        await store.finish(finish(taken.jobs[0], taken.seq, *actions))
+        found = await jobs(store)
+        assert [(job.kind, job.handler, job.event) for job in found] == [
+            ("send", "mine.handler", taken.seq),
+            ("forward", "mine.handler", taken.seq),
+        ]
+        assert found[0].payload == {
+            "type": "send",
+            "to": "+254711000000",
+            "text": "hello",
+            "source": None,
+        }
+        assert found[1].payload == {"type": "forward", "url": "https://example.com/in"}
+
+
+# Jobs
+
+
+async def test_a_failed_job_is_due_later_and_then_dead(tmp_path: Path) -> None:
+    """Attempts count up; without another time to try it is a dead letter with its error."""
+    later = NOW + timedelta(minutes=5)
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.handler"]))
+        (job,) = taken.jobs
+        await store.fail(job, later, "ValueError: no", counted=False)
+        (failed,) = await jobs(store)
+        assert (failed.state, failed.attempts, failed.due_at) == ("due", 1, later)
+        assert await jobs(store, due=NOW) == []
+        await store.begin_job(job)
+        await store.fail(job, None, "ValueError: still no", counted=True)
+        (dead,) = await jobs(store, state="dead")
+        assert (dead.attempts, dead.error) == (2, "ValueError: still no")
+
+
+async def test_dead_jobs_come_back_on_demand(tmp_path: Path) -> None:
+    """One of them or all, with their attempts forgotten; what is not dead stays as it is."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["a", "b", "c", "d"]))
+        for job in taken.jobs[:3]:
+            await store.fail(job, None, "no", counted=False)
+        assert await store.revive(taken.jobs[0], NOW) == 1
+        assert await store.revive(taken.jobs[3], NOW) == 0
+        assert await store.revive(None, NOW) == 2
+        assert await jobs(store, state="dead") == []
+        assert {job.attempts for job in await jobs(store, state="due")} == {0}
+
+
+async def test_times_are_exact() -> None:
+    """Microseconds since 1970 go to the store and come back unrounded."""
+    assert to_micros(NOW) == 1795165200123456

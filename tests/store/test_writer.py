@@ -1,0 +1,253 @@
+"""Group commit: one transaction for all that waits, and what happens when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import StoreUnavailable
+from receiver.store import Store
+from receiver.store.writer import QUEUE_LIMIT
+from tests.harness import look, until, until_async
+from tests.store.rows import RAW, intake, opened
+
+pytestmark = pytest.mark.anyio
+
+COUNT = "SELECT count(*) FROM events"
+
+
+@asynccontextmanager
+async def held(store: Store) -> AsyncIterator[asyncio.Future[None]]:
+    """While the block runs, the writer is in the middle of a commit; what comes has to wait."""
+    loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def wait(db: sqlite3.Connection) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert released.wait(30)
+
+    waiting = store.writer.run(wait)
+    await entered.wait()
+    try:
+        yield waiting
+    finally:
+        released.set()
+
+
+async def test_what_returns_is_committed(tmp_path: Path) -> None:
+    """Another connection sees an event at once when `take` has returned."""
+    async with opened(tmp_path) as store:
+        for n in range(20):
+            await store.take(intake(store, n))
+            assert look(store.path, COUNT) == [(n + 1,)]
+
+
+async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
+    """What comes while a commit is under way is written in one, and each gets its own result."""
+    async with opened(tmp_path) as store:
+        before = store.writer.commits
+        async with held(store):
+            rows = [intake(store, n, answer=str(n).encode()) for n in range(300)]
+            waiting = [store.take(row) for row in rows]
+        taken = await asyncio.gather(*waiting)
+        assert store.writer.commits - before == 2  # the one that was held, and this
+        assert [each.answer for each in taken] == [row.row.answer for row in rows]
+        assert [each.seq for each in taken] == [row.row.seq for row in rows]
+        assert all(each.new for each in taken)
+
+
+async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
+    """Of the same push fifty times in one transaction the first is stored, all get its answer."""
+    async with opened(tmp_path) as store:
+        async with held(store):
+            waiting = [store.take(intake(store, 1, answer=str(n).encode())) for n in range(50)]
+            waiting += [store.take(intake(store, 2, answer=b"other"))]
+        taken = await asyncio.gather(*waiting)
+        assert {each.answer for each in taken[:50]} == {b"0"}
+        assert len({each.seq for each in taken[:50]}) == 1
+        assert [each.new for each in taken] == [True, *[False] * 49, True]
+        assert look(store.path, COUNT) == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("mine"), sqlite3.IntegrityError("mine"), OverflowError("mine")]
+)
+async def test_one_bad_operation_leaves_its_neighbours_alone(
+    tmp_path: Path, error: Exception
+) -> None:
+    """An operation that raises fails by itself; what it had written is undone, all else stands."""
+
+    def bad(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO meta VALUES ('bad', 1)")
+        raise error
+
+    async with opened(tmp_path) as store:
+        async with held(store):
+            waiting = [store.take(intake(store, n)) for n in range(10)]
+            failing = store.writer.run(bad)
+            waiting += [store.take(intake(store, n)) for n in range(10, 20)]
+        assert all(taken.new for taken in await asyncio.gather(*waiting))
+        with pytest.raises((type(error), StoreUnavailable), match="mine"):
+            await failing
+        assert look(store.path, COUNT) == [(20,)]
+        assert look(store.path, "SELECT * FROM meta WHERE key = 'bad'") == []
+
+
+async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Path) -> None:
+    """A push that SQLite refuses is refused; those beside it are stored."""
+    async with opened(tmp_path) as store:
+        async with held(store):
+            good = [store.take(intake(store, n)) for n in range(5)]
+            bad = store.take(intake(store, "x", subject="\ud800"))
+        assert all(taken.new for taken in await asyncio.gather(*good))
+        with pytest.raises((ValueError, StoreUnavailable)):
+            await bad
+        assert look(store.path, COUNT) == [(5,)]
+
+
+async def test_a_cancelled_waiter_undoes_nothing(tmp_path: Path) -> None:
+    """A request that is cancelled while its commit is under way is stored; so is all after it."""
+    async with opened(tmp_path) as store:
+        async with held(store):
+            cancelled = asyncio.ensure_future(store.take(intake(store, 1)))
+            kept = asyncio.ensure_future(store.take(intake(store, 2)))
+            cancelled.cancel()
+        assert (await kept).new
+        assert look(store.path, COUNT) == [(2,)]
+        assert not (await store.take(intake(store, 1))).new
+
+
+async def test_cancelling_at_any_point_leaves_no_transaction_open(tmp_path: Path) -> None:
+    """With requests cancelled all over the place, whatever returns is seen by others at once."""
+    chance = random.Random(9)
+    async with opened(tmp_path) as store:
+
+        async def one(n: int) -> None:
+            await store.take(intake(store, n))
+            found = look(store.path, "SELECT 1 FROM events WHERE key = ?", f"message:{n}")
+            assert found == [(1,)]
+
+        tasks = []
+        for n in range(300):
+            task = asyncio.create_task(one(n))
+            tasks.append(task)
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.5:
+                chance.choice(tasks).cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {type(None), asyncio.CancelledError}
+        with closing(sqlite3.connect(store.path, timeout=0)) as db:
+            db.execute("BEGIN IMMEDIATE")  # nobody holds a transaction open
+            db.execute("ROLLBACK")
+
+
+async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
+    """Beyond the limit of the queue callers are told to come back, and nothing else is lost."""
+    async with opened(tmp_path) as store:
+        async with held(store):
+            room = QUEUE_LIMIT - store.writer.depth
+            waiting = [store.take(intake(store, n)) for n in range(room)]
+            with pytest.raises(StoreUnavailable, match="too many requests wait"):
+                store.take(intake(store, "beyond"))
+        assert all(taken.new for taken in await asyncio.gather(*waiting))
+        assert look(store.path, COUNT) == [(len(waiting),)]
+        assert (await store.take(intake(store, "after"))).new
+
+
+async def test_closing_commits_what_waits(tmp_path: Path) -> None:
+    """What was handed in before the store closes is stored, what comes after is refused."""
+    async with opened(tmp_path) as store:
+        async with held(store):
+            waiting = [store.take(intake(store, n)) for n in range(100)]
+            closing_ = asyncio.create_task(store.writer.close())
+            await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailable, match="closed"):
+                store.take(intake(store, "late"))
+        await closing_
+        assert all(taken.new for taken in await asyncio.gather(*waiting))
+    assert look(tmp_path / "receiver.db", COUNT) == [(100,)]
+    assert not (tmp_path / "receiver.db-wal").exists()
+
+
+async def test_a_deleted_store_is_noticed(tmp_path: Path) -> None:
+    """When the file is gone, commits that nobody would ever see are refused within 10 s."""
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, 0))
+        store.path.rename(store.path.with_name("elsewhere"))
+
+        async def trouble() -> str | None:
+            return await store.check()
+
+        reason = await until_async(trouble, "not ready", 10)
+        assert "deleted or replaced" in reason
+        with pytest.raises(StoreUnavailable):
+            await store.take(intake(store, 1))
+        store.path.with_name("elsewhere").rename(store.path)
+        assert await store.check() is None
+        assert (await store.take(intake(store, 2))).new
+
+
+async def test_the_wal_is_written_back_when_nothing_comes(tmp_path: Path) -> None:
+    """After a moment of silence the WAL is empty and everything is in the file itself."""
+    wal = tmp_path / "receiver.db-wal"
+    async with opened(tmp_path) as store:
+        for n in range(50):
+            await store.take(intake(store, n))
+        assert wal.stat().st_size > 0
+        await asyncio.to_thread(until, lambda: wal.stat().st_size == 0, "an empty WAL")
+
+
+async def test_the_wal_is_written_back_when_it_grows(tmp_path: Path) -> None:
+    """Under load that never pauses the WAL stays near 64 MiB, then begins anew."""
+    wal = tmp_path / "receiver.db-wal"
+    sizes = []
+    async with opened(tmp_path) as store:
+        for n in range(100):
+            await store.take(intake(store, n, answer=bytes(1024 * 1024)))
+            sizes.append(wal.stat().st_size)
+    assert 60 < max(sizes) / 1024 / 1024 < 67
+    assert sizes[-1] < max(sizes)
+
+
+async def test_a_reader_holds_up_no_commit(tmp_path: Path) -> None:
+    """While an old snapshot is being read, commits go on; the WAL shrinks when it is let go."""
+    wal = tmp_path / "receiver.db-wal"
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, "first"))
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute(COUNT).fetchone() == (1,)
+            for n in range(50):
+                assert (await store.take(intake(store, n))).new
+            assert reader.execute(COUNT).fetchone() == (1,)
+            assert wal.stat().st_size > 0
+        await asyncio.to_thread(until, lambda: wal.stat().st_size == 0, "an empty WAL")
+
+
+async def test_the_raw_request_is_kept(tmp_path: Path) -> None:
+    """Whatever bytes a push was made of come back with its event."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, 1))
+        assert look(store.path, "SELECT request FROM events") == [(RAW,)]
+        stored = await store.reader.event(store.ids.text(taken.seq))
+        assert stored is not None
+        assert stored.request is not None
+        assert stored.request.headers == [(b"x-raw", b"\xff")]
+
+
+@pytest.mark.slow
+async def test_a_look_at_health_is_bounded(tmp_path: Path) -> None:
+    """`check` says so within seconds when the writer is stuck."""
+    async with opened(tmp_path) as store:
+        async with held(store) as waiting:
+            async with asyncio.timeout(9):
+                assert await store.check() == "TimeoutError"
+        await waiting
+        assert await store.check() is None
