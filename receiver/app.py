@@ -8,6 +8,7 @@ none of Starlette's middleware and cost as much again when they go through it.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import ip_address
@@ -37,6 +38,8 @@ log = structlog.get_logger("receiver.app")
 
 #: Seconds after which a provider may come back when the store cannot take its push.
 RETRY_AFTER = b"5"
+#: Seconds between lines of the log about refused addresses; the metrics count each.
+_REFUSED_PAUSE = 1.0
 #: Seconds that one look at the store's health answers for.
 _HEALTH_TTL = 1.0
 
@@ -81,6 +84,7 @@ class Hooks:
         self._intake = intake
         self._max_body = server.max_body
         self._proxies = server.trusted_proxies
+        self._refused_at = -math.inf
         self._is_proxy = lru_cache(maxsize=1024)(self._find_proxy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,9 +133,16 @@ class Hooks:
                 raise EncodingRefused
         client = self._client(scope, forwarded)
         if endpoint.source.allow_ips and not _listed(client, endpoint.source.allow_ips):
-            log.warning("address refused", source=endpoint.name, client=client)
+            self._note_refused(endpoint, client)
             raise AddressRefused
         return client
+
+    def _note_refused(self, endpoint: Endpoint, client: str) -> None:
+        """Logs a refused address, now and then: strangers must not fill the disk."""
+        now = asyncio.get_running_loop().time()
+        if now - self._refused_at > _REFUSED_PAUSE:
+            self._refused_at = now
+            log.warning("address refused", source=endpoint.name, client=client)
 
     async def _body(self, receive: Receive) -> bytes:
         """In one message under our own server (`receiver.protocol`), in several under others."""

@@ -70,7 +70,7 @@ async def perform(parts: Parts, command: Command) -> Outcome:
     Raises `StoreError`.
     """
     try:
-        async with open_service(parts) as service:
+        async with open_service(parts, work=False) as service:
             return await carry_out(service, command)
     except StoreLocked as locked:
         try:

@@ -38,18 +38,21 @@ _SWITCH_INTERVAL = 20e-6
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-async def serve(parts: Parts) -> None:
+async def serve(parts: Parts, fd: int | None = None) -> None:
     """Runs the service until SIGTERM or SIGINT.
+
+    `fd`: a listening socket to use instead of `server.host` and `server.port`, as systemd
+    hands one over (the first is 3). It stays open between two processes of the service, so
+    that a restart refuses nobody.
 
     Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use.
     """
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    # What is loaded by now stays; looking through it again and again costs a tenth.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    _tune_interpreter()
     settings = parts.config.server
-    public = bind(settings.host, settings.port, "server.host, server.port")
+    if fd is None:
+        public = bind(settings.host, settings.port, "server.host, server.port")
+    else:
+        public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
     async with open_service(parts) as service, control.listening(service):
         for name, source in parts.config.sources.items():
@@ -62,8 +65,7 @@ async def serve(parts: Parts) -> None:
             servers.append(_server(create_admin(service), settings))
             sockets.append(admin)
         _stop_on_signals(servers)
-        host, port = public.getsockname()[:2]
-        log.info("listening", host=host, port=port, sources=list(parts.config.sources))
+        log.info("listening", **_place(public), sources=list(parts.config.sources))
         async with asyncio.TaskGroup() as group:
             for server, listener in zip(servers, sockets, strict=True):
                 group.create_task(server.serve(sockets=[listener]))
@@ -84,6 +86,33 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         reason = error.strerror or str(error)
         raise ReceiverError(f"{host}:{port}: {reason}; choose another with {setting}") from None
     return listener
+
+
+def inherit(fd: int) -> socket.socket:
+    """A listening socket that whoever started us has opened. Raises `ReceiverError`."""
+    try:
+        listener = socket.socket(fileno=fd)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise ReceiverError(f"--fd {fd}: {error.strerror}; systemd's first socket is 3") from None
+    if not listening:
+        raise ReceiverError(f"--fd {fd}: not a listening socket; systemd's first is 3")
+    listener.setblocking(False)  # noqa: FBT003 - its own signature
+    return listener
+
+
+def _place(listener: socket.socket) -> dict[str, str | int]:
+    """Where a socket listens, for the log."""
+    name = listener.getsockname()
+    return {"path": name} if isinstance(name, str) else {"host": name[0], "port": name[1]}
+
+
+def _tune_interpreter() -> None:
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    # What is loaded by now stays; looking through it again and again costs a tenth.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 class _Server(uvicorn.Server):

@@ -63,15 +63,17 @@ def prepare(config: Config) -> Parts:
 
 @asynccontextmanager
 async def open_service(
-    parts: Parts, clock: Callable[[], datetime] = utc_now
+    parts: Parts, clock: Callable[[], datetime] = utc_now, *, work: bool = True
 ) -> AsyncIterator[Service]:
     """Opens the store and starts what works in the background.
+
+    Without `work` nothing is done beyond what is asked: handlers' jobs stay in the store.
 
     Raises `StoreLocked` or `StoreUnusable`.
     """
     async with (
         open_store(parts.config.store_path) as store,
-        running(parts.dispatcher, store, clock) as workers,
+        running(parts.dispatcher, store, clock, work=work) as workers,
     ):
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         try:

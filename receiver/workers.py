@@ -122,6 +122,10 @@ class Workers:
             )
         return done
 
+    def idle(self) -> None:
+        """Leaves all work in the store."""
+        self._overflow = True
+
     async def recover(self) -> None:
         """Takes up what the last process left, before anything new comes."""
         await self._store.settle_all()
@@ -270,6 +274,10 @@ class Workers:
         now = self._clock()
         due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
         fresh = [job for job in due if job.id not in self._held][:room]
+        if fresh:
+            # Of what was just committed the intake may not know yet; after this it does, and has
+            # handed it over. Then its reply can still become part of the answer.
+            await self._store.writer.run(lambda _: None)
         for job in fresh:
             await self._take_up(job)
         # Only now: what came meanwhile must not overtake what was in the store before it.
@@ -319,14 +327,20 @@ class Workers:
 
 @asynccontextmanager
 async def running(
-    dispatcher: Dispatcher, store: Store, clock: Callable[[], datetime]
+    dispatcher: Dispatcher, store: Store, clock: Callable[[], datetime], *, work: bool = True
 ) -> AsyncIterator[Workers]:
-    """Workers that have found what the last process left, and look for what is due."""
+    """Workers that have found what the last process left, and look for what is due.
+
+    Without `work` they do nothing: what they are handed stays in the store.
+    """
     workers = Workers(dispatcher, store, clock)
     polling: asyncio.Task[None] | None = None
     try:
-        await workers.recover()
-        polling = asyncio.create_task(workers.poll())
+        if work:
+            await workers.recover()
+            polling = asyncio.create_task(workers.poll())
+        else:
+            workers.idle()
         yield workers
     finally:
         if polling:

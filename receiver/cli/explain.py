@@ -63,9 +63,7 @@ def _event(
         raise ConfigError([Fault(key, "no such source")], str(parts.config.file))
     provider, now = parts.providers[name], utc_now()
     sender = provider.person(from_) if from_ else _SOMEBODY.get(provider.region, "+254712345678")
-    message = Message(
-        external_id="explain", from_=sender, to=to, text=text, keyword=keyword(text)
-    )
+    message = Message(external_id="explain", from_=sender, to=to, text=text, keyword=keyword(text))
     ids = EventIds(0)
     return Event(
         id=ids.text(ids.next(now)),

@@ -25,7 +25,9 @@ def list_(
     id_: Annotated[
         int | None,
         typer.Argument(
-            metavar="[ID]", help="This one, as it came; it may hold credentials.", show_default=False
+            metavar="[ID]",
+            help="This one, as it came; it may hold credentials.",
+            show_default=False,
         ),
     ] = None,
     *,

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
+import typer
 import uvloop
 
 from receiver import logs, server, service
 from receiver.cli.options import ConfigFile, load
 
 
-def command(config: ConfigFile = None) -> None:
+def command(
+    config: ConfigFile = None,
+    fd: Annotated[
+        int | None,
+        typer.Option(help="Listen on this open socket, not server.host and port (systemd: 3)."),
+    ] = None,
+) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Logs go to stderr, a JSON object a line."""
     settings = load(config)
     logs.configure()
     parts = service.prepare(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(parts))
+        runner.run(server.serve(parts, fd))

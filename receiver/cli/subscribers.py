@@ -38,9 +38,7 @@ def command(
         Literal["active", "inactive"] | None, typer.Option(help="Only in this state.")
     ] = None,
     msisdn: Msisdn = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="Every change, oldest first.")
-    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Every change, oldest first.")] = False,
     json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV, safe for spreadsheets.")] = False,
     config: ConfigFile = None,

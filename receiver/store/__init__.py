@@ -153,9 +153,9 @@ class Store:
     async def _opt(
         self, write: Callable[..., bool], msisdn: str, reason: str, now: datetime
     ) -> bool:
-        return await self.writer.run(
-            partial(write, msisdn=msisdn, reason=reason, at=to_micros(now))
-        )
+        at = to_micros(now)
+        origin = effects.Origin(time=at, received_at=at, now=at)
+        return await self.writer.run(partial(write, origin=origin, msisdn=msisdn, reason=reason))
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ ever touches the connection, and a cancelled coroutine cancels nothing of what i
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import sqlite3
 import threading
@@ -31,6 +32,8 @@ _Results = list[Any]
 
 #: Operations that may wait for a commit. Beyond it callers are told to come back.
 QUEUE_LIMIT = 8192
+#: The same in bytes; what is being committed comes on top, once.
+QUEUE_BYTES = 16 * 1024 * 1024
 #: Events that make a run of the index of people: fewer are looked through one by one, which
 #: must be quick; more take longer to index, and other commits wait for that.
 RUN = 4096
@@ -39,6 +42,10 @@ RUN = 4096
 _CHECKPOINT_COMMITS = 200
 #: Seconds of silence after which the WAL is written back into the database file.
 _IDLE = 1.0
+#: Seconds between lines of the log about one and the same trouble.
+_COMPLAINT_PAUSE = 10.0
+#: What tells of the disk or the file. The other errors of SQLite are about one operation.
+_STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 #: Seconds between looks at whether the file is still there.
 _FILE_CHECK = 2.0
 
@@ -63,6 +70,8 @@ class Writer:
         self._closed = False
         self._idle = asyncio.Event()
         self._in_hand = 0
+        self._waiting_bytes = 0
+        self._complained = -math.inf
         self.trouble: str | None = None
         """Why the last commit failed; None when it did not."""
         self.commits = 0
@@ -94,8 +103,10 @@ class Writer:
     def _submit(self, work: Intake | Operation) -> asyncio.Future[Any]:
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        if self.depth >= QUEUE_LIMIT:
+        if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
             raise StoreUnavailable("too many requests wait for the store")
+        if isinstance(work, Intake):
+            self._waiting_bytes += len(work.row.request) + len(work.row.data)
         future = self._loop.create_future()
         self._waiting.append((work, future))
         if not self._busy:
@@ -106,7 +117,7 @@ class Writer:
 
     def _hand_over(self) -> None:
         batch, self._waiting = self._waiting, []
-        self._in_hand = len(batch)
+        self._in_hand, self._waiting_bytes = len(batch), 0
         self._batches.put(batch)
 
     def _committed(self, batch: list[_Waiting], results: _Results) -> None:
@@ -148,26 +159,32 @@ class Writer:
         self._db.close()
 
     def _commit(self, batch: list[_Waiting]) -> _Results:
-        work = [operation for operation, _ in batch]
         try:
             self._check_file()
-            results = self._transaction(work)
-        except (sqlite3.Error, OSError) as error:
-            if len(batch) > 1 and not isinstance(error, sqlite3.OperationalError | OSError):
-                # One of them is to blame, the others are not.
-                return [result for item in batch for result in self._commit([item])]
-            self.trouble = str(error)
-            log.exception("commit failed", rows=len(batch), exc_info=error)
-            return [StoreUnavailable(f"the store cannot take it now: {error}")] * len(batch)
+            results = self._transaction([operation for operation, _ in batch])
         except Exception as error:
-            if len(batch) > 1:
+            if isinstance(error, OSError) or type(error) in _STORE_ERRORS:
+                self._complain(error, len(batch))
+                reason = f"the store cannot take it now: {error}"
+                return [StoreUnavailable(reason) for _ in batch]
+            if len(batch) > 1:  # one of them is to blame, the others are not
                 return [result for item in batch for result in self._commit([item])]
             log.exception("operation failed")
             return [error]
-        self.trouble = None
+        if self.trouble is not None:
+            log.warning("the store takes commits again")
+            self.trouble = None
         self.commits += 1
         self.rows += len(batch)
         return results
+
+    def _complain(self, error: Exception, rows: int) -> None:
+        """Says that commits fail: when it begins, when the reason changes, and now and then."""
+        reason, now = str(error), time.monotonic()
+        if reason != self.trouble or now - self._complained > _COMPLAINT_PAUSE:
+            log.error("commit failed", error=reason, rows=rows)
+            self._complained = now
+        self.trouble = reason
 
     def _transaction(self, work: list[Intake | Operation]) -> _Results:
         intakes = [item for item in work if isinstance(item, Intake)]

@@ -1,0 +1,203 @@
+"""Which handlers look at an event, what they make of it, and when work is tried again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, describe, next_try
+from receiver.events import DeliveryReport, Event, EventType, Message
+from receiver.handlers import (
+    MARK,
+    Context,
+    Forward,
+    OptIn,
+    OptOut,
+    Reply,
+    Send,
+    Subscribe,
+    on_delivery,
+    on_message,
+)
+from tests.harness import NOW
+
+MESSAGE: Event[Message] = Event(
+    id="0197",
+    source="/sources/tilil",
+    type=str(EventType.MESSAGE_RECEIVED),
+    time=NOW,
+    subject="+254726770792",
+    provider="tilil",
+    receivedat=NOW,
+    data=Message(external_id="1", from_="+254726770792", to="22915", text="game", keyword="GAME"),
+)
+REPORT: Event[DeliveryReport] = Event(
+    id="0198",
+    source="/sources/tilil",
+    type=str(EventType.DELIVERY_UPDATED),
+    time=NOW,
+    provider="tilil",
+    receivedat=NOW,
+    data=DeliveryReport(message_id="1"),
+)
+
+
+def handler(result: object, name: str = "handler", **options: Any) -> Bound:
+    """A handler of messages that returns `result`, or raises it."""
+
+    def function(event: Event[Message], context: Context[None]) -> object:
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    function.__name__ = function.__qualname__ = name
+    decorated = on_message(**{"inline": True, **options})(function)
+    return Bound.of(
+        "mine", getattr(decorated, MARK), Context(plugin="mine", settings=None, state=None)
+    )
+
+
+def plan(*handlers: Bound, event: Event[Any] = MESSAGE) -> Plan:
+    """What these handlers make of a message."""
+    return Dispatcher(handlers).plan(event)
+
+
+def test_without_handlers_there_is_nothing_to_do() -> None:
+    """An event that nobody handles is stored all the same, with no work."""
+    assert plan() == Plan()
+    assert plan(handler("karibu"), event=REPORT) == Plan()
+
+
+def test_the_first_reply_is_the_reply() -> None:
+    """Handlers are asked in order; the reply of the first counts, its name is kept."""
+    made = plan(handler(None, "a"), handler("one", "b"), handler("two", "c"))
+    assert (made.reply, made.replied_by) == (Reply("one"), "mine.b")
+
+
+def test_an_empty_reply_is_a_reply() -> None:
+    """Silence on purpose keeps later handlers from answering."""
+    assert plan(handler(""), handler("two", "b")).reply == Reply("")
+
+
+def test_wishes_of_all_handlers_are_kept() -> None:
+    """Also of those whose reply came too late."""
+    send = Send(to="+254711000000", text="hello")
+    out = OptOut("+254726770792", "STOP")
+    made = plan(handler([out, "bye"], "a"), handler([send, "two"], "b"), handler([], "c"))
+    assert made.reply == Reply("bye")
+    assert [(wish.handler, wish.actions) for wish in made.wishes] == [
+        ("mine.a", (out,)),
+        ("mine.b", (send,)),
+    ]
+
+
+def test_handlers_that_are_not_inline_become_jobs() -> None:
+    """They are named in order, for after the commit, and not called."""
+    calls = handler(AssertionError("called"), "a", inline=False)
+    made = plan(calls, handler("karibu", "b"), handler(None, "c", inline=False))
+    assert [job.handler for job in made.jobs] == ["mine.a", "mine.c"]
+    assert made.reply == Reply("karibu")
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"keyword": "game"}, True),
+        ({"keyword": ["BALANCE", "Game"]}, True),
+        ({"keyword": "balance"}, False),
+        ({"to": "22915"}, True),
+        ({"to": "70700"}, False),
+        ({"source": "tilil"}, True),
+        ({"source": "tilil-2"}, False),
+        ({"keyword": "GAME", "to": "22915", "source": "tilil"}, True),
+        ({"keyword": "GAME", "to": "70700"}, False),
+    ],
+)
+def test_handlers_get_what_they_want(options: dict[str, Any], *, wanted: bool) -> None:
+    """Filters hold for inline handlers and jobs alike."""
+    assert (plan(handler("karibu", **options)).reply is not None) is wanted
+    assert bool(plan(handler("karibu", inline=False, **options)).jobs) is wanted
+
+
+def test_handlers_get_only_their_types() -> None:
+    """A handler of reports sees no message."""
+
+    def noted(event: Event[DeliveryReport], context: Context[None]) -> str:
+        return "noted"
+
+    bound = Bound.of(
+        "mine",
+        getattr(on_delivery(inline=True)(noted), MARK),
+        Context(plugin="mine", settings=None, state=None),
+    )
+    assert plan(bound) == Plan()
+    assert plan(bound, event=REPORT).reply == Reply("noted")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        ValueError("no"),
+        SystemExit(3),
+        RecursionError("deep"),
+        5,
+        {"reply": "x"},
+        [["x", 5]],
+        Reply("\ud800"),
+        Reply(None),  # type: ignore[arg-type] # nonsense is the point
+        OptOut(254726770792),  # type: ignore[arg-type]
+        Send(to=b"+254", text="x"),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
+    """What raises or returns nonsense is noted and tried again; all other handlers count."""
+    made = plan(handler(result, "bad"), handler("karibu", "good"))
+    assert made.reply == Reply("karibu")
+    assert made.wishes == ()
+    (job,) = made.jobs
+    assert (job.handler, job.attempts) == ("mine.bad", 1)
+    assert job.due_at > NOW.timestamp() * 1e6
+    assert job.error
+
+
+@given(
+    st.lists(
+        st.builds(Reply, st.text())
+        | st.builds(Send, to=st.text(), text=st.text(), source=st.none() | st.text())
+        | st.builds(OptIn, st.text(), st.text())
+        | st.builds(Subscribe, msisdn=st.text(), keyword=st.none() | st.text())
+        | st.builds(Forward, url=st.text())
+    )
+)
+def test_actions_pass_unchanged(actions: list[Any]) -> None:
+    """Whatever can be asked for arrives as it was asked for."""
+    assert asked_for(actions) == tuple(actions)
+
+
+def test_pauses_grow_to_hours_and_end() -> None:
+    """Each try is later than the one before, after the last there is none."""
+    assert list(PAUSES) == sorted(PAUSES)
+    assert PAUSES[-1] >= 3600
+    for attempt, pause in enumerate(PAUSES, 1):
+        due = next_try(attempt, NOW)
+        assert due is not None
+        assert pause * 0.8 <= (due - NOW) / timedelta(seconds=1) <= pause * 1.2
+    assert next_try(len(PAUSES) + 1, NOW) is None
+
+
+def test_what_failed_together_comes_back_apart() -> None:
+    """The pauses are jittered."""
+    assert len({next_try(1, NOW) for _ in range(50)}) > 10
+
+
+def test_errors_are_told_in_one_bounded_line() -> None:
+    """A dead letter shows the kind of error and the beginning of what it says."""
+    text = describe(ValueError("one\ntwo" * 500))
+    assert text.startswith("ValueError: one two")
+    assert "\n" not in text
+    assert len(text) == 500
