@@ -12,9 +12,8 @@ from pathlib import Path
 from receiver.events import EventIds, EventType, Message, encode_data
 from receiver.store import EventRow, ReplyState, pack_request, to_micros, writes
 from receiver.store.database import open_writer
-from receiver.store.writer import RUN
 
-_BATCH = RUN
+_BATCH = writes.RUN_EVENTS
 _INSERT = (
     "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,"
     " answer, reply, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -44,8 +43,8 @@ def make(path: Path, events: int) -> None:
     for first in range(0, events, _BATCH):
         db.execute("BEGIN")
         db.executemany(_INSERT, _rows(ids, first, min(_BATCH, events - first)))
-        db.execute("COMMIT")
         writes.index_people(db)
+        db.execute("COMMIT")
         if first % (16 * _BATCH) == 0:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         done = first + _BATCH

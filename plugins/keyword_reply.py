@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
 from jinja2.filters import do_default
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -92,26 +92,28 @@ class Rules(msgspec.Struct, frozen=True):
         """The rule that answers a message."""
         text, to = event.data.text, event.data.to
         first, rest = split(text)
-        found = self._by_keyword(fold(first), rest, to)
+        word = fold(first)
+        found = self._by_keyword(word, rest, to)
         if found is None and not first.isalnum() and (spaced := _spaced(first, text)):
             before, after = split(spaced)
             found = self._by_keyword(fold(before), after, to)
         if found is None and (rule := _first(self.defaults, to)) is not None:
-            return Found(rule, fold(first), rest)
+            return Found(rule, word, rest)
         return found
 
     def _by_keyword(self, word: str, rest: str, to: str | None) -> Found | None:
         found: Found | None = None
-        for more in reversed(range(self.lengths.get(word, 1))):
+        more = self.lengths.get(word, 1)
+        while True:
             rule = _first(self.keywords.get(word), to)
             # Of one rule's keywords the longest counts: it leaves less in the rest.
             if rule is not None and (found is None or rule <= found.rule):
                 found = Found(rule, word, rest)
+            more -= 1
             if not more or not rest:
-                break
+                return found
             following, rest = split(rest)
             word = f"{word} {fold(following)}"
-        return found
 
     def reply(self, found: Found, event: Event[Message]) -> Reply:
         """The answer of a rule. Raises `ReplyFailed`."""
@@ -130,10 +132,9 @@ class Rules(msgspec.Struct, frozen=True):
         }
         try:
             return Reply(render(values))
-        except (TemplateError, ReplyFailed) as error:
-            raise ReplyFailed(f"rules[{found.rule}].reply: {error}") from error
-        except Exception as error:  # its message may hold the text of a person
-            raise ReplyFailed(f"rules[{found.rule}].reply: {type(error).__name__}") from error
+        except Exception as error:  # noqa: BLE001 - a template can raise anything
+            why = _reason(error, self.rules[found.rule].reply)
+            raise ReplyFailed(f"rules[{found.rule}].reply: {why}") from None
 
 
 @on_message(inline=True)
@@ -153,6 +154,8 @@ def setup(settings: Settings) -> Rules:
             rules.replies.append(_compile(rule.reply, environment))
         except ValueError as error:
             faults.append(SettingsError(f"rules[{n}].reply", str(error)))
+        if rule.to is not None and not all(addresses(rule.to) or [""]):
+            faults.append(SettingsError(f"rules[{n}].to", "expected a short code or number"))
         faults += _enter_default(rules, n) if rule.match == "default" else _enter(rules, n)
     if faults:
         raise ExceptionGroup("rules", faults)
@@ -197,6 +200,16 @@ def _why_not(rule: Rule, to: str | None, readings: list[list[str]]) -> str | Non
         ours = rule.to if isinstance(rule.to, str) else " or ".join(rule.to)
         return f"the message is to {to or 'an unknown address'}, the rule is for {ours}"
     return None
+
+
+def _reason(error: Exception, template: str) -> str:
+    """What may be told of an error. Its own message may hold the text of a person."""
+    if isinstance(error, ReplyFailed):
+        return str(error)
+    missing = re.fullmatch(r"'dict object' has no attribute '(\w+)'", str(error))
+    if missing and missing[1] in template:
+        return f"the message has no field {missing[1]}; default() would give one a value"
+    return f"the template raised {type(error).__name__}"
 
 
 def _first(by_address: ByAddress | None, to: str | None) -> int | None:
@@ -248,7 +261,7 @@ def _enter(rules: Rules, n: int) -> list[SettingsError]:
     rule = rules.rules[n]
     faults = []
     if rule.keyword is None:
-        message = 'missing; for a rule without one: match = "default"'
+        message = 'missing; only with match = "default" there is none'
         faults.append(SettingsError(f"rules[{n}].keyword", message))
     keys = [] if rule.keyword is None else ["keyword"]
     keys += [f"aliases[{i}]" for i in range(len(rule.aliases))]

@@ -41,8 +41,10 @@ _POLITE = re.compile(
 )
 #: What a message with politeness in it may begin with, besides the word itself.
 _POLITE_BEGINNINGS = frozenset(
-    ("PLEASE", "PLS", "PLZ", "KINDLY", "TAFADHALI", "ASANTE", "AHSANTE")
-    + ("MANY", "THANKS", "THANKYOU", "THX", "TY", "THANK")
+    {
+        *("PLEASE", "PLS", "PLZ", "KINDLY", "TAFADHALI", "ASANTE", "AHSANTE"),
+        *("MANY", "THANKS", "THANKYOU", "THX", "TY", "THANK"),
+    }
 )
 #: White space to a reader, but some keyboards put it inside words.
 _ZERO_WIDTH = ("\u200b", "\ufeff")

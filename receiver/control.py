@@ -20,6 +20,7 @@ import structlog
 from receiver.errors import PushError, ReceiverError, StoreError, StoreLocked
 from receiver.providers import Push
 from receiver.service import Parts, Service, open_service
+from receiver.store import Reader
 
 log = structlog.get_logger("receiver.control")
 
@@ -96,7 +97,7 @@ async def carry_out(service: Service, command: Command) -> Outcome:
 async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
     """Oldest first; what becomes an event, or is a repeat of one, leaves the quarantine."""
     reader, store = service.store.reader, service.store
-    ids = [id_] if id_ is not None else [entry.id for entry in await reader.quarantined()]
+    ids = [id_] if id_ is not None else await _all_quarantined(reader)
     changed, failures = 0, []
     for each in sorted(ids):
         entries = await reader.quarantined(each)
@@ -123,6 +124,13 @@ async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
     return Outcome(changed, failures)
 
 
+async def _all_quarantined(reader: Reader) -> list[int]:
+    ids: list[int] = []
+    while entries := await reader.quarantined(before=ids[-1] if ids else None):
+        ids += [entry.id for entry in entries]
+    return ids
+
+
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[None]:
     """Takes commands for `service`."""
@@ -134,6 +142,9 @@ async def listening(service: Service) -> AsyncIterator[None]:
             log.info("command carried out", command=type(command).__name__, changed=outcome.changed)
         except (msgspec.MsgspecError, ReceiverError, ValueError, EOFError) as error:
             outcome = Outcome(failures=[str(error)])
+        except Exception:
+            log.exception("command failed")
+            outcome = Outcome(failures=["internal error; see the log of the service"])
         writer.write(msgspec.json.encode(outcome) + b"\n")
         with suppress(OSError):
             await writer.drain()
@@ -157,7 +168,7 @@ async def _ask(store: Path, command: Command) -> Outcome:
     try:
         writer.write(msgspec.json.encode(command) + b"\n")
         await writer.drain()
-        return _outcome.decode(await reader.readline())
+        return _outcome.decode(await reader.read())
     except msgspec.DecodeError:
         raise StoreError("the running service gave no answer; see its log") from None
     finally:

@@ -23,6 +23,8 @@ from receiver.errors import Fault
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
+_EVERYBODY = "everybody is no network; name the addresses"
+
 
 class Secret:
     """A text that must not be shown; `reveal()` gives it to whoever needs it."""
@@ -52,14 +54,16 @@ class Network:
     __slots__ = ("_network",)
 
     def __init__(self, text: str) -> None:
-        if text.strip() in ("*", "0.0.0.0/0", "::/0"):
-            raise ValueError("everybody is no network; name the addresses")
+        if text.strip() == "*":
+            raise ValueError(_EVERYBODY)
         try:
             self._network = ip_network(text, strict=False)
         except ValueError:
             raise ValueError(
                 f"expected an address or network such as 10.0.0.0/8, got {text!r}"
             ) from None
+        if self._network.prefixlen == 0:
+            raise ValueError(_EVERYBODY)
 
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
         return address in self._network

@@ -92,17 +92,16 @@ class Dispatcher:
                 asked = asked_for(result)
             except (Exception, SystemExit) as error:
                 log.exception("handler failed", handler=bound.name, event_id=event.id)
-                due = next_try(1, event.receivedat)
-                assert due is not None
-                at, text = to_micros(due), describe(error)
-                jobs.append(HandleJob(handler=bound.name, attempts=1, due_at=at, error=text))
+                jobs.append(_failed(bound, event, error))
                 continue
-            replies = [action for action in asked if isinstance(action, Reply)]
-            if replies and reply is None:
-                reply, replied_by = replies[0], bound.name
-            if len(replies) < len(asked):
-                others = tuple(action for action in asked if not isinstance(action, Reply))
-                wishes.append(Wishes(handler=bound.name, actions=others))
+            others = []
+            for action in asked:
+                if not isinstance(action, Reply):
+                    others.append(action)
+                elif reply is None:
+                    reply, replied_by = action, bound.name
+            if others:
+                wishes.append(Wishes(handler=bound.name, actions=tuple(others)))
         jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
         return Plan(reply=reply, replied_by=replied_by, wishes=tuple(wishes), jobs=tuple(jobs))
 
@@ -113,7 +112,16 @@ def asked_for(result: object) -> tuple[Action, ...]:
     Raises for what can be neither stored nor sent: Structs do not check their own fields, so a
     text may be None, bytes or no Unicode. Better the handler fails than the commit.
     """
+    if type(result) is Reply and type(result.text) is str and result.text.isascii():
+        return (result,)  # as most are; nothing in it can be wrong
     return _actions.decode(_encode(actions(result)))
+
+
+def _failed(bound: Bound, event: Event[Data], error: BaseException) -> HandleJob:
+    """An inline handler failed: it is tried again in the background."""
+    due = next_try(1, event.receivedat)
+    assert due is not None
+    return HandleJob(handler=bound.name, attempts=1, due_at=to_micros(due), error=describe(error))
 
 
 def next_try(attempts: int, now: datetime) -> datetime | None:
@@ -121,7 +129,7 @@ def next_try(attempts: int, now: datetime) -> datetime | None:
     if attempts > len(PAUSES):
         return None
     # Jittered, so that what failed together does not come back together.
-    return now + timedelta(seconds=PAUSES[attempts - 1] * uniform(0.8, 1.2))  # noqa: S311
+    return now + timedelta(seconds=PAUSES[attempts - 1] * uniform(0.8, 1.2))  # noqa: S311 - no secret
 
 
 def describe(error: BaseException) -> str:

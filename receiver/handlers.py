@@ -48,7 +48,6 @@ from receiver.msisdn import is_e164
 __all__ = [
     "Action",
     "Context",
-    "Data",
     "DeliveryReport",
     "Event",
     "EventType",

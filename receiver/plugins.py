@@ -8,6 +8,7 @@ plugins that come with the program.
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 import inspect
 import sys
 import traceback
@@ -136,7 +137,7 @@ def _import(name: str, origin: Path | EntryPoint) -> ModuleType:
         if isinstance(origin, Path):
             return _import_file(name, origin)
         module = origin.load()
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code
         raise _ImportFailed(_describe(error, file)) from None
     if not isinstance(module, ModuleType):
         kind = type(module).__name__
@@ -168,11 +169,15 @@ def _import_file(name: str, file: Path) -> ModuleType:
 def _describe(error: BaseException, file: str) -> str:
     """An error in a plugin's code, with its place in the plugin's file."""
     message = " ".join(str(error).split())
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    place = f"{file}:{lines[-1]}" if lines else file
+    frames = list(traceback.extract_tb(error.__traceback__))
+    if Path(file).is_file():
+        frames = [frame for frame in frames if frame.filename == file]
+    else:  # a module whose file is not known, since it was not imported
+        ours = (__file__, importlib.metadata.__file__, importlib.__file__)
+        frames = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else file
     return f"{place}: {type(error).__name__}: {message}"
 
 
@@ -184,7 +189,7 @@ def _plugin(name: str, module: ModuleType, config: Config, key: str) -> Plugin:
     faults = [Fault(key, message) for message in messages]
     settings = state = None
     try:
-        settings = _settings(name, module, config)
+        settings = _settings(name, module, config, file)
         if not messages:
             state = _set_up(name, module, settings, file)
     except ConfigError as error:
@@ -204,17 +209,19 @@ def _plugin(name: str, module: ModuleType, config: Config, key: str) -> Plugin:
 
 def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list[str]]:
     """The handlers of a module, and what is wrong with them."""
-    marked = {id(value): value for value in vars(module).values() if hasattr(value, MARK)}
+    functions = {
+        id(value): value
+        for value in vars(module).values()
+        if isinstance(getattr(value, MARK, None), Handler)
+    }
     handlers: list[Handler] = []
     messages = []
-    for function in marked.values():
+    for function in functions.values():
         handler = getattr(function, MARK)
-        if not isinstance(handler, Handler):  # an object that has any attribute, such as a mock
-            continue
         handlers.append(handler)
         place = _place(function, file)
         messages += [f"{place}: {message}" for message in _handler_faults(function, handler)]
-    names = Counter(_name(handler.function) for handler in handlers)
+    names = Counter(getattr(handler.function, "__name__", None) for handler in handlers)
     twice = [name for name, count in names.items() if count > 1]
     messages += [f"{file}: several handlers are named {name}" for name in twice]
     if not handlers:
@@ -223,7 +230,10 @@ def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list
 
 
 def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str]:
-    name = _name(function)
+    name = getattr(function, "__name__", "handler")
+    if not inspect.isfunction(handler.function):
+        yield f"{name}: a handler is a function"
+        return
     if handler.function is not function:
         yield f"{name}: on_message and its like must stand above all other decorators"
     if not _takes(handler.function, 2):
@@ -252,12 +262,17 @@ def _hook_faults(module: ModuleType, file: Path) -> list[str]:
     return messages
 
 
-def _settings(name: str, module: ModuleType, config: Config) -> msgspec.Struct | None:
+def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgspec.Struct | None:
     key = f"plugins.{name}"
     raw = config.plugins.settings.get(name)
     type_ = getattr(module, "Settings", None)
     if _is_struct(type_):
-        return convert(raw or {}, type_, key, config.file.parent)
+        try:
+            return convert(raw or {}, type_, key, config.file.parent)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - such as a field whose type is not imported
+            raise ConfigError([Fault(key, _describe(error, str(file)))]) from None
     if raw is not None:
         raise ConfigError([Fault(key, "this plugin has no settings")])
     return None
@@ -273,7 +288,7 @@ def _set_up(name: str, module: ModuleType, settings: object, file: Path) -> obje
         errors: list[Exception] = [error]
     except ExceptionGroup as group:
         errors = list(_leaves(group))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - other people's code
         errors = [error]
     raise ConfigError([_setup_fault(f"plugins.{name}", error, file) for error in errors])
 
@@ -300,17 +315,13 @@ def _takes(function: HandlerFunction, arguments: int) -> bool:
     """Whether it can be called with this many arguments."""
     try:
         inspect.signature(function).bind(*range(arguments))
-    except TypeError:
+    except (TypeError, ValueError):
         return False
     return True
 
 
 def _signature(function: HandlerFunction) -> str:
     return f"({', '.join(inspect.signature(function).parameters)})"
-
-
-def _name(function: HandlerFunction) -> str:
-    return getattr(function, "__name__", repr(function))
 
 
 def _place(function: HandlerFunction, file: Path) -> str:

@@ -12,6 +12,7 @@ Reading whole requests also makes them cheap: no event, timer or second write fo
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -36,6 +37,12 @@ _LINGER_BYTES = 1024 * 1024
 _LINGER_SECONDS = 2.0
 #: Requests that a client may have under way on one connection without reading answers.
 _MAX_PIPELINED = 16
+#: More than that came in one piece: no client of ours.
+_MOST_PIPELINED = 1024
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_VERSIONS = ("1.0", "1.1")
+#: Headers of an offer to speak another protocol.
+_OFFER = (b"connection", b"upgrade", b"http2-settings")
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -48,6 +55,7 @@ class LimitedProtocol(asyncio.Protocol):
     max_body: ClassVar[int]
     request_timeout: ClassVar[float]
     idle_timeout: ClassVar[float]
+    _most_bytes: ClassVar[int]
 
     waiting_since: float
     """Since when it waits: for the rest of a request, for the next one, for its end."""
@@ -55,9 +63,12 @@ class LimitedProtocol(asyncio.Protocol):
     """Part of a request is there."""
     _exchange: Exchange | None = None
     """The request whose body is being read."""
+    _deaf = False
+    """What still comes is thrown away; what was asked before is answered."""
     _hung_up = False
-    """Everything is said; what still comes is thrown away."""
-    _discarded = 0
+    """Everything is said."""
+    _received = 0
+    """Bytes of the request that is not whole, or of what is thrown away."""
 
     def __init__(
         self,
@@ -73,7 +84,8 @@ class LimitedProtocol(asyncio.Protocol):
         self._connections = cast("set[LimitedProtocol]", server_state.connections)
         self._loop = _loop or asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._queue: list[Exchange] = []
+        self._queue: deque[Exchange] = deque()
+        self._running = False
         self._write_paused = False
         self._asked = False
 
@@ -95,17 +107,21 @@ class LimitedProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._hung_up:
-            self._discarded += len(data)
-            if self._discarded > _LINGER_BYTES:
+        self._received += len(data)
+        if self._deaf:
+            if self._received > _LINGER_BYTES:
                 self.transport.abort()
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._reject(400, "Upgrades are not supported")
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
             self._reject(400, "Invalid HTTP request")
+        else:
+            # The parser collects a header without end, and chunks may be all frame.
+            if self._partial and self._received > self._most_bytes:
+                self._reject_partial(TooLarge(), 431, "Request too large")
 
     def eof_received(self) -> bool:
         """The client will send no more; it may still read what we have to say."""
@@ -122,8 +138,9 @@ class LimitedProtocol(asyncio.Protocol):
         if not self._queue:
             self.waiting_since = self._loop.time()
         self._asked = self._partial = True
+        self._received = 0
         self._in_trailers = self._expects_continue = False
-        self._header_bytes = 0
+        self._header_bytes = self._announced = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
@@ -142,15 +159,23 @@ class LimitedProtocol(asyncio.Protocol):
             self._reject(431, "Too many or too large headers")
             return
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
+        if name == b"content-length":
+            # What is no number here, the parser refuses.
+            self._announced = int(value) if len(value) < 19 and value.isdigit() else 0
+        elif name == b"expect" and value.lower() == b"100-continue":
             self._expects_continue = True
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Everything but the body is there."""
-        if self._hung_up:
+        if self._deaf:
             return
         self._in_trailers = True
+        if self._parser.get_http_version() not in _VERSIONS:
+            self._reject(400, "HTTP/1.1, please")
+            return
+        if self._parser.should_upgrade():
+            return
         try:
             url = httptools.parse_url(self._url)
         except httptools.HttpParserInvalidURLError:
@@ -159,7 +184,7 @@ class LimitedProtocol(asyncio.Protocol):
         path = (url.path or b"/").decode("latin-1")
         scope = {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "asgi": _ASGI,
             "http_version": self._parser.get_http_version(),
             "method": self._parser.get_method().decode("ascii"),
             "scheme": "http",
@@ -173,7 +198,7 @@ class LimitedProtocol(asyncio.Protocol):
         }
         exchange = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
         self._exchange = exchange
-        if self._announced() > self.max_body:
+        if self._announced > self.max_body:
             self._refuse(exchange, TooLarge())
         elif self._expects_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -203,10 +228,7 @@ class LimitedProtocol(asyncio.Protocol):
             if waited > _LINGER_SECONDS:
                 self.transport.abort()
         elif self._partial and waited > self.request_timeout:
-            if self._exchange is not None:
-                self._refuse(self._exchange, TooSlow())
-            else:
-                self._reject(408, "Request not whole in time")
+            self._reject_partial(TooSlow(), 408, "Request not whole in time")
         elif self._write_paused and waited > self.request_timeout:
             self.transport.abort()  # it asks, but does not read the answers
         elif not self._partial and not self._queue and waited > self._patience:
@@ -217,23 +239,21 @@ class LimitedProtocol(asyncio.Protocol):
         """Who has never asked anything gets no longer than a request may take."""
         return self.idle_timeout if self._asked else self.request_timeout
 
-    def finished(self, exchange: Exchange, *, keep_alive: bool) -> None:
+    def finished(self, exchange: Exchange) -> None:
         """The application has answered."""
-        self._queue.remove(exchange)
+        self._queue.popleft()
+        self._running = False
         if exchange.task is not None:
             self.state.tasks.discard(exchange.task)
         self.state.total_requests += 1
         if self.transport.is_closing():
             return
-        if not keep_alive:
+        if not exchange.keep_alive:
             self._hang_up()
             return
         if not self._partial:
             self.waiting_since = self._loop.time()
-        if self._queue:
-            self._run(self._queue[0])
-        if not self._write_paused:
-            self.transport.resume_reading()
+        self._go_on()
 
     def pause_writing(self) -> None:
         """The client does not read its answers: no more requests of it."""
@@ -243,7 +263,7 @@ class LimitedProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has read its answers."""
         self._write_paused = False
-        self.transport.resume_reading()
+        self._go_on()
 
     def shutdown(self) -> None:
         """The server stops: what is under way may finish, what is not whole may not."""
@@ -252,23 +272,41 @@ class LimitedProtocol(asyncio.Protocol):
         if not self._queue and not self._hung_up:
             self.transport.close()
 
-    def _announced(self) -> int:
-        for name, value in self._headers:
-            if name == b"content-length":
-                return int(value) if value.isdigit() and len(value) < 19 else self.max_body + 1
-        return 0
+    def _decline(self, rest: bytes) -> None:
+        """Reads a request again without its offer to upgrade; `rest` follows its head.
+
+        Java's client offers HTTP/2 with its first request, and the parser stops there.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._reject(400, "No proxy")
+            return
+        lines = [method + b" " + self._url + b" HTTP/1.1"]
+        lines += [b"%s: %s" % header for header in self._headers if header[0] not in _OFFER]
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", b""]) + rest)
 
     def _start(self, exchange: Exchange) -> None:
         """Hands a request to the application, after those before it on this connection."""
         self._queue.append(exchange)
         if len(self._queue) == 1:
-            self._run(exchange)
+            self._go_on()
+        elif len(self._queue) > _MOST_PIPELINED:
+            self.transport.abort()
         elif len(self._queue) >= _MAX_PIPELINED:
             self.transport.pause_reading()
 
-    def _run(self, exchange: Exchange) -> None:
-        exchange.task = self._loop.create_task(exchange.run(self.app))
-        self.state.tasks.add(exchange.task)
+    def _go_on(self) -> None:
+        """Runs the next request and reads on, if the client reads what it is told."""
+        if self._write_paused:
+            return
+        if self._queue and not self._running:
+            self._running = True
+            exchange = self._queue[0]
+            exchange.task = self._loop.create_task(exchange.run(self.app))
+            self.state.tasks.add(exchange.task)
+        if len(self._queue) < _MAX_PIPELINED:
+            self.transport.resume_reading()
 
     def _refuse(self, exchange: Exchange, error: PushError) -> None:
         """The application answers at once, with its refusal; the rest is not looked at."""
@@ -278,15 +316,26 @@ class LimitedProtocol(asyncio.Protocol):
         self._exchange = None
         self._start(exchange)
 
+    def _reject_partial(self, error: PushError, status: int, message: str) -> None:
+        """The rest of a request is not waited for."""
+        if self._exchange is not None:
+            self._refuse(self._exchange, error)
+        else:
+            self._reject(status, message)
+
     def _reject(self, status: int, message: str) -> None:
         """An answer to what is no HTTP request, without the application."""
         self._exchange = None
-        if self._hung_up or self.transport.is_closing():
+        if self._deaf or self.transport.is_closing():
+            return
+        self._deaf = True
+        self._received = 0
+        if self._queue:  # it would pass for an answer to a request before it
+            self._queue[-1].keep_alive = False
             return
         body = f"{message}\n".encode()
         head = (b"content-type", b"text/plain; charset=utf-8")
-        if not self._queue:  # else it would pass for an answer to a request before it
-            self.transport.write(_head(status, [head], len(body), keep_alive=False) + body)
+        self.transport.write(_head(status, [head], len(body), keep_alive=False) + body)
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -295,7 +344,8 @@ class LimitedProtocol(asyncio.Protocol):
         Closing while bytes of the client are unread makes the kernel throw away what we
         wrote. So only our side ends now; what comes is discarded for a moment.
         """
-        self._hung_up = True
+        self._deaf = self._hung_up = True
+        self._received = 0
         if not self._partial:
             self.transport.close()
             return
@@ -385,7 +435,7 @@ class Exchange:
             )
             without_body = self.scope["method"] == "HEAD"
             protocol.transport.write(head if without_body else head + body)
-        protocol.finished(self, keep_alive=self.keep_alive)
+        protocol.finished(self)
 
 
 def _address(info: object) -> tuple[str, int] | None:
@@ -399,6 +449,8 @@ def limited(max_body: int, request_timeout: float, idle_timeout: float) -> type[
         "max_body": max_body,
         "request_timeout": request_timeout,
         "idle_timeout": idle_timeout,
+        # A body may come in chunks of one byte, each with five of frame.
+        "_most_bytes": 8 * max_body + 2 * MAX_HEADER_BYTES + MAX_URL_BYTES,
     }
     return type("ConfiguredProtocol", (LimitedProtocol,), limits)
 

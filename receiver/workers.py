@@ -173,7 +173,7 @@ class Workers:
             return
         try:
             if work.attempts > len(PAUSES):
-                raise RuntimeError("was under way each time the process ended")  # noqa: TRY301
+                raise RuntimeError("was under way each time the process ended")  # noqa: TRY301 - fails as a handler does
             asked = await self._call(work.bound, work.event)
             reply = next((action for action in asked if isinstance(action, Reply)), None)
             finish = Finish(
@@ -217,13 +217,13 @@ class Workers:
         """Runs on the handlers' loop."""
         limit = asyncio.timeout(self._timeout)
         try:
-            async with limit:
-                if bound.handler.is_async:
+            if bound.handler.is_async:
+                async with limit:
                     result = await bound.handler.function(event, bound.context)
-                else:
-                    result = await self._in_thread(
-                        partial(bound.handler.function, event, bound.context)
-                    )
+            else:
+                call = partial(bound.handler.function, event, bound.context)
+                async with self._slots, limit:  # its time begins when there is a thread for it
+                    result = await self._in_thread(call)
         except TimeoutError:
             if limit.expired():
                 raise TimeoutError(f"took longer than {self._timeout:g} s") from None
@@ -256,12 +256,11 @@ class Workers:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(report, result, error)
 
-        async with self._slots:
-            if self._threads >= _MOST_THREADS:
-                raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
-            self._threads += 1
-            threading.Thread(target=run, name="handler", daemon=True).start()
-            result, error = await returned
+        if self._threads >= _MOST_THREADS:
+            raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
+        self._threads += 1
+        threading.Thread(target=run, name="handler", daemon=True).start()
+        result, error = await returned
         if error is not None:
             raise error
         return result

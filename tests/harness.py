@@ -351,6 +351,11 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+def _headers(lines: list[str]) -> dict[str, str]:
+    pairs = (line.split(": ", 1) for line in lines)
+    return {name.lower(): value for name, value in pairs}
+
+
 class Wire:
     """One connection, byte by byte."""
 
@@ -377,7 +382,7 @@ class Wire:
         """The next answer on the connection."""
         head, _, self._rest = self._read_to(b"\r\n\r\n").partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines)
+        headers = _headers(lines)
         status = int(first.split(" ")[1])
         if status == 100:
             return Reply(status, headers, b"")
@@ -446,7 +451,7 @@ class Client:
     async def _read(self, reader: asyncio.StreamReader) -> Reply:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").strip().split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines)
+        headers = _headers(lines)
         body = await reader.readexactly(int(headers["content-length"]))
         if headers.get("connection") == "close":
             self.close()

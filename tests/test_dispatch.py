@@ -149,8 +149,8 @@ def test_handlers_get_only_their_types() -> None:
         [["x", 5]],
         Reply("\ud800"),
         Reply(None),  # type: ignore[arg-type] # nonsense is the point
-        OptOut(254726770792),  # type: ignore[arg-type]
-        Send(to=b"+254", text="x"),  # type: ignore[arg-type]
+        OptOut(254726770792),  # type: ignore[arg-type] # nonsense
+        Send(to=b"+254", text="x"),  # type: ignore[arg-type] # nonsense
     ],
     ids=repr,
 )

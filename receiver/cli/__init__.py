@@ -74,6 +74,7 @@ def _show_version(value: bool) -> None:  # noqa: FBT001 - as typer calls it
 
 
 def _program(
+    *,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Shows the version."),

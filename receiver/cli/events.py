@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -25,7 +24,7 @@ _BATCH = 1000
 
 
 def command(
-    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="All about one event.")] = None,
+    id_: Annotated[str | None, typer.Argument(metavar="[ID]", help="All about one.")] = None,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="New events as they come.")] = False,
     type_: Annotated[EventType | None, typer.Option("--type", help="Only of this type.")] = None,
@@ -46,7 +45,7 @@ def command(
 ) -> None:
     """Stored events, newest first, or as they come."""
     settings = load(config)
-    wanted = {
+    wanted: dict[str, Any] = {
         "type_": type_,
         "source": source,
         "msisdn": person(msisdn, settings),
@@ -64,8 +63,11 @@ def command(
                 found = reader.events(**wanted, limit=limit or _LIMIT)
                 await _list(found, json=json, raw=raw)
 
-    with suppress(KeyboardInterrupt) if follow else suppress():
+    try:
         asyncio.run(look())
+    except KeyboardInterrupt:  # how a person ends --follow
+        if not follow:
+            raise
 
 
 async def _list(events: AsyncIterator[StoredEvent], *, json: bool, raw: bool) -> None:

@@ -80,7 +80,7 @@ def _event(
 async def _opted_out(parts: Parts, event: Event[Message]) -> datetime | None:
     """Since when the sender must not be messaged; the store is asked only if there is one."""
     path = parts.config.store_path
-    if not path.is_file():  # noqa: ASYNC240 - nothing else runs
+    if not path.is_file():
         return None
     async with open_reader(path) as reader:
         found = await reader.opt_outs(event.subject)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +41,14 @@ def as_status(run: Callable[[], int | None]) -> int:
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
         _close_output()
+        if not isinstance(error, BrokenPipeError):  # nobody reads on, and nobody minds
+            say([": ".join(filter(None, (str(error.filename or ""), error.strerror)))])
         return 1
-    except Failed as error:
-        say(error.lines)
-        return 1
-    except ConfigError as error:
-        say(str(error).split("\n"))
-        return 2
-    except ReceiverError as error:
-        say([str(error)])
-        return 1
-    except Exception as error:  # the last border there is
-        if isinstance(error, _USAGE_ERRORS):
-            say(_usage(error))
-            return 2
-        _say_unexpected(error)
-        return 1
+    except Exception as error:  # noqa: BLE001 - the last border there is
+        status, lines = _explained(error)
+        say(lines)
     return status
 
 
@@ -66,6 +56,20 @@ def say(lines: Iterable[str]) -> None:
     """Tells a person on stderr what went wrong."""
     for line in lines:
         print(f"receiver: {visible(line)}", file=sys.stderr)
+
+
+def _explained(error: Exception) -> tuple[int, Sequence[str]]:
+    """The exit status for an error, and what to say about it."""
+    match error:
+        case Failed():
+            return 1, error.lines
+        case ConfigError():
+            return 2, str(error).split("\n")
+        case ReceiverError():
+            return 1, [str(error)]
+    if isinstance(error, _USAGE_ERRORS):
+        return 2, _usage(error)
+    return 1, _unexpected(error)
 
 
 def _usage(error: Any) -> list[str]:
@@ -77,16 +81,18 @@ def _usage(error: Any) -> list[str]:
     return [f"{message}; see `{command} --help`"]
 
 
-def _say_unexpected(error: Exception) -> None:
+def _unexpected(error: Exception) -> list[str]:
     """Without its message, which may hold anything: a token, a text."""
     if os.environ.get(DEBUG):
-        traceback.print_exception(error)
-        return
+        return "".join(traceback.format_exception(error)).splitlines()
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno}"
-    say([f"unexpected {type(error).__name__} at {where}; {DEBUG}=1 shows more"])
+    return [f"unexpected {type(error).__name__} at {where}; {DEBUG}=1 shows more"]
 
 
 def _close_output() -> None:
-    """Nobody reads on. Python would try to flush once more at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Where stdout takes nothing, Python would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -63,15 +62,10 @@ def _entries(name: str, token: str, url: str) -> list[tuple[str, str]]:
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
-    """Whole or not at all, and never readable for others. Raises OSError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        if force:
-            temporary.replace(path)
-        else:
-            path.hardlink_to(temporary)  # fails if it exists, whoever made it
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A new file, never readable for others. Raises OSError."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}") if force else path
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    if force:
+        new.replace(path)

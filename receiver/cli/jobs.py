@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -20,12 +21,17 @@ family = typer.Typer(cls=ListByDefault, help="Background work and dead letters."
 _EVERY = 2**62
 
 
+class State(StrEnum):
+    """What `--state` takes."""
+
+    DUE = "due"
+    DEAD = "dead"
+
+
 @family.command("list")
 def list_(
     *,
-    state: Annotated[
-        Literal["due", "dead"] | None, typer.Option(help="Only in this state.")
-    ] = None,
+    state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
@@ -66,7 +72,8 @@ def retry(
 
 
 def _as_json(job: Job, event: str | None) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(job), "event": event}
+    due = job.due_at if job.state == "due" else None
+    return {**msgspec.structs.asdict(job), "event": event, "due_at": due}
 
 
 def _row(job: Job, event: str | None) -> list[str | None]:

@@ -21,7 +21,7 @@ _Number = Annotated[
 
 
 @family.command("list")
-def list_(json: Json = False, config: ConfigFile = None) -> None:
+def list_(*, json: Json = False, config: ConfigFile = None) -> None:
     """Lists them, the newest first; this is what the family does without a word."""
     settings = load(config)
 

@@ -91,7 +91,7 @@ def _details(entry: Quarantined) -> list[tuple[str, str | None]]:
         ("source", entry.source),
         ("received", f"{screen.time(entry.received_at)} UTC"),
         ("from", entry.client),
-        ("authentic", "yes" if entry.authenticated else "no"),
+        ("authenticated", "yes" if entry.authenticated else "no"),
         ("outcome", entry.outcome),
         ("reason", entry.reason),
         *raw_details(entry.request),

@@ -13,6 +13,9 @@ from receiver.visible import visible, visible_json
 
 Cell = str | None
 
+#: Columns of the terminal that a cell may take without being broken into lines.
+_SHORT = 20
+
 
 def json_line(encoded: bytes) -> None:
     """Writes one line of JSON, in UTF-8 whatever the terminal is."""
@@ -42,16 +45,27 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, nothing: str
     if not sys.stdout.isatty():
         _plain_table([titles, *rows])
         return
+    _fitted_table(titles, rows)
+
+
+def _fitted_table(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - takes a tenth of a second
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    texts = [[Text(visible(cell or "")) for cell in row] for row in rows]
+    columns = zip(titles, *texts, strict=True)
+    widths = [max(len(title), *(text.cell_len for text in rest)) for title, *rest in columns]
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        grid.add_column(title, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(visible(cell or "")) for cell in row))
-    Console(highlight=False).print(grid)
+    for title, width in zip(titles, widths, strict=True):
+        grid.add_column(title, overflow="fold", no_wrap=width <= _SHORT)
+    console = Console(highlight=False)
+    if sum(min(width, _SHORT) + 2 for width in widths) - 2 > console.width:
+        _plain_table([titles, *rows])  # the terminal breaks lines better than columns
+        return
+    for row in texts:
+        grid.add_row(*row)
+    console.print(grid)
 
 
 def details(pairs: Iterable[tuple[str, Cell]]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import quote, quote_plus
 
 import httpx2
 import typer
@@ -14,6 +12,7 @@ import typer
 from receiver.cli import screen
 from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, load
+from receiver.cli.pushing import address, masked
 from receiver.config import Config, Source
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
@@ -46,7 +45,7 @@ def command(
     known = _provider(provider, kind)
     name, account = _source(settings, provider, source)
     fields = _fields(values or [])
-    base = (url or address(settings)).rstrip("/")
+    base = _base(url, settings)
     refused = 0
     with httpx2.Client(timeout=30, trust_env=False) as client:
         for n in range(repeat):
@@ -57,10 +56,14 @@ def command(
         raise Failed(f"{refused} of {repeat * (2 if duplicate else 1)} pushes were not taken")
 
 
-def address(settings: Config) -> str:
-    """Where a service with this configuration is reached from its own machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)  # noqa: S104 - to reach it, not to bind
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+def _base(url: str | None, settings: Config) -> str:
+    if url is None:
+        if not settings.server.port:
+            raise typer.BadParameter("server.port is 0, any that is free: tell which with --url")
+        return address(settings.server)
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"expected --url http://HOST:PORT, got {url!r}")
+    return url.rstrip("/")
 
 
 def make(
@@ -110,34 +113,27 @@ def _fields(pairs: list[str]) -> dict[str, str]:
 
 def _send(client: httpx2.Client, url: str, sample: Sample, source: Source) -> bool:
     """Sends it and shows what went over the wire, without the credential."""
+    secrets = [token.reveal() for token in source.tokens]
     try:
         request = client.build_request(
             sample.method, url, headers=sample.headers, content=sample.body
         )
     except (httpx2.InvalidURL, ValueError) as error:
         raise typer.BadParameter(f"--url: {error}") from None
-    screen.line(f"→ {sample.method} {_masked(str(request.url), source)}")
+    screen.line(f"→ {sample.method} {masked(str(request.url), secrets)}")
     for name, value in sample.headers.items():
-        screen.line(f"  {name}: {_masked(value, source)}")
+        screen.line(f"  {name}: {masked(value, secrets)}")
     if sample.body:
-        screen.line(f"  {_masked(sample.body.decode(), source)}")
+        screen.line(f"  {masked(sample.body.decode(), secrets)}")
     try:
         began = time.perf_counter()
         response = client.send(request)
     except httpx2.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise Failed(f"{url.split('/hooks/')[0]}: {reason}; is the service running?") from None
+        base = url.partition("/hooks/")[0]
+        raise Failed(f"{base}: {reason}; is the service running?") from None
     taken = (time.perf_counter() - began) * 1000
     screen.line(f"← {response.status_code} in {taken:.1f} ms")
     if response.text:
         screen.line(f"  {response.text.strip()}")
     return response.is_success
-
-
-def _masked(text: str, source: Source) -> str:
-    for token in source.tokens:
-        secret = token.reveal()
-        for spelling in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret)):
-            text = text.replace(spelling, "…")
-        text = text.replace(json.dumps(secret)[1:-1], "…")
-    return text

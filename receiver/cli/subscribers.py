@@ -6,7 +6,8 @@ import asyncio
 import csv
 import re
 import sys
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -30,13 +31,18 @@ _COLUMNS = (
 _E164 = re.compile(r"\+[0-9]{1,15}")
 
 
+class State(StrEnum):
+    """What `--state` takes."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
 def command(
     *,
     service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
     short_code: Annotated[str | None, typer.Option(help="Only on this short code.")] = None,
-    state: Annotated[
-        Literal["active", "inactive"] | None, typer.Option(help="Only in this state.")
-    ] = None,
+    state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
     msisdn: Msisdn = None,
     history: Annotated[bool, typer.Option("--history", help="Every change, oldest first.")] = False,
     json: Json = False,

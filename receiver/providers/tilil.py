@@ -129,7 +129,7 @@ class Tilil(Provider[_Payload]):
             if presented:
                 return
             raise
-        tokens = [payload.api_token, *repeated(push.body, "api_token")]
+        tokens = repeated(push.body, "api_token") or (payload.api_token,)
         # What is there and no text is no right credential, either.
         given = [as_text(token) or "" for token in tokens if token not in (None, "")]
         if self._digest:

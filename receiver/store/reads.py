@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,7 @@ from typing import Any, cast
 import aiosqlite
 import msgspec
 
-from receiver.errors import StoreUnusable
+from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds, decode_data
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.records import (
@@ -35,7 +35,7 @@ _OF_PERSON = (
     "SELECT people.seq FROM people_runs CROSS JOIN people"
     " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
     " SELECT seq FROM events WHERE subject = ?"
-    " AND seq > (SELECT coalesce(max(run), 0) FROM people_runs)"
+    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
 )
 _SUBSCRIPTION = (
     "SELECT msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref,"
@@ -58,30 +58,31 @@ async def open_reader(path: Path) -> AsyncIterator[Reader]:
     """
     if not path.is_file():  # noqa: ASYNC240 - once, before anything runs
         raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
-    try:
+    with _naming(path, StoreUnusable):
         db = await aiosqlite.connect(path, isolation_level=None)
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{path}: {error}") from None
     try:
-        await db.execute("PRAGMA query_only = 1")
-        (application,) = await _row(db, "PRAGMA application_id")
-        (version,) = await _row(db, "PRAGMA user_version")
-        if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
-            raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
-        (node,) = await _row(db, "SELECT value FROM meta WHERE key = 'node'")
-        yield Reader(db, EventIds(node))
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{path}: {error}") from None
+        with _naming(path, StoreUnusable):
+            await db.execute("PRAGMA query_only = 1")
+            (application,) = await _row(db, "PRAGMA application_id")
+            (version,) = await _row(db, "PRAGMA user_version")
+            if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
+                raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
+            (node,) = await _row(db, "SELECT value FROM meta WHERE key = 'node'")
+        yield Reader(db, EventIds(node), path)
     finally:
         await db.close()
 
 
 class Reader:
-    """Queries. Lists come newest first unless they say otherwise."""
+    """Queries. Lists come newest first unless they say otherwise.
 
-    def __init__(self, db: aiosqlite.Connection, ids: EventIds) -> None:
+    Every one of them may raise `StoreUnavailable`.
+    """
+
+    def __init__(self, db: aiosqlite.Connection, ids: EventIds, path: Path) -> None:
         self._db = db
         self.ids = ids
+        self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
         """The event with this id, with its raw request."""
@@ -120,7 +121,7 @@ class Reader:
 
     async def last_seq(self) -> int:
         """The highest sequence number in use; 0 in an empty store."""
-        (seq,) = await _row(self._db, "SELECT coalesce(max(seq), 0) FROM events")
+        ((seq,),) = await self._all("SELECT coalesce(max(seq), 0) FROM events", [])
         return int(seq)
 
     async def subscriptions(
@@ -233,9 +234,10 @@ class Reader:
         self, conditions: str, values: list[Any], rest: str, *, request: bool
     ) -> AsyncIterator[StoredEvent]:
         query = _EVENT.format(request=", request" if request else "")
-        async with self._db.execute(f"{query} WHERE {conditions} {rest}", values) as cursor:
-            async for row in cursor:
-                yield self._stored_event(row)
+        with _naming(self._path, StoreUnavailable):
+            async with self._db.execute(f"{query} WHERE {conditions} {rest}", values) as cursor:
+                async for row in cursor:
+                    yield self._stored_event(row)
 
     def _stored_event(self, row: sqlite3.Row) -> StoredEvent:
         seq, source, key, provider, type_, subject, time, received_at, data, answer, note = row[:11]
@@ -260,7 +262,8 @@ class Reader:
         )
 
     async def _all(self, query: str, values: list[Any]) -> list[Any]:
-        return list(await self._db.execute_fetchall(query, values))
+        with _naming(self._path, StoreUnavailable):
+            return list(await self._db.execute_fetchall(query, values))
 
 
 def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
@@ -271,6 +274,15 @@ def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
         for number, (condition, _) in enumerate(given, 1)
     )
     return joined or "1", [value for _, value in given]
+
+
+@contextmanager
+def _naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
+    """SQLite's errors as ours, with the file at fault."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise cls(f"{path}: {error}") from None
 
 
 async def _row(db: aiosqlite.Connection, query: str) -> tuple[Any, ...]:

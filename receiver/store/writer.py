@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -34,12 +34,9 @@ _Results = list[Any]
 QUEUE_LIMIT = 8192
 #: The same in bytes; what is being committed comes on top, once.
 QUEUE_BYTES = 16 * 1024 * 1024
-#: Events that make a run of the index of people: fewer are looked through one by one, which
-#: must be quick; more take longer to index, and other commits wait for that.
-RUN = 4096
-#: Commits after which what is in the WAL is written back, while others wait: few milliseconds
-#: often instead of many now and then.
-_CHECKPOINT_COMMITS = 200
+#: Events that are added to the index of people at once: until then a look-up reads them one
+#: by one, and their commit takes longer.
+PIECE = 512
 #: Seconds of silence after which the WAL is written back into the database file.
 _IDLE = 1.0
 #: Seconds between lines of the log about one and the same trouble.
@@ -61,7 +58,6 @@ class Writer:
         self._wal = path.with_name(f"{path.name}-wal")
         self._file = _identity(path)
         self._checked = time.monotonic()
-        self._since_checkpoint = 0
         self._unindexed = writes.count_unindexed(db)
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
@@ -144,7 +140,7 @@ class Writer:
             try:
                 batch = self._batches.get(timeout=_IDLE if dirty else None)
             except queue.Empty:
-                dirty = not self._checkpoint("TRUNCATE")
+                dirty = not self._checkpoint()
                 continue
             if batch is None:
                 break
@@ -154,8 +150,9 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._committed, batch, results)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
-            self._look_after()
-        self._checkpoint("TRUNCATE")
+            if self._wal_size() > WAL_LIMIT:
+                self._checkpoint()
+        self._checkpoint()
         self._db.close()
 
     def _commit(self, batch: list[_Waiting]) -> _Results:
@@ -194,29 +191,17 @@ class Writer:
             taken = writes.take(db, intakes)
             following = iter(taken)
             results = [next(following) if isinstance(item, Intake) else item(db) for item in work]
+            unindexed = self._unindexed + sum(one.new for one in taken)
+            if unindexed >= PIECE:
+                writes.index_people(db)
+                unindexed = 0
             db.execute("COMMIT")
-            self._unindexed += sum(one.new for one in taken)
+            self._unindexed = unindexed
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
         return results
-
-    def _look_after(self) -> None:
-        """What is due between commits."""
-        try:
-            if self._unindexed >= RUN:
-                writes.index_people(self._db)
-                self._unindexed = 0
-        except sqlite3.Error as error:  # the next one will be longer
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            log.warning("people not indexed", error=str(error))
-        self._since_checkpoint += 1
-        if self._wal_size() > WAL_LIMIT:
-            self._checkpoint("TRUNCATE")
-        elif self._since_checkpoint >= _CHECKPOINT_COMMITS:
-            self._checkpoint("PASSIVE")
 
     def _check_file(self) -> None:
         """A deleted file would take commits that nobody ever sees again."""
@@ -226,12 +211,11 @@ class Writer:
                 raise OSError(f"{self._path} was deleted or replaced; restart the service")
             self._checked = now
 
-    def _checkpoint(self, mode: Literal["PASSIVE", "TRUNCATE"]) -> bool:
+    def _checkpoint(self) -> bool:
         """Writes the WAL back; False when a reader's old snapshot still needs it."""
-        self._since_checkpoint = 0
         try:
             self._db.execute("PRAGMA busy_timeout = 0")
-            busy, _, _ = self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._db.execute("PRAGMA busy_timeout = 5000")
         except sqlite3.Error as error:
             log.warning("checkpoint failed", error=str(error))

@@ -23,9 +23,21 @@ _EVENT_ROW = f"({', '.join('?' * 12)})"
 #: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
 _ROWS = 64
 
+#: Events in a run of the index of people, and so how many runs a look-up goes through. The
+#: pages of a run are written again with each piece of it, so it must not be too long, either.
+RUN_EVENTS = 8192
+
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
 _WHICH_OUT = "SELECT msisdn FROM opt_outs WHERE msisdn IN"
-_LAST_RUN = "SELECT coalesce(max(run), 0) FROM people_runs"
+_LAST_RUN = "SELECT run, last, events FROM people_runs ORDER BY run DESC LIMIT 1"
+_ADD_PEOPLE = (
+    "INSERT INTO people (run, subject, seq) SELECT ?, subject, seq FROM events"
+    " WHERE seq > ? AND seq <= ? AND subject IS NOT NULL ORDER BY subject, seq"
+)
+_SET_RUN = (
+    "INSERT INTO people_runs (run, last, events) VALUES (?, ?, ?)"
+    " ON CONFLICT (run) DO UPDATE SET last = excluded.last, events = excluded.events"
+)
 _FIND_FIRST = "SELECT seq, answer, reply FROM events WHERE source = ? AND key = ?"
 _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
 _OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
@@ -73,21 +85,19 @@ def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
 
 
 def index_people(db: sqlite3.Connection) -> None:
-    """Makes a run of all events that are in none yet."""
-    db.execute("BEGIN IMMEDIATE")
-    (last,) = db.execute("SELECT max(seq) FROM events").fetchone()
-    db.execute(
-        "INSERT INTO people (run, subject, seq) SELECT ?1, subject, seq FROM events"
-        f" WHERE seq > ({_LAST_RUN}) AND seq <= ?1 AND subject IS NOT NULL ORDER BY subject, seq",
-        (last,),
-    )
-    db.execute("INSERT INTO people_runs (run) VALUES (?)", (last,))
-    db.execute("COMMIT")
+    """Adds all events that are in no run of the index of people to one."""
+    run, start, events = db.execute(_LAST_RUN).fetchone() or (1, 0, 0)
+    if events >= RUN_EVENTS:
+        run, events = run + 1, 0
+    (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
+    added = db.execute(_ADD_PEOPLE, (run, start, last)).rowcount
+    db.execute(_SET_RUN, (run, last, events + added))
 
 
 def count_unindexed(db: sqlite3.Connection) -> int:
     """How many events are in no run yet."""
-    (count,) = db.execute(f"SELECT count(*) FROM events WHERE seq > ({_LAST_RUN})").fetchone()
+    _, last, _ = db.execute(_LAST_RUN).fetchone() or (1, 0, 0)
+    (count,) = db.execute("SELECT count(*) FROM events WHERE seq > ?", (last,)).fetchone()
     return int(count)
 
 

@@ -62,6 +62,7 @@ def intake(
     wishes: Sequence[Wishes] = (),
     jobs: Sequence[str] = (),
     source: str = "tilil",
+    request: bytes = RAW,
 ) -> Intake:
     """A message to store, whose id at the provider is `id_`; `jobs` are names of handlers."""
     data = Message(
@@ -79,7 +80,7 @@ def intake(
         data=encode_data(data),
         answer=answer,
         reply=state,
-        request=RAW,
+        request=request,
     )
     return Intake(
         row=row,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from receiver.errors import StoreUnusable
+from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.store import Reader, open_reader
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened
@@ -75,6 +76,40 @@ async def test_a_reader_beside_the_service_sees_what_is_committed(tmp_path: Path
         for n in range(3):
             await store.take(intake(store, n))
             assert (await found(reader))[0] == str(n)
+
+
+async def test_a_damaged_page_is_told_with_the_file(tmp_path: Path) -> None:
+    """What SQLite cannot read is our error, and names the file."""
+    async with opened(tmp_path) as store:
+        for n in range(50):
+            await store.take(intake(store, n, answer=bytes(5000)))
+    path = tmp_path / "receiver.db"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    async with open_reader(path) as reader:
+        with pytest.raises(
+            StoreUnavailable, match=r"receiver\.db: database disk image is malformed"
+        ):
+            await found(reader)
+
+
+async def test_a_persons_events_are_found_among_many(tmp_path: Path) -> None:
+    """However they are indexed: as many as make several runs of the index, and a rest."""
+    async with opened(tmp_path) as store:
+        for start in range(0, 17_000, 1000):
+            rows = [
+                intake(store, n, subject=PERSON if n % 700 == 0 else f"+25471{n:07}")
+                for n in range(start, start + 1000)
+            ]
+            await asyncio.gather(*[store.take(row) for row in rows])
+        expected = [str(n) for n in range(0, 17_000, 700)]
+        assert await found(store.reader, msisdn=PERSON) == expected[::-1]
+        assert await found(store.reader, msisdn=PERSON, after=0) == expected
+        assert await found(store.reader, msisdn="+254710000001") == ["1"]
+        assert await found(store.reader, msisdn="+254790000001") == []
+    async with opened(tmp_path) as store:
+        assert await found(store.reader, msisdn=PERSON) == expected[::-1]
 
 
 async def test_there_is_nothing_to_read_without_a_store(tmp_path: Path) -> None:

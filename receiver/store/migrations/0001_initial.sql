@@ -25,10 +25,12 @@ CREATE UNIQUE INDEX events_by_key ON events (source, key);
 CREATE INDEX events_open ON events (seq) WHERE reply = 1;
 
 -- Who the events are about. An index by person would be written at a random place for each
--- event, which costs more than the event itself. So runs of events are indexed when they are
--- full: sorted, one after the other; the newest events are in none yet. `run` is its last seq.
+-- event, which costs more than the event itself. So it is made of runs: some thousand events
+-- in a row, indexed a few hundred at a time. Events after the last run are in none yet.
 CREATE TABLE people_runs (
-    run INTEGER PRIMARY KEY
+    run    INTEGER PRIMARY KEY,
+    last   INTEGER NOT NULL,                -- up to this seq
+    events INTEGER NOT NULL
 );
 CREATE TABLE people (
     run     INTEGER NOT NULL,

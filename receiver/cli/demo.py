@@ -1,0 +1,268 @@
+"""`receiver demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections import Counter
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import httpx2
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from receiver import config as configuration
+from receiver import logs, server, service
+from receiver.cli.demo_traffic import Step, Traffic
+from receiver.cli.failing import Failed
+from receiver.cli.options import UnusedConfigFile
+from receiver.cli.pushing import address, masked
+from receiver.cli.wording import kind, summary
+from receiver.config import Config
+from receiver.events import utc_now
+from receiver.providers import PROVIDERS
+from receiver.store import Reader, open_reader
+from receiver.visible import visible
+
+#: Seconds between pushes for somebody who watches.
+_PAUSE = 0.15
+_PATIENCE = 10.0
+#: The traffic spans some seconds of its own, which shall not lie in the future.
+_EARLIER = timedelta(minutes=1)
+#: What is in the book and the lists at the end.
+_BOOK = {"active": 1, "inactive": 1}
+_OPTED_OUT = 1
+
+
+def command(
+    *,
+    leave: Annotated[bool, typer.Option("--exit", help="Ends after the traffic.")] = False,
+    config: UnusedConfigFile = None,
+) -> None:
+    """Runs the whole service with sample traffic, in a folder that is thrown away.
+
+    Plays realistic pushes of all providers at it, repeats and forgeries among them, and shows
+    each with its answer and its event. Then it stays up until Ctrl-C.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
+    keep = False
+    try:
+        with (folder / "serve.log").open("w", encoding="utf-8") as log:
+            logs.configure(stream=log)
+            demo = Demo(configuration.load(_write(folder)))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                if not runner.run(demo.run(leave=leave)):
+                    raise KeyboardInterrupt
+        if demo.differences:
+            keep = True
+            raise Failed(f"{demo.differences} things were not as expected; see {folder}/serve.log")
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Demo:
+    """One run: the service, the traffic, and what came of it."""
+
+    def __init__(self, settings: Config) -> None:
+        self.differences = 0
+        self._settings = settings
+        self._tokens = {
+            name: source.tokens[0].reveal() for name, source in settings.sources.items()
+        }
+        self._screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._last = b""
+        self._seen = 0
+        self._events: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+
+    async def run(self, *, leave: bool) -> bool:
+        """Starts the service, plays, and waits for Ctrl-C unless it shall `leave`.
+
+        False if the service was stopped before the end of the traffic.
+        """
+        serving = asyncio.create_task(server.serve(service.prepare(self._settings)))
+        playing = asyncio.create_task(self._play(watched=not leave and sys.stdout.isatty()))
+        await asyncio.wait([serving, playing], return_when=asyncio.FIRST_COMPLETED)
+        if playing.done() and isinstance(playing.exception(), httpx2.TransportError):
+            await asyncio.wait([serving], timeout=_PATIENCE)  # it is stopping: Ctrl-C
+        if serving.done():
+            playing.cancel()
+            await asyncio.wait([playing])
+            await serving  # raises what kept it from running
+            return False
+        if leave or playing.exception() or self.differences:
+            signal.raise_signal(signal.SIGTERM)  # as a service manager ends it
+        else:
+            self._show_what_next()
+        await serving
+        await playing
+        return True
+
+    async def _play(self, *, watched: bool) -> None:
+        steps = Traffic(self._tokens, utc_now() - _EARLIER).steps()
+        base = address(self._settings.server)
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=self._screen,
+            transient=True,
+            disable=not self._screen.is_terminal,
+        )
+        async with httpx2.AsyncClient(base_url=base, trust_env=False, timeout=30) as client:
+            await _ready(client)
+            async with open_reader(self._settings.store_path) as reader:
+                with bar:
+                    for step in bar.track(steps, description="pushing"):
+                        await self._push(client, reader, step)
+                        await asyncio.sleep(_PAUSE if watched else 0)
+                await self._summarise(reader)
+
+    async def _push(self, client: httpx2.AsyncClient, reader: Reader, step: Step) -> None:
+        sample = step.sample
+        path = f"/hooks/{step.source}{sample.path}"
+        response = await client.request(
+            sample.method, path, headers=sample.headers, content=sample.body
+        )
+        new = [stored async for stored in reader.events(after=self._seen)]
+        if new:
+            self._seen = new[-1].seq
+        self._events.update(stored.event.type for stored in new)
+        self._outcomes["repeat" if step.repeat else str(response.status_code)] += 1
+
+        self._head(step.title)
+        self._write((f"  → {sample.method} ", "cyan"), (self._shown(path), ""))
+        if sample.body:
+            self._write((f"    {self._shown(sample.body.decode())}", "dim"))
+        colour = "green" if response.is_success else "yellow"
+        self._write((f"  ← {response.status_code} ", colour), (response.text.strip(), ""))
+        for stored in new:
+            event = stored.event
+            self._write(
+                ("  ● ", "magenta"), (f"{kind(event)} {event.subject or ''} ", ""),
+                (summary(event), ""), (f" ({stored.note})" if stored.note else "", "dim"),
+            )  # fmt: skip
+        self._compare("status", step.status, response.status_code)
+        self._compare("events", [step.event] if step.event else [], [s.event.type for s in new])
+        if step.reply is not None:
+            self._compare("reply", step.reply, _result_message(response.content))
+        if step.repeat:
+            self._compare("answer", self._last, response.content)
+        self._last = response.content
+
+    async def _summarise(self, reader: Reader) -> None:
+        quarantined = await reader.quarantined()
+        book = Counter(line.state for line in await reader.subscriptions())
+        opted_out = await reader.opt_outs()
+        refused = Counter({s: n for s, n in self._outcomes.items() if s not in ("200", "repeat")})
+        types = ", ".join(f"{n} {type_}" for type_, n in sorted(self._events.items()))
+        statuses = ", ".join(f"{n} with {status}" for status, n in sorted(refused.items()))
+        self._head("What came of it")
+        for name, text in (
+            ("events", f"{self._events.total()}: {types}"),
+            ("repeats", f"{self._outcomes['repeat']}, answered with the same bytes"),
+            ("refused", f"{refused.total()}: {statuses}; {len(quarantined)} kept to look at"),
+            ("subscriptions", f"{book['active']} active, {book['inactive']} inactive"),
+            ("opted out", str(len(opted_out))),
+        ):
+            self._write((f"  {name:<14}", "cyan"), (text, ""))
+        self._compare("requests in the quarantine", refused.total(), len(quarantined))
+        self._compare("subscriptions", _BOOK, dict(book))
+        self._compare("people opted out", _OPTED_OUT, len(opted_out))
+        if not self.differences:
+            self._head("Everything as expected.", "green")
+
+    def _compare(self, what: str, expected: object, actual: object) -> None:
+        if expected != actual:
+            self.differences += 1
+            self._write((f"  ✗ {what}: expected {expected!r}, got {actual!r}", "bold red"))
+
+    def _show_what_next(self) -> None:
+        base, file = address(self._settings.server), self._settings.file
+        push = {
+            "api_token": self._tokens["tilil"],
+            "mobile": "254726770792",
+            "message": "game on",
+            "shortcode": "70700",
+            "inbox_id": "1",
+        }
+        self._head(f"The service stays up at {base} until Ctrl-C. Try, elsewhere:")
+        body = msgspec.json.encode(push).decode()
+        self._write((f"  curl -d '{body}' {base}/hooks/tilil", ""))
+        program = _program()
+        for words in (
+            "events",
+            "simulate tilil inbound --duplicate",
+            'explain "play it" --to 70700',
+            "subscribers",
+            "quarantine",
+        ):
+            self._write((f"  {program} {words} --config {file}", ""))
+        self._write((f"  less {file.parent}/serve.log", ""))
+
+    def _shown(self, text: str) -> str:
+        return masked(text, self._tokens.values())
+
+    def _head(self, title: str, style: str = "bold") -> None:
+        self._screen.print()
+        self._write((title, style))
+
+    def _write(self, *parts: tuple[str, str]) -> None:
+        self._screen.print(Text.assemble(*((visible(text), style) for text, style in parts)))
+
+
+def _program() -> str:
+    """How a person calls this program from elsewhere."""
+    if shutil.which("receiver"):
+        return "receiver"
+    called = Path(sys.argv[0]).absolute()
+    return str(called) if called.name == "receiver" else f"{sys.executable} -m receiver"
+
+
+def _write(folder: Path) -> Path:
+    """The configuration of the demo, with ports that are free and fresh tokens."""
+    text = resources.files(__package__).joinpath("demo.toml").read_text("utf-8")
+    values = {name: f"demo-{secrets.token_urlsafe(12)}" for name in PROVIDERS}
+    values["port"], values["admin"] = map(str, _free_ports(2))
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    file = folder / "receiver.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+async def _ready(client: httpx2.AsyncClient) -> None:
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            try:
+                if (await client.get("/readyz")).is_success:
+                    return
+            except httpx2.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+
+
+def _result_message(body: bytes) -> str | None:
+    message: str | None = msgspec.json.decode(body, type=dict).get("result_message")
+    return message

@@ -1,0 +1,118 @@
+"""The program with a fault that the battery has to find, or on a slow disk.
+
+`python broken.py VARIANT serve …` is `receiver serve …` with the variant put in its place. A
+check that does not fail on these proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from receiver import cli, store
+from receiver.store import database, writer
+from receiver.store.database import open_writer
+from receiver.store.records import EventRow, Intake, Taken
+from receiver.store.writer import Writer
+
+#: Seconds for which what was acknowledged is only in memory.
+_BEHIND = 0.05
+#: Seconds that a commit takes on a slow disk, and how many may wait for it.
+_SLOW_COMMIT = 0.2
+_FEW = 64
+
+
+def answer_first() -> None:
+    """Acknowledges, and stores a moment later: "write-behind"."""
+    take = Writer.take
+
+    def eager(self: Writer, intake: Intake) -> asyncio.Future[Taken]:
+        loop = asyncio.get_running_loop()
+        loop.call_later(_BEHIND, take, self, intake)
+        future: asyncio.Future[Taken] = loop.create_future()
+        future.set_result(Taken(intake.row.seq, new=True, answer=intake.row.answer, open=False))
+        return future
+
+    _replace(Writer, "take", eager)
+
+
+def look_first() -> None:
+    """Looks whether the event is there, then inserts it: no unique index decides."""
+
+    def look_then_insert(self: Writer, intake: Intake) -> asyncio.Future[Taken]:
+        return asyncio.ensure_future(_look_then_insert(self, intake))
+
+    def open_without_index(path: Path) -> sqlite3.Connection:
+        db = open_writer(path)
+        db.execute("DROP INDEX IF EXISTS events_by_key")
+        db.execute("CREATE INDEX events_by_key ON events (source, key)")
+        return db
+
+    _replace(Writer, "take", look_then_insert)
+    _replace(store, "open_writer", open_without_index)
+
+
+async def _look_then_insert(self: Writer, intake: Intake) -> Taken:
+    found = await asyncio.to_thread(_find, self._path, intake.row)
+    if found is not None:
+        return Taken(found[0], new=False, answer=found[1], open=False)
+    await self.run(partial(_insert, row=intake.row))
+    return Taken(intake.row.seq, new=True, answer=intake.row.answer, open=False)
+
+
+def _find(path: Path, row: EventRow) -> tuple[int, bytes] | None:
+    query = "SELECT seq, answer FROM events WHERE source = ? AND key = ?"
+    with closing(sqlite3.connect(path, timeout=30)) as db:
+        found: tuple[int, bytes] | None = db.execute(query, (row.source, row.key)).fetchone()
+        return found
+
+
+def _insert(db: sqlite3.Connection, row: EventRow) -> None:
+    columns = EventRow.__struct_fields__
+    marks = ", ".join("?" * len(columns))
+    values = [getattr(row, column) for column in columns]
+    db.execute(f"INSERT INTO events ({', '.join(columns)}) VALUES ({marks})", values)
+
+
+def no_sync() -> None:
+    """Commits without waiting for the disk, as SQLite does in WAL mode by default."""
+    database._PRAGMAS["synchronous"] = 1
+
+
+def slow_disk() -> None:
+    """Not broken: commits take long, so that few clients are beyond capacity."""
+    commit = Writer._commit
+
+    def slowly(self: Writer, batch: list[object]) -> list[object]:
+        time.sleep(_SLOW_COMMIT)
+        return commit(self, batch)  # type: ignore[arg-type] # whatever a batch is made of
+
+    _replace(Writer, "_commit", slowly)
+    _replace(writer, "QUEUE_LIMIT", _FEW)
+
+
+def _replace(owner: object, name: str, value: object) -> None:
+    """Puts `value` in the place of something that must be there: a renamed one is noticed."""
+    getattr(owner, name)
+    setattr(owner, name, value)
+
+
+VARIANTS = {
+    function.__name__: function for function in (answer_first, look_first, no_sync, slow_disk)
+}
+
+
+def program(variant: str) -> tuple[str, ...]:
+    """How to start a variant."""
+    assert variant in VARIANTS
+    return (sys.executable, __file__, variant)
+
+
+if __name__ == "__main__":
+    VARIANTS[sys.argv.pop(1)]()
+    cli.main()

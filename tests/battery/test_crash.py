@@ -1,0 +1,162 @@
+"""Nothing acknowledged is lost, nothing is stored twice: however the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.battery import broken
+from tests.battery.load import Ledger, clients, run, stored_twice
+from tests.harness import PROGRAM, inbound, look, request, serve, settings, until, with_plugin
+
+#: Seconds within which the service is gone after SIGTERM.
+GONE = 15.0
+
+#: A handler that is not inline, so that a crash also finds work under way.
+COUNTING = """
+from pathlib import Path
+from receiver.handlers import on_message
+
+RUNS = Path(__file__).with_name("runs")
+
+@on_message()
+async def count(event, context):
+    with RUNS.open("a") as file:
+        file.write(event.data.external_id + "\\n")
+    return "counted"
+"""
+
+
+class Found(msgspec.Struct):
+    """What was wrong at the end of a case."""
+
+    missing: list[str]
+    twice: list[object]
+    different: list[str]
+
+
+def check(ledger: Ledger, store: Path) -> Found:
+    """Holds what was acknowledged against what is stored."""
+    assert ledger.acked, "nothing was acknowledged: the case proves nothing"
+    return Found(ledger.missing(store), stored_twice(store), ledger.different)
+
+
+def kill_under_load(folder: Path, rounds: int, program: Sequence[str] = PROGRAM) -> Found:
+    """Kills the service at random moments under load, again and again on one store."""
+    chance = random.Random(rounds)
+    ledger = Ledger()
+    raw = with_plugin(COUNTING, "opt_out", "keyword_reply")
+    for number in range(rounds):
+        with serve(folder, raw, program=program) as service:
+            before = len(ledger.acked)
+
+            async def load(number: int = number, port: int = service.port) -> None:
+                alive = True
+                pushing = asyncio.create_task(
+                    clients(port, ledger, lambda: alive, name=f"{number}-", text="x", seed=number)
+                )
+                while len(ledger.acked) == before:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(chance.uniform(0, 0.5))
+                service.process.kill()
+                await asyncio.sleep(0.05)
+                alive = False
+                await pushing
+
+            run(load())
+            service.kill()
+    with serve(folder, raw) as service:
+        found = check(ledger, service.store)
+        until(lambda: not look(service.store, "SELECT 1 FROM jobs WHERE kind = 'handle'"), "handled")
+    if program == PROGRAM:
+        runs = set((folder / "plugins" / "runs").read_text().split())
+        assert set(ledger.acked) <= runs
+    return found
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_kill_9_loses_nothing(tmp_path: Path, rounds: int) -> None:
+    """Killed under load: all that was acknowledged is there, once, and is handled in the end."""
+    assert kill_under_load(tmp_path, rounds) == Found([], [], [])
+
+
+def test_the_check_finds_answers_before_the_commit(tmp_path: Path) -> None:
+    """Control: a service that answers first and stores a moment later fails the same check."""
+    assert kill_under_load(tmp_path, 2, broken.program("answer_first")).missing
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_stopping_loses_nothing(tmp_path: Path, rounds: int) -> None:
+    """SIGTERM under load, while others withhold their bodies: gone in time, with 0, nothing lost."""
+    ledger = Ledger()
+    chance = random.Random(rounds)
+    for number in range(rounds):
+        with serve(tmp_path, settings()) as service, ExitStack() as stack:
+            for n in range(20):
+                wire = stack.enter_context(service.wire())
+                wire.send(request("POST", "/hooks/tilil", inbound(f"withheld-{n}"))[:-10])
+
+            async def load(number: int = number, port: int = service.port) -> None:
+                alive = True
+                pushing = asyncio.create_task(
+                    clients(port, ledger, lambda: alive, name=f"{number}-", seed=number)
+                )
+                await asyncio.sleep(chance.uniform(0.1, 0.4))
+                service.process.terminate()
+                started = time.monotonic()
+                status = await asyncio.to_thread(service.process.wait, GONE)
+                assert (status, time.monotonic() - started < GONE) == (0, True)
+                alive = False
+                await pushing
+
+            run(load())
+    assert set(ledger.statuses) == {200}
+    assert check(ledger, tmp_path / "receiver.db") == Found([], [], [])
+    assert look(tmp_path / "receiver.db", "SELECT 1 FROM events WHERE key LIKE '%withheld%'") == []
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_handlers_that_hang_do_not_hold_up_the_end(tmp_path: Path, kind: str) -> None:
+    """SIGTERM while handlers sleep: gone in time, and their work is still to be done."""
+    source = (
+        "import time\nfrom receiver.handlers import on_message\n"
+        f"@on_message()\n{kind} hangs(event, context):\n    time.sleep(600)\n"
+    )
+    raw = with_plugin(source)
+    raw["sources"]["tilil"]["reply_within"] = 0.1
+    with serve(tmp_path, raw) as service:
+        for n in range(5):
+            assert service.post(inbound(n, mobile=f"25471100000{n}")).status == 200
+        assert service.stop(GONE) == 0
+    assert look(tmp_path / "receiver.db", "SELECT count(*), sum(attempts) FROM jobs") == [(5, 0)]
+
+
+def test_a_handler_that_ends_the_process_becomes_a_dead_letter(tmp_path: Path) -> None:
+    """`os._exit` in a handler: its event is kept, and after its attempts the service lives on."""
+    source = (
+        "import os\nfrom receiver.handlers import on_message\n"
+        '@on_message(keyword="POISON")\ndef poison(event, context):\n    os._exit(7)\n'
+    )
+    raw = with_plugin(source)
+    attempts = look_up_attempts()
+    with serve(tmp_path, raw) as service:
+        with service.wire() as wire:
+            wire.send(request("POST", "/hooks/tilil", inbound(1, "poison")))
+            wire.rest()
+        assert service.process.wait(30) == 7
+    for _ in range(attempts):
+        with launch_only(tmp_path) as status:
+            assert status == 7
+    with serve(tmp_path, raw) as service:
+        dead = until(
+            lambda: look(service.store, "SELECT error FROM jobs WHERE state = 'dead'"), "dead"
+        )
+        assert "each time the process ended" in dead[0][0]
+        assert service.post(inbound(2)).status == 200

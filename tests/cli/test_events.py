@@ -1,0 +1,263 @@
+"""`receiver events`: what is stored, and what comes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import typer
+
+from receiver import config
+from receiver.cli.options import moment, person
+from tests.cli.conftest import NASTY
+from tests.cli.program import on_terminal, run, table, told
+from tests.harness import NOW, PATIENCE, PROGRAM, TOKEN, Running, inbound, look, settings, write
+
+
+def texts(folder: Path, *arguments: str) -> list[str]:
+    """The texts of the messages that are found."""
+    return [event["data"]["text"] for event in table(folder, "events", *arguments)]
+
+
+def test_json_is_the_schema(filled: Path) -> None:
+    """A line is the event as CloudEvents JSON, newest first, and nothing else."""
+    found = table(filled, "events")
+    assert [event["id"] for event in found] == sorted((e["id"] for e in found), reverse=True)
+    oldest = found[-1]
+    assert oldest == {
+        "specversion": "1.0",
+        "id": oldest["id"],
+        "source": "/sources/tilil",
+        "type": "sms.message.received",
+        "time": "2026-11-20T09:00:00Z",
+        "subject": "+254726770792",
+        "datacontenttype": "application/json",
+        "provider": "tilil",
+        "receivedat": "2026-11-20T09:00:00.123456Z",
+        "data": {
+            "external_id": "1",
+            "from": "+254726770792",
+            "to": "22915",
+            "text": "Game one",
+            "keyword": "GAME",
+            "network": "safaricom",
+            "service_id": "32",
+            "link_id": "link-1",
+            "fields": {},
+        },
+    }
+    assert NASTY in [event["data"].get("text") for event in found]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ([], 8),
+        (["--limit", "3"], 3),
+        (["--type", "sms.message.received"], 4),
+        (["--type", "sms.subscription.deactivated"], 1),
+        (["--source", "tilil"], 8),
+        (["--source", "nobody"], 0),
+        (["--msisdn", "+254726770792"], 2),
+        (["--msisdn", "254726770792"], 2),
+        (["--msisdn", "0726 770792"], 2),
+        (["--msisdn", "0726 770792", "--type", "sms.delivery.updated"], 0),
+        (["--since", (NOW - timedelta(seconds=1)).isoformat()], 8),
+        (["--since", (NOW + timedelta(seconds=1)).isoformat()], 0),
+    ],
+)
+def test_events_are_found(filled: Path, arguments: list[str], count: int) -> None:
+    """By type, source, person and time."""
+    assert len(table(filled, "events", *arguments)) == count
+
+
+def test_a_table_shows_what_strangers_wrote_safely(filled: Path) -> None:
+    """A text is one row; its escapes are spelled out and its markup is no markup."""
+    shown = told(filled, "events")
+    lines = shown.splitlines()
+    assert lines[0].split() == ["ID", "RECEIVED", "(UTC)", "TYPE", "SOURCE", "PERSON", "WHAT"]
+    assert len(lines) == 9
+    nasty = r"to 22915: \x1b[31mred\r\n2026 forged \u202eover\u2028[bold]x[/bold]\x9b\x7f {{ 7*7 }}"
+    assert any(line.endswith(nasty) for line in lines)
+    assert "2026-11-20 09:00:00" in lines[1]
+
+
+def test_a_terminal_gets_no_escapes_of_strangers(filled: Path) -> None:
+    """On a terminal too, in a table, as JSON and with the raw request."""
+    for arguments in ((), ("--json",), ("--raw",), ("--raw", "--json")):
+        shown = on_terminal(filled, "events", *arguments)
+        ours = re.sub(r"\x1b\[[0-9;]*m", "", shown.replace("\x1b[31mred", "THEIRS"))
+        assert "THEIRS" not in ours
+        assert not re.search(r"[^\n\r -~•→]", ours)
+
+
+def test_a_narrow_terminal_gets_whole_rows(filled: Path) -> None:
+    """Where columns do not fit, the terminal breaks the lines; no cell is cut."""
+    shown = on_terminal(filled, "events", "--limit", "1", width=60)
+    assert len(shown.splitlines()) == 2
+    assert shown.rstrip().endswith("to 22915: later")
+
+
+def test_one_event_is_shown_whole(filled: Path) -> None:
+    """By its id, or by the part of it that a table shows: data, answer and work."""
+    row = told(filled, "events", "--limit", "1").splitlines()[1]
+    short = row.split()[0]
+    shown = told(filled, "events", short)
+    whole = table(filled, "events", "--limit", "1")[0]["id"]
+    assert whole.startswith(short)
+    assert told(filled, "events", whole) == shown
+    rows = dict(line.split(maxsplit=1) for line in shown.splitlines())
+    assert rows["text"] == "later"
+    assert rows["source"] == "tilil (tilil)"
+    assert rows["answer"] == '{"result_code":1,"result_desc":"OK","result_message":""}'
+    assert rows["job"] == "1 handle for mine.mine: dead, attempts 2: it does not work"
+    assert table(filled, "events", short)[0]["id"] == whole
+
+
+def test_the_raw_request_is_shown_when_asked_for(filled: Path) -> None:
+    """As another key of the JSON, and below the details for people; never otherwise."""
+    found = [event for event in table(filled, "events", "--raw") if event["data"].get("text")]
+    raw = found[-1]["raw"]
+    assert raw["method"] == "POST"
+    assert (raw["query"], raw["headers"]) == ("", {})
+    assert raw["body"].encode() == inbound(1, "Game one")
+    assert TOKEN not in told(filled, "events", found[-1]["id"])
+    shown = told(filled, "events", found[-1]["id"], "--raw")
+    assert f'body    {inbound(1, "Game one").decode()}' in shown
+    assert "    method: POST\n" in told(filled, "events", "--raw")
+
+
+def test_an_unknown_event_is_told(filled: Path) -> None:
+    """An id of no event: exit status 1."""
+    for id_ in ("nonsense", "01a1f82f-1efb-7fff", "0" * 36):
+        result = run(filled, "events", id_)
+        assert (result.returncode, result.stderr) == (1, f"receiver: {id_}: no such event\n")
+
+
+def test_without_a_store_what_makes_one_is_told(tmp_path: Path) -> None:
+    """There is nothing to look at before the service ran."""
+    write(tmp_path, settings())
+    result = run(tmp_path, "events")
+    assert result.returncode == 1
+    assert result.stderr.endswith("receiver.db: no such store; `receiver serve` makes it\n")
+    assert not (tmp_path / "receiver.db").exists()
+
+
+def test_new_events_are_followed(service: Running) -> None:
+    """`--follow` shows what comes from now on, filtered, beside the running service."""
+    service.post(inbound(1, "before"))
+    arguments = ("events", "--follow", "--json", "--msisdn", "0726770792", "--limit", "2")
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], cwd=service.folder, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as following:
+        assert following.stdout
+        shown: list[str] = []
+        number = 1
+        while len(shown) < 2:
+            # Until it follows there is nothing to see: whatever it sees came after its start.
+            number += 1
+            service.post(inbound(number, "new"))
+            service.post(inbound(f"x{number}", "of another", mobile="254711000222"))
+            if number > 20 or following.poll() is not None:
+                shown += following.stdout.read().splitlines()
+                break
+        assert following.wait(PATIENCE) == 0
+    assert [json.loads(line)["data"]["text"] for line in shown] == ["new", "new"]
+
+
+def test_following_begins_where_it_is_told(service: Running) -> None:
+    """With `--since` what was there since then comes first, oldest first."""
+    for number in range(3):
+        service.post(inbound(number, f"text {number}"))
+    shown = texts(service.folder, "--follow", "--since", "1h", "--limit", "3")
+    assert shown == ["text 0", "text 1", "text 2"]
+    lines = told(service.folder, "events", "--follow", "--since", "1h", "--limit", "1")
+    assert lines.rstrip().endswith("+254726770792  to 22915: text 0")
+
+
+def test_following_ends_with_ctrl_c(service: Running) -> None:
+    """That is how a person ends it: exit status 0, and nothing on stderr."""
+    service.post(inbound(1, "first"))
+    with subprocess.Popen(
+        [*PROGRAM, "events", "--follow", "--since", "1h"],
+        cwd=service.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as following:
+        assert following.stdout
+        assert following.stderr
+        assert "first" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert (following.wait(PATIENCE), following.stderr.read()) == (0, "")
+
+
+def test_much_is_listed_while_the_service_writes(service: Running) -> None:
+    """Looking holds up nobody; a reader that leaves early is no error."""
+    for number in range(50):
+        service.post(inbound(number, "text " * 300))
+    with subprocess.Popen(
+        [*PROGRAM, "events", "--json"],
+        cwd=service.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as listing:
+        assert listing.stdout
+        assert listing.stderr
+        listing.stdout.read(1)
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert service.post(inbound("after")).status == 200
+    assert look(service.store, "SELECT count(*) FROM events") == [(51,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-20T09:00:00Z", NOW.replace(microsecond=0)),
+        ("2026-11-20 12:00+03:00", NOW.replace(microsecond=0)),
+        ("2026-11-20T09:00", NOW.replace(microsecond=0)),
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("30s", NOW - timedelta(seconds=30)),
+        ("30m", NOW - timedelta(minutes=30)),
+        (" 2h ", NOW - timedelta(hours=2)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2w", NOW - timedelta(weeks=2)),
+    ],
+)
+def test_moments_are_read(text: str, expected: datetime) -> None:
+    """Absolute ones, in UTC without a zone, and those so long ago."""
+    assert moment(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])
+def test_wrong_moments_are_refused(text: str) -> None:
+    """With what would be right."""
+    with pytest.raises(typer.BadParameter, match="expected a time such as"):
+        moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("sources", "text", "expected"),
+    [
+        ({"a": {"provider": "tilil", "tokens": ["t"]}}, "0712345678", "+254712345678"),
+        ({"a": {"provider": "text-connect", "tokens": ["t"]}}, "07777777777", "+447777777777"),
+        (
+            {"a": {"provider": "tilil", "tokens": ["t"], "region": "GB"}},
+            "07777777777",
+            "+447777777777",
+        ),
+        ({"a": {"provider": "unheard-of", "tokens": ["t"]}}, "0712345678", "0712345678"),
+        ({}, " 0712345678 ", "0712345678"),
+    ],
+)
+def test_numbers_belong_to_the_first_source(
+    sources: dict[str, object], text: str, expected: str
+) -> None:
+    """Its region is where a number without a country code belongs."""
+    assert person(text, config.parse({"sources": sources}, Path("receiver.toml"))) == expected

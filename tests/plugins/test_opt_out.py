@@ -1,0 +1,256 @@
+"""STOP and START: obeyed however they are typed, and only when they are meant."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.handlers import OptIn, OptOut, Reply
+from receiver.plugins import ordered
+from tests.plugins.asking import PERSON, ask, explain, faults, load, message, report
+
+PLUGIN = load("opt_out")
+SWAHILI = load("opt_out", stop_words=["Acha", "ondoa mimi", "🛑"], start_words=["anza"])
+SILENT = load("opt_out", stop_reply="", start_reply="")
+GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
+#: GSM 03.38: the basic alphabet without its letters for Greek and national use.
+GSM = re.compile(r"[A-Za-z0-9 @£$!\"#%&'()*+,\-./:;<=>?\n]*")
+
+STOPS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL")
+#: What people and phones put beside a word without meaning anything by it.
+decoration = st.text(st.sampled_from(" \t\n\xa0\u200b\u200d\u2060\ufeff.,;:!?\"'()-_*…“”¡🙏😀"))
+any_case = st.sampled_from([str.upper, str.lower, str.title, str.swapcase])
+
+
+@pytest.mark.parametrize("word", STOPS)
+def test_stop(word: str) -> None:
+    """Each stop word opts out, is recorded as the reason, and is confirmed in spite of itself."""
+    out, reply = ask(PLUGIN, message(word))
+    assert out == OptOut(PERSON, word)
+    assert reply == Reply(PLUGIN.settings.stop_reply, even_if_opted_out=True)
+
+
+@pytest.mark.parametrize("word", ["START", "UNSTOP"])
+def test_start(word: str) -> None:
+    """Each start word opts in and is confirmed."""
+    assert ask(PLUGIN, message(word)) == (
+        OptIn(PERSON, word),
+        Reply(PLUGIN.settings.start_reply),
+    )
+
+
+@given(st.sampled_from(STOPS), decoration, decoration, any_case)
+def test_decorated_stop(word: str, before: str, after: str, case: object) -> None:
+    """Space, punctuation, emoji, case and the invisible make no difference to a stop word."""
+    assert callable(case)
+    assert ask(PLUGIN, message(before + case(word) + after))[0] == OptOut(PERSON, word)
+
+
+@given(st.sampled_from("\u200b\u200c\u200d\u2060\ufeff\u00ad"), st.integers(0, 4))
+def test_stop_with_the_invisible_inside(char: str, at: int) -> None:
+    """What nobody sees inside the word does not hide it."""
+    assert ask(PLUGIN, message("STOP"[:at] + char + "STOP"[at:]))[0] == OptOut(PERSON, "STOP")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop. Thank you",
+        "please stop",
+        "Please, STOP!",
+        "stop pls",
+        "Kindly stop. Many thanks",
+        "thanks, stop",
+        "Stop.Thank you very much",
+        "stop thank u 🙏",
+        "Tafadhali stop. Asante sana!",
+        "\u200bplease\u200bstop\u200b",
+        "\uff33\uff34\uff2f\uff30",
+    ],
+)
+def test_polite_stop(text: str) -> None:
+    """Politeness around the word is no sentence."""
+    assert ask(PLUGIN, message(text))[0] == OptOut(PERSON, "STOP")
+
+
+@pytest.mark.parametrize(
+    "text", ["stop all", "Stop-All", "STOP, ALL!", "stop\u200ball", "stop/all."]
+)
+def test_stop_of_two_words(text: str) -> None:
+    """STOP ALL is two words with anything between them that is no word."""
+    assert ask(PLUGIN, message(text))[0] == OptOut(PERSON, "STOP ALL")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "we must STOP this bill",
+        "stop this bill",
+        "please stop this bill",
+        "stopwatch",
+        "STOP WATCH",
+        "STOPP",
+        "stop 123",
+        "don't stop",
+        "Don't. Stop.",
+        "bus stop",
+        "end of the world",
+        "start game",
+        "please",
+        "thank you",
+        "Stop you",
+        "stop start",
+        "",
+        " \u200b ",
+        "!!!",
+        "🙏",
+        "e.n.d",
+        "नहीं",
+    ],
+)
+def test_no_stop(text: str) -> None:
+    """A word inside a sentence or another word, or none at all, is a message like any other."""
+    assert ask(PLUGIN, message(text)) == ()
+
+
+@given(decoration, st.text(st.characters(categories=["L", "N"]), min_size=1), any_case)
+def test_stop_in_a_longer_word(before: str, tail: str, case: object) -> None:
+    """Whatever letters follow without a space: `stop` never matches `stopwatch`."""
+    assert callable(case)
+    for rest in ("watch", f"watch{tail}"):
+        assert ask(PLUGIN, message(before + case(f"stop{rest}"))) == ()
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_is_taken(text: str) -> None:
+    """There is no text that the plugin fails on."""
+    ask(PLUGIN, message(text))
+    explain(PLUGIN, message(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["Acha!", "tafadhali acha", "ONDOA  mimi", "🛑", "🛑!", "🛑\ufe0f"]
+)
+def test_further_stop_words(text: str) -> None:
+    """Words of the configuration work like the built-in ones, which stay."""
+    assert isinstance(ask(SWAHILI, message(text))[0], OptOut)
+    assert isinstance(ask(SWAHILI, message("stop"))[0], OptOut)
+    assert ask(PLUGIN, message(text)) == ()
+
+
+def test_further_start_words() -> None:
+    """Start words can be added too."""
+    assert ask(SWAHILI, message("ANZA"))[0] == OptIn(PERSON, "ANZA")
+
+
+def test_silence() -> None:
+    """An empty text confirms nothing, but keeps other handlers from answering all the same."""
+    assert ask(SILENT, message("stop")) == (
+        OptOut(PERSON, "STOP"),
+        Reply("", even_if_opted_out=True),
+    )
+    assert ask(SILENT, message("start")) == (OptIn(PERSON, "START"), Reply(""))
+
+
+@pytest.mark.parametrize("sender", ["22915", "Safaricom", "STOP"])
+def test_only_people_are_opted_out(sender: str) -> None:
+    """A short code or a name is nobody who could opt out."""
+    assert ask(PLUGIN, message("STOP", sender=sender)) == ()
+
+
+def test_words_come_before_rules() -> None:
+    """The handler of messages is asked first, wherever the plugin stands, and inline."""
+    [(_, first), *_] = ordered([load("keyword_reply", rules=[]), PLUGIN])
+    assert first is PLUGIN.handlers[0]
+    assert first.inline
+
+
+@pytest.mark.parametrize("text", [PLUGIN.settings.stop_reply, PLUGIN.settings.start_reply])
+def test_confirmations_fit_one_message(text: str) -> None:
+    """The built-in confirmations are one segment in the GSM alphabet."""
+    assert len(text) <= 160
+    assert GSM.fullmatch(text)
+
+
+def test_network_opt_out() -> None:
+    """Who told the network to stop us is opted out, where the report says who."""
+    assert ask(PLUGIN, report(opted_out=True, to=PERSON)) == (OptOut(PERSON, "network"),)
+
+
+@pytest.mark.parametrize(
+    "data", [{"opted_out": True}, {"opted_out": True, "to": "22915"}, {"to": PERSON}, {}]
+)
+def test_no_network_opt_out(data: dict[str, object]) -> None:
+    """Other reports opt nobody out."""
+    assert ask(PLUGIN, report(**data)) == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"stop_words": [" \u200b"]}, {"stop_words[0]": "expected a word, got an empty text"}),
+        ({"start_words": ["ANZA", ""]}, {"start_words[1]": "expected a word, got an empty text"}),
+        ({"start_words": ["End!"]}, {"start_words[0]": "END is a stop word"}),
+        ({"stop_words": ["start"]}, {"stop_words[0]": "START is a start word"}),
+        (
+            {"stop_words": ["toka", ""], "start_words": ["TOKA"]},
+            {
+                "stop_words[1]": "expected a word, got an empty text",
+                "start_words[0]": "TOKA is a stop word",
+            },
+        ),
+    ],
+)
+def test_wrong_words(settings: dict[str, list[str]], expected: dict[str, str]) -> None:
+    """Words that are none, or are of both kinds, are refused, all of them at once."""
+    assert faults("opt_out", **settings) == expected
+
+
+def test_word_may_be_repeated() -> None:
+    """A built-in word in the configuration is no fault."""
+    assert load("opt_out", stop_words=["STOP", "stop all"])
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "why"),
+    [
+        ("please stop", "answers", "the whole message is the word; it opts the sender out"),
+        ("START", "answers", "it opts the sender in again"),
+        ("game", "no", "the message is none of CANCEL, END"),
+    ],
+)
+def test_explain(text: str, verdict: str, why: str) -> None:
+    """It says what it made of a message, and with which word."""
+    [explanation] = explain(PLUGIN, message(text))
+    assert explanation.verdict == verdict
+    assert why in explanation.why
+
+
+def test_explain_silence() -> None:
+    """Without a confirmation it acts, rather than answers."""
+    [explanation] = explain(SILENT, message("stop"))
+    assert (explanation.verdict, explanation.reply) == ("acts", None)
+
+
+def test_explain_nobody() -> None:
+    """A sender that is no person is told apart."""
+    [explanation] = explain(PLUGIN, message("stop", sender="22915"))
+    assert explanation.verdict == "no"
+    assert "no person's number" in explanation.why
+
+
+def test_examples_of_the_guide() -> None:
+    """The table of messages in docs/plugins.md is true."""
+    rows = re.findall(
+        r"^\| (`.*) \| (opts out|is a message like any other) \|$",
+        GUIDE.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) == 2
+    for texts, outcome in rows:
+        for text in re.findall(r"`([^`]*)`", texts):
+            assert bool(ask(PLUGIN, message(text))) == (outcome == "opts out"), text

@@ -1,0 +1,359 @@
+"""The public address over real sockets: what is answered to whom, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.harness import (
+    TOKEN,
+    Reply,
+    Running,
+    delivery,
+    hook,
+    inbound,
+    look,
+    request,
+    serve,
+    settings,
+)
+
+FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
+
+#: Beside one source of each provider: one that only some addresses may use, one that says
+#: "request" in its answers, and one that takes pushes from anybody.
+SOURCES: dict[str, Any] = {
+    **settings()["sources"],
+    "near": {"provider": "tilil", "tokens": [TOKEN], "allow_ips": ["127.0.0.1", "10.0.0.0/8"]},
+    "far": {"provider": "tilil", "tokens": [TOKEN], "allow_ips": ["203.0.113.7", "2001:db8::/32"]},
+    "both": {"provider": "tilil", "tokens": [TOKEN], "ack_fields": "both"},
+    "open": {"provider": "tilil", "authentication": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The real program; its store is shared by the tests of this module."""
+    raw = settings(
+        sources=SOURCES,
+        server={"max_body": 20_000, "trusted_proxies": ["127.0.0.1", "10.0.0.0/8"]},
+    )
+    with serve(tmp_path_factory.mktemp("app"), raw) as running:
+        yield running
+
+
+def stored(service: Running, id_: str) -> int:
+    """How many events have this id of the provider."""
+    query = "SELECT count(*) FROM events WHERE key IN (?, ?)"
+    return int(look(service.store, query, f"message:{id_}", f"delivery:{id_}:1")[0][0])
+
+
+def client_of(service: Running, id_: str) -> str:
+    """The address that is kept with an event."""
+    ((packed,),) = look(service.store, "SELECT request FROM events WHERE key = ?", f"message:{id_}")
+    return str(msgspec.msgpack.decode(packed)[-1])
+
+
+# Taken
+
+
+def test_a_push_is_acknowledged_in_the_providers_words(service: Running) -> None:
+    """Status, type and body are those the provider's documentation names."""
+    answer = service.post(inbound("app-1", "GAME"))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body == b'{"result_code":1,"result_desc":"OK","result_message":"Welcome"}'
+    assert stored(service, "app-1") == 1
+
+
+def test_the_other_spelling_of_the_answer(service: Running) -> None:
+    """`ack_fields = "both"` gives both spellings that the documentation prints."""
+    assert service.post(inbound("app-2"), "/hooks/both").json == {
+        "result_code": 1,
+        "result_desc": "OK",
+        "request_code": 1,
+        "request_desc": "OK",
+        "result_message": "",
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/hooks/tilil", "/hooks/tilil/", f"{hook('tilil')}", f"{hook('tilil')}/"]
+)
+def test_a_trailing_slash_is_the_same_url(service: Running, path: str) -> None:
+    """With and without a token, nothing is redirected."""
+    id_ = f"slash-{len(path)}"
+    answer = service.post(inbound(id_), path)
+    assert answer.status == 200
+    assert "location" not in answer.headers
+    assert stored(service, id_) == 1
+
+
+def test_escapes_in_the_path_are_read(service: Running) -> None:
+    """`/hooks/t%69lil` is `/hooks/tilil`."""
+    assert service.post(inbound("app-3"), "/hooks/t%69lil").status == 200
+
+
+def test_the_token_may_stand_in_the_query(service: Running) -> None:
+    """`?token=` is what it is for providers whose payload carries no credential."""
+    answer = service.post(delivery("app-4", 1), f"/hooks/tilil?token={TOKEN}")
+    assert (answer.status, answer.body) == (200, b"OK;app-4;DeliveredToTerminal;")
+
+
+def test_the_body_decides_not_its_content_type(service: Running) -> None:
+    """JSON is JSON, whatever the header says."""
+    for n, type_ in enumerate(("text/plain", "application/x-www-form-urlencoded", "image/png", "")):
+        assert service.post(inbound(f"type-{n}"), content_type=type_).status == 200
+
+
+def test_get_is_a_push_where_the_provider_uses_it(service: Running) -> None:
+    """Text-Connect may be set to GET."""
+    query = f"source=447777777777&dest=447786200000&msg=hi&id=get-1&auth={TOKEN}"
+    assert service.get(f"/hooks/text-connect?{query}").status == 200
+    assert stored(service, "get-1") == 1
+
+
+def test_a_source_without_authentication_takes_all(service: Running) -> None:
+    """Where the configuration says "none"."""
+    assert service.post(inbound("open-1", api_token=None), "/hooks/open").status == 200
+
+
+# Refused
+
+
+def test_a_wrong_credential(service: Running) -> None:
+    """401 with the provider's failure; nothing is stored."""
+    for token in ("", "wrong", TOKEN[:-1], TOKEN + "x"):
+        answer = service.post(inbound("no-1", api_token=token))
+        assert (answer.status, answer.json) == (401, FAILED)
+    assert stored(service, "no-1") == 0
+
+
+def test_what_makes_no_event(service: Running) -> None:
+    """400, whether it was read or not."""
+    for body in (inbound(""), b"", b"{", b"\xff", b"[]"):
+        answer = service.post(body, hook("tilil"))
+        assert (answer.status, answer.json) == (400, FAILED)
+
+
+def test_an_address_that_is_not_on_the_list(service: Running) -> None:
+    """403, however right the credential; the list names addresses and networks."""
+    answer = service.post(inbound("far-1"), "/hooks/far")
+    assert (answer.status, answer.json) == (403, FAILED)
+    assert service.post(inbound("near-1"), "/hooks/near").status == 200
+    assert (stored(service, "far-1"), stored(service, "near-1")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "path", ["/hooks/unknown", "/hooks/", "/hooks//tilil", "/hooks/TILIL", "/hooks/tilil%00"]
+)
+def test_an_unknown_source(service: Running, path: str) -> None:
+    """404, without a word about the sources that there are."""
+    answer = service.post(inbound("no-2"), path)
+    assert answer.status == 404
+    assert b"tilil" not in answer.body
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/hooks",
+        "/metrics",
+        "/docs",
+        "/healthz/x",
+        "/hookstilil",
+        "//hooks/tilil",
+        "/favicon.ico",
+    ],
+)
+def test_there_is_nothing_else(service: Running, path: str) -> None:
+    """The public address serves pushes and its health, and no metrics."""
+    assert service.get(path).status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_a_method_that_the_provider_does_not_use(service: Running, method: str) -> None:
+    """405 that names what it does use."""
+    with service.wire() as wire:
+        wire.send(request(method, "/hooks/tilil", inbound("no-3")))
+        answer = wire.answer()
+    assert (answer.status, answer.json) == (405, FAILED)
+    assert answer.headers["allow"] == "POST"
+    assert stored(service, "no-3") == 0
+
+
+@pytest.mark.parametrize("source", ["tilil", "text-connect"])
+def test_head_stores_nothing(service: Running, source: str) -> None:
+    """Also where GET is a push; the answer has no body, and the connection goes on."""
+    query = f"source=447777777777&dest=447786200000&msg=hi&id=head-1&auth={TOKEN}"
+    with service.wire() as wire:
+        wire.send(request("HEAD", f"/hooks/{source}?{query}"))
+        assert wire.answer(method="HEAD").status == 405
+        wire.send(request("GET", "/healthz"))
+        assert wire.answer().body == b"alive\n"
+    assert stored(service, "head-1") == 0
+
+
+def test_a_body_that_is_too_large(service: Running) -> None:
+    """413 from one byte above `server.max_body` on."""
+    for extra, status in ((0, 200), (1, 413)):
+        body = inbound(f"large-{extra}")
+        body += b" " * (20_000 - len(body) + extra)
+        answer = service.post(body)
+        assert answer.status == status
+        assert (status == 200) or answer.json == FAILED
+    assert (stored(service, "large-0"), stored(service, "large-1")) == (1, 0)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip", "x"])
+def test_an_encoded_body(service: Running, encoding: str) -> None:
+    """415; nothing is decompressed."""
+    answer = service.post(inbound("no-4"), content_encoding=encoding)
+    assert (answer.status, answer.json) == (415, FAILED)
+
+
+def test_a_body_that_is_only_called_encoded(service: Running) -> None:
+    """`identity` and an empty header mean the body as it is."""
+    for n, encoding in enumerate(("identity", "Identity", "")):
+        assert service.post(inbound(f"id-{n}"), content_encoding=encoding).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/hooks/text-connect", b"source=447777777777&id=1&auth=wrong", 401),
+        (hook("text-connect"), b"source=447777777777", 400),
+        ("/hooks/tsconect", b'{"message_id": "1"}', 401),
+        (hook("tsconect"), b"{}", 400),
+        ("/hooks/talkntalk", b'{"data": {"id": 1}}', 401),
+        (hook("talkntalk"), b"\xff", 400),
+    ],
+)
+def test_refusals_of_other_providers(service: Running, path: str, body: bytes, status: int) -> None:
+    """Without a documented failure body the answer says its status, and nothing of the reason."""
+    answer = service.post(body, path)
+    assert (answer.status, answer.body) == (status, f"{status}\n".encode())
+
+
+def test_refusals_are_quiet(service: Running) -> None:
+    """No answer and no line of the log repeats a text, a number or a credential."""
+    secrets = ("the-text-of-it", "254733123456", "guessed-credential", TOKEN)
+    for body in (
+        inbound("quiet-1", "the-text-of-it", mobile="254733123456"),
+        inbound("quiet-2", "the-text-of-it", mobile="254733123456", api_token="guessed-credential"),
+        inbound("", "the-text-of-it", mobile="254733123456"),
+    ):
+        answer = service.post(body)
+        assert not any(secret.encode() in answer.body for secret in secrets)
+    assert not any(secret in service.log for secret in secrets)
+
+
+# Whose address
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 198.51.100.1", "198.51.100.1"),
+        ("198.51.100.1, 10.1.2.3", "198.51.100.1"),
+        ("203.0.113.7,10.1.2.3 , 10.9.9.9", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("garbage", "127.0.0.1"),
+        ("203.0.113.7, garbage", "127.0.0.1"),
+        ("garbage, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7:1234", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_a_trusted_proxy_tells_the_address(service: Running, forwarded: str, client: str) -> None:
+    """Of the addresses it names, the last one that is not another of our proxies counts."""
+    id_ = f"xff-{forwarded}"
+    assert service.post(inbound(id_), x_forwarded_for=forwarded).status == 200
+    assert client_of(service, id_) == client
+
+
+def test_the_allow_list_is_about_the_address_behind_the_proxy(service: Running) -> None:
+    """It decides by what our proxy saw, not by what the client wrote before it."""
+    assert service.post(inbound("far-2"), "/hooks/far", x_forwarded_for="203.0.113.7").status == 200
+    for spoofed in ("203.0.113.7, 198.51.100.1", "198.51.100.1"):
+        answer = service.post(inbound("far-3"), "/hooks/far", x_forwarded_for=spoofed)
+        assert answer.status == 403
+    assert (
+        service.post(inbound("near-2"), "/hooks/near", x_forwarded_for="198.51.100.1").status == 403
+    )
+
+
+def test_several_headers_are_one_list(service: Running) -> None:
+    """A second X-Forwarded-For comes after the first."""
+    with service.wire() as wire:
+        body = inbound("xff-two")
+        first, rest = request("POST", "/hooks/tilil", body).split(b"\r\n", 1)
+        two = b"X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.7\r\n"
+        wire.send(first + b"\r\n" + two + rest)
+        assert wire.answer().status == 200
+    assert client_of(service, "xff-two") == "203.0.113.7"
+
+
+def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
+    """From a peer that is no trusted proxy the header is not believed."""
+    raw = settings(server={"trusted_proxies": ["10.0.0.0/8"]}, sources=SOURCES)
+    with serve(tmp_path, raw) as service:
+        assert service.post(inbound("xff"), x_forwarded_for="203.0.113.7").status == 200
+        assert client_of(service, "xff") == "127.0.0.1"
+        answer = service.post(inbound("far"), "/hooks/far", x_forwarded_for="203.0.113.7")
+        assert answer.status == 403
+
+
+# Health
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/healthz/", "/readyz", "/readyz/"])
+def test_health_is_told(service: Running, path: str) -> None:
+    """200 while it lives and takes writes; HEAD and other methods do as everywhere."""
+    assert service.get(path).status == 200
+    with service.wire() as wire:
+        wire.send(request("HEAD", path))
+        assert wire.answer(method="HEAD").status == 200
+        wire.send(request("POST", path))
+        assert wire.answer().status == 405
+
+
+def test_answers_say_how_long_they_are(service: Running) -> None:
+    """Every answer has one length, and none names the server's software."""
+    for answer in (service.post(inbound("len")), service.get("/healthz"), service.get("/nothing")):
+        assert int(answer.headers["content-length"]) == len(answer.body)
+        assert "server" not in answer.headers
+
+
+def test_a_store_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    """503 with Retry-After and the provider's failure; /readyz says why, /healthz stays well."""
+    with serve(tmp_path, settings(sources=SOURCES)) as service:
+        assert service.post(inbound(1)).status == 200
+        service.store.rename(tmp_path / "elsewhere")
+        answer: Reply = service.get("/readyz")
+        while answer.status == 200:  # it is looked at now and then; the battery has the bound
+            answer = service.get("/readyz")
+        assert answer.status == 503
+        assert b"deleted or replaced" in answer.body
+        assert "retry-after" in answer.headers
+        refused = service.post(inbound(2))
+        assert (refused.status, refused.json) == (503, FAILED)
+        assert int(refused.headers["retry-after"]) > 0
+        assert service.post(inbound(1)).status == 503  # not even a repeat: it cannot be told
+        assert service.post(inbound(3, api_token="x")).status == 401
+        assert service.get("/healthz").status == 200
+        (tmp_path / "elsewhere").rename(service.store)
+        while service.get("/readyz").status != 200:
+            pass
+        assert service.post(inbound(2)).status == 200
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    assert not [line for line in lines if "exception" in line]

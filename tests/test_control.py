@@ -1,0 +1,267 @@
+"""Commands that change the store, beside a running service and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from receiver import control
+from receiver.control import (
+    AddOptOut,
+    Command,
+    Outcome,
+    RemoveOptOut,
+    RetryJobs,
+    RetryQuarantined,
+)
+from receiver.errors import Malformed, StoreError, StoreLocked
+from receiver.service import Service
+from receiver.store import open_store
+from tests.harness import (
+    TOKEN,
+    Clock,
+    inbound,
+    look,
+    opened,
+    parts,
+    settings,
+    take,
+    until_async,
+    with_plugin,
+)
+
+pytestmark = pytest.mark.anyio
+
+PERSON = "+254726770792"
+
+
+@asynccontextmanager
+async def running(folder: Path, **options: Any) -> AsyncIterator[Service]:
+    """A service that takes commands."""
+    async with opened(folder, **options) as service, control.listening(service):
+        yield service
+
+
+async def perform(folder: Path, command: Command, raw: dict[str, Any] | None = None) -> Outcome:
+    """What a command line does."""
+    async with asyncio.timeout(30):
+        return await control.perform(parts(folder, raw), command)
+
+
+def sockets(folder: Path) -> list[Path]:
+    """The sockets in a folder."""
+    return list(folder.glob("*.sock"))
+
+
+def opt_outs(folder: Path) -> list[Any]:
+    """Who must not be messaged, and why."""
+    return look(folder / "receiver.db", "SELECT msisdn, reason FROM opt_outs")
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_opt_outs_are_added_and_removed(tmp_path: Path, *, beside: bool) -> None:
+    """With a running service, which answers differently at once, and without one."""
+
+    async def change() -> None:
+        assert await perform(tmp_path, AddOptOut(PERSON)) == Outcome(1)
+        assert await perform(tmp_path, AddOptOut(PERSON)) == Outcome(0)
+        assert opt_outs(tmp_path) == [(PERSON, "operator")]
+        assert await perform(tmp_path, RemoveOptOut(PERSON)) == Outcome(1)
+        assert await perform(tmp_path, RemoveOptOut(PERSON)) == Outcome(0)
+        assert opt_outs(tmp_path) == []
+
+    if not beside:
+        await change()
+        return
+    async with running(tmp_path) as service:
+        await change()
+        await perform(tmp_path, AddOptOut(PERSON))
+        assert b"Welcome" not in (await take(service, inbound(1, "GAME"))).body
+
+
+async def test_two_commands_at_once_are_both_done(tmp_path: Path) -> None:
+    """Beside a service any number of them wait for each other's commits, not for a lock."""
+    people = [f"+25471100000{n}" for n in range(9)]
+    async with running(tmp_path):
+        outcomes = await asyncio.gather(*[perform(tmp_path, AddOptOut(who)) for who in people])
+    assert outcomes == [Outcome(1)] * 9
+    assert len(opt_outs(tmp_path)) == 9
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_what_can_be_understood_now_leaves_the_quarantine(
+    tmp_path: Path, *, beside: bool
+) -> None:
+    """Retried under a configuration with the right credential it is an event; the rest stays."""
+    old = settings(sources={"tilil": {"provider": "tilil", "tokens": ["old"]}})
+    async with opened(tmp_path, old, clock=Clock()) as service:
+        for body in (inbound(1), inbound(2), inbound("", api_token="old"), inbound(3)):
+            with pytest.raises(Exception, match=r"credential|expected"):
+                await take(service, body)
+        assert len(await service.store.reader.quarantined()) == 4
+
+    async def retry() -> None:
+        assert await perform(tmp_path, RetryQuarantined(2)) == Outcome(1)
+        outcome = await perform(tmp_path, RetryQuarantined(2))
+        assert outcome == Outcome(0, ["2: no such request"])
+        outcome = await perform(tmp_path, RetryQuarantined())
+        assert outcome.changed == 2
+        (failure,) = outcome.failures
+        assert failure.startswith("3: ")
+
+    if beside:
+        async with running(tmp_path):
+            await retry()
+    else:
+        await retry()
+    keys = look(tmp_path / "receiver.db", "SELECT key FROM events ORDER BY seq")
+    assert sorted(keys) == [("message:1",), ("message:2",), ("message:3",)]
+    assert look(tmp_path / "receiver.db", "SELECT id FROM quarantine") == [(3,)]
+
+
+async def test_a_retried_repeat_leaves_the_quarantine_too(tmp_path: Path) -> None:
+    """When the provider has sent it again meanwhile, there is nothing left to do."""
+    old = settings(sources={"tilil": {"provider": "tilil", "tokens": ["old"]}})
+    async with opened(tmp_path, old) as service:
+        with pytest.raises(Exception, match="credential"):
+            await take(service, inbound(1))
+    async with running(tmp_path) as service:
+        await take(service, inbound(1))
+        assert await perform(tmp_path, RetryQuarantined()) == Outcome(1)
+    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM events") == [(1,)]
+
+
+async def test_all_of_a_long_quarantine_is_retried(tmp_path: Path) -> None:
+    """Also more than one page of it."""
+    old = settings(
+        sources={"tilil": {"provider": "tilil", "tokens": ["old"]}},
+        store={"quarantine_rows": 5000},
+    )
+    async with opened(tmp_path, old) as service:
+        for n in range(1200):  # with a right token in the URL: strangers are kept at a low rate
+            with pytest.raises(Malformed):
+                await take(service, inbound(f"{n}", mobile="", api_token="old"))
+        body = inbound("late")
+        with pytest.raises(Exception, match="credential"):
+            await take(service, body)
+    outcome = await perform(tmp_path, RetryQuarantined())
+    assert (outcome.changed, len(outcome.failures)) == (1, 1200)
+
+
+async def test_dead_jobs_are_retried(tmp_path: Path) -> None:
+    """They are due again."""
+    source = (
+        "from receiver.handlers import on_message\n"
+        "@on_message()\nasync def fails(event, context):\n    raise ValueError\n"
+    )
+    raw = with_plugin(source)
+    async with running(tmp_path, raw=raw) as service:
+        await take(service, inbound(1))
+
+        async def failed() -> bool:
+            (job,) = await service.store.reader.jobs()
+            return job.attempts == 1
+
+        await until_async(failed, "a failed job")
+        (job,) = await service.store.reader.jobs()
+        await service.store.fail(job.id, None, "no", counted=True)
+        assert await perform(tmp_path, RetryJobs(job.id + 1), raw) == Outcome(0)
+        assert await perform(tmp_path, RetryJobs(), raw) == Outcome(1)
+        assert await service.store.reader.jobs(state="dead") == []
+
+
+# The socket
+
+
+async def test_only_its_own_user_may_command(tmp_path: Path) -> None:
+    """The socket is nobody else's to open, and gone with the service."""
+    async with running(tmp_path):
+        (path,) = sockets(tmp_path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sockets(tmp_path) == []
+
+
+async def test_a_socket_left_by_a_crash_is_no_obstacle(tmp_path: Path) -> None:
+    """The next service takes its place; commands without a service do the work themselves."""
+    async with running(tmp_path):
+        (path,) = sockets(tmp_path)
+        os.link(path, tmp_path / "kept")
+    (tmp_path / "kept").rename(path)
+    assert await perform(tmp_path, AddOptOut(PERSON)) == Outcome(1)
+    async with running(tmp_path):
+        assert await perform(tmp_path, RemoveOptOut(PERSON)) == Outcome(1)
+
+
+async def test_a_deep_folder_is_no_obstacle(tmp_path: Path) -> None:
+    """The path of a Unix socket has some 100 bytes; ours may be longer."""
+    folder = tmp_path / ("d" * 100) / ("e" * 100)
+    async with running(folder):
+        assert await perform(folder, AddOptOut(PERSON)) == Outcome(1)
+
+
+async def test_a_store_in_use_by_who_takes_no_commands(tmp_path: Path) -> None:
+    """Then the command says whose it is."""
+    async with open_store(tmp_path / "receiver.db"):
+        with pytest.raises(StoreLocked, match=str(os.getpid())):
+            await perform(tmp_path, AddOptOut(PERSON))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"garbage\n",
+        b"{}\n",
+        b'{"type": "no.such.command"}\n',
+        b'{"type": "opt_outs.add", "msisdn": 5}\n',
+        b"[" * 60_000 + b"\n",
+        b"x" * 200_000 + b"\n",
+        b"no end",
+    ],
+)
+async def test_nonsense_is_answered(tmp_path: Path, line: bytes) -> None:
+    """Whatever comes over the socket, there is an answer, and the service goes on."""
+    async with running(tmp_path):
+        with control._socket_path(tmp_path / "receiver.db") as short:
+            reader, writer = await asyncio.open_unix_connection(short)
+        writer.write(line)
+        writer.write_eof()
+        async with asyncio.timeout(30):
+            outcome = msgspec.json.decode(await reader.readline(), type=Outcome)
+        writer.close()
+        assert outcome.changed == 0
+        assert outcome.failures
+        assert await perform(tmp_path, AddOptOut(PERSON)) == Outcome(1)
+
+
+async def test_a_service_that_dies_gives_no_answer(tmp_path: Path) -> None:
+    """The command says so instead of hanging."""
+
+    async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    async with open_store(tmp_path / "receiver.db"):
+        with control._socket_path(tmp_path / "receiver.db") as short:
+            server = await asyncio.start_unix_server(dies, short)
+        async with server:
+            with pytest.raises(StoreError, match="gave no answer"):
+                await perform(tmp_path, AddOptOut(PERSON))
+
+
+async def test_retrying_takes_the_secret_of_now(tmp_path: Path) -> None:
+    """A request that no credential of today opens stays where it is."""
+    async with opened(tmp_path) as service:
+        with pytest.raises(Exception, match="credential"):
+            await take(service, inbound(1, api_token=TOKEN + "x"))
+    outcome = await perform(tmp_path, RetryQuarantined())
+    assert outcome.changed == 0
+    assert "credential" in outcome.failures[0]

@@ -1,0 +1,223 @@
+"""What plugins are written against: decorators, filters, actions, and that all of it is told."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import handlers
+from receiver.events import Event, EventType
+from receiver.handlers import (
+    MARK,
+    Context,
+    Handler,
+    OptOut,
+    Reply,
+    Send,
+    SettingsError,
+    actions,
+    addresses,
+    on_delivery,
+    on_message,
+    on_subscription,
+)
+from tests.plugins.asking import change, message, report
+
+GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
+
+
+def decorated(decorator: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Handler:
+    """What a decorator makes of a function."""
+
+    def function(event: Event[Any], context: Context[None]) -> None:
+        """Does nothing."""
+
+    found: Handler = getattr(decorator(function), MARK)
+    return found
+
+
+@pytest.mark.parametrize("name", handlers.__all__)
+def test_public_name_has_a_docstring(name: str) -> None:
+    """Everything that a plugin author imports says what it is."""
+    value = getattr(handlers, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert value.__doc__
+        return
+    tree = ast.parse(inspect.getsource(handlers))
+    [after] = [
+        following
+        for node, following in zip(tree.body, tree.body[1:], strict=False)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    ]
+    assert isinstance(after, ast.Expr)
+    assert isinstance(after.value, ast.Constant)
+
+
+@pytest.mark.parametrize("name", handlers.__all__)
+def test_public_name_is_in_the_guide(name: str) -> None:
+    """Everything that a plugin author imports is named in docs/plugins.md."""
+    assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", GUIDE.read_text("utf-8"))
+
+
+def test_import_is_cheap() -> None:
+    """Importing the plugin API imports no template engine, log formatter, or server."""
+    program = "import sys, receiver.handlers; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not {"jinja2", "structlog", "rich", "uvicorn", "starlette"} & set(run.stdout.split())
+
+
+def test_decorated_function_is_itself() -> None:
+    """A decorator leaves the function as it is, so that tests can call it."""
+
+    def function(event: Event[Any], context: Context[None]) -> str:
+        return "yes"
+
+    assert on_message()(function) is function
+
+
+@pytest.mark.parametrize(
+    ("decorator", "wanted"),
+    [
+        (on_message(), {EventType.MESSAGE_RECEIVED}),
+        (on_delivery(), {EventType.DELIVERY_UPDATED}),
+        (
+            on_subscription(),
+            {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_DEACTIVATED},
+        ),
+    ],
+)
+def test_each_decorator_has_its_events(decorator: Any, wanted: set[EventType]) -> None:
+    """Without filters a handler gets all events of its types, and no others."""
+    events = {
+        EventType.MESSAGE_RECEIVED: message("hello"),
+        EventType.DELIVERY_UPDATED: report(),
+        EventType.SUBSCRIPTION_ACTIVATED: change(EventType.SUBSCRIPTION_ACTIVATED),
+        EventType.SUBSCRIPTION_DEACTIVATED: change(EventType.SUBSCRIPTION_DEACTIVATED),
+    }
+    handler = decorated(decorator)
+    assert {type_ for type_, event in events.items() if handler.wants(event)} == wanted
+
+
+@pytest.mark.parametrize("text", ["Balance", " balance! now", "BALANCE", "saldo", "SALDO?"])
+def test_keyword_filter(text: str) -> None:
+    """A keyword filter takes the first word in any spelling of it."""
+    assert decorated(on_message(keyword=["Balance", "saldo"])).wants(message(text))
+
+
+@pytest.mark.parametrize("text", ["my balance", "balances", "", "?"])
+def test_keyword_filter_refuses(text: str) -> None:
+    """A keyword filter takes no other word, and no message without words."""
+    assert not decorated(on_message(keyword=["Balance", "saldo"])).wants(message(text))
+
+
+@pytest.mark.parametrize("text", ["", "BUY AIRTIME", " BUY", "BUY\u200bNOW", "\u2060"])
+def test_keyword_filter_is_one_word(text: str) -> None:
+    """A keyword that could never be a first word is refused where it is written."""
+    with pytest.raises(ValueError, match="a keyword is one word"):
+        on_message(keyword=text)
+
+
+def test_keyword_filter_of_subscriptions() -> None:
+    """A subscription's keyword is compared like a message's, and may be missing."""
+    handler = decorated(on_subscription(keyword="game"))
+    assert handler.wants(change(EventType.SUBSCRIPTION_ACTIVATED, keyword="Game"))
+    assert not handler.wants(change(EventType.SUBSCRIPTION_ACTIVATED))
+
+
+@pytest.mark.parametrize(
+    "written", ["+447786200000", "447786200000", " +44 7786 200 000", "44-7786-200000"]
+)
+@pytest.mark.parametrize("came", ["+447786200000", "447786200000"])
+def test_address_filter_knows_numbers(written: str, came: str) -> None:
+    """A number of ours is the same with and without its plus and separators."""
+    assert decorated(on_message(to=written)).wants(message("hello", to=came))
+
+
+def test_address_filter() -> None:
+    """A filter takes the short codes it names, and no message whose address is unknown."""
+    handler = decorated(on_message(to=["22915", "Shop"]))
+    taken = [
+        to for to in ("22915", "Shop", "+22915", "2291", None) if handler.wants(message("x", to=to))
+    ]
+    assert taken == ["22915", "Shop"]
+
+
+def test_address_filter_of_subscriptions() -> None:
+    """A subscription's address is its short code."""
+    handler = decorated(on_subscription(to="22915"))
+    assert handler.wants(change(EventType.SUBSCRIPTION_ACTIVATED, short_code="22915"))
+    assert not handler.wants(change(EventType.SUBSCRIPTION_ACTIVATED, short_code="70700"))
+
+
+def test_short_codes_are_no_numbers() -> None:
+    """Only what is as long as a number with its country code gets other forms."""
+    assert addresses(["22915", "123456"]) == {"22915", "123456"}
+    assert addresses("1234567") == {"1234567", "+1234567"}
+
+
+@pytest.mark.parametrize("decorator", [on_message, on_delivery, on_subscription])
+def test_source_filter(decorator: Any) -> None:
+    """A source filter takes the sources it names."""
+    events = [message("hello"), report(), change(EventType.SUBSCRIPTION_ACTIVATED)]
+    ours, other = decorated(decorator(source=["tilil", "b"])), decorated(decorator(source="b"))
+    assert sum(map(ours.wants, events)) == 1
+    assert not any(map(other.wants, events))
+
+
+def test_a_function_is_decorated_once() -> None:
+    """A second decorator would take the first one's place unseen, so it is refused."""
+    with pytest.raises(TypeError, match="function is decorated twice"):
+        decorated(lambda function: on_delivery()(on_message()(function)))
+
+
+def test_handlers_have_names_of_their_own() -> None:
+    """A second handler of a name would take the first one's place unseen, so it is refused."""
+    source = "@on_message()\ndef reply(event, context): pass\n"
+    with pytest.raises(TypeError, match="reply is the second handler of that name"):
+        exec(source * 2, {"on_message": on_message})
+
+
+@pytest.mark.parametrize(
+    ("returned", "asked"),
+    [
+        (None, ()),
+        ("hello", (Reply("hello"),)),
+        ("", (Reply(""),)),
+        (Reply("hello"), (Reply("hello"),)),
+        (["hello", None, OptOut("+1")], (Reply("hello"), OptOut("+1"))),
+        ((Send(to="+1", text="x"), ["y"]), (Send(to="+1", text="x"), Reply("y"))),
+        ([], ()),
+    ],
+)
+def test_actions(returned: object, asked: tuple[object, ...]) -> None:
+    """None, a text, an action, and lists and tuples of those are what a handler returns."""
+    assert actions(returned) == asked
+
+
+@pytest.mark.parametrize("returned", [1, b"hello", {"text": "hello"}, True, [object()], Reply])
+def test_actions_refuses(returned: object) -> None:
+    """Anything else is an error that tells what is expected."""
+    with pytest.raises(TypeError, match="a handler returns None, a text, an action or a list"):
+        actions(returned)
+
+
+def test_settings_error_tells_the_key() -> None:
+    """A fault of settings shows its key where there is one."""
+    assert str(SettingsError("rules[2].reply", "missing")) == "rules[2].reply: missing"
+    assert str(SettingsError("", "no rules")) == "no rules"
+
+
+def test_context_has_a_logger() -> None:
+    """A context made without a logger, as in an author's tests, has one that can be used."""
+    context: Context[None] = Context(plugin="mine", settings=None, state=None)
+    context.log.info("asked", handler="mine")

@@ -1,0 +1,185 @@
+"""What people type, made comparable."""
+
+from __future__ import annotations
+
+import string
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver import keywords
+from receiver.keywords import fold, keyword, phrase, split
+
+# All code points, lone surrogates too.
+any_text = st.text(st.characters(exclude_categories=()))
+#: What stands between words; some of it is invisible.
+spaces = st.text(st.sampled_from(" \t\r\n\xa0\u2003\u3000\u200b\ufeff"), min_size=1)
+plain_words = st.text(string.ascii_letters + string.digits, min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "folded"),
+    [
+        ("game", "GAME"),
+        ("Game!", "GAME"),
+        ('"GAME"', "GAME"),
+        ("«game»", "GAME"),
+        ("¿game?", "GAME"),
+        ("game…", "GAME"),
+        ("GAME\u00b4", "GAME"),
+        ("game🎮", "GAME"),
+        ("\uff27\uff21\uff2d\uff25", "GAME"),
+        ("ga\u200dme", "GAME"),
+        ("ga\u00adme", "GAME"),
+        ("\u200fgame\u200e", "GAME"),
+        ("game\ufe0f", "GAME"),
+        ("straße", "STRASSE"),
+        ("ΣΊΣΥΦΟΣ", "ΣΊΣΥΦΟΣ"),
+        ("σίσυφος", "ΣΊΣΥΦΟΣ"),
+        ("cafe\u0301", "CAFÉ"),
+        ("игра", "ИГРА"),
+        ("(ጨዋታ)", "ጨዋታ"),
+        ("नमस्ते", "नमस्ते"),
+        ("n\u2019djamena", "N'DJAMENA"),
+        ("e\u2011mail", "E-MAIL"),
+        ("e-mail", "E-MAIL"),
+        ("🎮", "🎮"),
+        ("❤\ufe0f", "❤"),
+        ("🎮!", "🎮"),
+        ("?", "?"),
+        ("+1", "1"),
+        ("***", "***"),
+        ("\uff01\uff01", "!!"),
+        ("", ""),
+        ("\u2060", ""),
+    ],
+)
+def test_fold(typed: str, folded: str) -> None:
+    """All spellings of a word become one: upper case, and nothing around it."""
+    assert fold(typed) == folded
+
+
+@given(any_text)
+def test_fold_is_idempotent(word: str) -> None:
+    """Folding what is folded changes nothing."""
+    assert fold(fold(word)) == fold(word)
+
+
+@given(any_text)
+def test_fold_ignores_case(word: str) -> None:
+    """Lower, upper and title case are the same word."""
+    assert {fold(word.lower()), fold(word.upper()), fold(word.title())} == {fold(word)}
+
+
+def test_fold_of_every_special_character() -> None:
+    """What holds for any text holds for each character that changes with its case or form."""
+    for char in map(chr, range(sys.maxunicode + 1)):
+        if {char} == {char.lower(), char.upper(), unicodedata.normalize("NFKC", char)}:
+            continue
+        for word in (char, f"a{char}b"):
+            folded = fold(word)
+            assert folded == fold(folded) == fold(word.lower()) == fold(word.upper()), ascii(char)
+
+
+@given(plain_words, st.sampled_from(string.punctuation + "…«»“”。\uff01🎮€"), st.booleans())
+def test_fold_drops_what_is_around_a_word(word: str, beside: str, before: bool) -> None:  # noqa: FBT001
+    """Punctuation and symbols beside a word are no part of it, on either side."""
+    assert fold(beside + word if before else word + beside) == word.upper()
+
+
+@given(
+    plain_words, st.sampled_from("\u00ad\u200b\u200c\u200d\u2060\ufe0f\ufeff"), st.integers(0, 9)
+)
+def test_fold_drops_the_invisible(word: str, invisible: str, at: int) -> None:
+    """Characters that nobody sees are no part of a word, wherever they stand in it."""
+    assert fold(word[:at] + invisible + word[at:]) == word.upper()
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "rest"),
+    [
+        ("GAME one two", "GAME", "one two"),
+        ("  game  one two ", "game", "one two"),
+        ("game", "game", ""),
+        ("game!", "game!", ""),
+        ("game\xa0one\xa0two\xa0", "game", "one\xa0two"),
+        ("\ufeffgame\u200b \u200bone\u200btwo\u200b", "game", "one\u200btwo"),
+        ("\u200f\u2060game one", "game", "one"),
+        ("game I ❤\ufe0f", "game", "I ❤\ufe0f"),
+        ("game\none\r\ntwo\n", "game", "one\r\ntwo"),
+        ("", "", ""),
+        (" \t\n", "", ""),
+        ("\u200b \xa0\u2060", "", ""),
+    ],
+)
+def test_split(text: str, first: str, rest: str) -> None:
+    """The first word and the rest are as typed, without white space around them."""
+    assert split(text) == (first, rest)
+
+
+@given(any_text)
+def test_split_alters_nothing(text: str) -> None:
+    """For any text, word and rest stand in it as they are, in this order."""
+    first, rest = split(text)
+    assert rest in text[text.index(first) + len(first) :]
+    assert not any(char.isspace() for char in first)
+    assert rest == rest.strip()
+
+
+@given(spaces, plain_words, spaces, plain_words, spaces)
+def test_split_at_any_space(a: str, first: str, b: str, rest: str, c: str) -> None:
+    """Every kind of white space parts words, also the kinds that have no width."""
+    assert split(a + first + b + rest + c) == (first, rest)
+
+
+@given(any_text.filter(str.isascii))
+def test_split_of_ascii_is_no_special_case(text: str) -> None:
+    """The short way for ASCII gives what the long way gives."""
+    first, rest = split(text)
+    other = split(f"{text}\u200b")
+    assert other == (first, rest)
+
+
+def test_all_white_space_is_known() -> None:
+    """What Python calls white space parts words."""
+    spaces = {char for char in map(chr, range(sys.maxunicode + 1)) if char.isspace()}
+    assert spaces <= set(keywords._SPACES)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Test inbox", "TEST"),
+        ("  game. one", "GAME"),
+        ("", None),
+        ("\u200b\u2060 ", None),
+        ("? x", "?"),
+    ],
+)
+def test_keyword(text: str, expected: str | None) -> None:
+    """A message's keyword is its first word, folded; without words there is none."""
+    assert keyword(text) == expected
+
+
+@given(any_text)
+def test_keyword_of_any_text(text: str) -> None:
+    """A keyword is never an empty text."""
+    assert keyword(text) != ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("stop all", "STOP ALL"),
+        (" Stop,\xa0 ALL! ", "STOP ALL"),
+        ("stop\u200ball", "STOP ALL"),
+        ("stop \u2060 all", "STOP ALL"),
+        ("", ""),
+    ],
+)
+def test_phrase(text: str, expected: str) -> None:
+    """A text as a phrase: its words folded, with single spaces between them."""
+    assert phrase(text) == expected
