@@ -110,7 +110,7 @@ class Rules(msgspec.Struct, frozen=True):
             if rule is not None and (found is None or rule <= found.rule):
                 found = Found(rule, word, rest)
             more -= 1
-            if not more or not rest:
+            if not more:
                 return found
             following, rest = split(rest)
             word = f"{word} {fold(following)}"

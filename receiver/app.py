@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import structlog
 from starlette.applications import Starlette
@@ -159,13 +159,13 @@ class Hooks:
 
     def _client(self, scope: Scope, forwarded: list[bytes]) -> str:
         """The address that sent the request: the last one that is not one of our proxies."""
-        peer: str = scope["client"][0] if scope.get("client") else ""
+        peer = _written(scope["client"][0]) if scope.get("client") else ""
         if not forwarded or not self._is_proxy(peer):
             return peer
         client = peer
         for hop in reversed(b",".join(forwarded).decode("latin-1").split(",")):
             try:
-                client = str(ip_address(hop.strip()))
+                client = str(_address(hop.strip()))
             except ValueError:
                 break  # not an address: whoever wrote it is not one of ours
             if not self._is_proxy(client):
@@ -221,7 +221,17 @@ def _refusal_headers(error: PushError, endpoint: Endpoint) -> tuple[tuple[bytes,
 
 def _listed(address: str, networks: list[Network]) -> bool:
     try:
-        parsed = ip_address(address)
+        parsed = _address(address)
     except ValueError:
         return False
     return any(parsed in network for network in networks)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """An address; IPv4 as such, also where a socket for both writes it as ::ffff:127.0.0.1."""
+    address = ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _written(peer: str) -> str:
+    return str(_address(peer)) if peer.startswith("::ffff:") else peer

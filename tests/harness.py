@@ -213,6 +213,12 @@ def look(store: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
         return list(db.execute(query, values))
 
 
+def change(store: Path, statement: str, *values: object) -> None:
+    """Changes a store that nobody has open."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as db:
+        db.execute(statement, values)
+
+
 def ids(store: Path) -> list[str]:
     """The providers' ids of all stored messages, in the order of their arrival."""
     query = "SELECT data ->> 'external_id' FROM (SELECT CAST(data AS TEXT) AS data FROM events)"
@@ -230,11 +236,8 @@ class Running:
         self.folder = folder
         self.log_file = log
         self.port = 0
-
-    @property
-    def store(self) -> Path:
-        """The store file."""
-        return self.folder / "receiver.db"
+        #: The store file, unless the configuration has it elsewhere.
+        self.store = folder / "receiver.db"
 
     @property
     def log(self) -> str:
@@ -435,12 +438,16 @@ class Client:
         self, body: bytes, path: str = "/hooks/tilil"
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Sends a POST and does not wait for its answer."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-        reader, writer = self._streams
+        reader, writer = await self.connect()
         writer.write(request("POST", path, body))
         await writer.drain()
         return reader, writer
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The connection, made if there is none."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        return self._streams
 
     def close(self) -> None:
         """Hangs up, whether an answer is on its way or not."""

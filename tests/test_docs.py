@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import json
 import re
@@ -446,46 +445,3 @@ def test_changelog_has_room_for_the_next_version() -> None:
     """CHANGELOG.md has an Unreleased section, and something in it."""
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert re.search(r"^## \[Unreleased\]\n\n### \w+\n\n- ", text, re.MULTILINE)
-
-
-# The picture of the project
-
-
-def floors() -> dict[str, int]:
-    """By file or folder of `receiver/`: its floor in docs/architecture.md."""
-    return {
-        unit: int(row[0])
-        for row in rows(section("architecture.md", "Floors"))
-        for unit in spans(row[1])
-    }
-
-
-def unit_of(module: str) -> str:
-    """The file or folder of `receiver/` in which a module is."""
-    first = module.split(".")[1]
-    return f"{first}/" if (ROOT / "receiver" / first).is_dir() else f"{first}.py"
-
-
-def imported(file: Path) -> Iterator[str]:
-    """The modules of ours that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "receiver":
-            yield from (f"receiver.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("receiver."):
-            yield str(node.module)
-
-
-def test_files_import_only_from_floors_below() -> None:
-    """Every file of the package has its floor in docs/architecture.md, and keeps to it."""
-    floor, units = floors(), set()
-    for file in sorted((ROOT / "receiver").rglob("*.py")):
-        if file.name in ("__init__.py", "__main__.py") and file.parent.name == "receiver":
-            continue
-        unit = unit_of(".".join(file.relative_to(ROOT).with_suffix("").parts))
-        units.add(unit)
-        for module in imported(file):
-            if module == "receiver.__version__":
-                continue
-            other = unit_of(module)
-            assert other == unit or floor[other] < floor[unit], f"{file} imports {module}"
-    assert units == floor.keys()

@@ -162,7 +162,7 @@ def test_address_filter_of_subscriptions() -> None:
 def test_short_codes_are_no_numbers() -> None:
     """Only what is as long as a number with its country code gets other forms."""
     assert addresses(["22915", "123456"]) == {"22915", "123456"}
-    assert addresses("1234567") == {"1234567", "+1234567"}
+    assert addresses(["22915", "1234567", "Shop"]) == {"22915", "1234567", "+1234567", "Shop"}
 
 
 @pytest.mark.parametrize("decorator", [on_message, on_delivery, on_subscription])

@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from receiver import logs
+from tests.cli.program import restored_logging
 
 FORGED = "text\r\n2026-11-20 [info] forged \x1b[2J\x9b\x7f\u2028"
 
@@ -28,14 +29,8 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def _restored() -> Iterator[None]:
     """Logging as it was, after a test that configures it."""
-    before = structlog.get_config()
-    root = logging.getLogger()
-    handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
-    yield
-    structlog.configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.raiseExceptions = raising
+    with restored_logging():
+        yield
 
 
 pytestmark = pytest.mark.usefixtures("_restored")

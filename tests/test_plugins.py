@@ -291,10 +291,15 @@ def test_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
     first, second = loaded(one, "from pathlib import Path"), loaded(other, "")
     assert ask(first, message("x")) == (Reply(str(one / "plugins" / "mine.py")),)
     assert ask(second, message("x")) == (Reply(str(other / "plugins" / "mine.py")),)
+    for plugin in (first, second):
+        assert sys.modules[plugin.handlers[0].function.__module__].__file__ == str(plugin.file)
 
 
-def test_loading_again_takes_the_file_as_it_is(tmp_path: Path) -> None:
+def test_loading_again_takes_the_file_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An edited file is loaded as it now is, whatever its time; what was loaded stays as it was."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     before = loaded(tmp_path, "WORD = 'old'\ndef setup(settings): return lambda: WORD")
     file = tmp_path / "plugins" / "mine.py"
     status = file.stat()
@@ -316,8 +321,9 @@ def test_failed_loading_leaves_nothing(tmp_path: Path) -> None:
     assert sys.modules[module] is kept
 
 
-def test_loading_writes_nothing(tmp_path: Path) -> None:
+def test_loading_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No bytecode is left in the folder of plugins."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     loaded(tmp_path, "")
     assert [file.name for file in (tmp_path / "plugins").iterdir()] == ["mine.py"]
 

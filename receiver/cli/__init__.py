@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from receiver import __version__
 from receiver.cli.failing import as_status
@@ -37,11 +38,17 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that lacks a character shows its number.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a file
-    sys.exit(as_status(lambda: _run(sys.argv[1:])))
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the program; its exit status."""
+    return as_status(lambda: _run(arguments))
 
 
 def _run(arguments: list[str]) -> int | None:
-    result = application(arguments)(arguments, prog_name="receiver", standalone_mode=False)
+    command = get_command(application(arguments))
+    result = command.main(arguments, prog_name="receiver", standalone_mode=False)
     return result if isinstance(result, int) else None
 
 

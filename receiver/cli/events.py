@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
@@ -72,8 +73,10 @@ def command(
 
 async def _list(events: AsyncIterator[StoredEvent], *, json: bool, raw: bool) -> None:
     if json:
-        async for stored in events:
-            _write_json(stored, raw=raw)
+        # Closed here and now, also when nobody reads on.
+        async with aclosing(cast("AsyncGenerator[StoredEvent]", events)) as found:
+            async for stored in found:
+                _write_json(stored, raw=raw)
         return
     every = [stored async for stored in events]
     if raw:

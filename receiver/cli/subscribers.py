@@ -92,10 +92,10 @@ def _write_csv(found: list[dict[str, Any]]) -> None:
     for entry in found:
         # In the shape that JSON gives them.
         values = msgspec.to_builtins(entry)
-        writer.writerow([_cell(values[name] or "") for name in names])
+        writer.writerow([cell(values[name] or "") for name in names])
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _E164.fullmatch(text)
     return visible(f"'{text}" if formula else text)

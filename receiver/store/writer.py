@@ -215,8 +215,10 @@ class Writer:
         """Writes the WAL back; False when a reader's old snapshot still needs it."""
         try:
             self._db.execute("PRAGMA busy_timeout = 0")
-            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._db.execute("PRAGMA busy_timeout = 5000")
+            try:
+                busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._db.execute("PRAGMA busy_timeout = 5000")
         except sqlite3.Error as error:
             log.warning("checkpoint failed", error=str(error))
             return False

@@ -6,11 +6,10 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
 
 from tests.harness import Client, Reply, inbound, look
@@ -23,31 +22,34 @@ _HANG_UPS = 0.1
 _HANG_UP_AFTER = 0.005
 
 
-class Ledger(msgspec.Struct):
+class Ledger:
     """What clients have sent, and what they were answered."""
 
-    sent: list[str] = []
-    acked: dict[str, bytes] = {}
-    """By the provider's id: the body of a 200 that was read whole."""
-    statuses: Counter[int] = msgspec.field(default_factory=Counter)
-    different: list[str] = []
-    """Ids that were answered with different bytes."""
-    others: list[Reply] = []
-    """Answers that are no 200."""
-    broken: int = 0
-    """Connections that ended before the answer."""
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        #: By the provider's id: the body of a 200 that was read whole.
+        self.acked: dict[str, bytes] = {}
+        self.statuses: Counter[int] = Counter()
+        #: Ids that were answered with different bytes.
+        self.different: list[str] = []
+        #: Answers that are no 200.
+        self.others: list[Reply] = []
+        #: Set when an event was acknowledged; a case clears it to wait for the next.
+        self.answered = asyncio.Event()
 
     def note(self, id_: str, reply: Reply) -> None:
         """Enters an answer."""
         self.statuses[reply.status] += 1
         if reply.status != 200:
             self.others.append(reply)
-        elif self.acked.setdefault(id_, reply.body) != reply.body:
+            return
+        self.answered.set()
+        if self.acked.setdefault(id_, reply.body) != reply.body:
             self.different.append(id_)
 
     def missing(self, store: Path) -> list[str]:
         """Acknowledged ids that are not stored."""
-        stored = Counter(key for (key,) in look(store, "SELECT key FROM events"))
+        stored = {key for (key,) in look(store, "SELECT key FROM events")}
         return [id_ for id_ in self.acked if f"message:{id_}" not in stored]
 
 
@@ -65,38 +67,39 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 async def clients(
     port: int,
     ledger: Ledger,
-    go_on: Callable[[], bool],
     *,
     name: str = "",
     many: int = CLIENTS,
     hang_ups: float = _HANG_UPS,
     text: str = "GAME",
-    seed: int = 1,
 ) -> None:
-    """Clients that push without pause, as long as `go_on` says so; `name` begins all new ids."""
-    chance = random.Random(seed)
+    """Clients that push without pause until they are cancelled; `name` begins all new ids."""
+    chance = random.Random(name)
+    ledger.answered.clear()
 
     async def client() -> None:
         connection = Client(port)
-        while go_on():
-            if ledger.sent and chance.random() < _REPEATS:
-                id_ = chance.choice(ledger.sent)
-            else:
-                id_ = f"{name}{len(ledger.sent)}"
-                ledger.sent.append(id_)
-            body = inbound(id_, text, mobile=f"2547{len(id_):02}{len(ledger.sent) % 50:06}")
-            try:
-                if chance.random() < hang_ups:
-                    await connection.begin(body)
-                    await asyncio.sleep(chance.uniform(0, _HANG_UP_AFTER))
-                    connection.close()
+        try:
+            while True:
+                if ledger.sent and chance.random() < _REPEATS:
+                    id_ = chance.choice(ledger.sent)
                 else:
-                    ledger.note(id_, await connection.post(body))
-            except (OSError, EOFError):
-                connection.close()
-                ledger.broken += 1
-                await asyncio.sleep(0.01)
-        connection.close()
+                    id_ = f"{name}{len(ledger.sent)}"
+                    ledger.sent.append(id_)
+                person = sum(id_.encode()) % 50
+                body = inbound(id_, text, mobile=f"2547110000{person:02}")
+                try:
+                    if chance.random() < hang_ups:
+                        await connection.begin(body)
+                        await asyncio.sleep(chance.uniform(0, _HANG_UP_AFTER))
+                        connection.close()
+                    else:
+                        ledger.note(id_, await connection.post(body))
+                except (OSError, EOFError):
+                    connection.close()
+                    await asyncio.sleep(0.01)
+        finally:
+            connection.close()
 
     await asyncio.gather(*[client() for _ in range(many)])
 

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,18 @@ from receiver import config
 from receiver.cli.options import moment, person
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
-from tests.harness import NOW, PATIENCE, PROGRAM, TOKEN, Running, inbound, look, settings, write
+from tests.harness import (
+    NOW,
+    PATIENCE,
+    PROGRAM,
+    TOKEN,
+    Running,
+    inbound,
+    look,
+    settings,
+    until,
+    write,
+)
 
 
 def texts(folder: Path, *arguments: str) -> list[str]:
@@ -55,7 +67,7 @@ def test_json_is_the_schema(filled: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "count"),
+    ("arguments", "number"),
     [
         ([], 8),
         (["--limit", "3"], 3),
@@ -71,9 +83,9 @@ def test_json_is_the_schema(filled: Path) -> None:
         (["--since", (NOW + timedelta(seconds=1)).isoformat()], 0),
     ],
 )
-def test_events_are_found(filled: Path, arguments: list[str], count: int) -> None:
+def test_events_are_found(filled: Path, arguments: list[str], number: int) -> None:
     """By type, source, person and time."""
-    assert len(table(filled, "events", *arguments)) == count
+    assert len(table(filled, "events", *arguments)) == number
 
 
 def test_a_table_shows_what_strangers_wrote_safely(filled: Path) -> None:
@@ -128,7 +140,7 @@ def test_the_raw_request_is_shown_when_asked_for(filled: Path) -> None:
     assert raw["body"].encode() == inbound(1, "Game one")
     assert TOKEN not in told(filled, "events", found[-1]["id"])
     shown = told(filled, "events", found[-1]["id"], "--raw")
-    assert f'body    {inbound(1, "Game one").decode()}' in shown
+    assert f"body    {inbound(1, 'Game one').decode()}" in shown
     assert "    method: POST\n" in told(filled, "events", "--raw")
 
 
@@ -150,24 +162,25 @@ def test_without_a_store_what_makes_one_is_told(tmp_path: Path) -> None:
 
 def test_new_events_are_followed(service: Running) -> None:
     """`--follow` shows what comes from now on, filtered, beside the running service."""
-    service.post(inbound(1, "before"))
+    service.post(inbound("before", "before"))
     arguments = ("events", "--follow", "--json", "--msisdn", "0726770792", "--limit", "2")
+    numbers = count()
     with subprocess.Popen(
         [*PROGRAM, *arguments], cwd=service.folder, stdout=subprocess.PIPE, encoding="utf-8"
     ) as following:
-        assert following.stdout
-        shown: list[str] = []
-        number = 1
-        while len(shown) < 2:
-            # Until it follows there is nothing to see: whatever it sees came after its start.
-            number += 1
+
+        def ended() -> bool:
+            number = next(numbers)
             service.post(inbound(number, "new"))
             service.post(inbound(f"x{number}", "of another", mobile="254711000222"))
-            if number > 20 or following.poll() is not None:
-                shown += following.stdout.read().splitlines()
-                break
-        assert following.wait(PATIENCE) == 0
-    assert [json.loads(line)["data"]["text"] for line in shown] == ["new", "new"]
+            return following.poll() is not None
+
+        until(ended, "two events are shown")
+        assert following.returncode == 0
+        assert following.stdout
+        shown = [json.loads(line) for line in following.stdout]
+    assert [event["data"]["text"] for event in shown] == ["new", "new"]
+    assert shown[0]["id"] < shown[1]["id"]
 
 
 def test_following_begins_where_it_is_told(service: Running) -> None:
@@ -252,7 +265,7 @@ def test_wrong_moments_are_refused(text: str) -> None:
             "07777777777",
             "+447777777777",
         ),
-        ({"a": {"provider": "unheard-of", "tokens": ["t"]}}, "0712345678", "0712345678"),
+        ({"a": {"provider": "unheard-of", "tokens": ["t"]}}, "0712345678", "+254712345678"),
         ({}, " 0712345678 ", "0712345678"),
     ],
 )

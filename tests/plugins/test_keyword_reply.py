@@ -130,6 +130,13 @@ def test_keyword_of_several_words(text: str, expected: str | None) -> None:
     assert reply(SEVERAL, text) == expected
 
 
+def test_longer_keyword_before_shorter() -> None:
+    """Keywords that begin alike are told apart by all of their words."""
+    plugin = rules({"keyword": "A B C"}, {"keyword": "A B"}, {"keyword": "A D"})
+    typed = ("a b c", "a b d", "a d c", "a c")
+    assert [reply(plugin, text) for text in typed] == ["A B C|", "A B|d", "A D|c", None]
+
+
 def test_first_rule_wins() -> None:
     """Of rules that fit, the first in the file answers, be it less particular than a later one."""
     plugin = rules(

@@ -142,6 +142,14 @@ def test_further_stop_words(text: str) -> None:
     assert ask(PLUGIN, message(text)) == ()
 
 
+def test_further_words_in_other_scripts() -> None:
+    """A vowel sign is part of its word; a hyphen in a configured word may be typed as a space."""
+    plugin = load("opt_out", stop_words=["बंद", "acha-yote"])
+    assert ask(plugin, message("बंद!"))[0] == OptOut(PERSON, "बंद")
+    assert ask(plugin, message("ब द")) == ()
+    assert ask(plugin, message("acha yote"))[0] == OptOut(PERSON, "ACHA-YOTE")
+
+
 def test_further_start_words() -> None:
     """Start words can be added too."""
     assert ask(SWAHILI, message("ANZA"))[0] == OptIn(PERSON, "ANZA")

@@ -1,0 +1,179 @@
+"""Commands that change the store, beside a running service and without one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import PushError
+from tests.cli.program import run, spawn, table, told
+from tests.harness import (
+    TOKEN,
+    Running,
+    delivery,
+    inbound,
+    opened,
+    settings,
+    take,
+    until_async,
+    with_plugin,
+    write,
+)
+
+NUMBER = "+254712345678"
+
+
+@pytest.fixture(params=["a service runs", "no service runs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with a configuration, with a service on its store or without."""
+    if request.param == "a service runs":
+        running: Running = request.getfixturevalue("service")
+        return running.folder
+    write(tmp_path, settings())
+    return tmp_path
+
+
+def test_people_are_opted_out_and_in(place: Path) -> None:
+    """By any form of their number; a second time is no failure."""
+    assert told(place, "opt-outs", "add", "0712345678") == f"{NUMBER} opted out\n"
+    assert told(place, "opt-outs", "add", NUMBER) == f"{NUMBER} already opted out\n"
+    [entry] = table(place, "opt-outs")
+    assert (entry["msisdn"], entry["reason"], entry["source"]) == (NUMBER, "operator", None)
+    assert NUMBER in told(place, "opt-outs")
+    removed = told(place, "opt-outs", "remove", "254712345678")
+    assert removed == f"{NUMBER} may be messaged\n"
+    assert told(place, "opt-outs", "remove", NUMBER) == f"{NUMBER} already may be messaged\n"
+    assert told(place, "opt-outs", "list") == "nobody has opted out\n"
+
+
+def test_the_service_obeys_at_once(service: Running) -> None:
+    """Who is opted out by a command gets no reply from then on."""
+    assert b"Welcome" in service.post(inbound(1, "GAME", mobile=NUMBER)).body
+    assert spawn(service.folder, "opt-outs", "add", NUMBER).returncode == 0
+    assert b"Welcome" not in service.post(inbound(2, "GAME", mobile=NUMBER)).body
+    assert '"command carried out"' in service.log
+    assert NUMBER not in service.log
+
+
+@pytest.mark.parametrize("text", ["nobody", "22915", "SAFARICOM", "+12x", ""])
+def test_only_numbers_of_people_are_opted_out(tmp_path: Path, text: str) -> None:
+    """Anything else is wrong usage, and told with what would be right."""
+    write(tmp_path, settings())
+    result = run(tmp_path, "opt-outs", "add", text)
+    assert result.returncode == 2
+    assert "expected a number such as +254712345678" in result.stderr
+    assert not (tmp_path / "receiver.db").exists()
+
+
+async def _quarantine(folder: Path, count: int) -> None:
+    """Reports without a message id from before the program understood them, and a forgery."""
+    async with opened(folder) as service:
+        for number in range(count):
+            with pytest.raises(PushError):
+                await take(service, delivery("", 1, n=number), token=TOKEN)
+        with pytest.raises(PushError):
+            await take(service, inbound(1, api_token="guess"))
+
+
+def test_requests_are_taken_again(tmp_path: Path) -> None:
+    """What has become right leaves the quarantine as an event; a failure is told by its id."""
+    asyncio.run(_quarantine(tmp_path, 1))
+    result = run(tmp_path, "quarantine", "retry", "--all")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "receiver: 1: expected inbox_id, update_type or messageId; none of them came",
+        "receiver: 2: The credential is wrong.",
+    ]
+    # The token that was a guess yesterday is right today.
+    source = {"provider": "tilil", "tokens": ["guess", TOKEN]}
+    write(tmp_path, settings(sources={"tilil": source}))
+    assert told(tmp_path, "quarantine", "retry", "2") == "1 taken out of the quarantine\n"
+    assert [entry["id"] for entry in table(tmp_path, "quarantine")] == [1]
+    assert [event["data"]["external_id"] for event in table(tmp_path, "events")] == ["1"]
+    result = run(tmp_path, "quarantine", "retry", "2")
+    assert (result.returncode, result.stderr) == (1, "receiver: 2: no such request\n")
+
+
+def test_the_service_takes_requests_again(service: Running) -> None:
+    """Many failures fit into its answer, too."""
+    for number in range(40):
+        body = delivery("", 1, n=number, dlrTime="x" * 100)
+        assert service.post(body, f"/hooks/tilil/{TOKEN}").status == 400
+    result = run(service.folder, "quarantine", "retry", "--all")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 40
+
+
+def test_all_means_all(tmp_path: Path) -> None:
+    """However many there are."""
+    asyncio.run(_quarantine(tmp_path, 1100))
+    assert len(table(tmp_path, "quarantine")) == 1001  # 1000 of the provider, one of a stranger
+    result = run(tmp_path, "quarantine", "retry", "--all")
+    assert len(result.stderr.splitlines()) == 1001
+
+
+def test_the_quarantine_is_shown(filled: Path) -> None:
+    """As a table, as JSON, and one request as it came."""
+    head, forged, broken = told(filled, "quarantine").splitlines()
+    assert head.split() == ["ID", "RECEIVED", "(UTC)", "SOURCE", "FROM", "OUTCOME", "REASON"]
+    assert forged.startswith("2   2026-11-20 09:00:00  tilil   192.0.2.1  unreadable")
+    assert broken.startswith("1   ")
+    assert [entry["id"] for entry in table(filled, "quarantine")] == [2, 1]
+    assert "raw" not in table(filled, "quarantine")[0]
+    [whole] = table(filled, "quarantine", "1")
+    assert (whole["authenticated"], whole["raw"]["body"]) == (True, '{"mobile": "2547')
+    [whole] = table(filled, "quarantine", "2")
+    assert whole["raw"]["body_base64"] == "eyJtb2JpbGUiOiAi/yIsICJhcGlfdG9rZW4iOiAiZ3Vlc3MifQ=="
+    shown = told(filled, "quarantine", "2")
+    assert 'body           {"mobile": "\\xff", "api_token": "guess"}\n' in shown
+    assert "authenticated  no\n" in shown
+    result = run(filled, "quarantine", "77")
+    expected = "receiver: 77: no such request in the quarantine\n"
+    assert (result.returncode, result.stderr) == (1, expected)
+
+
+_PLUGIN = """
+from receiver.handlers import on_message
+
+@on_message()
+def mine(event, context):
+    if event.data.text != "good":
+        raise RuntimeError("no\\x1b[2J")
+    return "fine"
+"""
+
+
+async def _fail(folder: Path, count: int) -> None:
+    async with opened(folder, with_plugin(_PLUGIN)) as service:
+        for number in range(count):
+            await take(service, inbound(number, "bad"))
+
+        async def failed() -> bool:
+            jobs = await service.store.reader.jobs()
+            return len(jobs) == count and all(job.attempts for job in jobs)
+
+        await until_async(failed, "all have failed once")
+        for job in (await service.store.reader.jobs())[1:]:
+            await service.store.fail(job.id, None, "gave up", counted=True)
+
+
+def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:
+    """One or all; what is not dead is told."""
+    asyncio.run(_fail(tmp_path, 4))
+    assert [job["state"] for job in table(tmp_path, "jobs")] == ["due", "dead", "dead", "dead"]
+    dead = table(tmp_path, "jobs", "--state", "dead")
+    assert [(job["id"], job["due_at"], job["error"]) for job in dead] == [
+        (number, None, "gave up") for number in (2, 3, 4)
+    ]
+    assert dead[0]["event"] == table(tmp_path, "events")[2]["id"]
+    first = told(tmp_path, "jobs").splitlines()[1]
+    assert first.startswith("1   handle  due    mine.mine  ")
+    assert first.endswith(r"RuntimeError: no\x1b[2J")
+    assert told(tmp_path, "jobs", "retry", "2") == "1 due again\n"
+    result = run(tmp_path, "jobs", "retry", "2")
+    assert (result.returncode, result.stderr) == (1, "receiver: 2: no such dead job\n")
+    assert told(tmp_path, "jobs", "retry", "--all") == "2 due again\n"
+    assert told(tmp_path, "jobs", "retry", "--all") == "0 due again\n"
+    assert told(tmp_path, "jobs", "--state", "dead") == "nothing to do\n"

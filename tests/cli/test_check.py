@@ -1,0 +1,205 @@
+"""`receiver check`: every fault with its key, and nothing opened."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import run, spawn, told
+from tests.harness import settings, with_plugin, write
+
+SOURCE = '[sources.tilil]\nprovider = "tilil"\ntokens = ["0123456789abcdef"]\n'
+RULES = '[plugins]\nenabled = ["keyword_reply"]\n[[plugins.keyword_reply.rules]]\n'
+
+#: What stands in the file, and the lines about it without the name of the file.
+WRONG = {
+    "no TOML": ("[server\n", ["not TOML: Expected ']' at the end of a table declaration"]),
+    "unknown section": (
+        "[sever]\n",
+        ["sever: unknown section; expected server, store, sources or plugins"],
+    ),
+    "unknown key": ("[server]\nprot = 80\n", ["server.prot: unknown key; did you mean port?"]),
+    "wrong type": ('[server]\nport = "80"\n', ["server.port: expected an integer, got a text"]),
+    "port out of range": (
+        "[server]\nport = 65536\n",
+        ["server.port: expected an integer <= 65535"],
+    ),
+    "admin without a port": (
+        '[server]\nadmin = "localhost"\n',
+        ["server.admin: expected HOST:PORT, got 'localhost'"],
+    ),
+    "admin is public": (
+        '[server]\nadmin = "127.0.0.1:8080"\n',
+        ["server.admin: must not be the public address"],
+    ),
+    "everybody is a proxy": (
+        '[server]\ntrusted_proxies = ["*"]\n',
+        ["server.trusted_proxies[0]: everybody is no network; name the addresses"],
+    ),
+    "no SQLite": (
+        '[store]\nurl = "postgres://db"\n',
+        ["store.url: expected sqlite:FILE, got 'postgres://db'"],
+    ),
+    "unknown provider": (
+        '[sources.a]\nprovider = "nexmo"\ntokens = ["x"]\n',
+        ["sources.a.provider: expected one of tilil, text-connect, tsconect, talkntalk; got 'ne"],
+    ),
+    "no provider": (
+        '[sources.a]\ntokens = ["x"]\n',
+        ["sources.a.provider: missing, and it has no default"],
+    ),
+    "no token": (
+        '[sources.a]\nprovider = "tilil"\n',
+        ["sources.a.tokens: none, so nothing could push; to take pushes from anybody: auth"],
+    ),
+    "no variable": (
+        '[sources.a]\nprovider = "tilil"\ntokens = ["env:NOT_SET_HERE"]\n',
+        ["sources.a.tokens[0]: the environment variable NOT_SET_HERE is not set"],
+    ),
+    "none and a token": (
+        f'{SOURCE}authentication = "none"\n',
+        ['sources.tilil.authentication: "none" contradicts tokens or digest'],
+    ),
+    "digest elsewhere": (
+        '[sources.a]\nprovider = "tsconect"\ndigest = { username = "u", password = "p" }\n',
+        ["sources.a.digest: only Tilil sends a digest"],
+    ),
+    "zone": (
+        f'{SOURCE}timezone = "Nairobi"\n',
+        ["sources.tilil.timezone: expected a time zone such as Africa/Nairobi, got 'Nairobi'"],
+    ),
+    "several at once": (
+        '[server]\nport = -1\n[sources."a/b"]\nprovider = 1\n',
+        ["server.port: ", "sources.a/b: ", "sources.a/b.provider: "],
+    ),
+    "unknown plugin": (
+        '[plugins]\nenabled = ["keyword_replies"]\n',
+        ["plugins.enabled[0]: "],
+    ),
+    "settings of a plugin that is off": (
+        "[plugins.opt_out]\n",
+        ["plugins.opt_out: settings of a plugin that is not in plugins.enabled"],
+    ),
+    "rule without a keyword": (
+        f'{RULES}reply = "x"\n',
+        ["plugins.keyword_reply.rules[0].keyword: missing"],
+    ),
+    "unknown variable in a reply": (
+        f'{RULES}keyword = "A"\nreply = "{{{{ msisnd }}}}"\n',
+        ["plugins.keyword_reply.rules[0].reply: unknown variable msisnd; did you mean msisdn?"],
+    ),
+    "provider and plugin": (
+        f'[sources.a]\nprovider = "x"\ntokens = ["x"]\n{RULES}keyword = "A"\nreply = "{{% x"\n',
+        ["sources.a.provider: ", "plugins.keyword_reply.rules[0].reply: "],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
+def test_every_fault_is_told_with_its_key(tmp_path: Path, text: str, expected: list[str]) -> None:
+    """One line each: the file, the key, what was expected. Exit status 2."""
+    file = tmp_path / "receiver.toml"
+    file.write_text(text, "utf-8")
+    result = run(tmp_path, "check")
+    assert (result.returncode, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(expected)
+    for line, start in zip(lines, expected, strict=True):
+        assert line.startswith(f"receiver: {file}: {start}")
+
+
+@pytest.mark.parametrize("command", ["serve", "events", "explain", "simulate"])
+def test_every_command_refuses_a_wrong_configuration(tmp_path: Path, command: str) -> None:
+    """In the same words, with exit status 2."""
+    (tmp_path / "receiver.toml").write_text("[server]\nprot = 80\n")
+    more = {"explain": ["x", "--to", "1"], "simulate": ["tilil", "inbound"]}.get(command, [])
+    result = run(tmp_path, command, *more)
+    assert result.returncode == 2
+    assert result.stderr.endswith("server.prot: unknown key; did you mean port?\n")
+
+
+def test_no_secret_is_told(tmp_path: Path) -> None:
+    """A fault names the place of a secret, never the secret."""
+    (tmp_path / "receiver.toml").write_text(
+        '[sources.a]\nprovider = "tsconect"\ntokens = ["the-secret/"]\n'
+        'digest = { username = "u", password = "the-secret", max_age = "the-secret" }\n'
+        '[sources.b]\nprovider = "tilil"\ntokens = "the-secret"\n'
+    )
+    result = run(tmp_path, "check")
+    assert result.returncode == 2
+    assert "sources.b.tokens" in result.stderr
+    assert "the-secret" not in result.stderr
+
+
+def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
+    """Bytes that are no text are a fault of the file."""
+    (tmp_path / "receiver.toml").write_bytes(b"[server]\n# \xff\n")
+    result = run(tmp_path, "check")
+    assert result.returncode == 2
+    assert result.stderr.endswith("receiver.toml: not UTF-8 at byte 11\n")
+
+
+def test_a_plugin_that_breaks_is_told(tmp_path: Path) -> None:
+    """A plugin file that cannot be imported is one line with the place in it."""
+    write(tmp_path, with_plugin("import nothing_of_this_name\n"))
+    result = run(tmp_path, "check")
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert "plugins.enabled[0]" in line
+    assert "nothing_of_this_name" in line
+
+
+def test_a_good_configuration_is_summarised(tmp_path: Path) -> None:
+    """Which URL is for what, what it has to carry, and what else is set."""
+    long = ["0123456789abcdef"]
+    digest = {"username": "u", "password": "p", "algorithm": "sha256"}
+    sources = {
+        "ke": {"provider": "tilil", "tokens": long},
+        "ke2": {"provider": "tilil", "digest": digest},
+        "open": {"provider": "talkntalk", "authentication": "none"},
+        "uk": {"provider": "text-connect", "tokens": ["short", *long]},
+    }
+    write(tmp_path, settings(sources=sources, server={"port": 8088}) | {"sources": sources})
+    shown = re.sub(" +", " ", told(tmp_path, "check"))
+    assert (
+        shown
+        == f"""\
+{tmp_path}/receiver.toml: no faults
+
+SOURCE PROVIDER URL FOR CREDENTIAL
+ke tilil /hooks/ke messages and subscriptions api_token
+ke tilil /hooks/ke/TOKEN delivery reports the token in the URL
+ke2 tilil /hooks/ke2 messages and subscriptions api_token, a sha256 digest
+ke2 tilil /hooks/ke2/TOKEN delivery reports impossible: no tokens
+open talkntalk /hooks/open webhooks none
+uk text-connect /hooks/uk message forwarding, GET or POST auth
+
+plugins opt_out, keyword_reply, subscriptions
+store {tmp_path}/receiver.db
+address 127.0.0.1:8088
+admin none
+
+warning: sources.ke2.tokens: none, so delivery reports, which carry no digest, are refused
+warning: sources.open.authentication: anybody can push
+warning: sources.uk.tokens[0]: shorter than 16 characters
+warning: sources.ke.tokens[0]: also a token of uk
+warning: sources.uk.tokens[1]: also a token of ke
+"""
+    )
+
+
+def test_nothing_is_opened(tmp_path: Path) -> None:
+    """A check leaves nothing behind, and needs neither store nor sources."""
+    (tmp_path / "receiver.toml").write_text("")
+    shown = told(tmp_path, "check")
+    assert "no sources: nothing can push" in shown
+    assert "plugins  none: events are stored, nothing answers" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["receiver.toml"]
+
+
+def test_the_program_itself_says_it(tmp_path: Path) -> None:
+    """The same in a process of its own."""
+    (tmp_path / "receiver.toml").write_text(WRONG["unknown plugin"][0])
+    assert spawn(tmp_path, "check").returncode == 2
