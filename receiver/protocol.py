@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
-from http import HTTPStatus
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
 import httptools
 import structlog
-from starlette.types import ASGIApp, Message, Scope
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from receiver.errors import PushError, TooLarge, TooSlow
+from receiver.exchange import Exchange, answer_head
 
 log = structlog.get_logger("receiver.protocol")
 
@@ -43,10 +41,6 @@ _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _VERSIONS = ("1.0", "1.1")
 #: Headers of an offer to speak another protocol.
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
-
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
 
 
 class LimitedProtocol(asyncio.Protocol):
@@ -196,7 +190,7 @@ class LimitedProtocol(asyncio.Protocol):
             "client": self._client,
             "server": self._server,
         }
-        exchange = Exchange(self, scope, keep_alive=self._parser.should_keep_alive())
+        exchange = Exchange(self, self.state, scope, keep_alive=self._parser.should_keep_alive())
         self._exchange = exchange
         if self._announced > self.max_body:
             self._refuse(exchange, TooLarge())
@@ -335,7 +329,7 @@ class LimitedProtocol(asyncio.Protocol):
             return
         body = f"{message}\n".encode()
         head = (b"content-type", b"text/plain; charset=utf-8")
-        self.transport.write(_head(status, [head], len(body), keep_alive=False) + body)
+        self.transport.write(answer_head(status, [head], len(body), keep_alive=False) + body)
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -353,91 +347,6 @@ class LimitedProtocol(asyncio.Protocol):
         self.transport.write_eof()
 
 
-class Exchange:
-    """One request and its answer, as the application sees it.
-
-    The answer is written at once when its body is complete: what the service answers is
-    small.
-    """
-
-    __slots__ = (
-        "_disconnected",
-        "_head",
-        "_parts",
-        "_read",
-        "_status",
-        "body",
-        "keep_alive",
-        "protocol",
-        "scope",
-        "task",
-    )
-
-    def __init__(self, protocol: LimitedProtocol, scope: Scope, *, keep_alive: bool) -> None:
-        self.protocol = protocol
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.task: asyncio.Task[None] | None = None
-        self._disconnected: asyncio.Event | None = None
-        self._read = False
-        self._status = 0
-        self._head: Iterable[tuple[bytes, bytes]] = ()
-        self._parts: list[bytes] = []
-
-    async def run(self, app: ASGIApp) -> None:
-        """Lets the application answer, and sees to it that there is an answer."""
-        try:
-            await app(self.scope, self.receive, self.send)
-        except Exception:
-            log.exception("application failed")
-        if self._status >= 0:  # no answer went out
-            self._write(500, [], b"Internal Server Error\n")
-
-    async def receive(self) -> Message:
-        """ASGI: the request in one message, then the end of the connection."""
-        if not self._read:
-            self._read = True
-            return {"type": "http.request", "body": bytes(self.body), "more_body": False}
-        if self._disconnected is None:
-            self._disconnected = asyncio.Event()
-        await self._disconnected.wait()
-        return {"type": "http.disconnect"}
-
-    def disconnect(self) -> None:
-        """The client is gone."""
-        if self._disconnected is not None:
-            self._disconnected.set()
-
-    async def send(self, message: Message) -> None:
-        """ASGI: head and body of the answer."""
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            self._head = message.get("headers", ())
-            return
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            self._parts.append(body)
-            return
-        if self._parts:
-            body = b"".join([*self._parts, body])
-        self._write(self._status, self._head, body)
-
-    def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        self._status = -1
-        protocol = self.protocol
-        if not protocol.transport.is_closing():
-            head = _head(
-                status,
-                [*protocol.state.default_headers, *headers],
-                len(body),
-                keep_alive=self.keep_alive,
-            )
-            without_body = self.scope["method"] == "HEAD"
-            protocol.transport.write(head if without_body else head + body)
-        protocol.finished(self)
-
-
 def _address(info: object) -> tuple[str, int] | None:
     """Host and port; None for a Unix socket."""
     return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None
@@ -453,16 +362,3 @@ def limited(max_body: int, request_timeout: float, idle_timeout: float) -> type[
         "_most_bytes": 8 * max_body + 2 * MAX_HEADER_BYTES + MAX_URL_BYTES,
     }
     return type("ConfiguredProtocol", (LimitedProtocol,), limits)
-
-
-def _head(
-    status: int, headers: Iterable[tuple[bytes, bytes]], length: int, *, keep_alive: bool
-) -> bytes:
-    parts = [_STATUS_LINES[status]]
-    for name, value in headers:
-        if name == b"content-length":  # ours is always right
-            continue
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"content-length: %d\r\n" % length)
-    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
-    return b"".join(parts)

@@ -85,7 +85,7 @@ def test_fold_of_every_special_character() -> None:
 
 
 @given(plain_words, st.sampled_from(string.punctuation + "…«»“”。\uff01🎮€"), st.booleans())
-def test_fold_drops_what_is_around_a_word(word: str, beside: str, before: bool) -> None:  # noqa: FBT001
+def test_fold_drops_what_is_around_a_word(word: str, beside: str, before: bool) -> None:
     """Punctuation and symbols beside a word are no part of it, on either side."""
     assert fold(beside + word if before else word + beside) == word.upper()
 

@@ -82,7 +82,7 @@ class Traffic:
         yield Step(
             title="Somebody guesses the token: refused, no event",
             source="tilil",
-            sample=self._push("tilil", "inbound", token="guess", message="GAME"),  # noqa: S106
+            sample=self._push("tilil", "inbound", token="guess", message="GAME"),  # noqa: S106 - a wrong one
             status=401,
             reply="",
         )
@@ -138,7 +138,7 @@ class Traffic:
         ):
             sample = self._push(source, kind, **fields)
             yield Step(title=title, source=source, sample=sample, event=type_)
-        forged = self._push(source, "inbound-get", token="guess")  # noqa: S106
+        forged = self._push(source, "inbound-get", token="guess")  # noqa: S106 - a wrong one
         yield Step(title="With a wrong auth", source=source, sample=forged, status=401)
 
     def _tsconect(self) -> Iterator[Step]:

@@ -61,8 +61,8 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Makes dead letters due again."""
-    from receiver.cli.preparing import perform, prepare  # noqa: PLC0415 - see opt_outs
-    from receiver.control import RetryJobs  # noqa: PLC0415
+    from receiver.cli.preparing import perform, prepare
+    from receiver.control import RetryJobs
 
     wanted = one_or_all(id_, every=every)
     outcome = perform(prepare(config), RetryJobs(wanted))

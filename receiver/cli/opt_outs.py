@@ -52,8 +52,8 @@ def remove(msisdn: _Number, config: ConfigFile = None) -> None:
 
 def _change(msisdn: str, config: Path | None, *, out: bool) -> None:
     # Only the commands that change something need what works with a store of their own.
-    from receiver.cli.preparing import perform, prepare  # noqa: PLC0415
-    from receiver.control import AddOptOut, RemoveOptOut  # noqa: PLC0415
+    from receiver.cli.preparing import perform, prepare
+    from receiver.control import AddOptOut, RemoveOptOut
 
     parts = prepare(config)
     number = person_or_fail(msisdn, parts.config)

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 from receiver.config import Server
 
 #: Addresses that mean "all of mine": to bind, not to reach.
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound to them here
 
 
 def address(server: Server) -> str:

@@ -71,8 +71,8 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Takes requests again; what becomes an event leaves the quarantine."""
-    from receiver.cli.preparing import perform, prepare  # noqa: PLC0415 - see opt_outs
-    from receiver.control import RetryQuarantined  # noqa: PLC0415
+    from receiver.cli.preparing import perform, prepare
+    from receiver.control import RetryQuarantined
 
     wanted = one_or_all(id_, every=every)
     outcome = perform(prepare(config), RetryQuarantined(wanted))

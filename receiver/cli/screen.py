@@ -49,9 +49,9 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, nothing: str
 
 
 def _fitted_table(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - takes a tenth of a second
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     texts = [[Text(visible(cell or "")) for cell in row] for row in rows]
     columns = zip(titles, *texts, strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, ClassVar, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -141,7 +142,7 @@ class Provider(ABC, Generic[PayloadT]):
 
     def refuse(self, error: PushError) -> Answer:
         """The answer that tells the provider: not taken."""
-        return Answer(f"{error.status}\n".encode())
+        return Answer(f"{HTTPStatus(error.status).phrase}\n".encode())
 
     @classmethod
     @abstractmethod

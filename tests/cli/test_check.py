@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import run, spawn, told
+from tests.cli.program import run, told
 from tests.harness import settings, with_plugin, write
 
 SOURCE = '[sources.tilil]\nprovider = "tilil"\ntokens = ["0123456789abcdef"]\n'
@@ -197,9 +197,3 @@ def test_nothing_is_opened(tmp_path: Path) -> None:
     assert "no sources: nothing can push" in shown
     assert "plugins  none: events are stored, nothing answers" in shown
     assert [path.name for path in tmp_path.iterdir()] == ["receiver.toml"]
-
-
-def test_the_program_itself_says_it(tmp_path: Path) -> None:
-    """The same in a process of its own."""
-    (tmp_path / "receiver.toml").write_text(WRONG["unknown plugin"][0])
-    assert spawn(tmp_path, "check").returncode == 2

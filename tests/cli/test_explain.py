@@ -96,13 +96,12 @@ def test_handlers_that_come_later_are_named(tmp_path: Path) -> None:
     shown = told(tmp_path, "explain", "x", "--to", "1")
     assert "no plugin explains itself" in shown
     assert "reply        none now, perhaps later\nasked later  mine.later\n" in shown
-    write(tmp_path, settings(plugins={"enabled": ["subscriptions"], "keyword_reply": None}))
 
 
 def test_nothing_answers(tmp_path: Path) -> None:
     """Without plugins there is no reply, and without sources nothing to explain."""
     (tmp_path / "receiver.toml").write_text('[sources.a]\nprovider="tilil"\ntokens=["x"]\n')
-    assert told(tmp_path, "explain", "?", "--to", "1").endswith("\nreply  none\n")
+    assert told(tmp_path, "explain", "?", "--to", "1").endswith("\nreply    none\n")
     (tmp_path / "receiver.toml").write_text("")
     result = run(tmp_path, "explain", "x", "--to", "1")
     assert result.returncode == 2

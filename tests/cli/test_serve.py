@@ -28,7 +28,9 @@ def test_its_log_is_quiet_about_people(service: Running) -> None:
     service.post(inbound(2, text, api_token="guess"))
     service.post(b"{", f"/hooks/tilil/{TOKEN}")
     service.post(b"x", f"/hooks/nobody/{TOKEN}%0d%0afake")
-    service.wire().send(b"NO HTTP \x1b[2J AT ALL\r\n\r\n")
+    with service.wire() as wire:
+        wire.send(b"NO HTTP \x1b[2J AT ALL\r\n\r\n")
+        wire.rest()
     assert service.stop() == 0
     for line in service.log.splitlines():
         assert line.isprintable()

@@ -119,7 +119,7 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
         (["tilil", "inbound", "--set", "x"], "expected --set NAME=VALUE, got 'x'"),
         (
             ["tilil", "inbound", "--source", "tsconect"],
-            "sources.tsconect: no such source of provid",
+            "sources.tsconect: no such source of",
         ),
         (["tilil", "inbound", "--source", "x"], "sources.x: no such source of provider tilil"),
         (["tilil", "inbound"], "server.port is 0, any that is free: tell which with --url"),

@@ -171,7 +171,7 @@ def test_keyword_in_any_script(keyword: str) -> None:
         (None, None, True),
     ],
 )
-def test_address(to: str | list[str] | None, address: str | None, answers: bool) -> None:  # noqa: FBT001
+def test_address(to: str | list[str] | None, address: str | None, answers: bool) -> None:
     """A rule answers messages to its short codes and numbers; without any, to all."""
     plugin = rules({"keyword": "GAME"} if to is None else {"keyword": "GAME", "to": to})
     assert (reply(plugin, "game", to=address) is not None) == answers

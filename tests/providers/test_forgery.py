@@ -322,7 +322,7 @@ def test_a_changed_timestamp_has_no_digest() -> None:
 @pytest.mark.parametrize(
     ("seconds", "right"), [(-901, False), (-900, True), (900, True), (901, False)]
 )
-def test_a_digest_grows_old(seconds: int, right: bool) -> None:  # noqa: FBT001 # a table's column
+def test_a_digest_grows_old(seconds: int, right: bool) -> None:  # a table's column
     """A digest that was overheard is worthless after `max_age`, and before its time."""
     push = in_json([digest_of(RIGHT)])
     push.received_at = pushes.ARRIVAL.replace(microsecond=0) + timedelta(seconds=seconds)

@@ -42,7 +42,7 @@ def book(changes: Sequence[Change]) -> list[tuple[object, ...]]:
         return list(db.execute(BOOK))
 
 
-def change(active: bool, minute: int, **fields: str | None) -> Change:  # noqa: FBT001 - drawn
+def change(active: bool, minute: int, **fields: str | None) -> Change:
     """Somebody joined or left, at this minute."""
     values: dict[str, Any] = {"msisdn": PERSON, **fields}
     return minute, Subscribe(**values) if active else Unsubscribe(**values)

@@ -1,0 +1,126 @@
+"""One request and its answer, between a connection and the application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Protocol
+
+import structlog
+from starlette.types import ASGIApp, Message, Scope
+from uvicorn.server import ServerState
+
+log = structlog.get_logger("receiver.exchange")
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+class Connection(Protocol):
+    """What an exchange needs of the connection that it is part of."""
+
+    transport: asyncio.Transport
+
+    def finished(self, exchange: Exchange) -> None:
+        """The answer is written."""
+
+
+class Exchange:
+    """One request and its answer, as the application sees it.
+
+    The answer is written at once when its body is complete: what the service answers is
+    small.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_disconnected",
+        "_head",
+        "_parts",
+        "_read",
+        "_state",
+        "_status",
+        "body",
+        "keep_alive",
+        "scope",
+        "task",
+    )
+
+    def __init__(
+        self, connection: Connection, state: ServerState, scope: Scope, *, keep_alive: bool
+    ) -> None:
+        """`keep_alive`: whether the connection goes on after the answer."""
+        self._connection = connection
+        self._state = state
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.task: asyncio.Task[None] | None = None
+        self._disconnected: asyncio.Event | None = None
+        self._read = False
+        self._status = 0
+        self._head: Iterable[tuple[bytes, bytes]] = ()
+        self._parts: list[bytes] = []
+
+    async def run(self, app: ASGIApp) -> None:
+        """Lets the application answer, and sees to it that there is an answer."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("application failed")
+        if self._status >= 0:  # no answer went out
+            self._write(500, [], b"Internal Server Error\n")
+
+    async def receive(self) -> Message:
+        """ASGI: the request in one message, then the end of the connection."""
+        if not self._read:
+            self._read = True
+            return {"type": "http.request", "body": bytes(self.body), "more_body": False}
+        if self._disconnected is None:
+            self._disconnected = asyncio.Event()
+        await self._disconnected.wait()
+        return {"type": "http.disconnect"}
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        if self._disconnected is not None:
+            self._disconnected.set()
+
+    async def send(self, message: Message) -> None:
+        """ASGI: head and body of the answer."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._head = message.get("headers", ())
+            return
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            self._parts.append(body)
+            return
+        if self._parts:
+            body = b"".join([*self._parts, body])
+        self._write(self._status, self._head, body)
+
+    def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        self._status = -1
+        transport = self._connection.transport
+        if not transport.is_closing():
+            every = [*self._state.default_headers, *headers]
+            head = answer_head(status, every, len(body), keep_alive=self.keep_alive)
+            transport.write(head if self.scope["method"] == "HEAD" else head + body)
+        self._connection.finished(self)
+
+
+def answer_head(
+    status: int, headers: Iterable[tuple[bytes, bytes]], length: int, *, keep_alive: bool
+) -> bytes:
+    """Status line and headers of an answer whose body has `length` bytes."""
+    parts = [_STATUS_LINES[status]]
+    for name, value in headers:
+        if name == b"content-length":  # ours is always right
+            continue
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"content-length: %d\r\n" % length)
+    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    return b"".join(parts)
