@@ -33,6 +33,8 @@ MAX_URL_BYTES = 16 * 1024
 #: What is discarded, and for how long, of a client that is told to go before it has finished.
 _LINGER_BYTES = 1024 * 1024
 _LINGER_SECONDS = 2.0
+#: How long a connection that is idle when the server stops may still bring a request.
+_DRAIN_SECONDS = 0.5
 #: Requests that a client may have under way on one connection without reading answers.
 _MAX_PIPELINED = 16
 #: More than that came in one piece: no client of ours.
@@ -80,6 +82,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
         self._running = False
+        self._ending = False
         self._write_paused = False
         self._asked = False
 
@@ -190,7 +193,8 @@ class LimitedProtocol(asyncio.Protocol):
             "client": self._client,
             "server": self._server,
         }
-        exchange = Exchange(self, self.state, scope, keep_alive=self._parser.should_keep_alive())
+        keep_alive = self._parser.should_keep_alive() and not self._ending
+        exchange = Exchange(self, self.state, scope, keep_alive=keep_alive)
         self._exchange = exchange
         if self._announced > self.max_body:
             self._refuse(exchange, TooLarge())
@@ -260,10 +264,16 @@ class LimitedProtocol(asyncio.Protocol):
         self._go_on()
 
     def shutdown(self) -> None:
-        """The server stops: what is under way may finish, what is not whole may not."""
-        for exchange in self._queue:
-            exchange.keep_alive = False
-        if not self._queue and not self._hung_up:
+        """The server stops: what is under way is answered, or on its way, and nothing else."""
+        self._ending = True
+        if self._queue and not self._partial:
+            self._queue[-1].keep_alive = False
+        if not self._queue:
+            # A request that the client has sent by now would be lost if we closed at once.
+            self._loop.call_later(_DRAIN_SECONDS, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self._queue and not self._partial:
             self.transport.close()
 
     def _decline(self, rest: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -236,9 +237,9 @@ def test_a_body_that_is_only_called_encoded(service: Running) -> None:
     ],
 )
 def test_refusals_of_other_providers(service: Running, path: str, body: bytes, status: int) -> None:
-    """Without a documented failure body the answer says its status, and nothing of the reason."""
+    """Without a documented failure body the answer names its status, and not the reason."""
     answer = service.post(body, path)
-    assert (answer.status, answer.body) == (status, f"{status}\n".encode())
+    assert (answer.status, answer.body) == (status, f"{HTTPStatus(status).phrase}\n".encode())
 
 
 def test_refusals_are_quiet(service: Running) -> None:

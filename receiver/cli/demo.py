@@ -202,7 +202,7 @@ class Demo:
         self._head(f"The service stays up at {base} until Ctrl-C. Try, elsewhere:")
         body = msgspec.json.encode(push).decode()
         self._write((f"  curl -d '{body}' {base}/hooks/tilil", ""))
-        program = _program()
+        called = program()
         for words in (
             "events",
             "simulate tilil inbound --duplicate",
@@ -210,7 +210,7 @@ class Demo:
             "subscribers",
             "quarantine",
         ):
-            self._write((f"  {program} {words} --config {file}", ""))
+            self._write((f"  {called} {words} --config {file}", ""))
         self._write((f"  less {file.parent}/serve.log", ""))
 
     def _shown(self, text: str) -> str:
@@ -224,7 +224,7 @@ class Demo:
         self._screen.print(Text.assemble(*((visible(text), style) for text, style in parts)))
 
 
-def _program() -> str:
+def program() -> str:
     """How a person calls this program from elsewhere."""
     if shutil.which("receiver"):
         return "receiver"

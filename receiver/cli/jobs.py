@@ -61,6 +61,7 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Makes dead letters due again."""
+    # See opt_outs.
     from receiver.cli.preparing import perform, prepare
     from receiver.control import RetryJobs
 

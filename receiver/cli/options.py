@@ -71,7 +71,7 @@ def person_or_fail(text: str, config: Config) -> str:
 
 
 def _region(provider: str) -> str:
-    from receiver.providers import PROVIDERS  # noqa: PLC0415 - few commands get here
+    from receiver.providers import PROVIDERS  # few commands get here
 
     known = PROVIDERS.get(provider)
     return known.default_region if known else "KE"

@@ -71,6 +71,7 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Takes requests again; what becomes an event leaves the quarantine."""
+    # See opt_outs.
     from receiver.cli.preparing import perform, prepare
     from receiver.control import RetryQuarantined
 

@@ -134,6 +134,5 @@ def _send(client: httpx2.Client, url: str, sample: Sample, source: Source) -> bo
         raise Failed(f"{base}: {reason}; is the service running?") from None
     taken = (time.perf_counter() - began) * 1000
     screen.line(f"← {response.status_code} in {taken:.1f} ms")
-    if response.text:
-        screen.line(f"  {response.text.strip()}")
+    screen.line(f"  {response.text.strip()}")
     return response.is_success

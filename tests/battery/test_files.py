@@ -34,10 +34,17 @@ from tests.store.rows import read_only
 NOTICED = 10.0
 
 
-def refused(folder: Path) -> str:
-    """What `receiver serve` says when it does not start: one line, and no file changed."""
+def untouched(folder: Path) -> str:
+    """As `refused`; not a byte of the store is changed by it."""
     store = folder / "receiver.db"
     before = store.read_bytes()
+    line = refused(folder)
+    assert store.read_bytes() == before
+    return line
+
+
+def refused(folder: Path) -> str:
+    """What `receiver serve` says when it does not start: one line that names the file."""
     ended = subprocess.run(
         [*PROGRAM, "serve", "--config", str(write(folder, settings()))],
         capture_output=True,
@@ -46,10 +53,9 @@ def refused(folder: Path) -> str:
         check=False,
     )
     assert ended.returncode == 1
-    assert store.read_bytes() == before
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"receiver: {store}")
+    assert line.startswith(f"receiver: {folder / 'receiver.db'}")
     return line
 
 
@@ -57,15 +63,15 @@ def test_a_store_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
     """Garbage, a cut-off file, a newer one: one line naming the file, whose bytes stay."""
     store = tmp_path / "receiver.db"
     store.write_bytes(os.urandom(20_000))
-    assert "not a database" in refused(tmp_path)
+    assert "not a database" in untouched(tmp_path)
     store.unlink()
     open_writer(store).close()
     whole = store.read_bytes()
     store.write_bytes(whole[: len(whole) // 2])
-    assert "cut off" in refused(tmp_path)
+    assert "cut off" in untouched(tmp_path)
     store.write_bytes(whole)
     change(store, f"PRAGMA user_version = {len(migrations()) + 1}")
-    assert "upgrade the program" in refused(tmp_path)
+    assert "upgrade the program" in untouched(tmp_path)
 
 
 def test_a_read_only_folder_stops_the_start(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ async def _fill(folder: Path) -> None:
         await take(service, inbound(1, "Game one"))
         await take(service, inbound(2, NASTY, mobile="254711000222"))
         await take(service, inbound(3, "STOP", mobile="254733000333"))
-        await take(service, delivery("m-1", 1, dlrDesc="DeliveredToTerminal"), token=TOKEN)
+        report = delivery("m-1", 1, dlrDesc="DeliveredToTerminal")
+        headers = [(b"x-trace", b"a"), (b"host", b"sms"), (b"x-trace", b"b\x1b")]
+        await take(service, report, token=TOKEN, query=b"a=%1b", headers=headers)
         odd = {"keyword": FORMULA, "subscriber_ref": "+1+1", "network_name": "\tnet"}
         await take(service, subscription("activation", "20200528124756", **odd))
         left = {"mobile": "254708411111", "keyword": "GAME", "service_id": None}

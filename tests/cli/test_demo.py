@@ -6,10 +6,14 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from receiver.cli import demo
 from receiver.providers import PROVIDERS
 from tests.cli.program import Result, on_terminal, spawn
 from tests.harness import PATIENCE, PROGRAM
@@ -75,6 +79,74 @@ def _run(arguments: list[str], folder: Path) -> Result:
     result = spawn(folder, *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     return result
+
+
+#: The demo with something in it replaced, in a process of its own.
+_CHANGED = """
+import msgspec, sys
+from receiver import cli
+from receiver.cli import demo, demo_traffic
+{}
+sys.argv = ["receiver", "demo", "--exit"]
+cli.main()
+"""
+_OTHER_STATUS = """
+steps = demo_traffic.Traffic.steps
+replace = msgspec.structs.replace
+demo.Traffic.steps = lambda self: [replace(step, status=418) for step in steps(self)[:2]]
+"""
+
+
+def _changed(folder: Path, change: str) -> Result:
+    return subprocess.run(
+        [sys.executable, "-c", _CHANGED.format(change)],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "TMPDIR": str(folder)},
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_what_differs_is_told(tmp_path: Path) -> None:
+    """Each thing where it happens; the exit status is 1, and the folder with the log is kept."""
+    result = _changed(tmp_path, _OTHER_STATUS)
+    assert result.returncode == 1
+    assert result.stdout.count("  ✗ status: expected 418, got 200\n") == 2
+    assert "✗ subscriptions: expected {'active': 1, 'inactive': 1}, got {}" in result.stdout
+    assert "Everything as expected." not in result.stdout
+    [folder] = tmp_path.iterdir()
+    expected = f"receiver: 4 things were not as expected; see {folder}/serve.log\n"
+    assert result.stderr == expected
+    assert '"listening"' in (folder / "serve.log").read_text()
+
+
+def test_a_service_that_does_not_start_is_told(tmp_path: Path) -> None:
+    """As `receiver serve` would tell it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = _changed(tmp_path, f"demo._free_ports = lambda count: [{port}, 0]")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"receiver: 127.0.0.1:{port}: Address already in use")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("called", "on_path", "shown"),
+    [
+        ("/opt/sms/bin/receiver", None, "/opt/sms/bin/receiver"),
+        ("/opt/sms/bin/receiver", "/usr/bin/receiver", "receiver"),
+        ("/opt/sms/receiver/__main__.py", None, f"{sys.executable} -m receiver"),
+    ],
+)
+def test_it_says_how_it_is_called(
+    monkeypatch: pytest.MonkeyPatch, called: str, on_path: str | None, shown: str
+) -> None:
+    """A line to copy works also where the program is not on the path."""
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setattr("shutil.which", lambda _: on_path)
+    assert demo.program() == shown
 
 
 def test_ctrl_c_in_the_middle_is_quiet(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -15,6 +16,7 @@ import typer
 
 from receiver import config
 from receiver.cli.options import moment, person
+from receiver.store import Reader
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
 from tests.harness import (
@@ -23,9 +25,12 @@ from tests.harness import (
     PROGRAM,
     TOKEN,
     Running,
+    delivery,
     inbound,
     look,
+    opened,
     settings,
+    take,
     until,
     write,
 )
@@ -141,7 +146,30 @@ def test_the_raw_request_is_shown_when_asked_for(filled: Path) -> None:
     assert TOKEN not in told(filled, "events", found[-1]["id"])
     shown = told(filled, "events", found[-1]["id"], "--raw")
     assert f"body    {inbound(1, 'Game one').decode()}" in shown
-    assert "    method: POST\n" in told(filled, "events", "--raw")
+    [report] = table(filled, "events", "--raw", "--type", "sms.delivery.updated")
+    assert report["raw"]["query"] == "a=%1b"
+    assert report["raw"]["headers"] == {"x-trace": "a, b\x1b"}
+    shown = told(filled, "events", "--raw", "--type", "sms.delivery.updated")
+    assert shown.splitlines()[1:4] == [
+        "    method: POST",
+        "    query: a=%1b",
+        r"    header x-trace: a, b\x1b",
+    ]
+
+
+def test_supplemental_data_is_shown(tmp_path: Path) -> None:
+    """What Text-Connect knows about a sender, and whether a status is final."""
+    asyncio.run(_take_of_all_kinds(tmp_path))
+    message, report = (event["id"] for event in table(tmp_path, "events")[::-1])
+    assert "fields       MMName = Ann, MM1 = gold\n" in told(tmp_path, "events", message)
+    assert "final       yes\n" in told(tmp_path, "events", report)
+
+
+async def _take_of_all_kinds(folder: Path) -> None:
+    form = f"auth={TOKEN}&source=447777777777&id=1&msg=hi&MMName=Ann&MM1=gold".encode()
+    async with opened(folder) as service:
+        await take(service, form, source="text-connect")
+        await take(service, delivery("m-1", 1), token=TOKEN)
 
 
 def test_an_unknown_event_is_told(filled: Path) -> None:
@@ -208,6 +236,17 @@ def test_following_ends_with_ctrl_c(service: Running) -> None:
         assert "first" in following.stdout.readline()
         following.send_signal(signal.SIGINT)
         assert (following.wait(PATIENCE), following.stderr.read()) == (0, "")
+
+
+def test_looking_is_interrupted_quietly(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C on a list is an interruption, not its end."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "events", interrupted)
+    assert run(filled, "events").returncode == 130
+    assert run(filled, "events", "--follow", "--since", "1h").returncode == 0
 
 
 def test_much_is_listed_while_the_service_writes(service: Running) -> None:
