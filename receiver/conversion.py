@@ -11,6 +11,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
@@ -93,7 +94,7 @@ class Converter:
             self.fault(key, f"expected a table, got {shown(raw)}")
             return None
         before = len(self.faults)
-        fields = msgspec.structs.fields(type_)
+        fields = _fields(type_)
         names = [field.encode_name for field in fields]
         for name in raw:
             if name not in names:
@@ -183,6 +184,12 @@ def _unknown(name: str, names: list[str]) -> str:
         if close
         else "unknown key; expected " + ", ".join(names)
     )
+
+
+@cache
+def _fields(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Looked up once: there may be thousands of rules."""
+    return msgspec.structs.fields(type_)
 
 
 def shown(raw: object) -> str:

@@ -39,7 +39,7 @@ def normalise(raw: str, region: str) -> str:
 
 def is_e164(text: str) -> bool:
     """Whether `text` is in the form that `normalise` gives to people's numbers."""
-    return text.startswith("+")
+    return text[:1] == "+" and text[1:].isdecimal() and text.isascii()
 
 
 def mask(number: str) -> str:

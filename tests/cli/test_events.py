@@ -241,7 +241,7 @@ def test_following_ends_with_ctrl_c(service: Running) -> None:
 def test_looking_is_interrupted_quietly(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C on a list is an interruption, not its end."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Reader, "events", interrupted)
