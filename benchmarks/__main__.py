@@ -1,6 +1,6 @@
 """Measures sms-receiver in one run, as ratios, and prints a table and JSON.
 
-    python -m benchmarks [--quick] [--only SECTION …] [--json FILE] [--keep FOLDER]
+    python -m benchmarks [--quick] [--rounds N] [--seconds S] [--only SECTION …] [--json FILE]
 
 Everything runs on this machine: the server on one core, wrk on another, at 127.0.0.1. What is
 compared alternates within the same minutes, since machines change their pace.
@@ -63,6 +63,8 @@ def main() -> None:
     load.need_wrk()
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
+    parser.add_argument("--seconds", type=float, default=6, help="length of a turn")
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="sections to run")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument(
@@ -72,11 +74,13 @@ def main() -> None:
         help="folder of the large store, which is made once",
     )
     arguments = parser.parse_args()
-    quick = {"seconds": 2, "rounds": 2, "crowd": 200_000, "soak": 10} if arguments.quick else {}
+    chosen = {"seconds": arguments.seconds, "rounds": arguments.rounds}
+    if arguments.quick:
+        chosen = {"seconds": 2, "rounds": 2, "crowd": 200_000, "soak": 10}
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        settings = Settings(folder=Path(folder), keep=arguments.keep, **quick)
+        settings = Settings(folder=Path(folder), keep=arguments.keep, **chosen)
         for name in arguments.only or SECTIONS:
             console.rule(name)
             results[name] = SECTIONS[name](settings, console)

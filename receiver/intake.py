@@ -131,7 +131,7 @@ class Intake:
         event: Event[Data] = Event(
             id=store.ids.text(seq),
             source=f"/sources/{endpoint.name}",
-            type=parsed.type,
+            type=parsed.type.value,  # a plain str: SQLite and dictionaries are slow with others
             time=parsed.time,
             subject=parsed.subject,
             provider=endpoint.provider.name,
@@ -141,7 +141,7 @@ class Intake:
         plan = self._dispatcher.plan(event)
         plain = endpoint.provider.acknowledge(push, parsed, "")
         record = _to_store(endpoint, push, parsed, event, seq, plan, plain)
-        if record.row.reply is ReplyState.OPEN:
+        if record.row.reply == ReplyState.OPEN:
             self._undecided[seq] = asyncio.get_running_loop().create_future()
         try:
             taken = await store.take(record)
@@ -153,7 +153,7 @@ class Intake:
         elif plan.jobs:
             self._start(endpoint, push, parsed, event, plan, taken)
         if taken.new:
-            self.counts.events[parsed.type] += 1
+            self.counts.events[event.type] += 1
         self.counts.outcomes[endpoint.name, "stored" if taken.new else "repeat"] += 1
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, plain.content_type), taken.new
@@ -270,13 +270,13 @@ def _to_store(
         endpoint.name,
         parsed.key,
         provider.name,
-        parsed.type,
+        event.type,
         event.subject,
         to_micros(parsed.time),
         to_micros(push.received_at),
         encode_data(parsed.data),
         answer,
-        state,
+        state.value,
         _pack(push, [header for header in push.headers if header[0] not in _UNINTERESTING]),
     )
     return Stored(

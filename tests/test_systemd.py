@@ -46,6 +46,26 @@ def test_unit_is_clean(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_units_with_a_socket_are_clean(tmp_path: Path) -> None:
+    """What docs/operations.md adds for a socket that stays open fits the unit."""
+    [command] = values("ExecStart")
+    program = command.split(" ")[0]
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    added = dict(
+        re.findall(
+            r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
+        )
+    )
+    assert list(added) == ["receiver.socket", "receiver.service.d/socket.conf"]
+    for name, text in {**added, UNIT.name: UNIT.read_text("utf-8")}.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text.replace(program, sys.executable), "utf-8")
+    done = analyze("verify", *(str(tmp_path / name) for name in (UNIT.name, "receiver.socket")))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert f"ExecStart=\nExecStart={command} --fd 3\n" in added["receiver.service.d/socket.conf"]
+
+
 def test_unit_exposes_little() -> None:
     """Systemd's own judgement of the unit's exposure stays low."""
     done = analyze("security", "--offline=true", "--no-pager", str(UNIT))

@@ -18,7 +18,7 @@ from receiver.handlers import MARK, Context, OptOut, Reply, Send, on_message
 from receiver.store import HandleJob, Intake, Job, ReplyState, Store
 from receiver.workers import Workers, running
 from tests.harness import Clock, look, until_async
-from tests.store.rows import PERSON, finish, intake, opened
+from tests.store.rows import PERSON, finish, held, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +50,14 @@ class Bench:
     async def jobs(self, **conditions: Any) -> list[Job]:
         """The background work that is left."""
         return await self.store.reader.jobs(**conditions)
+
+    async def idle(self) -> None:
+        """Returns when nothing is under way."""
+
+        async def nothing_held() -> bool:
+            return not self.workers.held
+
+        await until_async(nothing_held, "nothing held")
 
     async def done(self) -> None:
         """Returns when nothing is due or under way any more."""
@@ -97,6 +105,21 @@ async def bench(
     dispatcher = Dispatcher(map(bound, functions))
     async with opened(folder) as store, running(dispatcher, store, clock) as workers:
         yield Bench(store, workers, dispatcher, clock)
+
+
+@asynccontextmanager
+async def looking(work: Bench) -> AsyncIterator[None]:
+    """Has the store looked through for work without pause."""
+
+    async def look_for_work() -> None:
+        while True:
+            await work.workers._fetch()
+            await asyncio.sleep(0)  # it does not wait where there is no room
+
+    task = asyncio.create_task(look_for_work())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def id_of(event: Event[Message]) -> str:
@@ -291,19 +314,11 @@ async def test_each_handler_runs_once(tmp_path: Path) -> None:
     async def counts(event: Event[Message], context: object) -> None:
         seen.append(id_of(event))
 
-    async with bench(tmp_path, counts) as work:
-
-        async def look_for_work() -> None:
-            while True:
-                await work.workers._fetch()
-
-        looking = asyncio.create_task(look_for_work())
+    async with bench(tmp_path, counts) as work, looking(work):
         people = [f"+2547110000{n:02}" for n in range(50)]
         for n in range(400):
             await work.give(n, subject=people[n % 50])
         await work.done()
-        looking.cancel()
-        await asyncio.wait([looking])
         assert sorted(seen, key=int) == [str(n) for n in range(400)]
 
 
@@ -592,15 +607,49 @@ async def test_what_is_too_much_for_memory_waits_in_the_store(
         await asyncio.to_thread(go_on.wait, 30)
         seen.setdefault(event.subject or "", []).append(int(id_of(event)))
 
-    async with bench(tmp_path, counts) as work:
+    async with bench(tmp_path, counts) as work, looking(work):
         people = [f"+25471100000{n}" for n in range(3)]
-        for n in range(60):
+        for n in range(300):
             await work.give(n, subject=people[n % 3])
             if n > 30:
                 go_on.set()
             assert work.workers.held <= 5
         await work.done()
-    assert seen == {person: list(range(n, 60, 3)) for n, person in enumerate(people)}
+    assert seen == {person: list(range(n, 300, 3)) for n, person in enumerate(people)}
+
+
+async def test_what_was_left_in_the_store_is_not_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes while the store is looked through waits for the next look, and all after it."""
+    monkeypatch.setattr(workers_module, "BACKLOG", 2)
+    seen: list[str] = []
+
+    async def counts(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+
+    clock, dispatcher = Clock(), Dispatcher([bound(counts)])
+    async with opened(tmp_path) as store:
+        workers = Workers(dispatcher, store, clock)
+        work = Bench(store, workers, dispatcher, clock)
+        async with held(store):  # so that none is done before all are there
+            given = [asyncio.create_task(work.give(n)) for n in range(3)]
+        await asyncio.gather(*given)
+        await work.idle()
+        async with held(store):
+            fetching = asyncio.create_task(workers._fetch())
+
+            async def waiting() -> bool:
+                return store.writer.depth == 2
+
+            await until_async(waiting, "the look, waiting for the writer")
+            between = asyncio.create_task(work.give(3))
+            await asyncio.sleep(0)
+        await asyncio.gather(fetching, between)
+        await work.give(4)
+        await work.done()
+        assert seen == ["0", "1", "2", "3", "4"]
+        await workers.stop()
 
 
 async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ class EventRow(msgspec.Struct, frozen=True):
     data: bytes
     answer: bytes
     """With the reply in it, if there is one and the provider takes it here."""
-    reply: ReplyState
+    reply: int
+    """A `ReplyState`."""
     request: bytes
 
 

@@ -75,7 +75,12 @@ def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
     new: set[int] = set()
     for start in range(0, len(intakes), _ROWS):
         rows = [intake.row for intake in intakes[start : start + _ROWS]]
-        values = [value for row in rows for value in msgspec.structs.astuple(row)]
+        values: list[object] = []
+        for row in rows:
+            *plain, data, answer, reply, request = msgspec.structs.astuple(row)
+            # sqlite3 looks for an adapter for each bytes, but not for a bytearray.
+            values += plain
+            values += (bytearray(data), bytearray(answer), reply, bytearray(request))
         inserted = db.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
@@ -255,7 +260,7 @@ def _taken(
         elif not intake.reply_in_answer:
             wish = _reply_wish(row.source, row.subject, reply.text, row.data)
             add_wish(db, _origin(row), intake.replied_by, "send", wish)
-    is_open = row.reply is ReplyState.OPEN
+    is_open = row.reply == ReplyState.OPEN
     return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
 
 

@@ -34,8 +34,12 @@ class Ledger:
         self.different: list[str] = []
         #: Answers that are no 200.
         self.others: list[Reply] = []
-        #: Set when an event was acknowledged; a case clears it to wait for the next.
         self.answered = asyncio.Event()
+
+    async def another(self) -> None:
+        """Returns when another event is acknowledged. Each loop may wait for that."""
+        self.answered = asyncio.Event()
+        await self.answered.wait()
 
     def note(self, id_: str, reply: Reply) -> None:
         """Enters an answer."""
@@ -75,7 +79,6 @@ async def clients(
 ) -> None:
     """Clients that push without pause until they are cancelled; `name` begins all new ids."""
     chance = random.Random(name)
-    ledger.answered.clear()
 
     async def client() -> None:
         connection = Client(port)

@@ -44,6 +44,5 @@ async def _push_within(service: Running, ledger: Ledger, seconds: int, events: i
         pushing = group.create_task(clients(service.port, ledger))
         await asyncio.sleep(seconds)
         while len(ledger.acked) < events:
-            ledger.answered.clear()
-            await ledger.answered.wait()
+            await ledger.another()
         pushing.cancel()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -46,6 +49,23 @@ async def opened(folder: Path) -> AsyncIterator[Store]:
     """The store `receiver.db` in `folder`."""
     async with open_store(folder / "receiver.db") as store:
         yield store
+
+
+@asynccontextmanager
+async def held(store: Store) -> AsyncIterator[asyncio.Future[None]]:
+    """While the block runs, the writer is in the middle of a commit; what comes has to wait."""
+    loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def wait(db: sqlite3.Connection) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert released.wait(30)
+
+    waiting = store.writer.run(wait)
+    await entered.wait()
+    try:
+        yield waiting
+    finally:
+        released.set()
 
 
 def intake(

@@ -82,10 +82,11 @@ async def test_strangers_push_out_nothing_of_the_providers_own(tmp_path: Path) -
             await keep(store, reason=f"own {n}", size=1500)
         for n in range(30):
             await keep(store, reason=f"stranger {n}", authenticated=False, size=1500)
+        await keep(store, reason="own 5", size=1500)
         found = await store.reader.quarantined()
         own = [entry.reason for entry in found if entry.authenticated]
         strangers = [entry.reason for entry in found if not entry.authenticated]
-        assert own == [f"own {n}" for n in range(4, -1, -1)]
+        assert own == [f"own {n}" for n in range(5, -1, -1)]
         assert strangers == [f"stranger {n}" for n in range(29, 23, -1)]
 
 

@@ -5,39 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from receiver.errors import StoreUnavailable
-from receiver.store import Store
 from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
 from tests.harness import look, until, until_async
-from tests.store.rows import RAW, intake, opened
+from tests.store.rows import RAW, held, intake, opened
 
 pytestmark = pytest.mark.anyio
 
 COUNT = "SELECT count(*) FROM events"
-
-
-@asynccontextmanager
-async def held(store: Store) -> AsyncIterator[asyncio.Future[None]]:
-    """While the block runs, the writer is in the middle of a commit; what comes has to wait."""
-    loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-
-    def wait(db: sqlite3.Connection) -> None:
-        loop.call_soon_threadsafe(entered.set)
-        assert released.wait(30)
-
-    waiting = store.writer.run(wait)
-    await entered.wait()
-    try:
-        yield waiting
-    finally:
-        released.set()
 
 
 async def test_what_returns_is_committed(tmp_path: Path) -> None:
