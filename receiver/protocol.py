@@ -35,6 +35,7 @@ _LINGER_BYTES = 1024 * 1024
 _LINGER_SECONDS = 2.0
 #: How long a connection that is idle when the server stops may still bring a request.
 _DRAIN_SECONDS = 0.5
+_WITHHELD_SECONDS = 2.0
 #: Requests that a client may have under way on one connection without reading answers.
 _MAX_PIPELINED = 16
 #: More than that came in one piece: no client of ours.
@@ -270,10 +271,16 @@ class LimitedProtocol(asyncio.Protocol):
             self._queue[-1].keep_alive = False
         if not self._queue:
             # A request that the client has sent by now would be lost if we closed at once.
-            self._loop.call_later(_DRAIN_SECONDS, self._close_if_idle)
+            self._loop.call_later(_DRAIN_SECONDS, self._close_unless_partial)
+        # Nor shall one who keeps back the rest of a request make the restart wait for long.
+        self._loop.call_later(_WITHHELD_SECONDS, self._close_unless_asked)
 
-    def _close_if_idle(self) -> None:
-        if not self._queue and not self._partial:
+    def _close_unless_partial(self) -> None:
+        if not self._partial:
+            self._close_unless_asked()
+
+    def _close_unless_asked(self) -> None:
+        if not self._queue:
             self.transport.close()
 
     def _decline(self, rest: bytes) -> None:
