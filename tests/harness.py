@@ -379,7 +379,8 @@ class Wire:
 
     def end(self) -> None:
         """Closes our half: no more will be sent, answers are still read."""
-        self.socket.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it is closed already
+            self.socket.shutdown(socket.SHUT_WR)
 
     def answer(self, *, method: str = "POST") -> Reply:
         """The next answer on the connection."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.app import Receiver, create_app
 from tests.harness import (
     TOKEN,
     Reply,
@@ -19,9 +20,12 @@ from tests.harness import (
     hook,
     inbound,
     look,
+    opened,
     request,
     serve,
     settings,
+    until,
+    with_plugin,
 )
 
 FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
@@ -255,6 +259,39 @@ def test_refusals_are_quiet(service: Running) -> None:
     assert not any(secret in service.log for secret in secrets)
 
 
+LOUD = """
+from receiver.handlers import on_message
+
+@on_message(inline=True)
+def inline(event, context):
+    int(event.data.text)
+
+@on_message()
+async def later(event, context):
+    raise KeyError(event.data.text + event.data.from_)
+
+@on_message()
+def in_thread(event, context):
+    raise ExceptionGroup(event.data.text, [ValueError(event.data.from_)])
+"""
+
+
+def test_handlers_that_fail_are_quiet(tmp_path: Path) -> None:
+    """What an exception says may hold what people wrote: the log has its kind and place alone."""
+    with serve(tmp_path, with_plugin(LOUD)) as service:
+        assert service.post(inbound(1, "the-text-of-it", mobile="254733123456")).status == 200
+        failed = "SELECT error FROM jobs WHERE attempts = 1"
+        errors = until(
+            lambda: found if len(found := look(service.store, failed)) == 3 else None, "failed"
+        )
+        assert all("the-text-of-it" in error for (error,) in errors)
+        log = service.log
+    assert log.count('"handler failed"') == 3
+    assert "mine.py" in log
+    for secret in ("the-text-of-it", "254733123456"):
+        assert secret not in log
+
+
 # Whose address
 
 
@@ -312,6 +349,63 @@ def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
         assert client_of(service, "xff") == "127.0.0.1"
         answer = service.post(inbound("far"), "/hooks/far", x_forwarded_for="203.0.113.7")
         assert answer.status == 403
+
+
+# Under another server
+
+
+async def ask(app: Receiver, parts: list[bytes]) -> tuple[int, bytes]:
+    """Status and body of the answer to a POST whose body comes in parts."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/hooks/tilil",
+        "query_string": b"",
+        "headers": [(b"x-forwarded-for", b"203.0.113.7")],
+        "client": None,
+    }
+    waiting = [
+        {"type": "http.request", "body": part, "more_body": n < len(parts)}
+        for n, part in enumerate(parts, 1)
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return waiting.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+@pytest.mark.anyio
+async def test_a_body_may_come_in_parts(tmp_path: Path) -> None:
+    """The application is plain ASGI: other servers hand bodies over piece by piece, of nobody."""
+    raw = settings(server={"max_body": 1000})
+    async with opened(tmp_path, raw) as service:
+        app = create_app(service.intake, service.parts.config.server, service.store.check)
+        body = inbound(1)
+        assert (await ask(app, [body[:10], body[10:]]))[0] == 200
+        assert (await ask(app, [bytes(600), bytes(600), bytes(600)]))[0] == 413
+        assert (await ask(app, [bytes(1001)]))[0] == 413
+
+
+@pytest.mark.anyio
+async def test_a_fault_of_ours_is_no_answer_of_the_providers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What we did not think of is logged, and the provider shall come back: 503."""
+    async with opened(tmp_path) as service:
+        app = create_app(service.intake, service.parts.config.server, service.store.check)
+        service.store.ids = None  # type: ignore[assignment] # something is broken inside
+        status, body = await ask(app, [inbound(1, "the-text-of-it")])
+    assert (status, json.loads(body)) == (503, FAILED)
+    log = capsys.readouterr().out
+    assert "push failed" in log
+    assert "AttributeError" in log
+    assert "the-text-of-it" not in log
 
 
 # Health

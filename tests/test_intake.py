@@ -454,6 +454,24 @@ async def test_nothing_is_acknowledged_that_is_not_stored(tmp_path: Path) -> Non
         assert service.intake.counts.outcomes == {}
 
 
+async def test_an_answer_that_cannot_be_decided_is_no_acknowledgement(tmp_path: Path) -> None:
+    """When the store fails while a handler works, all who wait are told to come back."""
+    async with opened(tmp_path, patient()) as service:
+        waiting = [asyncio.create_task(take(service, inbound(1, "ask"))) for _ in range(3)]
+        await begun(tmp_path, "ask 1")
+        elsewhere = service.store.path.with_name("elsewhere")
+        service.store.path.rename(elsewhere)
+        await until_async(service.store.check, "trouble")
+        go(tmp_path)
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(result) for result in results} == {StoreUnavailable}
+        elsewhere.rename(service.store.path)
+        assert await service.store.check() is None
+        assert (await take(service, inbound(1, "ask"))).body == PLAIN
+        (sent,) = await until_async(lambda: sends(service), "a reply to send")
+        assert sent["text"] == "answer to 1"
+
+
 # After a crash
 
 

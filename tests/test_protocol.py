@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -373,6 +375,58 @@ def test_the_whole_url_may_stand_in_the_request(service: Running) -> None:
         assert wire.answer().status == 200
 
 
+MATTER = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b":",
+    b"0",
+    b"f",
+    b"-",
+    b"\xff",
+    b"Content-Length: 7\r\n",
+]
+MATTER += [
+    b"Transfer-Encoding: chunked\r\n",
+    b"Upgrade: h2c\r\nConnection: upgrade\r\n",
+    b"Expect: ",
+]
+
+
+def test_damaged_requests_make_no_error_of_ours(service: Running) -> None:
+    """Bytes changed, put in, taken out or cut off anywhere: 4xx, or an answer, or the end."""
+    chance = random.Random(14)
+    whole = [
+        plain(inbound("damaged")) + chunked(inbound("damaged-2")),
+        chunked(inbound("damaged-3"), 9) + request("GET", "/readyz"),
+        request("GET", "/hooks/text-connect?source=447777777777&id=5&auth=x") * 2,
+    ]
+    for _ in range(500):
+        data = bytearray(chance.choice(whole))
+        for _ in range(chance.randint(1, 4)):
+            start = chance.randint(0, len(data))
+            kind = chance.random()
+            matter = chance.choice(MATTER)
+            if kind < 0.4:
+                data[start:start] = matter
+            elif kind < 0.7:
+                data[start : start + len(matter)] = matter
+            elif kind < 0.9:
+                del data[start : start + chance.randint(1, 30)]
+            else:
+                del data[start + 1 :]
+        with service.wire() as wire:
+            cut = chance.randint(0, len(data))
+            wire.send(bytes(data[:cut]))
+            wire.send(bytes(data[cut:]))
+            wire.end()
+            back = wire.rest()
+        statuses = {int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", back)}
+        assert not [status for status in statuses if status >= 500], bytes(data)
+
+
 # Expect and Upgrade
 
 
@@ -403,10 +457,25 @@ def test_a_body_that_is_too_large_is_not_asked_for(service: Running) -> None:
 def test_an_offer_to_upgrade_is_declined(service: Running, upgrade: bytes) -> None:
     """Java's HTTP client offers HTTP/2 with its first request: it is answered as HTTP/1.1."""
     id_ = f"upgrade-{len(upgrade)}"
-    with service.wire() as wire:
-        wire.send(plain(inbound(id_), HEAD + upgrade))
-        assert wire.answer().status == 200
-    assert stored(service, id_) == 1
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"
+    offers = [
+        plain(inbound(id_), HEAD + upgrade),
+        chunked(inbound(f"{id_}-chunked"), head=HEAD + upgrade),
+        get,
+    ]
+    for offer in offers:
+        with service.wire() as wire:
+            wire.send(offer)
+            assert wire.answer().status == 200
+            wire.send(plain(inbound(f"{id_}-after")))
+            assert wire.answer().status == 200
+    for offer in offers:  # in two packets, one of them the head alone
+        with service.wire() as wire:
+            cut = offer.index(b"\r\n\r\n") + 4
+            wire.send(offer[:cut])
+            wire.send(offer[cut:])
+            assert wire.answer().status == 200
+    assert stored(service, id_) == stored(service, f"{id_}-chunked") == 1
 
 
 # Slow clients

@@ -556,6 +556,33 @@ async def test_what_ends_the_process_each_time_becomes_dead(tmp_path: Path) -> N
     go_on.set()
 
 
+async def test_work_that_cannot_be_committed_stays_due(tmp_path: Path) -> None:
+    """While the store takes nothing, handlers' results are not lost but made again later."""
+    seen: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def counts(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+        begun.set()
+        await asyncio.to_thread(go_on.wait, 30)
+
+    async with bench(tmp_path, counts) as work:
+        elsewhere = work.store.path.with_name("elsewhere")
+        waiting = await work.give(1)
+        await asyncio.to_thread(begun.wait, 30)
+        work.store.path.rename(elsewhere)
+        await until_async(work.store.check, "trouble")
+        go_on.set()
+        await asyncio.wait_for(waiting, 30)
+        await work.idle()
+        assert len(await work.jobs()) == 1
+        elsewhere.rename(work.store.path)
+        assert await work.store.check() is None
+        await work.done()
+        assert await work.jobs() == []
+        assert seen == ["1", "1"]
+
+
 async def test_work_for_a_handler_that_is_gone_is_dead(tmp_path: Path) -> None:
     """A plugin that was removed leaves dead letters that name it, not a loop."""
     async with opened(tmp_path) as store:

@@ -37,6 +37,10 @@ QUEUE_BYTES = 16 * 1024 * 1024
 #: Events that are added to the index of people at once: until then a look-up reads them one
 #: by one, and their commit takes longer.
 PIECE = 512
+#: Turns of the event loop before a batch is handed over. The loop does not wait in them: an
+#: idle one is through in microseconds. A busy one answers those of the last commit and reads
+#: what they send next, and the commit that this joins costs the same for half as many more.
+_TURNS = 4
 #: Seconds of silence after which the WAL is written back into the database file.
 _IDLE = 1.0
 #: Seconds between lines of the log about one and the same trouble.
@@ -106,12 +110,15 @@ class Writer:
         future = self._loop.create_future()
         self._waiting.append((work, future))
         if not self._busy:
-            # Not handed over at once: whatever else arrives in this turn of the loop joins.
             self._busy = True
-            self._loop.call_soon(self._hand_over)
+            self._hand_over_after(_TURNS)
         return future
 
-    def _hand_over(self) -> None:
+    def _hand_over_after(self, turns: int) -> None:
+        """Hands over what waits some turns of the loop later: what arrives meanwhile joins."""
+        if turns:
+            self._loop.call_soon(self._hand_over_after, turns - 1)
+            return
         batch, self._waiting = self._waiting, []
         self._in_hand, self._waiting_bytes = len(batch), 0
         self._batches.put(batch)
@@ -126,7 +133,7 @@ class Writer:
                 future.set_result(result)
         self._in_hand = 0
         if self._waiting:
-            self._hand_over()
+            self._hand_over_after(_TURNS)
         else:
             self._busy = False
             if self._closed:

@@ -1,0 +1,145 @@
+"""The sockets of the service: which it opens, which it is given, and when it cannot."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.errors import ReceiverError
+from receiver.server import bind
+from tests.harness import (
+    PATIENCE,
+    PROGRAM,
+    Wire,
+    inbound,
+    launch,
+    request,
+    serve,
+    settings,
+    until,
+    write,
+)
+
+
+def test_an_address_in_use_is_told_with_the_setting(tmp_path: Path) -> None:
+    """One line, which says what to change; status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for server, setting in (
+            ({"port": port}, "server.host, server.port"),
+            ({"admin": f"127.0.0.1:{port}"}, "server.admin"),
+        ):
+            ended = subprocess.run(
+                [*PROGRAM, "serve", "--config", str(write(tmp_path, settings(server=server)))],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            assert ended.returncode == 1
+            (line,) = ended.stderr.splitlines()
+            assert (
+                f"127.0.0.1:{port}: Address already in use; choose another with {setting}" in line
+            )
+    assert not (tmp_path / "receiver.db").exists()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no such host"])
+def test_an_address_that_is_not_ours_is_told(host: str) -> None:
+    """With the setting to mend."""
+    with pytest.raises(ReceiverError, match=r"server\.host"):
+        bind(host, 0, "server.host")
+
+
+def test_a_dual_stack_address_takes_both(tmp_path: Path) -> None:
+    """Of `::` an IPv4 client is known by its IPv4 address, also to allow_ips."""
+    sources = {"tilil": {**settings()["sources"]["tilil"], "allow_ips": ["127.0.0.0/8"]}}
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this system has no IPv6")
+    with serve(tmp_path, settings(server={"host": "::"}, sources=sources)) as service:
+        assert service.post(inbound(1)).status == 200
+        with socket.create_connection(("::1", service.port), timeout=PATIENCE) as six:
+            six.sendall(request("POST", "/hooks/tilil", inbound(2)))
+            assert six.recv(100).startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_socket_that_is_none_is_refused(tmp_path: Path) -> None:
+    """A descriptor that is closed, a file, or a socket that does not listen."""
+    with (tmp_path / "file").open("w") as file, socket.socket() as deaf:
+        for fd, why in (
+            (file.fileno(), "non-socket"),
+            (deaf.fileno(), "not a listening socket"),
+            (999, "Bad file descriptor"),
+        ):
+            arguments = ["serve", "--config", str(write(tmp_path, settings())), "--fd", str(fd)]
+            ended = subprocess.run(
+                [*PROGRAM, *arguments],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                pass_fds=() if fd == 999 else (fd,),
+                check=False,
+            )
+            assert ended.returncode == 1
+            (line,) = ended.stderr.splitlines()
+            assert f"--fd {fd}: " in line
+            assert why in line
+
+
+def test_a_unix_socket_can_be_handed_over(tmp_path: Path) -> None:
+    """As behind a proxy on the same machine; its peers have no address."""
+    file = write(tmp_path, settings())
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        fd = listener.fileno()
+        arguments = ("serve", "--config", str(file), "--fd", str(fd))
+        with launch(tmp_path, *arguments, pass_fds=(fd,)) as service:
+            until(lambda: "listening" in service.log, "listening")
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(PATIENCE)
+                peer.connect(str(tmp_path / "s"))
+                peer.sendall(request("POST", "/hooks/tilil", inbound(1)))
+                assert peer.recv(100).startswith(b"HTTP/1.1 200 ")
+            assert service.stop() == 0
+
+
+def lines(log: str) -> list[dict[str, Any]]:
+    """The lines of a log, decoded."""
+    return [json.loads(line) for line in log.splitlines()]
+
+
+def test_the_log_tells_start_and_end_and_nothing_between(tmp_path: Path) -> None:
+    """Where it listens, and that it has stopped; a push is no line of the log."""
+    with serve(tmp_path) as service:
+        for n in range(5):
+            assert service.post(inbound(n)).status == 200
+        assert service.stop() == 0
+        listening, stopped = lines(service.log)
+    assert (listening["event"], listening["host"]) == ("listening", "127.0.0.1")
+    assert listening["port"] == service.port
+    assert listening["sources"] == list(settings()["sources"])
+    assert stopped["event"] == "stopped"
+
+
+def test_sources_without_authentication_are_named_at_each_start(tmp_path: Path) -> None:
+    """A warning that names the source."""
+    sources = {"open": {"provider": "tilil", "authentication": "none"}}
+    with serve(tmp_path, settings(sources=sources)) as service:
+        (warning,) = [line for line in lines(service.log) if line["level"] == "warning"]
+        assert warning["event"] == "source takes pushes from anybody"
+        assert warning["source"] == "open"
+
+
+def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A client that keeps its connection is told to go when the service stops."""
+    with serve(tmp_path) as service, Wire(service.port) as asked, Wire(service.port) as silent:
+        asked.send(request("GET", "/healthz"))
+        assert asked.answer().status == 200
+        assert service.stop(15) == 0
+        assert asked.rest() == silent.rest() == b""
