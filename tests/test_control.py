@@ -37,6 +37,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
+from tests.store.rows import intake
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +55,11 @@ async def perform(folder: Path, command: Command, raw: dict[str, Any] | None = N
     """What a command line does."""
     async with asyncio.timeout(30):
         return await control.perform(parts(folder, raw), command)
+
+
+def names(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return [file.name for file in folder.iterdir()]
 
 
 def sockets(folder: Path) -> list[Path]:
@@ -176,6 +182,22 @@ async def test_dead_jobs_are_retried(tmp_path: Path) -> None:
         assert await perform(tmp_path, RetryJobs(job.id + 1), raw) == Outcome(0)
         assert await perform(tmp_path, RetryJobs(), raw) == Outcome(1)
         assert await service.store.reader.jobs(state="dead") == []
+
+
+async def test_commands_do_no_other_work(tmp_path: Path) -> None:
+    """Without a service a command changes what it says: pending handlers wait for the service."""
+    source = (
+        "from pathlib import Path\nfrom receiver.handlers import on_message\n"
+        "@on_message()\ndef runs(event, context):\n"
+        '    Path(__file__).with_name("ran").touch()\n'
+    )
+    raw = with_plugin(source)
+    async with open_store(tmp_path / "receiver.db") as store:
+        await store.take(intake(store, 1, jobs=["mine.runs"]))
+    assert await perform(tmp_path, AddOptOut(PERSON), raw) == Outcome(1)
+    assert look(tmp_path / "receiver.db", "SELECT attempts FROM jobs") == [(0,)]
+    assert not sockets(tmp_path)
+    assert "ran" not in names(tmp_path / "plugins")
 
 
 # The socket
