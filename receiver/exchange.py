@@ -38,6 +38,7 @@ class Exchange:
         "_connection",
         "_disconnected",
         "_head",
+        "_over",
         "_parts",
         "_read",
         "_state",
@@ -59,7 +60,7 @@ class Exchange:
         self.body = bytearray()
         self.task: asyncio.Task[None] | None = None
         self._disconnected: asyncio.Event | None = None
-        self._read = False
+        self._read = self._over = False
         self._status = 0
         self._head: Iterable[tuple[bytes, bytes]] = ()
         self._parts: list[bytes] = []
@@ -74,17 +75,18 @@ class Exchange:
             self._write(500, [], b"Internal Server Error\n")
 
     async def receive(self) -> Message:
-        """ASGI: the request in one message, then the end of the connection."""
+        """ASGI: the request in one message, then that the client is gone or has its answer."""
         if not self._read:
             self._read = True
             return {"type": "http.request", "body": bytes(self.body), "more_body": False}
-        if self._disconnected is None:
-            self._disconnected = asyncio.Event()
-        await self._disconnected.wait()
+        if not self._over:
+            self._disconnected = self._disconnected or asyncio.Event()
+            await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     def disconnect(self) -> None:
-        """The client is gone."""
+        """The client is gone, or it has its answer."""
+        self._over = True
         if self._disconnected is not None:
             self._disconnected.set()
 
@@ -104,6 +106,7 @@ class Exchange:
 
     def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
         self._status = -1
+        self.disconnect()
         transport = self._connection.transport
         if not transport.is_closing():
             every = [*self._state.default_headers, *headers]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import ExcInfo, Processor
 
 from receiver.visible import visible
 
@@ -67,11 +68,36 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Non
 
 
 def _for_machines() -> list[Processor]:
-    frames = ExceptionDictTransformer(show_locals=False, use_rich=False)
     return [
-        structlog.processors.ExceptionRenderer(frames),
+        structlog.processors.ExceptionRenderer(_kind_and_place),
         structlog.processors.JSONRenderer(_in_ascii),
     ]
+
+
+_as_dicts = ExceptionDictTransformer(show_locals=False, use_rich=False)
+
+
+def _kind_and_place(exc_info: ExcInfo) -> list[dict[str, Any]]:
+    """An exception without its message, which may hold what people wrote."""
+    return _without_messages(_as_dicts(exc_info))
+
+
+def _without_messages(stacks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for stack in stacks:
+        stack.pop("exc_value", None)
+        stack.pop("exc_notes", None)
+        for inner in stack.get("exceptions", ()):
+            _without_messages(inner)
+    return stacks
+
+
+def _lines_of_kind_and_place(exc_info: ExcInfo) -> str:
+    error = exc_info[1]
+    lines = traceback.format_tb(error.__traceback__)
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            lines.append(_lines_of_kind_and_place((type(inner), inner, inner.__traceback__)) + "\n")
+    return "".join([*lines, type(error).__qualname__])
 
 
 def _in_ascii(event: object, **options: Any) -> str:
@@ -81,7 +107,7 @@ def _in_ascii(event: object, **options: Any) -> str:
 
 def _for_people() -> list[Processor]:
     return [
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_lines_of_kind_and_place),
         _all_visible,
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]

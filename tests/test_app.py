@@ -14,7 +14,6 @@ import pytest
 from receiver.app import Receiver, create_app
 from tests.harness import (
     TOKEN,
-    Reply,
     Running,
     delivery,
     hook,
@@ -434,9 +433,8 @@ def test_a_store_that_takes_nothing_is_told(tmp_path: Path) -> None:
     with serve(tmp_path, settings(sources=SOURCES)) as service:
         assert service.post(inbound(1)).status == 200
         service.store.rename(tmp_path / "elsewhere")
-        answer: Reply = service.get("/readyz")
-        while answer.status == 200:  # it is looked at now and then; the battery has the bound
-            answer = service.get("/readyz")
+        until(lambda: service.get("/readyz").status != 200, "not ready")
+        answer = service.get("/readyz")
         assert answer.status == 503
         assert b"deleted or replaced" in answer.body
         assert "retry-after" in answer.headers
@@ -447,8 +445,7 @@ def test_a_store_that_takes_nothing_is_told(tmp_path: Path) -> None:
         assert service.post(inbound(3, api_token="x")).status == 401
         assert service.get("/healthz").status == 200
         (tmp_path / "elsewhere").rename(service.store)
-        while service.get("/readyz").status != 200:
-            pass
+        until(lambda: service.get("/readyz").status == 200, "ready again")
         assert service.post(inbound(2)).status == 200
     lines = [json.loads(line) for line in service.log.splitlines()]
     assert not [line for line in lines if "exception" in line]

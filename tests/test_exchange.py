@@ -70,7 +70,7 @@ async def test_the_application_gets_the_request_whole() -> None:
 
     async with serving(app) as (port, _):
         assert (await ask(port, b"body")).body == b"done"
-        await asyncio.wait_for(told.wait(), 30)
+        await asyncio.wait_for(told.wait(), 10)
     assert seen == [
         ("POST", "/path", b"query=1", "http"),
         {"type": "http.request", "body": b"body", "more_body": False},

@@ -154,22 +154,6 @@ async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> N
         assert (await store.take(intake(store, "after", request=large))).new
 
 
-async def test_trouble_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A store that takes nothing for a while is two lines of the log, not one a push."""
-    async with opened(tmp_path) as store:
-        elsewhere = store.path.with_name("elsewhere")
-        store.path.rename(elsewhere)
-        await until_async(store.check, "not ready", 10)
-        for n in range(50):
-            with pytest.raises(StoreUnavailable):
-                await store.take(intake(store, n))
-        elsewhere.rename(store.path)
-        assert (await store.take(intake(store, "after"))).new
-    lines = capsys.readouterr().out.splitlines()
-    assert ["commit failed" in line for line in lines] == [True, False]
-    assert "takes commits again" in lines[1]
-
-
 async def test_closing_commits_what_waits(tmp_path: Path) -> None:
     """What was handed in before the store closes is stored, what comes after is refused."""
     async with opened(tmp_path) as store:
@@ -185,18 +169,28 @@ async def test_closing_commits_what_waits(tmp_path: Path) -> None:
     assert not (tmp_path / "receiver.db-wal").exists()
 
 
-async def test_a_deleted_store_is_noticed(tmp_path: Path) -> None:
-    """When the file is gone, commits that nobody would ever see are refused within 10 s."""
+async def test_a_deleted_store_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When the file is gone, commits that nobody would ever see are refused within 10 s.
+
+    That is told once, and when it is over; not with each push.
+    """
     async with opened(tmp_path) as store:
-        await store.take(intake(store, 0))
-        store.path.rename(store.path.with_name("elsewhere"))
+        await store.take(intake(store, "before"))
+        elsewhere = store.path.with_name("elsewhere")
+        store.path.rename(elsewhere)
         reason = await until_async(store.check, "not ready", 10)
         assert "deleted or replaced" in reason
-        with pytest.raises(StoreUnavailable):
-            await store.take(intake(store, 1))
-        store.path.with_name("elsewhere").rename(store.path)
+        for n in range(50):
+            with pytest.raises(StoreUnavailable):
+                await store.take(intake(store, n))
+        elsewhere.rename(store.path)
         assert await store.check() is None
-        assert (await store.take(intake(store, 2))).new
+        assert (await store.take(intake(store, "after"))).new
+    lines = capsys.readouterr().out.splitlines()
+    assert ["commit failed" in line for line in lines] == [True, False]
+    assert "takes commits again" in lines[1]
 
 
 async def test_the_wal_is_written_back_when_nothing_comes(tmp_path: Path) -> None:
