@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -109,14 +110,15 @@ class Exchange:
         self.disconnect()
         transport = self._connection.transport
         if not transport.is_closing():
-            every = [*self._state.default_headers, *headers]
+            every = (*self._state.default_headers, *headers)
             head = answer_head(status, every, len(body), keep_alive=self.keep_alive)
             transport.write(head if self.scope["method"] == "HEAD" else head + body)
         self._connection.finished(self)
 
 
+@lru_cache(maxsize=256)  # most answers of a second have the same
 def answer_head(
-    status: int, headers: Iterable[tuple[bytes, bytes]], length: int, *, keep_alive: bool
+    status: int, headers: tuple[tuple[bytes, bytes], ...], length: int, *, keep_alive: bool
 ) -> bytes:
     """Status line and headers of an answer whose body has `length` bytes."""
     parts = [_STATUS_LINES[status]]

@@ -131,7 +131,7 @@ class Intake:
         event: Event[Data] = Event(
             id=store.ids.text(seq),
             source=f"/sources/{endpoint.name}",
-            type=parsed.type.value,  # a plain str: SQLite and dictionaries are slow with others
+            type=str(parsed.type),  # a plain str: SQLite and dictionaries are slow with others
             time=parsed.time,
             subject=parsed.subject,
             provider=endpoint.provider.name,
@@ -276,7 +276,7 @@ def _to_store(
         to_micros(push.received_at),
         encode_data(parsed.data),
         answer,
-        state.value,
+        int(state),
         _pack(push, [header for header in push.headers if header[0] not in _UNINTERESTING]),
     )
     return Stored(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from functools import lru_cache
 
 # White space to a reader, though not to str.split(): zero-width space, byte order mark.
 _ZERO_WIDTH = "\u200b\ufeff"
@@ -31,6 +32,7 @@ _NO_ALPHANUMERICS = "".join(
 )
 
 
+@lru_cache(maxsize=64)  # several handlers ask for the same message
 def split(text: str) -> tuple[str, str]:
     """The first word as typed, and the rest as typed without white space around it."""
     if text.isascii():
@@ -44,6 +46,7 @@ def split(text: str) -> tuple[str, str]:
     return match[1], text[match.end() :].strip(_SPACES)
 
 
+@lru_cache(maxsize=256)  # most people type what others typed before them
 def fold(word: str) -> str:
     """One spelling for all: upper case, compatibility forms, nothing but the word.
 

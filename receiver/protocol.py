@@ -169,7 +169,8 @@ class LimitedProtocol(asyncio.Protocol):
         if self._deaf:
             return
         self._in_trailers = True
-        if self._parser.get_http_version() not in _VERSIONS:
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
             self._reject(400, "HTTP/1.1, please")
             return
         if self._parser.should_upgrade():
@@ -183,7 +184,7 @@ class LimitedProtocol(asyncio.Protocol):
         scope = {
             "type": "http",
             "asgi": _ASGI,
-            "http_version": self._parser.get_http_version(),
+            "http_version": version,
             "method": self._parser.get_method().decode("ascii"),
             "scheme": "http",
             "path": unquote(path) if "%" in path else path,
@@ -346,7 +347,7 @@ class LimitedProtocol(asyncio.Protocol):
             return
         body = f"{message}\n".encode()
         head = (b"content-type", b"text/plain; charset=utf-8")
-        self.transport.write(answer_head(status, [head], len(body), keep_alive=False) + body)
+        self.transport.write(answer_head(status, (head,), len(body), keep_alive=False) + body)
         self._hang_up()
 
     def _hang_up(self) -> None:

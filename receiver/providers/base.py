@@ -48,7 +48,7 @@ class Push(msgspec.Struct, kw_only=True):
     def url_tokens(self) -> list[str]:
         """The credentials in the URL: in its path and as `?token=`."""
         tokens = [self.token] if self.token else []
-        if b"token=" in self.query or b"%" in self.query:
+        if self.query and (b"token=" in self.query or b"%" in self.query):
             tokens += [token for token in read_form(self.query).get("token", ()) if token]
         return tokens
 
