@@ -97,6 +97,34 @@ class Send(Section, frozen=True, kw_only=True):
     api_key: Secret
     #: Short code or alphanumeric sender ID that messages come from.
     sender: str | None = None
+    #: Where the provider's API is; the documented address by default.
+    url: str | None = None
+    #: Tilil's service for messages that belong to none.
+    service_id: str | None = None
+    #: Where TSCONECT shall send its callbacks: our public URL, with the token in it.
+    callback_url: Secret | None = None
+    #: Where Tilil's delivery reports are asked for; its documentation does not say.
+    report_url: str | None = None
+    #: Text-Connect's names that its documentation does not print, by what we call them.
+    names: dict[str, str] = {}
+    #: Requests a minute; the provider's documented limit by default.
+    rate: Positive | None = None
+    #: The same for requests that send to many at once.
+    bulk_rate: Positive | None = None
+    #: Requests under way at the same time.
+    connections: Positive = 8
+    #: Seconds for a whole request; what has no answer by then is unknown.
+    timeout: Seconds = 30.0
+    #: Seconds after which a message that could not be sent is not worth sending any more.
+    give_up_after: Seconds = 86400.0
+    #: Seconds that a link_id lives.
+    link_id_ttl: Seconds = 86400.0
+    #: Whether to ask for the status; by default where the provider never reports it.
+    poll: bool | None = None
+    #: Send again what may have been sent already. Some people then get a message twice.
+    resend_unknown: bool = False
+    #: Send a text that is too long as several messages.
+    split: bool = False
 
 
 class Source(Section, frozen=True, kw_only=True):
@@ -228,13 +256,7 @@ class _ConfigReader(Converter):
             self.fault(f"{key}.region", f"expected a region such as KE, got {source.region!r}")
         if any(token.reveal().endswith("/") for token in source.tokens):
             self.fault(f"{key}.tokens", "a token must not end in /: it may be part of a URL")
-        has_credential = bool(source.tokens or source.digest)
-        if source.authentication == "required" and not has_credential:
-            message = (
-                'none, so nothing could push; to take pushes from anybody: authentication = "none"'
-            )
-            self.fault(f"{key}.tokens", message)
-        if source.authentication == "none" and has_credential:
+        if source.authentication == "none" and (source.tokens or source.digest):
             self.fault(f"{key}.authentication", '"none" contradicts tokens or digest')
 
     def plugins(self, raw: object) -> Plugins | None:

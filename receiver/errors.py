@@ -15,6 +15,7 @@ ReceiverError
 │   ├── TooLarge            413
 │   ├── EncodingRefused     415
 │   └── StoreUnavailable    503  also a StoreError
+├── ProviderError           a provider refuses a call, or it is not known what became of it
 └── StoreError
     ├── StoreLocked         another process has the store
     ├── StoreUnusable       not a store of ours, damaged, or from a newer program
@@ -135,6 +136,37 @@ class EncodingRefused(PushError):
 
     status = 415
     outcome = "encoding_refused"
+
+
+class ProviderError(ReceiverError):
+    """A provider refuses a call, or it is not known what became of it."""
+
+    def __init__(
+        self,
+        words: str | None = None,
+        *,
+        code: str | None = None,
+        retryable: bool = False,
+        unknown: bool = False,
+        retry_after: float | None = None,
+        opted_out: bool = False,
+        link_invalid: bool = False,
+    ) -> None:
+        self.words = words if words is not None else type(self).__doc__ or ""
+        """The provider's own, where it said any."""
+        self.code = code
+        """The provider's own, or the HTTP status."""
+        self.retryable = retryable
+        """Nothing was done, and the same request may work later."""
+        self.unknown = unknown
+        """It may have been done: nobody knows."""
+        self.retry_after = retry_after
+        """Seconds that the provider asks to wait."""
+        self.opted_out = opted_out
+        """The person must not be messaged."""
+        self.link_invalid = link_invalid
+        """The link_id is used up or too old."""
+        super().__init__(f"{self.words} ({code})" if code else words)
 
 
 class StoreError(ReceiverError):

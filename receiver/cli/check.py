@@ -20,11 +20,7 @@ def command(config: ConfigFile = None) -> None:
     parts = prepare(config)
     settings = parts.config
     print(f"{settings.file}: no faults\n")
-    rows = [
-        (name, source.provider, _path(name, entry, source), entry.label, _credential(entry, source))
-        for name, source in settings.sources.items()
-        for entry in PROVIDERS[source.provider].entries
-    ]
+    rows = [row for name, source in settings.sources.items() for row in _rows(name, source)]
     titles = ("SOURCE", "PROVIDER", "URL", "FOR", "CREDENTIAL")
     screen.table(titles, rows, nothing="no sources: nothing can push")
     plugins = ", ".join(plugin.name for plugin in parts.plugins)
@@ -43,6 +39,15 @@ def command(config: ConfigFile = None) -> None:
         print()
     for warning in warnings:
         screen.line(f"warning: {warning}")
+
+
+def _rows(name: str, source: Source) -> Iterator[tuple[str, ...]]:
+    provider = PROVIDERS[source.provider]
+    if not provider.pushes:
+        yield (name, provider.name, "", "sending: it pushes nothing", "")
+    for entry in provider.entries:
+        path, credential = _path(name, entry, source), _credential(entry, source)
+        yield (name, provider.name, path, entry.label, credential)
 
 
 def _path(name: str, entry: Entry, source: Source) -> str:

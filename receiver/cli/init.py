@@ -33,7 +33,11 @@ def command(
 
     Prints the URLs and secrets to enter in each provider's portal.
     """
-    tokens = {name: secrets.token_urlsafe(_TOKEN_BYTES) for name in PROVIDERS}
+    tokens = {
+        name: secrets.token_urlsafe(_TOKEN_BYTES)
+        for name, provider in PROVIDERS.items()
+        if provider.pushes
+    }
     text = resources.files(__package__).joinpath("init.toml").read_text("utf-8")
     for name, token in tokens.items():
         text = text.replace(f"@{name}@", token)

@@ -19,11 +19,12 @@ from receiver.events import utc_now
 from receiver.providers import PROVIDERS, Provider, Sample
 from receiver.signatures import DigestToken
 
-_KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in PROVIDERS.items())
+_PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}
+_KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in _PUSHING.items())
 
 
 def command(
-    provider: Annotated[str, typer.Argument(help=f"One of {', '.join(PROVIDERS)}.")],
+    provider: Annotated[str, typer.Argument(help=f"One of {', '.join(_PUSHING)}.")],
     kind: Annotated[str, typer.Argument(help=f"What to push. {_KINDS}")],
     *,
     url: Annotated[
@@ -83,9 +84,9 @@ def make(
 
 
 def _provider(name: str, kind: str) -> type[Provider[Any]]:
-    known = PROVIDERS.get(name)
+    known = _PUSHING.get(name)
     if known is None:
-        raise typer.BadParameter(f"expected one of {', '.join(PROVIDERS)}; got {name!r}")
+        raise typer.BadParameter(f"expected one of {', '.join(_PUSHING)}; got {name!r}")
     if kind not in known.sample_kinds:
         raise typer.BadParameter(
             f"{name} pushes one of {', '.join(known.sample_kinds)}; got {kind!r}"

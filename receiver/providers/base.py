@@ -18,6 +18,7 @@ from receiver.config import Source
 from receiver.errors import CredentialMissing, PushError
 from receiver.events import Data, DeliveryReport, EventType, Message
 from receiver.msisdn import normalise
+from receiver.providers.api import Api
 from receiver.providers.payloads import read_form
 from receiver.signatures import Tokens
 
@@ -61,6 +62,10 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """Tells repeats: pushes of one source with the same key are the same event."""
     time: datetime
+    text: str | None = None
+    """Of the message that a delivery report is about, where the provider repeats it."""
+    link_invalid: bool = False
+    """A delivery report says that the link_id was used up or too old."""
 
     @property
     def subject(self) -> str | None:
@@ -108,6 +113,10 @@ class Provider(ABC, Generic[PayloadT]):
     sample_kinds: ClassVar[tuple[str, ...]]
     """What `receiver simulate` can send."""
     entries: ClassVar[tuple[Entry, ...]]
+    api: ClassVar[type[Api] | None] = None
+    """How to send through it; None where we cannot."""
+    pushes: ClassVar[bool] = True
+    """Whether it ever calls us."""
 
     def __init__(self, source: Source) -> None:
         self.tokens = Tokens(source.tokens)

@@ -1,17 +1,19 @@
-"""TalkNTalk, Kenya: delivery webhooks.
+"""TalkNTalk, Kenya: delivery webhooks, and the API to send with.
 
 Documentation: https://api.talkntalk.africa (v1, "Webhooks"). The endpoint is set in the
 dashboard; what is not taken comes again after 1, 5 and 30 minutes. Where a signing secret is
 set there, `X-TalkNTalk-Signature` is the HMAC-SHA256 of the raw body. Its encoding is not
 documented, so `Tokens.verify_hmac_sha256` takes all the usual ones. `data.id` is an integer
 here and a UUID in the answer to sending. The header `X-TalkNTalk-Event` only repeats `event`,
-and is not signed: nothing is read from it.
+and is not signed: nothing is read from it. The API has limits, by the minute and organisation.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -20,6 +22,24 @@ import msgspec
 
 from receiver.errors import CredentialWrong, Malformed
 from receiver.events import DeliveryReport, EventType, Status
+from receiver.providers.api import (
+    Api,
+    Operation,
+    Outgoing,
+    Refusal,
+    Request,
+    Response,
+    Sent,
+    garbled,
+    http_refusal,
+    ids_in,
+    json_of,
+    listed,
+    object_of,
+    post_json,
+    said,
+    verbatim,
+)
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import (
     as_network,
@@ -41,6 +61,15 @@ STATUSES = {
     "cancelled": Status.CANCELLED,  # before sending
 }
 
+#: HTTP status: what it means.
+REFUSALS = {
+    400: Refusal(meaning="missing field or invalid sender"),
+    401: Refusal(meaning="authentication_failed", retryable=True),
+    402: Refusal(meaning="insufficient_balance", retryable=True),
+    429: Refusal(meaning="too many requests", retryable=True),
+}
+
+_THROTTLED = re.compile(r"available in ([0-9]{1,7}) seconds?", re.IGNORECASE)
 _EVENT = "sms."
 _SIGNATURE = b"x-talkntalk-signature"
 
@@ -51,6 +80,7 @@ class _Message(msgspec.Struct):
     id: Any = None
     mobile: Any = None
     sender_id: Any = None
+    message: Any = None
     status: Any = None
     network: Any = None
     updated_at: Any = None
@@ -67,6 +97,81 @@ class _Payload(msgspec.Struct):
 _decoder = decoder(_Payload)
 
 
+class TalkNTalkApi(Api):
+    """Sending through TalkNTalk."""
+
+    base_url = "https://api.talkntalk.africa/v1"
+    rate = 300
+    bulk_rate = 60
+    foreign_ids = True
+
+    def send(self, message: Outgoing) -> Request[Sent]:
+        """Without a sender it is the organisation's own."""
+        payload = {
+            "mobile": self._mobile(message.to),
+            "message": message.text,
+            "sender_id": self.sender(message),
+        }
+        return Request(
+            **post_json(f"{self.url}/sms/send/", payload, self._headers()), read=self._sent
+        )
+
+    def operations(self) -> dict[str, Operation]:
+        """Parameters are called as in the documentation."""
+        return {
+            "send": Operation(
+                summary="Sends a message.",
+                required=("mobile", "message"),
+                optional=("sender_id",),
+                make=self._send_one,
+            ),
+            "send_bulk": Operation(
+                summary="Sends a message to many; recipients: numbers with commas between them.",
+                required=("recipients", "message"),
+                optional=("sender_id",),
+                make=self._send_many,
+            ),
+        }
+
+    def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
+        sender = given.get("sender_id")
+        message = Outgoing(to=given["mobile"], text=given["message"], sender=sender)
+        return verbatim(self.send(message))
+
+    def _send_many(self, given: Mapping[str, str]) -> Request[Any]:
+        payload = {
+            "recipients": [self._mobile(number) for number in listed(given["recipients"])],
+            "message": given["message"],
+            "sender_id": given.get("sender_id") or self.send_settings.sender,
+        }
+        request = Request(
+            **post_json(f"{self.url}/sms/send-bulk/", payload, self._headers()),
+            read=_sent_to_many,
+            bulk=True,
+        )
+        return verbatim(request)
+
+    def _sent(self, response: Response) -> Sent:
+        answer = object_of(_succeeded(response))
+        message_id = as_word(answer.get("id"))
+        if message_id is None:
+            raise garbled(response, "id")
+        word = (as_word(answer.get("status")) or "").casefold()
+        mobile = as_word(answer.get("mobile"))
+        return Sent(
+            message_id=message_id,
+            to=self.provider.person(mobile) if mobile is not None else None,
+            status=STATUSES.get(word, Status.QUEUED),
+        )
+
+    def _mobile(self, number: str) -> str:
+        """As 254712345678."""
+        return self.provider.person(number).removeprefix("+")
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+
 class TalkNTalk(Provider[_Payload]):
     """Pushes of TalkNTalk."""
 
@@ -77,6 +182,7 @@ class TalkNTalk(Provider[_Payload]):
     default_region = "KE"
     sample_kinds: ClassVar = ("sent", "delivered", "failed", "undelivered", "cancelled")
     entries = (Entry("webhooks", "signing secret"),)
+    api: ClassVar = TalkNTalkApi
 
     def read(self, push: Push) -> _Payload:
         """The JSON object in the body."""
@@ -123,6 +229,7 @@ class TalkNTalk(Provider[_Payload]):
             data=data,
             key=f"delivery:{message_id}:{folded}",
             time=next(filter(None, moments), push.received_at),
+            text=as_text(message.message),
         )
 
     @classmethod
@@ -164,3 +271,20 @@ _SAMPLE: dict[str, Any] = {
     "created_at": "2026-05-20T11:30:00+03:00",
     "updated_at": "2026-05-20T11:30:04+03:00",
 }
+
+
+def _succeeded(response: Response) -> Response:
+    if response.succeeded:
+        return response
+    error = http_refusal(REFUSALS, response, said(response, "detail", "error", "message", "code"))
+    if error.retry_after is None and (throttled := _THROTTLED.search(error.words)):
+        error.retry_after = float(throttled[1])
+    raise error
+
+
+def _sent_to_many(response: Response) -> list[str]:
+    """The ids of the messages; 207 says that there are some for which there is none."""
+    ids = ids_in(json_of(_succeeded(response)), "id", "ids")
+    if not ids:
+        raise garbled(response, "ids of messages")
+    return ids

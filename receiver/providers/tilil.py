@@ -1,24 +1,43 @@
-"""Tilil Technologies, Kenya: inbound messages, (un)subscriptions, delivery reports.
+"""Tilil Technologies, Kenya: inbound messages, (un)subscriptions, delivery reports, sending.
 
 Documentation: the "Tilil SMS API" document that comes with an account. Everything is a JSON
 object in a POST; numbers come as strings or integers. Inbound messages and subscriptions carry
-`api_token`; delivery reports carry nothing, so their secret is part of our URL.
+`api_token`; delivery reports carry nothing, so their secret is part of our URL. The API answers
+refusals with HTTP 200 and a `status_code`. Where delivery reports are asked for, which Tilil
+advises against, is not printed.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from receiver.config import Source
-from receiver.errors import CredentialWrong, Malformed, PushError, Unreadable
+from receiver.errors import CredentialWrong, Malformed, ProviderError, PushError, Unreadable
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
 from receiver.keywords import keyword
+from receiver.providers.api import (
+    Api,
+    Operation,
+    Outgoing,
+    Refusal,
+    Request,
+    Response,
+    Sent,
+    garbled,
+    http_error,
+    json_of,
+    post_json,
+    refusal,
+    verbatim,
+)
 from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import (
     as_network,
@@ -64,6 +83,32 @@ STATUSES = {
 }
 #: The person asked the network to stop this sender.
 OPTED_OUT = frozenset({"10", "21", "25"})
+#: The link_id was used up or too old.
+LINK_INVALID = "8"
+
+#: status_code: what it means, besides success. What failed at Tilil sent nothing; credit and
+#: keys can be mended.
+REFUSALS = {
+    "0": Refusal(meaning="unknown error", retryable=True),
+    "1001": Refusal(meaning="invalid sender"),
+    "1002": Refusal(meaning="network not allowed"),
+    "1003": Refusal(meaning="invalid mobile number"),
+    "1004": Refusal(meaning="credit too low", retryable=True),
+    "1005": Refusal(meaning="system error", retryable=True),
+    "1006": Refusal(meaning="invalid credentials", retryable=True),
+    "1007": Refusal(meaning="the provider's database failed", retryable=True),
+    "1008": Refusal(meaning="the provider's database failed", retryable=True),
+    "1009": Refusal(meaning="unsupported data"),  # of a report: there is none yet
+    "1010": Refusal(meaning="unsupported request type"),
+    "1011": Refusal(meaning="invalid user state"),
+    "1013": Refusal(meaning="invalid key", retryable=True),  # seen, not documented
+}
+
+_CODE = re.compile("[0-9]{1,4}")
+_SUCCESS = frozenset({"1", "1000"})
+_NO_REPORT = "1009"
+_UNKNOWN_AMOUNT = frozenset({"-1", "-1.0", "-1.00"})
+_OPTIONS = ("activation", "deactivation")
 
 _CODES = {name.casefold(): code for code, (name, _) in STATUSES.items()}
 
@@ -93,6 +138,113 @@ class _Payload(msgspec.Struct):
 _decoder = decoder(_Payload)
 
 
+class TililApi(Api):
+    """Sending through Tilil."""
+
+    base_url = "https://api.tililsms.com/sms/v3"
+    max_text = 920
+
+    def check(self, message: Outgoing) -> None:
+        """A sender must be given: accounts have none of their own."""
+        super().check(message)
+        if not self.sender(message):
+            raise ProviderError(f"{self.provider.title} needs a sender: set send.sender")
+
+    def send(self, message: Outgoing) -> Request[Sent]:
+        """Service 0 is for messages that belong to none."""
+        payload = {
+            "sender_name": self.sender(message),
+            "mobile": self._mobile(message.to),
+            "message": message.text,
+            "service_id": message.service_id or self.send_settings.service_id or "0",
+            "link_id": message.link_id or "",
+        }
+        return Request(**self._post("sendsms", payload), read=self._sent)
+
+    def look_up(self, message_id: str, to: str | None) -> Request[Parsed] | None:
+        """The documentation prints the answer alone: the GET and its parameters are our choice.
+
+        None without `send.report_url`.
+        """
+        url = self.send_settings.report_url
+        if url is None:
+            return None
+
+        def read(response: Response) -> Parsed:
+            report = _pulled(response, message_id)
+            return _delivery(report, message_id, to, self.provider.timezone, response.received_at)
+
+        query = urlencode({"api_key": self.key, "message_id": message_id})
+        return Request(method="GET", url=f"{url}{'&' if '?' in url else '?'}{query}", read=read)
+
+    def operations(self) -> dict[str, Operation]:
+        """Parameters are called as in the documentation."""
+        return {
+            "sendsms": Operation(
+                summary="Sends a message.",
+                required=("mobile", "message"),
+                optional=("sender_name", "service_id", "link_id"),
+                make=self._send_one,
+            ),
+            "subscribermanage": Operation(
+                summary="Subscribes somebody, or ends it; option: activation or deactivation.",
+                required=("service_id", "mobile", "option"),
+                make=self._manage,
+            ),
+            "delivery_report": Operation(
+                summary="Asks what became of a message, at send.report_url.",
+                required=("message_id",),
+                make=self._report,
+            ),
+        }
+
+    def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
+        message = Outgoing(
+            to=given["mobile"],
+            text=given["message"],
+            sender=given.get("sender_name"),
+            service_id=given.get("service_id"),
+            link_id=given.get("link_id"),
+        )
+        self.check(message)
+        return verbatim(self.send(message))
+
+    def _manage(self, given: Mapping[str, str]) -> Request[Any]:
+        option = given["option"].strip().lower()
+        if option not in _OPTIONS:
+            raise ProviderError(f"option: expected activation or deactivation, got {option!r}")
+        payload = {
+            "service_id": given["service_id"],
+            "mobile": self._mobile(given["mobile"]),
+            "option": option,
+        }
+        return verbatim(Request(**self._post("subscribermanage", payload), read=_accepted))
+
+    def _report(self, given: Mapping[str, str]) -> Request[Any]:
+        request = self.look_up(given["message_id"], None)
+        if request is None:
+            raise ProviderError("Tilil does not print where reports are: set send.report_url")
+        return request
+
+    def _sent(self, response: Response) -> Sent:
+        answer = _accepted(response)
+        message_id = as_word(answer.get("message_id"))
+        mobile = as_word(answer.get("mobile_number"))
+        return Sent(
+            message_id=message_id if message_id != "0" else None,
+            to=self.provider.person(mobile) if mobile is not None else None,
+            cost=_amount(answer.get("message_cost")),
+            balance=_amount(answer.get("credit_balance")),
+        )
+
+    def _post(self, call: str, payload: Mapping[str, object]) -> dict[str, Any]:
+        return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, {})
+
+    def _mobile(self, number: str) -> str:
+        """As 254712345678."""
+        return self.provider.person(number).removeprefix("+")
+
+
 class Tilil(Provider[_Payload]):
     """Pushes of Tilil."""
 
@@ -103,6 +255,7 @@ class Tilil(Provider[_Payload]):
     default_region = "KE"
     sample_kinds: ClassVar = ("inbound", "activation", "deactivation", "delivery")
     entries = (Entry("messages and subscriptions", "api_token"), Entry("delivery reports"))
+    api: ClassVar = TililApi
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -144,7 +297,7 @@ class Tilil(Provider[_Payload]):
         """An inbound message, a subscription change or a delivery report."""
         payload = self.payload(push)
         if message_id := as_word(payload.messageId):
-            return self._delivery(message_id, payload, push)
+            return _delivery(payload, message_id, None, self.timezone, push.received_at)
         if update := as_word(payload.update_type):
             return self._subscription(update.lower(), payload, push)
         return self._message(payload, push)
@@ -251,32 +404,38 @@ class Tilil(Provider[_Payload]):
             time=instant(stamp, self.timezone) or push.received_at,
         )
 
-    def _delivery(self, message_id: str, payload: _Payload, push: Push) -> Parsed:
-        name = as_word(payload.dlrDesc)
-        code = as_word(payload.dlrStatus) or _CODES.get((name or "").casefold())
-        known_name, status = STATUSES.get(code or "", (None, Status.UNKNOWN))
-        data = DeliveryReport(
-            message_id=message_id,
-            status=status,
-            raw_status=name or known_name,
-            raw_code=code,
-            network=as_network(payload.network),
-            final=status.final,
-            opted_out=code in OPTED_OUT,
-        )
-        return Parsed(
-            type=EventType.DELIVERY_UPDATED,
-            data=data,
-            key=f"delivery:{message_id}:{code or (name or '').casefold()}",
-            time=instant(as_text(payload.dlrTime), self.timezone) or push.received_at,
-        )
-
     def _result(self, code: int, description: str) -> bytes:
         body: dict[str, int | str] = {}
         for spelling in self._ack_fields:
             body[f"{spelling}_code"] = code
             body[f"{spelling}_desc"] = description
         return msgspec.json.encode({**body, "result_message": ""})
+
+
+def _delivery(
+    payload: _Payload, message_id: str, to: str | None, zone: tzinfo, received_at: datetime
+) -> Parsed:
+    """A delivery report, pushed or asked for."""
+    name = as_word(payload.dlrDesc)
+    code = as_word(payload.dlrStatus) or _CODES.get((name or "").casefold())
+    known_name, status = STATUSES.get(code or "", (None, Status.UNKNOWN))
+    data = DeliveryReport(
+        message_id=message_id,
+        to=to,
+        status=status,
+        raw_status=name or known_name,
+        raw_code=code,
+        network=as_network(payload.network),
+        final=status.final,
+        opted_out=code in OPTED_OUT,
+    )
+    return Parsed(
+        type=EventType.DELIVERY_UPDATED,
+        data=data,
+        key=f"delivery:{message_id}:{code or (name or '').casefold()}",
+        time=instant(as_text(payload.dlrTime), zone) or received_at,
+        link_invalid=code == LINK_INVALID,
+    )
 
 
 _UPDATES = {
@@ -319,3 +478,46 @@ _SAMPLES["deactivation"] = {
     "update_type": "deactivation",
     "timestamp": "20200601080000",
 }
+
+
+def _accepted(response: Response) -> dict[str, Any]:
+    """The answer, if it says yes: an object, or a list that holds one."""
+    if not response.succeeded:
+        raise http_error(response)
+    answer = json_of(response)
+    if isinstance(answer, list) and len(answer) == 1:
+        [answer] = answer
+    if not isinstance(answer, dict):
+        raise garbled(response, "a JSON object")
+    code = as_word(answer.get("status_code"))
+    if code not in _SUCCESS:
+        raise _refused(response, code, as_word(answer.get("status_desc")))
+    return answer
+
+
+def _pulled(response: Response, message_id: str) -> _Payload:
+    """The report in `ID;Success;CODE;NAME;TIME;TURN-AROUND`, as if it had been pushed."""
+    if not response.succeeded:
+        raise http_error(response)
+    id_, said, *report = (field.strip() for field in f"{response.text};".split(";"))
+    if id_ == _NO_REPORT and not any(report):
+        raise ProviderError("no report yet", code=id_, retryable=True)
+    if said.casefold() != "success":
+        raise _refused(response, id_, said)
+    if id_ != message_id or not any(report[:2]):
+        raise garbled(response, f"the report of {message_id}")
+    code, name, time, *_ = (*report, "", "")
+    return _Payload(dlrStatus=code, dlrDesc=name, dlrTime=time)
+
+
+def _refused(response: Response, code: str | None, said: str | None) -> ProviderError:
+    """The error for a code; an answer without one says neither yes nor no."""
+    if code is None or not _CODE.fullmatch(code):
+        return garbled(response, "a status_code")
+    return refusal(REFUSALS, code, said)
+
+
+def _amount(value: object) -> str | None:
+    """A cost or balance; -1 says that it is not known."""
+    word = as_word(value)
+    return None if word in _UNKNOWN_AMOUNT else word

@@ -44,7 +44,7 @@ WRONG = {
     ),
     "unknown provider": (
         '[sources.a]\nprovider = "nexmo"\ntokens = ["x"]\n',
-        ["sources.a.provider: expected one of tilil, text-connect, tsconect, talkntalk; got 'ne"],
+        ["sources.a.provider: expected one of tilil, text-connect, tsconect, talkntalk, raypr"],
     ),
     "no provider": (
         '[sources.a]\ntokens = ["x"]\n',
@@ -61,6 +61,14 @@ WRONG = {
     "none and a token": (
         f'{SOURCE}authentication = "none"\n',
         ['sources.tilil.authentication: "none" contradicts tokens or digest'],
+    ),
+    "tokens of who does not push": (
+        '[sources.a]\nprovider = "rayprotech"\ntokens = ["x"]\n',
+        ["sources.a.tokens: rayprotech pushes nothing"],
+    ),
+    "send settings of another": (
+        f'{SOURCE}[sources.tilil.send]\napi_key = "k"\ncallback_url = "https://x"\n',
+        ["sources.tilil.send.callback_url: only for provider tsconect"],
     ),
     "digest elsewhere": (
         '[sources.a]\nprovider = "tsconect"\ndigest = { username = "u", password = "p" }\n',
@@ -159,6 +167,7 @@ def test_a_good_configuration_is_summarised(tmp_path: Path) -> None:
         "ke": {"provider": "tilil", "tokens": long},
         "ke2": {"provider": "tilil", "digest": digest},
         "open": {"provider": "talkntalk", "authentication": "none"},
+        "texin": {"provider": "rayprotech", "send": {"api_key": "k"}},
         "uk": {"provider": "text-connect", "tokens": ["short", *long]},
     }
     write(tmp_path, settings(sources=sources, server={"port": 8088}) | {"sources": sources})
@@ -174,6 +183,7 @@ ke tilil /hooks/ke/TOKEN delivery reports the token in the URL
 ke2 tilil /hooks/ke2 messages and subscriptions api_token, a sha256 digest
 ke2 tilil /hooks/ke2/TOKEN delivery reports impossible: no tokens
 open talkntalk /hooks/open webhooks none
+texin rayprotech sending: it pushes nothing
 uk text-connect /hooks/uk message forwarding, GET or POST auth
 
 plugins opt_out, keyword_reply, subscriptions

@@ -6,7 +6,7 @@ import re
 import stat
 from pathlib import Path
 
-from receiver import config, plugins
+from receiver import config, plugins, providers
 from receiver.providers import PROVIDERS
 from tests.cli.program import run, told
 
@@ -14,22 +14,37 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 
 def test_a_first_configuration_is_written(tmp_path: Path) -> None:
-    """It is right as it is, for its owner's eyes only, and has a source of each provider."""
+    """It is right as it is, for its owner's eyes only, and has a source of each that pushes."""
     shown = told(tmp_path, "init")
     file = tmp_path / "receiver.toml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     loaded = config.load(file)
-    assert list(loaded.sources) == list(PROVIDERS)
+    pushing = [name for name, provider in PROVIDERS.items() if provider.pushes]
+    assert list(loaded.sources) == pushing
     assert "warning" not in told(tmp_path, "check")
     tokens = [token.reveal() for source in loaded.sources.values() for token in source.tokens]
     assert all(len(token) == 43 for token in tokens)  # 256 bits
-    assert len(set(tokens)) == len(PROVIDERS)
+    assert len(set(tokens)) == len(pushing)
     for name, token in zip(loaded.sources, tokens, strict=True):
         assert PROVIDERS[name].title in shown
         assert re.search(
             rf" https://sms\.example\.com/hooks/{name}(/{token})?$", shown, re.MULTILINE
         )
         assert token in shown
+
+
+def test_a_provider_that_pushes_nothing_waits_in_comments(tmp_path: Path) -> None:
+    """Without the signs its tables are right as they are, but for the key."""
+    told(tmp_path, "init")
+    file = tmp_path / "receiver.toml"
+    begin, end = "# [sources.rayprotech]", 'env:RAYPROTECH_API_KEY"\n'
+    before, table = file.read_text().split(begin)
+    commented, after = table.split(end)
+    uncommented = f"{begin}{commented}{end}".replace("# ", "", 1).replace("\n# ", "\n")
+    file.write_text(before + uncommented.replace("\n#\n", "\n\n") + after)
+    loaded = config.load(file, {"RAYPROTECH_API_KEY": "key"})
+    assert isinstance(providers.create(loaded)["rayprotech"], PROVIDERS["rayprotech"])
+    assert loaded.sources["rayprotech"].send
 
 
 def test_it_is_explained(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["nexmo", "inbound"], "expected one of tilil, text-connect, tsconect, talkntalk; got 'ne"),
+        (["rayprotech", "sent"], "expected one of tilil, text-connect, tsconect, talkntalk; got"),
         (["tilil", "sent"], "tilil pushes one of inbound, activation, deactivation, delivery; got"),
         (["tilil", "inbound", "--set", "x"], "expected --set NAME=VALUE, got 'x'"),
         (

@@ -55,10 +55,21 @@ def test_any_request_has_headers_and_tokens(
         assert push.header(name) is not None
 
 
+PUSHING = [name for name, provider in PROVIDERS.items() if provider.pushes]
+
+
 def configured(**source: Any) -> config.Config:
-    """A configuration with one source `s`."""
-    raw = {"sources": {"s": {"tokens": ["t"], **source}}}
+    """A configuration with one source `s`, which has a token if its provider pushes."""
+    tokens = {"tokens": ["t"]} if source["provider"] != "rayprotech" else {}
+    raw = {"sources": {"s": {**tokens, **source}}}
     return config.parse(raw, Path("/nowhere/receiver.toml"))
+
+
+def faults(**source: Any) -> dict[str, str]:
+    """What `create` finds wrong with a source `s`: keys below it, and messages."""
+    with pytest.raises(ConfigError) as caught:
+        create(configured(**source))
+    return {fault.key.removeprefix("sources.s."): fault.message for fault in caught.value.faults}
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -77,12 +88,79 @@ def test_unknown_providers_are_named() -> None:
 def test_settings_of_tilil_are_for_tilil(name: str) -> None:
     """A setting that a provider would ignore is a fault."""
     digest = {"username": "u", "password": "p"}
+    found = faults(provider=name, digest=digest, ack_fields="both")
+    assert list(found) == ["digest", "ack_fields"]
+
+
+@pytest.mark.parametrize("name", PUSHING)
+def test_sources_that_push_need_a_credential(name: str) -> None:
+    """Unless the configuration says that anybody may push."""
+    found = faults(provider=name, tokens=[])
+    assert list(found) == ["tokens"]
+    assert found["tokens"].startswith("none, so nothing could push; ")
+    create(configured(provider=name, tokens=[], authentication="none"))
+
+
+def test_a_digest_is_a_credential() -> None:
+    """A source of Tilil may do with one alone."""
+    digest = {"username": "u", "password": "p"}
+    create(configured(provider="tilil", tokens=[], digest=digest))
+
+
+def test_nobody_pushes_as_rayprotech() -> None:
+    """What would let somebody push has no place in a source whose provider does not."""
+    found = faults(provider="rayprotech", tokens=["t"], allow_ips=["192.0.2.1"])
+    assert found == dict.fromkeys(("tokens", "allow_ips"), "rayprotech pushes nothing")
+    found = faults(provider="rayprotech", authentication="none")
+    assert found == {"authentication": "rayprotech pushes nothing"}
+
+
+#: Settings for sending that one provider has use for.
+ONLY: dict[str, tuple[str, Any]] = {
+    "service_id": ("tilil", "32"),
+    "report_url": ("tilil", "https://api.example.com/report"),
+    "names": ("text-connect", {"empty_group": "EmptyGroup"}),
+    "callback_url": ("tsconect", "https://sms.example.com/hooks/s/t"),
+}
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_settings_for_sending_are_for_one_provider(name: str) -> None:
+    """All that another provider would ignore is named at once."""
+    send = {"api_key": "k", **{setting: value for setting, (_, value) in ONLY.items()}}
+    others = {setting: only for setting, (only, _) in ONLY.items() if only != name}
+    assert faults(provider=name, send=send) == {
+        f"send.{setting}": f"only for provider {only}" for setting, only in others.items()
+    }
+
+
+@pytest.mark.parametrize(("setting", "only", "value"), [(k, *v) for k, v in ONLY.items()])
+def test_its_settings_for_sending_are_taken(setting: str, only: str, value: object) -> None:
+    """By the provider that they are for."""
+    assert create(configured(provider=only, send={"api_key": "k", setting: value}))
+
+
+def test_who_cannot_be_asked_is_not_polled() -> None:
+    """TalkNTalk documents no way to ask for a message's status."""
+    send = {"api_key": "k", "poll": True}
+    found = faults(provider="talkntalk", send=send)
+    assert found == {"send.poll": "talkntalk cannot be asked for the status"}
+    for name in ("tsconect", "rayprotech"):
+        create(configured(provider=name, send=send))
+    create(configured(provider="talkntalk", send={**send, "poll": False}))
+
+
+def test_faults_of_all_sources_are_named_at_once() -> None:
+    """A person mends the whole file in one go."""
+    sources = {
+        "a": {"provider": "tilil"},
+        "b": {"provider": "nobody"},
+        "c": {"provider": "rayprotech", "send": {"api_key": "k", "service_id": "1"}},
+    }
     with pytest.raises(ConfigError) as caught:
-        create(configured(provider=name, digest=digest, ack_fields="both"))
-    assert [fault.key for fault in caught.value.faults] == [
-        "sources.s.digest",
-        "sources.s.ack_fields",
-    ]
+        create(config.parse({"sources": sources}, Path("/nowhere/receiver.toml")))
+    keys = [fault.key for fault in caught.value.faults]
+    assert keys == ["sources.a.tokens", "sources.b.provider", "sources.c.send.service_id"]
 
 
 def test_the_source_decides_zone_and_region() -> None:

@@ -27,7 +27,9 @@ ORDER = [
     *("takes_reply", "acknowledge", "refuse", "sample", "fresh"),
 ]
 KINDS = [(name, kind) for name, provider in PROVIDERS.items() for kind in provider.sample_kinds]
+PUSHING = [name for name, provider in PROVIDERS.items() if provider.pushes]
 every_provider = pytest.mark.parametrize("name", PROVIDERS)
+every_pushing_provider = pytest.mark.parametrize("name", PUSHING)
 every_kind = pytest.mark.parametrize(("name", "kind"), KINDS)
 
 #: Every way to set a provider up that changes how it looks at a push.
@@ -46,10 +48,10 @@ def test_provider_says_what_it_is(name: str) -> None:
     provider = PROVIDERS[name]
     assert provider.name == name
     assert provider.title
-    assert provider.methods
+    assert bool(provider.methods) is provider.pushes
     assert provider.methods <= {"GET", "POST"}
     assert is_region(provider.default_region)
-    assert provider.sample_kinds
+    assert bool(provider.sample_kinds) is provider.pushes
     assert len(set(provider.sample_kinds)) == len(provider.sample_kinds)
 
 
@@ -67,7 +69,7 @@ def test_provider_modules_read_alike(name: str) -> None:
 def test_provider_says_what_its_portal_needs(name: str) -> None:
     """Every URL to hand out has a label, and is the source's own or one with a secret in it."""
     entries = PROVIDERS[name].entries
-    assert entries
+    assert bool(entries) is PROVIDERS[name].pushes
     assert all(entry.label and entry.secret != "" for entry in entries)
     assert len({entry.label for entry in entries}) == len(entries)
 
@@ -152,7 +154,7 @@ def test_kinds_are_different_events(name: str) -> None:
 # Credentials
 
 
-@every_provider
+@every_pushing_provider
 def test_nothing_is_no_credential(name: str) -> None:
     """An empty request is a stranger's."""
     provider = pushes.provider(name)
@@ -171,7 +173,7 @@ def test_sources_without_authentication_take_any_credential(name: str, kind: str
     assert pushes.take(provider, push)
 
 
-@every_provider
+@every_pushing_provider
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b'{"', b"[]", b"null", b"%"])
 def test_an_unreadable_body_with_a_credential_is_our_providers(name: str, body: bytes) -> None:
     """With a right token in the URL a body that no event can be made of is answered 400."""
@@ -181,6 +183,24 @@ def test_an_unreadable_body_with_a_credential_is_our_providers(name: str, body: 
     with pytest.raises(PushError) as caught:
         provider.parse(push)
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - set(PUSHING)))
+def test_nobody_pushes_as_a_provider_that_does_not(name: str) -> None:
+    """Whatever a request carries, it is no push of theirs; and there are no samples."""
+    provider = pushes.provider(name, tokens=())
+    push = pushes.push(path="/guess", body=b"{}")
+    with pytest.raises(CredentialMissing):
+        provider.authenticate(push)
+    with pytest.raises(PushError) as caught:
+        provider.parse(push)
+    assert caught.value.status == 400
+    with pytest.raises(PushError):
+        provider.read(push)
+    with pytest.raises(LookupError):
+        provider.sample("delivered", "", {})
+    with pytest.raises(LookupError):
+        provider.fresh("delivered", pushes.ARRIVAL)
 
 
 # Reading once, and what the store keeps

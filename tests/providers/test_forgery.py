@@ -361,11 +361,11 @@ def test_auth_in_broken_utf8_is_wrong() -> None:
 
 def test_auth_of_a_url_is_no_token_of_others() -> None:
     """`auth` means nothing to other providers, nor `api_token` in a URL to anybody."""
-    for name in PROVIDERS:
-        push = pushes.push(path=f"?{urlencode({'api_token': RIGHT})}", body=BODIES[name])
+    for name, body in BODIES.items():
+        push = pushes.push(path=f"?{urlencode({'api_token': RIGHT})}", body=body)
         with pytest.raises(CredentialMissing):
             FIXED[name].authenticate(push)
         if name != "text-connect":
-            push = pushes.push(path=f"?{urlencode({'auth': RIGHT})}", body=BODIES[name])
+            push = pushes.push(path=f"?{urlencode({'auth': RIGHT})}", body=body)
             with pytest.raises(CredentialMissing):
                 FIXED[name].authenticate(push)

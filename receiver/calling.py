@@ -1,0 +1,135 @@
+"""Calling a provider's API: the one place where requests leave this program for a provider.
+
+What is not known is never called a failure: a request that may have reached the provider and
+has no answer ends in an *unknown* `ProviderError`, and whoever sends a message must not send
+it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import TypeVar
+
+import httpx2
+
+from receiver import __version__
+from receiver.config import Send
+from receiver.errors import ProviderError
+from receiver.providers.api import Request, Response
+
+T = TypeVar("T")
+
+#: Bytes of an answer; a report of months has some megabytes, a runaway one has no end.
+_MOST_BYTES = 16 * 1024 * 1024
+#: Seconds to connect: what takes longer has not left, and can be tried again.
+_CONNECT = 10.0
+#: Seconds that an idle connection is kept. Servers close theirs after 2 and more, and a request
+#: that crosses with that is one of which nobody knows whether it was read.
+_KEEP_ALIVE = 1.5
+
+#: Nothing has left when one of these is raised.
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.LocalProtocolError,
+    httpx2.ProxyError,
+)
+
+
+class Caller:
+    """Makes requests, over connections that are shared by all of one source's.
+
+    Each connection is a client of its own: for every request, a client of several looks whether
+    those that idle were closed, which takes longer than all that this program does to send.
+    """
+
+    def __init__(
+        self, clients: list[httpx2.AsyncClient], clock: Callable[[], datetime], timeout: float
+    ) -> None:
+        self._idle = clients
+        self._free = asyncio.Semaphore(len(clients))
+        self._clock = clock
+        self._timeout = timeout
+
+    async def perform(self, request: Request[T]) -> T:
+        """Makes a request and reads its answer. Raises `ProviderError`."""
+        try:
+            async with self._free:
+                client = self._idle.pop()  # the last one used, so that the others can end
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        response = await self._exchange(client, request)
+                finally:
+                    self._idle.append(client)
+        except _NOT_SENT as error:
+            raise ProviderError(_described(error), code=_name(error), retryable=True) from None
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+            raise ProviderError(f"{error}; mend the url in this source's send") from None
+        except httpx2.HTTPError as error:
+            raise ProviderError(_described(error), code=_name(error), unknown=True) from None
+        except TimeoutError:
+            words = f"no answer within {self._timeout:g} s (send.timeout)"
+            raise ProviderError(words, code="timeout", unknown=True) from None
+        return request.read(response)
+
+    async def _exchange(self, client: httpx2.AsyncClient, request: Request[T]) -> Response:
+        async with client.stream(
+            request.method, request.url, headers=request.headers, content=request.body or None
+        ) as answer:
+            body = bytearray()
+            async for piece in answer.aiter_bytes():
+                body += piece
+                if len(body) > _MOST_BYTES:
+                    words = f"an answer of more than {_MOST_BYTES} bytes"
+                    raise ProviderError(words, code="too_large", unknown=True)
+            return Response(
+                status=answer.status_code,
+                headers={name.lower(): value for name, value in answer.headers.items()},
+                body=bytes(body),
+                received_at=self._clock(),
+            )
+
+
+@asynccontextmanager
+async def open_caller(
+    clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Caller]:
+    """A caller with the time limit and the number of connections of a source.
+
+    `tls`: what `tls_context` made, to be shared.
+    """
+    tls = tls or tls_context()
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(_client(settings, tls))
+            for _ in range(settings.connections)
+        ]
+        yield Caller(clients, clock, settings.timeout)
+
+
+def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        verify=tls,
+        timeout=httpx2.Timeout(settings.timeout, connect=min(settings.timeout / 2, _CONNECT)),
+        limits=httpx2.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE),
+        headers={"user-agent": f"sms-receiver/{__version__}", "accept": "*/*"},
+        follow_redirects=False,  # a message must not be sent where nobody said
+    )
+
+
+def tls_context() -> ssl.SSLContext:
+    """The certificates that are trusted. Reading them takes longer than a hundred calls."""
+    return httpx2.create_ssl_context()
+
+
+def _described(error: Exception) -> str:
+    return str(error) or "no words for it"
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__

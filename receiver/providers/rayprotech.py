@@ -1,0 +1,273 @@
+"""RAYPROTECH (Texin), Kenya: the API to send with. It pushes nothing.
+
+Documentation: https://texin.hotspotbillingsystem.co.ke/api. Every call is a JSON object in a
+POST with the key in it; a refusal may come with HTTP 200 and says `"success": false`. What
+became of a message is asked for with check_status, whose words are not listed: these are the
+usual ones. Times are local.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from receiver.errors import CredentialMissing, Malformed, ProviderError, Unreadable
+from receiver.events import DeliveryReport, EventType, Status
+from receiver.providers.api import (
+    Api,
+    Balance,
+    Operation,
+    Outgoing,
+    Refusal,
+    Request,
+    Response,
+    Sent,
+    count,
+    garbled,
+    http_refusal,
+    json_of,
+    listed,
+    object_of,
+    post_json,
+    said,
+    verbatim,
+    words,
+)
+from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
+from receiver.providers.payloads import as_text, as_word
+from receiver.times import instant
+
+#: status, in any case: what it means.
+STATUSES = {
+    "pending": Status.QUEUED,
+    "queued": Status.QUEUED,
+    "processing": Status.QUEUED,
+    "submitted": Status.SENT,
+    "sent": Status.SENT,
+    "delivered": Status.DELIVERED,
+    "failed": Status.FAILED,
+    "undelivered": Status.UNDELIVERED,
+    "rejected": Status.REJECTED,
+    "expired": Status.EXPIRED,
+    "cancelled": Status.CANCELLED,
+}
+
+#: HTTP status: what it means. For 500 see `_refused`.
+REFUSALS = {
+    400: Refusal(meaning="invalid request"),
+    401: Refusal(meaning="wrong api_key", retryable=True),
+    403: Refusal(meaning="the account is inactive", retryable=True),
+    404: Refusal(meaning="no such endpoint or message"),
+    405: Refusal(meaning="wrong method"),
+}
+
+_GATEWAY_FAILURE = 500
+#: Refusals have no codes; these words say that it works again after topping up.
+_CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
+
+_PUSHES_NOTHING = "RAYPROTECH pushes nothing"
+
+
+class RayprotechApi(Api):
+    """Sending through RAYPROTECH."""
+
+    base_url = "https://texin.hotspotbillingsystem.co.ke/api"
+    polls = True
+
+    def send(self, message: Outgoing) -> Request[Sent]:
+        """Without a sender it is the account's own."""
+        payload = {
+            "recipient": self._recipient(message.to),
+            "message": message.text,
+            "sender_id": self.sender(message),
+        }
+        return Request(**self._post("send_sms", payload), read=self._sent)
+
+    def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:
+        """The only way to hear of a message again."""
+
+        def read(response: Response) -> Parsed:
+            answer = _answer(response)
+            word = as_word(answer.get("status"))
+            if word is None or as_word(answer.get("message_id")) != message_id:
+                raise garbled(response, f"the status of {message_id}")
+            return self._report(message_id, word, to, answer, response.received_at)
+
+        return Request(**self._post("check_status", {"message_id": message_id}), read=read)
+
+    def balance(self) -> Request[Balance]:
+        """A message takes a unit for each of its parts."""
+
+        def read(response: Response) -> Balance:
+            amount = as_word(_answer(response).get("sms_balance"))
+            if amount is None:
+                raise garbled(response, "sms_balance")
+            return Balance(amount=amount, unit="SMS units")
+
+        return Request(**self._post("get_balance", {}), read=read)
+
+    def operations(self) -> dict[str, Operation]:
+        """Parameters are called as in the documentation."""
+        return {
+            "send_sms": Operation(
+                summary="Sends a message.",
+                required=("recipient", "message"),
+                optional=("sender_id",),
+                make=self._send_one,
+            ),
+            "send_bulk_sms": Operation(
+                summary="Sends a message to many; recipients: numbers with commas between them.",
+                required=("recipients", "message"),
+                optional=("sender_id",),
+                make=self._send_many,
+            ),
+            "check_status": Operation(
+                summary="Asks what became of a message.",
+                required=("message_id",),
+                make=lambda given: verbatim(self.look_up(given["message_id"], None)),
+            ),
+            "get_balance": Operation(
+                summary="Asks for the credit.", make=lambda _: verbatim(self.balance())
+            ),
+            "test_connection": Operation(
+                summary="Asks whether the API is up; needs no key.",
+                make=lambda _: Request(method="GET", url=f"{self.url}/test_connection", read=_up),
+            ),
+        }
+
+    def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
+        sender = given.get("sender_id")
+        message = Outgoing(to=given["recipient"], text=given["message"], sender=sender)
+        return verbatim(self.send(message))
+
+    def _send_many(self, given: Mapping[str, str]) -> Request[Any]:
+        payload = {
+            "recipients": [self._recipient(number) for number in listed(given["recipients"])],
+            "message": given["message"],
+            "sender_id": given.get("sender_id") or self.send_settings.sender,
+        }
+        return Request(**self._post("send_bulk_sms", payload), read=_answer, bulk=True)
+
+    def _sent(self, response: Response) -> Sent:
+        answer = _answer(response)
+        recipient = as_word(answer.get("recipient"))
+        return Sent(
+            message_id=as_word(answer.get("message_id")),
+            to=self.provider.person(recipient) if recipient is not None else None,
+            parts=count(answer.get("units_used")),
+            cost=as_word(answer.get("cost")),
+            balance=as_word(answer.get("new_balance")),
+        )
+
+    def _report(
+        self,
+        message_id: str,
+        word: str,
+        to: str | None,
+        answer: Mapping[str, Any],
+        received_at: datetime,
+    ) -> Parsed:
+        folded = word.casefold()
+        status = STATUSES.get(folded, Status.UNKNOWN)
+        recipient = as_word(answer.get("recipient")) or to
+        data = DeliveryReport(
+            message_id=message_id,
+            to=self.provider.person(recipient) if recipient is not None else None,
+            sender=as_word(answer.get("sender_id")),
+            status=status,
+            raw_status=word,
+            reason=as_word(answer.get("error_message")),
+            final=status.final,
+        )
+        times = (as_text(answer.get("delivered_at")), as_text(answer.get("sent_at")))
+        moments = (instant(time, self.provider.timezone) for time in times)
+        return Parsed(
+            type=EventType.DELIVERY_UPDATED,
+            data=data,
+            key=f"delivery:{message_id}:{folded}",
+            time=next(filter(None, moments), received_at),
+        )
+
+    def _recipient(self, number: str) -> str:
+        """As 254712345678."""
+        return self.provider.person(number).removeprefix("+")
+
+    def _post(self, call: str, payload: Mapping[str, object]) -> dict[str, Any]:
+        return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, {})
+
+
+class Rayprotech(Provider[None]):
+    """RAYPROTECH as a source, from which nothing comes."""
+
+    name = "rayprotech"
+    title = "RAYPROTECH (Kenya)"
+    methods = frozenset()
+    default_timezone = ZoneInfo("Africa/Nairobi")
+    default_region = "KE"
+    sample_kinds: ClassVar[tuple[str, ...]] = ()
+    entries: ClassVar[tuple[Entry, ...]] = ()
+    api: ClassVar = RayprotechApi
+    pushes = False
+
+    def read(self, push: Push) -> None:
+        """Nothing that comes is RAYPROTECH's."""
+        raise Unreadable(_PUSHES_NOTHING)
+
+    def authenticate(self, push: Push) -> None:
+        """Nobody can be RAYPROTECH."""
+        raise CredentialMissing(_PUSHES_NOTHING)
+
+    def parse(self, push: Push) -> Parsed:
+        """Nothing that comes is an event."""
+        raise Malformed(_PUSHES_NOTHING)
+
+    @classmethod
+    def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
+        """There are none."""
+        raise LookupError(_PUSHES_NOTHING)
+
+    @classmethod
+    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
+        """There are none."""
+        raise LookupError(_PUSHES_NOTHING)
+
+
+def _answer(response: Response) -> dict[str, Any]:
+    """The answer, if it says `"success": true`."""
+    if not response.succeeded:
+        raise _refused(response)
+    answer = object_of(response)
+    if answer.get("success") is False:
+        raise _refused(response)
+    if answer.get("success") is not True:
+        raise garbled(response, '"success": true')
+    return answer
+
+
+def _refused(response: Response) -> ProviderError:
+    error = http_refusal(REFUSALS, response, said(response, "error", "message"))
+    if _says_no(response):  # then a gateway failure is no guess any more
+        retryable = response.status == _GATEWAY_FAILURE or _CREDIT.search(error.words)
+        error.retryable = error.retryable or bool(retryable)
+        error.unknown = error.unknown and not error.retryable
+    return error
+
+
+def _says_no(response: Response) -> bool:
+    try:
+        return object_of(response).get("success") is False
+    except ProviderError:
+        return False
+
+
+def _up(response: Response) -> Any:
+    """What the API says of itself: any success but a no."""
+    if not response.succeeded or _says_no(response):
+        raise _refused(response)
+    try:
+        return json_of(response)
+    except ProviderError:
+        return words(response.text)
