@@ -1,0 +1,13 @@
+"""Fake providers: the APIs of all five on one port, as documented, to try sending with.
+
+`running` serves them in this process, `receiver fake` in one of its own. What they accept
+they keep, so that it can be counted; faults are theirs at a chosen rate.
+"""
+
+from __future__ import annotations
+
+from receiver.fake.book import Counts, Fate, Message
+from receiver.fake.options import NAMES, Options
+from receiver.fake.server import Fake, running
+
+__all__ = ["NAMES", "Counts", "Fake", "Fate", "Message", "Options", "running"]

@@ -1,0 +1,101 @@
+"""Faults: what goes wrong with requests to send, and how often.
+
+| kind | the message | the answer |
+|---|---|---|
+| `429` | not accepted | 429 with Retry-After |
+| `500` | not accepted | 500 |
+| `timeout` | accepted | never comes; the connection is held |
+| `reset` | accepted | the connection is closed instead |
+| `garbage` | accepted | nonsense, with 200 |
+| `slow` | accepted | comes late |
+| `early` | accepted, and all its callbacks are sent | comes after these |
+| `duplicate` | accepted, each callback is sent twice | as usual |
+
+Of the first six a request has at most one; `early` and `duplicate` go with each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+
+import msgspec
+
+from receiver.errors import ReceiverError
+from receiver.fake.options import NAMES
+
+#: A request has one of these or none, so that their shares add up to 1 at most.
+ANSWERS = ("429", "500", "timeout", "reset", "garbage", "slow")
+#: What is done with callbacks.
+CALLBACKS = ("early", "duplicate")
+
+
+class Strike(msgspec.Struct, frozen=True):
+    """The faults of one request."""
+
+    answer: str | None = None
+    early: bool = False
+    duplicate: bool = False
+
+
+NONE = Strike()
+
+
+class Faults:
+    """Decides about each request. The same seed and requests bring the same faults."""
+
+    def __init__(self, shares: Mapping[str, float], seed: int | None = None) -> None:
+        """Raises `ReceiverError`."""
+        # Each provider draws for itself: how requests to several mix changes nothing.
+        self._random = {
+            name: Random(None if seed is None else f"{seed} {name}")  # noqa: S311 - no secrets
+            for name in NAMES
+        }
+        self.set(shares)
+
+    def set(self, shares: Mapping[str, float]) -> None:
+        """Replaces all shares. Raises `ReceiverError`."""
+        by_provider = {name: _of(name, shares) for name in NAMES}
+        for key in shares:
+            provider, colon, kind = key.rpartition(":")
+            if (colon and provider not in NAMES) or kind not in ANSWERS + CALLBACKS:
+                kinds = ", ".join(ANSWERS + CALLBACKS)
+                raise ReceiverError(f"expected one of {kinds}, or PROVIDER:KIND; got {key!r}")
+        self.shares = dict(shares)
+        self._by_provider = by_provider
+
+    def draw(self, provider: str) -> Strike:
+        """The faults of a provider's next request."""
+        shares = self._by_provider[provider]
+        if not shares:
+            return NONE
+        random = self._random[provider]
+        drawn, early, duplicate = random.random(), random.random(), random.random()
+        return Strike(
+            _chosen(shares, drawn),
+            early < shares.get("early", 0),
+            duplicate < shares.get("duplicate", 0),
+        )
+
+
+def _of(provider: str, shares: Mapping[str, float]) -> dict[str, float]:
+    """The shares of one provider: its own before those of all."""
+    own = {}
+    for kind in ANSWERS + CALLBACKS:
+        share = shares.get(f"{provider}:{kind}", shares.get(kind, 0))
+        if not 0 <= share <= 1:
+            raise ReceiverError(f"expected a share from 0 to 1, got {kind}={share:g}")
+        if share:
+            own[kind] = share
+    if sum(own.get(kind, 0) for kind in ANSWERS) > 1 + 1e-9:
+        raise ReceiverError(f"{', '.join(ANSWERS)} are more than 1 together for {provider}")
+    return own
+
+
+def _chosen(shares: Mapping[str, float], drawn: float) -> str | None:
+    limit = 0.0
+    for kind in ANSWERS:
+        limit += shares.get(kind, 0)
+        if drawn < limit:
+            return kind
+    return None

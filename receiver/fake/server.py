@@ -1,0 +1,202 @@
+"""Serves the fake providers on one port, and what tests ask about them below `/control`.
+
+| request | what |
+|---|---|
+| `GET /control/sent` | the accepted messages that are remembered |
+| `DELETE /control/sent` | forgets them, and counts anew |
+| `GET /control/counts` | what happened so far |
+| `GET /control/faults` | the shares of faults |
+| `PUT /control/faults` | replaces them: `{"timeout": 0.1, "tilil:500": 0.05}` |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from receiver.errors import ReceiverError
+from receiver.fake.book import Counts, Message
+from receiver.fake.options import NAMES, Options
+from receiver.fake.provider import FakeProvider, World, answer_json
+from receiver.fake.rayprotech import Rayprotech
+from receiver.fake.talkntalk import TalkNTalk
+from receiver.fake.text_connect import TextConnect
+from receiver.fake.tilil import Tilil
+from receiver.fake.tsconect import Tsconect
+
+#: Seconds that requests under way are given at the end.
+_GRACE = 2
+#: Seconds that a connection may idle: longer than any client keeps one.
+_IDLE = 75
+#: Providers that report to an address that their portal knows.
+_REPORTING = ("tilil", "talkntalk")
+
+_shares = msgspec.json.Decoder(dict[str, float])
+
+
+class Fake:
+    """The fake providers."""
+
+    def __init__(self, options: Options) -> None:
+        """Raises `ReceiverError` for options that cannot be."""
+        for name in {*options.callbacks, *options.secrets} - set(_REPORTING):
+            raise ReceiverError(f"expected one of {', '.join(_REPORTING)}; got {name!r}")
+        self.options = options
+        self.world = World(options)
+        self.url = ""
+        """Where they are, without a path."""
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """What to set as `send.url`, by provider."""
+        return {name: f"{self.url}/{name}" for name in NAMES}
+
+    @property
+    def sent(self) -> list[Message]:
+        """The accepted messages that are remembered, oldest first."""
+        return self.world.book.messages()
+
+    @property
+    def counts(self) -> Counts:
+        """What happened so far."""
+        return self.world.book.counts
+
+    def set_faults(self, shares: Mapping[str, float]) -> None:
+        """Replaces the shares of faults. Raises `ReceiverError`."""
+        self.world.faults.set(shares)
+
+    def forget(self) -> None:
+        """Forgets the messages, and counts anew."""
+        self.world.book.forget()
+
+    def application(self) -> Starlette:
+        """The paths of all providers, and those to look after them."""
+        providers: list[FakeProvider] = [
+            provider(self.world)
+            for provider in (Tilil, TextConnect, Tsconect, TalkNTalk, Rayprotech)
+        ]
+        routes = [route for provider in providers for route in provider.routes()]
+        routes += [
+            Route("/control/sent", self._get_sent, methods=["GET"]),
+            Route("/control/sent", self._delete_sent, methods=["DELETE"]),
+            Route("/control/counts", self._get_counts, methods=["GET"]),
+            Route("/control/faults", self._get_faults, methods=["GET"]),
+            Route("/control/faults", self._put_faults, methods=["PUT"]),
+        ]
+        application = Starlette(routes=routes)
+        application.router.redirect_slashes = False
+        return application
+
+    async def _get_sent(self, request: Request) -> Response:
+        return answer_json(self.sent)
+
+    async def _delete_sent(self, request: Request) -> Response:
+        self.forget()
+        return Response(status_code=204)
+
+    async def _get_counts(self, request: Request) -> Response:
+        return answer_json(self.counts)
+
+    async def _get_faults(self, request: Request) -> Response:
+        return answer_json(self.world.faults.shares)
+
+    async def _put_faults(self, request: Request) -> Response:
+        try:
+            self.set_faults(_shares.decode(await request.body()))
+        except (ReceiverError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return Response(f"{error}\n", 400, media_type="text/plain")
+        return await self._get_faults(request)
+
+
+@asynccontextmanager
+async def running(options: Options | None = None) -> AsyncIterator[Fake]:
+    """Fake providers that answer at `url` until the block ends. Raises `ReceiverError`."""
+    fake = Fake(options or Options())
+    server = _Server(
+        fake.world.ending,
+        uvicorn.Config(
+            fake.application(),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_IDLE,
+        ),
+    )
+    listener = _bind(fake.options.host, fake.options.port)
+    fake.url = _url(listener)
+    async with fake.world.postman:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield fake
+        finally:
+            fake.world.end()
+            await serving
+
+
+class _Server(uvicorn.Server):
+    """Ends with an event, and leaves the signals alone: who runs it decides when it ends."""
+
+    def __init__(self, ending: asyncio.Event, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    async def main_loop(self) -> None:
+        await self._ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            _, late = await asyncio.wait(list(self.server_state.tasks), timeout=_GRACE)
+            for task in late:
+                task.cancel()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """Hands the connection to the application, so that it can close it without an answer."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"]["transport"] = self.transport
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise ReceiverError(f"{host}:{port}: {reason}; choose another with --port") from None
+
+
+def _url(listener: socket.socket) -> str:
+    """Where a socket is reached from its own machine."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://{f'[{host}]' if address.version == 6 else host}:{port}"
