@@ -17,10 +17,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from receiver.errors import PushError, ReceiverError, StoreError, StoreLocked
+from receiver.errors import ProviderError, PushError, ReceiverError, StoreError, StoreLocked
+from receiver.lines import apis
 from receiver.providers import Push
+from receiver.providers.api import Outgoing
 from receiver.service import Parts, Service, open_service
-from receiver.store import Reader
+from receiver.store import Reader, Wish
 
 log = structlog.get_logger("receiver.control")
 
@@ -51,7 +53,18 @@ class RetryJobs(msgspec.Struct, frozen=True, tag="jobs.retry"):
     id: int | None = None
 
 
-Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs
+class SendMessage(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
+    """Sends a message through a source's API, as soon as its service runs."""
+
+    source: str
+    to: str
+    text: str
+    sender: str | None = None
+    service_id: str | None = None
+    link_id: str | None = None
+
+
+Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -59,6 +72,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     changed: int = 0
     failures: list[str] = []
+    message: int | None = None
+    """The id of the message that was made."""
 
 
 _command = msgspec.json.Decoder(Command)
@@ -92,6 +107,36 @@ async def carry_out(service: Service, command: Command) -> Outcome:
             return Outcome(await service.store.revive(id_, now))
         case RetryQuarantined(id_):
             return await _retry_quarantined(service, id_)
+        case SendMessage():
+            return await _send(service, command)
+
+
+async def _send(service: Service, command: SendMessage) -> Outcome:
+    """Makes the message, unless it is plain that it would be refused."""
+    api = apis(service.parts.config, service.parts.providers).get(command.source)
+    if api is None:
+        expected = f"[sources.{command.source}.send] in the configuration, to send through it"
+        return Outcome(failures=[f"{command.source}: expected {expected}"])
+    outgoing = Outgoing(
+        to=api.provider.person(command.to),
+        text=command.text,
+        sender=command.sender,
+        service_id=command.service_id,
+        link_id=command.link_id,
+    )
+    try:
+        api.check(outgoing)
+    except ProviderError as error:
+        # A link_id is good for one message.
+        splits = api.send_settings.split and not command.link_id
+        if not (splits and api.too_long(outgoing)):
+            return Outcome(failures=[str(error)])
+    if await service.store.reader.opt_outs(outgoing.to):
+        hint = "`receiver opt-outs remove` if that is no longer so"
+        return Outcome(failures=[f"{outgoing.to} has opted out; {hint}"])
+    wish = Wish(source=command.source, **msgspec.structs.asdict(outgoing))
+    message = await service.store.add_message(wish, service.intake.clock())
+    return Outcome(1, message=message)
 
 
 async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
@@ -140,6 +185,8 @@ async def listening(service: Service) -> AsyncIterator[None]:
             command = _command.decode(await reader.readuntil(b"\n"))
             outcome = await carry_out(service, command)
             log.info("command carried out", command=type(command).__name__, changed=outcome.changed)
+        except asyncio.LimitOverrunError:
+            outcome = Outcome(failures=[f"a command of more than {_LINE_LIMIT} bytes"])
         except (msgspec.MsgspecError, ReceiverError, ValueError, EOFError) as error:
             outcome = Outcome(failures=[str(error)])
         except Exception:

@@ -100,6 +100,11 @@ class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
     text: str
     source: str | None = None
     """Default: the source of the event."""
+    sender: str | None = None
+    """Short code or alphanumeric sender ID; default: the source's own (`send.sender`)."""
+    service_id: str | None = None
+    link_id: str | None = None
+    """Of an on-demand message that this answers: good once, and for a day."""
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):

@@ -26,9 +26,10 @@ from receiver.errors import (
     StoreUnavailable,
     Unreadable,
 )
-from receiver.events import Data, Event, encode_data, utc_now
+from receiver.events import Data, DeliveryReport, Event, encode_data, utc_now
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.store import EventRow, ReplyState, Store, Taken, pack_request, to_micros
+from receiver.providers.api import Api
+from receiver.store import EventRow, ReplyState, Report, Store, Taken, pack_request, to_micros
 from receiver.store import Intake as Stored
 from receiver.workers import Workers
 
@@ -52,6 +53,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     source: Source
     provider: Provider[Any]
+
+    @property
+    def api(self) -> type[Api] | None:
+        """How we send through it; None if we do not."""
+        return self.provider.api if self.source.send is not None else None
 
 
 class Counts(msgspec.Struct):
@@ -99,7 +105,8 @@ class Intake:
         except _KEPT as error:
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
             raise
-        answer, _ = await self._accept(endpoint, push, parsed)
+        plain = endpoint.provider.acknowledge(push, parsed, "")
+        answer, _ = await self._accept(endpoint, push, parsed, plain)
         return answer
 
     def refuse(self, endpoint: Endpoint, error: PushError) -> Answer:
@@ -116,7 +123,18 @@ class Intake:
         if endpoint is None:
             raise Malformed(f"no source {source!r} in the configuration")
         endpoint.provider.authenticate(push)
-        _, new = await self._accept(endpoint, push, endpoint.provider.parse(push))
+        parsed = endpoint.provider.parse(push)
+        plain = endpoint.provider.acknowledge(push, parsed, "")
+        _, new = await self._accept(endpoint, push, parsed, plain)
+        return new
+
+    async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
+        """Takes what a provider said when it was asked (`answer`); False if that was known.
+
+        Raises `StoreUnavailable`.
+        """
+        push = Push(method="POLL", body=answer, received_at=self.clock())
+        _, new = await self._accept(self.endpoints[source], push, parsed, Answer())
         return new
 
     async def close(self) -> None:
@@ -124,8 +142,13 @@ class Intake:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _accept(self, endpoint: Endpoint, push: Push, parsed: Parsed) -> tuple[Answer, bool]:
-        """Stores the push and returns its answer, and whether it was new."""
+    async def _accept(
+        self, endpoint: Endpoint, push: Push, parsed: Parsed, plain: Answer
+    ) -> tuple[Answer, bool]:
+        """Stores the push and returns its answer, and whether it was new.
+
+        `plain`: the answer without a reply.
+        """
         store = self._store
         seq = store.ids.next(push.received_at)
         event: Event[Data] = Event(
@@ -139,7 +162,6 @@ class Intake:
             data=parsed.data,
         )
         plan = self._dispatcher.plan(event)
-        plain = endpoint.provider.acknowledge(push, parsed, "")
         record = _to_store(endpoint, push, parsed, event, seq, plan, plain)
         if record.row.reply == ReplyState.OPEN:
             self._undecided[seq] = asyncio.get_running_loop().create_future()
@@ -287,6 +309,21 @@ def _to_store(
         reply_in_answer=in_answer,
         wishes=plan.wishes,
         jobs=plan.jobs,
+        report=_report(endpoint, parsed),
+    )
+
+
+def _report(endpoint: Endpoint, parsed: Parsed) -> Report | None:
+    """What the store needs to join a delivery report to a message of ours."""
+    data = parsed.data
+    if not isinstance(data, DeliveryReport) or endpoint.api is None:
+        return None
+    return Report(
+        message_id=data.message_id,
+        status=data.status,
+        text=parsed.text,
+        foreign_ids=endpoint.api.foreign_ids,
+        link_invalid=parsed.link_invalid,
     )
 
 

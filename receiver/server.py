@@ -47,7 +47,7 @@ async def serve(parts: Parts, fd: int | None = None) -> None:
 
     Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use.
     """
-    _tune_interpreter()
+    tune_interpreter()
     settings = parts.config.server
     if fd is None:
         public = bind(settings.host, settings.port, "server.host, server.port")
@@ -107,7 +107,8 @@ def _place(listener: socket.socket) -> dict[str, str | int]:
     return {"path": name} if isinstance(name, str) else {"host": name[0], "port": name[1]}
 
 
-def _tune_interpreter() -> None:
+def tune_interpreter() -> None:
+    """Settings of the process for a server under load."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     # What is loaded by now stays; looking through it again and again costs a tenth.
     gc.collect()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,10 @@ from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
 from receiver.intake import Intake
+from receiver.lines import open_lines
+from receiver.outbox import Outbox
 from receiver.plugins import Plugin
+from receiver.poller import Poller
 from receiver.providers import Provider
 from receiver.store import Store, open_store
 from receiver.workers import Workers, running
@@ -76,7 +80,27 @@ async def open_service(
         running(parts.dispatcher, store, clock, work=work) as workers,
     ):
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
+        service = Service(parts=parts, store=store, workers=workers, intake=intake)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(intake.close)
+            if work:
+                await stack.enter_async_context(_sending(service, clock))
+            yield service
+
+
+@asynccontextmanager
+async def _sending(service: Service, clock: Callable[[], datetime]) -> AsyncIterator[None]:
+    """Sends messages and asks what became of them."""
+    parts, store = service.parts, service.store
+    async with open_lines(parts.config, parts.providers, clock) as lines:
+        outbox = Outbox(lines.values(), store, clock)
+        poller = Poller(lines.values(), store, service.intake, clock)
+        await outbox.recover()
+        tasks = [asyncio.create_task(part.run()) for part in (outbox, poller)]
         try:
-            yield Service(parts=parts, store=store, workers=workers, intake=intake)
+            yield
         finally:
-            await intake.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await outbox.stop()

@@ -49,7 +49,11 @@ def settings(**sections: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with a source of each provider; `sections` are laid over it, key by key."""
     raw: dict[str, dict[str, Any]] = {
         "server": {"port": 0, "admin": ""},
-        "sources": {name: {"provider": name, "tokens": [TOKEN]} for name in PROVIDERS},
+        "sources": {
+            name: {"provider": name, "tokens": [TOKEN]}
+            for name, provider in PROVIDERS.items()
+            if provider.pushes
+        },
         "plugins": {"enabled": ["opt_out", "keyword_reply", "subscriptions"]},
     }
     raw["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": "Welcome"}]}

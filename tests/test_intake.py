@@ -103,7 +103,18 @@ async def begun(folder: Path, run: str) -> None:
 
 async def sends(service: Service) -> list[dict[str, Any]]:
     """What is to be sent."""
-    return [job.payload or {} for job in await service.store.reader.jobs(kind="send")]
+    found = await service.store.reader.messages.find()
+    return [
+        {
+            "source": message.source,
+            "to": message.to,
+            "text": message.text,
+            "sender": message.sender,
+            "service_id": message.service_id,
+            "link_id": message.link_id,
+        }
+        for message in reversed(found)
+    ]
 
 
 # Stored and answered
@@ -174,7 +185,6 @@ async def test_a_late_reply_is_sent(tmp_path: Path, keyword: str, reply: str) ->
         go(tmp_path)
         (sent,) = await until_async(lambda: sends(service), "a reply to send")
         assert sent == {
-            "type": "reply",
             "source": "tilil",
             "to": PERSON,
             "text": reply,

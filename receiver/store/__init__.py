@@ -7,30 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from receiver.events import EventIds
-from receiver.store import effects, writes
+from receiver.store import effects, jobs, messages, writes
 from receiver.store.database import lock, open_writer
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
+    Accepted,
+    Attempt,
     EventRow,
     Finish,
+    Gone,
     HandleJob,
     Intake,
     Job,
+    MessageReport,
     OptOutEntry,
     Quarantined,
     ReplyState,
+    Report,
     Request,
     StoredEvent,
+    StoredMessage,
     Subscription,
     Taken,
+    Wish,
     Wishes,
     from_micros,
     pack_request,
@@ -40,20 +47,27 @@ from receiver.store.records import (
 from receiver.store.writer import Writer
 
 __all__ = [
+    "Accepted",
+    "Attempt",
     "EventRow",
     "Finish",
+    "Gone",
     "HandleJob",
     "Intake",
     "Job",
+    "MessageReport",
     "OptOutEntry",
     "Quarantined",
     "Reader",
     "ReplyState",
+    "Report",
     "Request",
     "Store",
     "StoredEvent",
+    "StoredMessage",
     "Subscription",
     "Taken",
+    "Wish",
     "Wishes",
     "from_micros",
     "open_reader",
@@ -98,16 +112,23 @@ class Store:
         """
         due_at = to_micros(due) if due else None
         await self.writer.run(
-            partial(writes.fail, job=job, due_at=due_at, error=error, counted=counted)
+            partial(jobs.fail, job=job, due_at=due_at, error=error, counted=counted)
         )
 
     async def begin_job(self, job: int) -> None:
         """Counts an attempt of a job before it is made."""
-        await self.writer.run(partial(writes.begin_job, job=job))
+        await self.writer.run(partial(jobs.begin_job, job=job))
 
     async def revive(self, job: int | None, now: datetime) -> int:
-        """Makes a dead job, or all of them, due; how many."""
-        return await self.writer.run(partial(writes.revive, job=job, now=to_micros(now)))
+        """Makes a dead job, or all of them, due; how many. Their messages wait again."""
+        at = to_micros(now)
+
+        def revive(db: sqlite3.Connection) -> int:
+            changed = jobs.revive(db, job, at)
+            messages.revive(db, at)
+            return changed
+
+        return await self.writer.run(revive)
 
     async def quarantine(
         self,
@@ -141,6 +162,66 @@ class Store:
         """Notes that a person may be messaged; False if that was so already."""
         return await self._opt(effects.opt_in, msisdn, reason, now)
 
+    async def add_message(self, wish: Wish, now: datetime) -> int:
+        """Makes a message that a person asks for; its id."""
+        at = to_micros(now)
+        origin = jobs.Origin(time=at, received_at=at, now=at)
+        return await self.writer.run(
+            partial(messages.add, origin=origin, handler="operator", wish=wish)
+        )
+
+    async def begin_messages(
+        self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta
+    ) -> list[Gone | None]:
+        """Marks messages as being sent; for each None, or why it must not be sent."""
+        ttl = link_ttl // timedelta(microseconds=1)
+        return await self.writer.run(
+            partial(messages.begin, attempts=attempts, now=to_micros(now), link_ttl=ttl)
+        )
+
+    async def message_sent(self, message: int, now: datetime, taken: Accepted) -> None:
+        """The provider took it."""
+        await self._change(messages.sent, message, now, taken=taken)
+
+    async def put_off_message(self, message: int, now: datetime, due: datetime, why: Gone) -> None:
+        """Nothing was sent; it is tried again then."""
+        await self._change(messages.put_off, message, now, due=to_micros(due), why=why)
+
+    async def kill_message(self, message: int, now: datetime, why: Gone) -> None:
+        """Nothing was sent, and nothing will be unless a person says so."""
+        await self._change(messages.kill, message, now, why=why)
+
+    async def lose_message(self, message: int, now: datetime, why: Gone) -> None:
+        """Nobody knows whether it was sent."""
+        await self._change(messages.lose, message, now, why=why)
+
+    async def split_message(self, message: int, texts: Sequence[str], now: datetime) -> None:
+        """Makes several messages of one that waits."""
+        await self._change(messages.split, message, now, texts=texts)
+
+    async def mark_link(self, message: int, now: datetime) -> None:
+        """The provider refused the link_id of a message."""
+        await self._change(messages.mark_link, message, now)
+
+    async def recover_messages(self, now: datetime, resend: Sequence[str]) -> int:
+        """After a crash: what was being sent is unknown, or due in the sources `resend`."""
+        return await self.writer.run(partial(messages.recover, now=to_micros(now), resend=resend))
+
+    async def ask_again(self, message: int, due: datetime, error: str | None) -> None:
+        """What became of a message is asked for again then."""
+        await self.writer.run(
+            partial(messages.ask_again, message=message, due=to_micros(due), error=error)
+        )
+
+    async def end_polling(self, message: int) -> None:
+        """What became of a message is not asked for any more."""
+        await self.writer.run(partial(messages.end_polling, message=message))
+
+    async def forget_reports(self, now: datetime) -> int:
+        """Lets go of reports that found no message in 72 hours; how many. The events stay."""
+        oldest = max(0, to_micros(now) - messages.JOIN_WITHIN) // 1000 << 12
+        return await self.writer.run(partial(messages.tidy, oldest=oldest))
+
     async def check(self) -> str | None:
         """Tries a write transaction; None, or why it does not work."""
         try:
@@ -150,11 +231,17 @@ class Store:
             return str(error) or type(error).__name__
         return None
 
+    async def _change(
+        self, change: Callable[..., None], message: int, now: datetime, **facts: object
+    ) -> None:
+        at = to_micros(now)
+        await self.writer.run(partial(change, message=message, now=at, **facts))
+
     async def _opt(
         self, write: Callable[..., bool], msisdn: str, reason: str, now: datetime
     ) -> bool:
         at = to_micros(now)
-        origin = effects.Origin(time=at, received_at=at, now=at)
+        origin = jobs.Origin(time=at, received_at=at, now=at)
         return await self.writer.run(partial(write, origin=origin, msisdn=msisdn, reason=reason))
 
 

@@ -1,4 +1,4 @@
-"""Carrying out what handlers ask for: jobs, the subscription book, opt-outs.
+"""Carrying out what handlers ask for: messages, the subscription book, opt-outs.
 
 Like `writes`, these run inside the writer's transaction.
 """
@@ -19,11 +19,10 @@ from receiver.handlers import (
     Subscribe,
     Unsubscribe,
 )
+from receiver.store import messages
+from receiver.store.jobs import Origin, add_job
+from receiver.store.records import Wish
 
-_ADD_JOB = (
-    "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
-)
 _ADD_HISTORY = (
     "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"
     " time, received_at, keyword, subscriber_ref, network) VALUES (:event, :source, :short_code,"
@@ -51,18 +50,6 @@ _ADD_OPT_HISTORY = (
 )
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a change comes from: an event, or (all None but the times) a person's command."""
-
-    event: int | None = None
-    source: str | None = None
-    subject: str | None = None
-    time: int
-    """The provider's time."""
-    received_at: int
-    now: int
-
-
 def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Action) -> None:
     """Does what a handler asked for; replies are decided elsewhere, there is one an event."""
     match action:
@@ -75,35 +62,23 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
         case OptIn(msisdn, reason):
             opt_in(db, origin, msisdn, reason)
         case Send():
-            add_wish(db, origin, handler, "send", msgspec.json.encode(action))
+            messages.add(db, origin, handler, _wish(action))
         case Forward():
-            add_wish(db, origin, handler, "forward", msgspec.json.encode(action))
+            payload = msgspec.json.encode(action)
+            add_job(db, origin, kind="forward", handler=handler, payload=payload, due_at=origin.now)
         case Reply():
             raise AssertionError(action)
 
 
-def add_wish(
-    db: sqlite3.Connection, origin: Origin, handler: str, kind: str, payload: bytes
-) -> None:
-    """Notes something to send or forward, at once."""
-    add_job(db, origin, kind=kind, handler=handler, payload=payload, due_at=origin.now)
-
-
-def add_job(
-    db: sqlite3.Connection,
-    origin: Origin,
-    *,
-    kind: str,
-    handler: str,
-    payload: bytes | None = None,
-    attempts: int = 0,
-    due_at: int,
-    error: str | None = None,
-) -> int:
-    """Adds background work; its id."""
-    values = (kind, origin.event, handler, payload, attempts, due_at, origin.now, error)
-    (id_,) = db.execute(_ADD_JOB, values).fetchone()
-    return int(id_)
+def _wish(action: Send) -> Wish:
+    return Wish(
+        to=action.to,
+        text=action.text,
+        source=action.source,
+        sender=action.sender,
+        service_id=action.service_id,
+        link_id=action.link_id,
+    )
 
 
 def opt_out(db: sqlite3.Connection, origin: Origin, msisdn: str, reason: str) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds, decode_data
 from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.message_reads import MessageReader
 from receiver.store.records import (
     Job,
     OptOutEntry,
@@ -42,7 +43,8 @@ _SUBSCRIPTION = (
     " network FROM {table}"
 )
 _JOB = (
-    "SELECT id, kind, state, event, handler, payload, attempts, due_at, created_at, error FROM jobs"
+    "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
+    " error FROM jobs"
 )
 _QUARANTINED = (
     "SELECT id, source, authenticated, outcome, reason, received_at, client, request"
@@ -82,6 +84,7 @@ class Reader:
     def __init__(self, db: aiosqlite.Connection, ids: EventIds, path: Path) -> None:
         self._db = db
         self.ids = ids
+        self.messages = MessageReader(self._all, ids)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
@@ -201,10 +204,11 @@ class Reader:
                 event=row[3],
                 handler=row[4],
                 payload=msgspec.json.decode(row[5]) if row[5] is not None else None,
-                attempts=row[6],
-                due_at=from_micros(row[7]),
-                created_at=from_micros(row[8]),
-                error=row[9],
+                message=row[6],
+                attempts=row[7],
+                due_at=from_micros(row[8]),
+                created_at=from_micros(row[9]),
+                error=row[10],
             )
             for row in rows
         ]

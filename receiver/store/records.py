@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from receiver.events import Data, Event
+from receiver.events import Data, Event, Status
 from receiver.handlers import Action, Reply
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -113,6 +113,8 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     reply_in_answer: bool = False
     wishes: tuple[Wishes, ...] = ()
     jobs: tuple[HandleJob, ...] = ()
+    report: Report | None = None
+    """About a message that we may have sent."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -156,11 +158,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of background work."""
 
     id: int
-    kind: Literal["handle", "send", "forward"]
+    kind: Literal["handle", "send", "poll", "forward"]
     state: Literal["due", "dead"]
     event: int | None
     handler: str
     payload: dict[str, Any] | None
+    message: int | None
+    """That is to be sent, or asked about."""
     attempts: int
     due_at: datetime
     created_at: datetime
@@ -201,3 +205,95 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     client: str
     request: Request
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that somebody asks to be sent."""
+
+    to: str
+    text: str
+    source: str | None = None
+    """None: the source of the event."""
+    sender: str | None = None
+    service_id: str | None = None
+    link_id: str | None = None
+    even_if_opted_out: bool = False
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A message that is about to be sent, to this number."""
+
+    message: int
+    msisdn: str
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """Why a message is not sent (any more), and the status it has then."""
+
+    error: str
+    status: Status = Status.FAILED
+    code: str | None = None
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider said about a message that it took."""
+
+    provider_id: str | None
+    status: Status
+    parts: int | None = None
+    cost: str | None = None
+    balance: str | None = None
+    poll_at: datetime | None = None
+    """When to ask what became of it; None: the provider tells by itself."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a delivery report says to find its message by, and about it."""
+
+    message_id: str
+    status: Status
+    text: str | None = None
+    """Of the message, where the provider repeats it."""
+    foreign_ids: bool = False
+    """The provider's reports may name a message otherwise than its answer to sending did."""
+    link_invalid: bool = False
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of ours, and what became of it."""
+
+    id: int
+    source: str
+    event: str | None
+    """The id of the event that it answers."""
+    handler: str
+    """Who asked for it: `plugin.function` or `operator`."""
+    to: str
+    sender: str | None
+    text: str
+    service_id: str | None
+    link_id: str | None
+    encoding: Literal["GSM-7", "UCS-2"]
+    parts: int
+    state: Literal["waiting", "sending", "sent", "unknown", "dead"]
+    status: Status
+    provider_id: str | None
+    cost: str | None
+    balance: str | None
+    attempts: int
+    created_at: datetime
+    sent_at: datetime | None
+    """Of the last attempt."""
+    updated_at: datetime
+    code: str | None
+    error: str | None
+    due_at: datetime | None
+    """When it is sent, or asked about, next."""
+    polls: int = 0
+
+
+class MessageReport(msgspec.Struct, frozen=True):
+    """A delivery report about a message of ours."""
+
+    event: str
+    status: Status

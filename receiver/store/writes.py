@@ -13,8 +13,10 @@ from functools import cache
 import msgspec
 
 from receiver.handlers import Reply
-from receiver.store.effects import Origin, add_job, add_wish, carry_out
-from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken
+from receiver.store import messages
+from receiver.store.effects import carry_out
+from receiver.store.jobs import Origin, add_job
+from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request"
@@ -63,6 +65,9 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
         for intake in intakes
         if (intake.wishes or intake.jobs) and intake.row.seq in new
     }
+    for intake in intakes:
+        if intake.report is not None and intake.row.seq in new:
+            messages.note_report(db, intake.row, intake.report)
     opted_out = _opted_out(db, intakes)
     return [
         _taken(db, intake, jobs, opted_out) if intake.row.seq in new else _repeat(db, intake.row)
@@ -139,29 +144,6 @@ def settle(db: sqlite3.Connection, seq: int) -> bytes:
 def settle_all(db: sqlite3.Connection) -> None:
     """After a crash: answers that were open went out without a reply, or not at all."""
     db.execute("UPDATE events SET reply = 0 WHERE reply = 1")
-
-
-def fail(db: sqlite3.Connection, job: int, due_at: int | None, error: str, counted: int) -> None:
-    """A job did not work out: it is due again at `due_at`, or dead without one."""
-    db.execute(
-        "UPDATE jobs SET attempts = attempts + ?, error = ?, state = ?, due_at = ? WHERE id = ?",
-        (1 - counted, error, "dead" if due_at is None else "due", due_at or 0, job),
-    )
-
-
-def begin_job(db: sqlite3.Connection, job: int) -> None:
-    """Counts an attempt before it is made, for a job that may have ended the last process."""
-    db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))
-
-
-def revive(db: sqlite3.Connection, job: int | None, now: int) -> int:
-    """Makes a dead job (None: all of them) due again; how many there were."""
-    where, values = ("", ()) if job is None else (" AND id = ?", (job,))
-    changed = db.execute(
-        f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",
-        (now, *values),
-    )
-    return changed.rowcount
 
 
 def quarantine(
@@ -258,8 +240,8 @@ def _taken(
             answer = intake.plain_answer
             db.execute(_SET_PLAIN, (answer, _WITHHELD, row.seq))
         elif not intake.reply_in_answer:
-            wish = _reply_wish(row.source, row.subject, reply.text, row.data)
-            add_wish(db, _origin(row), intake.replied_by, "send", wish)
+            wish = _reply_wish(row.subject, reply, row.data)
+            messages.add(db, _origin(row), intake.replied_by, wish)
     is_open = row.reply == ReplyState.OPEN
     return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
 
@@ -277,8 +259,7 @@ def _late_reply(
             return
     first = db.execute(_REPLY_ONCE, (done.seq,)).rowcount
     if first and reply.text:
-        wish = _reply_wish(origin.source, origin.subject, reply.text, data)
-        add_wish(db, origin, done.handler, "send", wish)
+        messages.add(db, origin, done.handler, _reply_wish(origin.subject, reply, data))
 
 
 def _must_not_message(db: sqlite3.Connection, subject: str | None, reply: Reply) -> bool:
@@ -298,18 +279,17 @@ class _Handback(msgspec.Struct):
 _handback = msgspec.json.Decoder(_Handback).decode
 
 
-def _reply_wish(source: str | None, subject: str | None, text: str, data: bytes) -> bytes:
+def _reply_wish(subject: str | None, reply: Reply, data: bytes) -> Wish:
+    """The reply as a message, from the address that the person wrote to."""
     back = _handback(data)
-    wish = {
-        "type": "reply",
-        "source": source,
-        "to": subject,
-        "text": text,
-        "sender": back.to,
-        "service_id": back.service_id,
-        "link_id": back.link_id,
-    }
-    return msgspec.json.encode(wish)
+    return Wish(
+        to=subject or "",
+        text=reply.text,
+        sender=back.to,
+        service_id=back.service_id,
+        link_id=back.link_id,
+        even_if_opted_out=reply.even_if_opted_out,
+    )
 
 
 def _origin(row: EventRow) -> Origin:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from receiver.handlers import Action, OptIn, OptOut, Subscribe, Unsubscribe
 from receiver.store import Wishes, to_micros
 from receiver.store.database import migrations
-from receiver.store.effects import Origin, carry_out
+from receiver.store.effects import carry_out
+from receiver.store.jobs import Origin
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
 from receiver.store import Job, ReplyState, Store, Wishes, to_micros
 from tests.harness import NOW, look
@@ -116,15 +117,11 @@ async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> N
         )
         (job,) = await jobs(store)
         assert (job.kind, job.handler, job.state) == ("send", "mine.rule", "due")
-        assert job.payload == {
-            "type": "reply",
-            "source": "tilil",
-            "to": PERSON,
-            "text": "karibu",
-            "sender": "22915",
-            "service_id": "32",
-            "link_id": "link-1",
-        }
+        (message,) = await store.reader.messages.find()
+        assert (job.message, message.handler, message.source) == (message.id, "mine.rule", "tilil")
+        assert (message.to, message.text, message.sender) == (PERSON, "karibu", "22915")
+        assert (message.service_id, message.link_id) == ("32", "link-1")
+        assert (message.state, message.status) == ("waiting", Status.QUEUED)
 
 
 @pytest.mark.parametrize("in_answer", [True, False])
@@ -191,9 +188,9 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
         assert (await store.take(intake(store, 7))).answer == b"answer"
         (job,) = await jobs(store)
         assert job.kind == "send"
-        assert job.payload is not None
-        assert (job.payload["text"], job.payload["link_id"]) == ("karibu", "link-7")
-        assert job.payload["service_id"] == "32"
+        (message,) = await store.reader.messages.find()
+        assert (message.text, message.link_id) == ("karibu", "link-7")
+        assert message.service_id == "32"
 
 
 async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
@@ -282,12 +279,9 @@ async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
             ("send", "mine.handler", taken.seq),
             ("forward", "mine.handler", taken.seq),
         ]
-        assert found[0].payload == {
-            "type": "send",
-            "to": "+254711000000",
-            "text": "hello",
-            "source": None,
-        }
+        (message,) = await store.reader.messages.find()
+        assert (message.id, message.source) == (found[0].message, "tilil")
+        assert (message.to, message.text) == ("+254711000000", "hello")
         assert found[1].payload == {"type": "forward", "url": "https://example.com/in"}
 
 

@@ -1,0 +1,166 @@
+"""A line to a provider: its API, its connections, and how fast it may be used."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from receiver.config import Config, Send
+from receiver.errors import ProviderError
+from receiver.providers import Provider
+from receiver.providers.api import Api, Request
+
+if TYPE_CHECKING:
+    from receiver.calling import Caller
+
+T = TypeVar("T")
+
+#: Failures in a row, none of which was an answer, after which a line rests: 1, 2, 4, … s.
+_TOLERATED = 5
+_LONGEST_REST = 60.0
+#: Seconds of a provider's minute. A little more than 60: requests do not all travel equally
+#: long, and one too early costs a refusal and a pause.
+MINUTE = 60.2
+#: Seconds that sums of times may be off.
+_ROUNDING = 1e-6
+
+
+class Window:
+    """At most `limit` requests in any minute; None: as many as you like."""
+
+    def __init__(self, limit: int | None, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._now = now
+        self._taken: deque[float] = deque()
+
+    def take(self, seconds_ago: float = 0.0) -> None:
+        """Counts a request. Those of the last process come first, oldest first."""
+        if self._limit is not None:
+            self._taken.append(self._now() - seconds_ago)
+
+    def free(self) -> int | None:
+        """How many more fit now; None: any number."""
+        if self._limit is None:
+            return None
+        self._forget()
+        return max(0, self._limit - len(self._taken))
+
+    def wait(self) -> float:
+        """Seconds until one more fits; 0 if one does now."""
+        if self._limit is None or self.free():
+            return 0.0
+        return self._taken[len(self._taken) - self._limit] + MINUTE - self._now()
+
+    def _forget(self) -> None:
+        oldest = self._now() - MINUTE + _ROUNDING
+        while self._taken and self._taken[0] <= oldest:
+            self._taken.popleft()
+
+
+class Line:
+    """One source that sends. All calls of the service to its provider go through it."""
+
+    def __init__(self, name: str, api: Api, settings: Send, caller: Caller) -> None:
+        self.name = name
+        self.api = api
+        self.settings = settings
+        self.window = Window(settings.rate or api.rate)
+        self._caller = caller
+        self._rests_until = 0.0
+        self._failures = 0
+        self._freed = asyncio.Event()
+        self._under_way = 0
+
+    @property
+    def polls(self) -> bool:
+        """Whether the provider is asked what became of messages."""
+        return self.api.polls if self.settings.poll is None else self.settings.poll
+
+    def pause(self) -> float:
+        """Seconds until the next request may leave; 0: now."""
+        return max(0.0, self._rests_until - time.monotonic(), self.window.wait())
+
+    async def ready(self) -> None:
+        """Waits until a request may leave."""
+        while pause := self.pause():
+            await self.wait(pause)
+
+    async def wait(self, seconds: float) -> None:
+        """Waits so long, or until there is room for another request."""
+        self._freed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._freed.wait()
+
+    @property
+    def room(self) -> int:
+        """How many more requests may leave now."""
+        room = self.settings.connections - self._under_way
+        free = self.window.free()
+        return room if free is None else min(room, free)
+
+    def reserve(self) -> None:
+        """Takes room for a request that follows."""
+        self._under_way += 1
+        self.window.take()
+
+    async def call(self, request: Request[T]) -> T:
+        """Makes a request that room was reserved for. Raises `ProviderError`."""
+        try:
+            answer = await self._caller.perform(request)
+        except ProviderError as error:
+            self._note(error)
+            raise
+        else:
+            self._failures = 0
+            return answer
+        finally:
+            self._under_way -= 1
+            self._freed.set()
+
+    def _note(self, error: ProviderError) -> None:
+        """A provider that asks for time, or that is down, is left alone for a while."""
+        rest = error.retry_after or 0.0
+        if error.retryable or error.unknown:
+            self._failures += 1
+            if self._failures >= _TOLERATED:
+                rest = max(rest, min(_LONGEST_REST, 2.0 ** (self._failures - _TOLERATED)))
+        else:
+            self._failures = 0
+        self._rests_until = max(self._rests_until, time.monotonic() + rest)
+
+
+@asynccontextmanager
+async def open_lines(
+    config: Config, providers: dict[str, Provider[Any]], clock: Callable[[], datetime]
+) -> AsyncIterator[dict[str, Line]]:
+    """A line for each source that sends, by its name."""
+    found = apis(config, providers)
+    lines: dict[str, Line] = {}
+    if not found:
+        yield lines
+        return
+    from receiver.calling import open_caller, tls_context  # noqa: PLC0415 - loading takes a while
+
+    tls = tls_context()
+    async with AsyncExitStack() as stack:
+        for name, api in found.items():
+            settings = api.send_settings
+            caller = await stack.enter_async_context(open_caller(clock, settings, tls))
+            lines[name] = Line(name, api, settings, caller)
+        yield lines
+
+
+def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
+    """The APIs of the sources that send."""
+    found = {}
+    for name, source in config.sources.items():
+        provider = providers[name]
+        if source.send is not None and provider.api is not None:
+            found[name] = provider.api(provider, source.send)
+    return found

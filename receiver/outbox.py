@@ -1,0 +1,278 @@
+"""Sends messages: takes from the store what is due, once, within what the provider allows.
+
+A message is marked as being sent before its request leaves, and its result is stored after it.
+What ends between the two, by a crash or without an answer, is *unknown*: it may be on a phone
+already, so it is not sent again, but waits for a delivery report. What was certainly not sent
+is tried again with growing pauses, as long as it is worth it, and then becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from random import uniform
+
+import structlog
+
+from receiver.errors import ProviderError, StoreUnavailable
+from receiver.events import Status
+from receiver.lines import Line
+from receiver.providers.api import Outgoing, Sent
+from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
+from receiver.texts import split
+
+log = structlog.get_logger("receiver.outbox")
+
+#: Seconds until a message that was certainly not sent is tried again; the last one repeats.
+PAUSES = (5, 15, 60, 300, 900, 1800, 3600)
+#: Seconds until what became of a message is asked for the first time.
+FIRST_POLL = 2.0
+#: Seconds between looks into the store for messages that are due.
+_POLL = 0.2
+#: Messages taken from the store at once.
+_BATCH = 200
+#: Seconds that requests under way are given when the service stops.
+_GRACE = 10.0
+#: Seconds between tries to store what became of a message.
+_STORE_PAUSE = 1.0
+
+_NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
+
+
+class Outbox:
+    """One worker for each source that sends."""
+
+    def __init__(self, lines: Iterable[Line], store: Store, clock: Callable[[], datetime]) -> None:
+        self._lines = list(lines)
+        self._store = store
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def recover(self) -> None:
+        """Notes of what the last process was sending that nobody knows what became of it."""
+        resend = [line.name for line in self._lines if line.settings.resend_unknown]
+        lost = await self._store.recover_messages(self._clock(), resend)
+        if lost:
+            log.warning("messages were under way when the process ended", messages=lost)
+
+    async def run(self) -> None:
+        """Sends, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._refuse_homeless())
+            for line in self._lines:
+                group.create_task(self._serve(line))
+
+    async def stop(self) -> None:
+        """Waits for requests under way, after `run` was cancelled."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GRACE)
+        for task in self._tasks:  # the next start finds what they were about
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, line: Line) -> None:
+        """One source's messages, one at a time for each person."""
+        await self._remember(line)
+        waiting: deque[StoredMessage] = deque()
+        busy: set[str] = set()
+        while True:
+            if (pause := line.pause()) or line.room <= 0:
+                await line.wait(pause or _POLL)
+                continue
+            try:
+                if not waiting:
+                    waiting += await self._due(line.name)
+                chosen = _choose(waiting, busy, line.room)
+                started = await self._begin(line, chosen) if chosen else []
+            except StoreUnavailable as error:
+                log.warning("cannot look for messages", source=line.name, error=str(error))
+                started = []
+                waiting.clear()
+            for message, outgoing in started:
+                busy.add(message.to)
+                line.reserve()
+                task = asyncio.create_task(self._send(line, message, outgoing, busy))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            if not started:
+                await line.wait(_POLL)
+
+    async def _remember(self, line: Line) -> None:
+        """Counts what the last process sent within the provider's minute."""
+        now = self._clock()
+        since = now - timedelta(minutes=1)
+        for moment in await self._store.reader.messages.attempts(line.name, since):
+            line.window.take((now - moment).total_seconds())
+
+    async def _due(self, source: str) -> list[StoredMessage]:
+        reader = self._store.reader.messages
+        return await reader.due(source, "send", self._clock(), limit=_BATCH)
+
+    async def _begin(
+        self, line: Line, chosen: list[StoredMessage]
+    ) -> list[tuple[StoredMessage, Outgoing]]:
+        """Marks messages as being sent, those that may be."""
+        ready = []
+        for message in chosen:
+            outgoing = outgoing_of(message, line)
+            if await self._passes(line, message, outgoing):
+                ready.append((message, outgoing))
+        attempts = [Attempt(message.id, outgoing.to) for message, outgoing in ready]
+        if not attempts:
+            return []
+        ttl = timedelta(seconds=line.settings.link_id_ttl)
+        gone = await self._store.begin_messages(attempts, self._clock(), ttl)
+        for (message, _), why in zip(ready, gone, strict=True):
+            if why is not None:
+                log.info("message not sent", message=message.id, source=line.name, why=why.error)
+        return [pair for pair, why in zip(ready, gone, strict=True) if why is None]
+
+    async def _passes(self, line: Line, message: StoredMessage, outgoing: Outgoing) -> bool:
+        """Whether the provider could take it; if not, it is split or dead."""
+        now = self._clock()
+        life = timedelta(seconds=line.settings.give_up_after)
+        if now - message.created_at > life:
+            why = Gone("it waited longer than send.give_up_after", Status.EXPIRED)
+            await self._store.kill_message(message.id, now, why)
+            return False
+        try:
+            line.api.check(outgoing)
+        except ProviderError as error:
+            pieces = _pieces(line, outgoing)
+            if pieces:
+                await self._store.split_message(message.id, pieces, now)
+            else:
+                why = Gone(str(error), Status.REJECTED, error.code)
+                await self._store.kill_message(message.id, now, why)
+            return False
+        return True
+
+    async def _send(
+        self, line: Line, message: StoredMessage, outgoing: Outgoing, busy: set[str]
+    ) -> None:
+        try:
+            await self._keep(await self._result(line, message, outgoing))
+        except Exception:
+            log.exception("message lost sight of", message=message.id, source=line.name)
+        finally:
+            busy.discard(message.to)
+
+    async def _result(
+        self, line: Line, message: StoredMessage, outgoing: Outgoing
+    ) -> Callable[[], Awaitable[None]]:
+        """Sends a message; what is to be stored about it."""
+        try:
+            sent = await line.call(line.api.send(outgoing))
+        except ProviderError as error:
+            return partial(self._stopped, line, message, error)
+        except Exception:
+            log.exception("sending failed", message=message.id, source=line.name)
+            broken = ProviderError("internal error; see the log of the service", unknown=True)
+            return partial(self._stopped, line, message, broken)
+        return partial(self._sent, line, message, sent)
+
+    async def _sent(self, line: Line, message: StoredMessage, sent: Sent) -> None:
+        now = self._clock()
+        polls = line.polls and sent.message_id is not None and not sent.status.final
+        accepted = Accepted(
+            provider_id=sent.message_id,
+            status=sent.status,
+            parts=sent.parts,
+            cost=sent.cost,
+            balance=sent.balance,
+            poll_at=now + timedelta(seconds=FIRST_POLL) if polls else None,
+        )
+        await self._store.message_sent(message.id, now, accepted)
+
+    async def _stopped(self, line: Line, message: StoredMessage, error: ProviderError) -> None:
+        """Nothing was sent, or nobody knows."""
+        now, store = self._clock(), self._store
+        log.info(
+            "message not sent" if not error.unknown else "message unknown",
+            message=message.id,
+            source=line.name,
+            code=error.code,
+        )
+        if error.opted_out:
+            await store.opt_out(message.to, "network", now)
+        if error.link_invalid:
+            await store.mark_link(message.id, now)
+        if error.unknown and not line.settings.resend_unknown:
+            await store.lose_message(message.id, now, Gone(error.words, Status.UNKNOWN, error.code))
+            return
+        due = now + _pause(message.attempts, error.retry_after)
+        worth = message.created_at + timedelta(seconds=line.settings.give_up_after)
+        if not (error.retryable or error.unknown):
+            why = Gone(error.words, Status.REJECTED, error.code)
+            await store.kill_message(message.id, now, why)
+        elif due > worth:
+            why = Gone(f"given up: {error.words}", Status.FAILED, error.code)
+            await store.kill_message(message.id, now, why)
+        else:
+            why = Gone(error.words, Status.QUEUED, error.code)
+            await store.put_off_message(message.id, now, due, why)
+
+    async def _keep(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Stores what became of a message, however long the store takes to take it."""
+        while True:
+            try:
+                return await change()
+            except StoreUnavailable as error:
+                log.warning("cannot store what became of a message", error=str(error))
+                await asyncio.sleep(_STORE_PAUSE)
+
+    async def _refuse_homeless(self) -> None:
+        """Messages of sources that cannot send are dead letters, not forgotten."""
+        lines = [line.name for line in self._lines]
+        while True:
+            try:
+                for message in await self._store.reader.messages.homeless(lines, limit=_BATCH):
+                    why = Gone(_NO_LINE.format(message.source), Status.REJECTED)
+                    await self._store.kill_message(message.id, self._clock(), why)
+            except StoreUnavailable as error:
+                log.warning("cannot look for messages", error=str(error))
+            await asyncio.sleep(_STORE_PAUSE)
+
+
+def outgoing_of(message: StoredMessage, line: Line) -> Outgoing:
+    """What the provider is to be told."""
+    return Outgoing(
+        to=line.api.provider.person(message.to),
+        text=message.text,
+        sender=message.sender,
+        service_id=message.service_id,
+        link_id=message.link_id,
+    )
+
+
+def _choose(waiting: deque[StoredMessage], busy: set[str], room: int) -> list[StoredMessage]:
+    """The first of those that wait, none for somebody to whom another is on its way."""
+    chosen: list[StoredMessage] = []
+    taken = set(busy)
+    for _ in range(len(waiting)):
+        if len(chosen) == room:
+            break
+        message = waiting.popleft()
+        if message.to in taken:
+            continue  # the next look into the store finds it again
+        taken.add(message.to)
+        chosen.append(message)
+    return chosen
+
+
+def _pieces(line: Line, outgoing: Outgoing) -> list[str]:
+    """The text in pieces that the provider takes; empty where it must not be split."""
+    limit = line.api.max_text
+    if limit is None or not line.settings.split or not line.api.too_long(outgoing):
+        return []
+    # A link_id is good for one message.
+    return [] if outgoing.link_id else split(outgoing.text, limit)
+
+
+def _pause(attempts: int, asked: float | None) -> timedelta:
+    """Jittered, so that what failed together does not come back together."""
+    pause = PAUSES[min(attempts, len(PAUSES) - 1)] * uniform(0.8, 1.2)  # noqa: S311 - no secret
+    return timedelta(seconds=max(pause, asked or 0.0))

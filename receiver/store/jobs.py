@@ -1,0 +1,80 @@
+"""Background work as the store keeps it: handlers to run, messages to send or ask about.
+
+Like `writes`, these run inside the writer's transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+_ADD = (
+    "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
+    " message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a change comes from: an event, or (all None but the times) a person's command."""
+
+    event: int | None = None
+    source: str | None = None
+    subject: str | None = None
+    time: int
+    """The provider's time."""
+    received_at: int
+    now: int
+
+
+def add_job(
+    db: sqlite3.Connection,
+    origin: Origin,
+    *,
+    kind: str,
+    handler: str,
+    payload: bytes | None = None,
+    attempts: int = 0,
+    due_at: int,
+    error: str | None = None,
+    source: str | None = None,
+    message: int | None = None,
+) -> int:
+    """Adds background work; its id."""
+    values = (
+        kind,
+        origin.event,
+        handler,
+        payload,
+        attempts,
+        due_at,
+        origin.now,
+        error,
+        source,
+        message,
+    )
+    (id_,) = db.execute(_ADD, values).fetchone()
+    return int(id_)
+
+
+def fail(db: sqlite3.Connection, job: int, due_at: int | None, error: str, counted: int) -> None:
+    """A job did not work out: it is due again at `due_at`, or dead without one."""
+    db.execute(
+        "UPDATE jobs SET attempts = attempts + ?, error = ?, state = ?, due_at = ? WHERE id = ?",
+        (1 - counted, error, "dead" if due_at is None else "due", due_at or 0, job),
+    )
+
+
+def begin_job(db: sqlite3.Connection, job: int) -> None:
+    """Counts an attempt before it is made, for a job that may have ended the last process."""
+    db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))
+
+
+def revive(db: sqlite3.Connection, job: int | None, now: int) -> int:
+    """Makes a dead job (None: all of them) due again; how many there were."""
+    where, values = ("", ()) if job is None else (" AND id = ?", (job,))
+    changed = db.execute(
+        f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",
+        (now, *values),
+    )
+    return changed.rowcount

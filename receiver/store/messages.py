@@ -1,0 +1,366 @@
+"""What we send and what became of it: messages, their jobs, delivery reports, link_ids.
+
+Like `writes`, these run inside the writer's transaction. A message waits until the sender
+begins it; between `begin` and what follows it, it is `sending`, and if the process ends there,
+nobody knows whether it left: it stands as unknown, and is not sent again by itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from receiver.events import Status, advance
+from receiver.store.jobs import Origin, add_job
+from receiver.store.records import Accepted, Attempt, EventRow, Gone, Report, Wish, to_micros
+from receiver.texts import segments
+
+#: Microseconds that a report waits for its message, and a message for a report without its id.
+JOIN_WITHIN = 72 * 3600 * 1_000_000
+
+_ADD = (
+    "INSERT INTO messages (source, event, handler, msisdn, sender, text, service_id, link_id,"
+    " even_if_opted_out, encoding, parts, created_at, updated_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+# A link_id is as old as the message that brought it.
+_WAITING = (
+    "SELECT source, link_id, even_if_opted_out, coalesce("
+    "(SELECT received_at FROM events WHERE events.seq = messages.event), created_at)"
+    " FROM messages WHERE id = ? AND state = 'waiting'"
+)
+_OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
+_COUNT_SEND = "UPDATE jobs SET attempts = attempts + 1 WHERE message = ? AND kind = 'send'"
+_BEGIN = (
+    "UPDATE messages SET state = 'sending', status = 'queued', msisdn = ?,"
+    " attempts = attempts + 1, sent_at = ?, updated_at = ?, code = NULL, error = NULL"
+    " WHERE id = ?"
+)
+_SENT = (
+    "UPDATE messages SET state = 'sent', status = ?, provider_id = coalesce(?, provider_id),"
+    " parts = coalesce(?, parts), cost = ?, balance = ?, updated_at = ? WHERE id = ?"
+)
+_STOPPED = (
+    "UPDATE messages SET state = ?, status = ?, code = ?, error = ?, updated_at = ? WHERE id = ?"
+)
+_LINK = "SELECT message, invalid_at FROM links WHERE source = ? AND link_id = ?"
+_USE_LINK = (
+    "INSERT INTO links (source, link_id, message, used_at) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING"
+)
+_MARK_LINK = (
+    "INSERT INTO links (source, link_id, message, used_at, invalid_at) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET invalid_at = excluded.invalid_at"
+)
+_ADD_ID = "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_BY_ID = "SELECT message FROM message_ids WHERE source = ? AND key = ?"
+# Those whose id we do not know: an answer that never came, or a provider with two kinds of ids.
+_BY_PERSON = (
+    "SELECT id, text FROM messages WHERE source = ? AND msisdn = ? AND sent_at BETWEEN ? AND ?"
+    " AND (state = 'unknown' AND provider_id IS NULL OR ? AND state IN ('sending', 'sent')"
+    "      AND NOT EXISTS (SELECT 1 FROM reports WHERE message = messages.id))"
+    " ORDER BY id"
+)
+_ADD_REPORT = "INSERT INTO reports (event, source, key, status, message) VALUES (?, ?, ?, ?, ?)"
+_UNJOINED = (
+    "SELECT event, status FROM reports WHERE source = ? AND key = ? AND message IS NULL"
+    " AND event >= ? ORDER BY event"
+)
+_FORGET = (
+    "DELETE FROM reports WHERE event IN (SELECT event FROM reports WHERE message IS NULL"
+    " AND event < ? ORDER BY event LIMIT ?)"
+)
+# A message without an answer is sent when a report says so.
+_IDENTIFY = (
+    "UPDATE messages SET state = 'sent', provider_id = coalesce(provider_id, ?)"
+    " WHERE id = ? AND state = 'unknown'"
+)
+_WHOLE = (
+    "SELECT source, event, handler, msisdn, sender, service_id, even_if_opted_out FROM messages"
+    " WHERE id = ? AND state = 'waiting'"
+)
+_END_SEND = "DELETE FROM jobs WHERE message = ? AND kind = 'send'"
+_POLLER = "poller"
+#: Reports let go of in one transaction: more would hold up the pushes.
+_TIDY_ROWS = 500
+
+
+def message_key(id_: str) -> str:
+    """A provider's id of a message as reports are joined by it: they change case and zeros."""
+    return id_.strip().casefold().lstrip("0") or "0"
+
+
+def add(db: sqlite3.Connection, origin: Origin, handler: str, wish: Wish) -> int:
+    """Makes a message that is to be sent now; its id."""
+    counted = segments(wish.text)
+    source = wish.source or origin.source or ""
+    values = (
+        source,
+        origin.event,
+        handler,
+        wish.to,
+        wish.sender,
+        wish.text,
+        wish.service_id,
+        wish.link_id,
+        wish.even_if_opted_out,
+        counted.encoding,
+        counted.parts,
+        origin.now,
+        origin.now,
+    )
+    (message,) = db.execute(_ADD, values).fetchone()
+    add_job(
+        db,
+        origin,
+        kind="send",
+        handler=handler,
+        due_at=origin.now,
+        source=source,
+        message=message,
+    )
+    return int(message)
+
+
+def begin(
+    db: sqlite3.Connection, attempts: Sequence[Attempt], now: int, link_ttl: int
+) -> list[Gone | None]:
+    """Marks messages as being sent; None, or why one must not be sent.
+
+    `link_ttl`: microseconds that a link_id lives. A message that must not be sent is dead, with
+    the reason, unless it was not waiting any more.
+    """
+    return [_begin(db, attempt, now, link_ttl) for attempt in attempts]
+
+
+def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) -> Gone | None:
+    row = db.execute(_WAITING, (attempt.message,)).fetchone()
+    if row is None:
+        return Gone("it is not waiting any more")
+    source, link_id, even_if_opted_out, came_at = row
+    why = None
+    if not even_if_opted_out and _opted_out(db, attempt.msisdn):
+        why = Gone("the person has opted out", Status.REJECTED)
+    elif link_id and now - came_at > link_ttl:
+        why = Gone(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
+    elif link_id:
+        why = _use_link(db, source, link_id, attempt.message, now)
+    if why is not None:
+        kill(db, attempt.message, now, why)
+        return why
+    db.execute(_BEGIN, (attempt.msisdn, now, now, attempt.message))
+    db.execute(_COUNT_SEND, (attempt.message,))
+    return None
+
+
+def _opted_out(db: sqlite3.Connection, msisdn: str) -> bool:
+    return db.execute(_OPTED_OUT, (msisdn,)).fetchone() is not None
+
+
+def _use_link(
+    db: sqlite3.Connection, source: str, link_id: str, message: int, now: int
+) -> Gone | None:
+    """Takes the link_id for this message; why it cannot."""
+    used_by, invalid_at = db.execute(_LINK, (source, link_id)).fetchone() or (None, None)
+    if invalid_at is not None:
+        return Gone(f"the provider called link_id {link_id} invalid", Status.REJECTED)
+    if used_by not in (None, message):
+        return Gone(f"link_id {link_id} was used by message {used_by}", Status.REJECTED)
+    db.execute(_USE_LINK, (source, link_id, message, now))
+    return None
+
+
+def sent(db: sqlite3.Connection, message: int, now: int, taken: Accepted) -> None:
+    """A provider took a message: what it said, and the reports that came before its answer."""
+    source, status = _current(db, message)
+    status = advance(Status(status), taken.status)
+    values = (
+        status,
+        taken.provider_id,
+        taken.parts,
+        taken.cost,
+        taken.balance,
+        now,
+        message,
+    )
+    db.execute(_SENT, values)
+    db.execute(_END_SEND, (message,))
+    if taken.provider_id is not None:
+        _know(db, source, message_key(taken.provider_id), message, now)
+    if taken.poll_at is not None:
+        origin = Origin(time=now, received_at=now, now=now)
+        add_job(
+            db,
+            origin,
+            kind="poll",
+            handler=_POLLER,
+            due_at=to_micros(taken.poll_at),
+            source=source,
+            message=message,
+        )
+
+
+def put_off(db: sqlite3.Connection, message: int, now: int, due: int, why: Gone) -> None:
+    """Nothing was sent; it is tried again then."""
+    db.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
+    db.execute(
+        "UPDATE jobs SET due_at = ?, error = ? WHERE message = ? AND kind = 'send'",
+        (due, why.error, message),
+    )
+
+
+def kill(db: sqlite3.Connection, message: int, now: int, why: Gone) -> None:
+    """Nothing was sent, and nothing will be unless a person says so: a dead letter."""
+    db.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
+    db.execute(
+        "UPDATE jobs SET state = 'dead', due_at = 0, error = ? WHERE message = ? AND kind = 'send'",
+        (why.error, message),
+    )
+
+
+def lose(db: sqlite3.Connection, message: int, now: int, why: Gone) -> None:
+    """Nobody knows whether it was sent: it waits for a delivery report."""
+    _, status = _current(db, message)
+    # A report may have come before we gave up waiting for the answer.
+    state = "unknown" if status == Status.QUEUED else "sent"
+    status = Status.UNKNOWN if status == Status.QUEUED else status
+    db.execute(_STOPPED, (state, status, why.code, why.error, now, message))
+    db.execute(_END_SEND, (message,))
+
+
+def recover(db: sqlite3.Connection, now: int, resend: Sequence[str]) -> int:
+    """After a crash: what was under way is unknown; how many. `resend`: sources that dare."""
+    rows = db.execute("SELECT id, source FROM messages WHERE state = 'sending'").fetchall()
+    why = Gone("the process ended while it was being sent")
+    for message, source in rows:
+        if source in resend:
+            put_off(db, message, now, now, why)
+        else:
+            lose(db, message, now, why)
+    return len(rows)
+
+
+def split(db: sqlite3.Connection, message: int, now: int, texts: Sequence[str]) -> None:
+    """Makes several messages of one that is waiting and too long for one."""
+    row = db.execute(_WHOLE, (message,)).fetchone()
+    if row is None:
+        return
+    source, event, handler, to, sender, service_id, even_if_opted_out = row
+    wish = Wish(
+        source=source,
+        to=to,
+        text=texts[0],
+        sender=sender,
+        service_id=service_id,
+        even_if_opted_out=bool(even_if_opted_out),
+    )
+    counted = segments(texts[0])
+    db.execute(
+        "UPDATE messages SET text = ?, encoding = ?, parts = ?, updated_at = ? WHERE id = ?",
+        (texts[0], counted.encoding, counted.parts, now, message),
+    )
+    origin = Origin(event=event, time=now, received_at=now, now=now)
+    for text in texts[1:]:
+        add(db, origin, handler, msgspec.structs.replace(wish, text=text))
+
+
+def revive(db: sqlite3.Connection, now: int) -> None:
+    """Messages whose dead letters were made due again are waiting again."""
+    db.execute(
+        "UPDATE messages SET state = 'waiting', status = 'queued', created_at = ?, updated_at = ?"
+        " WHERE state = 'dead'"
+        " AND id IN (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
+        (now, now),
+    )
+
+
+def end_polling(db: sqlite3.Connection, message: int) -> None:
+    """Its status is not asked for any more."""
+    db.execute("DELETE FROM jobs WHERE message = ? AND kind = 'poll'", (message,))
+
+
+def ask_again(db: sqlite3.Connection, message: int, due: int, error: str | None) -> None:
+    """Its status is asked for again then."""
+    db.execute(
+        "UPDATE jobs SET attempts = attempts + 1, due_at = ?, error = ?"
+        " WHERE message = ? AND kind = 'poll'",
+        (due, error, message),
+    )
+
+
+def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
+    """Joins a delivery report to its message, or keeps it until there is one."""
+    key = message_key(report.message_id)
+    known = db.execute(_BY_ID, (row.source, key)).fetchone()
+    message = known[0] if known else _by_person(db, row, report)
+    if known is None and message is not None:
+        db.execute(_ADD_ID, (row.source, key, message))
+    db.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message))
+    if message is None:
+        return
+    _advance(db, message, report.status, row.received_at)
+    db.execute(_IDENTIFY, (report.message_id, message))
+    if report.link_invalid:
+        _invalidate_link(db, message, row.received_at)
+
+
+def tidy(db: sqlite3.Connection, oldest: int) -> int:
+    """Lets go of some reports before the event `oldest` that wait for a message; how many."""
+    return db.execute(_FORGET, (oldest, _TIDY_ROWS)).rowcount
+
+
+def mark_link(db: sqlite3.Connection, message: int, now: int) -> None:
+    """The provider refused a message's link_id."""
+    _invalidate_link(db, message, now)
+
+
+def _know(db: sqlite3.Connection, source: str, key: str, message: int, now: int) -> None:
+    """Learns an id of a message, and joins the reports that came before."""
+    db.execute(_ADD_ID, (source, key, message))
+    oldest = max(0, now - JOIN_WITHIN) // 1000 << 12
+    for event, status in db.execute(_UNJOINED, (source, key, oldest)).fetchall():
+        _advance(db, message, Status(status), now)
+        db.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
+
+
+def _advance(db: sqlite3.Connection, message: int, reported: Status, now: int) -> None:
+    _, status = _current(db, message)
+    new = advance(Status(status), reported)
+    if new != status:
+        db.execute(
+            "UPDATE messages SET status = ?, updated_at = ? WHERE id = ?", (new, now, message)
+        )
+
+
+def _by_person(db: sqlite3.Connection, row: EventRow, report: Report) -> int | None:
+    """The one message that a report with an id we do not know can be about."""
+    if row.subject is None:
+        return None
+    values = (
+        row.source,
+        row.subject,
+        row.received_at - JOIN_WITHIN,
+        row.received_at,
+        report.foreign_ids,
+    )
+    found = db.execute(_BY_PERSON, values).fetchall()
+    if report.text is not None:
+        return next((message for message, text in found if text == report.text), None)
+    return found[0][0] if len(found) == 1 else None
+
+
+def _invalidate_link(db: sqlite3.Connection, message: int, now: int) -> None:
+    source, link_id = db.execute(
+        "SELECT source, link_id FROM messages WHERE id = ?", (message,)
+    ).fetchone()
+    if link_id:
+        db.execute(_MARK_LINK, (source, link_id, message, now, now))
+
+
+def _current(db: sqlite3.Connection, message: int) -> tuple[str, str]:
+    source, status = db.execute(
+        "SELECT source, status FROM messages WHERE id = ?", (message,)
+    ).fetchone()
+    return source, status

@@ -1,0 +1,400 @@
+"""Messages: sent once, joined to their reports, forward only."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+from functools import reduce
+from itertools import count
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from receiver.events import DeliveryReport, EventType, Status, advance, encode_data
+from receiver.handlers import Reply
+from receiver.store import (
+    Accepted,
+    Attempt,
+    Gone,
+    Intake,
+    ReplyState,
+    Report,
+    Store,
+    StoredMessage,
+    Wish,
+    open_store,
+    to_micros,
+)
+from receiver.store.database import migrations
+from tests.harness import NOW
+from tests.store.rows import PERSON, intake, opened
+
+pytestmark = pytest.mark.anyio
+
+DAY = timedelta(days=1)
+WISH = Wish(source="tilil", to=PERSON, text="karibu")
+_numbers = count()
+
+
+async def begin(store: Store, message: int, now: datetime = NOW) -> Gone | None:
+    """Begins one message."""
+    (why,) = await store.begin_messages([Attempt(message, PERSON)], now, DAY)
+    return why
+
+
+async def the(store: Store, message: int) -> StoredMessage:
+    """The message with this id."""
+    (found,) = await store.reader.messages.find(id_=message)
+    return found
+
+
+async def send(store: Store, wish: Wish = WISH, id_: str | None = "m-1") -> int:
+    """A message that the provider took under this id; None: without an answer."""
+    message = await store.add_message(wish, NOW)
+    assert await begin(store, message) is None
+    if id_ is None:
+        await store.lose_message(message, NOW, Gone("no answer", Status.UNKNOWN))
+    else:
+        await store.message_sent(message, NOW, Accepted(provider_id=id_, status=Status.QUEUED))
+    return message
+
+
+def report(
+    store: Store,
+    id_: str,
+    status: Status,
+    *,
+    to: str | None = None,
+    at: datetime = NOW,
+    text: str | None = None,
+    foreign_ids: bool = False,
+    link_invalid: bool = False,
+) -> Intake:
+    """A delivery report to store."""
+    data = DeliveryReport(message_id=id_, to=to, status=status)
+    made = intake(store, next(_numbers), subject=to, received_at=at)
+    row = msgspec.structs.replace(
+        made.row, type=str(EventType.DELIVERY_UPDATED), data=encode_data(data)
+    )
+    told = Report(
+        message_id=id_, status=status, text=text, foreign_ids=foreign_ids, link_invalid=link_invalid
+    )
+    return msgspec.structs.replace(made, row=row, report=told)
+
+
+# Sending
+
+
+async def test_a_message_waits_with_its_parts_counted(tmp_path: Path) -> None:
+    """GSM-7 holds 160 characters, one character outside of it makes them 70."""
+    async with opened(tmp_path) as store:
+        plain = await store.add_message(WISH, NOW)
+        wide = await store.add_message(
+            msgspec.structs.replace(WISH, text="ü" * 100 + "ő" * 71), NOW
+        )
+        first, second = await the(store, plain), await the(store, wide)
+        assert (first.state, first.status, first.handler) == ("waiting", "queued", "operator")
+        assert (first.encoding, first.parts) == ("GSM-7", 1)
+        assert (second.encoding, second.parts) == ("UCS-2", 3)
+
+
+async def test_a_message_begins_once(tmp_path: Path) -> None:
+    """Whoever comes second, or comes back for one that is sent, is told that it is gone."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        both = [Attempt(message, PERSON)] * 2
+        first, second = await store.begin_messages(both, NOW, DAY)
+        assert first is None
+        assert second is not None
+        await store.message_sent(message, NOW, Accepted(provider_id="1", status=Status.SENT))
+        assert await begin(store, message) is not None
+        assert (await the(store, message)).attempts == 1
+
+
+async def test_what_the_provider_said_is_kept(tmp_path: Path) -> None:
+    """Its id, its count of parts, cost and balance; the job is done, and one asks if need be."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        await begin(store, message)
+        taken = Accepted(
+            provider_id="7",
+            status=Status.SENT,
+            parts=2,
+            cost="0.8",
+            balance="91.2",
+            poll_at=NOW + DAY,
+        )
+        await store.message_sent(message, NOW, taken)
+        found = await the(store, message)
+        assert (found.state, found.status, found.provider_id) == ("sent", "sent", "7")
+        assert (found.parts, found.cost, found.balance) == (2, "0.8", "91.2")
+        (job,) = await store.reader.jobs()
+        assert (job.kind, job.message, job.due_at) == ("poll", message, NOW + DAY)
+
+
+async def test_who_opted_out_gets_nothing(tmp_path: Path) -> None:
+    """Not even what was asked for before; only the confirmation of the opt-out itself passes."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        confirmation = msgspec.structs.replace(WISH, even_if_opted_out=True)
+        confirming = await store.add_message(confirmation, NOW)
+        await store.opt_out(PERSON, "STOP", NOW)
+        assert await begin(store, message) is not None
+        assert await begin(store, confirming) is None
+        found = await the(store, message)
+        assert (found.state, found.status) == ("dead", "rejected")
+        assert found.error == "the person has opted out"
+
+
+async def test_a_message_that_was_certainly_not_sent_waits_again(tmp_path: Path) -> None:
+    """With the reason, and until it is due; a dead one waits again when a person says so."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        await begin(store, message)
+        why = Gone("too much", Status.QUEUED, "429")
+        await store.put_off_message(message, NOW, NOW + DAY, why)
+        found = await the(store, message)
+        assert (found.state, found.code, found.due_at) == ("waiting", "429", NOW + DAY)
+        reader = store.reader.messages
+        assert await reader.due("tilil", "send", NOW, limit=9) == []
+        assert [m.id for m in await reader.due("tilil", "send", NOW + DAY, limit=9)] == [message]
+        await store.kill_message(message, NOW, Gone("no credit", Status.REJECTED))
+        assert await reader.due("tilil", "send", NOW + DAY, limit=9) == []
+        assert await store.revive(None, NOW) == 1
+        assert [m.status for m in await reader.due("tilil", "send", NOW, limit=9)] == ["queued"]
+
+
+async def test_what_was_under_way_when_the_process_ended_is_unknown(tmp_path: Path) -> None:
+    """It is not sent again by itself, except from sources that would rather send twice."""
+    async with opened(tmp_path) as store:
+        lost = await store.add_message(WISH, NOW)
+        again = await store.add_message(msgspec.structs.replace(WISH, source="other"), NOW)
+        for message in (lost, again):
+            await begin(store, message)
+    async with opened(tmp_path) as store:
+        assert await store.recover_messages(NOW, ["other"]) == 2
+        found = await the(store, lost)
+        assert (found.state, found.status) == ("unknown", "unknown")
+        assert (await the(store, again)).state == "waiting"
+        assert [job.message for job in await store.reader.jobs()] == [again]
+
+
+async def test_a_long_text_becomes_several_messages(tmp_path: Path) -> None:
+    """Each with its own record, for the same person, asked for by the same."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        await store.split_message(message, ["one", "two", "three"], NOW)
+        found = await store.reader.messages.find()
+        assert [m.text for m in reversed(found)] == ["one", "two", "three"]
+        assert {(m.to, m.source, m.handler) for m in found} == {(PERSON, "tilil", "operator")}
+        assert len(await store.reader.jobs(kind="send", state="due")) == 3
+
+
+# link_ids
+
+
+async def test_a_link_id_is_good_once(tmp_path: Path) -> None:
+    """For the message that took it, also when that is tried again, and for no other."""
+    linked = msgspec.structs.replace(WISH, link_id="L1")
+    async with opened(tmp_path) as store:
+        first, second = [await store.add_message(linked, NOW) for _ in range(2)]
+        assert await begin(store, first) is None
+        await store.put_off_message(first, NOW, NOW, Gone("busy"))
+        assert await begin(store, first) is None
+        why = await begin(store, second)
+        assert why is not None
+        assert why.error == f"link_id L1 was used by message {first}"
+        assert (await the(store, second)).state == "dead"
+
+
+async def test_a_link_id_expires_with_the_message_that_brought_it(tmp_path: Path) -> None:
+    """A late reply is as old as its event, not as the decision to send it."""
+    async with opened(tmp_path) as store:
+        pushed = intake(
+            store, 1, reply=Reply("karibu"), reply_in_answer=False, state=ReplyState.GIVEN
+        )
+        await store.take(pushed)
+        (message,) = await store.reader.messages.find()
+        assert message.link_id == "link-1"
+        why = await begin(store, message.id, NOW + DAY + timedelta(seconds=1))
+        assert why is not None
+        assert why.status is Status.EXPIRED
+
+
+@pytest.mark.parametrize("told_by", ["report", "refusal"])
+async def test_a_link_id_that_the_provider_calls_invalid_is_dead(
+    tmp_path: Path, told_by: str
+) -> None:
+    """Also for the message that it was used for."""
+    linked = msgspec.structs.replace(WISH, link_id="L1")
+    async with opened(tmp_path) as store:
+        message = await send(store, linked)
+        if told_by == "report":
+            await store.take(report(store, "m-1", Status.FAILED, link_invalid=True))
+        else:
+            await store.mark_link(message, NOW)
+        why = await begin(store, await store.add_message(linked, NOW))
+        assert why is not None
+        assert why.error == "the provider called link_id L1 invalid"
+
+
+# Reports
+
+
+@pytest.mark.parametrize("reported", ["M-00aB", " m-00AB", "000M-00ab"])
+async def test_reports_find_their_message(tmp_path: Path, reported: str) -> None:
+    """By the provider's id, whatever it did to its case and leading zeros."""
+    async with opened(tmp_path) as store:
+        message = await send(store, id_="0m-00Ab")
+        taken = await store.take(report(store, reported, Status.DELIVERED))
+        assert (await the(store, message)).status is Status.DELIVERED
+        (joined,) = await store.reader.messages.reports(message)
+        assert joined.event == store.ids.text(taken.seq)
+
+
+async def test_a_report_that_came_before_the_answer_is_joined(tmp_path: Path) -> None:
+    """For 72 hours; older ones were about something else."""
+    async with opened(tmp_path) as store:
+        early, old = [await store.add_message(WISH, NOW) for _ in range(2)]
+        await store.take(report(store, "old", Status.DELIVERED, at=NOW - timedelta(hours=73)))
+        await store.take(report(store, "early", Status.DELIVERED, at=NOW - timedelta(hours=71)))
+        for message, id_ in ((early, "early"), (old, "old")):
+            await begin(store, message)
+            accepted = Accepted(provider_id=id_, status=Status.QUEUED)
+            await store.message_sent(message, NOW, accepted)
+        assert (await the(store, early)).status is Status.DELIVERED
+        assert (await the(store, old)).status is Status.QUEUED
+
+
+async def test_reports_of_nothing_of_ours_are_let_go(tmp_path: Path) -> None:
+    """After 72 hours; those of our messages stay, and so do all events."""
+    async with opened(tmp_path) as store:
+        message = await send(store)
+        await store.take(report(store, "m-1", Status.SENT))
+        await store.take(report(store, "somebody else's", Status.SENT))
+        assert await store.forget_reports(NOW + timedelta(hours=71)) == 0
+        assert await store.forget_reports(NOW + timedelta(hours=73)) == 1
+        assert len(await store.reader.messages.reports(message)) == 1
+        assert len([event async for event in store.reader.events()]) == 2
+
+
+async def test_a_report_settles_what_had_no_answer(tmp_path: Path) -> None:
+    """If it can be about one message only: it is sent, and its id is known from then on."""
+    async with opened(tmp_path) as store:
+        message = await send(store, id_=None)
+        await store.take(report(store, "new", Status.SENT, to=PERSON))
+        found = await the(store, message)
+        assert (found.state, found.status, found.provider_id) == ("sent", "sent", "new")
+        await store.take(report(store, "NEW", Status.DELIVERED))
+        assert (await the(store, message)).status is Status.DELIVERED
+
+
+async def test_a_report_that_may_be_about_two_messages_is_about_none(tmp_path: Path) -> None:
+    """A guess would call a message delivered that never was."""
+    async with opened(tmp_path) as store:
+        both = [await send(store, id_=None) for _ in range(2)]
+        await store.take(report(store, "new", Status.DELIVERED, to=PERSON))
+        assert [(await the(store, message)).state for message in both] == ["unknown"] * 2
+
+
+async def test_reports_with_ids_of_their_own_are_joined_by_person_and_text(tmp_path: Path) -> None:
+    """TalkNTalk's webhooks have another id than its send API: the text tells, then the order."""
+    async with opened(tmp_path) as store:
+        texts = ["one", "two", "one"]
+        messages = [
+            await send(store, msgspec.structs.replace(WISH, text=text), f"uuid-{n}")
+            for n, text in enumerate(texts)
+        ]
+        for id_, text in (("9", "two"), ("10", "one"), ("11", "one"), ("12", "none")):
+            told = report(store, id_, Status.DELIVERED, to=PERSON, text=text, foreign_ids=True)
+            await store.take(told)
+        await store.take(report(store, "9", Status.FAILED, to=PERSON, text="two", foreign_ids=True))
+        found = [await store.reader.messages.reports(message) for message in messages]
+        assert [len(reports) for reports in found] == [1, 2, 1]
+        assert [(await the(store, m)).status for m in messages] == ["delivered"] * 3
+
+
+async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Path) -> None:
+    """A report that overtakes the time-out of the answer is not undone by it."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        await begin(store, message)
+        told = report(store, "9", Status.DELIVERED, to=PERSON, text="karibu", foreign_ids=True)
+        await store.take(told)
+        await store.lose_message(message, NOW, Gone("no answer", Status.UNKNOWN))
+        found = await the(store, message)
+        assert (found.state, found.status) == ("sent", "delivered")
+
+
+STEPS = st.lists(st.sampled_from(Status), min_size=1, max_size=7)
+
+
+@hypothesis(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(reported=STEPS, answered=st.integers(0, 7), status=st.sampled_from(Status))
+def test_the_status_moves_forward_only(
+    tmp_path_factory: pytest.TempPathFactory, reported: list[Status], answered: int, status: Status
+) -> None:
+    """Whatever the order of the reports, and whenever the answer to sending comes between them.
+
+    The highest rank counts, delivered beats every failure, and of the failures the first stays.
+    """
+
+    async def play() -> None:
+        async with open_store(tmp_path_factory.mktemp("order") / "receiver.db") as store:
+            message = await store.add_message(WISH, NOW)
+            await begin(store, message)
+            answer = min(answered, len(reported))
+            seen: list[Status] = []
+            for number in range(len(reported) + 1):
+                if number == answer:
+                    accepted = Accepted(provider_id="m-1", status=status)
+                    await store.message_sent(message, NOW, accepted)
+                    # What came before it is joined after it.
+                    seen = [status, *seen]
+                if number < len(reported):
+                    await store.take(report(store, "m-1", reported[number]))
+                    seen.append(reported[number])
+                if number >= answer:
+                    expected = reduce(advance, seen, Status.QUEUED)
+                    assert (await the(store, message)).status is expected
+            final = (await the(store, message)).status
+            everything = [Status.QUEUED, status, *reported]
+            assert final.rank == max(each.rank for each in everything)
+            failures = [each for each in seen if each.rank == Status.FAILED.rank]
+            if final.rank == Status.FAILED.rank:
+                assert final is failures[0]
+
+    anyio.run(play)
+
+
+# Upgrade
+
+
+async def test_what_the_first_schema_wanted_to_send_becomes_messages(tmp_path: Path) -> None:
+    """Late replies that version 1 kept as jobs are sent by version 2, or shown as dead."""
+    path = tmp_path / "receiver.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(migrations()[0])
+        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA application_id = {0x534D5352}")
+        payload = {"type": "reply", "source": "tilil", "to": PERSON, "text": "karibu",
+                   "sender": "22915", "service_id": "32", "link_id": "L1"}  # fmt: skip
+        for state in ("due", "dead"):
+            db.execute(
+                "INSERT INTO jobs (kind, state, handler, payload, due_at, created_at)"
+                " VALUES ('send', ?, 'mine.rule', ?, 5, 5)",
+                (state, msgspec.json.encode(payload)),
+            )
+    db.close()
+    async with open_store(path) as store:
+        dead, waiting = await store.reader.messages.find()
+        assert (waiting.to, waiting.text, waiting.link_id) == (PERSON, "karibu", "L1")
+        assert (waiting.state, dead.state) == ("waiting", "dead")
+        due = await store.reader.messages.due("tilil", "send", NOW, limit=9)
+        assert [message.id for message in due] == [waiting.id]
+        assert to_micros(waiting.created_at) == 5

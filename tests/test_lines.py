@@ -1,0 +1,66 @@
+"""How fast a provider may be used."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.lines import MINUTE, Window
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+@given(st.integers(1, 30), st.lists(st.floats(0, 30), max_size=200))
+def test_no_minute_has_more_requests_than_the_limit(limit: int, pauses: list[float]) -> None:
+    """Whenever they are wanted: who waits as long as it says never exceeds the limit."""
+    time = Time()
+    window = Window(limit, time)
+    taken: list[float] = []
+    for pause in pauses:
+        time.now += pause
+        time.now += window.wait()
+        assert window.free()
+        window.take()
+        taken.append(time.now)
+    for start in taken:
+        assert sum(start <= at < start + 60 for at in taken) <= limit
+
+
+def test_the_limit_can_be_used_up() -> None:
+    """Within one percent: a provider's minute is counted a little longer than 60 seconds."""
+    time = Time()
+    window = Window(300, time)
+    sent = 0
+    while time.now < 1000 + 10 * 60:
+        time.now += window.wait()
+        window.take()
+        sent += 1
+    assert 0.99 * 3000 <= sent <= 3000 + 300
+
+
+def test_without_a_limit_there_is_nothing_to_wait_for() -> None:
+    """Nor anything to remember."""
+    window = Window(None)
+    window.take()
+    assert window.free() is None
+    assert window.wait() == 0
+
+
+def test_what_the_last_process_sent_counts() -> None:
+    """A restart gives no second helping."""
+    time = Time()
+    window = Window(3, time)
+    for ago in (MINUTE + 1, 50.0, 20.0):
+        window.take(ago)
+    assert window.free() == 1
+    window.take()
+    assert abs(window.wait() - (MINUTE - 50.0)) < 0.001
