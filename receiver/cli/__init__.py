@@ -27,8 +27,13 @@ COMMANDS = {
     "opt-outs": "Who must not be messaged.",
     "quarantine": "Requests that could not become events.",
     "jobs": "Background work and dead letters.",
+    "send": "Sends a message through a source's API.",
+    "messages": "What we sent, with its delivery status.",
+    "balance": "Credit at each provider.",
+    "call": "Calls a provider's API directly.",
     "simulate": "Sends a realistic push to a running service.",
     "explain": "Which rule answers a message, and why the others do not.",
+    "fake": "Runs fake providers on one port, to try sending with.",
     "schema": "JSON Schema of the events.",
 }
 

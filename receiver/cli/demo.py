@@ -14,6 +14,7 @@ from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -24,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from receiver import config as configuration
-from receiver import logs, server, service
+from receiver import fake, logs, server, service
 from receiver.cli.demo_traffic import Step, Traffic
 from receiver.cli.failing import Failed
 from receiver.cli.options import UnusedConfigFile
@@ -33,7 +34,7 @@ from receiver.cli.wording import kind, summary
 from receiver.config import Config
 from receiver.events import utc_now
 from receiver.providers import PROVIDERS
-from receiver.store import Reader, open_reader
+from receiver.store import Reader, StoredMessage, open_reader
 from receiver.visible import visible
 
 #: Seconds between pushes for somebody who watches.
@@ -44,6 +45,12 @@ _EARLIER = timedelta(minutes=1)
 #: What is in the book and the lists at the end.
 _BOOK = {"active": 1, "inactive": 1}
 _OPTED_OUT = 1
+#: What leaves through the APIs of the providers, and how it ends there.
+_SENT = {
+    ("text-connect", "delivered"): 2,
+    ("tilil", "delivered"): 1,
+    ("rayprotech", "delivered"): 1,
+}
 
 
 def command(
@@ -80,7 +87,9 @@ class Demo:
         self.differences = 0
         self._settings = settings
         self._tokens = {
-            name: source.tokens[0].reveal() for name, source in settings.sources.items()
+            name: source.tokens[0].reveal()
+            for name, source in settings.sources.items()
+            if source.tokens
         }
         self._screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._last = b""
@@ -93,6 +102,20 @@ class Demo:
 
         False if the service was stopped before the end of the traffic.
         """
+        async with fake.running(self._providers()):
+            return await self._run(leave=leave)
+
+    def _providers(self) -> fake.Options:
+        """Fake providers at the port that the configuration has for them, quick as none is."""
+        base = f"{address(self._settings.server)}/hooks"
+        send = self._settings.sources["tilil"].send
+        assert send is not None
+        return fake.Options(
+            port=urlsplit(send.url or "").port or 0,
+            callbacks={"tilil": f"{base}/tilil/{self._tokens['tilil']}"},
+        )
+
+    async def _run(self, *, leave: bool) -> bool:
         serving = asyncio.create_task(server.serve(service.prepare(self._settings)))
         playing = asyncio.create_task(self._play(watched=not leave and sys.stdout.isatty()))
         await asyncio.wait([serving, playing], return_when=asyncio.FIRST_COMPLETED)
@@ -129,6 +152,7 @@ class Demo:
                     for step in bar.track(steps, description="pushing"):
                         await self._push(client, reader, step)
                         await asyncio.sleep(_PAUSE if watched else 0)
+                await self._show_sent(reader)
                 await self._summarise(reader)
 
     async def _push(self, client: httpx2.AsyncClient, reader: Reader, step: Step) -> None:
@@ -162,6 +186,30 @@ class Demo:
         if step.repeat:
             self._compare("answer", self._last, response.content)
         self._last = response.content
+
+    async def _show_sent(self, reader: Reader) -> None:
+        """Waits until everything that was sent has its final status, and shows it."""
+        messages = await self._settled(reader)
+        self._head("What was sent, since no answer could carry it")
+        for message in reversed(messages):
+            reports = await reader.messages.reports(message.id)
+            statuses = " → ".join([str(report.status) for report in reports])
+            self._write(
+                ("  ➤ ", "magenta"), (f"{message.source} {message.to} ", ""), (message.text, ""),
+                (f" · {statuses}", "green"),
+                (f" · link_id {message.link_id}" if message.link_id else "", "dim"),
+            )  # fmt: skip
+        sent = Counter((message.source, str(message.status)) for message in messages)
+        self._compare("messages sent", _SENT, dict(sent))
+
+    async def _settled(self, reader: Reader) -> list[StoredMessage]:
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            messages = await reader.messages.find()
+            final = [message for message in messages if message.status.final]
+            if len(final) == sum(_SENT.values()) or deadline < asyncio.get_running_loop().time():
+                return messages
+            await asyncio.sleep(0.05)
 
     async def _summarise(self, reader: Reader) -> None:
         quarantined = await reader.quarantined()
@@ -205,6 +253,7 @@ class Demo:
         called = program()
         for words in (
             "events",
+            "messages",
             "simulate tilil inbound --duplicate",
             'explain "play it" --to 70700',
             "subscribers",
@@ -236,9 +285,11 @@ def _write(folder: Path) -> Path:
     """The configuration of the demo, with ports that are free and fresh tokens."""
     text = resources.files(__package__).joinpath("demo.toml").read_text("utf-8")
     values = {name: f"demo-{secrets.token_urlsafe(12)}" for name in PROVIDERS}
-    values["port"], values["admin"] = map(str, _free_ports(2))
+    values["port"], values["admin"], values["fake"] = map(str, _free_ports(3))
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
+    plugin = resources.files(__package__).joinpath("demo_bank.py").read_text("utf-8")
+    (folder / "demo_bank.py").write_text(plugin, "utf-8")
     file = folder / "receiver.toml"
     file.write_text(text, "utf-8")
     return file

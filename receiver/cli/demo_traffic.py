@@ -43,9 +43,10 @@ class Traffic:
             self._subscriptions(),
             self._reports(),
             self._opting_out(),
-            self._text_connect(),
             self._tsconect(),
             self._talkntalk(),
+            self._text_connect(),
+            self._late(),
         )
         return [step for group in groups for step in group]
 
@@ -140,6 +141,16 @@ class Traffic:
             yield Step(title=title, source=source, sample=sample, event=type_)
         forged = self._push(source, "inbound-get", token="guess")  # noqa: S106 - a wrong one
         yield Step(title="With a wrong auth", source=source, sample=forged, status=401)
+
+    def _late(self) -> Iterator[Step]:
+        """Last, since their delivery reports come when they like."""
+        for title, text in (
+            ("A handler that takes too long: no reply yet, it is sent", "BALANCE"),
+            ("A handler sends through another provider, which is asked for the status", "REMIND"),
+        ):
+            sample = self._push("tilil", "inbound", mobile=_AMINA, message=text, shortcode="22915")
+            type_ = EventType.MESSAGE_RECEIVED
+            yield Step(title=title, source="tilil", sample=sample, reply="", event=type_)
 
     def _tsconect(self) -> Iterator[Step]:
         for title, kind in (("TSCONECT queues", "queued"), ("TSCONECT delivers", "delivered")):

@@ -1,0 +1,281 @@
+"""`receiver balance` and `receiver call`: what a person asks providers for directly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.cli.call import sending
+from receiver.cli.call import told as told_by
+from receiver.config import load
+from receiver.errors import ProviderError
+from receiver.events import Status
+from receiver.fake import Fake
+from receiver.providers import PROVIDERS, create
+from receiver.service import open_service
+from receiver.store import Accepted, Attempt, Wish
+from tests.cli.program import Result, run, table, told
+from tests.cli.test_send import KEY, NUMBER, faking, sources
+from tests.harness import NOW, Clock, parts, serve, settings, write
+
+CREDIT = 5000
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[Fake]:
+    """Fake providers that know one key."""
+    with faking(balance=CREDIT, keys=(KEY,)) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def folder(fake: Fake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a source of each provider that sends, and no store."""
+    folder = tmp_path_factory.mktemp("accounts")
+    write(folder, sources(fake, *PROVIDERS))
+    return folder
+
+
+def call(folder: Path, *arguments: str) -> Result:
+    """What `receiver call` says."""
+    return run(folder, "call", *arguments)
+
+
+# Balance
+
+
+def test_all_that_can_tell_are_asked(folder: Path) -> None:
+    """The others are listed as such; nothing is written, there is no store yet."""
+    credits_ = {line["source"]: line for line in table(folder, "balance")}
+    assert list(credits_) == list(PROVIDERS)
+    asked = credits_["rayprotech"]
+    assert (asked["amount"], asked["unit"]) == (str(CREDIT), "SMS units")
+    assert asked["message"] is None
+    assert asked["time"]
+    assert credits_["tilil"] == {
+        "source": "tilil",
+        "provider": "tilil",
+        "amount": None,
+        "unit": None,
+        "time": None,
+        "message": None,
+    }
+    assert not (folder / "receiver.db").exists()
+
+
+def test_people_get_a_table(folder: Path) -> None:
+    """Of one source with --source."""
+    head, *rows = told(folder, "balance").splitlines()
+    assert head.split("  ")[0] == "SOURCE"
+    assert [row.split()[0] for row in rows] == list(PROVIDERS)
+    _, row = told(folder, "balance", "--source", "rayprotech").splitlines()
+    assert row.startswith(f"rayprotech  rayprotech  {CREDIT}    SMS units  20")
+    _, row = told(folder, "balance", "--source", "tilil").splitlines()
+    assert row.endswith("cannot be asked, and no message has told it")
+
+
+def test_a_balance_is_remembered(fake: Fake, tmp_path: Path) -> None:
+    """Where the provider cannot be asked it is the one of the message that was sent last."""
+    raw = sources(fake, "tilil")
+    asyncio.run(_send(tmp_path, raw))
+    [credit] = table(tmp_path, "balance")
+    assert (credit["amount"], credit["message"]) == ("41.00", 1)
+    assert credit["time"] == "2026-11-20T09:00:05.123456Z"
+    _, row = told(tmp_path, "balance").splitlines()
+    assert row == "tilil   tilil     41.00         2026-11-20 09:00:05  told with message 1"
+
+
+async def _send(folder: Path, raw: dict[str, Any]) -> None:
+    """The first message is sent last, the third tells no balance."""
+    async with open_service(parts(folder, raw), Clock(), work=False) as service:
+        store = service.store
+        for _ in range(3):
+            await store.add_message(Wish(source="tilil", to=NUMBER, text="hello"), NOW)
+        for id_, seconds, balance in ((2, 0, "42.00"), (1, 5, "41.00"), (3, 10, None)):
+            now = NOW + timedelta(seconds=seconds)
+            await store.begin_messages([Attempt(id_, NUMBER)], now, timedelta(days=1))
+            accepted = Accepted(provider_id=f"m-{id_}", status=Status.QUEUED, balance=balance)
+            await store.message_sent(id_, now, accepted)
+
+
+def test_a_failure_hides_no_other(fake: Fake, tmp_path: Path) -> None:
+    """Its source and the provider's words go to stderr, and the exit status is 1."""
+    raw = sources(fake, "rayprotech")
+    account = raw["sources"]["rayprotech"]
+    for name, change in (
+        ("wrong", {"api_key": "wrong-key-of-the-tests"}),
+        ("nobody", {"url": "http://127.0.0.1:9"}),
+    ):
+        raw["sources"][name] = {**account, "send": {**account["send"], **change}}
+    write(tmp_path, raw)
+    result = run(tmp_path, "balance", "--json")
+    assert result.returncode == 1
+    assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == ["rayprotech"]
+    wrong, nobody = result.stderr.splitlines()
+    assert wrong.startswith("receiver: wrong: ")
+    assert wrong.endswith(" (401)")
+    assert nobody.startswith("receiver: nobody: ConnectError")
+    result = run(tmp_path, "balance", "--source", "wrong")
+    assert (result.returncode, result.stdout) == (1, "")
+
+
+def test_a_damaged_store_hides_no_other(fake: Fake, tmp_path: Path) -> None:
+    """It is needed for those that cannot be asked alone."""
+    write(tmp_path, sources(fake, "tilil", "rayprotech"))
+    (tmp_path / "receiver.db").write_bytes(b"no database" * 1000)
+    result = run(tmp_path, "balance")
+    assert (result.returncode, result.stdout.count("\n")) == (1, 2)
+    assert result.stderr.startswith(f"receiver: tilil: {tmp_path}/receiver.db: ")
+
+
+def test_a_running_service_is_no_matter(fake: Fake, tmp_path: Path) -> None:
+    """Nor does it need one."""
+    with serve(tmp_path, sources(fake, "tilil", "rayprotech")):
+        tilil, rayprotech = table(tmp_path, "balance")
+    assert (tilil["amount"], rayprotech["amount"]) == (None, str(fake_credit(fake)))
+
+
+def fake_credit(fake: Fake) -> int:
+    """What is left of it at RAYPROTECH."""
+    return fake.world.book.balances["rayprotech"]
+
+
+# Call
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_operations_are_listed(folder: Path, name: str) -> None:
+    """With their parameters and what they do: as the API of the provider has them."""
+    listed = table(folder, "call", name, "--list")
+    provider = PROVIDERS[name]
+    source = load(folder / "receiver.toml").sources[name]
+    assert provider.api is not None
+    assert source.send is not None
+    known = provider.api(provider(source), source.send).operations()
+    assert [line["operation"] for line in listed] == list(known)
+    head, *rows = told(folder, "call", name, "--list").splitlines()
+    assert head.split("  ")[0] == "OPERATION"
+    for row, line in zip(rows, listed, strict=True):
+        optional = [f"[{parameter}]" for parameter in line["optional"]]
+        words = [line["operation"], *line["required"], *optional, *line["summary"].split()]
+        assert row.split() == words
+
+
+def test_answers_are_json(folder: Path) -> None:
+    """As the provider said it: for people over lines, for programs on one."""
+    shown = told(folder, "call", "rayprotech", "get_balance")
+    assert shown.startswith('{\n  "success": true,\n')
+    [line] = table(folder, "call", "rayprotech", "get_balance")
+    assert json.loads(shown).keys() == line.keys()
+    assert line["sms_balance"] <= CREDIT
+
+
+def test_messages_leave_at_once(folder: Path, fake: Fake) -> None:
+    """With whatever the text is, = in it too; they are not in our outbox."""
+    answer = json.loads(
+        told(folder, "call", "rayprotech", "send_sms", "recipient=0712345678", "message=a=b\x1b ")
+    )
+    [message] = [message for message in fake.sent if message.text == "a=b\x1b "]
+    assert answer["message_id"] == message.id
+    assert message.sender == "22915"
+    assert not (folder / "receiver.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "then"),
+    [
+        (
+            ["check_status", "message_id=none"],
+            "Message not found (404)",
+            "nothing was done, and the same call will not work later",
+        ),
+        (
+            ["send_sms", "recipient=254712340002", "message=x"],
+            "(400)",
+            "nothing was done, and the same call may work later",
+        ),
+    ],
+)
+def test_refusals_are_told(folder: Path, arguments: list[str], words: str, then: str) -> None:
+    """In the provider's words, with its code, and whether it may be tried again."""
+    result = call(folder, "rayprotech", *arguments)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("receiver: rayprotech: ")
+    assert words in result.stderr
+    assert result.stderr.endswith(f"; {then}\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "then"),
+    [
+        ("429", "nothing was done, and the same call may work after 7 s"),
+        ("garbage", "nobody knows whether it was done: look before you call again"),
+        ("reset", "nobody knows whether it was done: look before you call again"),
+    ],
+)
+def test_what_may_have_been_done_is_told(tmp_path: Path, fault: str, then: str) -> None:
+    """An answer that is none is no refusal; who asks to wait is told so."""
+    with faking(faults={fault: 1.0}, retry_after=7) as fake:
+        write(tmp_path, sources(fake, "tsconect"))
+        result = call(tmp_path, "tsconect", "send", f"to={NUMBER}", "message=x")
+    assert result.returncode == 1
+    assert result.stderr.endswith(f"; {then}\n")
+
+
+def test_our_key_is_not_shown(folder: Path) -> None:
+    """Not even where the provider says it in its refusal."""
+    settings_ = load(folder / "receiver.toml")
+    api = sending(settings_, create(settings_), "rayprotech")["rayprotech"]
+    error = ProviderError(f"no account has the key {KEY}", code="401")
+    assert told_by("rayprotech", api, error) == "rayprotech: no account has the key … (401)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'SOURCE'"),
+        (["nobody", "x"], "sources.nobody: no such source; those that send: tilil, "),
+        (["rayprotech"], "expected one of send_sms, "),
+        (["rayprotech", "sned"], ", or --list; got 'sned'"),
+        (["rayprotech", "get_balance", "x=1"], "get_balance takes no parameters; got 'x'"),
+        (
+            ["rayprotech", "send_sms"],
+            "send_sms takes recipient message [sender_id]; missing recipient, message",
+        ),
+        (["rayprotech", "send_sms", "recipient"], "expected KEY=VALUE, got 'recipient'; send_sms "),
+        (
+            ["rayprotech", "send_sms", "x=1"],
+            "send_sms takes recipient message [sender_id]; got 'x'",
+        ),
+        (
+            ["tilil", "subscribermanage", "mobile=1", "service_id=2", "option=3"],
+            "subscribermanage: option: expected activation or deactivation, got '3'",
+        ),
+        (["tilil", "delivery_report", "message_id=1"], "set send.report_url"),
+        (
+            ["rayprotech", "send_sms", "recipient=1", "recipient=2"],
+            "recipient came twice; send_sms takes",
+        ),
+    ],
+)
+def test_wrong_usage_is_refused(folder: Path, arguments: list[str], message: str) -> None:
+    """With what would be right; exit status 2."""
+    result = call(folder, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", [["balance"], ["call", "tilil", "--list"]])
+def test_sources_that_do_not_send_are_a_fault(tmp_path: Path, command: list[str]) -> None:
+    """Of the configuration, told with the setting that is missing."""
+    write(tmp_path, settings())
+    result = run(tmp_path, *command)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"receiver: {tmp_path}/receiver.toml: sources")
+    assert "api_key" in result.stderr
