@@ -30,6 +30,7 @@ from rich.table import Table
 
 from benchmarks import contestants, crowd, load
 from benchmarks.contestants import Contestant
+from benchmarks.sending import fake as fake_providers
 from receiver.store import open_reader
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -43,6 +44,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 5
     crowd: int = 10_000_000
     soak: float = 600
+    messages: int = 5000
+    limit: int = 300
+    """Messages a minute, measured over two minutes; 0: not measured."""
     folder: Path
     keep: Path
 
@@ -76,7 +80,14 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = {"seconds": arguments.seconds, "rounds": arguments.rounds}
     if arguments.quick:
-        chosen = {"seconds": 2, "rounds": 2, "crowd": 200_000, "soak": 10}
+        chosen = {
+            "seconds": 2,
+            "rounds": 2,
+            "crowd": 200_000,
+            "soak": 10,
+            "messages": 500,
+            "limit": 0,
+        }
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -180,6 +191,24 @@ def soak(settings: Settings, console: Console) -> dict[str, Any]:
     return {"minutes": settings.soak / 60, "memory_mb": series}
 
 
+def sending(settings: Settings, console: Console) -> dict[str, Any]:
+    """Messages a second through the outbox, against the bare HTTP client, and a limit."""
+    rates: dict[str, list[float]] = {"client": [], "outbox": []}
+    with fake_providers(CLIENT_CORE) as url:
+        for _ in range(settings.rounds):
+            for kind, seen in rates.items():
+                seen.append(_send(kind, url, settings.messages))
+        found: dict[str, Any] = {kind: statistics.median(seen) for kind, seen in rates.items()}
+        found["outbox/client"] = found["outbox"] / found["client"]
+        if settings.limit:
+            found["limit"] = settings.limit
+            count = settings.limit * 2 + 1
+            found["in a minute"] = _send("outbox", url, count, settings.limit)
+    for name, value in found.items():
+        console.print(f"{name}: {value:,.2f}")
+    return found
+
+
 def start_up(settings: Settings, console: Console) -> dict[str, Any]:
     """Seconds until help is shown, and until a service takes pushes."""
     program = [sys.executable, "-m", "receiver"]
@@ -200,6 +229,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "throughput": throughput,
     "half_load": half_load,
     "ten_million": ten_million,
+    "sending": sending,
     "soak": soak,
     "start_up": start_up,
 }
@@ -281,6 +311,14 @@ def _load(
         core=CLIENT_CORE,
         pause_ms=pause_ms,
     )
+
+
+def _send(kind: str, url: str, count: int, limit: int | None = None) -> float:
+    """Runs `benchmarks.sending` on the server's core."""
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "benchmarks.sending"]
+    command += [kind, url, str(count), *([str(limit)] if limit else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def _receiver(settings: Settings, store: str = "receiver.db") -> AbstractContextManager[Contestant]:

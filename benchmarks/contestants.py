@@ -85,7 +85,7 @@ def receiver(
     port = free_port()
     config = write_config(folder, port, rules=rules, store=store)
     command = [sys.executable, "-m", "receiver", "serve", "--config", str(config)]
-    with _running(command, core, port, {}, folder / "receiver.log") as contestant:
+    with running(command, core, port, {}, folder / "receiver.log") as contestant:
         yield contestant
 
 
@@ -114,14 +114,15 @@ def _uvicorn(app: str, core: int, environ: dict[str, str]) -> Iterator[Contestan
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-access-log"]
     command += ["--loop", "uvloop", "--http", "httptools", "--log-level", "warning"]
-    with _running(command, core, port, environ, Path(os.devnull)) as contestant:
+    with running(command, core, port, environ, Path(os.devnull)) as contestant:
         yield contestant
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], core: int, port: int, environ: dict[str, str], log: Path
 ) -> Iterator[Contestant]:
+    """A server on one core, answering at `port`; ended with the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(core), *command],
