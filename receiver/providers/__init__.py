@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from receiver.config import Config, Send, Source
 from receiver.errors import ConfigError, Fault
+from receiver.providers import text_connect
 from receiver.providers.api import Api
 from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sample
 from receiver.providers.rayprotech import Rayprotech
@@ -86,3 +88,19 @@ def _send_faults(key: str, send: Send, provider: type[Provider[Any]]) -> Iterato
             yield Fault(f"{key}.{setting}", f"only for provider {only.name}")
     if send.poll and provider.api and provider.api.look_up is Api.look_up:
         yield Fault(f"{key}.poll", f"{provider.name} cannot be asked for the status")
+    if send.poll and provider is Tilil and not send.report_url:
+        yield Fault(f"{key}.poll", "needs report_url: Tilil does not print where to ask")
+    for setting, url in (("url", send.url), ("report_url", send.report_url)):
+        if url is not None and not _is_http(url):
+            yield Fault(f"{key}.{setting}", f"expected https:// and an address, got {url!r}")
+    for name in send.names.keys() - text_connect.NAMES:
+        expected = ", ".join(text_connect.NAMES)
+        yield Fault(f"{key}.names.{name}", f"unknown key; expected {expected}")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, an address that is none
+        return False

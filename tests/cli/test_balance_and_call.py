@@ -120,7 +120,8 @@ def test_a_failure_hides_no_other(fake: Fake, tmp_path: Path) -> None:
     wrong, nobody = result.stderr.splitlines()
     assert wrong.startswith("receiver: wrong: ")
     assert wrong.endswith(" (401)")
-    assert nobody.startswith("receiver: nobody: ConnectError")
+    assert nobody.startswith("receiver: nobody: ")
+    assert nobody.endswith(" (ConnectError)")
     result = run(tmp_path, "balance", "--source", "wrong")
     assert (result.returncode, result.stdout) == (1, "")
 

@@ -150,6 +150,30 @@ def test_who_cannot_be_asked_is_not_polled() -> None:
     create(configured(provider="talkntalk", send={**send, "poll": False}))
 
 
+def test_tilil_is_asked_where_the_configuration_says() -> None:
+    """Its documentation does not print the address, so without one there is none."""
+    send = {"api_key": "k", "poll": True}
+    found = faults(provider="tilil", send=send)
+    assert found == {"send.poll": "needs report_url: Tilil does not print where to ask"}
+    create(configured(provider="tilil", send={**send, "report_url": "https://example.com/dlr"}))
+
+
+@pytest.mark.parametrize(
+    "url", ["example.com/api", "ftp://example.com", "http://a:99999/", "http:"]
+)
+def test_an_address_that_is_none_is_a_fault(url: str) -> None:
+    """Found when the file is read, not when the first reply is to leave."""
+    found = faults(provider="rayprotech", tokens=[], send={"api_key": "k", "url": url})
+    assert found == {"send.url": f"expected https:// and an address, got {url!r}"}
+
+
+def test_names_that_nothing_has_are_faults() -> None:
+    """A misspelt one would leave the default in place without a word."""
+    send = {"api_key": "k", "names": {"empty_grop": "EmptyGroup"}}
+    found = faults(provider="text-connect", send=send)
+    assert list(found) == ["send.names.empty_grop"]
+
+
 def test_faults_of_all_sources_are_named_at_once() -> None:
     """A person mends the whole file in one go."""
     sources = {
