@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
+
 from receiver.config import Config, Send
-from receiver.errors import ProviderError
+from receiver.errors import ProviderError, StoreUnavailable
 from receiver.providers import Provider
 from receiver.providers.api import Api, Request
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from receiver.calling import Caller
 
 T = TypeVar("T")
+
+log = structlog.get_logger("receiver.lines")
 
 #: Failures in a row, none of which was an answer, after which a line rests: 1, 2, 4, … s.
 _TOLERATED = 5
@@ -89,6 +93,10 @@ class Line:
         """Waits until a request may leave."""
         while pause := self.pause():
             await self.wait(pause)
+
+    def wake(self) -> None:
+        """Ends the waiting."""
+        self._freed.set()
 
     async def wait(self, seconds: float) -> None:
         """Waits so long, or until there is room for another request."""
@@ -164,3 +172,15 @@ def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
         if source.send is not None and provider.api is not None:
             found[name] = provider.api(provider, source.send)
     return found
+
+
+async def every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+    """Does something again and again, whatever becomes of it."""
+    while True:
+        try:
+            await chore()
+        except StoreUnavailable as error:
+            log.warning("not done", chore=getattr(chore, "__name__", ""), error=str(error))
+        except Exception:
+            log.exception("chore failed", chore=getattr(chore, "__name__", ""))
+        await asyncio.sleep(seconds)

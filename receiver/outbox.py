@@ -19,7 +19,7 @@ import structlog
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
-from receiver.lines import Line
+from receiver.lines import Line, every
 from receiver.providers.api import Outgoing, Sent
 from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
 from receiver.texts import split
@@ -38,6 +38,9 @@ _BATCH = 200
 _GRACE = 10.0
 #: Seconds between tries to store what became of a message.
 _STORE_PAUSE = 1.0
+#: Seconds between looks for reports that nobody waits for any more.
+_TIDY = 60.0
+_TIDY_STEPS = 600
 
 _NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
 
@@ -50,6 +53,9 @@ class Outbox:
         self._store = store
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._chores: list[asyncio.Task[None]] = []
+        self._running: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def recover(self) -> None:
         """Notes of what the last process was sending that nobody knows what became of it."""
@@ -58,47 +64,69 @@ class Outbox:
         if lost:
             log.warning("messages were under way when the process ended", messages=lost)
 
-    async def run(self) -> None:
-        """Sends, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._refuse_homeless())
-            for line in self._lines:
-                group.create_task(self._serve(line))
+    def start(self) -> None:
+        """Begins to send."""
+        self._running = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Waits for requests under way, after `run` was cancelled."""
+        """Begins no more messages, and waits for the requests under way."""
+        self._stopping = True
+        for line in self._lines:
+            line.wake()
+        for task in self._chores:
+            task.cancel()
+        if self._running is not None:  # not cancelled: what it has begun must leave
+            await asyncio.wait([self._running], timeout=_GRACE)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_GRACE)
         for task in self._tasks:  # the next start finds what they were about
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._chores, return_exceptions=True)
+
+    async def _run(self) -> None:
+        self._chores = [
+            asyncio.create_task(every(seconds, chore))
+            for seconds, chore in ((_STORE_PAUSE, self._refuse_homeless), (_TIDY, self._tidy))
+        ]
+        await asyncio.gather(*[self._serve(line) for line in self._lines])
 
     async def _serve(self, line: Line) -> None:
         """One source's messages, one at a time for each person."""
-        await self._remember(line)
         waiting: deque[StoredMessage] = deque()
         busy: set[str] = set()
-        while True:
-            if (pause := line.pause()) or line.room <= 0:
-                await line.wait(pause or _POLL)
-                continue
+        remembered = False
+        while not self._stopping:
             try:
-                if not waiting:
-                    waiting += await self._due(line.name)
-                chosen = _choose(waiting, busy, line.room)
-                started = await self._begin(line, chosen) if chosen else []
+                if not remembered:
+                    await self._remember(line)
+                    remembered = True
+                await self._step(line, waiting, busy)
             except StoreUnavailable as error:
                 log.warning("cannot look for messages", source=line.name, error=str(error))
-                started = []
                 waiting.clear()
-            for message, outgoing in started:
-                busy.add(message.to)
-                line.reserve()
-                task = asyncio.create_task(self._send(line, message, outgoing, busy))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            if not started:
-                await line.wait(_POLL)
+                await line.wait(_STORE_PAUSE)
+            except Exception:
+                log.exception("outbox failed", source=line.name)
+                waiting.clear()
+                await line.wait(_STORE_PAUSE)
+
+    async def _step(self, line: Line, waiting: deque[StoredMessage], busy: set[str]) -> None:
+        """Begins as many messages as there is room for now, or waits until there may be some."""
+        if (pause := line.pause()) or line.room <= 0:
+            await line.wait(pause or _POLL)
+            return
+        if not waiting:
+            waiting += await self._due(line.name)
+        chosen = _choose(waiting, busy, line.room)
+        started = await self._begin(line, chosen) if chosen else []
+        for message, outgoing in started:
+            busy.add(message.to)
+            line.reserve()
+            task = asyncio.create_task(self._send(line, message, outgoing, busy))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not started and not self._stopping:
+            await line.wait(_POLL)
 
     async def _remember(self, line: Line) -> None:
         """Counts what the last process sent within the provider's minute."""
@@ -227,13 +255,15 @@ class Outbox:
     async def _refuse_homeless(self) -> None:
         """Messages of sources that cannot send are dead letters, not forgotten."""
         lines = [line.name for line in self._lines]
-        while True:
-            try:
-                for message in await self._store.reader.messages.homeless(lines, limit=_BATCH):
-                    why = Gone(_NO_LINE.format(message.source), Status.REJECTED)
-                    await self._store.kill_message(message.id, self._clock(), why)
-            except StoreUnavailable as error:
-                log.warning("cannot look for messages", error=str(error))
+        for message in await self._store.reader.messages.homeless(lines, limit=_BATCH):
+            why = Gone(_NO_LINE.format(message.source), Status.REJECTED)
+            await self._store.kill_message(message.id, self._clock(), why)
+
+    async def _tidy(self) -> None:
+        """Lets go of reports that found no message, a few at a time."""
+        for _ in range(_TIDY_STEPS):
+            if not await self._store.forget_reports(self._clock()):
+                break
             await asyncio.sleep(_STORE_PAUSE)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from random import uniform
 
 import structlog
@@ -16,7 +17,7 @@ import structlog
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import DeliveryReport
 from receiver.intake import Intake
-from receiver.lines import Line
+from receiver.lines import Line, every
 from receiver.providers import Parsed
 from receiver.providers.api import Request, Response
 from receiver.store import Store, StoredMessage
@@ -49,24 +50,15 @@ class Poller:
 
     async def run(self) -> None:
         """Asks, for ever."""
-        async with asyncio.TaskGroup() as group:
-            for line in self._lines:
-                group.create_task(self._serve(line))
+        await asyncio.gather(*[every(_POLL, partial(self._look, line)) for line in self._lines])
 
-    async def _serve(self, line: Line) -> None:
-        while True:
-            try:
-                due = await self._store.reader.messages.due(
-                    line.name, "poll", self._clock(), limit=_BATCH
-                )
-                for message in due:
-                    await line.ready()
-                    await self._ask(line, message)
-            except StoreUnavailable as error:
-                log.warning("cannot ask for status", source=line.name, error=str(error))
-                due = []
-            if not due:
-                await asyncio.sleep(_POLL)
+    async def _look(self, line: Line) -> None:
+        """Asks about every message whose turn it is."""
+        reader = self._store.reader.messages
+        while due := await reader.due(line.name, "poll", self._clock(), limit=_BATCH):
+            for message in due:
+                await line.ready()
+                await self._ask(line, message)
 
     async def _ask(self, line: Line, message: StoredMessage) -> None:
         """Asks once about one message, and notes when to ask again."""
@@ -88,7 +80,7 @@ class Poller:
             error = str(refused)
         except StoreUnavailable:
             raise
-        except Exception:
+        except Exception:  # a report that cannot be read must not keep others from being asked for
             log.exception("asking for status failed", message=message.id, source=line.name)
             error = "internal error; see the log of the service"
         pause = PAUSES[min(message.polls, len(PAUSES) - 1)] * uniform(0.8, 1.2)  # noqa: S311 - no secret

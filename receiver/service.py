@@ -96,11 +96,11 @@ async def _sending(service: Service, clock: Callable[[], datetime]) -> AsyncIter
         outbox = Outbox(lines.values(), store, clock)
         poller = Poller(lines.values(), store, service.intake, clock)
         await outbox.recover()
-        tasks = [asyncio.create_task(part.run()) for part in (outbox, poller)]
+        outbox.start()
+        polling = asyncio.create_task(poller.run())
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
             await outbox.stop()

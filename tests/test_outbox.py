@@ -281,3 +281,15 @@ async def test_the_limit_of_requests_is_kept(tmp_path: Path) -> None:
                 return len(sent) == expected
 
             await until_async(used_up, "as many as fit")
+
+
+async def test_stopping_leaves_nothing_half_sent(tmp_path: Path) -> None:
+    """What was begun has left and its answer is stored; all else waits for the next start."""
+    for _ in range(5):
+        async with sending(tmp_path, "tsconect") as (service, _):
+            for number in range(20):
+                await ask(service, "tsconect", to=f"+2547110{number:05}0")
+            await until_state(service, 1, "sent")
+        async with opened(tmp_path) as service:
+            found = await service.store.reader.messages.find(limit=1000)
+            assert {message.state for message in found} <= {"sent", "waiting", "dead"}

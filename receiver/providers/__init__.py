@@ -101,6 +101,6 @@ def _send_faults(key: str, send: Send, provider: type[Provider[Any]]) -> Iterato
 def _is_http(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
     except ValueError:  # a port beyond 65535, an address that is none
         return False
