@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger("receiver.lines")
 
-#: Failures in a row, none of which was an answer, after which a line rests: 1, 2, 4, … s.
+#: Failures in a row after which a line rests, and for how many seconds after that many more.
 _TOLERATED = 5
-_LONGEST_REST = 60.0
+_RESTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 #: Seconds of a provider's minute. A little more than 60: requests do not all travel equally
 #: long, and one too early costs a refusal and a pause.
 MINUTE = 60.2
@@ -137,7 +137,7 @@ class Line:
         if error.retryable or error.unknown:
             self._failures += 1
             if self._failures >= _TOLERATED:
-                rest = max(rest, min(_LONGEST_REST, 2.0 ** (self._failures - _TOLERATED)))
+                rest = max(rest, _RESTS[min(self._failures - _TOLERATED, len(_RESTS) - 1)])
         else:
             self._failures = 0
         self._rests_until = max(self._rests_until, time.monotonic() + rest)

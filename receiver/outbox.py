@@ -20,7 +20,7 @@ import structlog
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
 from receiver.lines import Line, every
-from receiver.providers.api import Outgoing, Sent
+from receiver.providers.api import Outgoing, Request, Sent
 from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
 from receiver.texts import split
 
@@ -42,6 +42,7 @@ _STORE_PAUSE = 1.0
 _TIDY = 60.0
 _TIDY_STEPS = 600
 
+_BROKEN = "internal error; see the log of the service"
 _NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
 
 
@@ -119,10 +120,10 @@ class Outbox:
             waiting += await self._due(line.name)
         chosen = _choose(waiting, busy, line.room)
         started = await self._begin(line, chosen) if chosen else []
-        for message, outgoing in started:
+        for message, request in started:
             busy.add(message.to)
             line.reserve()
-            task = asyncio.create_task(self._send(line, message, outgoing, busy))
+            task = asyncio.create_task(self._send(line, message, request, busy))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if not started and not self._stopping:
@@ -141,14 +142,15 @@ class Outbox:
 
     async def _begin(
         self, line: Line, chosen: list[StoredMessage]
-    ) -> list[tuple[StoredMessage, Outgoing]]:
+    ) -> list[tuple[StoredMessage, Request[Sent]]]:
         """Marks messages as being sent, those that may be."""
-        ready = []
+        ready, attempts = [], []
         for message in chosen:
             outgoing = outgoing_of(message, line)
-            if await self._passes(line, message, outgoing):
-                ready.append((message, outgoing))
-        attempts = [Attempt(message.id, outgoing.to) for message, outgoing in ready]
+            request = await self._prepare(line, message, outgoing)
+            if request is not None:
+                ready.append((message, request))
+                attempts.append(Attempt(message.id, outgoing.to))
         if not attempts:
             return []
         ttl = timedelta(seconds=line.settings.link_id_ttl)
@@ -158,16 +160,19 @@ class Outbox:
                 log.info("message not sent", message=message.id, source=line.name, why=why.error)
         return [pair for pair, why in zip(ready, gone, strict=True) if why is None]
 
-    async def _passes(self, line: Line, message: StoredMessage, outgoing: Outgoing) -> bool:
-        """Whether the provider could take it; if not, it is split or dead."""
+    async def _prepare(
+        self, line: Line, message: StoredMessage, outgoing: Outgoing
+    ) -> Request[Sent] | None:
+        """The request to make; None if the provider could not take it: it is split or dead."""
         now = self._clock()
         life = timedelta(seconds=line.settings.give_up_after)
         if now - message.created_at > life:
             why = Gone("it waited longer than send.give_up_after", Status.EXPIRED)
             await self._store.kill_message(message.id, now, why)
-            return False
+            return None
         try:
             line.api.check(outgoing)
+            return line.api.send(outgoing)
         except ProviderError as error:
             pieces = _pieces(line, outgoing)
             if pieces:
@@ -175,30 +180,32 @@ class Outbox:
             else:
                 why = Gone(str(error), Status.REJECTED, error.code)
                 await self._store.kill_message(message.id, now, why)
-            return False
-        return True
+        except Exception:  # it must not keep those after it from being sent
+            log.exception("message cannot be sent", message=message.id, source=line.name)
+            await self._store.kill_message(message.id, now, Gone(_BROKEN))
+        return None
 
     async def _send(
-        self, line: Line, message: StoredMessage, outgoing: Outgoing, busy: set[str]
+        self, line: Line, message: StoredMessage, request: Request[Sent], busy: set[str]
     ) -> None:
         try:
-            await self._keep(await self._result(line, message, outgoing))
+            await self._keep(await self._result(line, message, request))
         except Exception:
             log.exception("message lost sight of", message=message.id, source=line.name)
         finally:
             busy.discard(message.to)
 
     async def _result(
-        self, line: Line, message: StoredMessage, outgoing: Outgoing
+        self, line: Line, message: StoredMessage, request: Request[Sent]
     ) -> Callable[[], Awaitable[None]]:
         """Sends a message; what is to be stored about it."""
         try:
-            sent = await line.call(line.api.send(outgoing))
+            sent = await line.call(request)
         except ProviderError as error:
             return partial(self._stopped, line, message, error)
         except Exception:
             log.exception("sending failed", message=message.id, source=line.name)
-            broken = ProviderError("internal error; see the log of the service", unknown=True)
+            broken = ProviderError(_BROKEN, unknown=True)
             return partial(self._stopped, line, message, broken)
         return partial(self._sent, line, message, sent)
 

@@ -64,12 +64,15 @@ class Poller:
         """Asks once about one message, and notes when to ask again."""
         now, store = self._clock(), self._store
         since = message.sent_at or message.created_at
-        request = line.api.look_up(message.provider_id or "", message.to)
-        if message.status.final or request is None or now - since > GIVE_UP:
+        if message.status.final or now - since > GIVE_UP:
             await store.end_polling(message.id)
             return
         error = None
         try:
+            request = line.api.look_up(message.provider_id or "", message.to)
+            if request is None:  # the provider cannot be asked any more
+                await store.end_polling(message.id)
+                return
             line.reserve()
             parsed, answer = await line.call(_with_body(request))
             await self._intake.observe(line.name, parsed, answer)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import anyio
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.lines import MINUTE, Window
+from receiver.config import Send, Source
+from receiver.conversion import Secret
+from receiver.errors import ProviderError
+from receiver.lines import MINUTE, Line, Window
+from receiver.providers import PROVIDERS
+from receiver.providers.api import Request
 
 
 class Time:
@@ -64,3 +73,30 @@ def test_what_the_last_process_sent_counts() -> None:
     assert window.free() == 1
     window.take()
     assert abs(window.wait() - (MINUTE - 50.0)) < 0.001
+
+
+def test_a_provider_that_is_down_for_days_is_only_down() -> None:
+    """However many failures there were, each is told as what it is, and the line rests a minute."""
+
+    class Down:
+        """Nobody answers."""
+
+        async def perform(self, request: object) -> object:
+            """Fails."""
+            raise ProviderError("no connection", retryable=True)
+
+    async def play() -> None:
+        settings = Send(api_key=Secret("key"))
+        provider = PROVIDERS["rayprotech"](Source(provider="rayprotech"))
+        api = PROVIDERS["rayprotech"].api
+        assert api is not None
+        line = Line("ray", api(provider, settings), settings, cast("Any", Down()))
+        request = Request[None](method="GET", url="http://x", read=lambda _: None)
+        for _ in range(2000):
+            line.reserve()
+            with pytest.raises(ProviderError):
+                await line.call(request)
+        assert 59 < line.pause() <= 60
+        assert line.room == settings.connections
+
+    anyio.run(play)

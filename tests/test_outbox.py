@@ -12,6 +12,8 @@ import pytest
 from receiver import fake
 from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
+from receiver.providers.api import Outgoing, Request, Sent
+from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service import Service
 from receiver.store import StoredMessage, Wish
 from tests.harness import Clock, inbound, opened, settings, take, until_async, with_plugin
@@ -293,3 +295,25 @@ async def test_stopping_leaves_nothing_half_sent(tmp_path: Path) -> None:
         async with opened(tmp_path) as service:
             found = await service.store.reader.messages.find(limit=1000)
             assert {message.state for message in found} <= {"sent", "waiting", "dead"}
+
+
+async def test_one_message_that_breaks_us_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours before anything left: that message is dead, the next one leaves."""
+
+    class Broken(RayprotechApi):
+        """Cannot make a request of one text."""
+
+        def send(self, message: Outgoing) -> Request[Sent]:
+            """Raises what is no error of a provider's."""
+            if message.text == "poison":
+                raise ValueError(message.to)
+            return super().send(message)
+
+    monkeypatch.setattr(Rayprotech, "api", Broken)
+    async with sending(tmp_path, "rayprotech", connections=1) as (service, providers):
+        poisoned = await ask(service, "rayprotech", text="poison")
+        await until_state(service, await ask(service, "rayprotech", to=BEN), "sent")
+        found = await until_state(service, poisoned, "dead")
+        assert (found.attempts, len(providers.sent)) == (0, 1)

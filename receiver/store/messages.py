@@ -303,17 +303,12 @@ def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
     _advance(db, message, report.status, row.received_at)
     db.execute(_IDENTIFY, (report.message_id, message))
     if report.link_invalid:
-        _invalidate_link(db, message, row.received_at)
+        mark_link(db, message, row.received_at)
 
 
 def tidy(db: sqlite3.Connection, oldest: int) -> int:
     """Lets go of some reports before the event `oldest` that wait for a message; how many."""
     return db.execute(_FORGET, (oldest, _TIDY_ROWS)).rowcount
-
-
-def mark_link(db: sqlite3.Connection, message: int, now: int) -> None:
-    """The provider refused a message's link_id."""
-    _invalidate_link(db, message, now)
 
 
 def _know(db: sqlite3.Connection, source: str, key: str, message: int, now: int) -> None:
@@ -351,7 +346,8 @@ def _by_person(db: sqlite3.Connection, row: EventRow, report: Report) -> int | N
     return found[0][0] if len(found) == 1 else None
 
 
-def _invalidate_link(db: sqlite3.Connection, message: int, now: int) -> None:
+def mark_link(db: sqlite3.Connection, message: int, now: int) -> None:
+    """The provider refused the link_id of a message, if it had one."""
     source, link_id = db.execute(
         "SELECT source, link_id FROM messages WHERE id = ?", (message,)
     ).fetchone()
