@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -317,3 +318,18 @@ async def test_one_message_that_breaks_us_holds_up_no_other(
         await until_state(service, await ask(service, "rayprotech", to=BEN), "sent")
         found = await until_state(service, poisoned, "dead")
         assert (found.attempts, len(providers.sent)) == (0, 1)
+
+
+async def test_many_messages_to_one_person_hide_nobody_else(tmp_path: Path) -> None:
+    """Theirs leave one at a time, also when that takes long; others' leave beside them."""
+    options = {"faults": {"timeout": 1.0}}
+    async with sending(tmp_path, options=options, connections=2, timeout=2.0) as (service, fakes):
+        wish = Wish(source="tilil", to=ANN, text="karibu")
+        now = service.intake.clock()
+        await asyncio.gather(*[service.store.add_message(wish, now) for _ in range(250)])
+        await ask(service, to=BEN)
+
+        async def both() -> bool:
+            return {sent.to[-9:] for sent in fakes.sent[:2]} == {ANN[-9:], BEN[-9:]}
+
+        await until_async(both, "a message to each")

@@ -14,10 +14,13 @@ _MESSAGE = (
     " m.link_id, m.encoding, m.parts, m.state, m.status, m.provider_id, m.cost, m.balance,"
     " m.attempts, m.created_at, m.sent_at, m.updated_at, m.code, m.error, {job} FROM messages AS m"
 )
+# None for somebody to whom another is on its way: many of those would hide everybody else's.
 _DUE = (
     f"{_MESSAGE.format(job='j.due_at, j.attempts')} JOIN jobs AS j ON j.message = m.id"
     " WHERE j.source = ? AND j.kind = ? AND j.state = 'due' AND j.due_at <= ?"
-    " AND (j.kind = 'poll' OR m.state = 'waiting') ORDER BY j.due_at, j.id LIMIT ?"
+    " AND (j.kind = 'poll' OR m.state = 'waiting' AND NOT EXISTS (SELECT 1 FROM messages AS other"
+    " WHERE other.state = 'sending' AND other.source = m.source AND other.msisdn = m.msisdn))"
+    " ORDER BY j.due_at, j.id LIMIT ?"
 )
 _HOMELESS = (
     _MESSAGE.format(job="NULL, 0") + " WHERE m.state = 'waiting' AND m.id IN"
