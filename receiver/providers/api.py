@@ -130,6 +130,8 @@ class Api(ABC):
     """The same for requests to send to many at once."""
     max_text: ClassVar[int | None] = None
     """Characters in a message."""
+    needs_sender: ClassVar[bool] = False
+    """Accounts have no sender of their own."""
     polls: ClassVar[bool] = False
     """It never reports by itself: the status is always asked for."""
     foreign_ids: ClassVar[bool] = False
@@ -172,6 +174,8 @@ class Api(ABC):
         """Raises `ProviderError` for what the provider would refuse: before it costs money."""
         if not message.text.strip():
             raise ProviderError("the text is empty")
+        if self.needs_sender and not self.sender(message):
+            raise ProviderError(f"{self.provider.title} needs a sender: set send.sender")
         if self.too_long(message):
             raise ProviderError(
                 f"the text has {len(message.text)} characters, and {self.provider.title} takes"

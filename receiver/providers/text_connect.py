@@ -185,12 +185,13 @@ class TextConnectApi(Api):
 
     base_url = "https://goto.text-connect.co.uk/api"
     max_text = 459
+    needs_sender = True
     polls = True
 
     def check(self, message: Outgoing) -> None:
         """To one number: several, or the name of a list, would reach many."""
         super().check(message)
-        self._source(self.sender(message))
+        self._source(message)
         self._number(message.to)
 
     def send(self, message: Outgoing) -> Request[Sent]:
@@ -361,7 +362,7 @@ class TextConnectApi(Api):
         return self._fields(to, message, given)
 
     def _fields(self, to: str, message: Outgoing, options: Mapping[str, str]) -> dict[str, str]:
-        source = self._source(self.sender(message))
+        source = self._source(message)
         return {
             **source,
             **options,
@@ -370,11 +371,9 @@ class TextConnectApi(Api):
             "Body": message.text,
         }
 
-    def _source(self, sender: str | None) -> dict[str, str]:
+    def _source(self, message: Outgoing) -> dict[str, str]:
         """Who a message comes from; of short codes there is no SourceTON."""
-        if not sender:
-            raise ProviderError(f"{self.provider.title} needs a sender: set send.sender")
-        person = self.provider.person(sender)
+        person = self.provider.person(self.sender(message) or "")
         source = person.removeprefix("+")
         is_number = source.isdecimal() and source.isascii()
         longest = _LONGEST_NUMBER if is_number else _LONGEST_NAME

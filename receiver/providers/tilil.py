@@ -143,12 +143,7 @@ class TililApi(Api):
 
     base_url = "https://api.tililsms.com/sms/v3"
     max_text = 920
-
-    def check(self, message: Outgoing) -> None:
-        """A sender must be given: accounts have none of their own."""
-        super().check(message)
-        if not self.sender(message):
-            raise ProviderError(f"{self.provider.title} needs a sender: set send.sender")
+    needs_sender = True
 
     def send(self, message: Outgoing) -> Request[Sent]:
         """Service 0 is for messages that belong to none."""

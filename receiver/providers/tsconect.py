@@ -84,12 +84,7 @@ class TsconectApi(Api):
     """Sending through TSCONECT."""
 
     base_url = "https://api.tsconect.com/v1"
-
-    def check(self, message: Outgoing) -> None:
-        """A sender must be given: accounts have none of their own."""
-        super().check(message)
-        if not self.sender(message):
-            raise ProviderError(f"{self.provider.title} needs a sender: set send.sender")
+    needs_sender = True
 
     def send(self, message: Outgoing) -> Request[Sent]:
         """Asks for callbacks at `send.callback_url`, if there is one."""
