@@ -23,6 +23,12 @@ Besides decorated functions a plugin file may have:
   `context.state`. It raises `SettingsError` for settings that cannot work, or an
   `ExceptionGroup` of them to name every fault at once.
 - `def explain(event, context) -> list[Explanation]`: what `receiver explain` shows.
+- `def lint(context) -> list[Finding]`: what `receiver check` warns of, settings that work but
+  hardly as they are meant.
+- `def start(context)`, `def stop(context)`, plain or `async`: called before the first event and
+  after the last, on the event loop of the handlers. What a reload takes out is stopped after what
+  takes its place has started. A `start` that raises keeps the service from starting.
+- `def targets(settings) -> list[Target]`: the systems that `Forward(target=…)` can name.
 """
 
 from __future__ import annotations
@@ -33,6 +39,19 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from receiver.actions import (
+    Action,
+    Flag,
+    Forward,
+    OptIn,
+    OptOut,
+    Reply,
+    Send,
+    Subscribe,
+    Unsubscribe,
+    actions,
+)
+from receiver.conversion import Network, Secret
 from receiver.events import (
     Data,
     DeliveryReport,
@@ -44,6 +63,8 @@ from receiver.events import (
 )
 from receiver.keywords import fold, keyword, phrase, split
 from receiver.msisdn import is_e164
+from receiver.people import Nobody, People, Subscription
+from receiver.texts import Segments, beyond_gsm7, segments
 
 __all__ = [
     "Action",
@@ -52,21 +73,31 @@ __all__ = [
     "Event",
     "EventType",
     "Explanation",
+    "Finding",
+    "Flag",
     "Forward",
     "Handler",
     "HandlerFunction",
     "Message",
+    "Network",
     "OptIn",
     "OptOut",
+    "People",
     "Reply",
+    "Secret",
+    "Segments",
     "Send",
     "SettingsError",
+    "SourceInfo",
     "Status",
     "Subscribe",
+    "Subscription",
     "SubscriptionChange",
+    "Target",
     "Unsubscribe",
     "actions",
     "addresses",
+    "beyond_gsm7",
     "fold",
     "is_e164",
     "keyword",
@@ -74,86 +105,11 @@ __all__ = [
     "on_message",
     "on_subscription",
     "phrase",
+    "segments",
     "split",
 ]
 
 StateT = TypeVar("StateT")
-
-
-class Reply(msgspec.Struct, frozen=True, tag="reply"):
-    """Answers the person the event is about.
-
-    In the HTTP answer where the provider takes one and it is ready in time, otherwise
-    through the provider's send API; never both. The first reply to an event is the reply.
-    An empty text is a reply too: it keeps every later handler from answering.
-    """
-
-    text: str
-    even_if_opted_out: bool = False
-    """For the confirmation of an opt-out, and nothing else."""
-
-
-class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
-    """Sends a message through a source's API, to anybody."""
-
-    to: str
-    text: str
-    source: str | None = None
-    """Default: the source of the event."""
-    sender: str | None = None
-    """Short code or alphanumeric sender ID; default: the source's own (`send.sender`)."""
-    service_id: str | None = None
-    link_id: str | None = None
-    """Of an on-demand message that this answers: good once, and for a day."""
-
-
-class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
-    """Writes into the subscription book that a person is a subscriber."""
-
-    msisdn: str
-    short_code: str | None = None
-    service_id: str | None = None
-    keyword: str | None = None
-    subscriber_ref: str | None = None
-    network: str | None = None
-
-
-class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
-    """Writes into the subscription book that a person is no subscriber any more."""
-
-    msisdn: str
-    short_code: str | None = None
-    service_id: str | None = None
-    keyword: str | None = None
-    subscriber_ref: str | None = None
-    network: str | None = None
-
-
-class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
-    """This person must not be messaged any more."""
-
-    msisdn: str
-    reason: str = ""
-    """Why, for the person who looks at it: `STOP`, `network`."""
-
-
-class OptIn(msgspec.Struct, frozen=True, tag="opt_in"):
-    """This person may be messaged again."""
-
-    msisdn: str
-    reason: str = ""
-    """Why: `START`."""
-
-
-class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
-    """Posts the event as CloudEvents JSON to another system."""
-
-    url: str
-
-
-Action = Reply | Send | Subscribe | Unsubscribe | OptOut | OptIn | Forward
-"""What a handler can ask for."""
-_ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward)
 
 
 class SettingsError(ValueError):
@@ -179,6 +135,43 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The text it answers with."""
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """What `receiver check` warns of."""
+
+    key: str
+    """Where, below the plugin's own table: `rules[2].reply`."""
+    message: str
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A system that events are forwarded to."""
+
+    name: str
+    """Unique among the targets of all plugins: what waits for it is found by it."""
+    url: str
+    secrets: list[Secret] = []
+    """Of Standard Webhooks, `whsec_…`; each signs, so that they can be rotated. None: unsigned."""
+    headers: dict[str, Secret] = {}
+    """Sent with each request, for example Authorization."""
+    allow: list[Network] = []
+    """Internal addresses that it may be at. Without, only addresses on the internet."""
+    connections: int = 4
+    """Requests under way at the same time; one person's go one after the other."""
+    timeout: float = 15.0
+    """Seconds for a whole request."""
+
+
+class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plugin may know of a source."""
+
+    name: str
+    provider: str
+    max_reply: int | None = None
+    """Characters that its provider takes in one message; None: it does not say."""
+    manages_subscriptions: bool = False
+    """Whether it can be told to end a subscription (`Unsubscribe.at_provider`)."""
+
+
 def _logger() -> Any:
     import structlog  # noqa: PLC0415 - takes longer to import than everything else here
 
@@ -193,6 +186,10 @@ class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
     """The plugin's `Settings`, or None without them."""
     state: StateT
     """What the plugin's `setup` returned, or None without it."""
+    people: People = Nobody()
+    """What the store knows of a person."""
+    sources: dict[str, SourceInfo] = {}
+    """The sources of the configuration by name."""
     log: Any = msgspec.field(default_factory=_logger)
     """A structlog logger. Never give it a message's text or a full number."""
 
@@ -278,23 +275,6 @@ def on_subscription(
         {str(EventType.SUBSCRIPTION_ACTIVATED), str(EventType.SUBSCRIPTION_DEACTIVATED)}
     )
     return _decorator(types, keyword, to, source, inline=inline, first=first)
-
-
-def actions(result: object) -> tuple[Action, ...]:
-    """What a handler's return value asks for: None, a text, an action or a list of those.
-
-    Raises TypeError for anything else.
-    """
-    if result is None:
-        return ()
-    if isinstance(result, str):
-        return (Reply(result),)
-    if isinstance(result, _ACTIONS):
-        return (result,)
-    if isinstance(result, list | tuple):
-        return tuple(action for item in result for action in actions(item))
-    expected = "None, a text, an action or a list of those"
-    raise TypeError(f"a handler returns {expected}; this one returned {type(result).__name__}")
 
 
 def addresses(to: str | Iterable[str]) -> frozenset[str]:

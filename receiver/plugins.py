@@ -31,14 +31,34 @@ from receiver.handlers import (
     MARK,
     Context,
     Explanation,
+    Finding,
     Handler,
     HandlerFunction,
+    People,
     SettingsError,
+    SourceInfo,
+    Target,
 )
+from receiver.people import Nobody
 
 GROUP = "receiver.plugins"
 
 Explain = Callable[[Event[Message], Context[Any]], list[Explanation]]
+Lint = Callable[[Context[Any]], list[Finding]]
+#: `start` or `stop`; what it returns is awaited if it can be.
+Hook = Callable[[Context[Any]], object]
+
+#: The functions that a plugin may have besides its handlers, and their parameters.
+HOOKS = {
+    "setup": ("settings",),
+    "explain": ("event", "context"),
+    "lint": ("context",),
+    "start": ("context",),
+    "stop": ("context",),
+    "targets": ("settings",),
+}
+#: Those that may be `async def`.
+_ASYNC_HOOKS = ("start", "stop")
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +73,25 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     """In the order in which the file defines them."""
     context: Context[Any]
     """What its handlers are called with."""
-    explain: Explain | None
+    explain: Explain | None = None
+    lint: Lint | None = None
+    start: Hook | None = None
+    stop: Hook | None = None
+    targets: tuple[Target, ...] = ()
     file: Path
 
 
-def load(config: Config) -> list[Plugin]:
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What contexts are made of besides the plugin itself."""
+
+    people: People = Nobody()
+    sources: dict[str, SourceInfo] = {}
+
+
+_NOWHERE = Surroundings()
+
+
+def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
     """The enabled plugins in the order of `plugins.enabled`.
 
     Raises `ConfigError` with every fault of every plugin.
@@ -74,14 +108,25 @@ def load(config: Config) -> list[Plugin]:
         else:
             try:
                 module = _import(name, available[name])
-                plugins.append(_plugin(name, module, config, key))
+                plugins.append(_plugin(name, module, config, key, around))
             except _ImportFailed as error:
                 faults.append(Fault(key, str(error)))
             except ConfigError as error:
                 faults += error.faults
+    faults += _repeated_targets(plugins)
     if faults:
         raise ConfigError(faults, str(config.file))
     return plugins
+
+
+def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
+    owners: dict[str, str] = {}
+    for plugin in plugins:
+        for target in plugin.targets:
+            owner = owners.setdefault(target.name, plugin.name)
+            if owner != plugin.name:
+                message = f"the target {target.name} is one of {owner} already; rename it"
+                yield Fault(f"plugins.{plugin.name}", message)
 
 
 def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
@@ -181,17 +226,21 @@ def _describe(error: BaseException, file: str) -> str:
     return f"{place}: {type(error).__name__}: {message}"
 
 
-def _plugin(name: str, module: ModuleType, config: Config, key: str) -> Plugin:
+def _plugin(
+    name: str, module: ModuleType, config: Config, key: str, around: Surroundings
+) -> Plugin:
     """Raises `ConfigError` with every fault of this plugin."""
     file = Path(module.__file__ or module.__name__)
     handlers, messages = _handlers(module, file)
     messages += _hook_faults(module, file)
     faults = [Fault(key, message) for message in messages]
     settings = state = None
+    targets: tuple[Target, ...] = ()
     try:
         settings = _settings(name, module, config, file)
         if not messages:
-            state = _set_up(name, module, settings, file)
+            state = _made(name, module, "setup", settings, file)
+            targets = tuple(_made(name, module, "targets", settings, file) or ())
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -201,8 +250,18 @@ def _plugin(name: str, module: ModuleType, config: Config, key: str) -> Plugin:
         settings=settings,
         state=state,
         handlers=handlers,
-        context=Context(plugin=name, settings=settings, state=state),
+        context=Context(
+            plugin=name,
+            settings=settings,
+            state=state,
+            people=around.people,
+            sources=around.sources,
+        ),
         explain=getattr(module, "explain", None),
+        lint=getattr(module, "lint", None),
+        start=getattr(module, "start", None),
+        stop=getattr(module, "stop", None),
+        targets=targets,
         file=file,
     )
 
@@ -247,18 +306,19 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
 
 
 def _hook_faults(module: ModuleType, file: Path) -> list[str]:
-    """What is wrong with `Settings`, `setup` and `explain`."""
+    """What is wrong with `Settings` and the functions of `HOOKS`."""
     messages = []
     settings = getattr(module, "Settings", None)
     if settings is not None and not _is_struct(settings):
         messages.append(f"{file}: Settings must be a msgspec.Struct")
-    for name, parameters in (("setup", "settings"), ("explain", "event, context")):
+    for name, parameters in HOOKS.items():
         hook = getattr(module, name, None)
         if hook is None:
             continue
-        wrong = not callable(hook) or inspect.iscoroutinefunction(hook)
-        if wrong or not _takes(hook, parameters.count(",") + 1):
-            messages.append(f"{_place(hook, file)}: expected def {name}({parameters})")
+        wrong = not callable(hook) or not _takes(hook, len(parameters))
+        if wrong or (inspect.iscoroutinefunction(hook) and name not in _ASYNC_HOOKS):
+            expected = f"def {name}({', '.join(parameters)})"
+            messages.append(f"{_place(hook, file)}: expected {expected}")
     return messages
 
 
@@ -278,12 +338,13 @@ def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgs
     return None
 
 
-def _set_up(name: str, module: ModuleType, settings: object, file: Path) -> object:
-    setup = getattr(module, "setup", None)
-    if setup is None:
+def _made(name: str, module: ModuleType, hook: str, settings: object, file: Path) -> Any:
+    """What `setup` or `targets` of a plugin makes of its settings; None without it."""
+    function = getattr(module, hook, None)
+    if function is None:
         return None
     try:
-        return setup(settings)
+        return function(settings)
     except SettingsError as error:
         errors: list[Exception] = [error]
     except ExceptionGroup as group:

@@ -15,13 +15,15 @@ from receiver.config import Config
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
+from receiver.handlers import SourceInfo
 from receiver.intake import Intake
 from receiver.lines import open_lines
 from receiver.outbox import Outbox
-from receiver.plugins import Plugin
+from receiver.plugins import Plugin, Surroundings
 from receiver.poller import Poller
 from receiver.providers import Provider
 from receiver.store import Store, open_store
+from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
 
 
@@ -32,6 +34,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     providers: dict[str, Provider[Any]]
     plugins: list[Plugin]
     dispatcher: Dispatcher
+    people: StoredPeople
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +55,10 @@ def prepare(config: Config) -> Parts:
         made = providers.create(config)
     except ConfigError as error:
         faults += error.faults
+    people = StoredPeople(config.store_path)
+    around = Surroundings(people=people, sources=_source_infos(config, made))
     try:
-        loaded = plugins.load(config)
+        loaded = plugins.load(config, around)
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -62,7 +67,23 @@ def prepare(config: Config) -> Parts:
         Bound.of(plugin.name, handler, plugin.context)
         for plugin, handler in plugins.ordered(loaded)
     ]
-    return Parts(config=config, providers=made, plugins=loaded, dispatcher=Dispatcher(bound))
+    return Parts(
+        config=config, providers=made, plugins=loaded, dispatcher=Dispatcher(bound), people=people
+    )
+
+
+def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, SourceInfo]:
+    return {
+        name: SourceInfo(
+            name=name,
+            provider=config.sources[name].provider,
+            max_reply=provider.api.max_text if provider.api else None,
+            manages_subscriptions=bool(
+                provider.api and config.sources[name].send and provider.api.manages_subscriptions
+            ),
+        )
+        for name, provider in made.items()
+    }
 
 
 @asynccontextmanager
@@ -82,6 +103,7 @@ async def open_service(
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         service = Service(parts=parts, store=store, workers=workers, intake=intake)
         async with AsyncExitStack() as stack:
+            stack.callback(parts.people.close)
             stack.push_async_callback(intake.close)
             if work:
                 await stack.enter_async_context(_sending(service, clock))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from receiver import actions as actions_module
 from receiver import handlers
 from receiver.events import Event, EventType
 from receiver.handlers import (
@@ -51,7 +52,8 @@ def test_public_name_has_a_docstring(name: str) -> None:
     if inspect.isclass(value) or hasattr(value, "__wrapped__") or inspect.isfunction(value):
         assert value.__doc__
         return
-    tree = ast.parse(inspect.getsource(handlers))
+    home = actions_module if hasattr(actions_module, name) else handlers
+    tree = ast.parse(inspect.getsource(home))
     [after] = [
         following
         for node, following in zip(tree.body, tree.body[1:], strict=False)

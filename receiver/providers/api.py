@@ -134,6 +134,8 @@ class Api(ABC):
     """Accounts have no sender of their own."""
     polls: ClassVar[bool] = False
     """It never reports by itself: the status is always asked for."""
+    manages_subscriptions: ClassVar[bool] = False
+    """Subscriptions are the provider's: it can be told to end one."""
     foreign_ids: ClassVar[bool] = False
     """Its delivery reports may name a message by another id than the answer to sending did."""
 

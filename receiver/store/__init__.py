@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from receiver.events import EventIds
+from receiver.people import Subscription
 from receiver.store import effects, jobs, messages, writes
 from receiver.store.database import lock, open_writer
 from receiver.store.reads import Reader, open_reader
@@ -35,7 +36,6 @@ from receiver.store.records import (
     Request,
     StoredEvent,
     StoredMessage,
-    Subscription,
     Taken,
     Wish,
     Wishes,

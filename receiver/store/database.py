@@ -20,9 +20,7 @@ WAL_LIMIT = 64 * 1024 * 1024
 _PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL: a commit is on disk when it returns
-    # Pages in the WAL that are written back at once, while others wait: 1 ms or 2. Ten times as
-    # many take 15 ms and cost no less in all.
-    "wal_autocheckpoint": 1_000,
+    "wal_autocheckpoint": 0,  # the writer does it, after its answers
     "temp_store": 2,  # in memory
     "cache_size": -32 * 1024,  # KiB
 }

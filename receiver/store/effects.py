@@ -9,8 +9,9 @@ import sqlite3
 
 import msgspec
 
-from receiver.handlers import (
+from receiver.actions import (
     Action,
+    Flag,
     Forward,
     OptIn,
     OptOut,
@@ -39,8 +40,10 @@ _SET_SUBSCRIPTION = (
     " subscriber_ref = excluded.subscriber_ref, network = excluded.network"
     " WHERE excluded.since > since OR (excluded.since = since AND excluded.state = 'inactive')"
 )
+_ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?)"
 _OPT_OUT = (
-    "INSERT INTO opt_outs (msisdn, time, reason, source, event) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
+    " VALUES (?, '', '', ?, ?, ?, ?)"
     " ON CONFLICT DO NOTHING"
 )
 _OPT_IN = "DELETE FROM opt_outs WHERE msisdn = ?"
@@ -61,11 +64,20 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
             opt_out(db, origin, msisdn, reason)
         case OptIn(msisdn, reason):
             opt_in(db, origin, msisdn, reason)
+        case Flag(reason):
+            db.execute(_ADD_FLAG, (origin.event, handler, reason, origin.now))
         case Send():
             messages.add(db, origin, handler, _wish(action))
         case Forward():
-            payload = msgspec.json.encode(action)
-            add_job(db, origin, kind="forward", handler=handler, payload=payload, due_at=origin.now)
+            add_job(
+                db,
+                origin,
+                kind="forward",
+                handler=handler,
+                payload=msgspec.json.encode(action),
+                due_at=origin.now,
+                target=action.target or action.url,
+            )
         case Reply():
             raise AssertionError(action)
 

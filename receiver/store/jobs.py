@@ -11,7 +11,7 @@ import msgspec
 
 _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
-    " message) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    " message, target, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 
 
@@ -39,8 +39,9 @@ def add_job(
     error: str | None = None,
     source: str | None = None,
     message: int | None = None,
+    target: str | None = None,
 ) -> int:
-    """Adds background work; its id."""
+    """Adds background work; its id. `target`: where an event is to be forwarded."""
     values = (
         kind,
         origin.event,
@@ -52,6 +53,8 @@ def add_job(
         error,
         source,
         message,
+        target,
+        origin.subject if target is not None else None,
     )
     (id_,) = db.execute(_ADD, values).fetchone()
     return int(id_)

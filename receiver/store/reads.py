@@ -14,6 +14,7 @@ import msgspec
 
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds, decode_data
+from receiver.people import Subscription
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.message_reads import MessageReader
 from receiver.store.records import (
@@ -21,7 +22,6 @@ from receiver.store.records import (
     OptOutEntry,
     Quarantined,
     StoredEvent,
-    Subscription,
     from_micros,
     to_micros,
     unpack_request,

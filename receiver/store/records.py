@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from receiver.actions import Action, Reply
 from receiver.events import Data, Event, Status
-from receiver.handlers import Action, Reply
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -171,24 +171,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
-class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the subscription book, or of its history."""
-
-    msisdn: str
-    source: str
-    short_code: str
-    service_id: str
-    state: Literal["active", "inactive"]
-    since: datetime
-    keyword: str | None
-    subscriber_ref: str | None
-    network: str | None
-
-
 class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who must not be messaged."""
 
     msisdn: str
+    short_code: str = ""
+    """By which of our short codes or numbers; empty: by none."""
+    service_id: str = ""
+    """About which service; empty: about none."""
     time: datetime
     reason: str
     source: str | None

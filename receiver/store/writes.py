@@ -12,7 +12,7 @@ from functools import cache
 
 import msgspec
 
-from receiver.handlers import Reply
+from receiver.actions import Reply
 from receiver.store import messages
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from receiver.events import EventType
@@ -9,7 +11,7 @@ from receiver.handlers import Reply, Subscribe, Unsubscribe
 from tests.plugins.asking import PERSON, ask, change, load, message
 
 ACTIVATED, DEACTIVATED = EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_DEACTIVATED
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "msisdn": PERSON,
     "short_code": "22915",
     "service_id": "44",

@@ -282,7 +282,8 @@ async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
         (message,) = await store.reader.messages.find()
         assert (message.id, message.source) == (found[0].message, "tilil")
         assert (message.to, message.text) == ("+254711000000", "hello")
-        assert found[1].payload == {"type": "forward", "url": "https://example.com/in"}
+        url = "https://example.com/in"
+        assert found[1].payload == {"type": "forward", "url": url, "target": None}
 
 
 # Jobs

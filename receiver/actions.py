@@ -1,0 +1,120 @@
+"""What a handler can ask for. It asks; the store and the outbox do it, once.
+
+Handlers import these from `receiver.handlers`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    """Answers the person the event is about.
+
+    In the HTTP answer where the provider takes one and it is ready in time, otherwise
+    through the provider's send API; never both. The first reply to an event is the reply.
+    An empty text is a reply too: it keeps every later handler from answering.
+    """
+
+    text: str
+    even_if_opted_out: bool = False
+    """For the confirmation of an opt-out, and nothing else."""
+
+
+class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
+    """Sends a message through a source's API, to anybody."""
+
+    to: str
+    text: str
+    source: str | None = None
+    """Default: the source of the event."""
+    sender: str | None = None
+    """Short code or alphanumeric sender ID; default: the source's own (`send.sender`)."""
+    service_id: str | None = None
+    link_id: str | None = None
+    """Of an on-demand message that this answers: good once, and for a day."""
+
+
+class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
+    """Writes into the subscription book that a person is a subscriber."""
+
+    msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
+    keyword: str | None = None
+    subscriber_ref: str | None = None
+    network: str | None = None
+
+
+class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
+    """Writes into the subscription book that a person is no subscriber any more."""
+
+    msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
+    keyword: str | None = None
+    subscriber_ref: str | None = None
+    network: str | None = None
+    source: str | None = None
+    """Where the subscription is; default: the source of the event."""
+    at_provider: bool = False
+    """Tell the provider too, where it is the provider who manages subscriptions."""
+
+
+class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
+    """This person must not be messaged any more: by a short code, about a service, or at all."""
+
+    msisdn: str
+    reason: str = ""
+    """Why, for the person who looks at it: `STOP`, `network`."""
+    short_code: str | None = None
+    """By this short code or number of ours only."""
+    service_id: str | None = None
+    """About this service only."""
+
+
+class OptIn(msgspec.Struct, frozen=True, tag="opt_in"):
+    """This person may be messaged again. What stands in the way of that is taken back."""
+
+    msisdn: str
+    reason: str = ""
+    """Why: `START`."""
+    short_code: str | None = None
+    service_id: str | None = None
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
+    """Posts the event as CloudEvents JSON to another system."""
+
+    url: str | None = None
+    """An address on the internet; signed by nobody."""
+    target: str | None = None
+    """Instead of an address: the name of a `Target` of the plugin."""
+
+
+class Flag(msgspec.Struct, frozen=True, tag="flag"):
+    """Puts the event on the list of those that a person should look at."""
+
+    reason: str
+
+
+Action = Reply | Send | Subscribe | Unsubscribe | OptOut | OptIn | Forward | Flag
+"""What a handler can ask for."""
+ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward, Flag)
+
+
+def actions(result: object) -> tuple[Action, ...]:
+    """What a handler's return value asks for: None, a text, an action or a list of those.
+
+    Raises TypeError for anything else.
+    """
+    if result is None:
+        return ()
+    if isinstance(result, str):
+        return (Reply(result),)
+    if isinstance(result, ACTIONS):
+        return (result,)
+    if isinstance(result, list | tuple):
+        return tuple(action for item in result for action in actions(item))
+    expected = "None, a text, an action or a list of those"
+    raise TypeError(f"a handler returns {expected}; this one returned {type(result).__name__}")

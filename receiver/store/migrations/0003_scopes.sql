@@ -1,0 +1,34 @@
+-- Opt-outs have a scope: a short code or number of ours, a service, or (both empty) everything.
+CREATE TABLE scoped_opt_outs (
+    msisdn     TEXT NOT NULL,
+    short_code TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    time       INTEGER NOT NULL,
+    reason     TEXT NOT NULL,
+    source     TEXT,
+    event      INTEGER,
+    PRIMARY KEY (msisdn, short_code, service_id)
+) WITHOUT ROWID;
+INSERT INTO scoped_opt_outs SELECT msisdn, '', '', time, reason, source, event FROM opt_outs;
+DROP TABLE opt_outs;
+ALTER TABLE scoped_opt_outs RENAME TO opt_outs;
+ALTER TABLE opt_out_history ADD COLUMN short_code TEXT NOT NULL DEFAULT '';
+ALTER TABLE opt_out_history ADD COLUMN service_id TEXT NOT NULL DEFAULT '';
+
+-- Events that a handler wants a person to look at.
+CREATE TABLE flags (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    event   INTEGER NOT NULL,
+    handler TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    time    INTEGER NOT NULL
+);
+
+-- What an event brought about, for replay.
+CREATE INDEX subscription_history_by_event ON subscription_history (event);
+CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
+
+-- Jobs of kind forward: where to, and whose event it is, since one person's go in order.
+ALTER TABLE jobs ADD COLUMN target TEXT;
+ALTER TABLE jobs ADD COLUMN subject TEXT;
+CREATE INDEX jobs_of_target ON jobs (target, state, id) WHERE target IS NOT NULL;
