@@ -53,6 +53,10 @@ class ServiceCollector(Collector):
         for type_, count in sorted(counts.events.items()):
             events.add_metric((type_,), count)
         yield events
+        held = self._service.workers.guard.held
+        yield CounterMetricFamily(
+            "receiver_replies_held", "Replies that the loop guard held back.", value=held
+        )
         yield CounterMetricFamily("receiver_commits", "Transactions.", value=writer.commits)
         yield CounterMetricFamily("receiver_commit_rows", "Operations in them.", value=writer.rows)
         yield GaugeMetricFamily(

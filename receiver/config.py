@@ -24,6 +24,7 @@ from receiver.msisdn import is_region
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 
+_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard")
 _SOURCE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -63,6 +64,20 @@ class Store(Section, frozen=True, kw_only=True):
     quarantine_rows: Positive = 1000
     #: Most bytes kept in the quarantine, for authenticated pushes and strangers each.
     quarantine_bytes: Positive = 16 * 1024 * 1024
+
+
+class LoopGuard(Section, frozen=True, kw_only=True):
+    """`[loop_guard]`: which replies are held back, so that no two programs keep on replying."""
+
+    enabled: bool = True
+    #: Replies that one person can get from one number of ours at once.
+    burst: Positive = 30
+    #: Replies a minute that come to it.
+    per_minute: Positive = 2
+    #: Seconds in which the same text is answered only once; 0: each time.
+    same_text: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    #: Our own numbers, besides those that sources send from: they get no replies.
+    own_numbers: list[str] = []
 
 
 class Digest(Section, frozen=True, kw_only=True):
@@ -167,6 +182,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     sources: dict[str, Source]
     plugins: Plugins
+    loop_guard: LoopGuard = LoopGuard()
 
     @property
     def store_path(self) -> Path:
@@ -205,21 +221,30 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
 def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """The configuration in already decoded TOML; `file` is where it stood."""
     reader = _ConfigReader(file.parent, environ)
-    for key in raw.keys() - {"server", "store", "sources", "plugins"}:
-        reader.fault(key, "unknown section; expected server, store, sources or plugins")
+    for key in raw.keys() - _SECTIONS:
+        expected = ", ".join(_SECTIONS)
+        reader.fault(key, f"unknown section; expected one of {expected}")
     server = reader.struct(raw.get("server", {}), Server, "server")
     store = reader.struct(raw.get("store", {}), Store, "store")
     sources = reader.sources(raw.get("sources", {}))
     plugins = reader.plugins(raw.get("plugins", {}))
+    guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
     if server:
         reader.check_server(server)
     if store and not store.url.removeprefix("sqlite:"):
         reader.fault("store.url", "expected sqlite: and a file name")
     elif store and not store.url.startswith("sqlite:"):
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
-    if reader.faults or not (server and store and plugins):
+    if reader.faults or not (server and store and plugins and guard):
         raise ConfigError(reader.faults, str(file))
-    return Config(file=file, server=server, store=store, sources=sources, plugins=plugins)
+    return Config(
+        file=file,
+        server=server,
+        store=store,
+        sources=sources,
+        plugins=plugins,
+        loop_guard=guard,
+    )
 
 
 def convert(raw: object, type_: type[StructT], key: str, folder: Path) -> StructT:

@@ -17,10 +17,18 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from receiver.errors import ProviderError, PushError, ReceiverError, StoreError, StoreLocked
+from receiver.errors import (
+    ConfigError,
+    ProviderError,
+    PushError,
+    ReceiverError,
+    StoreError,
+    StoreLocked,
+)
 from receiver.lines import apis
 from receiver.providers import Push
 from receiver.providers.api import Outgoing
+from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service
 from receiver.store import Reader, Wish
 
@@ -64,7 +72,11 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
     link_id: str | None = None
 
 
-Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage
+class Reload(msgspec.Struct, frozen=True, tag="reload"):
+    """Takes in what the configuration file says now."""
+
+
+Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage | Reload
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -90,7 +102,7 @@ async def perform(parts: Parts, command: Command) -> Outcome:
             return await carry_out(service, command)
     except StoreLocked as locked:
         try:
-            return await _ask(parts.config.store_path, command)
+            return await ask(parts.config.store_path, command)
         except OSError:
             raise locked from None
 
@@ -109,6 +121,16 @@ async def carry_out(service: Service, command: Command) -> Outcome:
             return await _retry_quarantined(service, id_)
         case SendMessage():
             return await _send(service, command)
+        case Reload():
+            return await _reload(service)
+
+
+async def _reload(service: Service) -> Outcome:
+    try:
+        await reload(service)
+    except ConfigError as error:
+        return Outcome(failures=str(error).split("\n"))
+    return Outcome(1)
 
 
 async def _send(service: Service, command: SendMessage) -> Outcome:
@@ -208,8 +230,11 @@ async def listening(service: Service) -> AsyncIterator[None]:
             path.unlink(missing_ok=True)
 
 
-async def _ask(store: Path, command: Command) -> Outcome:
-    """Raises OSError when nobody listens, `StoreError` when the answer is none."""
+async def ask(store: Path, command: Command) -> Outcome:
+    """Has the running service carry out a command.
+
+    Raises OSError when nobody listens, `StoreError` when the answer is none.
+    """
     with _socket_path(store) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     try:

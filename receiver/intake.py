@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from receiver import guard
+from receiver.actions import Reply
 from receiver.config import Config, Source
 from receiver.dispatch import Dispatcher, Plan
 from receiver.errors import (
@@ -47,12 +49,18 @@ _UNINTERESTING = frozenset(
 )
 
 
+#: What is replied where a reply is held back: nothing, and nothing later either.
+_SILENCE = Reply("")
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A source and its provider, as the intake needs them."""
 
     name: str
     source: Source
     provider: Provider[Any]
+    dispatcher: Dispatcher
+    """Of the same configuration: a push is answered by one, also while another takes over."""
 
     @property
     def api(self) -> type[Api] | None:
@@ -81,19 +89,26 @@ class Intake:
         store: Store,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.endpoints = {
-            name: Endpoint(name=name, source=source, provider=providers[name])
-            for name, source in config.sources.items()
-        }
         self.clock = clock
         self.counts = Counts()
-        self._limits = config.store
-        self._dispatcher = dispatcher
         self._workers = workers
         self._store = store
         self._undecided: dict[int, asyncio.Future[bytes]] = {}
         self._strangers = _Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.adopt(config, providers, dispatcher)
+
+    def adopt(
+        self, config: Config, providers: dict[str, Provider[Any]], dispatcher: Dispatcher
+    ) -> None:
+        """Takes pushes as this configuration says, from the next one on."""
+        self.endpoints = {
+            name: Endpoint(
+                name=name, source=source, provider=providers[name], dispatcher=dispatcher
+            )
+            for name, source in config.sources.items()
+        }
+        self._limits = config.store
 
     async def receive(self, endpoint: Endpoint, push: Push) -> Answer:
         """The answer to a push, once it is stored. Raises `PushError`."""
@@ -161,8 +176,16 @@ class Intake:
             receivedat=push.received_at,
             data=parsed.data,
         )
-        plan = self._dispatcher.plan(event)
+        plan = endpoint.dispatcher.plan(event)
+        held = note = None
+        if plan.reply is not None or plan.jobs:
+            held = self._workers.guard.judge(event, parsed.key)
+            if held is not None and plan.reply is not None and plan.reply.text:
+                note = guard.note(held)
+                plan = msgspec.structs.replace(plan, reply=_SILENCE)
         record = _to_store(endpoint, push, parsed, event, seq, plan, plain)
+        if note is not None:
+            record = msgspec.structs.replace(record, note=note)
         if record.row.reply == ReplyState.OPEN:
             self._undecided[seq] = asyncio.get_running_loop().create_future()
         try:
@@ -172,10 +195,12 @@ class Intake:
             raise
         if not taken.new:
             self._undecided.pop(seq, None)
+            self._workers.guard.give_back(event)
         elif plan.jobs:
-            self._start(endpoint, push, parsed, event, plan, taken)
+            self._start(endpoint, push, parsed, event, plan, taken, held)
         if taken.new:
             self.counts.events[event.type] += 1
+            self._workers.guard.held += note is not None
         self.counts.outcomes[endpoint.name, "stored" if taken.new else "repeat"] += 1
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, plain.content_type), taken.new
@@ -195,6 +220,7 @@ class Intake:
         event: Event[Data],
         plan: Plan,
         taken: Taken,
+        held: str | None,
     ) -> None:
         """Hands the new event to its handlers, and sees to it that its answer is decided."""
 
@@ -202,11 +228,11 @@ class Intake:
             return endpoint.provider.acknowledge(push, parsed, reply).body
 
         now = [
-            (job_id, self._dispatcher.by_name[job.handler])
+            (job_id, endpoint.dispatcher.by_name[job.handler])
             for job_id, job in zip(taken.jobs, plan.jobs, strict=True)
             if not job.attempts  # those that failed inline come later, from the store
         ]
-        handled = self._workers.submit(event, taken.seq, now, acknowledge)
+        handled = self._workers.submit(event, taken.seq, now, acknowledge, held)
         if taken.open:
             # A task of its own: the answer is decided also if the provider hangs up.
             task = asyncio.create_task(self._decide(taken.seq, handled, endpoint))

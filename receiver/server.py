@@ -18,9 +18,10 @@ from receiver import control
 from receiver.admin import create_admin
 from receiver.app import create_app
 from receiver.config import Server as ServerSettings
-from receiver.errors import ReceiverError
+from receiver.errors import ConfigError, ReceiverError
 from receiver.protocol import LimitedProtocol, limited
-from receiver.service import Parts, open_service
+from receiver.reloading import reload
+from receiver.service import Parts, Service, open_service, warn
 
 log = structlog.get_logger("receiver.server")
 
@@ -55,9 +56,7 @@ async def serve(parts: Parts, fd: int | None = None) -> None:
         public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
     async with open_service(parts) as service, control.listening(service):
-        for name, source in parts.config.sources.items():
-            if source.authentication == "none":
-                log.warning("source takes pushes from anybody", source=name)
+        warn(parts)
         app = create_app(service.intake, settings, service.store.check)
         servers = [_server(app, settings)]
         sockets = [public]
@@ -65,6 +64,7 @@ async def serve(parts: Parts, fd: int | None = None) -> None:
             servers.append(_server(create_admin(service), settings))
             sockets.append(admin)
         _stop_on_signals(servers)
+        _reload_on_signal(service)
         log.info("listening", **_place(public), sources=list(parts.config.sources))
         async with asyncio.TaskGroup() as group:
             for server, listener in zip(servers, sockets, strict=True):
@@ -156,3 +156,23 @@ def _stop_on_signals(servers: list[_Server]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+
+
+def _reload_on_signal(service: Service) -> None:
+    """SIGHUP: what `receiver reload` does. What is wrong with it stands in the log."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def take_in() -> None:
+        try:
+            await reload(service)
+        except ConfigError:
+            pass  # told already
+        except Exception:
+            log.exception("not reloaded")
+
+    def begin() -> None:
+        task = asyncio.get_running_loop().create_task(take_in())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)

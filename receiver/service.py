@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from receiver import plugins, providers
 from receiver.config import Config
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
+from receiver.guard import Guard
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
 from receiver.lines import open_lines
@@ -25,6 +27,8 @@ from receiver.providers import Provider
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
+
+log = structlog.get_logger("receiver.service")
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +41,76 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     people: StoredPeople
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class Service(msgspec.Struct, kw_only=True, eq=False):
     """A running service."""
 
     parts: Parts
     store: Store
     workers: Workers
     intake: Intake
+    sending: Sending | None = None
+    """None where nothing is done beyond what is asked."""
+    changing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    """Held while another configuration takes over."""
+    retiring: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
+
+    async def adopt(self, parts: Parts) -> None:
+        """Goes on with another configuration for the same store.
+
+        Pushes under way are answered by the old one, handlers under way are those of the old one.
+        """
+        old = self.parts
+        if self.sending is not None:
+            await self.sending.restart(parts)
+        self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
+        self.workers.adopt(parts.dispatcher, _guard(parts))
+        self.parts = parts
+        task = asyncio.create_task(self._retire(old))
+        self.retiring.add(task)
+        task.add_done_callback(self.retiring.discard)
+
+    def close(self) -> None:
+        """Lets go of what the configuration has open."""
+        for task in self.retiring:
+            task.cancel()
+        self.parts.people.close()
+
+    async def _retire(self, old: Parts) -> None:
+        """Lets go of a configuration when its last handler is done."""
+        await self.workers.finished(old.dispatcher)
+        old.people.close()
+
+
+class Sending:
+    """What sends messages and asks what became of them, for one configuration at a time."""
+
+    def __init__(self, store: Store, intake: Intake, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._intake = intake
+        self._clock = clock
+        self._stack = AsyncExitStack()
+
+    async def start(self, parts: Parts) -> None:
+        """Begins to send."""
+        store, clock, stack = self._store, self._clock, AsyncExitStack()
+        lines = await stack.enter_async_context(open_lines(parts.config, parts.providers, clock))
+        outbox = Outbox(lines.values(), store, clock)
+        poller = Poller(lines.values(), store, self._intake, clock)
+        await outbox.recover()
+        outbox.start()
+        stack.push_async_callback(outbox.stop)
+        polling = asyncio.create_task(poller.run())
+        stack.push_async_callback(_end, polling)
+        self._stack = stack
+
+    async def stop(self) -> None:
+        """Begins nothing more, and waits for the requests under way."""
+        await self._stack.aclose()
+
+    async def restart(self, parts: Parts) -> None:
+        """Goes on with another configuration; what waits meanwhile is in the store."""
+        await self.stop()
+        await self.start(parts)
 
 
 def prepare(config: Config) -> Parts:
@@ -72,6 +139,18 @@ def prepare(config: Config) -> Parts:
     )
 
 
+def warn(parts: Parts) -> None:
+    """Logs what works, but hardly as it is meant."""
+    for name, source in parts.config.sources.items():
+        if source.authentication == "none":
+            log.warning("source takes pushes from anybody", source=name)
+
+
+def _guard(parts: Parts) -> Guard:
+    senders = [source.send.sender for source in parts.config.sources.values() if source.send]
+    return Guard(parts.config.loop_guard, filter(None, senders))
+
+
 def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, SourceInfo]:
     return {
         name: SourceInfo(
@@ -98,31 +177,20 @@ async def open_service(
     """
     async with (
         open_store(parts.config.store_path) as store,
-        running(parts.dispatcher, store, clock, work=work) as workers,
+        running(parts.dispatcher, store, clock, _guard(parts), work=work) as workers,
     ):
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         service = Service(parts=parts, store=store, workers=workers, intake=intake)
         async with AsyncExitStack() as stack:
-            stack.callback(parts.people.close)
+            stack.callback(service.close)
             stack.push_async_callback(intake.close)
             if work:
-                await stack.enter_async_context(_sending(service, clock))
+                service.sending = Sending(store, intake, clock)
+                await service.sending.start(parts)
+                stack.push_async_callback(service.sending.stop)
             yield service
 
 
-@asynccontextmanager
-async def _sending(service: Service, clock: Callable[[], datetime]) -> AsyncIterator[None]:
-    """Sends messages and asks what became of them."""
-    parts, store = service.parts, service.store
-    async with open_lines(parts.config, parts.providers, clock) as lines:
-        outbox = Outbox(lines.values(), store, clock)
-        poller = Poller(lines.values(), store, service.intake, clock)
-        await outbox.recover()
-        outbox.start()
-        polling = asyncio.create_task(poller.run())
-        try:
-            yield
-        finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
-            await outbox.stop()
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

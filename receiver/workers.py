@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -24,6 +24,7 @@ import structlog
 from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, describe, next_try
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
+from receiver.guard import Guard, note
 from receiver.handlers import Action, Reply
 from receiver.store import Finish, Job, Store, to_micros
 
@@ -61,6 +62,8 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
     """No handler after this one may reply to the event."""
     done: asyncio.Future[None] | None = None
     """Resolved when a reply is committed or the last handler is done."""
+    held: str | None = None
+    """Why the event must not be replied to (`receiver.guard`)."""
 
 
 class Workers:
@@ -71,9 +74,11 @@ class Workers:
         dispatcher: Dispatcher,
         store: Store,
         clock: Callable[[], datetime],
+        guard: Guard,
         *,
         timeout: float = TIMEOUT,
     ) -> None:
+        self.guard = guard
         self._dispatcher = dispatcher
         self._store = store
         self._clock = clock
@@ -81,6 +86,8 @@ class Workers:
         self._lanes: dict[str, deque[Work]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
+        self._in_use: Counter[int] = Counter()
+        self._ended = asyncio.Event()
         self._overflow = False
         self._left_out = False
         self._loop = asyncio.new_event_loop()
@@ -89,13 +96,30 @@ class Workers:
         self._threads = 0
         self._thread.start()
 
+    def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
+        """Work that is found in the store is done by these handlers from now on."""
+        guard.adopt(self.guard)
+        self._dispatcher, self.guard = dispatcher, guard
+
+    async def finished(self, dispatcher: Dispatcher) -> None:
+        """Waits until no handler of this dispatcher is under way."""
+        own = {id(bound) for bound in dispatcher.by_name.values()}
+        while own.intersection(self._in_use):
+            self._ended.clear()
+            await self._ended.wait()
+
     @property
     def held(self) -> int:
         """Handler runs in memory: running, or waiting for their turn."""
         return len(self._held)
 
     def submit(
-        self, event: Event[Data], seq: int, jobs: list[tuple[int, Bound]], acknowledge: Acknowledge
+        self,
+        event: Event[Data],
+        seq: int,
+        jobs: list[tuple[int, Bound]],
+        acknowledge: Acknowledge,
+        held: str | None = None,
     ) -> asyncio.Future[None]:
         """Hands over the jobs of a new event; resolved when its answer need not wait."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -118,6 +142,7 @@ class Workers:
                     acknowledge=acknowledge,
                     last=number == len(jobs),
                     done=done,
+                    held=held,
                 )
             )
         return done
@@ -142,6 +167,7 @@ class Workers:
 
     def _enqueue(self, work: Work) -> None:
         self._held.add(work.job)
+        self._in_use[id(work.bound)] += 1
         # Events about nobody (delivery reports without a number) have lanes of their own.
         person = work.event.subject or f"event {work.seq}"
         lane = self._lanes.get(person)
@@ -164,6 +190,8 @@ class Workers:
                     log.warning("work not committed", handler=work.bound.name, error=str(error))
                 finally:
                     self._held.discard(work.job)
+                    self._in_use -= Counter([id(work.bound)])
+                    self._ended.set()
                     _resolve(work, anyway=work.last)
         finally:
             del self._lanes[person]
@@ -175,6 +203,7 @@ class Workers:
             if work.attempts > len(PAUSES):
                 raise RuntimeError("was under way each time the process ended")  # noqa: TRY301 - fails as a handler does
             asked = await self._call(work.bound, work.event)
+            asked, noted = self._guarded(work, asked)
             reply = next((action for action in asked if isinstance(action, Reply)), None)
             finish = Finish(
                 job=work.job,
@@ -184,6 +213,7 @@ class Workers:
                 answer=work.acknowledge(reply.text) if work.acknowledge and reply else None,
                 last=work.last,
                 at=to_micros(self._clock()),
+                note=noted,
             )
             await self._store.finish(finish)
         except StoreUnavailable:
@@ -195,6 +225,20 @@ class Workers:
             await self._store.fail(work.job, due, describe(error), counted=counted)
             return
         _resolve(work, anyway=reply is not None)
+
+    def _guarded(
+        self, work: Work, asked: tuple[Action, ...]
+    ) -> tuple[tuple[Action, ...], str | None]:
+        """What a handler asked for, with its reply held back if it must be; what to note then."""
+        if not any(isinstance(action, Reply) and action.text for action in asked):
+            return asked, None
+        if work.recovered:  # by another process, or so long ago that it is forgotten
+            work.held = self.guard.judge(work.event, f"job {work.job}")
+        if work.held is None:
+            return asked, None
+        silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)
+        self.guard.held += 1
+        return silent, note(work.held)
 
     async def _begin(self, work: Work) -> bool:
         """Whether work from the store is still to be done; if so, its attempt is counted.
@@ -326,13 +370,18 @@ class Workers:
 
 @asynccontextmanager
 async def running(
-    dispatcher: Dispatcher, store: Store, clock: Callable[[], datetime], *, work: bool = True
+    dispatcher: Dispatcher,
+    store: Store,
+    clock: Callable[[], datetime],
+    guard: Guard,
+    *,
+    work: bool = True,
 ) -> AsyncIterator[Workers]:
     """Workers that have found what the last process left, and look for what is due.
 
     Without `work` they do nothing: what they are handed stays in the store.
     """
-    workers = Workers(dispatcher, store, clock)
+    workers = Workers(dispatcher, store, clock, guard)
     polling: asyncio.Task[None] | None = None
     try:
         if work:

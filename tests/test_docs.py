@@ -19,7 +19,17 @@ from prometheus_client.core import Metric
 from receiver import plugins
 from receiver.admin import ServiceCollector
 from receiver.cli import COMMANDS, application
-from receiver.config import DEFAULT_FILES, Digest, Plugins, Send, Server, Source, Store, load
+from receiver.config import (
+    DEFAULT_FILES,
+    Digest,
+    LoopGuard,
+    Plugins,
+    Send,
+    Server,
+    Source,
+    Store,
+    load,
+)
 from receiver.conversion import Network
 from receiver.errors import PushError
 from receiver.events import (
@@ -135,6 +145,7 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
     yield from (
         ("[server]", Server),
         ("[store]", Store),
+        ("[loop_guard]", LoopGuard),
         ("[sources.NAME]", Source),
         ("[sources.NAME.digest]", Digest),
         ("[sources.NAME.send]", Send),

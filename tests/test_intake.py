@@ -326,6 +326,55 @@ async def test_who_opts_out_while_a_handler_works_gets_no_late_reply(tmp_path: P
         assert "opted out" in note[0][0]
 
 
+# The loop guard
+
+
+def guarded(**plugin: Any) -> dict[str, Any]:
+    """A configuration whose loop guard lets one person have two replies."""
+    return settings(loop_guard={"enabled": True, "burst": 2}, **plugin)
+
+
+async def test_a_reply_that_is_held_back_is_noted_and_the_rest_done(tmp_path: Path) -> None:
+    """Beyond the limit nobody is answered; the event says why, and a STOP still counts."""
+    async with opened(tmp_path, guarded()) as service:
+        for n in (1, 2, 1, 2, 2):
+            assert replying(await take(service, inbound(n, "GAME", mobile=f"25471100000{n}")))
+        for n, text in enumerate(("GAME a", "GAME b", "GAME c", "STOP"), 10):
+            assert bool(replying(await take(service, inbound(n, text)))) is (n < 12)
+        assert replying(await take(service, inbound(12, "GAME c"))) == ""
+        notes = look(service.store.path, "SELECT key, note FROM events WHERE note IS NOT NULL")
+        reason = "reply held back: this person got as many replies as loop_guard allows"
+        assert notes == [("message:12", reason), ("message:13", reason)]
+        assert len(await service.store.reader.opt_outs(PERSON)) == 1
+        assert service.workers.guard.held == 2
+        assert await sends(service) == []
+
+
+async def test_a_short_code_gets_no_reply(tmp_path: Path) -> None:
+    """Two programs on short codes would answer each other for ever."""
+    async with opened(tmp_path, guarded()) as service:
+        assert replying(await take(service, inbound(1, "GAME", mobile="40404"))) == ""
+        note = look(service.store.path, "SELECT note FROM events")
+        assert note == [("reply held back: the sender is no person's number",)]
+
+
+async def test_a_late_reply_is_held_back_too(tmp_path: Path) -> None:
+    """Neither in the answer nor through the send API; it is done, not a dead letter."""
+    raw = {**patient(reply_within=0.05), "loop_guard": {"enabled": True, "burst": 1}}
+    async with opened(tmp_path, raw) as service:
+        await take(service, inbound(1, "ask one"))
+        await take(service, inbound(2, "ask two"))
+        go(tmp_path)
+
+        async def idle() -> bool:
+            return not await service.store.reader.jobs(kind="handle")
+
+        await until_async(idle, "handled")
+        assert len(await sends(service)) == 1
+        notes = look(service.store.path, "SELECT key FROM events WHERE note LIKE 'reply held%'")
+        assert notes == [("message:2",)]
+
+
 # Providers whose answer carries no reply
 
 

@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 
 from receiver import workers as workers_module
+from receiver.config import LoopGuard
 from receiver.dispatch import PAUSES, Bound, Dispatcher
 from receiver.events import Event, Message
+from receiver.guard import Guard
 from receiver.handlers import MARK, Context, OptOut, Reply, Send, on_message
 from receiver.store import HandleJob, Intake, Job, ReplyState, Store
 from receiver.workers import Workers, running
 from tests.harness import Clock, look, until_async
 from tests.store.rows import PERSON, finish, held, intake, opened
+
+GUARD = Guard(LoopGuard(enabled=False), ())
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +107,7 @@ async def bench(
     """Workers for these handlers."""
     clock = clock or Clock()
     dispatcher = Dispatcher(map(bound, functions))
-    async with opened(folder) as store, running(dispatcher, store, clock) as workers:
+    async with opened(folder) as store, running(dispatcher, store, clock, GUARD) as workers:
         yield Bench(store, workers, dispatcher, clock)
 
 
@@ -465,7 +469,7 @@ async def test_a_handler_that_hangs_is_given_up(tmp_path: Path, kind: str) -> No
     clock = Clock()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened(tmp_path))
-        workers = Workers(dispatcher, store, clock, timeout=0.2)
+        workers = Workers(dispatcher, store, clock, GUARD, timeout=0.2)
         stack.push_async_callback(workers.stop)
         work = Bench(store, workers, dispatcher, clock)
         await work.give(0)
@@ -487,7 +491,7 @@ async def test_hanging_threads_are_bounded(tmp_path: Path) -> None:
     most = workers_module._MOST_THREADS
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened(tmp_path))
-        workers = Workers(dispatcher, store, Clock(), timeout=0.01)
+        workers = Workers(dispatcher, store, Clock(), GUARD, timeout=0.01)
         stack.push_async_callback(workers.stop)
         stack.callback(go_on.set)
         work = Bench(store, workers, dispatcher, Clock())
@@ -658,7 +662,7 @@ async def test_what_was_left_in_the_store_is_not_overtaken(
 
     clock, dispatcher = Clock(), Dispatcher([bound(counts)])
     async with opened(tmp_path) as store:
-        workers = Workers(dispatcher, store, clock)
+        workers = Workers(dispatcher, store, clock, GUARD)
         work = Bench(store, workers, dispatcher, clock)
         async with held(store):  # so that none is done before all are there
             given = [asyncio.create_task(work.give(n)) for n in range(3)]
@@ -692,7 +696,7 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
 
     clock, dispatcher = Clock(), Dispatcher([bound(slow)])
     async with opened(tmp_path) as store:
-        workers = Workers(dispatcher, store, clock)
+        workers = Workers(dispatcher, store, clock, GUARD)
         work = Bench(store, workers, dispatcher, clock)
         await work.give(1)
         await work.give(2)

@@ -21,6 +21,7 @@ COMMANDS = {
     "init": "Writes a commented receiver.toml with fresh tokens.",
     "check": "Validates the configuration, plugins and rules; opens nothing.",
     "serve": "Runs the service.",
+    "reload": "Has the running service take in its configuration, rules and plugins.",
     "demo": "Runs the whole service with sample traffic, in a folder that is thrown away.",
     "events": "Stored events, newest first, or as they come.",
     "subscribers": "The subscription book.",

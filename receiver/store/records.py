@@ -115,6 +115,8 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[HandleJob, ...] = ()
     report: Report | None = None
     """About a message that we may have sent."""
+    note: str | None = None
+    """What a person should know about its handling."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -141,6 +143,8 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     last: bool = False
     """No other handler may still reply: the answer is settled with this."""
     at: int
+    note: str | None = None
+    """What a person should know about it."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ _OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
+_SET_NOTE = "UPDATE events SET note = ? WHERE seq = ?"
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
 _EVENT = "SELECT source, subject, data, time, received_at FROM events WHERE seq = ?"
 
@@ -129,6 +130,8 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
             _late_reply(db, origin, done, action, data)
         else:
             carry_out(db, origin, done.handler, action)
+    if done.note is not None:
+        db.execute(_SET_NOTE, (done.note, done.seq))
     if done.last:
         db.execute(_CLOSE, (done.seq,))
     return True
@@ -242,6 +245,8 @@ def _taken(
         elif not intake.reply_in_answer:
             wish = _reply_wish(row.subject, reply, row.data)
             messages.add(db, _origin(row), intake.replied_by, wish)
+    if intake.note is not None:
+        db.execute(_SET_NOTE, (intake.note, row.seq))
     is_open = row.reply == ReplyState.OPEN
     return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
 
@@ -251,7 +256,7 @@ def _late_reply(
 ) -> None:
     """A reply after the event was stored: into the answer while it is open, else to send."""
     if reply.text and _must_not_message(db, origin.subject, reply):
-        db.execute("UPDATE events SET note = ? WHERE seq = ?", (_WITHHELD, done.seq))
+        db.execute(_SET_NOTE, (_WITHHELD, done.seq))
         reply = Reply("")
     if reply.text and done.answer is not None:
         in_answer = db.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount

@@ -18,7 +18,7 @@ WRONG = {
     "no TOML": ("[server\n", ["not TOML: Expected ']' at the end of a table declaration"]),
     "unknown section": (
         "[sever]\n",
-        ["sever: unknown section; expected server, store, sources or plugins"],
+        ["sever: unknown section; expected one of server, store, sources, plugins, loop_guard"],
     ),
     "unknown key": ("[server]\nprot = 80\n", ["server.prot: unknown key; did you mean port?"]),
     "wrong type": ('[server]\nport = "80"\n', ["server.port: expected an integer, got a text"]),

@@ -1,0 +1,22 @@
+"""`receiver reload`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from receiver import control
+from receiver.cli.failing import Failed
+from receiver.cli.options import ConfigFile, load
+
+
+def command(config: ConfigFile = None) -> None:
+    """Has the running service take in its configuration, rules and plugins."""
+    settings = load(config)
+    try:
+        outcome = asyncio.run(control.ask(settings.store_path, control.Reload()))
+    except OSError:
+        store = settings.store_path
+        raise Failed(f"no service runs on {store}; `receiver serve` starts one") from None
+    if outcome.failures:
+        raise Failed(*outcome.failures, "nothing was changed")
+    print("reloaded")

@@ -1,0 +1,138 @@
+"""No two programs go on answering each other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.config import LoopGuard
+from receiver.events import Event, EventType, Message
+from receiver.guard import Guard
+from tests.harness import NOW
+from tests.plugins.asking import change, message, report
+
+SAME = "the same text came from this person just before"
+OFTEN = "this person got as many replies as loop_guard allows"
+
+
+def later(event: Event[Any], seconds: float) -> Event[Any]:
+    """The event, had it come so much later."""
+    moment = NOW + timedelta(seconds=seconds)
+    return msgspec.structs.replace(event, receivedat=moment)
+
+
+def judge(guard: Guard, *texts: str, each: float = 60.0, **fields: Any) -> list[str | None]:
+    """The verdicts on one person's messages, one every `each` seconds."""
+    return [
+        guard.judge(later(message(text, **fields), n * each), f"{n} {text}")
+        for n, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize("sender", ["MPESA", "22915", "Safaricom", "44"])
+def test_only_people_are_answered(sender: str) -> None:
+    """Alphanumeric senders and short codes get no automatic reply."""
+    assert judge(Guard(LoopGuard(), ()), "hello", sender=sender) == [
+        "the sender is no person's number"
+    ]
+
+
+@pytest.mark.parametrize("own", ["+447786200000", "447786200000", "+44 7786 200000"])
+def test_our_own_numbers_are_not_answered(own: str) -> None:
+    """Whether sources send from them, or the configuration names them, or it is their own text."""
+    number = "+447786200000"
+    ours = "the sender is one of our own numbers"
+    assert judge(Guard(LoopGuard(own_numbers=[own]), ()), "a", sender=number) == [ours]
+    assert judge(Guard(LoopGuard(), [own]), "a", sender=number) == [ours]
+    assert judge(Guard(LoopGuard(), ()), "a", sender=number, to=number) == [ours]
+
+
+def test_the_same_text_is_answered_once_within_seconds() -> None:
+    """A program that says the same again and again is answered once, however long it goes on."""
+    assert judge(Guard(LoopGuard(), ()), "hi", "hi", "hi", "ho", "hi", each=4) == [
+        None,
+        SAME,
+        SAME,
+        None,
+        None,
+    ]
+    assert judge(Guard(LoopGuard(), ()), "hi", "hi", each=5) == [None, None]
+    assert judge(Guard(LoopGuard(same_text=0), ()), "hi", "hi", each=0) == [None, None]
+
+
+def test_a_person_gets_so_many_replies_and_then_a_few_a_minute() -> None:
+    """Beyond the burst there is one reply every ten seconds, whatever comes."""
+    guard = Guard(LoopGuard(burst=3, per_minute=6), ())
+    verdicts = judge(guard, *map(str, range(25)), each=2)
+    assert verdicts[:3] == [None, None, None]
+    answered = [n for n, verdict in enumerate(verdicts) if verdict is None]
+    assert len(answered) == 3 + 24 * 2 // 10
+    assert set(verdicts) == {None, OFTEN}
+
+
+def test_people_and_numbers_of_ours_do_not_share() -> None:
+    """One person's flood takes nothing from others, nor from another number of ours."""
+    guard = Guard(LoopGuard(burst=1), ())
+    assert judge(guard, "a", "b", each=0) == [None, OFTEN]
+    assert judge(guard, "a", each=0, sender="+254711111111") == [None]
+    assert judge(guard, "a", each=0, to="40404") == [None]
+
+
+def test_a_repeat_costs_nothing() -> None:
+    """A push that comes again has the verdict of the first, and takes no reply from the next."""
+    guard = Guard(LoopGuard(burst=2), ())
+    first = message("a")
+    assert [guard.judge(first, "1") for _ in range(9)] == [None] * 9
+    assert guard.judge(later(message("b"), 1), "2") is None
+    guard.give_back(guard_repeat := later(message("a"), 1))  # of an older one, as the store says
+    assert guard.judge(later(message("c"), 2), "3") is None
+    assert guard.judge(guard_repeat, "4") == OFTEN
+
+
+def test_reports_and_subscriptions_count_as_well() -> None:
+    """A handler that answers its own delivery reports would go on for ever."""
+    guard = Guard(LoopGuard(burst=1), ())
+    assert [guard.judge(report(), str(n)) for n in range(2)] == [None, OFTEN]
+    activated = change(EventType.SUBSCRIPTION_ACTIVATED)
+    assert [guard.judge(activated, str(n)) for n in range(2)] == [None, OFTEN]
+
+
+def test_it_can_be_switched_off() -> None:
+    """Then everybody is answered, always."""
+    guard = Guard(LoopGuard(enabled=False, burst=1), ())
+    assert judge(guard, "a", "a", "a", each=0) == [None] * 3
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more people than it remembers, those who wrote longest ago are forgotten."""
+    monkeypatch.setattr("receiver.guard._MOST", 3)
+    guard = Guard(LoopGuard(burst=1), ())
+    people = [f"+25471100000{n}" for n in range(4)]
+    for person in [people[0], people[1], people[2], people[0], people[3]]:
+        judge(guard, "a", each=0, sender=person)
+    assert judge(guard, "b", each=0, sender=people[0]) == [OFTEN]
+    assert judge(guard, "b", each=0, sender=people[1]) == [None]
+
+
+@given(
+    gaps=st.lists(st.floats(0, 120), max_size=60),
+    burst=st.integers(1, 5),
+    per_minute=st.integers(1, 30),
+)
+def test_never_more_replies_than_allowed(gaps: list[float], burst: int, per_minute: int) -> None:
+    """In no stretch of time are there more than the burst and what came to it meanwhile."""
+    guard = Guard(LoopGuard(burst=burst, per_minute=per_minute), ())
+    at, replies = 0.0, []
+    for n, gap in enumerate(gaps):
+        at += gap
+        event: Event[Message] = later(message(str(n)), at)
+        if guard.judge(event, str(n)) is None:
+            replies.append(at)
+    for i, start in enumerate(replies):
+        for j, end in enumerate(replies[i:], 1):
+            assert j <= burst + (end - start) * per_minute / 60 + 0.01

@@ -1,0 +1,264 @@
+"""A running service takes in another configuration, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import control, fake
+from receiver.control import Outcome, Reload
+from receiver.errors import ConfigError
+from receiver.fake import Options
+from receiver.reloading import reload
+from receiver.service import Service
+from receiver.store import Wish
+from tests.harness import (
+    PROGRAM,
+    TOKEN,
+    Client,
+    inbound,
+    opened,
+    serve,
+    settings,
+    take,
+    until,
+    until_async,
+    with_plugin,
+    write,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+def answering(reply: str, **sections: Any) -> dict[str, Any]:
+    """A configuration that answers GAME with `reply`."""
+    raw = settings(**sections)
+    raw["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": reply}]}
+    return raw
+
+
+def reply_in(body: bytes) -> str:
+    """The reply in Tilil's answer."""
+    return str(json.loads(body)["result_message"])
+
+
+def handler(body: str) -> str:
+    """A plugin with one handler of messages."""
+    return f"import asyncio\nfrom receiver.handlers import *\n{body}\n"
+
+
+@pytest.mark.parametrize("by", ["command", "call"])
+async def test_new_rules_answer_from_then_on(tmp_path: Path, by: str) -> None:
+    """Without a restart; a repeat still gets what it was answered first."""
+    async with opened(tmp_path, answering("old")) as service, control.listening(service):
+        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        write(tmp_path, answering("new"))
+        if by == "command":
+            outcome = await control.ask(service.store.path, Reload())
+            assert outcome == Outcome(1)
+        else:
+            await reload(service)
+        assert reply_in((await take(service, inbound(2, "GAME"))).body) == "new"
+        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        (answering("{{ nobody }}"), "plugins.keyword_reply.rules[0].reply"),
+        (settings(plugins={"enabled": ["nothing"]}), "plugins"),
+        (settings(server={"port": 1}), "server.port: changed; that takes a restart"),
+        (settings(store={"url": "sqlite:other.db"}), "store.url: changed; that takes a restart"),
+        (settings(sources={"x": {"provider": "tilil"}}), "sources.x"),
+        (with_plugin("def broken("), "SyntaxError"),
+    ],
+)
+async def test_with_any_fault_the_old_stays(
+    tmp_path: Path, wrong: dict[str, Any], fault: str
+) -> None:
+    """The fault is told by the command and in the log, and everything goes on as it was."""
+    async with opened(tmp_path, answering("old")) as service, control.listening(service):
+        before = service.parts
+        write(tmp_path, wrong)
+        outcome = await control.ask(service.store.path, Reload())
+        assert outcome.changed == 0
+        assert any(fault in line for line in outcome.failures), outcome.failures
+        assert service.parts is before
+        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+
+
+async def test_sources_come_and_go(tmp_path: Path) -> None:
+    """A new source is pushed to at once; one that is gone is unknown; tokens rotate."""
+    async with opened(tmp_path, answering("old")) as service:
+        raw = answering("new")
+        raw["sources"] = {"second": {"provider": "tilil", "tokens": ["another-token-0123456789"]}}
+        write(tmp_path, raw)
+        await reload(service)
+        assert set(service.intake.endpoints) == {"second"}
+        body = inbound(1, "GAME", api_token="another-token-0123456789")
+        assert reply_in((await take(service, body, source="second")).body) == "new"
+
+
+async def test_a_plugin_file_is_read_again(tmp_path: Path) -> None:
+    """Also when its file changed within the same second; a handler under way ends as it began."""
+    go = tmp_path / "go"
+    slow = handler(
+        "from pathlib import Path\n"
+        "@on_message()\nasync def slow(event, context):\n"
+        f"    while not Path({str(go)!r}).exists():\n        await asyncio.sleep(0.01)\n"
+        "    return 'old'"
+    )
+    raw = with_plugin(slow, sources={"tilil": {"provider": "tilil", "tokens": [TOKEN]}})
+    async with opened(tmp_path, raw) as service:
+        waiting = asyncio.create_task(take(service, inbound(1, "hello")))
+        await until_async(_busy(service), "a handler under way")
+        quick = handler("@on_message()\ndef slow(event, context):\n    return 'new'")
+        write(tmp_path, with_plugin(quick, sources=raw["sources"]))
+        await reload(service)
+        assert reply_in((await take(service, inbound(2, mobile="254711000000"))).body) == "new"
+        assert service.retiring
+        go.touch()
+        assert reply_in((await waiting).body) == "old"
+
+        async def retired() -> bool:
+            return not service.retiring
+
+        await until_async(retired, "the old configuration let go of")
+
+
+def _busy(service: Service) -> Any:
+    async def busy() -> bool:
+        return service.workers.held > 0
+
+    return busy
+
+
+async def test_messages_leave_with_the_new_key(tmp_path: Path) -> None:
+    """What waits goes on waiting in the store, and leaves through the API as it is now."""
+    async with fake.running(Options(seed=1)) as providers:
+        raw = settings()
+        url = providers.urls["tilil"]
+        raw["sources"]["tilil"]["send"] = {
+            "api_key": "key",
+            "sender": "SHOP",
+            "url": "http://127.0.0.1:1",
+        }
+        async with opened(tmp_path, raw) as service:
+            wish = Wish(source="tilil", to="+254711000000", text="karibu")
+            message = await service.store.add_message(wish, service.intake.clock())
+
+            async def state() -> str:
+                (found,) = await service.store.reader.messages.find(id_=message)
+                return found.state if found.attempts else ""
+
+            await until_async(state, "a first attempt")
+            raw["sources"]["tilil"]["send"]["url"] = url
+            write(tmp_path, raw)
+            await reload(service)
+            await service.store.revive(None, service.intake.clock())
+            service.intake.clock.move(seconds=30)  # type: ignore[attr-defined] # a Clock
+
+            async def sent() -> bool:
+                return await state() == "sent"
+
+            await until_async(sent, "a message sent")
+
+
+async def test_two_at_once_are_done_one_after_the_other(tmp_path: Path) -> None:
+    """However many ask, each takes in a whole configuration."""
+    async with opened(tmp_path, answering("old")) as service:
+        write(tmp_path, answering("new"))
+        await asyncio.gather(*[reload(service) for _ in range(5)])
+        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+
+
+async def test_the_error_names_everything(tmp_path: Path) -> None:
+    """All faults at once, as at a start."""
+    async with opened(tmp_path, answering("old")) as service:
+        raw = answering("{{ nobody }}")
+        raw["sources"]["x"] = {"provider": "nobody", "tokens": ["a"]}
+        write(tmp_path, raw)
+        with pytest.raises(ConfigError) as caught:
+            await reload(service)
+        assert len(caught.value.faults) == 2
+
+
+# The real program
+
+
+def test_signal_and_command(tmp_path: Path) -> None:
+    """SIGHUP and `receiver reload` do the same; faults go to the log, and to who asked."""
+    command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
+    with serve(tmp_path, answering("one")) as running:
+        assert reply_in(running.post(inbound(1, "GAME")).body) == "one"
+        write(tmp_path, answering("two"))
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: '"reloaded"' in running.log or "reloaded" in running.log, "a reload")
+        assert reply_in(running.post(inbound(2, "GAME")).body) == "two"
+        write(tmp_path, answering("three"))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "reloaded\n")
+        assert reply_in(running.post(inbound(3, "GAME")).body) == "three"
+        write(tmp_path, answering("{{ nobody }}"))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "unknown variable nobody" in done.stderr
+        assert "nothing was changed" in done.stderr
+        assert "not reloaded" in running.log
+        assert reply_in(running.post(inbound(4, "GAME")).body) == "three"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no service runs on" in done.stderr
+
+
+def test_no_push_is_refused_or_answered_by_half_a_configuration(tmp_path: Path) -> None:
+    """Under load, with the token and the rule changing together again and again.
+
+    Whoever knows the token of one configuration is answered by its rule, or refused for the token
+    of the other; never by the other's rule, never with an error.
+    """
+    tokens = {"one": "token-one-0123456789", "two": "token-two-0123456789"}
+
+    def configuration(name: str) -> dict[str, Any]:
+        source = {"provider": "tilil", "tokens": [tokens[name]]}
+        return answering(name, sources={"tilil": source})
+
+    stop = threading.Event()
+    seen: Counter[tuple[str, int, str]] = Counter()
+
+    async def push(port: int, worker: int) -> None:
+        client, number = Client(port), 0
+        while not stop.is_set():
+            for name, token in tokens.items():
+                number += 1
+                answer = await client.post(inbound(f"{worker}-{number}", "GAME", api_token=token))
+                reply = reply_in(answer.body) if answer.status == 200 else ""
+                seen[name, answer.status, reply] += 1
+        client.close()
+
+    async def pushing(port: int) -> None:
+        await asyncio.gather(*[push(port, worker) for worker in range(8)])
+
+    with serve(tmp_path, configuration("one")) as running:
+        clients = threading.Thread(target=lambda: asyncio.run(pushing(running.port)))
+        clients.start()
+        for n in range(20):
+            write(tmp_path, configuration("two" if n % 2 == 0 else "one"))
+            command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
+            subprocess.run(command, check=True, capture_output=True)
+        stop.set()
+        clients.join()
+    assert set(seen) == {
+        ("one", 200, "one"),
+        ("two", 200, "two"),
+        ("one", 401, ""),
+        ("two", 401, ""),
+    }
