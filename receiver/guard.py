@@ -16,8 +16,8 @@ from receiver.config import LoopGuard
 from receiver.events import Data, DeliveryReport, Event, Message
 from receiver.handlers import addresses, is_e164
 
-#: People remembered, of each number of ours; who wrote longest ago is forgotten first.
-_MOST = 20_000
+#: People remembered at least; twice as many at most.
+_REMEMBERED = 10_000
 
 _NO_PERSON = "the sender is no person's number"
 _OURS = "the sender is one of our own numbers"
@@ -47,13 +47,16 @@ class Guard:
         self._settings = settings
         self._own = addresses([*settings.own_numbers, *own])
         self._rate = settings.per_minute / 60
-        self._people: dict[tuple[str | None, str | None], _Person] = {}
+        # By our number and theirs. Who has not written while so many others did is in the second,
+        # and is forgotten with it: cheaper than to keep everybody in order.
+        self._recent: dict[tuple[str | None, str | None], _Person] = {}
+        self._before: dict[tuple[str | None, str | None], _Person] = {}
         self.held = 0
         """Replies that were held back, for metrics."""
 
     def adopt(self, other: Guard) -> None:
         """Goes on with what another one knows of people."""
-        self._people, self.held = other._people, other.held
+        self._recent, self._before, self.held = other._recent, other._before, other.held
 
     def judge(self, event: Event[Data], key: str) -> str | None:
         """Why the event must not be replied to; None if it may.
@@ -72,19 +75,24 @@ class Guard:
                 return _OURS
         now = event.receivedat.timestamp()
         who = (ours, _who(data))
-        person = self._people.pop(who, None)
+        person = self._recent.get(who)
         if person is None:
-            if len(self._people) >= _MOST:
-                del self._people[next(iter(self._people))]
-            person = _Person(settings.burst, now)
-        self._people[who] = person  # the last of all
+            person = self._remember(who, now)
         if person.key != key:
             self._count(person, now, text, key)
         return person.verdict
 
+    def _remember(self, who: tuple[str | None, str | None], now: float) -> _Person:
+        """Somebody who was not among the recent ones."""
+        person = self._before.pop(who, None) or _Person(self._settings.burst, now)
+        if len(self._recent) >= _REMEMBERED:
+            self._recent, self._before = {}, self._recent
+        self._recent[who] = person
+        return person
+
     def give_back(self, event: Event[Data]) -> None:
         """An event that was judged turned out to be a repeat of an older one."""
-        person = self._people.get((_address(event.data), _who(event.data)))
+        person = self._recent.get((_address(event.data), _who(event.data)))
         if person is not None and person.verdict is None:
             person.left += 1
 

@@ -109,14 +109,19 @@ def test_it_can_be_switched_off() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more people than it remembers, those who wrote longest ago are forgotten."""
-    monkeypatch.setattr("receiver.guard._MOST", 3)
+    """Who has not written while many others did is forgotten."""
+    monkeypatch.setattr("receiver.guard._REMEMBERED", 3)
     guard = Guard(LoopGuard(burst=1), ())
-    people = [f"+25471100000{n}" for n in range(4)]
-    for person in [people[0], people[1], people[2], people[0], people[3]]:
-        judge(guard, "a", each=0, sender=person)
-    assert judge(guard, "b", each=0, sender=people[0]) == [OFTEN]
-    assert judge(guard, "b", each=0, sender=people[1]) == [None]
+    people = [f"+25471100000{n}" for n in range(8)]
+
+    def write(*numbers: int) -> list[str | None]:
+        return [judge(guard, f"{n}", each=0, sender=people[n])[0] for n in numbers]
+
+    assert write(0, 1, 2, 3, 4) == [None] * 5
+    assert judge(guard, "again", each=0, sender=people[0]) == [OFTEN]  # remembered, anew
+    assert write(5, 6, 7) == [None] * 3
+    assert judge(guard, "more", each=0, sender=people[0]) == [OFTEN]
+    assert judge(guard, "more", each=0, sender=people[1]) == [None]
 
 
 @given(
