@@ -94,20 +94,20 @@ async def open_service(
 
     Without `work` nothing is done beyond what is asked: handlers' jobs stay in the store.
 
-    Raises `StoreLocked` or `StoreUnusable`.
+    Raises `StoreLocked`, `StoreUnusable`, or `PluginError` for a plugin that does not start.
     """
-    async with (
-        open_store(parts.config.store_path) as store,
-        running(parts.dispatcher, store, clock, work=work) as workers,
-    ):
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(parts.config.store_path))
+        stack.callback(parts.people.close)
+        workers = await stack.enter_async_context(
+            running(parts.dispatcher, store, clock, parts.plugins, work=work)
+        )
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         service = Service(parts=parts, store=store, workers=workers, intake=intake)
-        async with AsyncExitStack() as stack:
-            stack.callback(parts.people.close)
-            stack.push_async_callback(intake.close)
-            if work:
-                await stack.enter_async_context(_sending(service, clock))
-            yield service
+        stack.push_async_callback(intake.close)
+        if work:
+            await stack.enter_async_context(_sending(service, clock))
+        yield service
 
 
 @asynccontextmanager
