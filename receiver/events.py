@@ -180,6 +180,11 @@ def decode_data(type_: str, data: bytes) -> Data:
     return _data_decoders[type_].decode(data)
 
 
+def data_class(type_: str) -> type[Data]:
+    """The class of the `data` of events of a type."""
+    return _DATA_CLASSES[type_]
+
+
 def event_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the events that this program gives out."""
     kinds = [Event[Message], Event[DeliveryReport], Event[SubscriptionChange]]

@@ -312,7 +312,7 @@ def _decorator(
     folded, ours, named = _keywords(_several(keywords)), addresses(to), _several(sources)
 
     def decorate(function: FunctionT) -> FunctionT:
-        _refuse_double(function)
+        _refuse(function)
         handler = Handler(
             function=function,
             types=types,
@@ -335,9 +335,14 @@ def _keywords(words: frozenset[str]) -> frozenset[str]:
     return frozenset(map(fold, words))
 
 
-def _refuse_double(function: HandlerFunction) -> None:
-    """Work that waits names its handler, and a module has one function of a name."""
+def _refuse(function: HandlerFunction) -> None:
+    """Raises TypeError for what the loader would not find, or find twice.
+
+    Work that waits names its handler, and a module has one function of a name.
+    """
     name = getattr(function, "__qualname__", "")
+    if "." in name and not name.rpartition(".")[0].endswith("<locals>"):
+        raise TypeError(f"{name} is in a class; a handler is a function at the top of its file")
     earlier = getattr(function, "__globals__", {}).get(name)
     if hasattr(function, MARK):
         raise TypeError(f"{name} is decorated twice; let two handlers call a common function")

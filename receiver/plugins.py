@@ -24,9 +24,10 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from receiver import shapes
 from receiver.config import Config, convert
 from receiver.errors import ConfigError, Fault
-from receiver.events import Event, Message
+from receiver.events import Event, Message, data_class
 from receiver.handlers import (
     MARK,
     Context,
@@ -136,6 +137,16 @@ def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
     """
     pairs = [(plugin, handler) for plugin in plugins for handler in plugin.handlers]
     return sorted(pairs, key=lambda pair: not pair[1].first)
+
+
+def hook_failure(plugin: Plugin, hook: str, error: Exception) -> str:
+    """What `start` or `stop` of a plugin raised, as a person mends it: with file and line."""
+    described = _describe(error, str(plugin.file))
+    nowhere = f"{plugin.file}: "  # it did not come out of a line of the file: of a time-out
+    if described.startswith(nowhere):
+        place = _place(getattr(plugin, hook), plugin.file)
+        described = f"{place}: {described.removeprefix(nowhere)}"
+    return f"plugins.{plugin.name}: {hook} failed: {described}"
 
 
 def shipped_folder() -> Path:
@@ -295,14 +306,25 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
         return
     if handler.function is not function:
         yield f"{name}: on_message and its like must stand above all other decorators"
-    if not _takes(handler.function, 2):
-        yield f"{name}{_signature(handler.function)} must take (event, context)"
+    if not shapes.takes(handler.function, 2):
+        yield f"{name}{shapes.parameters(handler.function)} must take (event, context)"
+    yield from (f"{name}: {fault}" for fault in _annotation_faults(handler))
     if handler.inline and handler.is_async:
         yield f"{name} is inline, so it must be def, not async def"
     if inspect.isgeneratorfunction(handler.function) or inspect.isasyncgenfunction(
         handler.function
     ):
         yield f"{name} must return what it wants, not yield it"
+
+
+def _annotation_faults(handler: Handler) -> Iterator[str]:
+    """Where it says that it takes something else than it would get."""
+    kinds = {data_class(type_) for type_ in handler.types}
+    if (annotated := shapes.foreign_event(handler.function, kinds)) is not None:
+        expected = " or ".join(f"Event[{kind.__name__}]" for kind in kinds)
+        yield f"its decorator gives it {expected}, it is annotated to take {annotated}"
+    if (annotated := shapes.foreign_context(handler.function, Context)) is not None:
+        yield f"its second parameter is the Context, it is annotated to be {annotated}"
 
 
 def _hook_faults(module: ModuleType, file: Path) -> list[str]:
@@ -315,7 +337,7 @@ def _hook_faults(module: ModuleType, file: Path) -> list[str]:
         hook = getattr(module, name, None)
         if hook is None:
             continue
-        wrong = not callable(hook) or not _takes(hook, len(parameters))
+        wrong = not callable(hook) or not shapes.takes(hook, len(parameters))
         if wrong or (inspect.iscoroutinefunction(hook) and name not in _ASYNC_HOOKS):
             expected = f"def {name}({', '.join(parameters)})"
             messages.append(f"{_place(hook, file)}: expected {expected}")
@@ -370,19 +392,6 @@ def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
 
 def _is_struct(value: object) -> TypeGuard[type[msgspec.Struct]]:
     return isinstance(value, type) and issubclass(value, msgspec.Struct)
-
-
-def _takes(function: HandlerFunction, arguments: int) -> bool:
-    """Whether it can be called with this many arguments."""
-    try:
-        inspect.signature(function).bind(*range(arguments))
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _signature(function: HandlerFunction) -> str:
-    return f"({', '.join(inspect.signature(function).parameters)})"
 
 
 def _place(function: HandlerFunction, file: Path) -> str:

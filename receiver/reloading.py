@@ -14,7 +14,7 @@ import structlog
 
 from receiver import config
 from receiver.config import Config
-from receiver.errors import ConfigError, Fault
+from receiver.errors import ConfigError, Fault, PluginError
 from receiver.service import Parts, Service, prepare, warn
 
 log = structlog.get_logger("receiver.reloading")
@@ -29,6 +29,10 @@ async def reload(service: Service) -> Parts:
         try:
             parts = await asyncio.to_thread(_prepare, service.parts.config)
             await service.adopt(parts)
+        except PluginError as error:
+            fault = ConfigError([Fault("plugins", str(error))], str(service.parts.config.file))
+            _tell(fault)
+            raise fault from error
         except ConfigError as error:
             _tell(error)
             raise

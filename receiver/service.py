@@ -58,8 +58,10 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         """Goes on with another configuration for the same store.
 
         Pushes under way are answered by the old one, handlers under way are those of the old one.
+        Raises `PluginError` for a plugin that does not start; nothing has changed then.
         """
         old = self.parts
+        await self.workers.start_plugins(parts.plugins)
         if self.sending is not None:
             await self.sending.restart(parts)
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
@@ -78,6 +80,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def _retire(self, old: Parts) -> None:
         """Lets go of a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
+        await self.workers.stop_plugins(old.plugins)
         old.people.close()
 
 
@@ -173,22 +176,22 @@ async def open_service(
 
     Without `work` nothing is done beyond what is asked: handlers' jobs stay in the store.
 
-    Raises `StoreLocked` or `StoreUnusable`.
+    Raises `StoreLocked`, `StoreUnusable`, or `PluginError` for a plugin that does not start.
     """
-    async with (
-        open_store(parts.config.store_path) as store,
-        running(parts.dispatcher, store, clock, _guard(parts), work=work) as workers,
-    ):
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(parts.config.store_path))
+        workers = await stack.enter_async_context(
+            running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
+        )
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         service = Service(parts=parts, store=store, workers=workers, intake=intake)
-        async with AsyncExitStack() as stack:
-            stack.callback(service.close)
-            stack.push_async_callback(intake.close)
-            if work:
-                service.sending = Sending(store, intake, clock)
-                await service.sending.start(parts)
-                stack.push_async_callback(service.sending.stop)
-            yield service
+        stack.callback(service.close)
+        stack.push_async_callback(intake.close)
+        if work:
+            service.sending = Sending(store, intake, clock)
+            await service.sending.start(parts)
+            stack.push_async_callback(service.sending.stop)
+        yield service
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -1,7 +1,7 @@
 """Runs the handlers that are not inline, after their event is stored.
 
-`async def` handlers run on an event loop of their own in another thread, `def` handlers in
-worker threads, so that none of them can hold up an answer. One person's events are handled
+They run beside the service (`receiver.handler_loop`), so that none of them can hold up an answer,
+between the `start` and the `stop` of their plugins. One person's events are handled
 one after the other in the order they were received; different people never wait for each
 other. Each piece of work is a job in the store, so that nothing is forgotten: what a crash
 interrupts is found again, what fails is tried again, and what keeps failing becomes a dead
@@ -11,36 +11,36 @@ letter. A handler that failed does not hold up the person's next message.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from functools import partial
 
 import msgspec
 import structlog
 
 from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, describe, next_try
-from receiver.errors import StoreUnavailable
+from receiver.errors import PluginError, StoreUnavailable
 from receiver.events import Data, Event
 from receiver.guard import Guard, note
+from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
+from receiver.plugins import Plugin, hook_failure
 from receiver.store import Finish, Job, Store, to_micros
 
 log = structlog.get_logger("receiver.workers")
 
 #: Seconds that a handler may take.
 TIMEOUT = 30.0
-#: Handlers in worker threads at the same time; with those that hang and were given up.
-THREADS = 32
-_MOST_THREADS = 256
 #: Pieces of work held in memory; beyond it they stay in the store until there is room.
 BACKLOG = 5000
 #: Seconds between looks into the store for work that is due.
 _POLL = 1.0
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
+#: Seconds that a plugin's `start` and `stop` may take.
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 5.0
 
 Acknowledge = Callable[[str], bytes]
 
@@ -90,11 +90,8 @@ class Workers:
         self._ended = asyncio.Event()
         self._overflow = False
         self._left_out = False
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="handlers", daemon=True)
-        self._slots = asyncio.Semaphore(THREADS)
-        self._threads = 0
-        self._thread.start()
+        self._beside = HandlerLoop()
+        self._started: list[Plugin] = []
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
         """Work that is found in the store is done by these handlers from now on."""
@@ -155,6 +152,38 @@ class Workers:
         """Takes up what the last process left, before anything new comes."""
         await self._store.settle_all()
         await self._fetch()
+
+    async def start_plugins(self, plugins: Sequence[Plugin]) -> None:
+        """Calls the `start` of each, in order, on the loop where handlers run.
+
+        All or none: raises `PluginError` with file and line for the first that raises or takes
+        too long, when those before it are stopped again.
+        """
+        started: list[Plugin] = []
+        for plugin in plugins:
+            try:
+                if plugin.start is not None:
+                    await self._beside.on_loop(plugin.start, plugin.context, seconds=START_TIMEOUT)
+            except Exception as error:
+                await self.stop_plugins(started)
+                raise PluginError(hook_failure(plugin, "start", error)) from error
+            started.append(plugin)
+            self._started.append(plugin)
+
+    async def stop_plugins(self, plugins: Sequence[Plugin]) -> None:
+        """Calls the `stop` of each that was started, all at once. What fails is logged."""
+        wanted = {id(plugin) for plugin in plugins}  # what a reload replaces may be equal to it
+        leaving = [plugin for plugin in self._started if id(plugin) in wanted]
+        self._started = [plugin for plugin in self._started if id(plugin) not in wanted]
+        await asyncio.gather(*map(self._stop_plugin, leaving))
+
+    async def _stop_plugin(self, plugin: Plugin) -> None:
+        if plugin.stop is None:
+            return
+        try:
+            await self._beside.on_loop(plugin.stop, plugin.context, seconds=STOP_TIMEOUT)
+        except Exception as error:
+            log.exception("plugin not stopped", at=hook_failure(plugin, "stop", error))
 
     async def poll(self) -> None:
         """Takes work that is due from the store, for ever."""
@@ -254,60 +283,13 @@ class Workers:
         return True
 
     async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
-        running = asyncio.run_coroutine_threadsafe(self._in_time(bound, event), self._loop)
-        return await asyncio.wrap_future(running)
+        return await self._beside.run(self._asked(bound, event))
 
-    async def _in_time(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
+    async def _asked(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         """Runs on the handlers' loop."""
-        limit = asyncio.timeout(self._timeout)
-        try:
-            if bound.handler.is_async:
-                async with limit:
-                    result = await bound.handler.function(event, bound.context)
-            else:
-                call = partial(bound.handler.function, event, bound.context)
-                async with self._slots, limit:  # its time begins when there is a thread for it
-                    result = await self._in_thread(call)
-        except TimeoutError:
-            if limit.expired():
-                raise TimeoutError(f"took longer than {self._timeout:g} s") from None
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # we stop
-            raise RuntimeError("it cancelled itself") from None
-        except (SystemExit, KeyboardInterrupt) as error:  # would end this loop, for all handlers
-            raise RuntimeError(f"it raised {error!r}") from None
+        function, context = bound.handler.function, bound.context
+        result = await self._beside.in_time(function, event, context, seconds=self._timeout)
         return asked_for(result)
-
-    async def _in_thread(self, call: Callable[[], object]) -> object:
-        """Runs `call` in a thread, which cannot keep the process from ending if it hangs."""
-        loop = asyncio.get_running_loop()
-        returned: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
-
-        def report(result: object, error: BaseException | None) -> None:
-            self._threads -= 1
-            if not returned.done():  # else it was given up
-                returned.set_result((result, error))
-
-        def run() -> None:
-            result, error = None, None
-            try:
-                result = call()
-            except BaseException as raised:  # noqa: BLE001 - raised again below
-                error = raised
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(report, result, error)
-
-        if self._threads >= _MOST_THREADS:
-            raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
-        self._threads += 1
-        threading.Thread(target=run, name="handler", daemon=True).start()
-        result, error = await returned
-        if error is not None:
-            raise error
-        return result
 
     async def _fetch(self) -> None:
         room = BACKLOG - len(self._held)
@@ -356,16 +338,8 @@ class Workers:
             task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        await asyncio.to_thread(self._thread.join, 1.0)
-
-    def _run_loop(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+        await self.stop_plugins(self._started)
+        await self._beside.close()
 
 
 @asynccontextmanager
@@ -374,17 +348,22 @@ async def running(
     store: Store,
     clock: Callable[[], datetime],
     guard: Guard,
+    plugins: Sequence[Plugin] = (),
     *,
     work: bool = True,
 ) -> AsyncIterator[Workers]:
     """Workers that have found what the last process left, and look for what is due.
 
-    Without `work` they do nothing: what they are handed stays in the store.
+    `plugins` are started before the first handler runs and stopped after the last. Without
+    `work` nothing of this is done: what the workers are handed stays in the store.
+
+    Raises `PluginError` for a plugin that does not start.
     """
     workers = Workers(dispatcher, store, clock, guard)
     polling: asyncio.Task[None] | None = None
     try:
         if work:
+            await workers.start_plugins(plugins)
             await workers.recover()
             polling = asyncio.create_task(workers.poll())
         else:

@@ -367,7 +367,10 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
         ("def f(event): pass", "f(event) must take (event, context)"),
         ("def f(): pass", "f() must take (event, context)"),
         ("def f(event, context, more): pass", "f(event, context, more) must take (event, context)"),
-        ("def f(*, event, context): pass", "f(event, context) must take (event, context)"),
+        ("def f(*, event, context): pass", "f(*, event, context) must take (event, context)"),
+        ("def f(event, *, context): pass", "f(event, *, context) must take (event, context)"),
+        ("def f(event, **context): pass", "f(event, **context) must take (event, context)"),
+        ("def f(self, event, context): pass", "f(self, event, context) must take (event, context)"),
         ("async def f(event, context): pass", "f is inline, so it must be def, not async def"),
         ("def f(event, context): yield", "f must return what it wants, not yield it"),
         ("class f:\n    def __init__(self, event, context): pass", "f: a handler is a function"),
@@ -394,6 +397,103 @@ def test_handler_that_can_work(tmp_path: Path, source: str) -> None:
     head = "from receiver.handlers import on_message\n@on_message(inline=True)\n"
     write(tmp_path / "plugins", "mine", head + source)
     assert load(configuration(tmp_path, "mine"))
+
+
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+@pytest.mark.parametrize(
+    ("decorator", "annotation", "expected"),
+    [
+        ("on_message", "Event[DeliveryReport]", "Event[Message]"),
+        ("on_message", "Event[DeliveryReport] | None", "Event[Message]"),
+        ("on_message", "Event[DeliveryReport | SubscriptionChange]", "Event[Message]"),
+        ("on_message", "Message", "Event[Message]"),
+        ("on_message", "str", "Event[Message]"),
+        ("on_message", "Context[None]", "Event[Message]"),
+        ("on_delivery", "Event[Message]", "Event[DeliveryReport]"),
+        ("on_subscription", "Event[Message]", "Event[SubscriptionChange]"),
+    ],
+)
+def test_handler_of_other_events(
+    tmp_path: Path, future: str, decorator: str, annotation: str, expected: str
+) -> None:
+    """A handler that is annotated to take other events than it would get is told so."""
+    source = f"{future}from receiver.handlers import *\n@{decorator}()\n"
+    source += f"def answer(event: {annotation}, context): pass\n"
+    [fault] = refused(tmp_path, source)
+    line = 3 if future else 2
+    told = f"plugins.enabled[0]: FILE:{line}: answer: its decorator gives it {expected}, "
+    assert fault.startswith(f"{told}it is annotated to take ")
+    assert annotation.partition("[")[0] in fault.removeprefix(told)
+
+
+def test_handler_of_another_context(tmp_path: Path) -> None:
+    """Parameters in the wrong order, or a context that is something else, are told."""
+    source = "from receiver.handlers import *\n@on_message()\n"
+    source += "def answer(event, context: Event[Message]): pass\n"
+    [fault] = refused(tmp_path, source)
+    told = "its second parameter is the Context, it is annotated to be Event[Message]"
+    assert fault == f"plugins.enabled[0]: FILE:2: answer: {told}"
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        "Event",
+        "Event[Message]",
+        "Event[Any]",
+        "Event[T]",
+        "Event[Message | DeliveryReport]",
+        "Event[Message] | Event[DeliveryReport]",
+        "Optional[Event[Message]]",
+        "Annotated[Event[Message], 'all of them']",
+        "Event['Message']",
+        "'Event[Message]'",
+        "'Event[NotImportedHere]'",
+        "object",
+        "Any",
+        "T",
+        "Protocol",
+        "HasData",
+    ],
+)
+def test_annotations_that_can_be_right(tmp_path: Path, annotation: str) -> None:
+    """Whatever a message's event may be taken for passes, as does what cannot be read."""
+    source = f"""\
+        from typing import *
+        from receiver.handlers import *
+        T = TypeVar("T")
+        class HasData(Protocol):
+            data: Any
+
+        @on_message()
+        def answer(event: {annotation}, context: Context[T]) -> None: pass
+
+        @on_delivery()
+        def other(event: Event[DeliveryReport], context: "Context[None]") -> None: pass
+    """
+    write(tmp_path / "plugins", "mine", source)
+    assert load(configuration(tmp_path, "mine"))
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ("", ""),
+        ("@staticmethod\n    ", ""),
+        ("", "@staticmethod\n    "),
+        ("", "@classmethod\n    "),
+    ],
+)
+def test_method_is_no_handler(tmp_path: Path, above: str, below: str) -> None:
+    """A handler in a class would never be found, so it is refused where it stands."""
+    source = "from receiver.handlers import on_message\n\nclass Bot:\n"
+    source += f"    {above}@on_message()\n    {below}def answer(self, event, context): pass\n"
+    [fault] = refused(tmp_path, source)
+    assert re.fullmatch(
+        r"plugins\.enabled\[0\]: FILE:[45]: TypeError: Bot\.answer is in a class;"
+        r" a handler is a function at the top of its file",
+        fault,
+    )
 
 
 def test_async_generator_is_no_handler(tmp_path: Path) -> None:
@@ -466,6 +566,13 @@ def test_plugin_without_a_handler(tmp_path: Path) -> None:
     ("source", "expected"),
     [
         ("def setup(): pass", "FILE:8: expected def setup(settings)"),
+        ("def setup(*, settings): pass", "FILE:8: expected def setup(settings)"),
+        ("def lint(): pass", "FILE:8: expected def lint(context)"),
+        ("async def lint(context): pass", "FILE:8: expected def lint(context)"),
+        ("def start(): pass", "FILE:8: expected def start(context)"),
+        ("async def stop(one, two): pass", "FILE:8: expected def stop(context)"),
+        ("async def targets(settings): pass", "FILE:8: expected def targets(settings)"),
+        ("start = True", "FILE: expected def start(context)"),
         ("async def setup(settings): pass", "FILE:8: expected def setup(settings)"),
         ("setup = 1", "FILE: expected def setup(settings)"),
         ("setup = dict", "FILE: expected def setup(settings)"),
@@ -475,7 +582,7 @@ def test_plugin_without_a_handler(tmp_path: Path) -> None:
     ],
 )
 def test_hook_that_cannot_work(tmp_path: Path, source: str, expected: str) -> None:
-    """Settings, setup and explain have their form."""
+    """Settings and each hook have their form."""
     assert refused(tmp_path, dedent(HANDLER) + source) == [f"plugins.enabled[0]: {expected}"]
 
 

@@ -134,6 +134,42 @@ async def test_a_plugin_file_is_read_again(tmp_path: Path) -> None:
         await until_async(retired, "the old configuration let go of")
 
 
+async def test_plugins_start_before_and_stop_after(tmp_path: Path) -> None:
+    """The new one starts before the old one stops; one that does not start changes nothing."""
+    log = tmp_path / "log"
+
+    def plugin(name: str, start: str = "") -> dict[str, Any]:
+        note = f"with open({str(log)!r}, 'a') as file:\n        file.write('{{}} {name}\\n')"
+        return with_plugin(
+            handler(
+                f"def start(context):\n    {note.format('start')}\n    {start or 'pass'}\n"
+                f"async def stop(context):\n    {note.format('stop')}\n"
+                f"@on_message(inline=True)\ndef say(event, context):\n    return {name!r}"
+            )
+        )
+
+    async with opened(tmp_path, plugin("one")) as service:
+        write(tmp_path, plugin("broken", "raise OSError('no')"))
+        with pytest.raises(ConfigError, match=r"mine\.py:\d+: OSError: no"):
+            await reload(service)
+        assert reply_in((await take(service, inbound(1))).body) == "one"
+        write(tmp_path, plugin("two"))
+        await reload(service)
+        assert reply_in((await take(service, inbound(2))).body) == "two"
+
+        async def retired() -> bool:
+            return not service.retiring
+
+        await until_async(retired, "the old configuration let go of")
+    assert log.read_text().splitlines() == [
+        "start one",
+        "start broken",
+        "start two",
+        "stop one",
+        "stop two",
+    ]
+
+
 def _busy(service: Service) -> Any:
     async def busy() -> bool:
         return service.workers.held > 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from receiver import handler_loop
 from receiver import workers as workers_module
 from receiver.config import LoopGuard
 from receiver.dispatch import PAUSES, Bound, Dispatcher
@@ -488,7 +489,7 @@ async def test_hanging_threads_are_bounded(tmp_path: Path) -> None:
         go_on.wait(60)
 
     dispatcher = Dispatcher([bound(hangs)])
-    most = workers_module._MOST_THREADS
+    most = handler_loop.MOST_THREADS
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened(tmp_path))
         workers = Workers(dispatcher, store, Clock(), GUARD, timeout=0.01)

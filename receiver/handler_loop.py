@@ -1,0 +1,138 @@
+"""Where plugins' code runs beside the service: an event loop in a thread of its own.
+
+`async def` runs on that loop, `def` in worker threads; whatever it does, it can hold up neither
+the service's own loop nor, beyond its time, whoever waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Calls in worker threads at the same time; with those that hang and were given up.
+THREADS = 32
+MOST_THREADS = 256
+
+
+class HandlerLoop:
+    """The loop, running from the start until `close`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
+        self._slots = asyncio.Semaphore(THREADS)
+        self._threads = 0
+        self._thread.start()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the handlers' loop, and waits for it on ours."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def in_time(
+        self, function: Callable[..., Any], *arguments: object, seconds: float
+    ) -> object:
+        """Calls a handler: awaited if it is `async def`, else in a thread. On the handlers' loop.
+
+        Raises what it raises, TimeoutError after so many seconds, and RuntimeError for what
+        would end the loop or be mistaken for our own stopping.
+        """
+        limit = asyncio.timeout(seconds)
+        try:
+            if inspect.iscoroutinefunction(function):
+                async with limit:
+                    return await function(*arguments)
+            async with self._slots, limit:  # its time begins when there is a thread for it
+                return await self._in_thread(partial(function, *arguments))
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"took longer than {seconds:g} s") from None
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # we stop
+            raise RuntimeError("it cancelled itself") from None
+        except (SystemExit, KeyboardInterrupt) as error:  # would end this loop, for all handlers
+            raise RuntimeError(f"it raised {error!r}") from None
+
+    async def on_loop(
+        self, function: Callable[..., Any], *arguments: object, seconds: float
+    ) -> None:
+        """Calls a hook on the handlers' loop, plain or `async def`. From our own loop.
+
+        A plain function that blocks holds up that loop, but is given up in time like any other.
+        Raises as `in_time` does.
+        """
+
+        async def called() -> None:
+            try:
+                result = function(*arguments)
+                if inspect.isawaitable(result):
+                    await result
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # With its place: who wrote the plugin shall find the line.
+                raised = RuntimeError("it cancelled itself")
+                raise raised.with_traceback(error.__traceback__) from None
+            except (SystemExit, KeyboardInterrupt) as error:
+                raised = RuntimeError(f"it raised {error!r}")
+                raise raised.with_traceback(error.__traceback__) from None
+
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await self.run(called())
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"took longer than {seconds:g} s") from None
+            raise
+
+    async def close(self) -> None:
+        """Cancels what is left on the loop, and ends its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.to_thread(self._thread.join, 1.0)
+
+    async def _in_thread(self, call: Callable[[], object]) -> object:
+        """Runs `call` in a thread, which cannot keep the process from ending if it hangs."""
+        loop = asyncio.get_running_loop()
+        returned: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
+
+        def report(result: object, error: BaseException | None) -> None:
+            self._threads -= 1
+            if not returned.done():  # else it was given up
+                returned.set_result((result, error))
+
+        def run() -> None:
+            result, error = None, None
+            try:
+                result = call()
+            except BaseException as raised:  # noqa: BLE001 - raised again below
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(report, result, error)
+
+        if self._threads >= MOST_THREADS:
+            raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
+        self._threads += 1
+        threading.Thread(target=run, name="handler", daemon=True).start()
+        result, error = await returned
+        if error is not None:
+            raise error
+        return result
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()

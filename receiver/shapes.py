@@ -1,0 +1,99 @@
+"""Whether a plugin's function can be called as it will be, told before it is called.
+
+How many arguments it takes, and whether its annotations say that it expects something else: who
+writes `event: Event[DeliveryReport]` below `on_message` has confused two decorators. Annotations
+that cannot be read, or say nothing that is certainly wrong, pass.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from receiver.events import Data, Event
+
+Function = Callable[..., Any]
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def takes(function: Function, arguments: int) -> bool:
+    """Whether it can be called with this many arguments, by position."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def parameters(function: Function) -> str:
+    """The names of what it takes: `(event, *, context)`."""
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+    return str(inspect.Signature(bare))
+
+
+def foreign_event(function: Function, kinds: Collection[type[Data]]) -> str | None:
+    """What the first parameter is annotated with, if that is no event with data of these kinds."""
+    return _refused(function, 0, lambda annotation: _may_be_event(annotation, kinds))
+
+
+def foreign_context(function: Function, context: type) -> str | None:
+    """What the second parameter is annotated with, if that is no context."""
+    return _refused(function, 1, lambda annotation: _may_be(annotation, context))
+
+
+def _refused(function: Function, position: int, accepts: Callable[[object], bool]) -> str | None:
+    given = [p for p in inspect.signature(function).parameters.values() if p.kind in _BY_POSITION]
+    if len(given) <= position or given[position].annotation is inspect.Parameter.empty:
+        return None
+    parameter = given[position]
+    annotation = _evaluated(parameter.annotation, function)
+    if any(accepts(member) for member in _members(annotation)):
+        return None
+    return inspect.formatannotation(annotation).replace("receiver.events.", "")
+
+
+def _evaluated(annotation: object, function: Function) -> object:
+    """An annotation that is written as a text, read; Any where that fails."""
+    if not isinstance(annotation, str):
+        return annotation
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        return eval(annotation, names)  # noqa: S307 - the plugin's own code, which runs anyway
+    except Exception:  # noqa: BLE001 - such as a name that is imported for type checkers only
+        return Any
+
+
+def _members(annotation: object) -> Iterator[object]:
+    """What a union is made of; everything else is itself."""
+    if get_origin(annotation) in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    elif get_origin(annotation) is Annotated:
+        yield from _members(get_args(annotation)[0])
+    else:
+        yield annotation
+
+
+def _may_be_event(annotation: object, kinds: Collection[type[Data]]) -> bool:
+    if get_origin(annotation) is Event:
+        (data,) = get_args(annotation)
+        return any(_may_be(member, kind) for member in _members(data) for kind in kinds)
+    return _may_be(annotation, Event)
+
+
+def _may_be(annotation: object, expected: type) -> bool:
+    """Whether something of this class may be what is annotated; certainly not: False."""
+    if isinstance(annotation, str):  # a forward reference inside another annotation
+        return True
+    if annotation is Any or isinstance(annotation, TypeVar):
+        return True
+    cls = get_origin(annotation) or annotation
+    if cls is None or not isinstance(cls, type):
+        return cls is not None
+    return getattr(cls, "_is_protocol", False) or issubclass(expected, cls)
