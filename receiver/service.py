@@ -12,6 +12,7 @@ import msgspec
 
 from receiver import plugins, providers
 from receiver.config import Config
+from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
@@ -112,17 +113,19 @@ async def open_service(
 
 @asynccontextmanager
 async def _sending(service: Service, clock: Callable[[], datetime]) -> AsyncIterator[None]:
-    """Sends messages and asks what became of them."""
+    """Sends messages, asks what became of them, and has subscriptions ended."""
     parts, store = service.parts, service.store
     async with open_lines(parts.config, parts.providers, clock) as lines:
         outbox = Outbox(lines.values(), store, clock)
         poller = Poller(lines.values(), store, service.intake, clock)
         await outbox.recover()
         outbox.start()
-        polling = asyncio.create_task(poller.run())
+        deactivator = Deactivator(lines.values(), store, clock)
+        asking = [asyncio.create_task(worker.run()) for worker in (poller, deactivator)]
         try:
             yield
         finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
             await outbox.stop()
