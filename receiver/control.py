@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from receiver.actions import OptIn, OptOut
 from receiver.errors import (
     ConfigError,
     ProviderError,
@@ -38,15 +39,19 @@ _LINE_LIMIT = 64 * 1024
 
 
 class AddOptOut(msgspec.Struct, frozen=True, tag="opt_outs.add"):
-    """Notes that a person must not be messaged."""
+    """Notes that a person must not be messaged: by a short code, about a service, or at all."""
 
     msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
 
 
 class RemoveOptOut(msgspec.Struct, frozen=True, tag="opt_outs.remove"):
-    """Notes that a person may be messaged again."""
+    """Notes that a person may be messaged again: by a short code, about a service, or at all."""
 
     msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
 
 
 class RetryQuarantined(msgspec.Struct, frozen=True, tag="quarantine.retry"):
@@ -111,10 +116,12 @@ async def carry_out(service: Service, command: Command) -> Outcome:
     """Does what a command says. Raises `StoreUnavailable`."""
     now = service.intake.clock()
     match command:
-        case AddOptOut(msisdn):
-            return Outcome(int(await service.store.opt_out(msisdn, "operator", now)))
-        case RemoveOptOut(msisdn):
-            return Outcome(int(await service.store.opt_in(msisdn, "operator", now)))
+        case AddOptOut(msisdn, short_code, service_id):
+            out = OptOut(msisdn, "operator", short_code=short_code, service_id=service_id)
+            return Outcome(int(await service.store.opt_out(out, now)))
+        case RemoveOptOut(msisdn, short_code, service_id):
+            back = OptIn(msisdn, "operator", short_code=short_code, service_id=service_id)
+            return Outcome(int(await service.store.opt_in(back, now)))
         case RetryJobs(id_):
             return Outcome(await service.store.revive(id_, now))
         case RetryQuarantined(id_):
@@ -153,7 +160,10 @@ async def _send(service: Service, command: SendMessage) -> Outcome:
         splits = api.send_settings.split and not command.link_id
         if not (splits and api.too_long(outgoing)):
             return Outcome(failures=[str(error)])
-    if await service.store.reader.opt_outs(outgoing.to):
+    blocking = await service.store.reader.opt_outs.blocking(
+        outgoing.to, sender=api.sender(outgoing), service_id=api.service(outgoing)
+    )
+    if blocking is not None:
         hint = "`receiver opt-outs remove` if that is no longer so"
         return Outcome(failures=[f"{outgoing.to} has opted out; {hint}"])
     wish = Wish(source=command.source, **msgspec.structs.asdict(outgoing))

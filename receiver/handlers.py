@@ -62,7 +62,7 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.keywords import fold, keyword, phrase, split
-from receiver.msisdn import is_e164
+from receiver.msisdn import is_e164, ours
 from receiver.people import Nobody, People, Subscription
 from receiver.texts import Segments, beyond_gsm7, segments
 
@@ -284,11 +284,10 @@ def addresses(to: str | Iterable[str]) -> frozenset[str]:
     """
     forms = set()
     for text in _several(to):
-        address = text.strip()
-        digits = address.translate(_SEPARATORS).removeprefix("+")
-        forms.add(address)
-        if len(digits) >= _NUMBER_LENGTH and digits.isascii() and digits.isdecimal():
-            forms |= {digits, f"+{digits}"}
+        forms.add(text.strip())
+        one = ours(text)
+        if len(one) >= _NUMBER_LENGTH and one.isascii() and one.isdecimal():
+            forms |= {one, f"+{one}"}
     return frozenset(forms)
 
 
@@ -297,7 +296,6 @@ MARK = "__receiver_handler__"
 
 # Short codes have at most six digits, numbers with their country code seven or more.
 _NUMBER_LENGTH = 7
-_SEPARATORS = {ord(char): None for char in " -().\u00a0"}
 
 
 def _decorator(

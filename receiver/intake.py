@@ -350,6 +350,7 @@ def _report(endpoint: Endpoint, parsed: Parsed) -> Report | None:
         text=parsed.text,
         foreign_ids=endpoint.api.foreign_ids,
         link_invalid=parsed.link_invalid,
+        opted_out=data.opted_out,
     )
 
 

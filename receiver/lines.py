@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from random import uniform
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger("receiver.lines")
 
+#: Seconds until what was certainly not done is tried again; the last one repeats.
+PAUSES = (5, 15, 60, 300, 900, 1800, 3600)
 #: Failures in a row after which a line rests, and for how many seconds after that many more.
 _TOLERATED = 5
 _RESTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
@@ -172,6 +175,15 @@ def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
         if source.send is not None and provider.api is not None:
             found[name] = provider.api(provider, source.send)
     return found
+
+
+def pause_after(attempts: int, asked: float | None) -> timedelta:
+    """Until a request that failed after so many others is made again; at least what was `asked`.
+
+    Jittered, so that what failed together does not come back together.
+    """
+    pause = PAUSES[min(attempts, len(PAUSES) - 1)] * uniform(0.8, 1.2)  # noqa: S311 - no secret
+    return timedelta(seconds=max(pause, asked or 0.0))
 
 
 async def every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:

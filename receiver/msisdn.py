@@ -15,6 +15,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat
 
 _SEPARATORS = re.compile(r"[\s\-().\u00a0\u2010-\u2015]+")
+_OUR_SEPARATORS = {ord(char): None for char in " -().\u00a0"}
 _NUMBER = re.compile(r"(?:\+|00)?[0-9]{4,17}")
 
 
@@ -40,6 +41,19 @@ def normalise(raw: str, region: str) -> str:
 def is_e164(text: str) -> bool:
     """Whether `text` is in the form that `normalise` gives to people's numbers."""
     return text[:1] == "+" and text[1:].isdecimal() and text.isascii()
+
+
+def ours(address: str | None) -> str:
+    """One form of an address of ours, to compare it by: short code, number or sender ID.
+
+    `+44 7786 200000` and `447786200000` are `447786200000`, ` Shop` is `SHOP`, None is empty.
+    """
+    if not address:
+        return ""
+    digits = address.translate(_OUR_SEPARATORS).removeprefix("+")
+    # Short codes have at most six digits, numbers with their country code seven or more.
+    is_number = len(digits) >= 7 and digits.isascii() and digits.isdecimal()
+    return digits if is_number else address.strip().upper()
 
 
 def mask(number: str) -> str:

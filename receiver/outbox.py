@@ -13,21 +13,19 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from random import uniform
 
 import structlog
 
+from receiver.actions import OptOut
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
-from receiver.lines import Line, every
+from receiver.lines import Line, every, pause_after
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
 from receiver.texts import split
 
 log = structlog.get_logger("receiver.outbox")
 
-#: Seconds until a message that was certainly not sent is tried again; the last one repeats.
-PAUSES = (5, 15, 60, 300, 900, 1800, 3600)
 #: Seconds until what became of a message is asked for the first time.
 FIRST_POLL = 2.0
 #: Seconds between looks into the store for messages that are due.
@@ -150,7 +148,8 @@ class Outbox:
             request = await self._prepare(line, message, outgoing)
             if request is not None:
                 ready.append((message, request))
-                attempts.append(Attempt(message.id, outgoing.to))
+                sender, service = line.api.sender(outgoing), line.api.service(outgoing)
+                attempts.append(Attempt(message.id, outgoing.to, sender, service))
         if not attempts:
             return []
         ttl = timedelta(seconds=line.settings.link_id_ttl)
@@ -232,13 +231,13 @@ class Outbox:
             code=error.code,
         )
         if error.opted_out:
-            await store.opt_out(message.to, "network", now)
+            await store.opt_out(OptOut(message.to, "network"), now)
         if error.link_invalid:
             await store.mark_link(message.id, now)
         if error.unknown and not line.settings.resend_unknown:
             await store.lose_message(message.id, now, Gone(error.words, Status.UNKNOWN, error.code))
             return
-        due = now + _pause(message.attempts, error.retry_after)
+        due = now + pause_after(message.attempts, error.retry_after)
         worth = message.created_at + timedelta(seconds=line.settings.give_up_after)
         if not (error.retryable or error.unknown):
             why = Gone(error.words, Status.REJECTED, error.code)
@@ -307,9 +306,3 @@ def _pieces(line: Line, outgoing: Outgoing) -> list[str]:
         return []
     # A link_id is good for one message.
     return [] if outgoing.link_id else split(outgoing.text, limit)
-
-
-def _pause(attempts: int, asked: float | None) -> timedelta:
-    """Jittered, so that what failed together does not come back together."""
-    pause = PAUSES[min(attempts, len(PAUSES) - 1)] * uniform(0.8, 1.2)  # noqa: S311 - no secret
-    return timedelta(seconds=max(pause, asked or 0.0))

@@ -13,6 +13,7 @@ import structlog
 
 from receiver import plugins, providers
 from receiver.config import Config
+from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
@@ -85,7 +86,10 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Sending:
-    """What sends messages and asks what became of them, for one configuration at a time."""
+    """Sends messages, asks what became of them, has subscriptions ended.
+
+    By one configuration at a time.
+    """
 
     def __init__(self, store: Store, intake: Intake, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -102,8 +106,9 @@ class Sending:
         await outbox.recover()
         outbox.start()
         stack.push_async_callback(outbox.stop)
-        polling = asyncio.create_task(poller.run())
-        stack.push_async_callback(_end, polling)
+        deactivator = Deactivator(lines.values(), store, clock)
+        asking = [asyncio.create_task(worker.run()) for worker in (poller, deactivator)]
+        stack.push_async_callback(_end, asking)
         self._stack = stack
 
     async def stop(self) -> None:
@@ -194,6 +199,7 @@ async def open_service(
         yield service
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -345,7 +345,7 @@ async def test_a_reply_that_is_held_back_is_noted_and_the_rest_done(tmp_path: Pa
         notes = look(service.store.path, "SELECT key, note FROM events WHERE note IS NOT NULL")
         reason = "reply held back: this person got as many replies as loop_guard allows"
         assert notes == [("message:12", reason), ("message:13", reason)]
-        assert len(await service.store.reader.opt_outs(PERSON)) == 1
+        assert len(await service.store.reader.opt_outs.find(PERSON)) == 1
         assert service.workers.guard.held == 2
         assert await sends(service) == []
 

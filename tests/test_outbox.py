@@ -195,7 +195,7 @@ async def test_who_is_blacklisted_there_is_opted_out_here(tmp_path: Path) -> Non
     async with sending(tmp_path, "text-connect") as (service, _):
         person = "+447700900003"
         await until_state(service, await ask(service, "text-connect", to=person), "dead")
-        (entry,) = await service.store.reader.opt_outs(person)
+        (entry,) = await service.store.reader.opt_outs.find(person)
         assert entry.reason == "network"
 
 

@@ -308,7 +308,7 @@ async def test_effects_are_committed_with_the_end_of_the_work(tmp_path: Path) ->
     async with bench(tmp_path, asks) as work:
         await asyncio.wait_for(await work.give(1), 30)
         await work.done()
-        assert [entry.reason for entry in await work.store.reader.opt_outs()] == ["because"]
+        assert [entry.reason for entry in await work.store.reader.opt_outs.find()] == ["because"]
         assert [job.kind for job in await work.jobs()] == ["send"]
 
 

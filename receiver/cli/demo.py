@@ -214,7 +214,7 @@ class Demo:
     async def _summarise(self, reader: Reader) -> None:
         quarantined = await reader.quarantined()
         book = Counter(line.state for line in await reader.subscriptions())
-        opted_out = await reader.opt_outs()
+        opted_out = await reader.opt_outs.find()
         refused = Counter({s: n for s, n in self._outcomes.items() if s not in ("200", "repeat")})
         types = ", ".join(f"{n} {type_}" for type_, n in sorted(self._events.items()))
         statuses = ", ".join(f"{n} with {status}" for status, n in sorted(refused.items()))

@@ -83,8 +83,10 @@ async def _opted_out(parts: Parts, event: Event[Message]) -> datetime | None:
     if not path.is_file():
         return None
     async with open_reader(path) as reader:
-        found = await reader.opt_outs(event.subject)
-    return found[0].time if found else None
+        found = await reader.opt_outs.blocking(
+            event.data.from_, sender=event.data.to, service_id=event.data.service_id
+        )
+    return found.time if found else None
 
 
 def _outcome(plan: Plan, event: Event[Message], since: datetime | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from datetime import UTC, datetime
 from enum import Enum
 from typing import NoReturn
@@ -94,6 +94,15 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
             self.ended_at = now
 
 
+class Managed(msgspec.Struct, frozen=True):
+    """A subscription that a provider was told to begin or to end."""
+
+    to: str
+    """As it came."""
+    service_id: str
+    option: str
+
+
 class Counts(msgspec.Struct, kw_only=True):
     """What happened so far."""
 
@@ -121,6 +130,8 @@ class Book:
     def __init__(self, balance: int, kept: int) -> None:
         self.counts = Counts()
         self.balances = dict.fromkeys(NAMES, balance)
+        self.managed: deque[Managed] = deque(maxlen=kept)
+        """Subscriptions that it was told to begin or end, oldest first."""
         self._kept = kept
         # In microseconds, so that ids of one run are none of another's.
         self._next = time.time_ns() // 1000
@@ -167,6 +178,7 @@ class Book:
     def forget(self) -> None:
         """Forgets the messages, and counts anew."""
         self._messages.clear()
+        self.managed.clear()
         self.counts = Counts()
 
 

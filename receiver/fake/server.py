@@ -26,7 +26,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from receiver.errors import ReceiverError
-from receiver.fake.book import Counts, Message
+from receiver.fake.book import Counts, Managed, Message
 from receiver.fake.options import NAMES, Options
 from receiver.fake.provider import FakeProvider, World, answer_json
 from receiver.fake.rayprotech import Rayprotech
@@ -66,6 +66,11 @@ class Fake:
     def sent(self) -> list[Message]:
         """The accepted messages that are remembered, oldest first."""
         return self.world.book.messages()
+
+    @property
+    def managed(self) -> list[Managed]:
+        """Subscriptions that Tilil was told to begin or end, oldest first."""
+        return list(self.world.book.managed)
 
     @property
     def counts(self) -> Counts:

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.fake.book import DELIVERED, INVALID_LINK, Message, Refused, Why
+from receiver.fake.book import DELIVERED, INVALID_LINK, Managed, Message, Refused, Why
 from receiver.fake.callbacks import Callback
 from receiver.fake.provider import (
     Call,
@@ -152,7 +152,11 @@ class Tilil(FakeProvider):
             "mobile": mobile,
             "network_name": _NETWORK,
         }
-        return self.refuse(answer_json(answer)) if code else answer_json(answer)
+        if code:
+            return self.refuse(answer_json(answer))
+        managed = Managed(mobile, word(fields.get("service_id")), word(fields.get("option")))
+        self.book.managed.append(managed)
+        return answer_json(answer)
 
     def _refusal(self, call: Call) -> str | None:
         """The code for a request that is wrong as such."""

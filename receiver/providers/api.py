@@ -168,6 +168,17 @@ class Api(ABC):
         """Who the message comes from: what it says itself, else the source's sender."""
         return message.sender or self.send_settings.sender
 
+    def service(self, message: Outgoing) -> str | None:
+        """The service that the message belongs to: its own, else the source's."""
+        return message.service_id or self.send_settings.service_id
+
+    def deactivate(self, msisdn: str, service_id: str) -> Request[None] | None:
+        """Ends a subscription; None where the provider manages none.
+
+        Doing it twice does no harm: it is asked again until there is an answer.
+        """
+        return None
+
     def too_long(self, message: Outgoing) -> bool:
         """Whether the text has more characters than the provider takes at once."""
         return self.max_text is not None and len(message.text) > self.max_text

@@ -144,6 +144,7 @@ class TililApi(Api):
     base_url = "https://api.tililsms.com/sms/v3"
     max_text = 920
     needs_sender = True
+    manages_subscriptions = True
 
     def send(self, message: Outgoing) -> Request[Sent]:
         """Service 0 is for messages that belong to none."""
@@ -151,7 +152,7 @@ class TililApi(Api):
             "sender_name": self.sender(message),
             "mobile": self._mobile(message.to),
             "message": message.text,
-            "service_id": message.service_id or self.send_settings.service_id or "0",
+            "service_id": self.service(message) or "0",
             "link_id": message.link_id or "",
         }
         return Request(**self._post("sendsms", payload), read=self._sent)
@@ -171,6 +172,14 @@ class TililApi(Api):
 
         query = urlencode({"api_key": self.key, "message_id": message_id})
         return Request(method="GET", url=f"{url}{'&' if '?' in url else '?'}{query}", read=read)
+
+    def deactivate(self, msisdn: str, service_id: str) -> Request[None]:
+        """`subscribermanage`; a refusal is final unless its code says otherwise."""
+
+        def read(response: Response) -> None:
+            _accepted(response)
+
+        return Request(**self._subscriber(msisdn, service_id, "deactivation"), read=read)
 
     def operations(self) -> dict[str, Operation]:
         """Parameters are called as in the documentation."""
@@ -208,12 +217,12 @@ class TililApi(Api):
         option = given["option"].strip().lower()
         if option not in _OPTIONS:
             raise ProviderError(f"option: expected activation or deactivation, got {option!r}")
-        payload = {
-            "service_id": given["service_id"],
-            "mobile": self._mobile(given["mobile"]),
-            "option": option,
-        }
-        return verbatim(Request(**self._post("subscribermanage", payload), read=_accepted))
+        call = self._subscriber(given["mobile"], given["service_id"], option)
+        return verbatim(Request(**call, read=_accepted))
+
+    def _subscriber(self, msisdn: str, service_id: str, option: str) -> dict[str, Any]:
+        payload = {"service_id": service_id, "mobile": self._mobile(msisdn), "option": option}
+        return self._post("subscribermanage", payload)
 
     def _report(self, given: Mapping[str, str]) -> Request[Any]:
         request = self.look_up(given["message_id"], None)

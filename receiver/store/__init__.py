@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from receiver.actions import OptIn, OptOut
 from receiver.events import EventIds
 from receiver.people import Subscription
-from receiver.store import effects, jobs, messages, writes
+from receiver.store import jobs, messages, opt_outs, writes
 from receiver.store.database import lock, open_writer
+from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     Accepted,
@@ -29,6 +31,8 @@ from receiver.store.records import (
     Intake,
     Job,
     MessageReport,
+    NearMiss,
+    OptOutChange,
     OptOutEntry,
     Quarantined,
     ReplyState,
@@ -49,6 +53,7 @@ from receiver.store.writer import Writer
 __all__ = [
     "Accepted",
     "Attempt",
+    "Deactivation",
     "EventRow",
     "Finish",
     "Gone",
@@ -56,6 +61,8 @@ __all__ = [
     "Intake",
     "Job",
     "MessageReport",
+    "NearMiss",
+    "OptOutChange",
     "OptOutEntry",
     "Quarantined",
     "Reader",
@@ -65,6 +72,7 @@ __all__ = [
     "Store",
     "StoredEvent",
     "StoredMessage",
+    "Subscribed",
     "Subscription",
     "Taken",
     "Wish",
@@ -154,18 +162,23 @@ class Store:
         """Removes a request from the quarantine."""
         await self.writer.run(partial(writes.drop_quarantined, id_=id_))
 
-    async def opt_out(self, msisdn: str, reason: str, now: datetime) -> bool:
-        """Notes that a person must not be messaged; False if that was known."""
-        return await self._opt(effects.opt_out, msisdn, reason, now)
+    async def end_job(self, job: int) -> None:
+        """A job is done, or there is no need for it any more."""
+        await self.writer.run(partial(jobs.end, job=job))
 
-    async def opt_in(self, msisdn: str, reason: str, now: datetime) -> bool:
+    async def opt_out(self, change: OptOut, now: datetime) -> bool:
+        """Notes that a person must not be messaged; False if that was so already."""
+        origin = _operator(now)
+        return await self.writer.run(partial(opt_outs.opt_out, origin=origin, change=change))
+
+    async def opt_in(self, change: OptIn, now: datetime) -> bool:
         """Notes that a person may be messaged; False if that was so already."""
-        return await self._opt(effects.opt_in, msisdn, reason, now)
+        origin = _operator(now)
+        return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
 
     async def add_message(self, wish: Wish, now: datetime) -> int:
         """Makes a message that a person asks for; its id."""
-        at = to_micros(now)
-        origin = jobs.Origin(time=at, received_at=at, now=at)
+        origin = _operator(now)
         return await self.writer.run(
             partial(messages.add, origin=origin, handler="operator", wish=wish)
         )
@@ -237,13 +250,6 @@ class Store:
         at = to_micros(now)
         await self.writer.run(partial(change, message=message, now=at, **facts))
 
-    async def _opt(
-        self, write: Callable[..., bool], msisdn: str, reason: str, now: datetime
-    ) -> bool:
-        at = to_micros(now)
-        origin = jobs.Origin(time=at, received_at=at, now=at)
-        return await self.writer.run(partial(write, origin=origin, msisdn=msisdn, reason=reason))
-
 
 @asynccontextmanager
 async def open_store(path: Path) -> AsyncIterator[Store]:
@@ -260,6 +266,12 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
                 yield Store(writer, reader, ids, path)
         finally:
             await writer.close()
+
+
+def _operator(now: datetime) -> jobs.Origin:
+    """Where a change comes from that no event brought about."""
+    at = to_micros(now)
+    return jobs.Origin(time=at, received_at=at, now=at)
 
 
 def _touch(db: sqlite3.Connection) -> None:

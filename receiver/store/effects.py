@@ -20,7 +20,7 @@ from receiver.actions import (
     Subscribe,
     Unsubscribe,
 )
-from receiver.store import messages
+from receiver.store import deactivations, messages, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Wish
 
@@ -41,16 +41,6 @@ _SET_SUBSCRIPTION = (
     " WHERE excluded.since > since OR (excluded.since = since AND excluded.state = 'inactive')"
 )
 _ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?)"
-_OPT_OUT = (
-    "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
-    " VALUES (?, '', '', ?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING"
-)
-_OPT_IN = "DELETE FROM opt_outs WHERE msisdn = ?"
-_ADD_OPT_HISTORY = (
-    "INSERT INTO opt_out_history (msisdn, change, time, reason, source, event)"
-    " VALUES (?, ?, ?, ?, ?, ?)"
-)
 
 
 def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Action) -> None:
@@ -60,10 +50,12 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
             _subscription(db, origin, action, "active")
         case Unsubscribe():
             _subscription(db, origin, action, "inactive")
-        case OptOut(msisdn, reason):
-            opt_out(db, origin, msisdn, reason)
-        case OptIn(msisdn, reason):
-            opt_in(db, origin, msisdn, reason)
+            if action.at_provider:
+                deactivations.add(db, origin, handler, action)
+        case OptOut():
+            opt_outs.opt_out(db, origin, action)
+        case OptIn():
+            opt_outs.opt_in(db, origin, action)
         case Flag(reason):
             db.execute(_ADD_FLAG, (origin.event, handler, reason, origin.now))
         case Send():
@@ -93,35 +85,13 @@ def _wish(action: Send) -> Wish:
     )
 
 
-def opt_out(db: sqlite3.Connection, origin: Origin, msisdn: str, reason: str) -> bool:
-    """Notes that a person must not be messaged; False if that was known."""
-    values = (msisdn, origin.now, reason, origin.source, origin.event)
-    known = db.execute(_OPT_OUT, values).rowcount == 0
-    _note_opt(db, origin, msisdn, "out", reason)
-    return not known
-
-
-def opt_in(db: sqlite3.Connection, origin: Origin, msisdn: str, reason: str) -> bool:
-    """Notes that a person may be messaged again; False if that was so already."""
-    changed = db.execute(_OPT_IN, (msisdn,)).rowcount > 0
-    _note_opt(db, origin, msisdn, "in", reason)
-    return changed
-
-
-def _note_opt(
-    db: sqlite3.Connection, origin: Origin, msisdn: str, change: str, reason: str
-) -> None:
-    values = (msisdn, change, origin.now, reason, origin.source, origin.event)
-    db.execute(_ADD_OPT_HISTORY, values)
-
-
 def _subscription(
     db: sqlite3.Connection, origin: Origin, change: Subscribe | Unsubscribe, state: str
 ) -> None:
     """Appends to the history; the book follows if the change is not older than its line."""
     values = {
         "event": origin.event,
-        "source": origin.source or "",
+        "source": getattr(change, "source", None) or origin.source or "",
         "short_code": change.short_code or "",
         "service_id": change.service_id or "",
         "msisdn": change.msisdn,

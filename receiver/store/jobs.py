@@ -68,6 +68,11 @@ def fail(db: sqlite3.Connection, job: int, due_at: int | None, error: str, count
     )
 
 
+def end(db: sqlite3.Connection, job: int) -> None:
+    """A job is done, or there is no need for it any more."""
+    db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+
+
 def begin_job(db: sqlite3.Connection, job: int) -> None:
     """Counts an attempt before it is made, for a job that may have ended the last process."""
     db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))

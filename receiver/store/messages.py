@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from receiver.actions import OptOut
 from receiver.events import Status, advance
+from receiver.store import opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Accepted, Attempt, EventRow, Gone, Report, Wish, to_micros
 from receiver.texts import segments
@@ -27,15 +29,15 @@ _ADD = (
 )
 # A link_id is as old as the message that brought it.
 _WAITING = (
-    "SELECT source, link_id, even_if_opted_out, coalesce("
+    "SELECT source, link_id, service_id, even_if_opted_out, coalesce("
     "(SELECT received_at FROM events WHERE events.seq = messages.event), created_at)"
     " FROM messages WHERE id = ? AND state = 'waiting'"
 )
-_OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
 _COUNT_SEND = "UPDATE jobs SET attempts = attempts + 1 WHERE message = ? AND kind = 'send'"
 _BEGIN = (
     "UPDATE messages SET state = 'sending', status = 'queued', msisdn = ?,"
-    " attempts = attempts + 1, sent_at = ?, updated_at = ?, code = NULL, error = NULL"
+    " sender = coalesce(?, sender), attempts = attempts + 1, sent_at = ?, updated_at = ?,"
+    " code = NULL, error = NULL"
     " WHERE id = ?"
 )
 _SENT = (
@@ -63,9 +65,11 @@ _BY_PERSON = (
     "      AND NOT EXISTS (SELECT 1 FROM reports WHERE message = messages.id))"
     " ORDER BY id"
 )
-_ADD_REPORT = "INSERT INTO reports (event, source, key, status, message) VALUES (?, ?, ?, ?, ?)"
+_ADD_REPORT = (
+    "INSERT INTO reports (event, source, key, status, message, opted_out) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _UNJOINED = (
-    "SELECT event, status FROM reports WHERE source = ? AND key = ? AND message IS NULL"
+    "SELECT event, status, opted_out FROM reports WHERE source = ? AND key = ? AND message IS NULL"
     " AND event >= ? ORDER BY event"
 )
 _FORGET = (
@@ -139,9 +143,10 @@ def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) ->
     row = db.execute(_WAITING, (attempt.message,)).fetchone()
     if row is None:
         return Gone("it is not waiting any more")
-    source, link_id, even_if_opted_out, came_at = row
+    source, link_id, service_id, even_if_opted_out, came_at = row
     why = None
-    if not even_if_opted_out and _opted_out(db, attempt.msisdn):
+    about = attempt.service_id or service_id
+    if not even_if_opted_out and opt_outs.blocked(db, attempt.msisdn, attempt.sender, about):
         why = Gone("the person has opted out", Status.REJECTED)
     elif link_id and now - came_at > link_ttl:
         why = Gone(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
@@ -150,13 +155,9 @@ def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) ->
     if why is not None:
         kill(db, attempt.message, now, why)
         return why
-    db.execute(_BEGIN, (attempt.msisdn, now, now, attempt.message))
+    db.execute(_BEGIN, (attempt.msisdn, attempt.sender, now, now, attempt.message))
     db.execute(_COUNT_SEND, (attempt.message,))
     return None
-
-
-def _opted_out(db: sqlite3.Connection, msisdn: str) -> bool:
-    return db.execute(_OPTED_OUT, (msisdn,)).fetchone() is not None
 
 
 def _use_link(
@@ -297,9 +298,13 @@ def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
     message = known[0] if known else _by_person(db, row, report)
     if known is None and message is not None:
         db.execute(_ADD_ID, (row.source, key, message))
-    db.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message))
+    # A report that names the person leaves it to the handlers.
+    opted_out = report.opted_out and row.subject is None
+    db.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message, opted_out))
     if message is None:
         return
+    if opted_out:
+        _opt_out(db, message, row.seq, row.received_at)
     _advance(db, message, report.status, row.received_at)
     db.execute(_IDENTIFY, (report.message_id, message))
     if report.link_invalid:
@@ -315,9 +320,20 @@ def _know(db: sqlite3.Connection, source: str, key: str, message: int, now: int)
     """Learns an id of a message, and joins the reports that came before."""
     db.execute(_ADD_ID, (source, key, message))
     oldest = max(0, now - JOIN_WITHIN) // 1000 << 12
-    for event, status in db.execute(_UNJOINED, (source, key, oldest)).fetchall():
+    for event, status, opted_out in db.execute(_UNJOINED, (source, key, oldest)).fetchall():
         _advance(db, message, Status(status), now)
+        if opted_out:
+            _opt_out(db, message, event, now)
         db.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
+
+
+def _opt_out(db: sqlite3.Connection, message: int, event: int, now: int) -> None:
+    """The person whom this message was for told the network to stop its sender."""
+    source, msisdn, sender = db.execute(
+        "SELECT source, msisdn, sender FROM messages WHERE id = ?", (message,)
+    ).fetchone()
+    origin = Origin(event=event, source=source, time=now, received_at=now, now=now)
+    opt_outs.opt_out(db, origin, OptOut(msisdn, "network", short_code=sender))
 
 
 def _advance(db: sqlite3.Connection, message: int, reported: Status, now: int) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds, decode_data
+from receiver.msisdn import ours
 from receiver.people import Subscription
+from receiver.store.opt_outs import BLOCKED
 from receiver.store.records import from_micros
 
 _SUBSCRIPTIONS = (
@@ -19,11 +21,6 @@ _SUBSCRIPTIONS = (
 _IS_SUBSCRIBER = (
     "SELECT 1 FROM subscriptions WHERE msisdn = ?1 AND state = 'active'"
     " AND (?2 IS NULL OR service_id = ?2) AND (?3 IS NULL OR short_code = ?3) LIMIT 1"
-)
-# A line without a short code or service is about all of them.
-_OPTED_OUT = (
-    "SELECT 1 FROM opt_outs WHERE msisdn = ?1 AND short_code IN ('', coalesce(?2, ''))"
-    " AND service_id IN ('', coalesce(?3, '')) LIMIT 1"
 )
 # As in `reads`: the runs of the index of people, and what is in none yet.
 _HISTORY = (
@@ -72,7 +69,7 @@ class StoredPeople:
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
     ) -> bool:
         """See `People`."""
-        return bool(self._all(_OPTED_OUT, (msisdn, short_code, service_id)))
+        return bool(self._all(BLOCKED, (msisdn, ours(short_code), service_id or "")))
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""

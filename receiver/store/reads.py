@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +15,13 @@ import msgspec
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds, decode_data
 from receiver.people import Subscription
+from receiver.store import deactivations
 from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.message_reads import MessageReader
+from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.records import (
     Job,
-    OptOutEntry,
     Quarantined,
     StoredEvent,
     from_micros,
@@ -85,6 +87,7 @@ class Reader:
         self._db = db
         self.ids = ids
         self.messages = MessageReader(self._all, ids)
+        self.opt_outs = OptOutReader(self._all, ids)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
@@ -164,19 +167,6 @@ class Reader:
             for row in rows
         ]
 
-    async def opt_outs(self, msisdn: str | None = None) -> list[OptOutEntry]:
-        """Who must not be messaged."""
-        conditions, values = _conditions(("msisdn = ?", msisdn))
-        rows = await self._all(
-            f"SELECT msisdn, time, reason, source FROM opt_outs WHERE {conditions}"
-            " ORDER BY time DESC",
-            values,
-        )
-        return [
-            OptOutEntry(msisdn=row[0], time=from_micros(row[1]), reason=row[2], source=row[3])
-            for row in rows
-        ]
-
     async def jobs(
         self,
         *,
@@ -212,6 +202,29 @@ class Reader:
             )
             for row in rows
         ]
+
+    async def deactivations(
+        self, source: str, now: datetime, *, limit: int = 100
+    ) -> list[Deactivation]:
+        """Subscriptions that the provider of a source is to be told by now to end, oldest first."""
+        rows = await self._all(deactivations.DUE, [source, to_micros(now), limit])
+        return [
+            Deactivation(
+                job=row[0],
+                subscription=msgspec.json.decode(row[1], type=Subscribed),
+                attempts=row[2],
+                created_at=from_micros(row[3]),
+                joined_again=bool(row[4]),
+            )
+            for row in rows
+        ]
+
+    async def homeless_deactivations(
+        self, sources: Sequence[str], *, limit: int = 100
+    ) -> list[tuple[int, str]]:
+        """Jobs, and their sources, of subscriptions at none of these sources."""
+        query = deactivations.HOMELESS.format(", ".join("?" * len(sources)))
+        return [(job, source) for job, source in await self._all(query, [*sources, limit])]
 
     async def quarantined(
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000

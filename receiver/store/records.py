@@ -162,7 +162,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of background work."""
 
     id: int
-    kind: Literal["handle", "send", "poll", "forward"]
+    kind: Literal["handle", "send", "poll", "forward", "deactivate"]
     state: Literal["due", "dead"]
     event: int | None
     handler: str
@@ -186,6 +186,37 @@ class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     reason: str
     source: str | None
+
+
+class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the history of opt-outs."""
+
+    msisdn: str
+    change: Literal["out", "in"]
+    short_code: str
+    service_id: str
+    time: datetime
+    reason: str
+    source: str | None
+    event: str | None
+    """The id of the event that brought it about."""
+
+
+class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that may have been meant as a stop word and was none."""
+
+    event: str
+    """Its id."""
+    msisdn: str | None
+    to: str | None
+    text: str
+    time: datetime
+    """When it was received."""
+    reason: str
+    """`near miss of STOP`."""
+    source: str
+    opted_out: bool
+    """Whether the person has an opt-out of any scope now."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +250,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
     message: int
     msisdn: str
+    sender: str | None = None
+    """That it comes from, the source's own included."""
+    service_id: str | None = None
+    """That it is about, the source's own included."""
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -251,6 +286,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     foreign_ids: bool = False
     """The provider's reports may name a message otherwise than its answer to sending did."""
     link_invalid: bool = False
+    opted_out: bool = False
+    """The person wants no more from the sender of the message."""
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from functools import cache
 import msgspec
 
 from receiver.actions import Reply
-from receiver.store import messages
+from receiver.store import messages, opt_outs
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish
@@ -30,7 +30,6 @@ _ROWS = 64
 RUN_EVENTS = 8192
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
-_WHICH_OUT = "SELECT msisdn FROM opt_outs WHERE msisdn IN"
 _LAST_RUN = "SELECT run, last, events FROM people_runs ORDER BY run DESC LIMIT 1"
 _ADD_PEOPLE = (
     "INSERT INTO people (run, subject, seq) SELECT ?, subject, seq FROM events"
@@ -42,7 +41,6 @@ _SET_RUN = (
 )
 _FIND_FIRST = "SELECT seq, answer, reply FROM events WHERE source = ? AND key = ?"
 _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
-_OPTED_OUT = "SELECT 1 FROM opt_outs WHERE msisdn = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
@@ -194,18 +192,14 @@ def _among(query: str, values: int) -> str:
     return f"{query} ({', '.join('?' * values)})"
 
 
-def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[str]:
-    """Those of the people we would reply to who must not be messaged."""
+def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> opt_outs.Lines:
+    """The opt-outs of the people we would reply to."""
     people = [
         intake.row.subject
         for intake in intakes
         if intake.reply is not None and intake.reply.text and not intake.reply.even_if_opted_out
     ]
-    found: set[str] = set()
-    for start in range(0, len(people), _ROWS):
-        some = people[start : start + _ROWS]
-        found.update(msisdn for (msisdn,) in db.execute(_among(_WHICH_OUT, len(some)), some))
-    return found
+    return opt_outs.lines_of(db, people)
 
 
 def _repeat(db: sqlite3.Connection, row: EventRow) -> Taken:
@@ -234,12 +228,15 @@ def _follow_up(db: sqlite3.Connection, intake: Intake) -> tuple[int, ...]:
 
 
 def _taken(
-    db: sqlite3.Connection, intake: Intake, jobs: dict[int, tuple[int, ...]], opted_out: set[str]
+    db: sqlite3.Connection,
+    intake: Intake,
+    jobs: dict[int, tuple[int, ...]],
+    opted_out: opt_outs.Lines,
 ) -> Taken:
     """A new event, with the reply to it where it belongs."""
     row, reply, answer = intake.row, intake.reply, intake.row.answer
     if reply is not None and reply.text:
-        if row.subject in opted_out and not reply.even_if_opted_out:
+        if row.subject in opted_out and _is_withheld(opted_out[row.subject], row, reply):
             answer = intake.plain_answer
             db.execute(_SET_PLAIN, (answer, _WITHHELD, row.seq))
         elif not intake.reply_in_answer:
@@ -255,7 +252,7 @@ def _late_reply(
     db: sqlite3.Connection, origin: Origin, done: Finish, reply: Reply, data: bytes
 ) -> None:
     """A reply after the event was stored: into the answer while it is open, else to send."""
-    if reply.text and _must_not_message(db, origin.subject, reply):
+    if reply.text and _must_not_message(db, origin.subject, reply, data):
         db.execute(_SET_NOTE, (_WITHHELD, done.seq))
         reply = Reply("")
     if reply.text and done.answer is not None:
@@ -267,18 +264,38 @@ def _late_reply(
         messages.add(db, origin, done.handler, _reply_wish(origin.subject, reply, data))
 
 
-def _must_not_message(db: sqlite3.Connection, subject: str | None, reply: Reply) -> bool:
+def _is_withheld(lines: Sequence[tuple[str, str]], row: EventRow, reply: Reply) -> bool:
+    """Whether one of these opt-outs of the person stands in the way of the reply."""
     if reply.even_if_opted_out:
         return False
-    return db.execute(_OPTED_OUT, (subject,)).fetchone() is not None
+    back = _handback(row.data)
+    return opt_outs.stand_in_the_way(lines, back.ours(row.subject), back.service_id)
+
+
+def _must_not_message(
+    db: sqlite3.Connection, subject: str | None, reply: Reply, data: bytes
+) -> bool:
+    if reply.even_if_opted_out:
+        return False
+    back = _handback(data)
+    return opt_outs.blocked(db, subject, back.ours(subject), back.service_id)
 
 
 class _Handback(msgspec.Struct):
     """What a reply hands back to the provider, out of the data of the event."""
 
     to: str | None = None
+    short_code: str | None = None
+    sender: str | None = None
     service_id: str | None = None
     link_id: str | None = None
+
+    def ours(self, subject: str | None) -> str | None:
+        """The address of ours that the event is about, which a reply comes from."""
+        if self.short_code is not None:  # of subscriptions
+            return self.short_code
+        # Delivery reports are about a message of ours to the person.
+        return self.sender if self.to is not None and self.to == subject else self.to
 
 
 _handback = msgspec.json.Decoder(_Handback).decode
@@ -290,7 +307,7 @@ def _reply_wish(subject: str | None, reply: Reply, data: bytes) -> Wish:
     return Wish(
         to=subject or "",
         text=reply.text,
-        sender=back.to,
+        sender=back.ours(subject),
         service_id=back.service_id,
         link_id=back.link_id,
         even_if_opted_out=reply.even_if_opted_out,

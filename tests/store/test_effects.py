@@ -135,13 +135,13 @@ async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
 async def test_opt_outs_are_noted_once_and_their_history_always(tmp_path: Path) -> None:
     """Opting out twice is once; each time is in the history."""
     async with opened(tmp_path) as store:
-        assert await store.opt_out(PERSON, "STOP", NOW)
-        assert not await store.opt_out(PERSON, "operator", NOW + timedelta(hours=1))
-        (entry,) = await store.reader.opt_outs(PERSON)
+        assert await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        assert not await store.opt_out(OptOut(PERSON, "operator"), NOW + timedelta(hours=1))
+        (entry,) = await store.reader.opt_outs.find(PERSON)
         assert (entry.reason, entry.time) == ("STOP", NOW)
-        assert await store.opt_in(PERSON, "START", NOW)
-        assert not await store.opt_in(PERSON, "START", NOW)
-        assert await store.reader.opt_outs() == []
+        assert await store.opt_in(OptIn(PERSON, "START"), NOW)
+        assert not await store.opt_in(OptIn(PERSON, "START"), NOW)
+        assert await store.reader.opt_outs.find() == []
         changes = await store.writer.run(
             lambda db: db.execute("SELECT change, reason FROM opt_out_history").fetchall()
         )
@@ -160,4 +160,4 @@ async def test_the_last_word_of_a_commit_counts(tmp_path: Path) -> None:
                 for m, action in enumerate(actions)
             ]
             await asyncio.gather(*[store.take(row) for row in rows])
-            assert bool(await store.reader.opt_outs()) is (actions[-1] is stop)
+            assert bool(await store.reader.opt_outs.find()) is (actions[-1] is stop)

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from receiver.events import DeliveryReport, EventType, Status, advance, encode_data
-from receiver.handlers import Reply
+from receiver.handlers import OptOut, Reply
 from receiver.store import (
     Accepted,
     Attempt,
@@ -143,7 +143,7 @@ async def test_who_opted_out_gets_nothing(tmp_path: Path) -> None:
         message = await store.add_message(WISH, NOW)
         confirmation = msgspec.structs.replace(WISH, even_if_opted_out=True)
         confirming = await store.add_message(confirmation, NOW)
-        await store.opt_out(PERSON, "STOP", NOW)
+        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
         assert await begin(store, message) is not None
         assert await begin(store, confirming) is None
         found = await the(store, message)

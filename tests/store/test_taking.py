@@ -128,7 +128,7 @@ async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> N
 async def test_who_opted_out_gets_no_reply(tmp_path: Path, *, in_answer: bool) -> None:
     """The answer is the plain one, nothing is sent, and the event says why."""
     async with opened(tmp_path) as store:
-        await store.opt_out(PERSON, "STOP", NOW)
+        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
         reply = Reply("karibu")
         taken = await store.take(
             intake(store, reply=reply, reply_in_answer=in_answer, answer=b"karibu")
@@ -147,17 +147,17 @@ async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
             reply = Reply("you are out", even_if_opted_out=True)
             row = intake(store, n, wishes=wishes, reply=reply, answer=b"you are out")
             assert (await store.take(row)).answer == b"you are out"
-        assert [entry.msisdn for entry in await store.reader.opt_outs()] == [PERSON]
+        assert [entry.msisdn for entry in await store.reader.opt_outs.find()] == [PERSON]
 
 
 async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
     """START is answered: who may be messaged is decided after what the message does."""
     async with opened(tmp_path) as store:
-        await store.opt_out(PERSON, "STOP", NOW)
+        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
         wishes = [Wishes(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
         row = intake(store, wishes=wishes, reply=Reply("welcome back"), answer=b"welcome back")
         assert (await store.take(row)).answer == b"welcome back"
-        assert await store.reader.opt_outs() == []
+        assert await store.reader.opt_outs.find() == []
 
 
 # Replies of other handlers
@@ -222,7 +222,7 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
     """Whoever opts out while a handler works gets nothing any more, and no other reply either."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
-        await store.opt_out(PERSON, "STOP", NOW)
+        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
         assert await store.settle(taken.seq) == b"answer"
@@ -254,7 +254,7 @@ async def test_effects_are_committed_with_the_mark(tmp_path: Path) -> None:
             await store.finish(
                 finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x"))
             )
-        assert await store.reader.opt_outs() == []
+        assert await store.reader.opt_outs.find() == []
         assert [(job.kind, job.id) for job in await jobs(store)] == [("handle", taken.jobs[0])]
 
 

@@ -15,6 +15,9 @@ ALTER TABLE scoped_opt_outs RENAME TO opt_outs;
 ALTER TABLE opt_out_history ADD COLUMN short_code TEXT NOT NULL DEFAULT '';
 ALTER TABLE opt_out_history ADD COLUMN service_id TEXT NOT NULL DEFAULT '';
 
+-- Whether the report says that its person, whom it does not name, wants no more of our sender.
+ALTER TABLE reports ADD COLUMN opted_out INTEGER NOT NULL DEFAULT 0;
+
 -- Events that a handler wants a person to look at.
 CREATE TABLE flags (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,115 @@
+"""Looking at opt-outs: who must not be messaged, how that came, what may have been meant so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from receiver.events import EventIds
+from receiver.msisdn import ours
+from receiver.store.message_reads import Fetch
+from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
+
+_LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
+_FIND = f"{_LINE} WHERE ?1 IS NULL OR msisdn = ?1 ORDER BY time DESC, msisdn"
+_OF_PERSON = f"{_LINE} WHERE msisdn = ?1 ORDER BY time DESC"
+_BLOCKING = (
+    f"{_LINE} WHERE msisdn = ?1 AND short_code IN ('', ?2) AND service_id IN ('', ?3)"
+    " ORDER BY time LIMIT 1"
+)
+_CHANGE = (
+    "SELECT msisdn, change, short_code, service_id, time, reason, source, event"
+    " FROM opt_out_history"
+)
+# How the plugin opt_out begins the reasons of its flags.
+_NEAR_MISSES = (
+    "SELECT f.event, e.subject, e.data, e.received_at, f.reason, e.source,"
+    " EXISTS (SELECT 1 FROM opt_outs WHERE opt_outs.msisdn = e.subject)"
+    " FROM flags AS f JOIN events AS e ON e.seq = f.event"
+    " WHERE f.reason LIKE 'near miss of %' ORDER BY f.id DESC LIMIT ?"
+)
+
+
+class _Written(msgspec.Struct):
+    """What a list of messages shows of the data of an event."""
+
+    to: str | None = None
+    text: str = ""
+
+
+_written = msgspec.json.Decoder(_Written).decode
+
+
+class OptOutReader:
+    """Queries about opt-outs, newest first. Every one of them may raise `StoreUnavailable`."""
+
+    def __init__(self, fetch: Fetch, ids: EventIds) -> None:
+        self._fetch = fetch
+        self._ids = ids
+
+    async def find(self, msisdn: str | None = None) -> list[OptOutEntry]:
+        """Who must not be messaged: all, or the lines of one person."""
+        if msisdn is None:
+            return [_entry(row) for row in await self._fetch(_FIND, [None])]
+        return [_entry(row) for row in await self._fetch(_OF_PERSON, [msisdn])]
+
+    async def blocking(
+        self, msisdn: str, *, sender: str | None, service_id: str | None
+    ) -> OptOutEntry | None:
+        """The oldest opt-out that stands in the way of a message; None if it may be sent."""
+        rows = await self._fetch(_BLOCKING, [msisdn, ours(sender), service_id or ""])
+        return _entry(rows[0]) if rows else None
+
+    async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
+        """Every word and command that opted somebody out or in, also where nothing changed."""
+        if msisdn is None:
+            rows = await self._fetch(f"{_CHANGE} ORDER BY id DESC LIMIT ?", [limit])
+        else:
+            query = f"{_CHANGE} WHERE msisdn = ? ORDER BY id DESC LIMIT ?"
+            rows = await self._fetch(query, [msisdn, limit])
+        return [
+            OptOutChange(
+                msisdn=row[0],
+                change=row[1],
+                short_code=row[2],
+                service_id=row[3],
+                time=from_micros(row[4]),
+                reason=row[5],
+                source=row[6],
+                event=self._ids.text(row[7]) if row[7] is not None else None,
+            )
+            for row in rows
+        ]
+
+    async def near_misses(self, *, limit: int = 1000) -> list[NearMiss]:
+        """Messages that may have been meant to opt out, for a person to look at."""
+        found = []
+        for seq, subject, data, received_at, reason, source, out in await self._fetch(
+            _NEAR_MISSES, [limit]
+        ):
+            message = _written(data)
+            found.append(
+                NearMiss(
+                    event=self._ids.text(seq),
+                    msisdn=subject,
+                    to=message.to,
+                    text=message.text,
+                    time=from_micros(received_at),
+                    reason=reason,
+                    source=source,
+                    opted_out=bool(out),
+                )
+            )
+        return found
+
+
+def _entry(row: Any) -> OptOutEntry:
+    return OptOutEntry(
+        msisdn=row[0],
+        short_code=row[1],
+        service_id=row[2],
+        time=from_micros(row[3]),
+        reason=row[4],
+        source=row[5],
+    )
