@@ -34,6 +34,8 @@ COMMANDS = {
     "call": "Calls a provider's API directly.",
     "simulate": "Sends a realistic push to a running service.",
     "explain": "Which rule answers a message, and why the others do not.",
+    "backup": "Copies the store to a new file, also while the service runs.",
+    "restore": "Puts a backup in the place of the store.",
     "fake": "Runs fake providers on one port, to try sending with.",
     "schema": "JSON Schema of the events.",
 }

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sqlite3
 import subprocess
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -151,8 +149,11 @@ async def _back_up_within(
 
 
 def _back_up(store: Path, target: Path) -> None:
-    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
+    made = target.with_name("backup.db")
+    config = ("--config", str(store.with_name("receiver.toml")))
+    subprocess.run([*PROGRAM, "backup", str(made), *config], check=True, timeout=PATIENCE)
+    config = ("--config", str(write(target.parent, settings())))
+    subprocess.run([*PROGRAM, "restore", str(made), *config], check=True, timeout=PATIENCE)
 
 
 def test_a_copied_store_is_another_store_only_by_its_place(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""`receiver restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from receiver.cli.options import ConfigFile, load
+from receiver.events import utc_now
+from receiver.store.backup import restore
+
+
+def command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `receiver backup` made.")],
+    config: ConfigFile = None,
+) -> None:
+    """Puts a backup in the place of the store, which is kept beside it.
+
+    While a service runs it is refused.
+    """
+    copy, kept = restore(file.absolute(), load(config).store_path, utc_now())
+    print(f"{copy.file}: {copy.events:,} events, verified")
+    if kept is not None:
+        print(f"the store before it: {kept}")

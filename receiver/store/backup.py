@@ -1,0 +1,134 @@
+"""Copies of the store: made while it is in use, verified, and put back in its place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from receiver.errors import StoreUnusable
+from receiver.store.database import APPLICATION_ID, lock, migrations
+
+_FILES = ("", "-wal", "-shm")
+
+
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
+    """A verified copy of a store."""
+
+    file: Path
+    bytes: int
+    events: int
+    last_seq: int
+    """Of the newest event in it; 0 without any."""
+
+
+def back_up(store: Path, target: Path) -> Copy:
+    """Copies the store to the new file `target`, also while a service writes to it.
+
+    What was on disk when it begins is in the copy. The copy is verified and on disk when it
+    appears under its name; until then, and if anything fails, there is no such file.
+
+    Raises `StoreUnusable` and OSError.
+    """
+    if not store.is_file():
+        raise StoreUnusable(f"{store}: no such store; `receiver serve` makes it")
+    with _appearing(target) as unfinished:
+        _copy(store, unfinished)
+        return msgspec.structs.replace(_verify(unfinished, store), file=target)
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Also what stands in the WAL of the file only."""
+    try:
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
+            # In one step, and so of one moment; in several it would start over with each commit
+            # of the service.
+            source.backup(copy)
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{file}: {error}") from None
+
+
+def _verify(file: Path, name: Path) -> Copy:
+    """Reads all of a copy that nobody writes to; faults are told of the file `name`.
+
+    Raises `StoreUnusable` if it is no whole store.
+    """
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
+                raise StoreUnusable(f"{name}: not a store of this program (schema {version})")
+            (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if verdict != "ok":
+                raise StoreUnusable(f"{name}: damaged: {verdict}")
+            events, last = db.execute(
+                "SELECT count(*), coalesce(max(seq), 0) FROM events"
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{name}: {error}") from None
+    return Copy(file=file, bytes=file.stat().st_size, events=events, last_seq=last)
+
+
+def restore(file: Path, store: Path, now: datetime) -> tuple[Copy, Path | None]:
+    """Puts a copy in the place of the store; where the old one is kept, if there was one.
+
+    Raises `StoreLocked` while a service runs, `StoreUnusable` for a copy that is not whole, and
+    OSError. The store is as it was then.
+    """
+    with lock(store):
+        with _appearing(store.with_name(f"{store.name}.restored")) as unfinished:
+            _copy(file, unfinished)
+            verified = _verify(unfinished, file)
+        kept = _set_aside(store, now)
+        store.with_name(f"{store.name}.restored").rename(store)
+        _sync(store.parent)
+    return msgspec.structs.replace(verified, file=store), kept
+
+
+def _set_aside(store: Path, now: datetime) -> Path | None:
+    """Gives the store another name with its WAL, which belongs to no other file.
+
+    The store keeps its own name as well until the copy takes it: there is never none, or a
+    service that starts just then would make an empty one.
+    """
+    if not store.exists():
+        return None
+    kept = store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
+    kept.hardlink_to(store)
+    for suffix in _FILES[1:]:
+        part = store.with_name(f"{store.name}{suffix}")
+        if part.exists():
+            part.rename(kept.with_name(f"{kept.name}{suffix}"))
+    return kept
+
+
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A file that gets its name when it is whole and on disk, and is gone if anything fails."""
+    if target.exists():
+        raise StoreUnusable(f"{target}: exists already; name a new file")
+    unfinished = target.with_name(f"{target.name}.part")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        yield unfinished
+        _sync(unfinished)
+        unfinished.rename(target)
+        _sync(target.parent)
+    finally:
+        for suffix in _FILES:
+            unfinished.with_name(f"{unfinished.name}{suffix}").unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
