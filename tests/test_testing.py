@@ -12,7 +12,7 @@ from textwrap import dedent
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver import testing
@@ -197,6 +197,9 @@ def ordered(book: list[Subscription]) -> list[Subscription]:
     return sorted(book, key=lambda line: (line.source, line.short_code, line.service_id))
 
 
+@settings(  # each changes a store on disk
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(lines=lines, outs=outs, code=codes, service=services)
 def test_people_are_as_the_store_would_have_them(
     store: Path, lines: list[Subscription], outs: list[OptOut], code: str, service: str
