@@ -1,5 +1,7 @@
 """What a plugin is written against: this module, and nothing else of sms-receiver.
 
+Its tests use `receiver.testing`; docs/plugins.md is the guide to both.
+
 A plugin is one Python file. It decorates functions that take an event and say what they
 want done; they do not do it themselves:
 
@@ -27,7 +29,8 @@ Besides decorated functions a plugin file may have:
   hardly as they are meant.
 - `def start(context)`, `def stop(context)`, plain or `async`: called before the first event and
   after the last, on the event loop of the handlers. What a reload takes out is stopped after what
-  takes its place has started. A `start` that raises keeps the service from starting.
+  takes its place has started. A `start` that raises or takes longer than 30 seconds keeps the
+  service from starting; a `stop` has 5 seconds.
 - `def targets(settings) -> list[Target]`: the systems that `Forward(target=…)` can name.
 """
 

@@ -120,6 +120,11 @@ def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
     return plugins
 
 
+def of_module(name: str, module: ModuleType, config: Config) -> Plugin:
+    """A plugin made of a module that is imported already. Raises `ConfigError`."""
+    return _plugin(name, module, config, f"plugins.{name}", _NOWHERE)
+
+
 def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
     owners: dict[str, str] = {}
     for plugin in plugins:

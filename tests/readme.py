@@ -52,11 +52,11 @@ def run(folder: Path, port: int = 8080, admin: int = 8081) -> str:
     file = folder / "receiver.toml"
     text = file.read_text("utf-8").replace("8080", str(port)).replace("8081", str(admin))
     file.write_text(text, "utf-8")
-    with _serving(folder) as greeting:
+    with serving(folder) as greeting:
         shown["receiver serve &"] = greeting
         for line in COMMANDS:
             shown[line] = on_terminal(folder, *shlex.split(line)[1:])
-    session = "\n\n".join(f"$ {line}\n{_plain(output)}" for line, output in shown.items())
+    session = "\n\n".join(f"$ {line}\n{plain(output)}" for line, output in shown.items())
     return re.sub(rf"(:|port=){port}\b", r"\g<1>8080", f"{session}\n")
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path) -> Iterator[str]:
     """The service in the background, and what it says on the terminal when it listens."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -95,7 +95,8 @@ def _serving(folder: Path) -> Iterator[str]:
     assert status == 0
 
 
-def _plain(output: str) -> str:
+def plain(output: str) -> str:
+    """What a terminal shows, without colours and what nobody sees."""
     lines = _COLOURS.sub("", output).strip().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 

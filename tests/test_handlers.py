@@ -14,28 +14,36 @@ from typing import Any
 import pytest
 
 from receiver import actions as actions_module
-from receiver import handlers
+from receiver import handlers, testing
 from receiver.events import Event, EventType
 from receiver.handlers import (
     MARK,
     Context,
+    Explanation,
+    Finding,
+    Flag,
     Handler,
+    HandlerFunction,
     OptOut,
+    People,
     Reply,
     Send,
     SettingsError,
+    Target,
     actions,
     addresses,
     on_delivery,
     on_message,
     on_subscription,
 )
+from receiver.plugins import HOOKS
+from tests.harness import opened, with_plugin
 from tests.plugins.asking import change, message, report
 
 GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
 
 
-def decorated(decorator: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Handler:
+def decorated(decorator: Callable[[HandlerFunction], HandlerFunction]) -> Handler:
     """What a decorator makes of a function."""
 
     def function(event: Event[Any], context: Context[None]) -> None:
@@ -196,6 +204,7 @@ def test_handlers_have_names_of_their_own() -> None:
         ("hello", (Reply("hello"),)),
         ("", (Reply(""),)),
         (Reply("hello"), (Reply("hello"),)),
+        (Flag("look at it"), (Flag("look at it"),)),
         (["hello", None, OptOut("+1")], (Reply("hello"), OptOut("+1"))),
         ((Send(to="+1", text="x"), ["y"]), (Send(to="+1", text="x"), Reply("y"))),
         ([], ()),
@@ -223,3 +232,85 @@ def test_context_has_a_logger() -> None:
     """A context made without a logger, as in an author's tests, has one that can be used."""
     context: Context[None] = Context(plugin="mine", settings=None, state=None)
     context.log.info("asked", handler="mine")
+
+
+def test_context_without_a_store_knows_nobody() -> None:
+    """Its people answer every question, with no."""
+    context: Context[None] = Context(plugin="mine", settings=None, state=None)
+    known: People = context.people
+    assert not known.is_subscriber("+254726770792", short_code="22915")
+    assert not known.has_opted_out("+254726770792", service_id="44")
+    assert (known.subscriptions("+254726770792"), known.history("+254726770792")) == ([], [])
+
+
+# Hooks
+
+#: A plugin with every hook; each leaves a trace that `test_hook_is_called` finds.
+EVERY_HOOK = """
+from receiver.handlers import Explanation, Finding, Forward, Target, on_message
+
+def setup(settings): return ["set up"]
+def start(context): context.state.append("started")
+def stop(context): context.state.append("stopped")
+def explain(event, context): return [Explanation(rule="mine", verdict="no", why=event.data.text)]
+def lint(context): return [Finding("mine", context.state[0])]
+def targets(settings): return [Target(name="crm", url="https://crm.example.com/events")]
+
+@on_message()
+def answer(event, context): return Forward(target="crm")
+"""
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hook_is_documented(name: str) -> None:
+    """Each stands with its parameters in docs/plugins.md and in the docstring of the module."""
+    signature = f"{name}({', '.join(HOOKS[name])})"
+    table = [row for row in GUIDE.read_text("utf-8").splitlines() if row.startswith("| `")]
+    assert any(row.startswith(f"| `{signature}` |") for row in table)
+    assert f"def {signature}" in (handlers.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.anyio
+async def test_hook_is_called(tmp_path: Path, name: str) -> None:
+    """Each does its part in a plugin that has all of them; a new hook needs its line here."""
+    async with opened(tmp_path, with_plugin(EVERY_HOOK)) as service:
+        [plugin] = service.parts.plugins
+        during = list(plugin.state)
+    context = plugin.context
+    called: dict[str, Callable[[], bool]] = {
+        "setup": lambda: during[0] == "set up",
+        "start": lambda: during == ["set up", "started"],
+        "stop": lambda: plugin.state == ["set up", "started", "stopped"],
+        "explain": lambda: (
+            plugin.explain is not None
+            and plugin.explain(message("hm"), context)
+            == [Explanation(rule="mine", verdict="no", why="hm")]
+        ),
+        "lint": lambda: (
+            plugin.lint is not None and plugin.lint(context) == [Finding("mine", "set up")]
+        ),
+        "targets": lambda: (
+            plugin.targets == (Target(name="crm", url="https://crm.example.com/events"),)
+        ),
+    }
+    assert called[name]()
+
+
+def used_in_tests() -> set[str]:
+    """Every name that the body of a function in a test file refers to."""
+    names = set()
+    for file in Path(__file__).parent.rglob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                names |= {
+                    node.id if isinstance(node, ast.Name) else node.attr
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Name | ast.Attribute)
+                }
+    return names
+
+
+def test_every_public_name_is_used_in_a_test() -> None:
+    """What plugin authors are given is exercised, not only listed."""
+    assert set(handlers.__all__) | set(testing.__all__) <= used_in_tests()

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from receiver import config, plugins
+from receiver import config, plugins, testing
 from receiver.config import Config
 from receiver.dispatch import PAUSES
 from receiver.errors import ConfigError
-from receiver.handlers import Reply
+from receiver.handlers import Reply, Send
 from receiver.plugins import Plugin, load, ordered, shipped_folder
-from receiver.workers import TIMEOUT
-from tests.plugins.asking import ask, message
+from receiver.workers import START_TIMEOUT, STOP_TIMEOUT, TIMEOUT
+from tests.harness import inbound, opened, settings, take
+from tests.plugins.asking import ask, explain, message
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text("utf-8")
 HANDLER = """
@@ -715,33 +722,111 @@ def test_plugins_of_the_guide_are_all_configured(guide: Path) -> None:
     assert {file.stem for file in (guide / "plugins").iterdir()} <= enabled
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Open?", "Open Monday to Saturday, 8 to 18."),
-        ("quiz victoria", "Right!"),
-        ("quiz", "No, try again."),
-    ],
-)
-def test_plugins_of_the_guide(guide: Path, text: str, expected: str) -> None:
-    """The plugins in docs/plugins.md answer as they are said to."""
-    raw = {"path": ["plugins"], "enabled": ["hours", "quiz"], "quiz": {"answers": ["Victoria"]}}
-    both = load(config.parse({"plugins": raw}, guide / "receiver.toml"))
-    assert [action for plugin in both for action in ask(plugin, message(text))] == [Reply(expected)]
-
-
 def test_tests_of_the_guide(guide: Path) -> None:
-    """The test in docs/plugins.md passes."""
+    """Every plugin in docs/plugins.md has a test there, and it passes."""
+    tested = {file.stem.removeprefix("test_") for file in guide.glob("test_*.py")}
+    assert tested == {file.stem for file in (guide / "plugins").iterdir()}
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(guide)],
-        env={**os.environ, "PYTHONPATH": "plugins"},
         cwd=guide,
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stdout
-    assert "1 passed" in run.stdout
+    assert "5 passed" in run.stdout
+
+
+class _Ledger(BaseHTTPRequestHandler):
+    """Says how much somebody has; slow for one number, broken for another."""
+
+    def do_GET(self) -> None:
+        """Answers by the number that is asked about."""
+        number = parse_qs(urlsplit(self.path).query)["msisdn"][0]
+        body = {"+254711000001": b"{}", "+254711000002": b"<html>"}.get(number, b'{"amount": 70}')
+        self.send_response(500 if number == "+254711000003" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
+        """Says nothing."""
+
+
+@pytest.fixture
+def ledger() -> Iterator[str]:
+    """The URL of a ledger on a free port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Ledger)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/balance"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_balance_of_the_guide(guide: Path, ledger: str) -> None:
+    """Over a real connection: the amount, a warning to somebody of ours, and an apology."""
+    balance = guide / "plugins" / "balance.py"
+    plugin = testing.load(balance, url=ledger, warn="+254712345678")
+    with testing.running(plugin) as started:
+        enough = testing.load(balance, url=ledger, low=50)
+        assert started.ask(testing.message("balance")).actions == (
+            Reply("Your balance is 70."),
+            Send(to="+254712345678", text="A balance is down to 70."),
+        )
+        for n in (1, 2, 3):
+            asked = started.ask(testing.message("Balance?", from_=f"+25471100000{n}"))
+            assert asked.reply == plugin.handlers[0].function.__globals__["SORRY"]
+        assert started.ask(testing.message("balance", to="70700")).actions == ()
+    assert testing.ask(enough, testing.message("balance")).reply == "Your balance is 70."
+
+
+def test_a_slow_ledger_of_the_guide(guide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that takes the connection and says nothing costs the person its time, no more."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        plugin = testing.load(guide / "plugins" / "balance.py", url=url)
+        names = plugin.handlers[0].function.__globals__
+        monkeypatch.setitem(names, "PATIENCE", 0.05)
+        assert testing.ask(plugin, testing.message("balance")).reply == names["SORRY"]
+
+
+def test_poll_of_the_guide_explains_and_warns(guide: Path, tmp_path: Path) -> None:
+    """Whose vote it is, without counting it; and that one choice is too few."""
+    file = guide / "plugins" / "poll.py"
+    plugin = testing.load(file, file=str(tmp_path / "votes.db"), choices=["Achieng", "Mwangi"])
+    assert plugin.lint is not None
+    assert plugin.lint(plugin.context) == []
+    whys = [explain(plugin, message(text))[0].why for text in ("vote MWANGI", "vote", "hello")]
+    assert whys[0] == "a vote for Mwangi"
+    assert whys[1] == "a vote for nobody who stands for election"
+    assert whys[2] == "it does not begin with VOTE"
+    assert not (tmp_path / "votes.db").exists()
+    single = testing.load(file, file="votes.db", choices=["Achieng"])
+    assert single.lint is not None
+    assert [finding.key for finding in single.lint(single.context)] == ["choices"]
+
+
+@pytest.mark.anyio
+async def test_quiz_of_the_guide_survives_a_restart(guide: Path) -> None:
+    """Answered by the whole service out of what its store knows, before a restart and after."""
+    [raw] = [raw for raw in configurations() if "quiz" in raw["plugins"]]
+    raw = settings(plugins={**raw["plugins"], "keyword_reply": {"rules": []}})
+    del raw["plugins"]["keyword_reply"]
+    replies = []
+    for n, text in enumerate(["quiz", "Victoria", "nile", "Kenya"]):
+        async with opened(guide, raw) as service:
+            body = inbound(n, text, shortcode="70700")
+            replies.append(json.loads((await take(service, body)).body)["result_message"])
+    assert replies == [
+        "Which lake is the largest in Africa?",
+        "Right! Which river leaves it at Jinja?",
+        "Right! Which river leaves it at Jinja?",
+        "No. Points: 3.",
+    ]
 
 
 def test_replies_of_the_guide(guide: Path) -> None:
@@ -761,6 +846,8 @@ def test_replies_of_the_guide(guide: Path) -> None:
 
 
 def test_numbers_of_the_guide() -> None:
-    """What docs/plugins.md says about attempts is what the program does."""
+    """What docs/plugins.md says about attempts and patience is what the program does."""
     text = " ".join(GUIDE.split())
     assert f"takes longer than {TIMEOUT:g} seconds, is tried again {len(PAUSES)} times" in text
+    assert f"`start` that raises or takes longer than {START_TIMEOUT:g} seconds keeps" in text
+    assert f"`stop` has {STOP_TIMEOUT:g} seconds" in text

@@ -201,6 +201,24 @@ async def test_plugins_can_change_places(tmp_path: Path) -> None:
     assert notes(tmp_path) == ["started", "started", "stopped", "stopped"]
 
 
+async def test_what_cannot_take_its_place_changes_nothing(tmp_path: Path) -> None:
+    """When one of the new plugins does not start, those before it stop, and the old ones stay."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "fine.py").write_text(
+        dedent(NOTING) + "def start(c): note('new')\ndef stop(c): note('new gone')\n"
+    )
+    raw = plugin("def stop(context): note('old gone')")
+    async with opened(tmp_path, raw) as service:
+        again = plugin("def start(context): raise OSError('no route')")
+        again["plugins"]["enabled"] = ["fine", "mine"]
+        new = parts(tmp_path, again).plugins
+        with pytest.raises(PluginError, match="no route"):
+            await service.workers.start_plugins(new)
+        assert notes(tmp_path) == ["new", "new gone"]
+    assert notes(tmp_path) == ["new", "new gone", "old gone"]
+
+
 def test_the_program_starts_and_stops_plugins(tmp_path: Path) -> None:
     """`receiver serve` calls start before it listens, and stop when it is told to end."""
     raw = plugin("""

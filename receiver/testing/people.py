@@ -1,0 +1,107 @@
+"""`People` for tests of plugins, without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from receiver.events import Data, Event
+from receiver.handlers import OptOut, Subscription
+from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
+
+
+class FakePeople:
+    """`People` who are known as a test says: `context.people` without a store."""
+
+    def __init__(
+        self,
+        subscriptions: Iterable[Subscription] = (),
+        opted_out: Iterable[OptOut] = (),
+        history: Iterable[Event[Data]] = (),
+    ) -> None:
+        self._subscriptions = list(subscriptions)
+        self._opted_out = list(opted_out)
+        self._history = list(history)
+
+    def subscriptions(self, msisdn: str) -> list[Subscription]:
+        """See `People`."""
+        return [line for line in self._subscriptions if line.msisdn == msisdn]
+
+    def is_subscriber(
+        self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
+    ) -> bool:
+        """See `People`."""
+        return any(
+            line.state == "active"
+            and service_id in (None, line.service_id)
+            and short_code in (None, line.short_code)
+            for line in self.subscriptions(msisdn)
+        )
+
+    def has_opted_out(
+        self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
+    ) -> bool:
+        """See `People`."""
+        return any(
+            line.msisdn == msisdn
+            and (line.short_code or "") in ("", short_code)
+            and (line.service_id or "") in ("", service_id)
+            for line in self._opted_out
+        )
+
+    def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
+        """See `People`."""
+        return [event for event in reversed(self._history) if event.subject == msisdn][:limit]
+
+    def after(self, *events: Event[Data]) -> FakePeople:
+        """The same people, when these events are stored, too."""
+        return FakePeople(self._subscriptions, self._opted_out, [*self._history, *events])
+
+
+def people(
+    *,
+    subscriptions: Iterable[Subscription] = (),
+    opted_out: Iterable[str | OptOut] = (),
+    history: Iterable[Event[Data]] = (),
+) -> FakePeople:
+    """What the store would know of people.
+
+    `subscriptions` are lines of the book (`subscription`), `opted_out` numbers, or an `OptOut` for
+    one short code or service only, `history` stored events, the oldest first. They get new ids, of
+    events that are older than any that a test makes.
+    """
+    older = [
+        msgspec.structs.replace(event, id=IDS.text(number))
+        for number, event in enumerate(history, 1)
+    ]
+    out = [OptOut(entry) if isinstance(entry, str) else entry for entry in opted_out]
+    return FakePeople(subscriptions, out, older)
+
+
+def subscription(
+    msisdn: str = PERSON,
+    *,
+    source: str = SOURCE,
+    short_code: str = SHORT_CODE,
+    service_id: str = "",
+    state: Literal["active", "inactive"] = "active",
+    since: datetime = MOMENT,
+    keyword: str | None = None,
+    subscriber_ref: str | None = None,
+    network: str | None = "safaricom",
+) -> Subscription:
+    """A line of the subscription book."""
+    return Subscription(
+        msisdn=msisdn,
+        source=source,
+        short_code=short_code,
+        service_id=service_id,
+        state=state,
+        since=since,
+        keyword=keyword,
+        subscriber_ref=subscriber_ref,
+        network=network,
+    )

@@ -1,0 +1,44 @@
+"""docs/tutorial.md leads from nothing to an answer of one's own."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+from tests.tutorial import TUTORIAL, blocks, masked, walk
+
+PAGE = TUTORIAL.read_text("utf-8")
+
+
+def test_every_step_is_true(tmp_path: Path) -> None:
+    """Each file is written, each command typed, and each shows what the page says it shows."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        port, admin = one.getsockname()[1], other.getsockname()[1]
+    assert masked(walk(PAGE, tmp_path, port, admin)) == masked(PAGE)
+
+
+def test_every_block_is_run() -> None:
+    """A block is a file with its name in the first line, or commands; there is no other kind."""
+    kinds = {language for language, _ in blocks(PAGE)}
+    assert kinds == {"console", "python", "toml"}
+    for language, content in blocks(PAGE):
+        first = content.partition("\n")[0]
+        named = rf"# [\w/]+\.{language.replace('python', 'py')}"
+        assert re.fullmatch(r"\$ .+" if language == "console" else named, first)
+
+
+def test_the_plugin_has_ten_lines() -> None:
+    """So many, without its name at the top and empty lines, as its heading says at most."""
+    [plugin] = [content for _, content in blocks(PAGE) if content.startswith("# plugins/")]
+    assert len([line for line in plugin.splitlines()[1:] if line]) <= 10
+
+
+def test_newcomers_find_it() -> None:
+    """README.md, the index of the documentation and the guide lead to it."""
+    root = TUTORIAL.parents[1]
+    assert "](docs/tutorial.md)" in (root / "README.md").read_text("utf-8")
+    for page in ("index.md", "plugins.md"):
+        assert "](tutorial.md)" in (root / "docs" / page).read_text("utf-8")
