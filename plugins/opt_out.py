@@ -225,13 +225,13 @@ def opt(event: Event[Message], context: Context[State]) -> Action | list[Action]
     if found.near:
         return Flag(f"near miss of {word.text}")
     scope = _scope(event.data, word, context.settings)
-    ours = {"short_code": scope.short_code, "service_id": scope.service_id}
     if word.kind == "start":
-        return [OptIn(person, word.text, **ours), state.replies["start"]]
-    reply = state.replies["stop"]
-    if context.people.has_opted_out(person, **ours):
-        reply = Reply("", even_if_opted_out=True)
-    return [OptOut(person, word.text, **ours), *_ended(person, scope, context), reply]
+        back = OptIn(person, word.text, scope.short_code, scope.service_id)
+        return [back, state.replies["start"]]
+    known = _has_opted_out(person, scope, context)
+    reply = Reply("", even_if_opted_out=True) if known else state.replies["stop"]
+    out = OptOut(person, word.text, scope.short_code, scope.service_id)
+    return [out, *_ended(person, scope, context), reply]
 
 
 @on_delivery(inline=True)
@@ -253,6 +253,11 @@ def _scope(message: Message, word: Word, settings: Settings) -> Scope:
     if settings.scope == "service" and message.service_id:
         return Scope(service_id=message.service_id)
     return Scope(short_code=message.to)
+
+
+def _has_opted_out(person: str, scope: Scope, context: Context[State]) -> bool:
+    people = context.people
+    return people.has_opted_out(person, short_code=scope.short_code, service_id=scope.service_id)
 
 
 def _ended(person: str, scope: Scope, context: Context[State]) -> Iterator[Unsubscribe]:
@@ -289,8 +294,11 @@ def explain(event: Event[Message], context: Context[State]) -> list[Explanation]
         why = "the message is nearly the word: it is listed in `receiver opt-outs near-misses`"
         return [Explanation(rule=rule, verdict="no", why=why)]
     what = "opts the sender out" if word.kind == "stop" else "opts the sender in again"
-    about = _about(_scope(event.data, word, context.settings))
-    why = f"the whole message is the word; it {what}{about}, before any rule is asked"
+    scope = _scope(event.data, word, context.settings)
+    why = f"the whole message is the word; it {what}{_about(scope)}, before any rule is asked"
+    if word.kind == "stop" and _has_opted_out(event.data.from_, scope, context):
+        why = f"{why}, without a reply: the sender has opted out already"
+        return [Explanation(rule=rule, verdict="acts", why=why)]
     reply = state.replies[word.kind].text
     if not reply:
         return [Explanation(rule=rule, verdict="acts", why=f"{why}, without a reply")]

@@ -317,15 +317,19 @@ def test_explain_nobody() -> None:
 
 def test_examples_of_the_guide() -> None:
     """The table of messages in docs/opt-outs.md is true."""
-    outcomes = {"opts out": OptOut, "is listed": Flag, "is a message like any other": None}
+    outcomes = {
+        "opts out": {OptOut, Reply},
+        "is listed": {Flag},
+        "is a message like any other": set(),
+    }
     rows = re.findall(
         rf"^\| (`.*) \| ({'|'.join(outcomes)}) \|$", GUIDE.read_text("utf-8"), re.MULTILINE
     )
     assert len(rows) == 3
     for texts, outcome in rows:
         for text in re.findall(r"`([^`]*)`", texts):
-            found = {type(action) for action in ask(PLUGIN, message(text))}
-            assert outcomes[outcome] in (found or {None}), text
+            asked = ask(PLUGIN, message(text))
+            assert {type(action) for action in asked} == outcomes[outcome], text
 
 
 def test_the_guide_names_every_word() -> None:
@@ -511,6 +515,13 @@ def test_subscriptions_are_found_by_any_form_of_the_number(code: str) -> None:
     for form in addresses(code):
         assert scope.holds(subscription(short_code=form))
     assert not scope.holds(subscription(short_code="70700"))
+
+
+def test_explain_a_second_stop() -> None:
+    """It says why there is no confirmation."""
+    [explanation] = explain(knowing(PLUGIN, Known(out=(None, None))), message("stop"))
+    assert (explanation.verdict, explanation.reply) == ("acts", None)
+    assert "opted out already" in explanation.why
 
 
 def test_explain_near_miss() -> None:
