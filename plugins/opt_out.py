@@ -2,13 +2,17 @@
 
 A message counts when it is nothing but one of the words, however it is typed: `Stop!`,
 `please stop`, `STOP. Thank you`. Inside a sentence a word means what the sentence means:
-`we must STOP this bill` is no opt-out. These words come before every rule.
+`we must STOP this bill` is no opt-out. These words come before every rule. What looks like a
+stop word that went wrong (`STOPP`, `stop 123`) is put on a list and otherwise a message like
+any other.
 """
 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -19,11 +23,15 @@ from receiver.handlers import (
     DeliveryReport,
     Event,
     Explanation,
+    Flag,
     Message,
     OptIn,
     OptOut,
     Reply,
     SettingsError,
+    Subscription,
+    Unsubscribe,
+    addresses,
     fold,
     is_e164,
     on_delivery,
@@ -34,6 +42,27 @@ from receiver.handlers import (
 
 STOP_WORDS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL")
 START_WORDS = ("START", "UNSTOP")
+#: What opts out of everything, whatever the scope of the other words.
+EVERYTHING = frozenset({"STOPALL", "STOP ALL"})
+#: Further words by language: those that opt out, those that opt in.
+LANGUAGES = {
+    "en": (STOP_WORDS, START_WORDS),
+    "sw": (("ACHA", "SITISHA", "ONDOA", "JIONDOE", "JITOE"), ("ANZA", "RUDISHA")),
+}
+
+#: Words of their own that are a letter away from a stop word.
+ORDINARY = frozenset(
+    {
+        *("SHOP", "STEP", "SLOP", "SWOP", "ATOP", "STOW", "STOA", "STOUP", "STOOP", "STOMP"),
+        *("STROP", "STOPE", "TOP", "SOP", "STO", "SUIT", "QUIZ", "QUIET", "QUITE", "QUILT", "QUID"),
+        *("QUIP", "QUINT", "QUOIT", "QUITO", "CANCER", "ACHE", "AICHA", "ASHA", "ACH", "CHA"),
+        *("BACHA", "KACHA", "PACHA", "TACHA", "ONDOKA", "ONGOA", "ONDO", "JITOA", "JITO"),
+    }
+)
+#: Words shorter than this are a letter away from too many others.
+_NEAR_LENGTH = 4
+#: Letters and characters in all of the words that make a near miss behind a stop word.
+_SHORT_WORD, _SHORT_WORDS = 4, 6
 
 _POLITE = re.compile(
     r"(?<!\S)(?:PLEASE|PLS|PLZ|KINDLY|TAFADHALI|(?:ASANTE|AHSANTE)(?: SANA)?"
@@ -53,10 +82,17 @@ _ZERO_WIDTH = ("\u200b", "\ufeff")
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`[plugins.opt_out]`. An empty reply: the word is obeyed in silence."""
 
+    scope: Literal["all", "short_code", "service"] = "all"
+    """What a word is about: everything, the address it was sent to, or the service of the
+    message. STOPALL is about everything in any case."""
+    languages: list[str] = []
+    """Whose built-in words count besides the English ones."""
     stop_words: list[str] = []
-    """Besides the English ones, for example ACHA."""
+    """Besides the built-in ones, for example SITAKI."""
     start_words: list[str] = []
-    """Besides the English ones, for example ANZA."""
+    """Besides the built-in ones, for example NIPE."""
+    ordinary_words: list[str] = []
+    """No misspelt stop words, although they look like it: your own keywords, for example."""
     stop_reply: str = "You will get no more messages from us. To get them again, text START."
     start_reply: str = "You will get our messages again. To stop them, text STOP."
 
@@ -68,6 +104,27 @@ class Word(msgspec.Struct, frozen=True):
     kind: Literal["stop", "start"]
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What a message was taken for."""
+
+    word: Word
+    near: bool = False
+    """It may have been meant as the word, but is not the word."""
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What an opt-out is about; both None: everything."""
+
+    short_code: str | None = None
+    service_id: str | None = None
+
+    def holds(self, subscription: Subscription) -> bool:
+        """Whether messages about the subscription are in the scope."""
+        if self.service_id is not None:
+            return subscription.service_id == self.service_id
+        return self.short_code is None or subscription.short_code in addresses(self.short_code)
+
+
 class State(msgspec.Struct, frozen=True):
     """The words, prepared for looking them up."""
 
@@ -75,6 +132,8 @@ class State(msgspec.Struct, frozen=True):
     """By the folded phrase."""
     beginnings: frozenset[str]
     """First words of all messages that can count."""
+    near: dict[str, Word]
+    """Stop words by what is a letter away from them."""
     replies: dict[str, Reply]
     """By kind."""
 
@@ -82,7 +141,11 @@ class State(msgspec.Struct, frozen=True):
 def setup(settings: Settings) -> State:
     """The built-in words and those of the configuration."""
     words: dict[str, Word] = {}
-    faults: list[Exception] = []
+    faults: list[Exception] = [
+        SettingsError(f"languages[{n}]", f"expected one of {', '.join(LANGUAGES)}; got {name!r}")
+        for n, name in enumerate(settings.languages)
+        if name not in LANGUAGES
+    ]
 
     def add(text: str, kind: Literal["stop", "start"], key: str) -> None:
         word = Word(phrase(text), kind)
@@ -94,19 +157,15 @@ def setup(settings: Settings) -> State:
                 faults.append(SettingsError(key, f"{word.text} is a {words[spelling].kind} word"))
                 return
 
-    for text in STOP_WORDS:
-        add(text, "stop", "")
-    for text in START_WORDS:
-        add(text, "start", "")
-    for n, text in enumerate(settings.stop_words):
-        add(text, "stop", f"stop_words[{n}]")
-    for n, text in enumerate(settings.start_words):
-        add(text, "start", f"start_words[{n}]")
+    for text, kind, key in _reserved(settings):
+        add(text, kind, key)
     if faults:
         raise ExceptionGroup("opt-out words", faults)
+    ordinary = ORDINARY.union(map(phrase, settings.ordinary_words))
     return State(
         words=words,
         beginnings=frozenset(spelling.split(" ")[0] for spelling in words) | _POLITE_BEGINNINGS,
+        near=_near(words, ordinary),
         replies={
             "stop": Reply(settings.stop_reply, even_if_opted_out=True),
             "start": Reply(settings.start_reply),
@@ -114,61 +173,176 @@ def setup(settings: Settings) -> State:
     )
 
 
+def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"], str]]:
+    """Each word as it is written, what it does, and which setting it is from."""
+    for language in dict.fromkeys(["en", *filter(LANGUAGES.get, settings.languages)]):
+        stop_words, start_words = LANGUAGES[language]
+        yield from ((text, "stop", "") for text in stop_words)
+        yield from ((text, "start", "") for text in start_words)
+    yield from ((text, "stop", f"stop_words[{n}]") for n, text in enumerate(settings.stop_words))
+    yield from ((text, "start", f"start_words[{n}]") for n, text in enumerate(settings.start_words))
+
+
+def _near(words: dict[str, Word], ordinary: frozenset[str]) -> dict[str, Word]:
+    """What is one letter away from a stop word of four letters or more, and no word itself."""
+    stops = [
+        (spelling, word)
+        for spelling, word in words.items()
+        if word.kind == "stop" and len(spelling) >= _NEAR_LENGTH and spelling.isalpha()
+    ]
+    letters = sorted({*string.ascii_uppercase, *"".join(spelling for spelling, _ in stops)})
+    near: dict[str, Word] = {}
+    for spelling, word in stops:
+        for other in _one_away(spelling, letters):
+            if other not in words and other not in ordinary:
+                near.setdefault(other, word)
+    return near
+
+
+def _one_away(word: str, letters: list[str]) -> Iterator[str]:
+    """The word with one letter more, less, other, or two that have changed places."""
+    for at in range(len(word) + 1):
+        before, after = word[:at], word[at:]
+        yield from (before + letter + after for letter in letters)
+        if after:
+            yield before + after[1:]
+            yield from (before + letter + after[1:] for letter in letters)
+        if len(after) > 1:
+            yield before + after[1] + after[0] + after[2:]
+
+
 @on_message(inline=True, first=True)
-def opt(event: Event[Message], context: Context[State]) -> list[Action] | None:
-    """Opts the sender out or in, and keeps every other handler from answering."""
+def opt(event: Event[Message], context: Context[State]) -> Action | list[Action] | None:
+    """Opts the sender out or in, and keeps every other handler from answering.
+
+    Who is opted out already is not told so again.
+    """
     state, person = context.state, event.data.from_
-    word = _find(event.data.text, state)
-    if word is None or not is_e164(person):
+    found = _find(event.data.text, state)
+    if found is None or not is_e164(person):
         return None
-    if word.kind == "stop":
-        return [OptOut(person, word.text), state.replies["stop"]]
-    return [OptIn(person, word.text), state.replies["start"]]
+    word = found.word
+    if found.near:
+        return Flag(f"near miss of {word.text}")
+    scope = _scope(event.data, word, context.settings)
+    if word.kind == "start":
+        back = OptIn(person, word.text, scope.short_code, scope.service_id)
+        return [back, state.replies["start"]]
+    known = _has_opted_out(person, scope, context)
+    reply = Reply("", even_if_opted_out=True) if known else state.replies["stop"]
+    out = OptOut(person, word.text, scope.short_code, scope.service_id)
+    return [out, *_ended(person, scope, context), reply]
 
 
 @on_delivery(inline=True)
 def note_network(event: Event[DeliveryReport], context: Context[State]) -> Action | None:
-    """Opts out who told the network to stop our messages."""
+    """Opts out who told the network to stop our sender, where the report names the person.
+
+    Where it does not, the store finds the person by the message.
+    """
     report = event.data
     if report.opted_out and report.to is not None and is_e164(report.to):
-        return OptOut(report.to, "network")
+        return OptOut(report.to, "network", short_code=report.sender)
     return None
+
+
+def _scope(message: Message, word: Word, settings: Settings) -> Scope:
+    """What the word is about. A message without a service is about the address it was sent to."""
+    if settings.scope == "all" or word.text in EVERYTHING:
+        return Scope()
+    if settings.scope == "service" and message.service_id:
+        return Scope(service_id=message.service_id)
+    return Scope(short_code=message.to)
+
+
+def _has_opted_out(person: str, scope: Scope, context: Context[State]) -> bool:
+    people = context.people
+    return people.has_opted_out(person, short_code=scope.short_code, service_id=scope.service_id)
+
+
+def _ended(person: str, scope: Scope, context: Context[State]) -> Iterator[Unsubscribe]:
+    """The end of the person's subscriptions, at their provider too where it manages them."""
+    for subscription in context.people.subscriptions(person):
+        if subscription.state != "active" or not scope.holds(subscription):
+            continue
+        source = context.sources.get(subscription.source)
+        yield Unsubscribe(
+            msisdn=person,
+            short_code=subscription.short_code or None,
+            service_id=subscription.service_id or None,
+            keyword=subscription.keyword,
+            subscriber_ref=subscription.subscriber_ref,
+            network=subscription.network,
+            source=subscription.source,
+            at_provider=source is not None and source.manages_subscriptions,
+        )
 
 
 def explain(event: Event[Message], context: Context[State]) -> list[Explanation]:
     """Whether the message is one of the words."""
     state = context.state
-    word = _find(event.data.text, state)
-    if word is None:
+    found = _find(event.data.text, state)
+    if found is None:
         why = "the message is none of " + ", ".join(sorted({w.text for w in state.words.values()}))
         return [Explanation(rule="reserved words", verdict="no", why=why)]
+    word = found.word
     rule = f"reserved word {word.text}"
     if not is_e164(event.data.from_):
         why = "the sender is no person's number, so there is nobody to opt out or in"
         return [Explanation(rule=rule, verdict="no", why=why)]
+    if found.near:
+        why = "the message is nearly the word: it is listed in `receiver opt-outs near-misses`"
+        return [Explanation(rule=rule, verdict="no", why=why)]
     what = "opts the sender out" if word.kind == "stop" else "opts the sender in again"
-    why = f"the whole message is the word; it {what}, before any rule is asked"
+    scope = _scope(event.data, word, context.settings)
+    why = f"the whole message is the word; it {what}{_about(scope)}, before any rule is asked"
+    if word.kind == "stop" and _has_opted_out(event.data.from_, scope, context):
+        why = f"{why}, without a reply: the sender has opted out already"
+        return [Explanation(rule=rule, verdict="acts", why=why)]
     reply = state.replies[word.kind].text
     if not reply:
         return [Explanation(rule=rule, verdict="acts", why=f"{why}, without a reply")]
     return [Explanation(rule=rule, verdict="answers", why=why, reply=reply)]
 
 
-def _find(text: str, state: State) -> Word | None:
+def _about(scope: Scope) -> str:
+    if scope.service_id is not None:
+        return f" of service {scope.service_id}"
+    return f" of messages from {scope.short_code}" if scope.short_code is not None else ""
+
+
+def _find(text: str, state: State) -> Found | None:
     if not text.isascii() and any(char in text for char in _ZERO_WIDTH):
         joined = text
         for char in _ZERO_WIDTH:
             joined = joined.replace(char, "")
-        return _look_up(text, state) or _look_up(joined, state)
+        both = [found for each in (text, joined) if (found := _look_up(each, state))]
+        return min(both, key=lambda found: found.near, default=None)
     return _look_up(text, state)
 
 
-def _look_up(text: str, state: State) -> Word | None:
+def _look_up(text: str, state: State) -> Found | None:
     first = fold(split(text)[0])
-    if first not in state.beginnings and first.isalnum():
+    if first not in state.beginnings and first not in state.near and first.isalnum():
         return None  # nearly every message ends here
     whole = phrase(text)
-    return state.words.get(whole) or state.words.get(_polished(_bare(whole)))
+    bare = _polished(_bare(whole))
+    word = state.words.get(whole) or state.words.get(bare)
+    if word is not None:
+        return Found(word)
+    word = state.near.get(bare) or _followed(bare, state)
+    return Found(word, near=True) if word is not None else None
+
+
+def _followed(whole: str, state: State) -> Word | None:
+    """The stop word that one or two short words, such as `123` or `it now`, follow."""
+    first, *rest = whole.split(" ")
+    word = state.words.get(first)
+    if word is None or word.kind != "stop" or len(first) < _NEAR_LENGTH or len(rest) not in (1, 2):
+        return None
+    # Digits may be a short code of ours.
+    short = all(len(each) <= _SHORT_WORD or each.isdecimal() for each in rest)
+    return word if short and sum(map(len, rest)) <= _SHORT_WORDS else None
 
 
 def _bare(whole: str) -> str:

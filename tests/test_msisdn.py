@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
 from receiver import msisdn
-from receiver.msisdn import is_e164, is_region, mask, normalise
+from receiver.msisdn import is_e164, is_region, mask, normalise, ours
 
 PERSONS = [
     # As the providers write them.
@@ -141,3 +141,27 @@ def test_masked_numbers_do_not_tell_the_person() -> None:
     assert mask("+254726770792") == "+2547•••0792"
     assert mask("70700") == "•••••"
     assert mask("") == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (None, ""),
+        ("", ""),
+        ("22915", "22915"),
+        ("+447786200000", "447786200000"),
+        ("+44 (7786) 200-000", "447786200000"),
+        (" Shop ", "SHOP"),
+        ("Kwa-Heri 1", "KWA-HERI 1"),
+    ],
+)
+def test_addresses_of_ours_have_one_form(address: str | None, expected: str) -> None:
+    """A number without plus and separators, a short code as it is, a sender ID in capitals."""
+    assert ours(address) == expected
+
+
+@given(st.text())
+def test_one_form_of_an_address_is_its_own(text: str) -> None:
+    """Whatever it was made of, made again it stays the same."""
+    once = ours(text)
+    assert ours(once) == once

@@ -13,6 +13,7 @@ import pytest
 from receiver import fake
 from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
+from receiver.handlers import OptOut
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service import Service
@@ -197,6 +198,22 @@ async def test_who_is_blacklisted_there_is_opted_out_here(tmp_path: Path) -> Non
         await until_state(service, await ask(service, "text-connect", to=person), "dead")
         (entry,) = await service.store.reader.opt_outs.find(person)
         assert entry.reason == "network"
+
+
+@pytest.mark.parametrize("scope", [{"short_code": "shop"}, {"service_id": "7"}])
+async def test_an_opt_out_is_of_the_senders_and_services_that_sources_have(
+    tmp_path: Path, scope: dict[str, str]
+) -> None:
+    """A message that names neither comes from `send.sender` and is about `send.service_id`."""
+    async with sending(tmp_path, service_id="7") as (service, providers):
+        await service.store.opt_out(OptOut(ANN, "STOP", **scope), service.intake.clock())
+        withheld = await until_state(service, await ask(service), "dead", "sent")
+        assert (withheld.state, withheld.error) == ("dead", "the person has opted out")
+        other = await ask(service, sender="22915", service_id="8")
+        assert (await until_state(service, other, "dead", "sent")).sender == "22915"
+        sent = await until_state(service, await ask(service, to=BEN), "sent")
+        assert sent.sender == "SHOP"
+        assert len(providers.sent) == 2
 
 
 async def test_a_text_that_is_too_long_is_refused_before_it_costs(tmp_path: Path) -> None:

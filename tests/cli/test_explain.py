@@ -89,6 +89,16 @@ def test_an_opt_out_is_told(place: Path) -> None:
     assert "withheld" not in shown
 
 
+def test_an_opt_out_of_another_address_is_no_matter(tmp_path: Path) -> None:
+    """A reply is withheld only where the opt-out is about the address that is written to."""
+    write(tmp_path, settings())
+    told(tmp_path, "opt-outs", "add", "0712345678", "--short-code", "70700")
+    shown = told(tmp_path, "explain", "game", "--to", "22915", "--from", "0712345678")
+    assert "withheld" not in shown
+    shown = told(tmp_path, "explain", "game", "--to", "70700", "--from", "0712345678")
+    assert "withheld" in shown
+
+
 def test_handlers_that_come_later_are_named(tmp_path: Path) -> None:
     """A plugin that does not explain itself is asked when the event is stored."""
     source = "from receiver.handlers import on_message\n@on_message()\ndef later(e, c): ...\n"

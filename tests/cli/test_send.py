@@ -164,6 +164,14 @@ def test_what_would_be_refused_is_not_stored(place: str, request: pytest.Fixture
     assert table(folder, "messages", "--msisdn", "+254733000333") == []
 
 
+def test_an_opt_out_is_of_a_sender(idle: Path) -> None:
+    """The source's own sender counts where the message names none; another one may send."""
+    told(idle, "opt-outs", "add", NUMBER, "--short-code", "22915")
+    assert "has opted out" in send(idle).stderr
+    assert "has opted out" in send(idle, "--sender", "22915").stderr
+    assert send(idle, "--sender", "SHOP").returncode == 0
+
+
 # Waiting
 
 

@@ -2,28 +2,93 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.handlers import OptIn, OptOut, Reply
-from receiver.plugins import ordered
+from receiver.handlers import (
+    Flag,
+    OptIn,
+    OptOut,
+    Reply,
+    SourceInfo,
+    Subscription,
+    Unsubscribe,
+    addresses,
+)
+from receiver.people import Nobody
+from receiver.plugins import Plugin, ordered
+from tests.harness import NOW
 from tests.plugins.asking import PERSON, ask, explain, faults, load, message, report
 
 PLUGIN = load("opt_out")
 SWAHILI = load("opt_out", stop_words=["Acha", "ondoa mimi", "🛑"], start_words=["anza"])
+NAMED = load("opt_out", languages=["en", "sw"])
+BY_CODE = load("opt_out", scope="short_code")
+BY_SERVICE = load("opt_out", scope="service")
 SILENT = load("opt_out", stop_reply="", start_reply="")
-GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "opt-outs.md"
 #: GSM 03.38: the basic alphabet without its letters for Greek and national use.
 GSM = re.compile(r"[A-Za-z0-9 @£$!\"#%&'()*+,\-./:;<=>?\n]*")
 
+MODULE = importlib.import_module("plugins.opt_out")
 STOPS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL")
 #: What people and phones put beside a word without meaning anything by it.
 decoration = st.text(st.sampled_from(" \t\n\xa0\u200b\u200d\u2060\ufeff.,;:!?\"'()-_*…“”¡🙏😀"))
 any_case = st.sampled_from([str.upper, str.lower, str.title, str.swapcase])
+
+
+class Known(Nobody):
+    """People of whom something is known."""
+
+    def __init__(
+        self, *subscriptions: Subscription, out: tuple[str | None, str | None] | None = None
+    ) -> None:
+        """`out`: the short code and service of an opt-out, for `has_opted_out` to say yes to."""
+        self._subscriptions = list(subscriptions)
+        self._out = out
+
+    def subscriptions(self, msisdn: str) -> list[Subscription]:
+        """Those given."""
+        return self._subscriptions
+
+    def has_opted_out(
+        self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
+    ) -> bool:
+        """Whether it is asked about just that scope."""
+        return (short_code, service_id) == self._out
+
+
+def knowing(plugin: Plugin, people: Known) -> Plugin:
+    """The plugin where this is known, with a source that manages subscriptions and one that not."""
+    sources = {
+        name: SourceInfo(name=name, provider=name, manages_subscriptions=manages)
+        for name, manages in (("tilil", True), ("talkntalk", False))
+    }
+    context = msgspec.structs.replace(plugin.context, people=people, sources=sources)
+    return msgspec.structs.replace(plugin, context=context)
+
+
+def subscription(**fields: Any) -> Subscription:
+    """An active line of the book."""
+    line = {
+        "msisdn": PERSON,
+        "source": "tilil",
+        "short_code": "22915",
+        "service_id": "44",
+        "state": "active",
+        "since": NOW,
+        "keyword": "NEWS",
+        "subscriber_ref": "r1",
+        "network": "safaricom",
+    }
+    return Subscription(**{**line, **fields})
 
 
 @pytest.mark.parametrize("word", STOPS)
@@ -93,8 +158,6 @@ def test_stop_of_two_words(text: str) -> None:
         "please stop this bill",
         "stopwatch",
         "STOP WATCH",
-        "STOPP",
-        "stop 123",
         "don't stop",
         "Don't. Stop.",
         "bus stop",
@@ -102,7 +165,6 @@ def test_stop_of_two_words(text: str) -> None:
         "start game",
         "please",
         "thank you",
-        "Stop you",
         "stop start",
         "",
         " \u200b ",
@@ -185,8 +247,10 @@ def test_confirmations_fit_one_message(text: str) -> None:
 
 
 def test_network_opt_out() -> None:
-    """Who told the network to stop us is opted out, where the report says who."""
+    """Who told the network to stop our sender is opted out of it, where the report says who."""
     assert ask(PLUGIN, report(opted_out=True, to=PERSON)) == (OptOut(PERSON, "network"),)
+    out = OptOut(PERSON, "network", short_code="SHOP")
+    assert ask(PLUGIN, report(opted_out=True, to=PERSON, sender="SHOP")) == (out,)
 
 
 @pytest.mark.parametrize(
@@ -252,13 +316,229 @@ def test_explain_nobody() -> None:
 
 
 def test_examples_of_the_guide() -> None:
-    """The table of messages in docs/plugins.md is true."""
+    """The table of messages in docs/opt-outs.md is true."""
+    outcomes = {
+        "opts out": {OptOut, Reply},
+        "is listed": {Flag},
+        "is a message like any other": set(),
+    }
     rows = re.findall(
-        r"^\| (`.*) \| (opts out|is a message like any other) \|$",
-        GUIDE.read_text("utf-8"),
-        re.MULTILINE,
+        rf"^\| (`.*) \| ({'|'.join(outcomes)}) \|$", GUIDE.read_text("utf-8"), re.MULTILINE
     )
-    assert len(rows) == 2
+    assert len(rows) == 3
     for texts, outcome in rows:
         for text in re.findall(r"`([^`]*)`", texts):
-            assert bool(ask(PLUGIN, message(text))) == (outcome == "opts out"), text
+            asked = ask(PLUGIN, message(text))
+            assert {type(action) for action in asked} == outcomes[outcome], text
+
+
+def test_the_guide_names_every_word() -> None:
+    """The built-in words of each language stand in docs/opt-outs.md."""
+    text = GUIDE.read_text("utf-8")
+    for words in MODULE.LANGUAGES.values():
+        for stops_and_starts in words:
+            assert all(f"`{word}`" in text for word in stops_and_starts)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_words_of_languages(kind: int) -> None:
+    """Swahili words count where Swahili is named, beside the English ones."""
+    action = (OptOut, OptIn)[kind]
+    for word in MODULE.LANGUAGES["sw"][kind]:
+        assert isinstance(ask(NAMED, message(f"{word.lower()}!"))[0], action)
+        assert ask(PLUGIN, message(word)) == ()
+    assert isinstance(ask(NAMED, message(MODULE.LANGUAGES["en"][kind][0]))[0], action)
+
+
+def test_an_unknown_language_is_refused() -> None:
+    """The error names those that there are."""
+    expected = {"languages[1]": "expected one of en, sw; got 'fr'"}
+    assert faults("opt_out", languages=["sw", "fr"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("plugin", "text", "data", "scope"),
+    [
+        (PLUGIN, "stop", {"service_id": "44"}, (None, None)),
+        (BY_CODE, "stop", {"service_id": "44"}, ("22915", None)),
+        (BY_CODE, "stop", {"to": None}, (None, None)),
+        (BY_CODE, "stopall", {}, (None, None)),
+        (BY_CODE, "Stop, all!", {}, (None, None)),
+        (BY_SERVICE, "stop", {"service_id": "44"}, (None, "44")),
+        (BY_SERVICE, "stop", {}, ("22915", None)),
+        (BY_SERVICE, "stop all", {"service_id": "44"}, (None, None)),
+        (BY_SERVICE, "start", {"service_id": "44"}, (None, "44")),
+        (BY_CODE, "start", {}, ("22915", None)),
+    ],
+)
+def test_scope(
+    plugin: Plugin, text: str, data: dict[str, Any], scope: tuple[str | None, str | None]
+) -> None:
+    """A word is about what `scope` says and the message names; STOPALL is about everything."""
+    change, *_ = ask(plugin, message(text, **data))
+    assert isinstance(change, OptOut | OptIn)
+    assert (change.short_code, change.service_id) == scope
+
+
+@pytest.mark.parametrize(
+    ("plugin", "scope"), [(PLUGIN, (None, None)), (BY_CODE, ("22915", None))], ids=["all", "code"]
+)
+def test_a_second_stop_is_not_confirmed(
+    plugin: Plugin, scope: tuple[str | None, str | None]
+) -> None:
+    """It is recorded, and answered by nobody; START is confirmed in any case."""
+    known = knowing(plugin, Known(out=scope))
+    out, reply = ask(known, message("stop"))
+    assert isinstance(out, OptOut)
+    assert reply == Reply("", even_if_opted_out=True)
+    assert ask(known, message("start"))[-1] == Reply(PLUGIN.settings.start_reply)
+
+
+def test_a_wider_stop_is_confirmed() -> None:
+    """Who is out of one short code and then says STOP to all is told so."""
+    known = knowing(PLUGIN, Known(out=("22915", None)))
+    assert ask(known, message("stop"))[-1] == Reply(
+        PLUGIN.settings.stop_reply, even_if_opted_out=True
+    )
+
+
+def test_stop_ends_subscriptions() -> None:
+    """Those that are active, in the book, and at the provider where it manages them."""
+    known = Known(
+        subscription(),
+        subscription(service_id="45", state="inactive"),
+        subscription(source="talkntalk", service_id="", keyword=None),
+        subscription(source="gone", service_id="46"),
+    )
+    ended = [a for a in ask(knowing(PLUGIN, known), message("stop")) if isinstance(a, Unsubscribe)]
+    assert [(a.source, a.service_id, a.at_provider) for a in ended] == [
+        ("tilil", "44", True),
+        ("talkntalk", None, False),
+        ("gone", "46", False),
+    ]
+    assert ended[0] == Unsubscribe(
+        msisdn=PERSON,
+        short_code="22915",
+        service_id="44",
+        keyword="NEWS",
+        subscriber_ref="r1",
+        network="safaricom",
+        source="tilil",
+        at_provider=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("plugin", "text", "data", "expected"),
+    [
+        (BY_CODE, "stop", {}, ["1", "2"]),
+        (BY_CODE, "stop", {"to": "+44 7786 200000"}, ["3"]),
+        (BY_CODE, "stop all", {}, ["1", "2", "3"]),
+        (BY_SERVICE, "stop", {"service_id": "2"}, ["2"]),
+        (PLUGIN, "start", {}, []),
+    ],
+)
+def test_stop_ends_subscriptions_of_its_scope(
+    plugin: Plugin, text: str, data: dict[str, Any], expected: list[str]
+) -> None:
+    """Those on other short codes or of other services stay; START begins none."""
+    known = Known(
+        subscription(service_id="1"),
+        subscription(service_id="2"),
+        subscription(service_id="3", short_code="447786200000"),
+    )
+    asked = ask(knowing(plugin, known), message(text, **data))
+    assert [a.service_id for a in asked if isinstance(a, Unsubscribe)] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("STOPP", "stp", "Sotp!", "stpo", "stops", "please stopp", "unsubscibe", "cancle"),
+        *("STOPAL", "stop 123", "stop it", "Stop you", "stop it now", "stop 70700", "stop sms"),
+        "pls cancel it",
+    ],
+)
+def test_near_miss(text: str) -> None:
+    """What may have been meant as a stop word is flagged, and other handlers still answer it."""
+    [flag] = ask(PLUGIN, message(text))
+    assert isinstance(flag, Flag)
+    assert flag.reason.startswith("near miss of ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("step", "Shop", "stock", "ends", "and", "send", "quiz", "quiet", "top", "cancer"),
+        *("starts", "step 123", "stop watch", "stop 1234567", "stop a b c", "end it"),
+        *("start now", "smart"),
+    ],
+)
+def test_no_near_miss(text: str) -> None:
+    """Ordinary words, words too short to tell, whole sentences, and what is near START."""
+    assert ask(PLUGIN, message(text)) == ()
+
+
+def test_near_misses_of_further_words() -> None:
+    """Words of languages and of the configuration have them too, in their own letters."""
+    assert ask(NAMED, message("sitsha")) == (Flag("near miss of SITISHA"),)
+    assert ask(load("opt_out", stop_words=["СТОП"]), message("стопп")) == (
+        Flag("near miss of СТОП"),
+    )
+
+
+def test_ordinary_words_of_the_configuration() -> None:
+    """A keyword that is a letter away from a stop word can be named."""
+    assert ask(PLUGIN, message("stops")) == (Flag("near miss of STOP"),)
+    assert ask(load("opt_out", ordinary_words=["Stops"]), message("stops")) == ()
+
+
+def test_every_ordinary_word_is_near() -> None:
+    """The list holds no word that would not be taken for a near miss without it."""
+    bare = MODULE._near(NAMED.state.words, frozenset())
+    assert set(bare) >= MODULE.ORDINARY
+
+
+@given(st.sampled_from([word for word in STOPS if len(word) >= 4 and " " not in word]), st.data())
+def test_one_letter_off(word: str, data: st.DataObject) -> None:
+    """Whichever letter is missing, it is a near miss, another word of ours, or ordinary."""
+    at = data.draw(st.integers(0, len(word) - 1))
+    typed = word[:at] + word[at + 1 :]
+    asked = ask(PLUGIN, message(typed))
+    assert asked == (Flag(f"near miss of {word}"),) or typed in MODULE.ORDINARY
+
+
+@given(st.sampled_from(["+447786200000", "447786200000", "22915"]))
+def test_subscriptions_are_found_by_any_form_of_the_number(code: str) -> None:
+    """A subscription on a number of ours is in the scope of that number, however it is written."""
+    scope = MODULE.Scope(short_code=code)
+    for form in addresses(code):
+        assert scope.holds(subscription(short_code=form))
+    assert not scope.holds(subscription(short_code="70700"))
+
+
+def test_explain_a_second_stop() -> None:
+    """It says why there is no confirmation."""
+    [explanation] = explain(knowing(PLUGIN, Known(out=(None, None))), message("stop"))
+    assert (explanation.verdict, explanation.reply) == ("acts", None)
+    assert "opted out already" in explanation.why
+
+
+def test_explain_near_miss() -> None:
+    """It says that nothing is done, and where to look."""
+    [explanation] = explain(PLUGIN, message("stopp"))
+    assert explanation.verdict == "no"
+    assert "receiver opt-outs near-misses" in explanation.why
+
+
+@pytest.mark.parametrize(
+    ("plugin", "data", "expected"),
+    [
+        (BY_CODE, {}, "opts the sender out of messages from 22915, before"),
+        (BY_SERVICE, {"service_id": "44"}, "opts the sender out of service 44, before"),
+    ],
+)
+def test_explain_scope(plugin: Plugin, data: dict[str, Any], expected: str) -> None:
+    """It says what the opt-out is about."""
+    [explanation] = explain(plugin, message("stop", **data))
+    assert expected in explanation.why

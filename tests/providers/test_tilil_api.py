@@ -361,6 +361,19 @@ def test_a_subscription_is_managed() -> None:
         call({**given, "option": "pause"})
 
 
+def test_a_subscription_is_ended() -> None:
+    """By the same call; a yes says nothing more, a no is told apart from a fault of theirs."""
+    request = api().deactivate("+254708400000", "44")
+    given = {"service_id": "44", "mobile": "+254708400000", "option": "deactivation"}
+    by_hand = api().operations()["subscribermanage"].make(given)
+    assert (request.method, request.url) == (by_hand.method, by_hand.url)
+    assert (request.headers, request.body) == (by_hand.headers, by_hand.body)
+    request.read(answer(200, {"status_code": "1", "status_desc": "Success"}))
+    assert not refused(request, answer(200, {"status_code": "1003"})).retryable
+    assert refused(request, answer(200, {"status_code": "1005"})).retryable
+    assert refused(request, answer(200, b"<html>")).unknown
+
+
 def test_a_report_is_asked_for_by_hand() -> None:
     """If the settings say where."""
     request = api(report_url=REPORTS).operations()["delivery_report"].make({"message_id": ID})
@@ -396,6 +409,7 @@ async def test_the_fake_provider_understands() -> None:
 
 REQUESTS: list[Request[Any]] = [
     api().send(MESSAGE),
+    api().deactivate("+254726770792", "44"),
     look_up("+254726770792"),
     *(
         operation.make({**dict.fromkeys(operation.required, ID), "option": "activation"})
