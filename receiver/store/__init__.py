@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from receiver.events import EventIds
 from receiver.people import Subscription
-from receiver.store import effects, jobs, messages, writes
+from receiver.store import book, effects, jobs, messages, writes
+from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -44,11 +45,13 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.writer import Writer
 
 __all__ = [
     "Accepted",
     "Attempt",
+    "Correction",
     "EventRow",
     "Finish",
     "Gone",
@@ -62,10 +65,12 @@ __all__ = [
     "ReplyState",
     "Report",
     "Request",
+    "ServiceCount",
     "Store",
     "StoredEvent",
     "StoredMessage",
     "Subscription",
+    "SubscriptionStep",
     "Taken",
     "Wish",
     "Wishes",
@@ -161,6 +166,15 @@ class Store:
     async def opt_in(self, msisdn: str, reason: str, now: datetime) -> bool:
         """Notes that a person may be messaged; False if that was so already."""
         return await self._opt(effects.opt_in, msisdn, reason, now)
+
+    async def correct_book(
+        self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
+    ) -> int:
+        """Writes lines into the subscription book, as changes of `time`; how many."""
+        at = {"time": to_micros(time), "now": to_micros(now)}
+        return await self.writer.run(
+            partial(book.correct, corrections=corrections, reason=reason, **at)
+        )
 
     async def add_message(self, wish: Wish, now: datetime) -> int:
         """Makes a message that a person asks for; its id."""
