@@ -12,7 +12,9 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -22,7 +24,7 @@ from receiver.lines import apis
 from receiver.providers import Push
 from receiver.providers.api import Outgoing
 from receiver.service import Parts, Service, open_service
-from receiver.store import Reader, Wish
+from receiver.store import Correction, Reader, Wish
 
 log = structlog.get_logger("receiver.control")
 
@@ -64,7 +66,15 @@ class SendMessage(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
     link_id: str | None = None
 
 
-Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage
+class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.correct"):
+    """Writes what a provider's list says into the subscription book; some hundred lines."""
+
+    corrections: list[Correction]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    """When the list was made: what is newer in the book stays."""
+
+
+Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage | CorrectBook
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -109,6 +119,9 @@ async def carry_out(service: Service, command: Command) -> Outcome:
             return await _retry_quarantined(service, id_)
         case SendMessage():
             return await _send(service, command)
+        case CorrectBook(corrections=corrections, time=time):
+            store = service.store
+            return Outcome(await store.correct_book(corrections, time, now, "reconcile"))
 
 
 async def _send(service: Service, command: SendMessage) -> Outcome:

@@ -171,9 +171,9 @@ class Store:
         self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
     ) -> int:
         """Writes lines into the subscription book, as changes of `time`; how many."""
-        at = {"time": to_micros(time), "now": to_micros(now)}
+        at, when = to_micros(time), to_micros(now)
         return await self.writer.run(
-            partial(book.correct, corrections=corrections, reason=reason, **at)
+            partial(book.correct, corrections=corrections, time=at, now=when, reason=reason)
         )
 
     async def add_message(self, wish: Wish, now: datetime) -> int:
