@@ -12,7 +12,9 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -31,7 +33,7 @@ from receiver.providers import Push
 from receiver.providers.api import Outgoing
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service
-from receiver.store import Reader, Wish
+from receiver.store import Correction, Reader, Wish
 
 log = structlog.get_logger("receiver.control")
 
@@ -81,7 +83,17 @@ class Reload(msgspec.Struct, frozen=True, tag="reload"):
     """Takes in what the configuration file says now."""
 
 
-Command = AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage | Reload
+class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.correct"):
+    """Writes what a provider's list says into the subscription book; some hundred lines."""
+
+    corrections: list[Correction]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    """When the list was made: what is newer in the book stays."""
+
+
+Command = (
+    AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage | CorrectBook | Reload
+)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -118,18 +130,22 @@ async def carry_out(service: Service, command: Command) -> Outcome:
     match command:
         case AddOptOut(msisdn, short_code, service_id):
             out = OptOut(msisdn, "operator", short_code=short_code, service_id=service_id)
-            return Outcome(int(await service.store.opt_out(out, now)))
+            outcome = Outcome(int(await service.store.opt_out(out, now)))
         case RemoveOptOut(msisdn, short_code, service_id):
             back = OptIn(msisdn, "operator", short_code=short_code, service_id=service_id)
-            return Outcome(int(await service.store.opt_in(back, now)))
+            outcome = Outcome(int(await service.store.opt_in(back, now)))
         case RetryJobs(id_):
-            return Outcome(await service.store.revive(id_, now))
+            outcome = Outcome(await service.store.revive(id_, now))
         case RetryQuarantined(id_):
-            return await _retry_quarantined(service, id_)
+            outcome = await _retry_quarantined(service, id_)
         case SendMessage():
-            return await _send(service, command)
+            outcome = await _send(service, command)
+        case CorrectBook(corrections=corrections, time=time):
+            store = service.store
+            outcome = Outcome(await store.correct_book(corrections, time, now, "reconcile"))
         case Reload():
-            return await _reload(service)
+            outcome = await _reload(service)
+    return outcome
 
 
 async def _reload(service: Service) -> Outcome:

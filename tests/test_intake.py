@@ -397,7 +397,7 @@ async def test_subscriptions_are_kept_with_the_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as service:
         await take(service, subscription("activation", "20261120120000"))
         await take(service, subscription("deactivation", "20261119120000"))
-        (line,) = await service.store.reader.subscriptions()
+        (line,) = [line async for line in service.store.reader.subscriptions.find()]
         assert (line.msisdn, line.state) == ("+254708400000", "active")
 
 

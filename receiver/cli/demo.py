@@ -213,7 +213,7 @@ class Demo:
 
     async def _summarise(self, reader: Reader) -> None:
         quarantined = await reader.quarantined()
-        book = Counter(line.state for line in await reader.subscriptions())
+        book = Counter([line.state async for line in reader.subscriptions.find()])
         opted_out = await reader.opt_outs.find()
         refused = Counter({s: n for s, n in self._outcomes.items() if s not in ("200", "repeat")})
         types = ", ".join(f"{n} {type_}" for type_, n in sorted(self._events.items()))

@@ -50,14 +50,24 @@ def moment(text: str, now: datetime) -> datetime:
         raise typer.BadParameter(f"expected {expected}, got {text!r}") from None
 
 
-def person(text: str | None, config: Config) -> str | None:
-    """A number as the store has it. Numbers without a country code belong to the first source."""
+def person(text: str | None, config: Config, source: str | None = None) -> str | None:
+    """A number as the store has it; see `region` for those without a country code."""
     if text is None:
         return None
-    source = next(iter(config.sources.values()), None)
-    if source is None:
-        return text.strip()
-    return normalise(text, source.region or _region(source.provider))
+    where = region(config, source)
+    return text.strip() if where is None else normalise(text, where)
+
+
+def region(config: Config, source: str | None = None) -> str | None:
+    """Where numbers without a country code belong: by this source, or the first; None without."""
+    name = source if source is not None else next(iter(config.sources), None)
+    if name is None:
+        return None
+    settings = config.sources.get(name)
+    if settings is None:
+        known = ", ".join(config.sources) or "none"
+        raise typer.BadParameter(f"there is no source {name!r}; expected one of: {known}")
+    return settings.region or _default_region(settings.provider)
 
 
 def person_or_fail(text: str, config: Config) -> str:
@@ -70,7 +80,7 @@ def person_or_fail(text: str, config: Config) -> str:
     return number
 
 
-def _region(provider: str) -> str:
+def _default_region(provider: str) -> str:
     from receiver.providers import PROVIDERS  # few commands get here
 
     known = PROVIDERS.get(provider)

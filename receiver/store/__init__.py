@@ -17,7 +17,8 @@ from typing import TypeVar
 from receiver.actions import OptIn, OptOut
 from receiver.events import EventIds
 from receiver.people import Subscription
-from receiver.store import jobs, messages, opt_outs, writes
+from receiver.store import book, jobs, messages, opt_outs, writes
+from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.reads import Reader, open_reader
@@ -48,11 +49,13 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.writer import Writer
 
 __all__ = [
     "Accepted",
     "Attempt",
+    "Correction",
     "Deactivation",
     "EventRow",
     "Finish",
@@ -69,11 +72,13 @@ __all__ = [
     "ReplyState",
     "Report",
     "Request",
+    "ServiceCount",
     "Store",
     "StoredEvent",
     "StoredMessage",
     "Subscribed",
     "Subscription",
+    "SubscriptionStep",
     "Taken",
     "Wish",
     "Wishes",
@@ -175,6 +180,15 @@ class Store:
         """Notes that a person may be messaged; False if that was so already."""
         origin = _operator(now)
         return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
+
+    async def correct_book(
+        self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
+    ) -> int:
+        """Writes lines into the subscription book, as changes of `time`; how many."""
+        at, when = to_micros(time), to_micros(now)
+        return await self.writer.run(
+            partial(book.correct, corrections=corrections, time=at, now=when, reason=reason)
+        )
 
     async def add_message(self, wish: Wish, now: datetime) -> int:
         """Makes a message that a person asks for; its id."""

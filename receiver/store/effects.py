@@ -1,4 +1,4 @@
-"""Carrying out what handlers ask for: messages, the subscription book, opt-outs.
+"""Carrying out what handlers ask for: messages, opt-outs, and (in `book`) subscriptions.
 
 Like `writes`, these run inside the writer's transaction.
 """
@@ -20,26 +20,10 @@ from receiver.actions import (
     Subscribe,
     Unsubscribe,
 )
-from receiver.store import deactivations, messages, opt_outs
+from receiver.store import book, deactivations, messages, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Wish
 
-_ADD_HISTORY = (
-    "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"
-    " time, received_at, keyword, subscriber_ref, network) VALUES (:event, :source, :short_code,"
-    " :service_id, :msisdn, :state, :time, :received_at, :keyword, :subscriber_ref, :network)"
-)
-# At the same moment the deactivation counts, whichever came first: who left must not be
-# charged, and the order of arrival must not decide.
-_SET_SUBSCRIPTION = (
-    "INSERT INTO subscriptions (source, short_code, service_id, msisdn, state, since, keyword,"
-    " subscriber_ref, network) VALUES (:source, :short_code, :service_id, :msisdn, :state,"
-    " :time, :keyword, :subscriber_ref, :network)"
-    " ON CONFLICT (source, short_code, service_id, msisdn) DO UPDATE SET"
-    " state = excluded.state, since = excluded.since, keyword = excluded.keyword,"
-    " subscriber_ref = excluded.subscriber_ref, network = excluded.network"
-    " WHERE excluded.since > since OR (excluded.since = since AND excluded.state = 'inactive')"
-)
 _ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?)"
 
 
@@ -47,9 +31,9 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
     """Does what a handler asked for; replies are decided elsewhere, there is one an event."""
     match action:
         case Subscribe():
-            _subscription(db, origin, action, "active")
+            book.note(db, origin, action)
         case Unsubscribe():
-            _subscription(db, origin, action, "inactive")
+            book.note(db, origin, action)
             if action.at_provider:
                 deactivations.add(db, origin, handler, action)
         case OptOut():
@@ -83,24 +67,3 @@ def _wish(action: Send) -> Wish:
         service_id=action.service_id,
         link_id=action.link_id,
     )
-
-
-def _subscription(
-    db: sqlite3.Connection, origin: Origin, change: Subscribe | Unsubscribe, state: str
-) -> None:
-    """Appends to the history; the book follows if the change is not older than its line."""
-    values = {
-        "event": origin.event,
-        "source": getattr(change, "source", None) or origin.source or "",
-        "short_code": change.short_code or "",
-        "service_id": change.service_id or "",
-        "msisdn": change.msisdn,
-        "state": state,
-        "time": origin.time,
-        "received_at": origin.received_at,
-        "keyword": change.keyword,
-        "subscriber_ref": change.subscriber_ref,
-        "network": change.network,
-    }
-    db.execute(_ADD_HISTORY, values)
-    db.execute(_SET_SUBSCRIPTION, values)

@@ -14,7 +14,6 @@ import msgspec
 
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds, decode_data
-from receiver.people import Subscription
 from receiver.store import deactivations
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
@@ -28,6 +27,10 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.subscription_reads import SubscriptionReader
+
+#: Rows that are fetched at once of what may be long.
+_CHUNK = 500
 
 _EVENT = (
     "SELECT seq, source, key, provider, type, subject, time, received_at, data, answer, note"
@@ -39,10 +42,6 @@ _OF_PERSON = (
     " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
     " SELECT seq FROM events WHERE subject = ?"
     " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
-)
-_SUBSCRIPTION = (
-    "SELECT msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref,"
-    " network FROM {table}"
 )
 _JOB = (
     "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
@@ -88,6 +87,7 @@ class Reader:
         self.ids = ids
         self.messages = MessageReader(self._all, ids)
         self.opt_outs = OptOutReader(self._all, ids)
+        self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
@@ -129,43 +129,6 @@ class Reader:
         """The highest sequence number in use; 0 in an empty store."""
         ((seq,),) = await self._all("SELECT coalesce(max(seq), 0) FROM events", [])
         return int(seq)
-
-    async def subscriptions(
-        self,
-        *,
-        service_id: str | None = None,
-        short_code: str | None = None,
-        state: str | None = None,
-        msisdn: str | None = None,
-        history: bool = False,
-    ) -> list[Subscription]:
-        """The subscription book by person, or its history from the oldest change on."""
-        conditions, values = _conditions(
-            ("service_id = ?", service_id),
-            ("short_code = ?", short_code),
-            ("state = ?", state),
-            ("msisdn = ?", msisdn),
-        )
-        query = _SUBSCRIPTION.format(
-            time="time" if history else "since",
-            table="subscription_history" if history else "subscriptions",
-        )
-        order = "time, id" if history else "msisdn, source, short_code, service_id"
-        rows = await self._all(f"{query} WHERE {conditions} ORDER BY {order}", values)
-        return [
-            Subscription(
-                msisdn=row[0],
-                source=row[1],
-                short_code=row[2],
-                service_id=row[3],
-                state=row[4],
-                since=from_micros(row[5]),
-                keyword=row[6],
-                subscriber_ref=row[7],
-                network=row[8],
-            )
-            for row in rows
-        ]
 
     async def jobs(
         self,
@@ -281,6 +244,13 @@ class Reader:
     async def _all(self, query: str, values: list[Any]) -> list[Any]:
         with _naming(self._path, StoreUnavailable):
             return list(await self._db.execute_fetchall(query, values))
+
+    async def _stream(self, query: str, values: list[Any]) -> AsyncIterator[Any]:
+        with _naming(self._path, StoreUnavailable):
+            async with self._db.execute(query, values) as cursor:
+                while rows := await cursor.fetchmany(_CHUNK):
+                    for row in rows:
+                        yield row
 
 
 def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:

@@ -38,6 +38,15 @@ def test_json_has_every_field(filled: Path) -> None:
         (["--state", "active"], ["+254708400000"]),
         (["--state", "inactive"], ["+254708411111"]),
         (["--msisdn", "0708411111"], ["+254708411111"]),
+        (["--source", "tilil"], ["+254708400000", "+254708411111"]),
+        (["--source", "text-connect"], []),
+        (["--keyword", "game"], ["+254708411111"]),
+        (["--since", "2020-06-01"], ["+254708411111"]),
+        (["--until", "2020-06-01"], ["+254708400000"]),
+        (["--as-of", "2020-05-01"], []),
+        (["--as-of", "2020-05-30", "--state", "active"], ["+254708400000", "+254708411111"]),
+        (["--history", "--since", "2020-06-01T05:00:00Z"], ["+254708411111"]),
+        (["list", "--state", "active"], ["+254708400000"]),
         (["--history"], ["+254708400000", "+254708411111", "+254708411111"]),
         (["--history", "--msisdn", "0708411111", "--state", "active"], ["+254708411111"]),
     ],
@@ -96,3 +105,54 @@ def test_an_unknown_state_is_refused(filled: Path) -> None:
     result = run(filled, "subscribers", "--state", "gone")
     assert result.returncode == 2
     assert "'active', 'inactive'" in result.stderr
+
+
+def test_the_history_says_where_each_change_came_from(filled: Path) -> None:
+    """With its event, and when it came."""
+    events = {event["id"]: event for event in table(filled, "events")}
+    for entry in table(filled, "subscribers", "--history"):
+        event = events[entry["event"]]
+        assert event["time"] == entry["since"]
+        assert event["receivedat"] == entry["received_at"]
+        assert entry["reason"] is None
+    head = told(filled, "subscribers", "--history").splitlines()[0]
+    assert head.split()[-4:] == ["CAME", "(UTC)", "EVENT", "REASON"]
+    columns = told(filled, "subscribers", "--history", "--csv").splitlines()[0]
+    assert columns.endswith(",network,received_at,event,reason")
+
+
+def test_counts_by_day(filled: Path) -> None:
+    """Who joined and left each service, and who was left."""
+    found = table(filled, "subscribers", "counts")
+    assert [list(count.values()) for count in found] == [
+        ["2020-05-28", "tilil", "22915", None, 1, 1, 0, 0.0],
+        ["2020-05-28", "tilil", "22915", "44", 1, 1, 0, 0.0],
+        ["2020-06-01", "tilil", "22915", None, 0, 0, 1, 100.0],
+    ]
+    names = ["day", "source", "short_code", "service_id", "active", "joined", "left", "churn"]
+    assert list(found[0]) == names
+    shown = told(filled, "subscribers", "counts", "--csv", "--since", "2020-06-01")
+    assert shown == f"{','.join(names)}\n2020-06-01,tilil,22915,,0,0,1,100.0\n"
+    rows = told(filled, "subscribers", "counts", "--service", "44").splitlines()
+    assert rows[0].startswith("DAY (UTC)   SOURCE  SHORT CODE  SERVICE  ACTIVE")
+    assert rows[1].split() == ["2020-05-28", "tilil", "22915", "44", "1", "1", "0", "0.0"]
+    assert told(filled, "subscribers", "counts", "--source", "x") == "no subscribers\n"
+
+
+def test_counts_by_service(filled: Path) -> None:
+    """A line each for the whole time, or a part of it."""
+    found = table(filled, "subscribers", "counts", "--by", "service")
+    assert [list(count.values()) for count in found] == [
+        ["tilil", "22915", None, 0, 1, 1, 100.0],
+        ["tilil", "22915", "44", 1, 1, 0, 0.0],
+    ]
+    options = ["--by", "service", "--until", "2020-06-01", "--short-code", "22915"]
+    found = table(filled, "subscribers", "counts", *options)
+    assert [count["active"] for count in found] == [1, 1]
+
+
+def test_the_book_as_it_stood_has_no_history(filled: Path) -> None:
+    """The two options exclude each other."""
+    result = run(filled, "subscribers", "--history", "--as-of", "1d")
+    assert result.returncode == 2
+    assert "--history and --as-of exclude each other" in result.stderr

@@ -31,6 +31,15 @@ CREATE TABLE flags (
 CREATE INDEX subscription_history_by_event ON subscription_history (event);
 CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
 
+-- The changes of each subscription in their order, without a look at the table: for counts, and for
+-- the book as it stood. At the same moment 'active' stands before 'inactive', which counts.
+DROP INDEX subscription_history_by_msisdn;
+CREATE INDEX subscription_history_by_subscription ON subscription_history
+    (msisdn, source, short_code, service_id, time, state);
+-- Long exports are read in this order, instead of being sorted in memory.
+CREATE INDEX subscription_history_by_time ON subscription_history (time);
+ALTER TABLE subscription_history ADD COLUMN reason TEXT; -- of what came from no event: reconcile
+
 -- Jobs of kind forward: where to, and whose event it is, since one person's go in order.
 ALTER TABLE jobs ADD COLUMN target TEXT;
 ALTER TABLE jobs ADD COLUMN subject TEXT;

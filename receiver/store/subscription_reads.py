@@ -1,0 +1,239 @@
+"""Looking at the subscription book: where each stands or stood, its history, its numbers by day."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from receiver.events import EventIds
+from receiver.people import Subscription
+from receiver.store.records import from_micros, to_micros
+
+_COLUMNS = "msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
+_BOOK = f"SELECT {_COLUMNS.format(time='since')} FROM subscriptions"
+_HISTORY = (
+    f"SELECT {_COLUMNS.format(time='time')}, received_at, event, reason FROM subscription_history"
+)
+# Both look other changes of a subscription up in the index subscription_history_by_subscription. A
+# window function would gather hundreds of megabytes, and takes twice as long.
+_OTHER = (
+    "other.msisdn = h.msisdn AND other.source = h.source AND other.short_code = h.short_code"
+    " AND other.service_id = h.service_id AND (other.time, other.state, other.id)"
+)
+_BOOK_AS_OF = (
+    f"SELECT {_COLUMNS.format(time='time AS since')} FROM subscription_history AS h"
+    " WHERE time <= ? AND NOT EXISTS (SELECT 1 FROM subscription_history AS other"
+    f" WHERE {_OTHER} > (h.time, h.state, h.id) AND other.time <= ?)"
+)
+# Only what changes something counts: a second activation is none, nor is a deactivation of
+# somebody who never joined. Changes before the first day are one row, whose day is NULL. `+time`:
+# by the index of subscriptions, which holds all that is needed, and not by that of times.
+_STEPS = (
+    "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
+    " sum(state = 'active'), sum(state = 'inactive') FROM subscription_history AS h"
+    " WHERE +time < ? AND state <> coalesce((SELECT state FROM subscription_history AS other"
+    f" WHERE {_OTHER} < (h.time, h.state, h.id)"
+    " ORDER BY time DESC, state DESC, id DESC LIMIT 1), 'inactive') AND {conditions}"
+    " GROUP BY day, source, short_code, service_id ORDER BY day, source, short_code, service_id"
+)
+_END_OF_TIME = 2**63 - 1
+
+Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
+Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
+
+
+class SubscriptionStep(Subscription, frozen=True, kw_only=True):
+    """One line of the history; `since` is the provider's time of the change."""
+
+    received_at: datetime
+    event: str | None
+    """The event that it came with."""
+    reason: str | None
+    """Of what came without an event: `reconcile`."""
+
+
+class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
+    """The subscribers of a service on a day (UTC), or over a time."""
+
+    day: date | None
+    """None: the whole time."""
+    source: str
+    short_code: str
+    service_id: str
+    active: int
+    """At the end."""
+    joined: int
+    left: int
+    churn: float | None
+    """Who left, in percent of those who were subscribers at the beginning or joined."""
+
+
+class SubscriptionReader:
+    """Queries about subscriptions. Every one of them may raise `StoreUnavailable`.
+
+    Times are the provider's, `since` inclusive and `until` exclusive. What may be long comes as it
+    is read.
+    """
+
+    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
+        self._fetch = fetch
+        self._stream = stream
+        self._ids = ids
+
+    async def find(
+        self,
+        *,
+        source: str | None = None,
+        service_id: str | None = None,
+        short_code: str | None = None,
+        keyword: str | None = None,
+        state: str | None = None,
+        msisdn: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+    ) -> AsyncIterator[Subscription]:
+        """The book by person, now or as it stood; `since` and `until` of the last change."""
+        conditions, values = _conditions(
+            ("source = ?", source),
+            ("service_id = ?", service_id),
+            ("short_code = ?", short_code),
+            ("keyword = ? COLLATE NOCASE", keyword),
+            ("state = ?", state),
+            ("msisdn = ?", msisdn),
+            ("since >= ?", _micros(since)),
+            ("since < ?", _micros(until)),
+        )
+        query = f"{_BOOK} WHERE {conditions}"
+        if as_of is not None:
+            then = to_micros(as_of)
+            query, values = f"{_BOOK_AS_OF} AND {conditions}", [then, then, *values]
+        order = "ORDER BY msisdn, source, short_code, service_id"
+        async for row in self._stream(f"{query} {order}", values):
+            yield Subscription(**_fields(row))
+
+    async def history(
+        self,
+        *,
+        source: str | None = None,
+        service_id: str | None = None,
+        short_code: str | None = None,
+        keyword: str | None = None,
+        state: str | None = None,
+        msisdn: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[SubscriptionStep]:
+        """Every change, from the oldest on."""
+        conditions, values = _conditions(
+            ("source = ?", source),
+            ("service_id = ?", service_id),
+            ("short_code = ?", short_code),
+            ("keyword = ? COLLATE NOCASE", keyword),
+            ("state = ?", state),
+            ("msisdn = ?", msisdn),
+            ("time >= ?", _micros(since)),
+            ("time < ?", _micros(until)),
+        )
+        query = f"{_HISTORY} WHERE {conditions} ORDER BY time, id"
+        async for row in self._stream(query, values):
+            received_at, event, reason = row[9:]
+            yield SubscriptionStep(
+                **_fields(row),
+                received_at=from_micros(received_at),
+                event=self._ids.text(event) if event is not None else None,
+                reason=reason,
+            )
+
+    async def counts(
+        self,
+        *,
+        by: Literal["day", "service"] = "day",
+        source: str | None = None,
+        service_id: str | None = None,
+        short_code: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[ServiceCount]:
+        """Who joined and left each service, by day (those on which something changed) or at all."""
+        conditions, values = _conditions(
+            ("source = ?", source), ("service_id = ?", service_id), ("short_code = ?", short_code)
+        )
+        # Bound in the order of the text: the first day stands before, the last within.
+        first, last = _micros(since), _micros(until)
+        query = _STEPS.format(conditions=conditions)
+        bounds: list[Any] = [
+            -_END_OF_TIME if first is None else first,
+            _END_OF_TIME if last is None else last,
+        ]
+        rows = await self._fetch(query, [*bounds, *values])
+        return _by_day(rows) if by == "day" else _by_service(rows)
+
+
+def _by_day(rows: Sequence[Any]) -> list[ServiceCount]:
+    active: dict[tuple[str, str, str], int] = {}
+    counts = []
+    for *names, day, joined, left in rows:
+        service = (names[0], names[1], names[2])
+        before = active.get(service, 0)
+        active[service] = before + joined - left
+        if day is not None:
+            date_ = datetime.fromtimestamp(0, UTC).date() + timedelta(days=day)
+            counts.append(_count(date_, service, before, joined, left))
+    return counts
+
+
+def _by_service(rows: Sequence[Any]) -> list[ServiceCount]:
+    sums: dict[tuple[str, str, str], list[int]] = {}
+    for *names, day, joined, left in rows:
+        service = sums.setdefault((names[0], names[1], names[2]), [0, 0, 0])
+        if day is None:
+            service[0] += joined - left
+        else:
+            service[1] += joined
+            service[2] += left
+    return [_count(None, service, *each) for service, each in sorted(sums.items())]
+
+
+def _count(
+    day: date | None, service: tuple[str, str, str], before: int, joined: int, left: int
+) -> ServiceCount:
+    source, short_code, service_id = service
+    could_leave = before + joined
+    return ServiceCount(
+        day=day,
+        source=source,
+        short_code=short_code,
+        service_id=service_id,
+        active=could_leave - left,
+        joined=joined,
+        left=left,
+        churn=round(100 * left / could_leave, 2) if could_leave else None,
+    )
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {
+        "msisdn": row[0],
+        "source": row[1],
+        "short_code": row[2],
+        "service_id": row[3],
+        "state": row[4],
+        "since": from_micros(row[5]),
+        "keyword": row[6],
+        "subscriber_ref": row[7],
+        "network": row[8],
+    }
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
+
+
+def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """The conditions whose value is given, joined, and their values."""
+    given = [(condition, value) for condition, value in pairs if value is not None]
+    return " AND ".join(c for c, _ in given) or "1", [value for _, value in given]

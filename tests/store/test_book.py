@@ -1,0 +1,326 @@
+"""The subscription book: its history, the state that follows from it, and its numbers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.handlers import Action, Subscribe, Unsubscribe
+from receiver.store import Correction, ServiceCount, Store, Wishes, to_micros
+from receiver.store.database import migrations
+from receiver.store.effects import carry_out
+from receiver.store.jobs import Origin
+from tests.harness import NOW
+from tests.store.rows import PERSON, intake, opened
+
+OTHER = "+254711000002"
+BOOK = (
+    "SELECT source, short_code, service_id, msisdn, state, since, keyword, subscriber_ref, network"
+    " FROM subscriptions ORDER BY 1, 2, 3, 4"
+)
+HISTORY = "SELECT * FROM subscription_history ORDER BY id"
+MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
+
+Change = tuple[int, Subscribe | Unsubscribe]
+
+
+def book(changes: Sequence[Change]) -> list[tuple[object, ...]]:
+    """The subscription book after these changes (minute of the provider's time, change)."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript("".join(migrations()))
+        history: list[tuple[object, ...]] = []
+        for minute, change in changes:
+            time = to_micros(NOW + timedelta(minutes=minute))
+            origin = Origin(source="tilil", time=time, received_at=0, now=0)
+            carry_out(db, origin, "mine.handler", change)
+            before, history = history, list(db.execute(HISTORY))
+            assert history[:-1] == before, "the history only grows"
+        return list(db.execute(BOOK))
+
+
+def change(active: bool, minute: int, **fields: str | None) -> Change:
+    """Somebody joined or left, at this minute."""
+    values: dict[str, Any] = {"msisdn": PERSON, **fields}
+    return minute, Subscribe(**values) if active else Unsubscribe(**values)
+
+
+@st.composite
+def shuffled_changes(draw: st.DrawFn) -> tuple[list[Change], list[Change]]:
+    """Changes, and the same in another order, some of them several times."""
+    drawn = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 4),
+                st.booleans(),
+                st.sampled_from(["+254711000001", OTHER]),
+                st.sampled_from([None, "44", "45"]),
+                st.sampled_from([None, "GAME", "PLAY"]),
+            ),
+            max_size=8,
+        )
+    )
+    changes = [
+        change(active, minute, msisdn=msisdn, service_id=service, keyword=word)
+        for minute, active, msisdn, service, word in drawn
+    ]
+    repeated = draw(st.lists(st.sampled_from(changes), max_size=4)) if changes else []
+    return changes, draw(st.permutations([*changes, *repeated]))
+
+
+@given(shuffled_changes())
+def test_the_book_depends_on_neither_order_nor_repeats(
+    both: tuple[list[Change], list[Change]],
+) -> None:
+    """Whatever order changes arrive in, and how often, the book says the same."""
+    assert book(both[0]) == book(both[1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=8))
+def test_the_newest_change_counts(changes: list[tuple[int, bool]]) -> None:
+    """By the provider's time; at the same moment who left has left."""
+    made = [change(active, minute) for minute, active in changes]
+    newest = max(minute for minute, _ in changes)
+    left = (newest, False) in changes
+    ((*_, state, since, _, _, _),) = book(made)
+    assert state == ("inactive" if left else "active")
+    assert since == to_micros(NOW + timedelta(minutes=newest))
+
+
+def test_services_and_short_codes_are_subscribed_apart() -> None:
+    """Leaving one service leaves the others alone; absent ones are one of their own."""
+    changes: list[Change] = [
+        (0, Subscribe(msisdn=PERSON, short_code="22915", service_id="44")),
+        (1, Subscribe(msisdn=PERSON, short_code="22915", service_id="45")),
+        (2, Subscribe(msisdn=PERSON, short_code="70700", service_id="44")),
+        (3, Subscribe(msisdn=PERSON)),
+        (4, Unsubscribe(msisdn=PERSON, short_code="22915", service_id="45")),
+    ]
+    states = {(row[1], row[2]): row[4] for row in book(changes)}
+    assert states == {
+        ("22915", "44"): "active",
+        ("22915", "45"): "inactive",
+        ("70700", "44"): "active",
+        ("", ""): "active",
+    }
+
+
+def test_a_subscription_may_be_with_another_source() -> None:
+    """What a message to one source ends is ended where it is."""
+    changes: list[Change] = [
+        (0, Subscribe(msisdn=PERSON, service_id="44")),
+        (1, Unsubscribe(msisdn=PERSON, service_id="44", source="other")),
+    ]
+    assert [(row[0], row[4]) for row in book(changes)] == [
+        ("other", "inactive"),
+        ("tilil", "active"),
+    ]
+
+
+async def fill(store: Store, changes: Sequence[tuple[datetime, Action]]) -> None:
+    """Stores changes, each with an event of its own."""
+    for n, (time, action) in enumerate(changes):
+        wish = Wishes(handler="mine.rule", actions=(action,))
+        await store.take(intake(store, n, time=time, wishes=[wish]))
+
+
+@pytest.mark.anyio
+async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
+    """The reader gives the state by person, and all changes by the provider's time."""
+    times = [NOW - timedelta(days=1), NOW - timedelta(days=3), NOW - timedelta(days=2)]
+    actions: list[Action] = [
+        Subscribe(msisdn=PERSON, service_id="44", keyword="GAME", subscriber_ref="12345"),
+        Subscribe(msisdn=PERSON, service_id="44"),
+        Unsubscribe(msisdn=PERSON, service_id="44"),
+    ]
+    async with opened(tmp_path) as store:
+        await fill(store, list(zip(times, actions, strict=True)))
+        look = store.reader.subscriptions
+        [line] = [line async for line in look.find()]
+        assert (line.state, line.since, line.keyword) == ("active", times[0], "GAME")
+        assert (line.source, line.subscriber_ref) == ("tilil", "12345")
+        history = [step async for step in look.history()]
+        assert [step.since for step in history] == sorted(times)
+        assert [step.state for step in history] == ["active", "inactive", "active"]
+        events = {event.event.id async for event in store.reader.events()}
+        assert {step.event for step in history} == events
+        assert {step.reason for step in history} == {None}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({}, [PERSON, OTHER]),
+        ({"source": "tilil"}, [PERSON, OTHER]),
+        ({"source": "other"}, []),
+        ({"service_id": "44"}, [PERSON]),
+        ({"short_code": "22915"}, [PERSON]),
+        ({"keyword": "game"}, [PERSON]),
+        ({"state": "active"}, [PERSON]),
+        ({"state": "inactive"}, [OTHER]),
+        ({"msisdn": OTHER}, [OTHER]),
+        ({"since": NOW}, [OTHER]),
+        ({"until": NOW}, [PERSON]),
+        ({"service_id": "44", "msisdn": OTHER}, []),
+    ],
+)
+async def test_subscriptions_are_found(
+    tmp_path: Path, filters: dict[str, Any], found: list[str]
+) -> None:
+    """By each filter, in the book, in the book as it stood, and in the history."""
+    joined = Subscribe(msisdn=PERSON, service_id="44", short_code="22915", keyword="Game")
+    async with opened(tmp_path) as store:
+        await fill(store, [(NOW - timedelta(days=1), joined), (NOW, Unsubscribe(msisdn=OTHER))])
+        look = store.reader.subscriptions
+        expected = sorted(found)
+        assert [line.msisdn async for line in look.find(**filters)] == expected
+        assert [line.msisdn async for line in look.find(**filters, as_of=NOW)] == expected
+        assert sorted([step.msisdn async for step in look.history(**filters)]) == expected
+
+
+@pytest.mark.anyio
+async def test_the_book_can_be_read_as_it_stood(tmp_path: Path) -> None:
+    """A change counts from its moment on; the state asked for is that of then."""
+    hours = [NOW + timedelta(hours=n) for n in range(4)]
+    async with opened(tmp_path) as store:
+        await fill(
+            store,
+            [
+                (hours[3], Unsubscribe(msisdn=PERSON)),
+                (hours[1], Subscribe(msisdn=PERSON)),
+                (hours[1], Unsubscribe(msisdn=PERSON)),
+                (hours[2], Subscribe(msisdn=PERSON)),
+            ],
+        )
+        look = store.reader.subscriptions
+        states = [[line.state async for line in look.find(as_of=hour)] for hour in hours]
+        assert states == [[], ["inactive"], ["active"], ["inactive"]]
+        assert [line async for line in look.find(as_of=hours[2], state="inactive")] == []
+
+
+def count(day: int | None, service: str, *numbers: float | None) -> ServiceCount:
+    """What is counted of a service on a day of November: active, joined, left, churn."""
+    active, joined, left, churn = numbers
+    return ServiceCount(
+        day=date(2026, 11, day) if day else None,
+        source="tilil",
+        short_code="",
+        service_id=service,
+        active=int(active or 0),
+        joined=int(joined or 0),
+        left=int(left or 0),
+        churn=churn,
+    )
+
+
+async def fill_days(store: Store) -> None:
+    """Two services over three days."""
+
+    def at(day: int, hour: int = 0) -> datetime:
+        return MIDNIGHT + timedelta(days=day, hours=hour)
+
+    def joins(who: str, service: str) -> Subscribe:
+        return Subscribe(msisdn=who, service_id=service)
+
+    def leaves(who: str, service: str) -> Unsubscribe:
+        return Unsubscribe(msisdn=who, service_id=service)
+
+    await fill(
+        store,
+        [
+            (at(2), leaves(PERSON, "44")),  # midnight belongs to the new day
+            (at(0, 1), joins(PERSON, "44")),
+            (at(0, 1), joins(PERSON, "44")),  # pushed again under another id
+            (at(0, 9), joins(PERSON, "44")),  # joined again without having left
+            (at(0, 2), joins(OTHER, "44")),
+            (at(1, 2), leaves(OTHER, "45")),  # never joined
+            (at(1, 23), joins(OTHER, "45")),
+        ],
+    )
+
+
+@pytest.mark.anyio
+async def test_joins_and_leaves_are_counted_by_day(tmp_path: Path) -> None:
+    """Only what changed something, in whatever order it came; churn of who could have left."""
+    async with opened(tmp_path) as store:
+        await fill_days(store)
+        look = store.reader.subscriptions
+        every = [
+            count(20, "44", 2, 2, 0, 0.0),
+            count(21, "45", 1, 1, 0, 0.0),
+            count(22, "44", 1, 0, 1, 50.0),
+        ]
+        assert await look.counts() == every
+        assert await look.counts(service_id="44") == [every[0], every[2]]
+        assert await look.counts(source="other") == []
+        assert await look.counts(short_code="22915") == []
+        assert await look.counts(since=MIDNIGHT + timedelta(days=2)) == [every[2]]
+        assert await look.counts(until=MIDNIGHT + timedelta(days=2)) == every[:2]
+
+
+@pytest.mark.anyio
+async def test_joins_and_leaves_are_counted_by_service(tmp_path: Path) -> None:
+    """Over the whole time or a part of it; what was before is where the count begins."""
+    async with opened(tmp_path) as store:
+        await fill_days(store)
+        look = store.reader.subscriptions
+        assert await look.counts(by="service") == [
+            count(None, "44", 1, 2, 1, 50.0),
+            count(None, "45", 1, 1, 0, 0.0),
+        ]
+        since, until = MIDNIGHT + timedelta(days=1), MIDNIGHT + timedelta(days=2)
+        assert await look.counts(by="service", since=since, until=until) == [
+            count(None, "44", 2, 0, 0, 0.0),
+            count(None, "45", 1, 1, 0, 0.0),
+        ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3 * 24), st.booleans(), st.sampled_from("ab")), max_size=12)
+)
+def test_counts_end_where_the_book_stands(drawn: list[tuple[int, bool, str]]) -> None:
+    """Whatever happened, who joined less who left are those that are active."""
+    # The same statements as the reader's, without its event loop.
+    from receiver.store.subscription_reads import _STEPS  # noqa: PLC0415 - for this test alone
+
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript("".join(migrations()))
+        for hour, active, who in drawn:
+            time = to_micros(MIDNIGHT + timedelta(hours=hour))
+            _, each = change(active, 0, msisdn=who)
+            carry_out(db, Origin(time=time, received_at=0, now=0), "mine.handler", each)
+        steps = db.execute(_STEPS.format(conditions="1"), (0, 2**62)).fetchall()
+        active_now = db.execute("SELECT count(*) FROM subscriptions WHERE state = 'active'")
+        assert sum(row[4] - row[5] for row in steps) == active_now.fetchone()[0]
+
+
+@pytest.mark.anyio
+async def test_corrections_are_lines_like_others(tmp_path: Path) -> None:
+    """With their reason, at the time that they are for; what is newer stays."""
+    async with opened(tmp_path) as store:
+        await fill(store, [(NOW, Subscribe(msisdn=PERSON, service_id="44"))])
+        corrections = [
+            Correction(msisdn=PERSON, source="tilil", service_id="44", active=False),
+            Correction(msisdn=OTHER, source="tilil", service_id="44", active=True),
+        ]
+        earlier = NOW - timedelta(hours=1)
+        assert await store.correct_book(corrections, earlier, NOW, "reconcile") == 2
+        look = store.reader.subscriptions
+        assert {line.msisdn: line.state async for line in look.find()} == {
+            PERSON: "active",
+            OTHER: "active",
+        }
+        steps = [step async for step in look.history(msisdn=OTHER)]
+        assert [(s.reason, s.event, s.since, s.received_at) for s in steps] == [
+            ("reconcile", None, earlier, NOW)
+        ]
+        assert await store.correct_book(corrections, NOW, NOW, "reconcile") == 2
+        assert [line.state async for line in look.find(msisdn=PERSON)] == ["inactive"]
