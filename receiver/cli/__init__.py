@@ -33,6 +33,7 @@ COMMANDS = {
     "call": "Calls a provider's API directly.",
     "simulate": "Sends a realistic push to a running service.",
     "explain": "Which rule answers a message, and why the others do not.",
+    "replay": "Runs stored events through today's rules, and shows what would differ.",
     "fake": "Runs fake providers on one port, to try sending with.",
     "schema": "JSON Schema of the events.",
 }

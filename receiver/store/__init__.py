@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from receiver.events import EventIds
 from receiver.people import Subscription
-from receiver.store import effects, jobs, messages, writes
+from receiver.store import effects, jobs, messages, replay_writes, writes
 from receiver.store.database import lock, open_writer
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -44,6 +44,7 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.replay_writes import Redo, Redone
 from receiver.store.writer import Writer
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "OptOutEntry",
     "Quarantined",
     "Reader",
+    "Redo",
+    "Redone",
     "ReplyState",
     "Report",
     "Request",
@@ -169,6 +172,10 @@ class Store:
         return await self.writer.run(
             partial(messages.add, origin=origin, handler="operator", wish=wish)
         )
+
+    async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
+        """Does for stored events what handlers ask for today."""
+        return await self.writer.run(partial(replay_writes.redo, wanted=wanted, now=to_micros(now)))
 
     async def begin_messages(
         self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta

@@ -27,6 +27,7 @@ CREATE TABLE flags (
 -- What an event brought about, for replay.
 CREATE INDEX subscription_history_by_event ON subscription_history (event);
 CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
+CREATE INDEX flags_by_event ON flags (event);
 
 -- Jobs of kind forward: where to, and whose event it is, since one person's go in order.
 ALTER TABLE jobs ADD COLUMN target TEXT;
