@@ -148,39 +148,41 @@ def _reply(
     plan: Plan, people: People, happened: Happened, messages: list[Sent], later: tuple[str, ...]
 ) -> ReplyChange | None:
     """What differs in the reply. Takes those of then out of `messages`."""
-    event = happened.event
-    provider = PROVIDERS.get(event.provider)
-    answered = provider.reply_in(happened.answer) if provider is not None else ""
+    answered, sent = _replies_of_then(happened, messages)
     now = plan.reply.text if plan.reply is not None else ""
-    sent: list[Sent] = []
-    if happened.reply == ReplyState.GIVEN and messages:
-        sent = [message for message in messages if _is_reply(message, event)]
-        for message in sent:
-            messages.remove(message)
-    if now == answered and not sent:
-        if not now or not happened.withheld:
+    withheld = False
+    if now:
+        if now == answered or take_text(list(sent), now):
             return None
-    elif now and (now == answered or take_text(list(sent), now)):
+        withheld = _is_withheld(plan, people, happened.event)
+        if withheld and happened.withheld:
+            return None
+    elif not (answered or sent):
         return None
-    withheld = bool(now) and _is_withheld(plan, people, event)
-    if happened.withheld and withheld:
-        return None
-    then, then_by = answered or None, None
-    if sent:
-        last = sent[-1].handler
-        then = " ".join(message.text for message in sent if message.handler == last)
-        then_by = last
-    if not now and later and (then_by is None or then_by in later):
+    elif later and (not sent or sent[-1].handler in later):
         return None  # whoever is asked later may reply the same
-    if not now and then is None:
-        return None
+    then_by = sent[-1].handler if sent else None
+    pieces = [message.text for message in sent if message.handler == then_by]
     return ReplyChange(
-        then=then,
+        then=" ".join(pieces) or answered or None,
         then_by=then_by,
         now=now or None,
         now_by=plan.replied_by if now else None,
         withheld=withheld,
     )
+
+
+def _replies_of_then(happened: Happened, messages: list[Sent]) -> tuple[str, list[Sent]]:
+    """The reply in the answer, or empty, and those that were messages, out of `messages`."""
+    event = happened.event
+    provider = PROVIDERS.get(event.provider)
+    answered = provider.reply_in(happened.answer) if provider is not None else ""
+    if happened.reply != ReplyState.GIVEN or not messages:
+        return answered, []
+    sent = [message for message in messages if _is_reply(message, event)]
+    for message in sent:
+        messages.remove(message)
+    return answered, sent
 
 
 def _is_reply(message: Sent, event: Event[Data]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -114,7 +116,7 @@ class _Run:
         self._chronicle = chronicle
         self._wanted = wanted
 
-    def chunks(self) -> Iterator[list[Judgement]]:
+    def chunks(self) -> Generator[list[Judgement]]:
         """What became of each chunk; a bar on a terminal tells how far it is."""
         dispatcher, people, tally = self.parts.dispatcher, self.parts.people, self.tally
         first, last = self._chronicle.bounds(self._wanted)
@@ -132,13 +134,13 @@ def _show(run: _Run, *, every: bool, json: bool) -> None:
     if not json:
         screen.line(f"{'ID':<18}  {'RECEIVED (UTC)':<19}  {'PERSON':<13}  THEN → NOW")
     try:
-        for judged in run.chunks():
-            shown = [one for one in judged if every or one.differs or one.failing]
-            if json:
-                screen.json_lines(as_json(one) for one in shown)
-                continue
-            for one in shown:
-                for line in lines(one):
+        with closing(run.chunks()) as chunks:
+            for judged in chunks:
+                shown = [one for one in judged if every or one.differs or one.failing]
+                if json:
+                    screen.json_lines(as_json(one) for one in shown)
+                    continue
+                for line in chain.from_iterable(map(lines, shown)):
                     screen.line(line)
     finally:  # also after Ctrl-C: what was seen so far
         _summarise(run, None, json=json)
@@ -150,7 +152,7 @@ def _apply(run: _Run, *, again: bool, json: bool) -> None:
 
     async def work() -> None:
         async with control.carrier(run.parts) as carry:
-            for judged in run.chunks():
+            for judged in chunks:
                 todo = [(one.seq, one.digest) for one in judged if one.applies(again=again)]
                 for start in range(0, len(todo), _BATCH):
                     some = control.Replay(events=todo[start : start + _BATCH], again=again)
@@ -158,7 +160,8 @@ def _apply(run: _Run, *, again: bool, json: bool) -> None:
                 await asyncio.sleep(0)  # where nothing was to be done: for Ctrl-C
 
     try:
-        asyncio.run(work())
+        with closing(run.chunks()) as chunks:
+            asyncio.run(work())
     finally:
         _summarise(run, applied, json=json)
     if applied.failures:
