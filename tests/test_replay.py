@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from contextlib import closing
 from datetime import timedelta
@@ -25,7 +26,7 @@ from receiver.service import Service
 from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
 from receiver.store.database import open_writer
 from receiver.store.replay_reads import Selection, open_chronicle
-from receiver.store.traces import Past, Sent, undone
+from receiver.store.traces import Past, Sent, pasts, undone
 from receiver.texts import split
 from tests.harness import (
     NOW,
@@ -366,6 +367,16 @@ async def test_handlers_in_the_background_run_again_only_on_demand(tmp_path: Pat
     assert messages(tmp_path) == [(PERSON, "Thanks", "mine.mine")]
 
 
+async def test_handlers_in_the_background_are_not_run_by_the_way(tmp_path: Path) -> None:
+    """An event for which something else is missing gives them no job, unless it is demanded."""
+    await fill(tmp_path, rules(), inbound(1, "poll yes"))
+    inline = "\n@on_message(inline=True)\ndef now(event, context):\n    return 'Hi'\n"
+    raw = with_plugin(LATER + inline)
+    counts = (await apply(tmp_path, raw)).counts
+    assert counts == {"replies": 1, "actions": 0, "handlers": 0}
+    assert found(tmp_path, "SELECT kind FROM jobs") == [("send",)]
+
+
 async def _done(service: Service) -> bool:
     return not await service.store.reader.jobs(kind="handle")
 
@@ -473,6 +484,9 @@ async def test_what_an_event_left_is_not_taken_for_anothers(tmp_path: Path) -> N
     await fill(tmp_path, raw, *bodies)
     every = judged(tmp_path, raw, msisdn="+254711000220")
     assert [one.differs for one in every] == [False] * 3
+    chosen = {one.seq for one in every}
+    with closing(sqlite3.connect(tmp_path / "receiver.db")) as db:
+        assert pasts(db, min(chosen), max(chosen), chosen).keys() == chosen
 
 
 async def test_a_store_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from receiver.replay import judge
 from receiver.store import open_store
 from tests.cli.program import on_terminal, run, spawn, table, told
 from tests.harness import (
+    PATIENCE,
     PROGRAM,
     Clock,
     inbound,
@@ -33,6 +34,9 @@ from tests.harness import (
 from tests.store.rows import PERSON, intake
 
 BY = "keyword_reply.answer"
+#: Events of `unanswered`: enough for an end in the middle.
+MANY = 3000
+APPLY = ("replay", "--all-events", "--apply")
 #: Fails for one message, and does two things for another.
 _PLUGIN = """
 from receiver.handlers import Flag, OptOut, Send, on_message
@@ -232,36 +236,80 @@ def test_a_service_with_other_rules_is_told(place: Path) -> None:
     assert messages(place) == []
 
 
-def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
-    """However often it is killed: in the end everybody has one reply, and nobody two."""
-    count = 1500
+@pytest.fixture
+def unanswered(tmp_path: Path) -> Path:
+    """A folder with many messages that nobody replied to, and a rule that replies to all."""
 
     async def fill() -> None:
         async with open_store(tmp_path / "receiver.db") as store:
-            await asyncio.gather(*[store.take(intake(store, n)) for n in range(count)])
+            await asyncio.gather(*[store.take(intake(store, n)) for n in range(MANY)])
 
     asyncio.run(fill())
-    write(
-        tmp_path,
-        settings(
-            plugins={
-                "enabled": ["keyword_reply"],
-                "keyword_reply": {"rules": [{"match": "default", "reply": "Hi"}]},
-            }
-        ),
-    )
-    arguments = ["replay", "--all-events", "--apply"]
-    for wanted in (1, count // 2):
-        with subprocess.Popen(
-            [*PROGRAM, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL
-        ) as it:
-            until(partial(_so_many, tmp_path, wanted), "some done")
-            it.kill()
-        assert it.returncode in (-signal.SIGKILL, 0)
-    assert spawn(tmp_path, *arguments).returncode == 0
-    assert told(tmp_path, *arguments).splitlines()[-1].startswith("done for 0 events")
+    write(tmp_path, answering_all())
+    return tmp_path
+
+
+def answering_all() -> dict[str, Any]:
+    """A configuration that replies to every message."""
+    every = {"match": "default", "reply": "Hi"}
+    return settings(plugins={"enabled": ["keyword_reply"], "keyword_reply": {"rules": [every]}})
+
+
+def assert_everybody_has_one(folder: Path) -> None:
+    """After one more run, which may find something to do, and another, which must not."""
+    assert spawn(folder, *APPLY).returncode == 0
+    assert told(folder, *APPLY).splitlines()[-1].startswith("done for 0 events")
     per_event = "SELECT count(*), count(DISTINCT event) FROM messages"
-    assert look(tmp_path / "receiver.db", per_event) == [(count, count)]
+    assert look(folder / "receiver.db", per_event) == [(MANY, MANY)]
+
+
+def test_killed_in_the_middle_it_goes_on(unanswered: Path) -> None:
+    """However often it is killed: in the end everybody has one reply, and nobody two."""
+    for wanted in (1, MANY // 2):
+        with subprocess.Popen(
+            [*PROGRAM, *APPLY], cwd=unanswered, stdout=subprocess.DEVNULL
+        ) as applying:
+            until(partial(_so_many, unanswered, wanted), "some done")
+            applying.kill()
+        assert applying.returncode in (-signal.SIGKILL, 0)
+    assert_everybody_has_one(unanswered)
+
+
+def test_a_service_killed_in_the_middle_is_no_harm(unanswered: Path) -> None:
+    """The command says that it did not get through; the next one does the rest."""
+    with (
+        serve(unanswered, answering_all()) as service,
+        subprocess.Popen(
+            [*PROGRAM, *APPLY],
+            cwd=unanswered,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        ) as applying,
+    ):
+        until(partial(_so_many, unanswered, 1), "some done")
+        service.kill()
+        shown = applying.communicate(timeout=PATIENCE)[0]
+    assert applying.returncode == (1 if "stopped after" in shown else 0)
+    assert_everybody_has_one(unanswered)
+
+
+def test_ctrl_c_ends_applying(unanswered: Path) -> None:
+    """What was done by then is told, and the exit status is that of an interruption."""
+    with subprocess.Popen(
+        [*PROGRAM, *APPLY],
+        cwd=unanswered,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as applying:
+        until(partial(_so_many, unanswered, 1), "some done")
+        applying.send_signal(signal.SIGINT)
+        shown, errors = applying.communicate(timeout=PATIENCE)
+    assert "done for" in shown
+    assert errors == ""
+    assert applying.returncode == (130 if "stopped after" in shown else 0)
+    assert_everybody_has_one(unanswered)
 
 
 def _so_many(folder: Path, wanted: int) -> bool:
