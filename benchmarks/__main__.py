@@ -223,7 +223,9 @@ def replaying(settings: Settings, console: Console) -> dict[str, Any]:
             for count in (settings.replay // 10, settings.replay)
         )
         console.print(
-            f"{name}: {many.rate:,.0f} events/s, {few.memory_mb:.0f} MB for {few.events:,},"
+            f"{name}: {many.rate:,.0f} events/s,"
+            f" {many.events / many.cpu_seconds:,.0f} in a second of its processor time,"
+            f" {few.memory_mb:.0f} MB for {few.events:,},"
             f" {many.memory_mb:.0f} MB for {many.events:,}"
         )
         results[name] = {"few": few, "many": many, "rate": many.rate}
