@@ -28,7 +28,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import contestants, crowd, load
+from benchmarks import contestants, crowd, load, replay
 from benchmarks.contestants import Contestant
 from benchmarks.sending import fake as fake_providers
 from receiver.store import open_reader
@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 6
     rounds: int = 5
     crowd: int = 10_000_000
+    replay: int = 1_000_000
+    """Events that run through today's rules."""
     soak: float = 600
     messages: int = 5000
     limit: int = 300
@@ -84,6 +86,7 @@ def main() -> None:
             "seconds": 2,
             "rounds": 2,
             "crowd": 200_000,
+            "replay": 100_000,
             "soak": 10,
             "messages": 500,
             "limit": 0,
@@ -209,6 +212,26 @@ def sending(settings: Settings, console: Console) -> dict[str, Any]:
     return found
 
 
+def replaying(settings: Settings, console: Console) -> dict[str, Any]:
+    """Stored events a second through today's rules, and the memory for few and for many."""
+    store = settings.keep / f"replay-{settings.replay}.db"
+    replay.make(store, settings.replay)
+    results: dict[str, Any] = {}
+    for name, differing in (("as then", False), ("all different", True)):
+        few, many = (
+            replay.run(settings.folder, store, SERVER_CORE, count, differing=differing)
+            for count in (settings.replay // 10, settings.replay)
+        )
+        console.print(
+            f"{name}: {many.rate:,.0f} events/s,"
+            f" {many.events / many.cpu_seconds:,.0f} in a second of its processor time,"
+            f" {few.memory_mb:.0f} MB for {few.events:,},"
+            f" {many.memory_mb:.0f} MB for {many.events:,}"
+        )
+        results[name] = {"few": few, "many": many, "rate": many.rate}
+    return results
+
+
 def start_up(settings: Settings, console: Console) -> dict[str, Any]:
     """Seconds until help is shown, and until a service takes pushes."""
     program = [sys.executable, "-m", "receiver"]
@@ -230,6 +253,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "half_load": half_load,
     "ten_million": ten_million,
     "sending": sending,
+    "replay": replaying,
     "soak": soak,
     "start_up": start_up,
 }

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import structlog
 
+from receiver import replay
 from receiver.actions import OptIn, OptOut
 from receiver.errors import (
     ConfigError,
@@ -91,9 +93,25 @@ class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.co
     """When the list was made: what is newer in the book stays."""
 
 
+class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
+    """Does for stored events what handlers ask for today; see `receiver.replay`."""
+
+    events: list[tuple[int, int]]
+    """Their sequence numbers, each with the `digest` of what is expected to be asked for."""
+    again: bool = False
+
+
 Command = (
-    AddOptOut | RemoveOptOut | RetryQuarantined | RetryJobs | SendMessage | CorrectBook | Reload
+    AddOptOut
+    | RemoveOptOut
+    | RetryQuarantined
+    | RetryJobs
+    | SendMessage
+    | CorrectBook
+    | Replay
+    | Reload
 )
+Carrier = Callable[[Command], Awaitable["Outcome"]]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -103,6 +121,8 @@ class Outcome(msgspec.Struct, frozen=True):
     failures: list[str] = []
     message: int | None = None
     """The id of the message that was made."""
+    counts: dict[str, int] = {}
+    """How many of what was done, where there are several kinds of it."""
 
 
 _command = msgspec.json.Decoder(Command)
@@ -114,14 +134,31 @@ async def perform(parts: Parts, command: Command) -> Outcome:
 
     Raises `StoreError`.
     """
-    try:
-        async with open_service(parts, work=False) as service:
-            return await carry_out(service, command)
-    except StoreLocked as locked:
+    async with carrier(parts) as carry:
+        return await carry(command)
+
+
+@asynccontextmanager
+async def carrier(parts: Parts) -> AsyncIterator[Carrier]:
+    """Has many commands carried out, as `perform` does; the store is opened once for them.
+
+    Raises `StoreError`.
+    """
+    async with AsyncExitStack() as stack:
         try:
-            return await ask(parts.config.store_path, command)
-        except OSError:
-            raise locked from None
+            service = await stack.enter_async_context(open_service(parts, work=False))
+        except StoreLocked as error:
+            locked = error
+
+            async def carry(command: Command) -> Outcome:
+                try:
+                    return await ask(parts.config.store_path, command)
+                except OSError:
+                    raise locked from None
+
+            yield carry
+        else:
+            yield partial(carry_out, service)
 
 
 async def carry_out(service: Service, command: Command) -> Outcome:
@@ -143,6 +180,8 @@ async def carry_out(service: Service, command: Command) -> Outcome:
         case CorrectBook(corrections=corrections, time=time):
             store = service.store
             outcome = Outcome(await store.correct_book(corrections, time, now, "reconcile"))
+        case Replay():
+            outcome = await _replay(service, command)
         case Reload():
             outcome = await _reload(service)
     return outcome
@@ -222,6 +261,36 @@ async def _all_quarantined(reader: Reader) -> list[int]:
     while entries := await reader.quarantined(before=ids[-1] if ids else None):
         ids += [entry.id for entry in entries]
     return ids
+
+
+async def _replay(service: Service, command: Replay) -> Outcome:
+    """All of it in one transaction, but for events of which today's handlers think otherwise."""
+    dispatcher, store = service.parts.dispatcher, service.store
+    wanted, failures = [], []
+    for seq, expected in command.events:
+        stored = await store.reader.event_by_seq(seq)
+        id_ = store.ids.text(seq)
+        if stored is None:
+            failures.append(f"{id_}: no such event")
+            continue
+        plan = dispatcher.plan(stored.event)
+        if replay.digest(plan) != expected:
+            why = "the service works by other rules than the configuration says; restart it"
+            failures.append(f"{id_}: left as it is: {why}")
+            continue
+        wanted.append(replay.redo_of(plan, seq, again=command.again))
+    done = await store.redo(wanted, service.intake.clock())
+    failures += [
+        f"{store.ids.text(one.seq)}: left as it is: {result.left}"
+        for one, result in zip(wanted, done, strict=True)
+        if result.left is not None
+    ]
+    counts = {
+        "replies": sum(result.replies for result in done),
+        "actions": sum(result.actions for result in done),
+        "handlers": sum(result.handlers for result in done),
+    }
+    return Outcome(sum(result.changed for result in done), failures, counts=counts)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ COMMANDS = {
     "explain": "Which rule answers a message, and why the others do not.",
     "backup": "Copies the store to a new file, also while the service runs.",
     "restore": "Puts a backup in the place of the store.",
+    "replay": "Runs stored events through today's rules, and shows what would differ.",
     "fake": "Runs fake providers on one port, to try sending with.",
     "schema": "JSON Schema of the events.",
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -80,6 +82,38 @@ def details(pairs: Iterable[tuple[str, Cell]]) -> None:
 def time(moment: datetime) -> str:
     """A moment for people: `2026-11-20 09:00:00`, in UTC."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+@contextmanager
+def progress(first: int, last: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal, for work that goes from `first` to `last`.
+
+    To be called with where it is, and how many things it has been through.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _at, _count: None
+        return
+    # See `_fitted_table`.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[count]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    started = monotonic()
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
+    ) as bar:
+        task = bar.add_task("", total=last - first, count="")
+
+        def advance(at: int, count: int) -> None:
+            rate = count / max(monotonic() - started, 1e-3)
+            bar.update(task, completed=at - first, count=f"{count:,} ({rate:,.0f}/s)")
+
+        yield advance
 
 
 def _plain_table(rows: Sequence[Sequence[Cell]]) -> None:

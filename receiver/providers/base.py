@@ -149,6 +149,11 @@ class Provider(ABC, Generic[PayloadT]):
         """The answer that tells the provider: taken. `reply` is for the person, or empty."""
         return Answer(b"OK")
 
+    @staticmethod
+    def reply_in(answer: bytes) -> str:  # noqa: ARG004 - nothing to find where no reply fits in
+        """The text for the person in what `acknowledge` made; empty where there is none."""
+        return ""
+
     def refuse(self, error: PushError) -> Answer:
         """The answer that tells the provider: not taken."""
         return Answer(f"{HTTPStatus(error.status).phrase}\n".encode())

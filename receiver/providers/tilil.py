@@ -138,6 +138,15 @@ class _Payload(msgspec.Struct):
 _decoder = decoder(_Payload)
 
 
+class _Result(msgspec.Struct):
+    """What of our own answer is for the person."""
+
+    result_message: str = ""
+
+
+_result = msgspec.json.Decoder(_Result)
+
+
 class TililApi(Api):
     """Sending through Tilil."""
 
@@ -320,6 +329,11 @@ class Tilil(Provider[_Payload]):
             return Answer(text.encode("utf-8", "replace"))
         # The same but for the text, and asked for on every push.
         return Answer(self._taken + msgspec.json.encode(reply) + b"}", _JSON)
+
+    @staticmethod
+    def reply_in(answer: bytes) -> str:
+        """`result_message`; the echo of a delivery report is no JSON."""
+        return _result.decode(answer).result_message if answer.startswith(b"{") else ""
 
     def refuse(self, error: PushError) -> Answer:
         """The documented failure, which makes Tilil try again where it does."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 from receiver.actions import OptIn, OptOut
 from receiver.events import EventIds
 from receiver.people import Subscription
-from receiver.store import book, jobs, messages, opt_outs, writes
+from receiver.store import book, jobs, messages, opt_outs, replay_writes, writes
 from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
@@ -49,6 +49,7 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.replay_writes import Redo, Redone
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.writer import Writer
 
@@ -69,6 +70,8 @@ __all__ = [
     "OptOutEntry",
     "Quarantined",
     "Reader",
+    "Redo",
+    "Redone",
     "ReplyState",
     "Report",
     "Request",
@@ -196,6 +199,10 @@ class Store:
         return await self.writer.run(
             partial(messages.add, origin=origin, handler="operator", wish=wish)
         )
+
+    async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
+        """Does for stored events what handlers ask for today."""
+        return await self.writer.run(partial(replay_writes.redo, wanted=wanted, now=to_micros(now)))
 
     async def begin_messages(
         self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta

@@ -48,7 +48,8 @@ _SET_NOTE = "UPDATE events SET note = ? WHERE seq = ?"
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
 _EVENT = "SELECT source, subject, data, time, received_at FROM events WHERE seq = ?"
 
-_WITHHELD = "reply withheld: the person has opted out"
+#: The note of an event whose reply was not sent.
+WITHHELD = "reply withheld: the person has opted out"
 
 
 def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
@@ -125,7 +126,7 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
     )
     for action in done.actions:
         if isinstance(action, Reply):
-            _late_reply(db, origin, done, action, data)
+            late_reply(db, origin, done, action, data)
         else:
             carry_out(db, origin, done.handler, action)
     if done.note is not None:
@@ -238,7 +239,7 @@ def _taken(
     if reply is not None and reply.text:
         if row.subject in opted_out and _is_withheld(opted_out[row.subject], row, reply):
             answer = intake.plain_answer
-            db.execute(_SET_PLAIN, (answer, _WITHHELD, row.seq))
+            db.execute(_SET_PLAIN, (answer, WITHHELD, row.seq))
         elif not intake.reply_in_answer:
             wish = _reply_wish(row.subject, reply, row.data)
             messages.add(db, _origin(row), intake.replied_by, wish)
@@ -248,12 +249,12 @@ def _taken(
     return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
 
 
-def _late_reply(
+def late_reply(
     db: sqlite3.Connection, origin: Origin, done: Finish, reply: Reply, data: bytes
 ) -> None:
-    """A reply after the event was stored: into the answer while it is open, else to send."""
+    """Gives a reply after the event was stored: into the answer while it is open, else to send."""
     if reply.text and _must_not_message(db, origin.subject, reply, data):
-        db.execute(_SET_NOTE, (_WITHHELD, done.seq))
+        db.execute(_SET_NOTE, (WITHHELD, done.seq))
         reply = Reply("")
     if reply.text and done.answer is not None:
         in_answer = db.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount

@@ -74,6 +74,17 @@ def test_provider_says_what_its_portal_needs(name: str) -> None:
     assert len({entry.label for entry in entries}) == len(entries)
 
 
+@every_kind
+@given(st.text())
+def test_the_reply_in_an_answer_is_found_again(name: str, kind: str, text: str) -> None:
+    """What `acknowledge` puts in, `reply_in` takes out; where it puts nothing in there is none."""
+    provider = pushes.provider(name)
+    push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
+    parsed = pushes.take(provider, push)
+    answer = provider.acknowledge(push, parsed, text).body
+    assert provider.reply_in(answer) == (text if provider.takes_reply(parsed) else "")
+
+
 # Samples
 
 

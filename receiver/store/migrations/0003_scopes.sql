@@ -30,6 +30,7 @@ CREATE TABLE flags (
 -- What an event brought about, for replay.
 CREATE INDEX subscription_history_by_event ON subscription_history (event);
 CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
+CREATE INDEX flags_by_event ON flags (event);
 
 -- The changes of each subscription in their order, without a look at the table: for counts, and for
 -- the book as it stood. At the same moment 'active' stands before 'inactive', which counts.

@@ -1,0 +1,189 @@
+"""Stored events in the order in which they came, with what each brought about.
+
+Made for going through millions of them: a plain connection that cannot write, a chunk at a
+time, each chunk of one state of the store. Between two chunks no snapshot is held, so a service
+that writes meanwhile can write its log back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from receiver.errors import StoreUnavailable, StoreUnusable
+from receiver.events import Data, Event, EventIds, decode_data
+from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.records import ReplyState, from_micros, to_micros
+from receiver.store.traces import NOTHING, Past, pasts
+from receiver.store.writes import WITHHELD
+
+#: Events read at once.
+CHUNK = 1000
+
+_EVENTS = (
+    "SELECT seq, source, provider, type, subject, time, received_at, data, answer, reply, note"
+    " FROM events WHERE {} ORDER BY seq LIMIT ?"
+)
+_BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
+# As in `reads`: the runs of the index of people, and what is in none yet.
+_OF_PERSON = (
+    "seq IN (SELECT people.seq FROM people_runs CROSS JOIN people"
+    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
+    " SELECT seq FROM events WHERE subject = ?"
+    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs))"
+)
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events; without a value, all."""
+
+    id_: str | None = None
+    type_: str | None = None
+    source: str | None = None
+    msisdn: str | None = None
+    since: datetime | None = None
+    """Received at that time or later."""
+    until: datetime | None = None
+    """Received before that time."""
+    limit: int | None = None
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """An event, how it was replied to, and what it brought about."""
+
+    seq: int
+    event: Event[Data]
+    answer: bytes
+    reply: int
+    """A `ReplyState`."""
+    withheld: bool
+    """There was a reply, and the person had opted out."""
+    past: Past
+
+    @property
+    def never_replied(self) -> bool:
+        """Whether it can still be replied to: nobody has, and nobody is about to."""
+        return self.reply == ReplyState.NONE
+
+
+@contextmanager
+def open_chronicle(path: Path) -> Iterator[Chronicle]:
+    """The events of the store at `path`, beside a running service or without one.
+
+    Raises `StoreUnusable` when there is no store or it is not one of this schema.
+    """
+    if not path.is_file():
+        raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
+    with _naming(path):
+        db = sqlite3.connect(path, isolation_level=None)
+    try:
+        with _naming(path):
+            db.execute("PRAGMA query_only = 1")
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if application != APPLICATION_ID or version > len(migrations()):
+                raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
+            if version < len(migrations()):
+                raise StoreUnusable(
+                    f"{path}: of an earlier version (schema {version}, expected "
+                    f"{len(migrations())}); start the service once to bring it up to date"
+                )
+            (node,) = db.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+        yield Chronicle(db, EventIds(node), path)
+    finally:
+        db.close()
+
+
+class Chronicle:
+    """Events, oldest first. Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, db: sqlite3.Connection, ids: EventIds, path: Path) -> None:
+        self._db = db
+        self._path = path
+        self.ids = ids
+
+    def bounds(self, wanted: Selection) -> tuple[int, int]:
+        """The lowest and highest sequence number that the wanted events can have."""
+        if wanted.id_ is not None:
+            seq = self.ids.seq(wanted.id_) or 0
+            return seq, seq
+        with _naming(self._path, StoreUnavailable):
+            first, last = self._db.execute(_BOUNDS).fetchone()
+        if wanted.since is not None:
+            first = max(first, _seq_at(wanted.since))
+        if wanted.until is not None:
+            last = min(last, _seq_at(wanted.until) - 1)
+        return first, last
+
+    def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[Happened]]:
+        """The wanted events that are there when it begins, so many at a time."""
+        start, last = self.bounds(wanted)
+        left = wanted.limit
+        while start <= last and left != 0:
+            count = size if left is None else min(size, left)
+            chunk = self._read(wanted, start, last, count)
+            if chunk:
+                yield chunk
+            if len(chunk) < count:
+                return
+            start = chunk[-1].seq + 1
+            left = None if left is None else left - len(chunk)
+
+    def _read(self, wanted: Selection, start: int, last: int, count: int) -> list[Happened]:
+        conditions, values = ["seq BETWEEN ? AND ?"], [start, last]
+        more: list[str] = []
+        for condition, value in (
+            ("type = ?", wanted.type_),
+            ("source = ?", wanted.source),
+            (_OF_PERSON, wanted.msisdn),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                more += [value] * condition.count("?")
+        query = _EVENTS.format(" AND ".join(conditions))
+        with _naming(self._path, StoreUnavailable):
+            self._db.execute("BEGIN")  # one state of the store for all that is read
+            try:
+                rows = self._db.execute(query, (*values, *more, count)).fetchall()
+                if not rows:
+                    return []
+                found = pasts(self._db, rows[0][0], rows[-1][0], {row[0] for row in rows})
+            finally:
+                self._db.execute("COMMIT")
+        return [self._happened(row, found.get(row[0], NOTHING)) for row in rows]
+
+    def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:
+        seq, source, provider, type_, subject, time, received_at, data, answer, reply, note = row
+        event: Event[Data] = Event(
+            id=self.ids.text(seq),
+            source=f"/sources/{source}",
+            type=type_,
+            time=from_micros(time),
+            subject=subject,
+            provider=provider,
+            receivedat=from_micros(received_at),
+            data=decode_data(type_, data),
+        )
+        return Happened(seq, event, answer, reply, note == WITHHELD, past)
+
+
+def _seq_at(moment: datetime) -> int:
+    """The lowest sequence number of that millisecond."""
+    return to_micros(moment) // 1000 << 12
+
+
+@contextmanager
+def _naming(
+    path: Path, cls: type[StoreUnusable | StoreUnavailable] = StoreUnusable
+) -> Iterator[None]:
+    """SQLite's errors as ours, with the file at fault."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise cls(f"{path}: {error}") from None

@@ -1,0 +1,183 @@
+"""What an event brought about, as the store shows it: messages, history, flags, work.
+
+An action leaves a trace by which it is known to be done. A forward leaves none: its job is gone
+when it is done.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
+
+Trace = tuple[str, ...]
+"""Kind of the action, and what it was about. Equal: the same was done."""
+Asked = tuple[str, Action]
+"""A handler's name, and what it asks for."""
+
+_OF_EVENTS = "WHERE event BETWEEN ?1 AND ?2"
+_MESSAGES = (
+    f"SELECT event, handler, msisdn, sender, text, service_id, link_id FROM messages {_OF_EVENTS}"
+    " ORDER BY event, id"
+)
+_CHANGES = (
+    "SELECT event, iif(state = 'active', 'subscribe', 'unsubscribe'), source, short_code,"
+    f" service_id, msisdn FROM subscription_history {_OF_EVENTS}"
+)
+_OPTED = (
+    "SELECT event, iif(change = 'out', 'opt_out', 'opt_in'), msisdn, short_code, service_id"
+    f" FROM opt_out_history {_OF_EVENTS}"
+)
+_FLAGS = f"SELECT event, handler, reason FROM flags {_OF_EVENTS}"
+_WORK = f"SELECT event, handler FROM jobs {_OF_EVENTS} AND kind = 'handle'"
+
+#: Digits at the end of a number that tell people apart: a message's number is brought into
+#: international form when it is sent, and may have had another one before.
+_TAIL = 8
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A message of the event, sent or to be sent."""
+
+    handler: str
+    msisdn: str
+    sender: str | None
+    text: str
+    service_id: str | None
+    link_id: str | None
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A trace, and who left it, where the store knows."""
+
+    trace: Trace
+    handler: str = ""
+
+
+class Past(msgspec.Struct):
+    """All that one event brought about."""
+
+    messages: list[Sent] = []
+    """In the order in which they were asked for."""
+    marks: list[Left] = []
+    """Of the subscription book, of opt-outs, flags."""
+    work: list[str] = []
+    """Handlers that have yet to look at it, or have given up."""
+
+
+NOTHING = Past()
+"""Shared by all events that brought about nothing; not to be changed."""
+
+
+def pasts(db: sqlite3.Connection, first: int, last: int, wanted: set[int]) -> dict[int, Past]:
+    """What the events `wanted` brought about, all of them from `first` to `last`.
+
+    Events that brought about nothing are missing.
+    """
+    found: dict[int, Past] = {}
+    for seq, *facts in db.execute(_MESSAGES, (first, last)):
+        if seq in wanted:
+            found.setdefault(seq, Past()).messages.append(Sent(*facts))
+    for seq, mark in _marks(db, first, last):
+        if seq in wanted:
+            found.setdefault(seq, Past()).marks.append(mark)
+    for seq, handler in db.execute(_WORK, (first, last)):
+        if seq in wanted:
+            found.setdefault(seq, Past()).work.append(handler)
+    return found
+
+
+def _marks(db: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int, Left]]:
+    for query in (_CHANGES, _OPTED):
+        for seq, *trace in db.execute(query, (first, last)):
+            yield seq, Left(tuple(trace))
+    for seq, handler, reason in db.execute(_FLAGS, (first, last)):
+        yield seq, Left(("flag", reason), handler)
+
+
+def undone(
+    asked: Iterable[Asked], past: Past, source: str
+) -> tuple[list[Asked], list[Sent], list[Left]]:
+    """Which of the actions asked for are not done, and what was done that none of them asks for.
+
+    What is asked for twice has to be done twice. Forwards are neither. `source` is that of the
+    event.
+    """
+    messages, marks = list(past.messages), list(past.marks)
+    missing: list[Asked] = []
+    for handler, action in asked:
+        if isinstance(action, Send):
+            if not _take_message(messages, action):
+                missing.append((handler, action))
+        elif (trace := trace_of(action, source)) is not None:
+            mark = next((mark for mark in marks if mark.trace == trace), None)
+            if mark is None:
+                missing.append((handler, action))
+            else:
+                marks.remove(mark)
+    return missing, messages, marks
+
+
+def trace_of(action: Action, source: str) -> Trace | None:
+    """The trace that an action leaves; None for those that leave none, or are messages."""
+    match action:
+        case Subscribe():
+            scope = (action.short_code or "", action.service_id or "", action.msisdn)
+            return ("subscribe", source, *scope)
+        case Unsubscribe():
+            scope = (action.short_code or "", action.service_id or "", action.msisdn)
+            return ("unsubscribe", action.source or source, *scope)
+        case OptOut():
+            return ("opt_out", action.msisdn, action.short_code or "", action.service_id or "")
+        case OptIn():
+            return ("opt_in", action.msisdn, action.short_code or "", action.service_id or "")
+        case Flag(reason):
+            return ("flag", reason)
+    return None
+
+
+def take_text(messages: list[Sent], text: str) -> list[Sent]:
+    """Those of the messages that together say `text`; they are taken out of the list.
+
+    A long text leaves as several messages, without the white space where it was broken.
+    """
+    whole = _squeezed(text)
+    for message in messages:
+        if _squeezed(message.text) == whole:
+            messages.remove(message)
+            return [message]
+    pieces: list[Sent] = []
+    for message in messages:
+        piece = _squeezed(message.text)
+        if piece and whole.startswith(piece):
+            whole = whole[len(piece) :]
+            pieces.append(message)
+        if pieces and not whole:
+            for taken in pieces:
+                messages.remove(taken)
+            return pieces
+    return []
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two spellings of a number are of one person."""
+    return one == other or _tail(one) == _tail(other)
+
+
+def _take_message(messages: list[Sent], action: Send) -> bool:
+    theirs = [message for message in messages if same_person(message.msisdn, action.to)]
+    taken = take_text(theirs, action.text)
+    for message in taken:
+        messages.remove(message)
+    return bool(taken)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def _tail(number: str) -> Sequence[str]:
+    return "".join(filter(str.isalnum, number))[-_TAIL:]
