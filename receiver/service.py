@@ -15,6 +15,7 @@ from receiver.config import Config
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
+from receiver.forwarding import Forwarder
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
 from receiver.lines import open_lines
@@ -107,6 +108,7 @@ async def open_service(
             stack.push_async_callback(intake.close)
             if work:
                 await stack.enter_async_context(_sending(service, clock))
+                await stack.enter_async_context(_forwarding(service, clock))
             yield service
 
 
@@ -126,3 +128,15 @@ async def _sending(service: Service, clock: Callable[[], datetime]) -> AsyncIter
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
             await outbox.stop()
+
+
+@asynccontextmanager
+async def _forwarding(service: Service, clock: Callable[[], datetime]) -> AsyncIterator[None]:
+    """Forwards events to other systems."""
+    targets = [target for plugin in service.parts.plugins for target in plugin.targets]
+    forwarder = Forwarder(targets, service.store, clock)
+    forwarder.start()
+    try:
+        yield
+    finally:
+        await forwarder.stop()

@@ -18,12 +18,14 @@ from receiver.events import EventIds
 from receiver.people import Subscription
 from receiver.store import effects, jobs, messages, writes
 from receiver.store.database import lock, open_writer
+from receiver.store.forwards import Forwards
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     Accepted,
     Attempt,
     EventRow,
     Finish,
+    ForwardJob,
     Gone,
     HandleJob,
     Intake,
@@ -51,6 +53,7 @@ __all__ = [
     "Attempt",
     "EventRow",
     "Finish",
+    "ForwardJob",
     "Gone",
     "HandleJob",
     "Intake",
@@ -92,6 +95,7 @@ class Store:
         self.ids = ids
         self.path = path
         self.take = writer.take
+        self.forwards = Forwards(writer)
 
     async def finish(self, done: Finish) -> bool:
         """Ends a handler's work; False if it had been ended before."""

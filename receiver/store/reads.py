@@ -16,6 +16,7 @@ from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds, decode_data
 from receiver.people import Subscription
 from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.forward_reads import ForwardReader
 from receiver.store.message_reads import MessageReader
 from receiver.store.records import (
     Job,
@@ -44,7 +45,7 @@ _SUBSCRIPTION = (
 )
 _JOB = (
     "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
-    " error FROM jobs"
+    " error, target FROM jobs"
 )
 _QUARANTINED = (
     "SELECT id, source, authenticated, outcome, reason, received_at, client, request"
@@ -85,6 +86,7 @@ class Reader:
         self._db = db
         self.ids = ids
         self.messages = MessageReader(self._all, ids)
+        self.forwards = ForwardReader(self._all, ids)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
@@ -209,6 +211,7 @@ class Reader:
                 due_at=from_micros(row[8]),
                 created_at=from_micros(row[9]),
                 error=row[10],
+                target=row[11],
             )
             for row in rows
         ]
