@@ -206,7 +206,7 @@ class Forwarder:
             log.exception("forwarding failed", target=_label(name))
 
     async def _work(self, lane: Lane) -> None:
-        while not self._stopping.is_set() and lane.name not in self._gone:
+        while not self._ended(lane):
             try:
                 found = await self._step(lane)
             except StoreUnavailable as error:
@@ -217,11 +217,12 @@ class Forwarder:
                 return
             await lane.wait(_POLL)
 
+    def _ended(self, lane: Lane) -> bool:
+        return self._stopping.is_set() or lane.name in self._gone
+
     async def _step(self, lane: Lane) -> bool:
         """Begins as many requests as there is room for; whether there was anything to do."""
-        room = lane.room(self._clock())
-        if room <= 0:
-            lane.waiting.clear()  # by then it may be another one's turn
+        if lane.room(self._clock()) <= 0:
             return True
         if not lane.waiting:
             # Looked up while one of these ended, it may be found once more.
@@ -229,12 +230,12 @@ class Forwarder:
             due = await self._store.reader.forwards.due(lane.name, self._clock(), limit=_BATCH)
             lane.waiting += [job for job in due if job.id not in held]
         found = bool(lane.waiting)
-        while lane.waiting and room > 0 and not self._stopping.is_set():
+        # Counted anew each time: during the look above the target may have failed.
+        while lane.waiting and lane.room(self._clock()) > 0 and not self._ended(lane):
             job = lane.waiting.popleft()
             if job.id in lane.held or job.person in lane.busy:
                 continue  # the next look finds it again
             lane.begin(job)
-            room -= 1
             task = asyncio.create_task(self._forward(lane, job, probe=lane.circuit.open))
             lane.tasks.add(task)
             task.add_done_callback(lane.tasks.discard)
@@ -272,6 +273,7 @@ class Forwarder:
                 return partial(self._refused_for_good, lane, job)
             words = _words(answer.status)
             asked = min(answer.retry_after or 0.0, _MOST_ASKED) or None
+        lane.waiting.clear()  # after a rest it may be an earlier one's turn
         log.info("event not forwarded", job=job.id, target=_label(lane.name), error=words)
         if lane.circuit.failed(self._clock(), probe=probe, asked=asked):
             log.warning("target fails", target=_label(lane.name), error=words)

@@ -252,6 +252,24 @@ async def test_people_do_not_wait_for_each_other(tmp_path: Path) -> None:
         assert in_order(crm.taken)[f"+{ANN}"] == WRITTEN[f"+{ANN}"][1:]
 
 
+async def test_a_dead_letter_that_comes_back_waits_for_what_is_under_way(tmp_path: Path) -> None:
+    """No two events of one person are under way, also when the earlier one is tried anew."""
+    async with listening() as crm, idle(tmp_path) as service:
+        crm.behaviour = lambda pushed: {"0": answer(422), "1": None}.get(pushed.text, answer(200))
+        for n in range(2):
+            await take(service, inbound(n, f"{n}", mobile=ANN))
+        async with forwarder(service, crm, []):
+            await until_pushed(crm, 2)
+            assert await service.store.revive(None, utc_now()) == 1
+            await take(service, inbound(2, "2", mobile=BEN))
+            await until_pushed(crm, 3)
+            assert [pushed.text for pushed in crm.pushed] == ["0", "1", "2"]
+            crm.says(200)
+            crm.release()
+            await nothing_left(service)
+        assert [pushed.text for pushed in crm.pushed] == ["0", "1", "2", "0"]
+
+
 async def test_connections_are_limited_and_one_person_has_one(tmp_path: Path) -> None:
     """So many requests are under way at the same time, and no two of one person."""
     async with listening() as crm, idle(tmp_path) as service:
