@@ -89,7 +89,12 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
     url: str | None = None
     """An address on the internet; signed by nobody."""
     target: str | None = None
-    """Instead of an address: the name of a `Target` of the plugin."""
+    """Instead of an address: the name of a `Target` of a plugin."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless it is clear where to."""
+        if (self.url is None) == (self.target is None):
+            raise ValueError("Forward needs a url or a target, and not both")
 
 
 class Flag(msgspec.Struct, frozen=True, tag="flag"):

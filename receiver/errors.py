@@ -16,6 +16,7 @@ ReceiverError
 │   ├── EncodingRefused     415
 │   └── StoreUnavailable    503  also a StoreError
 ├── ProviderError           a provider refuses a call, or it is not known what became of it
+├── NoAnswer                a system that events are forwarded to gave no answer
 └── StoreError
     ├── StoreLocked         another process has the store
     ├── StoreUnusable       not a store of ours, damaged, or from a newer program
@@ -167,6 +168,10 @@ class ProviderError(ReceiverError):
         self.link_invalid = link_invalid
         """The link_id is used up or too old."""
         super().__init__(f"{self.words} ({code})" if code else words)
+
+
+class NoAnswer(ReceiverError):
+    """There was no answer, or none that can be understood."""
 
 
 class StoreError(ReceiverError):

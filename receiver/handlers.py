@@ -68,6 +68,8 @@ from receiver.keywords import fold, keyword, phrase, split
 from receiver.msisdn import is_e164, ours
 from receiver.people import Nobody, People, Subscription
 from receiver.texts import Segments, beyond_gsm7, segments
+from receiver.visible import visible
+from receiver.webhooks import check_push
 
 __all__ = [
     "Action",
@@ -146,6 +148,10 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
 
 
+#: Seconds of a request to a target: what takes longer has broken down.
+_MOST_SECONDS = 15.0
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A system that events are forwarded to."""
 
@@ -161,7 +167,18 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 4
     """Requests under way at the same time; one person's go one after the other."""
     timeout: float = 15.0
-    """Seconds for a whole request."""
+    """Seconds for a whole request; at most 15."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot work."""
+        if not self.name or "://" in self.name or self.name != visible(self.name.strip()):
+            raise ValueError(f"name: expected a word such as crm, got {self.name!r}")
+        secrets = [secret.reveal() for secret in self.secrets]
+        check_push(self.url, secrets, {k: v.reveal() for k, v in self.headers.items()})
+        if self.connections < 1:
+            raise ValueError(f"connections: expected at least 1, got {self.connections}")
+        if not 0 < self.timeout <= _MOST_SECONDS:
+            raise ValueError(f"timeout: expected at most {_MOST_SECONDS:g} s, got {self.timeout:g}")
 
 
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
+from receiver.forwarding import Forwarder
 from receiver.guard import Guard
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
@@ -86,7 +87,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Sending:
-    """Sends messages, asks what became of them, has subscriptions ended.
+    """Sends messages, asks what became of them, has subscriptions ended, forwards events.
 
     By one configuration at a time.
     """
@@ -109,6 +110,10 @@ class Sending:
         deactivator = Deactivator(lines.values(), store, clock)
         asking = [asyncio.create_task(worker.run()) for worker in (poller, deactivator)]
         stack.push_async_callback(_end, asking)
+        targets = [target for plugin in parts.plugins for target in plugin.targets]
+        forwarder = Forwarder(targets, store, clock)
+        forwarder.start()
+        stack.push_async_callback(forwarder.stop)
         self._stack = stack
 
     async def stop(self) -> None:

@@ -92,7 +92,7 @@ def test_nothing_is_enabled(tmp_path: Path) -> None:
 def test_shipped_plugins_are_found(tmp_path: Path) -> None:
     """The plugins that come with the program need no path, and come in the order of `enabled`."""
     names = sorted(file.stem for file in shipped_folder().glob("*.py"))
-    assert names == ["keyword_reply", "opt_out", "subscriptions"]
+    assert names == ["forward", "keyword_reply", "opt_out", "subscriptions"]
     for order in (names, names[::-1]):
         assert [plugin.name for plugin in load(configuration(tmp_path, *order))] == order
 
@@ -178,10 +178,10 @@ def test_entry_point_of_something_else(tmp_path: Path, monkeypatch: pytest.Monke
     ("name", "hint"),
     [
         ("keyword-reply", "did you mean keyword_reply?"),
-        ("zzz", "there are keyword_reply, mine, opt_out, subscriptions"),
-        ("", "there are keyword_reply, mine, opt_out, subscriptions"),
-        ("../plugins/mine", "there are keyword_reply, mine, opt_out, subscriptions"),
-        ("_private", "there are keyword_reply, mine, opt_out, subscriptions"),
+        ("zzz", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
+        ("", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
+        ("../plugins/mine", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
+        ("_private", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
     ],
 )
 def test_unknown_name(tmp_path: Path, name: str, hint: str) -> None:

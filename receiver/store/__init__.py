@@ -21,12 +21,14 @@ from receiver.store import book, jobs, messages, opt_outs, replay_writes, writes
 from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.forwards import Forwards
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     Accepted,
     Attempt,
     EventRow,
     Finish,
+    ForwardJob,
     Gone,
     HandleJob,
     Intake,
@@ -60,6 +62,7 @@ __all__ = [
     "Deactivation",
     "EventRow",
     "Finish",
+    "ForwardJob",
     "Gone",
     "HandleJob",
     "Intake",
@@ -108,6 +111,7 @@ class Store:
         self.ids = ids
         self.path = path
         self.take = writer.take
+        self.forwards = Forwards(writer)
 
     async def finish(self, done: Finish) -> bool:
         """Ends a handler's work; False if it had been ended before."""

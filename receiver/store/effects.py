@@ -52,7 +52,7 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
                 handler=handler,
                 payload=msgspec.json.encode(action),
                 due_at=origin.now,
-                target=action.target or action.url,
+                target=action.url if action.target is None else action.target,
             )
         case Reply():
             raise AssertionError(action)

@@ -14,6 +14,9 @@ _ADD = (
     " message, target, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 
+#: A time that nothing is due after.
+NEVER = 2**62
+
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where a change comes from: an event, or (all None but the times) a person's command."""

@@ -17,6 +17,7 @@ from receiver.events import Data, Event, EventIds, decode_data
 from receiver.store import deactivations
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.forward_reads import ForwardReader
 from receiver.store.message_reads import MessageReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.records import (
@@ -45,7 +46,7 @@ _OF_PERSON = (
 )
 _JOB = (
     "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
-    " error FROM jobs"
+    " error, target FROM jobs"
 )
 _QUARANTINED = (
     "SELECT id, source, authenticated, outcome, reason, received_at, client, request"
@@ -88,6 +89,7 @@ class Reader:
         self.messages = MessageReader(self._all, ids)
         self.opt_outs = OptOutReader(self._all, ids)
         self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
+        self.forwards = ForwardReader(self._all, ids)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
@@ -162,6 +164,7 @@ class Reader:
                 due_at=from_micros(row[8]),
                 created_at=from_micros(row[9]),
                 error=row[10],
+                target=row[11],
             )
             for row in rows
         ]

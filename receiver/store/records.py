@@ -169,10 +169,23 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     payload: dict[str, Any] | None
     message: int | None
     """That is to be sent, or asked about."""
+    target: str | None = None
+    """Where the event is to be forwarded: the name of a target, or a URL."""
     attempts: int
     due_at: datetime
     created_at: datetime
     error: str | None
+
+
+class ForwardJob(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that is to be forwarded."""
+
+    id: int
+    person: str | None
+    """Whose events go one after the other; None: about nobody."""
+    attempts: int
+    event: Event[Data] | None
+    """None: it is not in the store any more."""
 
 
 class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):

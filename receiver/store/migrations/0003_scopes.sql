@@ -45,3 +45,9 @@ ALTER TABLE subscription_history ADD COLUMN reason TEXT; -- of what came from no
 ALTER TABLE jobs ADD COLUMN target TEXT;
 ALTER TABLE jobs ADD COLUMN subject TEXT;
 CREATE INDEX jobs_of_target ON jobs (target, state, id) WHERE target IS NOT NULL;
+CREATE INDEX jobs_in_line ON jobs (target, subject, state, id) WHERE target IS NOT NULL;
+-- Those that the programs of schemas 1 and 2 were asked for and could not do.
+UPDATE jobs SET target = coalesce(json_extract(CAST(payload AS TEXT), '$.target'),
+                                  json_extract(CAST(payload AS TEXT), '$.url'), ''),
+                subject = (SELECT subject FROM events WHERE seq = jobs.event)
+    WHERE kind = 'forward';

@@ -1,0 +1,248 @@
+"""Requests to addresses that a configuration or a handler names: guarded against going inside.
+
+A name is resolved here, each address is checked, and the connection is made to the very address
+that was checked: what the name leads to a moment later does not matter. Only addresses on the
+internet pass, and those of networks that the target lists. Redirects are not followed, proxies of
+the environment not used, and of an answer nothing but its status and Retry-After is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+import httpcore2
+import httpx2
+import msgspec
+
+from receiver import __version__
+from receiver.conversion import Network
+from receiver.errors import NoAnswer
+
+Address = IPv4Address | IPv6Address
+#: The addresses of a host, best first. May raise OSError or UnicodeError.
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+#: Bytes that are read of an answer.
+MOST_BYTES = 64 * 1024
+#: Addresses of a name that are tried.
+_MOST_ADDRESSES = 4
+#: Seconds that an idle connection is kept.
+_KEEP_ALIVE = 5.0
+_MOST_WORDS = 200
+
+#: The internet of IPv6; everything outside of it is reserved, local or multicast.
+_INTERNET_6 = IPv6Network("2000::/3")
+#: Addresses that stand for one of IPv4: that one is judged.
+_STANDING_FOR_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+#: Internal, tunnelled or for documentation, though `ipaddress` calls them global (in 3.11).
+_NOT_INTERNET = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("2001::/23"),
+    IPv6Network("2002::/16"),
+    IPv6Network("3fff::/20"),
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the other side said."""
+
+    status: int
+    retry_after: float | None
+    """Seconds that it asks to wait."""
+
+
+def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
+    """Whether a connection may be made to this address."""
+    meant = _meant(address)
+    if any(address in network or meant in network for network in allow):
+        return True
+    if isinstance(meant, IPv6Address) and meant not in _INTERNET_6:
+        return False
+    if meant.is_multicast or any(meant in network for network in _NOT_INTERNET):
+        return False
+    return meant.is_global
+
+
+def _meant(address: Address) -> Address:
+    """The IPv4 address that one of IPv6 stands for, or the address itself."""
+    if any(address in network for network in _STANDING_FOR_IPV4):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host as this machine knows them."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _Refused(httpcore2.ConnectError):
+    """No address of the host may be connected to."""
+
+
+class _Guard(httpcore2.AsyncNetworkBackend):
+    """Connects to what was checked, and to nothing else."""
+
+    def __init__(self, allow: list[Network], resolve: Resolve) -> None:
+        self._allow = allow
+        self._resolve = resolve
+        self._network = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface of the library
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """The first connection that comes about. TLS and Host are about `host` all the same."""
+        addresses = await self._addresses(host, port)
+        for address in addresses[:-1]:
+            try:
+                return await self._network.connect_tcp(str(address), port, timeout=timeout)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        return await self._network.connect_tcp(str(addresses[-1]), port, timeout=timeout)
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        try:
+            found = [ip_address(text) for text in await self._resolve(host, port)]
+        except (OSError, UnicodeError):
+            raise httpcore2.ConnectError("its name has no address") from None
+        allowed = [address for address in found if permitted(address, self._allow)]
+        if found and not allowed:
+            raise _Refused(
+                f"{found[0]} is not on the internet; if it may be used, list it in allow"
+            )
+        if not allowed:
+            raise httpcore2.ConnectError("its name has no address")
+        return allowed[:_MOST_ADDRESSES]
+
+
+class Sender:
+    """Posts to one URL."""
+
+    def __init__(
+        self,
+        url: str,
+        pool: httpcore2.AsyncConnectionPool,
+        clock: Callable[[], datetime],
+        timeout: float,
+    ) -> None:
+        """Raises ValueError for a URL that cannot be one."""
+        try:
+            parsed = httpx2.URL(url)
+        except httpx2.InvalidURL:
+            raise ValueError("expected an address such as https://example.com/in") from None
+        self._url = httpcore2.URL(
+            scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
+        )
+        # Not left to the pool, which forgets the brackets of an IPv6 address.
+        self._host = parsed.netloc.decode("ascii")
+        self._pool = pool
+        self._clock = clock
+        self._timeout = timeout
+
+    async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """What the other side answers, whatever its status. Raises `NoAnswer`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._exchange(headers, body)
+        except TimeoutError:
+            raise NoAnswer(f"no answer within {self._timeout:g} s (timeout)") from None
+        except httpcore2.TimeoutException:
+            raise NoAnswer("no connection in time (timeout)") from None
+        except _Refused as error:
+            raise NoAnswer(f"address refused: {error}") from None
+        except httpcore2.ConnectError as error:
+            raise NoAnswer(f"no connection: {_one_line(error)}") from None
+        except httpcore2.NetworkError:
+            raise NoAnswer("the connection broke before there was an answer") from None
+        except httpcore2.ProtocolError:  # its words quote what came
+            raise NoAnswer("what it answered is not HTTP") from None
+
+    async def _exchange(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        ours = {
+            "host": self._host,
+            "user-agent": f"sms-receiver/{__version__}",
+            "accept": "*/*",
+        }
+        # A part of the time for each address of the name.
+        limits = {"connect": self._timeout / 2, "pool": self._timeout}
+        async with self._pool.stream(
+            "POST",
+            self._url,
+            headers=[
+                (name.encode(), value.encode()) for name, value in {**ours, **headers}.items()
+            ],
+            content=body,
+            extensions={"timeout": limits},
+        ) as response:
+            await _drain(response)
+            return Answer(response.status, _retry_after(response, self._clock()))
+
+
+@asynccontextmanager
+async def open_sender(
+    url: str,
+    *,
+    allow: list[Network],
+    connections: int,
+    timeout: float,  # noqa: ASYNC109 - a setting
+    clock: Callable[[], datetime],
+    tls: ssl.SSLContext,
+    resolve: Resolve = resolve,
+) -> AsyncIterator[Sender]:
+    """A sender with connections of its own. Raises ValueError for a URL that cannot be one."""
+    async with httpcore2.AsyncConnectionPool(
+        ssl_context=tls,
+        max_connections=connections,
+        keepalive_expiry=_KEEP_ALIVE,
+        network_backend=_Guard(allow, resolve),
+    ) as pool:
+        yield Sender(url, pool, clock, timeout)
+
+
+async def _drain(response: httpcore2.Response) -> None:
+    """Reads the rest of an answer, so that its connection can be used again, if it is short.
+
+    The status has been given by then, and decides whatever follows it.
+    """
+    size = 0
+    try:
+        async for piece in response.aiter_stream():
+            size += len(piece)
+            if size > MOST_BYTES:
+                break
+    except (httpcore2.NetworkError, httpcore2.ProtocolError):
+        return
+
+
+def _retry_after(response: httpcore2.Response, now: datetime) -> float | None:
+    """Seconds, from a number or a date (RFC 9110, 10.2.3); None for neither."""
+    value = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+    text = value.decode("latin-1").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_MOST_WORDS] or "no words for it"
