@@ -17,22 +17,25 @@ _BOOK = f"SELECT {_COLUMNS.format(time='since')} FROM subscriptions"
 _HISTORY = (
     f"SELECT {_COLUMNS.format(time='time')}, received_at, event, reason FROM subscription_history"
 )
-# The window is in the order of the index subscription_history_by_subscription.
-_WINDOW = "(PARTITION BY msisdn, source, short_code, service_id ORDER BY time, state)"
+# Other changes of a subscription are looked up in the index subscription_history_by_subscription;
+# for counts a window function takes twice as long (3 s instead of 1.5 for a million changes).
+_OTHER = (
+    "other.msisdn = h.msisdn AND other.source = h.source AND other.short_code = h.short_code"
+    " AND other.service_id = h.service_id AND (other.time, other.state, other.id)"
+)
 _BOOK_AS_OF = (
-    f"SELECT {_COLUMNS.format(time='since')} FROM (SELECT {_COLUMNS.format(time='time AS since')},"
-    f" lead(id) OVER {_WINDOW} AS next FROM subscription_history WHERE time <= ?)"
+    f"SELECT {_COLUMNS.format(time='time AS since')} FROM subscription_history AS h"
+    " WHERE time <= ? AND NOT EXISTS (SELECT 1 FROM subscription_history AS other"
+    f" WHERE {_OTHER} > (h.time, h.state, h.id) AND other.time <= ?)"
 )
 # Only what changes something counts: a second activation is none, nor is a deactivation of
-# somebody who never joined. Changes before the first day are one row, whose day is NULL. Looking
-# the change before up in the index takes half the time of a window: 1.5 s for a million changes.
+# somebody who never joined. Changes before the first day are one row, whose day is NULL. `+time`
+# keeps to the index of subscriptions, which holds all that is needed, instead of that of times.
 _STEPS = (
     "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
     " sum(state = 'active'), sum(state = 'inactive') FROM subscription_history AS h"
-    " WHERE time < ? AND state <> coalesce((SELECT state FROM subscription_history AS before"
-    " WHERE before.msisdn = h.msisdn AND before.source = h.source"
-    " AND before.short_code = h.short_code AND before.service_id = h.service_id"
-    " AND (before.time, before.state, before.id) < (h.time, h.state, h.id)"
+    " WHERE +time < ? AND state <> coalesce((SELECT state FROM subscription_history AS other"
+    f" WHERE {_OTHER} < (h.time, h.state, h.id)"
     " ORDER BY time DESC, state DESC, id DESC LIMIT 1), 'inactive') AND {conditions}"
     " GROUP BY day, source, short_code, service_id ORDER BY day, source, short_code, service_id"
 )
@@ -104,12 +107,12 @@ class SubscriptionReader:
             ("since >= ?", _micros(since)),
             ("since < ?", _micros(until)),
         )
-        query = _BOOK
+        query = f"{_BOOK} WHERE {conditions}"
         if as_of is not None:
-            query, values = _BOOK_AS_OF, [to_micros(as_of), *values]
-            conditions = f"next IS NULL AND {conditions}"
+            then = to_micros(as_of)
+            query, values = f"{_BOOK_AS_OF} AND {conditions}", [then, then, *values]
         order = "ORDER BY msisdn, source, short_code, service_id"
-        async for row in self._stream(f"{query} WHERE {conditions} {order}", values):
+        async for row in self._stream(f"{query} {order}", values):
             yield Subscription(**_fields(row))
 
     async def history(
