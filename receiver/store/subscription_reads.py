@@ -17,8 +17,8 @@ _BOOK = f"SELECT {_COLUMNS.format(time='since')} FROM subscriptions"
 _HISTORY = (
     f"SELECT {_COLUMNS.format(time='time')}, received_at, event, reason FROM subscription_history"
 )
-# Both look other changes of a subscription up in the index subscription_history_by_subscription. A
-# window function would gather hundreds of megabytes, and takes twice as long.
+# Other changes of a subscription are looked up in the index subscription_history_by_subscription;
+# for counts a window function takes twice as long (3 s instead of 1.5 for a million changes).
 _OTHER = (
     "other.msisdn = h.msisdn AND other.source = h.source AND other.short_code = h.short_code"
     " AND other.service_id = h.service_id AND (other.time, other.state, other.id)"
@@ -29,8 +29,8 @@ _BOOK_AS_OF = (
     f" WHERE {_OTHER} > (h.time, h.state, h.id) AND other.time <= ?)"
 )
 # Only what changes something counts: a second activation is none, nor is a deactivation of
-# somebody who never joined. Changes before the first day are one row, whose day is NULL. `+time`:
-# by the index of subscriptions, which holds all that is needed, and not by that of times.
+# somebody who never joined. Changes before the first day are one row, whose day is NULL. `+time`
+# keeps to the index of subscriptions, which holds all that is needed, instead of that of times.
 _STEPS = (
     "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
     " sum(state = 'active'), sum(state = 'inactive') FROM subscription_history AS h"

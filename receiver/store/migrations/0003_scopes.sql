@@ -37,7 +37,7 @@ CREATE INDEX flags_by_event ON flags (event);
 DROP INDEX subscription_history_by_msisdn;
 CREATE INDEX subscription_history_by_subscription ON subscription_history
     (msisdn, source, short_code, service_id, time, state);
--- Long exports are read in this order, instead of being sorted in memory.
+-- Long exports are read in this order, instead of being sorted first.
 CREATE INDEX subscription_history_by_time ON subscription_history (time);
 ALTER TABLE subscription_history ADD COLUMN reason TEXT; -- of what came from no event: reconcile
 
