@@ -103,6 +103,7 @@ def test_networks() -> None:
     came = {network: reply(plugin, "game", network=network) for network in ("safaricom", "mtn")}
     assert came == {"safaricom": "yes", "mtn": None}
     assert reply(plugin, "game") is None
+    assert reply(plugin, "game", network="Airtel") == "yes"
 
 
 def test_subscribers() -> None:
