@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import contestants, crowd, load, replay
+from benchmarks import rules as many_rules
 from benchmarks.contestants import Contestant
 from benchmarks.sending import fake as fake_providers
 from receiver.store import open_reader
@@ -181,6 +182,28 @@ def ten_million(settings: Settings, console: Console) -> dict[str, Any]:
     return {"measured": found, "large/empty": ratio, "lookups_ms": lookups}
 
 
+def rules(settings: Settings, console: Console) -> dict[str, Any]:
+    """Microseconds to choose among many rules, and what they cost at full load."""
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "benchmarks.rules"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    chosen: dict[str, float] = msgspec.json.decode(done.stdout)
+    console.print("  ".join(f"{name} = {value:,.2f}" for name, value in chosen.items()))
+    # The rule that answers is the last in both: everything before it is looked at.
+    before = many_rules.as_toml(many_rules.mixed(10_000 - 50))
+    found = compete(
+        settings,
+        {
+            "c 50 rules": (partial(_receiver, settings), "inbound"),
+            "c 10,000 rules": (partial(_receiver, settings, before=before), "inbound"),
+        },
+        64,
+    )
+    show(console, "64 connections", found)
+    ratio = found["c 10,000 rules"].rate / found["c 50 rules"].rate
+    console.print(f"10,000/50 = {ratio:.2f}")
+    return {"choice": chosen, "measured": found, "10,000/50": ratio}
+
+
 def soak(settings: Settings, console: Console) -> dict[str, Any]:
     """Resident memory at full load with 256 connections, minute by minute."""
     series: list[float] = []
@@ -254,6 +277,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "ten_million": ten_million,
     "sending": sending,
     "replay": replaying,
+    "rules": rules,
     "soak": soak,
     "start_up": start_up,
 }
@@ -345,11 +369,13 @@ def _send(kind: str, url: str, count: int, limit: int | None = None) -> float:
     return float(done.stdout)
 
 
-def _receiver(settings: Settings, store: str = "receiver.db") -> AbstractContextManager[Contestant]:
+def _receiver(
+    settings: Settings, store: str = "receiver.db", before: str = ""
+) -> AbstractContextManager[Contestant]:
     if store == "receiver.db":  # empty each time
         for file in settings.folder.glob("receiver.db*"):
             file.unlink()
-    return contestants.receiver(SERVER_CORE, settings.folder, store=store)
+    return contestants.receiver(SERVER_CORE, settings.folder, store=store, before=before)
 
 
 async def _look_up(store: Path) -> dict[str, float]:

@@ -79,21 +79,21 @@ def tutorial(core: int, folder: Path) -> Iterator[Contestant]:
 
 @contextmanager
 def receiver(
-    core: int, folder: Path, *, rules: int = 50, store: str = "receiver.db"
+    core: int, folder: Path, *, rules: int = 50, store: str = "receiver.db", before: str = ""
 ) -> Iterator[Contestant]:
-    """Contestant c: this program, full configuration."""
+    """Contestant c: this program, full configuration; `before` are further rules in front."""
     port = free_port()
-    config = write_config(folder, port, rules=rules, store=store)
+    config = write_config(folder, port, rules=rules, store=store, before=before)
     command = [sys.executable, "-m", "receiver", "serve", "--config", str(config)]
     with running(command, core, port, {}, folder / "receiver.log") as contestant:
         yield contestant
 
 
-def write_config(folder: Path, port: int, *, rules: int, store: str) -> Path:
+def write_config(folder: Path, port: int, *, rules: int, store: str, before: str = "") -> Path:
     """A configuration with so many keyword rules; the last of them answers the benchmark."""
     words = [f"WORD{number}" for number in range(rules - 1)] + ["TEST"]
     replies = ["You said {{ rest }}"] * (rules - 1) + ["Thank you for your message."]
-    text = _CONFIG.format(port=port, store=store)
+    text = _CONFIG.format(port=port, store=store) + before
     for keyword, reply in zip(words, replies, strict=True):
         text += _RULE.format(keyword=keyword, reply=reply)
     config = folder / "receiver.toml"

@@ -64,7 +64,7 @@ from receiver.events import (
     Status,
     SubscriptionChange,
 )
-from receiver.keywords import fold, keyword, phrase, split
+from receiver.keywords import fold, keyword, phrase, plain, split
 from receiver.msisdn import is_e164, ours
 from receiver.people import Nobody, People, Subscription
 from receiver.texts import Segments, beyond_gsm7, segments
@@ -110,6 +110,7 @@ __all__ = [
     "on_message",
     "on_subscription",
     "phrase",
+    "plain",
     "segments",
     "split",
 ]

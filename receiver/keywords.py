@@ -23,6 +23,7 @@ _UNSEEN = (
     "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff"
 )
 _INVISIBLE = re.compile(f"[{_UNSEEN}{_ZERO_WIDTH}]")
+_INVISIBLE_IN_WORDS = re.compile(f"[{_UNSEEN}]+")
 _SPACE = re.compile(f"[{_SPACES}]+")
 _FIRST_WORD = re.compile(f"[{_SPACES}{_UNSEEN}]*+([^{_SPACES}]+)")
 # What phones type by themselves in place of the keys ' and -.
@@ -70,6 +71,16 @@ def phrase(text: str) -> str:
     """A whole message folded word by word, to compare it with a phrase such as STOP ALL."""
     words = text.split() if text.isascii() else _SPACE.split(text)
     return " ".join(filter(None, map(fold, words)))
+
+
+def plain(text: str) -> str:
+    """The text without what nobody sees: runs of white space are one space, invisibles are gone.
+
+    Case, punctuation and letters stay as they were typed.
+    """
+    if text.isascii():
+        return " ".join(text.split())
+    return " ".join(_SPACE.sub(" ", _INVISIBLE_IN_WORDS.sub("", text)).split())
 
 
 def _bare(word: str) -> str:

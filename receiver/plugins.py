@@ -1,8 +1,8 @@
 """Finds the enabled plugins, loads them and refuses what cannot work.
 
-A name is looked for in the folders of `plugins.path` (NAME.py), then among installed packages
-(entry points of the group `receiver.plugins`, whose value is a module), then among the
-plugins that come with the program.
+A name is looked for in the folders of `plugins.path` (NAME.py, or a folder NAME with an
+`__init__.py`), then among installed packages (entry points of the group `receiver.plugins`,
+whose value is a module), then among the plugins that come with the program.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from importlib.machinery import SourceFileLoader
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_loader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeGuard
@@ -172,6 +172,34 @@ class _Loader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
+#: What the modules of plugins that are files or folders are called begins with this.
+_PREFIX = "receiver_plugin_"
+
+
+class _Submodules:
+    """Finds the modules of plugins that are folders; the usual finder would write bytecode."""
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """`NAME.py` or `NAME/__init__.py` in the folder of the module above."""
+        if not name.startswith(_PREFIX):
+            return None
+        last = name.rpartition(".")[2]
+        for folder in path or ():
+            for file in (Path(folder, last, "__init__.py"), Path(folder, f"{last}.py")):
+                if file.is_file():
+                    return _spec(name, file)
+        return None
+
+
+def _spec(name: str, file: Path) -> ModuleSpec:
+    spec = spec_from_file_location(name, file, loader=_Loader(name, str(file)))
+    assert spec is not None
+    return spec
+
+
 def _available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
     available: dict[str, Path | EntryPoint] = _files(shipped_folder())
     available.update({point.name: point for point in entry_points(group=GROUP)})
@@ -181,7 +209,9 @@ def _available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
 
 
 def _files(folder: Path) -> dict[str, Path | EntryPoint]:
-    return {file.stem: file for file in folder.glob("[!_.]*.py")}
+    """The plugins in a folder; of a file and a folder of one name the folder, as in Python."""
+    files: dict[str, Path | EntryPoint] = {file.stem: file for file in folder.glob("[!_.]*.py")}
+    return files | {file.parent.name: file for file in folder.glob("[!_.]*/__init__.py")}
 
 
 def _unknown(name: str, available: list[str], path: Iterable[Path]) -> str:
@@ -209,22 +239,35 @@ def _import(name: str, origin: Path | EntryPoint) -> ModuleType:
 def _import_file(name: str, file: Path) -> ModuleType:
     # Annotations are looked up through sys.modules (msgspec, dataclasses), so it stands there;
     # files of one name in different folders must not get into each other's way.
-    unique = f"receiver_plugin_{name}_{zlib.crc32(bytes(file)):08x}"
-    spec = spec_from_loader(unique, _Loader(unique, str(file)))
-    assert spec is not None
+    unique = f"{_PREFIX}{name}_{zlib.crc32(bytes(file)):08x}"
+    if _Submodules not in sys.meta_path:
+        sys.meta_path.insert(0, _Submodules)
+    spec = _spec(unique, file)
     assert spec.loader is not None
     module = module_from_spec(spec)
-    before = sys.modules.get(unique)
+    before = _forget(unique)
     sys.modules[unique] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        if before is None:
-            del sys.modules[unique]
-        else:
-            sys.modules[unique] = before
+        _forget(unique)
+        sys.modules.update(before)
         raise
     return module
+
+
+def _forget(unique: str) -> dict[str, ModuleType]:
+    """Takes a plugin's module and those below it out of `sys.modules`; what was taken."""
+    names = [name for name in sys.modules if name == unique or name.startswith(f"{unique}.")]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _own(file: str) -> Callable[[str], bool]:
+    """Whether a file is a part of the plugin at `file`."""
+    folder, _, name = file.rpartition("/")
+    if name != "__init__.py":
+        return lambda other: other == file
+    return lambda other: other.startswith(f"{folder}/")
 
 
 def _describe(error: BaseException, file: str) -> str:
@@ -234,7 +277,8 @@ def _describe(error: BaseException, file: str) -> str:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     frames = list(traceback.extract_tb(error.__traceback__))
     if Path(file).is_file():
-        frames = [frame for frame in frames if frame.filename == file]
+        own = _own(file)
+        frames = [frame for frame in frames if own(frame.filename)]
     else:  # a module whose file is not known, since it was not imported
         ours = (__file__, importlib.metadata.__file__, importlib.__file__)
         frames = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]

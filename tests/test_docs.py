@@ -151,13 +151,13 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         ("[sources.NAME.send]", Send),
         ("[plugins]", Plugins),
     )
-    for file in sorted(shipped_folder().glob("*.py")):
-        module = importlib.import_module(f"plugins.{file.stem}")
-        yield f"[plugins.{file.stem}]", module.Settings
+    for name in sorted(plugins._files(shipped_folder())):
+        module = importlib.import_module(f"plugins.{name}")
+        yield f"[plugins.{name}]", module.Settings
         for field in msgspec.structs.fields(module.Settings):
             for inner in get_args(field.type):
                 if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-                    yield f"[[plugins.{file.stem}.{field.name}]]", inner
+                    yield f"[[plugins.{name}.{field.name}]]", inner
 
 
 @pytest.mark.parametrize(("heading", "type_"), list(settings()))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver import keywords
-from receiver.keywords import fold, keyword, phrase, split
+from receiver.keywords import fold, keyword, phrase, plain, split
 
 # All code points, lone surrogates too.
 any_text = st.text(st.characters(exclude_categories=()))
@@ -183,3 +183,24 @@ def test_keyword_of_any_text(text: str) -> None:
 def test_phrase(text: str, expected: str) -> None:
     """A text as a phrase: its words folded, with single spaces between them."""
     assert phrase(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  Pay\t50 \n now ", "Pay 50 now"),
+        ("Pay\xa0\u200b50\ufeff", "Pay 50"),
+        ("P\u2060a\u00ady, \u2018you\u2019", "Pay, \u2018you\u2019"),
+        (" \u200b\u2060", ""),
+    ],
+)
+def test_plain(text: str, expected: str) -> None:
+    """A text as it looks: single spaces, nothing invisible, all else as typed."""
+    assert plain(text) == expected
+
+
+@given(st.text(max_size=50))
+def test_plain_is_plain(text: str) -> None:
+    """What is plain stays as it is, and is folded as what was typed."""
+    assert plain(plain(text)) == plain(text)
+    assert phrase(plain(text)) == phrase(text)

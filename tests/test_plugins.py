@@ -91,7 +91,7 @@ def test_nothing_is_enabled(tmp_path: Path) -> None:
 
 def test_shipped_plugins_are_found(tmp_path: Path) -> None:
     """The plugins that come with the program need no path, and come in the order of `enabled`."""
-    names = sorted(file.stem for file in shipped_folder().glob("*.py"))
+    names = sorted(plugins._files(shipped_folder()))
     assert names == ["forward", "keyword_reply", "opt_out", "subscriptions"]
     for order in (names, names[::-1]):
         assert [plugin.name for plugin in load(configuration(tmp_path, *order))] == order
@@ -333,6 +333,85 @@ def test_loading_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     loaded(tmp_path, "")
     assert [file.name for file in (tmp_path / "plugins").iterdir()] == ["mine.py"]
+
+
+# Plugins that are folders
+
+
+def in_parts(folder: Path, word: str) -> Path:
+    """A plugin `mine` that is a folder with a module, which has a folder of modules in it."""
+    inside = folder / "plugins" / "mine"
+    write(inside / "deep", "__init__", f"WORD = {word!r}\nfrom . import last")
+    write(inside / "deep", "last", "NAME = __name__")
+    write(inside, "words", "from .deep import WORD, last")
+    return write(
+        inside,
+        "__init__",
+        dedent(HANDLER)
+        + """
+from .words import WORD, last
+
+def setup(settings):
+    from . import late
+    return WORD, late.WORD, last.NAME
+""",
+    )
+
+
+def test_a_plugin_may_be_a_folder(tmp_path: Path) -> None:
+    """A folder with an __init__.py is a plugin; its modules import each other relatively."""
+    file = in_parts(tmp_path, "here")
+    write(file.parent, "late", "from .words import WORD")
+    [plugin] = load(configuration(tmp_path, "mine"))
+    assert (plugin.name, plugin.file) == ("mine", file)
+    assert plugin.state[:2] == ("here", "here")
+    assert plugin.state[2].endswith(".deep.last")
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_folders_that_are_no_plugins(tmp_path: Path) -> None:
+    """A folder without an __init__.py, and one whose name begins with _, are none."""
+    write(tmp_path / "plugins" / "empty", "other", HANDLER)
+    write(tmp_path / "plugins" / "_own", "__init__", HANDLER)
+    assert len(faults(configuration(tmp_path, "empty", "_own"))) == 2
+
+
+def test_a_folder_goes_before_a_file(tmp_path: Path) -> None:
+    """Of a folder and a file with one name the folder is taken, as Python does."""
+    write(tmp_path / "plugins", "mine", HANDLER)
+    file = write(tmp_path / "plugins" / "mine", "__init__", HANDLER)
+    assert load(configuration(tmp_path, "mine"))[0].file == file
+
+
+def test_loading_a_folder_again_takes_all_of_it_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules inside a folder are executed anew too; nothing is kept and nothing written."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    states = []
+    for word in ("old", "new"):
+        write(in_parts(tmp_path, word).parent, "late", "from .words import WORD")
+        states.append(load(configuration(tmp_path, "mine"))[0].state[:2])
+    assert states == [("old", "old"), ("new", "new")]
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """A fault is told with the file of the module that has it; what was loaded before stays."""
+    file = in_parts(tmp_path, "here")
+    write(file.parent, "late", "")
+    late = file.parent / "late.py"
+    known = set(sys.modules)
+    [fault] = faults(configuration(tmp_path, "mine"))
+    assert f"{file}:" in fault
+    write(file.parent, "late", "from .words import WORD")
+    load(configuration(tmp_path, "mine"))
+    loaded_now = {name: sys.modules[name] for name in set(sys.modules) - known}
+    write(file.parent, "words", "x = 1\nimport no_such_module_here")
+    [fault] = faults(configuration(tmp_path, "mine"))
+    assert f"{file.parent / 'words.py'}:2: ModuleNotFoundError" in fault
+    assert all(sys.modules[name] is module for name, module in loaded_now.items())
+    assert late.is_file()
 
 
 # Refusing
@@ -827,22 +906,6 @@ async def test_quiz_of_the_guide_survives_a_restart(guide: Path) -> None:
         "Right! Which river leaves it at Jinja?",
         "No. Points: 3.",
     ]
-
-
-def test_replies_of_the_guide(guide: Path) -> None:
-    """The rules in docs/plugins.md answer as they are said to."""
-    [raw] = [raw for raw in configurations() if "keyword_reply" in raw["plugins"]]
-    plugin = load(config.parse(raw, guide / "receiver.toml"))[1]
-    replies = {
-        "Buy airtime 50": "You asked for 50 of airtime.",
-        "\U0001f3ae": "Welcome, friend!",
-        "plan": "No plan yet.",
-        "{{ 7*7 }}": "We did not understand {{. Text JOIN to join.",
-        "hm {{ 7*7 }}": "We did not understand HM. Text JOIN to join.",
-    }
-    assert {text: ask(plugin, message(text)) for text in replies} == {
-        text: (Reply(reply),) for text, reply in replies.items()
-    }
 
 
 def test_numbers_of_the_guide() -> None:

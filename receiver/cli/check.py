@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from receiver.cli import screen
 from receiver.cli.options import ConfigFile
 from receiver.cli.preparing import prepare
 from receiver.config import Config, Source
+from receiver.plugins import Plugin
 from receiver.providers import PROVIDERS, Entry
 
 #: Characters that a token should have; those of `receiver init` have 43.
@@ -34,7 +35,7 @@ def command(config: ConfigFile = None) -> None:
             ("admin", server.admin or "none"),
         )
     )
-    warnings = list(_warnings(settings))
+    warnings = [*_warnings(settings), *_findings(parts.plugins)]
     if warnings:
         print()
     for warning in warnings:
@@ -76,6 +77,22 @@ def _warnings(settings: Config) -> Iterator[str]:
         if source.digest and not source.tokens:
             yield f"{key}.tokens: none, so delivery reports, which carry no digest, are refused"
     yield from _repeated(settings)
+
+
+def _findings(plugins: Iterable[Plugin]) -> Iterator[str]:
+    """What the plugins themselves warn of."""
+    for plugin in plugins:
+        key = f"plugins.{plugin.name}"
+        if plugin.lint is None:
+            continue
+        try:
+            findings = list(plugin.lint(plugin.context))
+        except Exception as error:  # noqa: BLE001 - other people's code
+            yield f"{key}: its lint raised {type(error).__name__}"
+            continue
+        for finding in findings:
+            where = f"{key}.{finding.key}" if finding.key else key
+            yield f"{where}: {finding.message}"
 
 
 def _repeated(settings: Config) -> Iterator[str]:

@@ -196,14 +196,46 @@ warning: sources.open.authentication: anybody can push
 warning: sources.uk.tokens[0]: shorter than 16 characters
 warning: sources.ke.tokens[0]: also a token of uk
 warning: sources.uk.tokens[1]: also a token of ke
+warning: plugins.keyword_reply.rules: no default rule for any address: what no keyword fits gets no\
+ answer
 """
     )
 
 
-def test_nothing_is_opened(tmp_path: Path) -> None:
-    """A check leaves nothing behind, and needs neither store nor sources."""
-    (tmp_path / "receiver.toml").write_text("")
-    shown = told(tmp_path, "check")
-    assert "no sources: nothing can push" in shown
-    assert "plugins  none: events are stored, nothing answers" in shown
-    assert [path.name for path in tmp_path.iterdir()] == ["receiver.toml"]
+def test_what_plugins_warn_of_is_told(tmp_path: Path) -> None:
+    """Each finding of a plugin's lint is a line with its key, and the exit status stays 0."""
+    source = (
+        "from receiver.handlers import Finding, on_message\n@on_message()\ndef f(e, c): ...\n"
+        "def lint(context):\n    return [Finding('a[0].b', 'odd'), Finding('', context.plugin)]\n"
+    )
+    write(tmp_path, with_plugin(source))
+    lines = told(tmp_path, "check").splitlines()
+    assert lines[-2:] == ["warning: plugins.mine.a[0].b: odd", "warning: plugins.mine: mine"]
+
+
+def test_a_lint_that_breaks_is_told(tmp_path: Path) -> None:
+    """A plugin whose lint raises is named, and nothing else fails of it."""
+    source = (
+        "from receiver.handlers import on_message\n@on_message()\ndef f(e, c): ...\n"
+        "def lint(context):\n    raise OSError('secret')\n"
+    )
+    write(tmp_path, with_plugin(source))
+    assert told(tmp_path, "check").endswith("\nwarning: plugins.mine: its lint raised OSError\n")
+
+
+def test_warnings_of_rules_have_their_keys(tmp_path: Path) -> None:
+    """What is odd about rules is told as it stands in the file; nothing is refused for it."""
+    rules = '[plugins]\nenabled = ["keyword_reply"]\n[plugins.keyword_reply]\nrules = [\n'
+    rules += '{ match = "default", reply = "Don\u2019t" },\n'
+    rules += '{ match = "prefix", keyword = "GA", reply = "a" },\n'
+    rules += '{ keyword = "GAME", reply = "b" } ]\n'
+    (tmp_path / "receiver.toml").write_text(rules, "utf-8")
+    lines = told(tmp_path, "check").splitlines()
+    reply, keyword = [line for line in lines if line.startswith("warning")]
+    assert reply.startswith(
+        "warning: plugins.keyword_reply.rules[0].reply: \u2019 (U+2019) is not in"
+    )
+    assert keyword == (
+        "warning: plugins.keyword_reply.rules[2].keyword: GAME never gets here: rules[1] (GA)"
+        " answers it before"
+    )

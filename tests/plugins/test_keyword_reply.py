@@ -569,3 +569,65 @@ def test_explanations_agree_with_the_answer(text: str, to: str | None) -> None:
     about = message(text, to=to)
     told = [e.reply for e in explain(EXPLAINED, about) if e.verdict == "answers"]
     assert told == [action.text for action in ask(EXPLAINED, about) if isinstance(action, Reply)]
+
+
+# With many rules only those are shown that have something to do with the message
+
+CROWD = rules(
+    *({"keyword": f"WORD{n}", "reply": "no"} for n in range(9_990)),
+    {"keyword": "GAME ONE", "reply": "0"},
+    {"keyword": "GANE", "reply": "1"},
+    {"keyword": "GAME", "to": "1", "reply": "2"},
+    {"keyword": "GA", "match": "prefix", "reply": "3"},
+    {"match": "regex", "pattern": "^game", "reply": "4"},
+    {"match": "regex", "pattern": "^quiz", "reply": "5"},
+    {"match": "default", "to": "1", "reply": "6"},
+    {"match": "default", "reply": "7"},
+)
+
+
+def test_explain_among_many() -> None:
+    """Shown are rules with the first word or one like it, those that fit, and a count."""
+    shown = [f"{e.rule}: {e.verdict}: {e.why}" for e in explain(CROWD, message("game two"))]
+    assert shown == [
+        "rules[9990] GAME ONE: no: the message does not begin with GAME ONE",
+        "rules[9991] GANE: no: the message does not begin with GANE",
+        "rules[9992] GAME: no: the message is to 22915, the rule is for 1",
+        "rules[9993] GA: answers: the message begins with GA",
+        "rules[9994] ^game: no: rules[9993] answers before it",
+        "rules[9997] default: no: rules[9993] answers before it",
+        "9,992 others: no: have other keywords, or answer after these",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("quiz 1", "rules[9995] ^quiz: answers: the pattern fits"),
+        ("word77", "rules[77] WORD77: answers: the message begins with WORD77"),
+        ("?", "rules[9997] default: answers: no keyword fits"),
+        ("", "rules[9997] default: answers: no keyword fits"),
+    ],
+)
+def test_the_answer_among_many_is_shown(text: str, why: str) -> None:
+    """The rule that answers is always among those shown, and they are few."""
+    shown = [f"{e.rule}: {e.verdict}: {e.why}" for e in explain(CROWD, message(text))]
+    assert why in shown
+    assert len(shown) < 50
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "expected"),
+    [
+        ({"keyword": "A B", "match": "exact"}, "a b", "answers: the message is A B"),
+        ({"keyword": "A B", "match": "exact"}, "a b c", "no: the message is not A B"),
+        ({"keyword": "A", "match": "prefix"}, "ab", "answers: the message begins with A"),
+        ({"keyword": "A", "match": "prefix"}, "b", "no: the message does not begin with A"),
+        ({"pattern": "^a", "match": "regex"}, "ab", "answers: the pattern fits"),
+        ({"pattern": "^a", "match": "regex"}, "b", "no: the pattern does not fit"),
+    ],
+)
+def test_explain_each_mode(rule: dict[str, Any], text: str, expected: str) -> None:
+    """Rules of each mode say in its words why they answer or do not."""
+    [explanation] = explain(rules(rule), message(text))
+    assert f"{explanation.verdict}: {explanation.why}" == expected

@@ -1,0 +1,45 @@
+"""Answers messages by rules: a keyword, perhaps the number written to, and a reply.
+
+The first rule in file order that fits a message answers it; where none does, the first
+`default` rule. However many rules there are, finding one is a look into tables. Replies are
+Jinja2 templates in a sandbox. What people send is only ever a value in them.
+
+`settings` is what stands in the configuration, `tables` makes `Rules` of it, `matching` finds
+the rule for a message, `conditions` says when it may answer and `templates` with what;
+`linting` and `explaining` are for people.
+"""
+
+from __future__ import annotations
+
+from receiver.handlers import Context, Event, Explanation, Finding, Message, Reply, on_message
+
+from . import explaining, linting
+from .matching import Found, Rules
+from .settings import Rule, Settings
+from .tables import build
+from .templates import MAX_REPLY, VARIABLES, ReplyFailed
+
+__all__ = ["MAX_REPLY", "VARIABLES", "Found", "ReplyFailed", "Rule", "Rules", "Settings", "answer"]
+
+
+@on_message(inline=True)
+def answer(event: Event[Message], context: Context[Rules]) -> Reply | None:
+    """Answers with the reply of the first rule that fits."""
+    found = context.state.find(event, context.people)
+    return None if found is None else context.state.reply(found, event)
+
+
+def setup(settings: Settings) -> Rules:
+    """Compiles the templates and fills the tables. Raises every fault of every rule."""
+    return build(settings)
+
+
+def explain(event: Event[Message], context: Context[Rules]) -> list[Explanation]:
+    """The path through the rules: which answers, and why others do not."""
+    return explaining.explain(context.state, event, context.people)
+
+
+def lint(context: Context[Rules]) -> list[Finding]:
+    """What works, but hardly as it is meant."""
+    settings: Settings = context.settings
+    return linting.lint(context.state, settings, context.sources)

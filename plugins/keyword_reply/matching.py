@@ -1,0 +1,241 @@
+"""Which rule answers a message.
+
+However many rules there are, finding one is a look into a few tables: by the folded words that
+a message begins with or is, by the folded letters that it begins with, and one pass of all
+regular expressions together.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from receiver.handlers import Event, Message, People, Reply, fold, plain, split
+
+from .conditions import Conditions
+from .patterns import Pattern, Patterns
+from .settings import Rule
+from .templates import Render, ReplyFailed, Templates, Values, reason
+
+#: The rules (their places in the file, in order) for messages to an address; None: to any.
+ByAddress = dict[str | None, list[int]]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The rule for a message, and how its words are told apart."""
+
+    rule: int
+    keyword: str
+    rest: str
+    groups: dict[str, str] = {}
+    """What the named groups of a pattern hold."""
+
+
+class Regexes(msgspec.Struct, frozen=True):
+    """The rules with a pattern."""
+
+    rules: list[int]
+    every: Patterns
+    """In the order of `rules`."""
+    patterns: dict[int, Pattern]
+    """By rule."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules, prepared for looking them up."""
+
+    rules: list[Rule]
+    replies: list[Reply | Render]
+    """By rule; a `Reply` where the text is always the same."""
+    templates: Templates
+    conditions: list[Conditions | None]
+    addresses: list[frozenset[str] | None]
+    """Of ours, by rule; None: any."""
+    keywords: dict[str, ByAddress] = {}
+    """What messages begin with, by the folded keyword; its words are joined by single spaces."""
+    lengths: dict[str, int] = {}
+    """The most words that keywords with this first word have, where that is more than one."""
+    whole: dict[str, ByAddress] = {}
+    """What messages are: folded keywords."""
+    most_words: int = 0
+    """That a key of `whole` has."""
+    beginnings: dict[str, ByAddress] = {}
+    """What messages begin with, perhaps inside a word: folded keywords."""
+    sizes: tuple[int, ...] = ()
+    """The lengths of the keys of `beginnings`, longest first."""
+    regexes: Regexes | None = None
+    defaults: ByAddress = {}
+
+    def find(self, event: Event[Message], people: People) -> Found | None:
+        """The rule that answers a message: of those that fit, the first in the file."""
+        text = event.data.text
+        first, rest = split(text)
+        word = fold(first)
+        found = self._by_words(text, word, rest, event, people)
+        if found is None and not first.isalnum() and (apart := spaced(first, text)):
+            before, after = split(apart)
+            found = self._by_words(apart, fold(before), after, event, people)
+        if self.sizes:
+            found = _earlier(found, self._by_beginning(event, people))
+        if (regexes := self.regexes) and (found is None or regexes.rules[0] < found.rule):
+            found = self._by_pattern(regexes, word, rest, event, people, found)
+        if found is None and (rule := self._pick(self.defaults, event, people)) is not None:
+            return Found(rule, word, rest)
+        return found
+
+    def _by_words(
+        self, text: str, word: str, rest: str, event: Event[Message], people: People
+    ) -> Found | None:
+        found = self._by_first_words(word, rest, event, people)
+        if not self.most_words:
+            return found
+        # A word more than any keyword has: then it is none of them.
+        whole = " ".join(folded(text, self.most_words + 1))
+        rule = self._pick(self.whole.get(whole), event, people)
+        return found if rule is None else _earlier(found, Found(rule, whole, ""))
+
+    def _by_first_words(
+        self, word: str, rest: str, event: Event[Message], people: People
+    ) -> Found | None:
+        found: Found | None = None
+        more = self.lengths.get(word, 1)
+        while True:
+            rule = self._pick(self.keywords.get(word), event, people)
+            # Of one rule's keywords the longest counts: it leaves less in the rest.
+            if rule is not None and (found is None or rule <= found.rule):
+                found = Found(rule, word, rest)
+            more -= 1
+            if not more:
+                return found
+            following, rest = split(rest)
+            word = f"{word} {fold(following)}"
+
+    def _by_beginning(self, event: Event[Message], people: People) -> Found | None:
+        text = " ".join(folded(event.data.text, self.sizes[0]))
+        best: tuple[int, str] | None = None
+        for size in self.sizes:
+            rule = self._pick(self.beginnings.get(text[:size]), event, people)
+            if rule is not None and (best is None or rule < best[0]):
+                best = rule, text[:size]
+        return None if best is None else Found(*best, after(event.data.text, best[1]))
+
+    def _by_pattern(
+        self,
+        regexes: Regexes,
+        word: str,
+        rest: str,
+        event: Event[Message],
+        people: People,
+        found: Found | None,
+    ) -> Found | None:
+        text = plain(event.data.text)
+        for place in regexes.every.fitting(text):
+            rule = regexes.rules[place]
+            if found is not None and rule > found.rule:
+                break
+            if self.addressed(rule, event) and self.missed(rule, event, people) is None:
+                return Found(rule, word, rest, regexes.patterns[rule].values(text))
+        return found
+
+    def _pick(
+        self, by_address: ByAddress | None, event: Event[Message], people: People
+    ) -> int | None:
+        """The first rule in file order for this address whose conditions are met."""
+        if by_address is None:
+            return None
+        to = event.data.to
+        own = by_address.get(to, ()) if to is not None else ()
+        every = by_address.get(None, ())
+        candidates: Iterable[int] = heapq.merge(own, every) if own and every else own or every
+        for rule in candidates:
+            if self.missed(rule, event, people) is None:
+                return rule
+        return None
+
+    def missed(self, rule: int, event: Event[Message], people: People) -> str | None:
+        """The first of the rule's conditions that the message does not meet."""
+        conditions = self.conditions[rule]
+        return None if conditions is None else conditions.missed(event, people)
+
+    def addressed(self, rule: int, event: Event[Message]) -> bool:
+        """Whether the rule is for the address that the message went to."""
+        ours = self.addresses[rule]
+        return ours is None or event.data.to in ours
+
+    def reply(self, found: Found, event: Event[Message]) -> Reply:
+        """The answer of a rule. Raises `ReplyFailed`."""
+        render = self.replies[found.rule]
+        if isinstance(render, Reply):
+            return render
+        try:
+            return Reply(render(values(found, event)))
+        except Exception as error:  # noqa: BLE001 - a template can raise anything
+            why = reason(error, self.rules[found.rule].reply)
+            raise ReplyFailed(f"rules[{found.rule}].reply: {why}") from None
+
+
+def values(found: Found, event: Event[Message]) -> Values:
+    """What a template is filled with: `VARIABLES`, and the groups of a pattern."""
+    message = event.data
+    return {
+        "msisdn": message.from_,
+        "text": message.text,
+        "keyword": found.keyword,
+        "rest": found.rest,
+        "network": message.network or "",
+        "name": message.fields.get("MMName", ""),
+        "fields": message.fields,
+        "time": event.receivedat,
+        **found.groups,
+    }
+
+
+_GLUED = re.compile(r"(?<=[^,;:!?])[,;:!?]++(?=[^,;:!?])")
+
+
+def spaced(first: str, text: str) -> str | None:
+    """`GAME,one two` with a space in place of the comma; None where nothing is glued."""
+    apart = _GLUED.sub(" ", first, count=1)
+    return text.replace(first, apart, 1) if apart != first else None
+
+
+def folded(text: str, most: int) -> list[str]:
+    """The first words of a text or keyword, as they are compared; at most so many."""
+    words = plain(text).split(" ", most)[:most]
+    return [word for word in map(fold, words) if word]
+
+
+def after(text: str, beginning: str) -> str:
+    """What follows the folded `beginning` of a text, as it was typed."""
+    rest, wanted = text, beginning
+    while True:
+        before = rest
+        word, rest = split(rest)
+        word_folded = fold(word)
+        if not word or word_folded == wanted:
+            return rest
+        if len(word_folded) > len(wanted):
+            start = before.index(word) + _cut(word, wanted)
+            return before[start:].strip()
+        wanted = wanted[len(word_folded) :].lstrip()
+
+
+def _cut(word: str, wanted: str) -> int:
+    """How many characters of a word are folded to `wanted`, which its folded form begins with."""
+    # Folded, a word is hardly shorter than typed, but for punctuation in front of it.
+    for end in range(1, min(len(word), 4 * len(wanted) + 64)):
+        if fold(word[:end]).startswith(wanted):
+            return end
+    return len(word)
+
+
+def _earlier(one: Found | None, other: Found | None) -> Found | None:
+    """The one whose rule stands first; of one rule's, that with the longer keyword."""
+    if one is None or other is None:
+        return one or other
+    if one.rule == other.rule:
+        return one if len(one.keyword) >= len(other.keyword) else other
+    return one if one.rule < other.rule else other

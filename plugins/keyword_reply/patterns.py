@@ -1,0 +1,77 @@
+"""Regular expressions, by RE2: however a message or a pattern is made, time grows with length.
+
+Python's own engine can take years over thirty characters. RE2 is imported where a rule needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+#: Bytes that the automaton of all patterns together may take, beyond RE2's own 8 MB.
+_MEMORY = 64 << 20
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """A pattern that has been read."""
+
+    compiled: Any
+    groups: tuple[str, ...]
+    """The names of its groups."""
+
+    def fits(self, text: str) -> bool:
+        """Whether it is found in a text."""
+        return self.compiled.search(_encodable(text)) is not None
+
+    def values(self, text: str) -> dict[str, str]:
+        """What its named groups hold in a text that fits; empty where one takes no part."""
+        found = self.compiled.search(_encodable(text))
+        return {name: found[name] or "" for name in self.groups}
+
+
+def read(pattern: str) -> Pattern:
+    """Raises ValueError with what is wrong in it."""
+    import re2  # type: ignore[import-untyped] # noqa: PLC0415 - only where rules need it
+
+    try:
+        compiled = re2.compile(pattern, _options(re2))
+    except re2.error as error:
+        [what] = error.args
+        why = what.decode(errors="replace") if isinstance(what, bytes) else what
+        raise ValueError(f"{why} (in RE2's syntax)") from None
+    except UnicodeEncodeError:
+        raise ValueError("not a text that can be encoded") from None
+    return Pattern(compiled, tuple(compiled.groupindex))
+
+
+class Patterns:
+    """Several patterns that a text is held against in one pass."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        import re2  # noqa: PLC0415 - only where rules need it
+
+        options = _options(re2)
+        options.never_capture = True
+        options.max_mem = _MEMORY
+        self._set = re2.Set.SearchSet(options)
+        for pattern in patterns:
+            self._set.Add(pattern)
+        self._set.Compile()
+
+    def fitting(self, text: str) -> list[int]:
+        """Which patterns are found in the text, in their order."""
+        return sorted(self._set.Match(text.encode("utf-8", "replace")) or ())
+
+
+def _options(re2: Any) -> Any:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    return options
+
+
+def _encodable(text: str) -> str:
+    """RE2 works on UTF-8, which has nothing for half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()

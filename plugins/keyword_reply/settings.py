@@ -1,0 +1,55 @@
+"""What stands in the configuration."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+Match = Literal["first", "exact", "prefix", "regex", "default"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[plugins.keyword_reply.rules]]`."""
+
+    keyword: str | None = None
+    """What a message begins with, or is: a word or several."""
+    aliases: list[str] = []
+    match: Match = "first"
+    """`default`: answers what no other rule does."""
+    pattern: str | None = None
+    """Of a `regex` rule, in RE2's syntax."""
+    to: str | list[str] | None = None
+    """Only messages to this short code or number, or these."""
+    from_: Any = msgspec.field(default=None, name="from")
+    """A date or datetime of TOML: only messages that come then or later."""
+    until: Any = None
+    """A date of TOML, which is the last day, or a datetime, which is the first moment after."""
+    hours: str | None = None
+    """`08:00-17:00`; may pass midnight."""
+    days: list[Day] = []
+    """Of the week; hours that pass midnight belong to the day on which they begin."""
+    networks: list[str] = []
+    subscribers_of: str | None = None
+    """A service_id: only its subscribers."""
+    non_subscribers_of: str | None = None
+    """A service_id: only who is none of its subscribers."""
+    reply: str
+    """Empty: nothing is answered, and nothing else may answer."""
+
+    @property
+    def label(self) -> str:
+        """What it is called among people."""
+        return self.keyword or self.pattern or self.match
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[plugins.keyword_reply]`."""
+
+    timezone: ZoneInfo | None = None
+    """Of dates, hours and days, and of times in replies."""
+    fold_quotes: bool = False
+    """Writes replies' smart quotes, dashes and the like as GSM-7 has them."""
+    rules: list[Rule] = []

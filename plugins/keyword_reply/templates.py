@@ -1,0 +1,218 @@
+"""Replies: templates, and what they are filled with.
+
+Nearly all are plain texts or name variables and nothing else; these need no template engine,
+neither at start (half a millisecond each) nor for a message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2.filters import do_default
+from jinja2.runtime import Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from receiver.handlers import Reply
+
+#: Characters; a reply that comes out longer is a mistake in its template.
+MAX_REPLY = 2000
+
+#: What a template can name. `fields` holds texts by name, `time` is when the message came. All
+#: others are texts, empty where the message has none.
+VARIABLES = ("msisdn", "text", "keyword", "rest", "network", "name", "fields", "time")
+_TEXTS = VARIABLES[:6]
+
+Values = dict[str, Any]
+Render = Callable[[Values], str]
+
+
+class ReplyFailed(ValueError):
+    """A template gives no reply for this message."""
+
+
+#: What phones and word processors write, and what the GSM alphabet has for it.
+_QUOTES = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\u00b4\u0060", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2007\u2009\u202f", " "),
+        "\u2026": "...",
+        "\u2022": "-",
+        "\u200b": "",
+    }
+)
+
+
+def fold_quotes(text: str) -> str:
+    """Smart quotes, dashes, ellipses and no-break spaces as the GSM alphabet has them."""
+    return text.translate(_QUOTES)
+
+
+class Templates:
+    """Compiles templates; times in them are of this zone, or in UTC."""
+
+    def __init__(self, zone: ZoneInfo | None) -> None:
+        self._zone = zone or UTC
+        self._environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
+        )
+        self._environment.globals.clear()  # range and the like: loops are as short as the text
+        filters = self._environment.filters
+        filters["default"] = filters["d"] = _default
+        filters["date"] = self._date
+        filters["money"] = money
+
+    def compile(self, source: str, groups: Collection[str] = ()) -> Reply | Render:
+        """A `Reply` where the text is always the same. `groups` are further variables.
+
+        Raises ValueError with what is wrong in the template, and the line.
+        """
+        pieces = _VARIABLE.split(source)  # text, variable, text, variable, …, text
+        if not any("{" in text or "\r" in text for text in pieces[::2]):
+            if len(pieces) == 1:
+                return Reply(_bounded(source))
+            pattern = "".join(
+                piece.replace("}", "}}") if n % 2 == 0 else f"{{{piece}}}"
+                for n, piece in enumerate(pieces)
+            )
+            return lambda values: _bounded(pattern.format_map(values))
+        try:
+            tree = self._environment.parse(source)
+            _check(tree, [*VARIABLES, *groups])
+            template = self._environment.from_string(tree)
+        except TemplateSyntaxError as error:
+            raise ValueError(f"line {error.lineno}: {error.message}") from None
+
+        def render(values: Values) -> str:
+            text = ""
+            for piece in template.generate(
+                {**values, "time": values["time"].astimezone(self._zone)}
+            ):
+                text = _bounded(text + piece)
+            return text
+
+        return render
+
+    def unguarded_fields(self, source: str) -> list[str]:
+        """The `fields.…` without which a message gets no reply. `source` has been compiled."""
+        tree = self._environment.parse(source)
+        guarded = {
+            id(node.node) for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")
+        }
+        tested = {
+            _field(node.node)
+            for node in tree.find_all(nodes.Test)
+            if node.name in ("defined", "undefined")
+        }
+        used = {
+            name
+            for node in tree.find_all((nodes.Getattr, nodes.Getitem))
+            if id(node) not in guarded and (name := _field(node))
+        }
+        return sorted(used - tested)
+
+    def _date(self, value: object, pattern: str = "%Y-%m-%d") -> str:
+        """A moment as strftime writes it; a text in ISO 8601 is a moment too."""
+        if not isinstance(pattern, str) or not _STRFTIME.fullmatch(pattern):
+            raise ReplyFailed("date takes a format such as %d.%m.%Y %H:%M")
+        if isinstance(value, Undefined):
+            str(value)  # raises what is missing
+        if isinstance(value, str):
+            value = _iso(value)
+        if isinstance(value, datetime):
+            zoned = value if value.tzinfo else value.replace(tzinfo=self._zone)
+            return zoned.astimezone(self._zone).strftime(pattern)
+        if isinstance(value, date):
+            return value.strftime(pattern)
+        raise ReplyFailed("date is for a time or an ISO text of one; the value is neither")
+
+
+def reason(error: Exception, template: str) -> str:
+    """What may be told of an error. Its own message may hold the text of a person."""
+    if isinstance(error, ReplyFailed):
+        return str(error)
+    missing = re.fullmatch(r"'dict object' has no attribute '(\w+)'", str(error))
+    if missing and missing[1] in template:
+        return f"the message has no field {missing[1]}; default() would give one a value"
+    return f"the template raised {type(error).__name__}"
+
+
+def money(value: object, currency: str = "", places: int = 2) -> str:
+    """An amount with its currency, as in KES 1,234.50; half a cent is rounded up."""
+    if isinstance(value, Undefined):
+        str(value)  # raises what is missing
+    text = str(value).strip()
+    if isinstance(value, bool) or not _AMOUNT.fullmatch(text):
+        raise ReplyFailed("money is for an amount such as 1234.5; the value is none")
+    if not isinstance(places, int) or not 0 <= places <= _MOST_PLACES:
+        raise ReplyFailed(f"money takes 0 to {_MOST_PLACES} places")
+    amount = Decimal(text).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return f"{currency} {amount:,}".lstrip()
+
+
+_VARIABLE = re.compile(rf"\{{\{{[ \t\n]*({'|'.join(_TEXTS)})[ \t\n]*\}}\}}")
+_AMOUNT = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,12})?", re.ASCII)
+_MOST_PLACES = 6
+#: Without widths such as %999d, which would make much out of little.
+_STRFTIME = re.compile(r"(?:[^%]|%-?[A-Za-z%]){0,64}")
+
+_REFUSED = {
+    nodes.Include: "include",
+    nodes.Import: "import",
+    nodes.FromImport: "import",
+    nodes.Extends: "extends",
+    nodes.Macro: "macro",
+    nodes.Mul: "*",
+    nodes.Pow: "**",
+}
+
+
+def _default(value: object, default: str = "", *_: object) -> object:
+    """As Jinja's, for empty texts too: that is what a variable without a value is."""
+    return do_default(value, default, boolean=True)
+
+
+def _check(tree: nodes.Template, known: list[str]) -> None:
+    for node in tree.find_all(tuple(_REFUSED)):
+        raise ValueError(f"line {node.lineno}: {_REFUSED[type(node)]} is not for replies")
+    for name in sorted(meta.find_undeclared_variables(tree).difference(known)):
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(known)
+        raise ValueError(f"unknown variable {name}; {hint}")
+
+
+def _field(node: nodes.Node) -> str | None:
+    """The name in `fields.NAME` or `fields["NAME"]`."""
+    if not isinstance(node, nodes.Getattr | nodes.Getitem):
+        return None
+    if not isinstance(node.node, nodes.Name) or node.node.name != "fields":
+        return None
+    if isinstance(node, nodes.Getattr):
+        return None if node.attr in ("get", "items", "keys", "values") else node.attr
+    return str(node.arg.value) if isinstance(node.arg, nodes.Const) else None
+
+
+def _iso(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        message = "date is for a time or an ISO text of one; the value is neither"
+        raise ReplyFailed(message) from None
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_REPLY:
+        raise ReplyFailed(f"the reply has more than {MAX_REPLY} characters")
+    return text
