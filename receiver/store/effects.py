@@ -89,9 +89,10 @@ def _subscription(
     db: sqlite3.Connection, origin: Origin, change: Subscribe | Unsubscribe, state: str
 ) -> None:
     """Appends to the history; the book follows if the change is not older than its line."""
+    elsewhere = change.source if isinstance(change, Unsubscribe) else None
     values = {
         "event": origin.event,
-        "source": getattr(change, "source", None) or origin.source or "",
+        "source": elsewhere or origin.source or "",
         "short_code": change.short_code or "",
         "service_id": change.service_id or "",
         "msisdn": change.msisdn,
