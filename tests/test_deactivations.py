@@ -18,7 +18,9 @@ from receiver.providers import PROVIDERS
 from receiver.service import Service
 from receiver.store import Job
 from tests.harness import (
+    TOKEN,
     Clock,
+    delivery,
     inbound,
     look,
     opened,
@@ -28,7 +30,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.test_outbox import sending
+from tests.test_outbox import ask, sending, until_state
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +268,26 @@ def test_who_manages_subscriptions_can_be_told(name: str) -> None:
         account = Send(api_key=Secret("key"), sender="22915", url="http://127.0.0.1")
         api = provider.api(provider, account)
         assert (api.deactivate(f"+{ANN}", "44") is not None) is api.manages_subscriptions
+
+
+async def test_a_subscription_ends_where_it_is(tmp_path: Path) -> None:
+    """STOP by way of another source ends it in the book under its own source."""
+    plugin = """
+from receiver.handlers import Unsubscribe, on_message
+
+@on_message(inline=True)
+def leave(event, context):
+    return Unsubscribe(msisdn=event.data.from_, service_id="44", source="talkntalk")
+"""
+    async with opened(tmp_path, with_plugin(plugin)) as service:
+        await take(service, inbound(1))
+        assert look(service.store.path, "SELECT source FROM subscriptions") == [("talkntalk",)]
+
+
+async def test_tilils_report_opts_out_of_the_sender(tmp_path: Path) -> None:
+    """Code 10 names the message alone: its person is out of its sender, and of no other."""
+    async with sending(tmp_path) as (service, _):
+        message = await until_state(service, await ask(service), "sent")
+        await take(service, delivery(message.provider_id, 10), token=TOKEN)
+        (entry,) = await service.store.reader.opt_outs.find()
+        assert (entry.msisdn, entry.short_code, entry.reason) == (message.to, "SHOP", "network")
