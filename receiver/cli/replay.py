@@ -91,11 +91,10 @@ def command(
     with open_chronicle(parts.config.store_path) as chronicle:
         if id_ is not None:
             wanted = msgspec.structs.replace(wanted, id_=_whole(chronicle, id_))
-        run = _Run(parts, chronicle, wanted)
-        if apply:
-            _apply(run, again=again, json=json)
-        else:
-            _show(run, every=every, json=json)
+        if not apply:
+            _show(_Run(parts), chronicle, wanted, every=every, json=json)
+    if apply:
+        _apply(_Run(parts), wanted, again=again, json=json)
 
 
 def _whole(chronicle: Chronicle, id_: str) -> str:
@@ -109,19 +108,17 @@ def _whole(chronicle: Chronicle, id_: str) -> str:
 class _Run:
     """The chosen events, one chunk after the other, judged and counted."""
 
-    def __init__(self, parts: Parts, chronicle: Chronicle, wanted: Selection) -> None:
+    def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.tally = Tally()
         self.finished = False
-        self._chronicle = chronicle
-        self._wanted = wanted
 
-    def chunks(self) -> Generator[list[Judgement]]:
+    def chunks(self, chronicle: Chronicle, wanted: Selection) -> Generator[list[Judgement]]:
         """What became of each chunk; a bar on a terminal tells how far it is."""
         dispatcher, people, tally = self.parts.dispatcher, self.parts.people, self.tally
-        first, last = self._chronicle.bounds(self._wanted)
+        first, last = chronicle.bounds(wanted)
         with screen.progress(first, last + 1) as advance:
-            for chunk in self._chronicle.chunks(self._wanted):
+            for chunk in chronicle.chunks(wanted):
                 judged = [judge(dispatcher, people, happened) for happened in chunk]
                 for one in judged:
                     tally.add(one)
@@ -130,11 +127,11 @@ class _Run:
         self.finished = True
 
 
-def _show(run: _Run, *, every: bool, json: bool) -> None:
+def _show(run: _Run, chronicle: Chronicle, wanted: Selection, *, every: bool, json: bool) -> None:
     if not json:
         screen.line(f"{'ID':<18}  {'RECEIVED (UTC)':<19}  {'PERSON':<13}  THEN → NOW")
     try:
-        with closing(run.chunks()) as chunks:
+        with closing(run.chunks(chronicle, wanted)) as chunks:
             for judged in chunks:
                 shown = [one for one in judged if every or one.differs or one.failing]
                 if json:
@@ -147,21 +144,26 @@ def _show(run: _Run, *, every: bool, json: bool) -> None:
         run.parts.people.close()
 
 
-def _apply(run: _Run, *, again: bool, json: bool) -> None:
+def _apply(run: _Run, wanted: Selection, *, again: bool, json: bool) -> None:
     applied = Applied()
 
     async def work() -> None:
+        # The store is opened to read after it is to write: opening it to write looks into the
+        # file, and closing a file lets go of all locks that the process has on it.
         async with control.carrier(run.parts) as carry:
-            for judged in chunks:
-                todo = [(one.seq, one.digest) for one in judged if one.applies(again=again)]
-                for start in range(0, len(todo), _BATCH):
-                    some = control.Replay(events=todo[start : start + _BATCH], again=again)
-                    _count(applied, await carry(some))
-                await asyncio.sleep(0)  # where nothing was to be done: for Ctrl-C
+            with (
+                open_chronicle(run.parts.config.store_path) as chronicle,
+                closing(run.chunks(chronicle, wanted)) as chunks,
+            ):
+                for judged in chunks:
+                    todo = [(one.seq, one.digest) for one in judged if one.applies(again=again)]
+                    for start in range(0, len(todo), _BATCH):
+                        some = control.Replay(events=todo[start : start + _BATCH], again=again)
+                        _count(applied, await carry(some))
+                    await asyncio.sleep(0)  # where nothing was to be done: for Ctrl-C
 
     try:
-        with closing(run.chunks()) as chunks:
-            asyncio.run(work())
+        asyncio.run(work())
     finally:
         _summarise(run, applied, json=json)
     if applied.failures:
