@@ -2,7 +2,8 @@
 
 Inline handlers are asked as the intake asks them; nothing is changed by that. Handlers that are
 not inline do things themselves, so they are named and not asked. The subscription book and the
-opt-outs are those of today, also for an event of last year.
+opt-outs are those of the moment before the event came, except that nobody who has opted out by now
+is messaged.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from receiver.events import Data, Event, Message, SubscriptionChange
 from receiver.handlers import Forward, People
 from receiver.providers import PROVIDERS
 from receiver.store import HandleJob, Redo, ReplyState
+from receiver.store.people import StoredPeople
 from receiver.store.replay_reads import Happened
 from receiver.store.traces import Asked, Left, Sent, same_person, take_text, undone
 
@@ -92,10 +94,11 @@ class Tally(msgspec.Struct):
             self.later.update(judged.later)
 
 
-def judge(dispatcher: Dispatcher, people: People, happened: Happened) -> Judgement:
+def judge(dispatcher: Dispatcher, people: StoredPeople, happened: Happened) -> Judgement:
     """Asks the inline handlers about an event, and compares. Raises `StoreUnavailable`."""
     event = happened.event
-    plan = dispatcher.plan(event)
+    with people.before(happened.seq):
+        plan = dispatcher.plan(event)
     asked = [(wishes.handler, action) for wishes in plan.wishes for action in wishes.actions]
     if asked or happened.past.messages or happened.past.marks:
         added, messages, marks = undone(asked, happened.past, event.source_name)

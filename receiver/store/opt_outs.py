@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from receiver.actions import OptIn, OptOut
@@ -85,6 +85,22 @@ def stand_in_the_way(
     """What `blocked` says, of lines that have been read."""
     codes, services = ("", ours(sender)), ("", service_id or "")
     return any(code in codes and service in services for code, service in lines)
+
+
+def lines_after(changes: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """The lines that somebody's changes leave: each is `out` or `in`, short code, service."""
+    lines: list[tuple[str, str]] = []
+    for change, short_code, service in changes:
+        if change == "out":
+            lines.append((short_code, service))
+            continue
+        lines = [
+            line
+            for line in lines
+            if (short_code and line[0] not in ("", short_code))
+            or (service and line[1] not in ("", service))
+        ]
+    return lines
 
 
 @cache

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds, decode_data
 from receiver.msisdn import ours
 from receiver.people import Subscription
-from receiver.store.opt_outs import BLOCKED
+from receiver.store.opt_outs import BLOCKED, lines_after, stand_in_the_way
 from receiver.store.records import from_micros
 
 _SUBSCRIPTIONS = (
@@ -21,6 +24,18 @@ _SUBSCRIPTIONS = (
 _IS_SUBSCRIBER = (
     "SELECT 1 FROM subscriptions WHERE msisdn = ?1 AND state = 'active'"
     " AND (?2 IS NULL OR service_id = ?2) AND (?3 IS NULL OR short_code = ?3) LIMIT 1"
+)
+# Of the changes of a subscription the newest is its line: in the order of `book`.
+_SUBSCRIPTIONS_BEFORE = (
+    "SELECT msisdn, source, short_code, service_id, state, time, keyword, subscriber_ref, network"
+    " FROM subscription_history WHERE msisdn = ?1"
+    " AND coalesce(event, received_at / 1000 << 12) < ?2 ORDER BY source, short_code, service_id,"
+    " time, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
+    " coalesce(network, '')"
+)
+_OPTED_BEFORE = (
+    "SELECT change, short_code, service_id FROM opt_out_history WHERE msisdn = ?1"
+    " AND coalesce(event, time / 1000 << 12) < ?2 ORDER BY id"
 )
 # As in `reads`: the runs of the index of people, and what is in none yet.
 _HISTORY = (
@@ -41,9 +56,28 @@ class StoredPeople:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
+        self._before: ContextVar[int | None] = ContextVar("before", default=None)
+
+    @contextmanager
+    def before(self, seq: int) -> Iterator[None]:
+        """What is asked inside is answered as it stood before the event of this number came.
+
+        But for `history`, which is that of today.
+        """
+        token = self._before.set(seq)
+        try:
+            yield
+        finally:
+            self._before.reset(token)
 
     def subscriptions(self, msisdn: str) -> list[Subscription]:
         """See `People`."""
+        before = self._before.get()
+        if before is None:
+            rows = self._all(_SUBSCRIPTIONS, (msisdn,))
+        else:
+            every = self._all(_SUBSCRIPTIONS_BEFORE, (msisdn, before))
+            rows = list({row[1:4]: row for row in every}.values())
         return [
             Subscription(
                 msisdn=row[0],
@@ -56,20 +90,31 @@ class StoredPeople:
                 subscriber_ref=row[7],
                 network=row[8],
             )
-            for row in self._all(_SUBSCRIPTIONS, (msisdn,))
+            for row in rows
         ]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
     ) -> bool:
         """See `People`."""
-        return bool(self._all(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
+        if self._before.get() is None:
+            return bool(self._all(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
+        return any(
+            line.state == "active"
+            and service_id in (None, line.service_id)
+            and short_code in (None, line.short_code)
+            for line in self.subscriptions(msisdn)
+        )
 
     def has_opted_out(
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
     ) -> bool:
         """See `People`."""
-        return bool(self._all(BLOCKED, (msisdn, ours(short_code), service_id or "")))
+        before = self._before.get()
+        if before is None:
+            return bool(self._all(BLOCKED, (msisdn, ours(short_code), service_id or "")))
+        lines = lines_after(self._all(_OPTED_BEFORE, (msisdn, before)))
+        return stand_in_the_way(lines, short_code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""

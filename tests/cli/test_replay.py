@@ -231,7 +231,7 @@ def test_a_service_with_other_rules_is_told(place: Path) -> None:
         write(place, rules(FRESH="Hello"))
         result = run(place, "replay", "--since", "2026-11-20", "--apply")
     assert result.returncode == 1
-    assert "left as it is: the service works by other rules" in result.stderr
+    assert "left as it is: the service goes by other rules" in result.stderr
     assert result.stderr.endswith("receiver: 1 events were left as they are\n")
     assert messages(place) == []
 
