@@ -17,8 +17,8 @@ local headers = { ["Content-Type"] = "application/json" }
 
 function request()
    count = count + 1
-   -- A million people, in no order.
-   local person = (count * 7919) % 1000000
+   -- A million people, in no order; those of one turn are not those of the next.
+   local person = (count * 7919 + math.floor(count / 1000000) * 104729) % 1000000
    if kind == "inbound" then
       return wrk.format("POST", "/hooks/tilil", headers, string.format(inbound, person, count))
    end

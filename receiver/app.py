@@ -29,6 +29,7 @@ from receiver.errors import (
     PushError,
     StoreUnavailable,
     TooLarge,
+    TooMany,
     UnknownSource,
 )
 from receiver.intake import Endpoint, Intake
@@ -214,6 +215,8 @@ async def _respond(
 def _refusal_headers(error: PushError, endpoint: Endpoint) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(error, StoreUnavailable):
         return ((b"retry-after", RETRY_AFTER),)
+    if isinstance(error, TooMany):
+        return ((b"retry-after", b"1"),)
     if isinstance(error, MethodRefused):
         return ((b"allow", ", ".join(sorted(endpoint.provider.methods)).encode()),)
     return ()

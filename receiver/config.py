@@ -153,6 +153,8 @@ class Source(Section, frozen=True, kw_only=True):
     authentication: Literal["required", "none"] = "required"
     #: Addresses or networks that may push; empty: any.
     allow_ips: list[Network] = []
+    #: Authenticated pushes a second; beyond them 429. Without: no limit but the machine's.
+    max_per_second: Positive | None = None
     #: Zone of times that the provider writes without one; the provider's own by default.
     timezone: ZoneInfo | None = None
     #: For numbers written without a country code; the provider's own by default.

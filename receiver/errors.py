@@ -14,6 +14,7 @@ ReceiverError
 │   ├── TooSlow             408
 │   ├── TooLarge            413
 │   ├── EncodingRefused     415
+│   ├── TooMany             429
 │   └── StoreUnavailable    503  also a StoreError
 ├── ProviderError           a provider refuses a call, or it is not known what became of it
 ├── NoAnswer                a system that events are forwarded to gave no answer
@@ -137,6 +138,13 @@ class EncodingRefused(PushError):
 
     status = 415
     outcome = "encoding_refused"
+
+
+class TooMany(PushError):
+    """More pushes than the source's own limit (max_per_second)."""
+
+    status = 429
+    outcome = "too_many"
 
 
 class ProviderError(ReceiverError):

@@ -14,102 +14,118 @@ import msgspec
 
 from receiver.config import LoopGuard
 from receiver.events import Data, DeliveryReport, Event, Message
-from receiver.handlers import addresses, is_e164
-
-#: People remembered at least; twice as many at most.
-_REMEMBERED = 10_000
+from receiver.handlers import addresses
 
 _NO_PERSON = "the sender is no person's number"
 _OURS = "the sender is one of our own numbers"
 _SAME = "the same text came from this person just before"
 _OFTEN = "this person got as many replies as loop_guard allows"
 
+#: People remembered at least; twice as many at most.
+_REMEMBERED = 10_000
 
-class _Person(msgspec.Struct):
-    """What is remembered of somebody who writes to one of our numbers."""
+Party = tuple[str | None, str | None]
+"""A number of ours, and a person."""
+Last = tuple[int, str | None, str]
+"""Of an event: milliseconds since 1970, text, key."""
+
+
+class _Frequent(msgspec.Struct):
+    """Somebody who writes again and again to one of our numbers."""
 
     left: float
-    """Replies that may go out at once."""
-    at: float
-    """When `left` was counted, and the last text came: seconds since 1970."""
-    text: str | None = None
-    key: str = ""
-    """Of the last event: its repeats are no texts of their own."""
+    """Replies that may go out at once, when the last event came."""
+    last: Last
     verdict: str | None = None
     """Of the last event."""
 
 
 class Guard:
-    """Judges events that may be replied to, each once."""
+    """Judges events that may be replied to, each once.
+
+    It is on the way of every message, and nearly every message is from somebody who has not
+    written for a while: to know that takes a look into a table. All else is for those who have.
+    """
 
     def __init__(self, settings: LoopGuard, own: Iterable[str]) -> None:
         """`own`: numbers of ours that may turn up as senders, besides `own_numbers`."""
-        self._settings = settings
+        self._enabled = settings.enabled
+        self._burst = settings.burst
+        self._per_ms = settings.per_minute / 60_000
+        self._same_text = settings.same_text * 1000
         self._own = addresses([*settings.own_numbers, *own])
-        self._rate = settings.per_minute / 60
-        # By our number and theirs. Who has not written while so many others did is in the second,
-        # and is forgotten with it: cheaper than to keep everybody in order.
-        self._recent: dict[tuple[str | None, str | None], _Person] = {}
-        self._before: dict[tuple[str | None, str | None], _Person] = {}
+        # After so long a reply has come to it: one more takes nothing away.
+        self._quiet = max(60_000 / settings.per_minute, self._same_text)
+        # The last event of each person. Who is in the second table has not written while so many
+        # others did, and is forgotten with it.
+        self._recent: dict[Party, Last] = {}
+        self._before: dict[Party, Last] = {}
+        self._frequent: dict[Party, _Frequent] = {}
         self.held = 0
         """Replies that were held back, for metrics."""
 
     def adopt(self, other: Guard) -> None:
         """Goes on with what another one knows of people."""
-        self._recent, self._before, self.held = other._recent, other._before, other.held
+        self._recent, self._before = other._recent, other._before
+        self._frequent, self.held = other._frequent, other.held
 
-    def judge(self, event: Event[Data], key: str) -> str | None:
+    def judge(self, event: Event[Data], key: str, at: int) -> str | None:
         """Why the event must not be replied to; None if it may.
 
         `key`: of the event within its source; a repeat of the person's last event costs nothing.
+        `at`: when it came, in milliseconds since 1970.
         """
-        settings, data = self._settings, event.data
-        if not settings.enabled:
+        if not self._enabled:
             return None
-        ours, text = _address(data), None
-        if isinstance(data, Message):
-            text, sender = data.text, data.from_
-            if not is_e164(sender):
+        data = event.data
+        if type(data) is Message:
+            who, ours, text = data.from_, data.to, data.text
+            party: Party = (ours, who)
+            if not who.startswith("+"):  # as all numbers of people do
                 return _NO_PERSON
-            if sender in self._own or sender == ours:
+            if who == ours or who in self._own:
                 return _OURS
-        now = event.receivedat.timestamp()
-        who = (ours, _who(data))
-        person = self._recent.get(who)
-        if person is None:
-            person = self._remember(who, now)
-        if person.key != key:
-            self._count(person, now, text, key)
-        return person.verdict
-
-    def _remember(self, who: tuple[str | None, str | None], now: float) -> _Person:
-        """Somebody who was not among the recent ones."""
-        person = self._before.pop(who, None) or _Person(self._settings.burst, now)
+        else:
+            party, text = _party(data), None
+        last = self._recent.get(party) or self._before.get(party)
+        self._recent[party] = this = (at, text, key)
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
-        self._recent[who] = person
-        return person
+        if last is None or (at - last[0] > self._quiet and party not in self._frequent):
+            return None
+        return self._look_closely(party, last, this)
 
     def give_back(self, event: Event[Data]) -> None:
         """An event that was judged turned out to be a repeat of an older one."""
-        person = self._recent.get((_address(event.data), _who(event.data)))
+        person = self._frequent.get(_party(event.data))
         if person is not None and person.verdict is None:
             person.left += 1
 
-    def _count(self, person: _Person, now: float, text: str | None, key: str) -> None:
-        """Judges a new event of a person."""
-        settings = self._settings
-        passed = max(0.0, now - person.at)
-        person.left = min(settings.burst, person.left + passed * self._rate)
-        same = text is not None and text == person.text and passed < settings.same_text
-        person.at, person.text, person.key = now, text, key
-        if same:
+    def _look_closely(self, party: Party, last: Last, this: Last) -> str | None:
+        """Judges an event of somebody who has written just before."""
+        person = self._frequent.get(party)
+        if person is None:
+            person = _Frequent(self._burst - 1, last)
+            if len(self._frequent) >= _REMEMBERED:
+                del self._frequent[next(iter(self._frequent))]
+            self._frequent[party] = person
+        at, text, key = this
+        before, last_text, last_key = person.last
+        if key == last_key:
+            return person.verdict
+        passed = max(0, at - before)
+        person.left = min(self._burst, person.left + passed * self._per_ms)
+        person.last = this
+        if text is not None and text == last_text and passed < self._same_text:
             person.verdict = _SAME
         elif person.left < 1:
             person.verdict = _OFTEN
         else:
             person.verdict = None
             person.left -= 1
+            if person.left >= self._burst - 1:  # nothing more to know than of anybody
+                del self._frequent[party]
+        return person.verdict
 
 
 def note(reason: str) -> str:
@@ -117,15 +133,9 @@ def note(reason: str) -> str:
     return f"reply held back: {reason}"
 
 
-def _address(data: Data) -> str | None:
-    """Which number of ours the event is about."""
+def _party(data: Data) -> Party:
     if isinstance(data, Message):
-        return data.to
-    return data.sender if isinstance(data, DeliveryReport) else data.short_code
-
-
-def _who(data: Data) -> str | None:
-    """Whom the event is about."""
-    if isinstance(data, Message):
-        return data.from_
-    return data.to if isinstance(data, DeliveryReport) else data.msisdn
+        return data.to, data.from_
+    if isinstance(data, DeliveryReport):
+        return data.sender, data.to
+    return data.short_code, data.msisdn

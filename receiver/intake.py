@@ -18,6 +18,7 @@ import structlog
 
 from receiver import guard
 from receiver.actions import Reply
+from receiver.allowance import Allowance
 from receiver.config import Config, Source
 from receiver.dispatch import Dispatcher, Plan
 from receiver.errors import (
@@ -26,6 +27,7 @@ from receiver.errors import (
     Malformed,
     PushError,
     StoreUnavailable,
+    TooMany,
     Unreadable,
 )
 from receiver.events import Data, DeliveryReport, Event, encode_data, utc_now
@@ -61,6 +63,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     provider: Provider[Any]
     dispatcher: Dispatcher
     """Of the same configuration: a push is answered by one, also while another takes over."""
+    limit: Allowance | None = None
+    """Of `max_per_second`."""
 
     @property
     def api(self) -> type[Api] | None:
@@ -94,7 +98,7 @@ class Intake:
         self._workers = workers
         self._store = store
         self._undecided: dict[int, asyncio.Future[bytes]] = {}
-        self._strangers = _Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
+        self._strangers = Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
         self._tasks: set[asyncio.Task[None]] = set()
         self.adopt(config, providers, dispatcher)
 
@@ -104,7 +108,11 @@ class Intake:
         """Takes pushes as this configuration says, from the next one on."""
         self.endpoints = {
             name: Endpoint(
-                name=name, source=source, provider=providers[name], dispatcher=dispatcher
+                name=name,
+                source=source,
+                provider=providers[name],
+                dispatcher=dispatcher,
+                limit=_limit(source),
             )
             for name, source in config.sources.items()
         }
@@ -116,6 +124,9 @@ class Intake:
         try:
             endpoint.provider.authenticate(push)
             authenticated = True
+            # Only now: strangers must not use up what is the provider's.
+            if endpoint.limit is not None and not endpoint.limit.take(push.received_at):
+                raise TooMany
             parsed = endpoint.provider.parse(push)
         except _KEPT as error:
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
@@ -179,13 +190,14 @@ class Intake:
         plan = endpoint.dispatcher.plan(event)
         held = note = None
         if plan.reply is not None or plan.jobs:
-            held = self._workers.guard.judge(event, parsed.key)
+            held = self._workers.guard.judge(event, parsed.key, seq >> 12)
             if held is not None and plan.reply is not None and plan.reply.text:
                 note = guard.note(held)
                 plan = msgspec.structs.replace(plan, reply=_SILENCE)
         record = _to_store(endpoint, push, parsed, event, seq, plan, plain)
         if note is not None:
-            record = msgspec.structs.replace(record, note=note)
+            row = msgspec.structs.replace(record.row, note=note)
+            record = msgspec.structs.replace(record, row=row)
         if record.row.reply == ReplyState.OPEN:
             self._undecided[seq] = asyncio.get_running_loop().create_future()
         try:
@@ -274,25 +286,9 @@ class Intake:
                 raise
 
 
-class _Allowance:
-    """A token bucket: `burst` at once, `rate` a second."""
-
-    def __init__(self, burst: float, rate: float) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._left = burst
-        self._at: datetime | None = None
-
-    def take(self, now: datetime) -> bool:
-        """Whether one more fits now."""
-        if self._at is not None:
-            passed = max(0.0, (now - self._at).total_seconds())
-            self._left = min(self._burst, self._left + passed * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+def _limit(source: Source) -> Allowance | None:
+    rate = source.max_per_second
+    return Allowance(rate, rate) if rate is not None else None
 
 
 def _to_store(

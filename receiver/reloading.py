@@ -12,7 +12,7 @@ import asyncio
 import msgspec
 import structlog
 
-from receiver import config
+from receiver import config, supervisor
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, PluginError
 from receiver.service import Parts, Service, prepare, warn
@@ -26,6 +26,7 @@ async def reload(service: Service) -> Parts:
     Raises `ConfigError` with every fault; the service goes on as it was then.
     """
     async with service.changing:
+        supervisor.reloading()
         try:
             parts = await asyncio.to_thread(_prepare, service.parts.config)
             await service.adopt(parts)
@@ -36,6 +37,8 @@ async def reload(service: Service) -> Parts:
         except ConfigError as error:
             _tell(error)
             raise
+        finally:
+            supervisor.notify("READY=1")
         warn(parts)
         plugins = [plugin.name for plugin in parts.plugins]
         log.info("reloaded", sources=list(parts.config.sources), plugins=plugins)

@@ -22,6 +22,7 @@ from receiver.errors import ConfigError, ReceiverError
 from receiver.protocol import LimitedProtocol, limited
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service, warn
+from receiver.supervisor import watched
 
 log = structlog.get_logger("receiver.server")
 
@@ -66,7 +67,7 @@ async def serve(parts: Parts, fd: int | None = None) -> None:
         _stop_on_signals(servers)
         _reload_on_signal(service)
         log.info("listening", **_place(public), sources=list(parts.config.sources))
-        async with asyncio.TaskGroup() as group:
+        async with watched(), asyncio.TaskGroup() as group:
             for server, listener in zip(servers, sockets, strict=True):
                 group.create_task(server.serve(sockets=[listener]))
     log.info("stopped")

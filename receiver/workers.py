@@ -262,7 +262,7 @@ class Workers:
         if not any(isinstance(action, Reply) and action.text for action in asked):
             return asked, None
         if work.recovered:  # by another process, or so long ago that it is forgotten
-            work.held = self.guard.judge(work.event, f"job {work.job}")
+            work.held = self.guard.judge(work.event, f"job {work.job}", work.seq >> 12)
         if work.held is None:
             return asked, None
         silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)

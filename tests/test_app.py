@@ -37,6 +37,7 @@ SOURCES: dict[str, Any] = {
     "far": {"provider": "tilil", "tokens": [TOKEN], "allow_ips": ["203.0.113.7", "2001:db8::/32"]},
     "both": {"provider": "tilil", "tokens": [TOKEN], "ack_fields": "both"},
     "open": {"provider": "tilil", "authentication": "none"},
+    "slow": {"provider": "tilil", "tokens": [TOKEN], "max_per_second": 1},
 }
 
 
@@ -64,6 +65,21 @@ def client_of(service: Running, id_: str) -> str:
 
 
 # Taken
+
+
+def test_a_source_has_a_limit_of_its_own(service: Running) -> None:
+    """Beyond it 429, with the provider's failure and when to come back; others go on.
+
+    Strangers use nothing of it up.
+    """
+    for n in range(20):
+        assert service.post(inbound(n, api_token="wrong"), "/hooks/slow").status == 401
+    answers = [service.post(inbound(f"slow-{n}"), "/hooks/slow") for n in range(50)]
+    assert answers[0].status == 200
+    refused = [answer for answer in answers if answer.status != 200]
+    assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(429, "1")}
+    assert refused[0].json == FAILED
+    assert service.post(inbound("slow-other")).status == 200
 
 
 def test_a_push_is_acknowledged_in_the_providers_words(service: Running) -> None:

@@ -26,10 +26,20 @@ def later(event: Event[Any], seconds: float) -> Event[Any]:
     return msgspec.structs.replace(event, receivedat=moment)
 
 
+def verdict(guard: Guard, event: Event[Any], key: str) -> str | None:
+    """What the guard says of an event when it comes."""
+    return guard.judge(event, key, milliseconds(event))
+
+
+def milliseconds(event: Event[Any]) -> int:
+    """When it came."""
+    return round(event.receivedat.timestamp() * 1000)
+
+
 def judge(guard: Guard, *texts: str, each: float = 60.0, **fields: Any) -> list[str | None]:
     """The verdicts on one person's messages, one every `each` seconds."""
     return [
-        guard.judge(later(message(text, **fields), n * each), f"{n} {text}")
+        verdict(guard, later(message(text, **fields), n * each), f"{n} {text}")
         for n, text in enumerate(texts)
     ]
 
@@ -87,19 +97,20 @@ def test_a_repeat_costs_nothing() -> None:
     """A push that comes again has the verdict of the first, and takes no reply from the next."""
     guard = Guard(LoopGuard(burst=2), ())
     first = message("a")
-    assert [guard.judge(first, "1") for _ in range(9)] == [None] * 9
-    assert guard.judge(later(message("b"), 1), "2") is None
-    guard.give_back(guard_repeat := later(message("a"), 1))  # of an older one, as the store says
-    assert guard.judge(later(message("c"), 2), "3") is None
-    assert guard.judge(guard_repeat, "4") == OFTEN
+    assert [verdict(guard, first, "1") for _ in range(9)] == [None] * 9
+    assert verdict(guard, later(message("b"), 1), "2") is None
+    repeat = later(message("a"), 1)  # of an older one, as the store says
+    guard.give_back(repeat)
+    assert verdict(guard, later(message("c"), 2), "3") is None
+    assert verdict(guard, repeat, "4") == OFTEN
 
 
 def test_reports_and_subscriptions_count_as_well() -> None:
     """A handler that answers its own delivery reports would go on for ever."""
     guard = Guard(LoopGuard(burst=1), ())
-    assert [guard.judge(report(), str(n)) for n in range(2)] == [None, OFTEN]
+    assert [verdict(guard, report(), str(n)) for n in range(2)] == [None, OFTEN]
     activated = change(EventType.SUBSCRIPTION_ACTIVATED)
-    assert [guard.judge(activated, str(n)) for n in range(2)] == [None, OFTEN]
+    assert [verdict(guard, activated, str(n)) for n in range(2)] == [None, OFTEN]
 
 
 def test_it_can_be_switched_off() -> None:
@@ -109,19 +120,28 @@ def test_it_can_be_switched_off() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has not written while many others did is forgotten."""
-    monkeypatch.setattr("receiver.guard._REMEMBERED", 3)
+    """Of more people than it remembers, those are forgotten who have not written for long."""
+    monkeypatch.setattr("receiver.guard._REMEMBERED", 10)
     guard = Guard(LoopGuard(burst=1), ())
-    people = [f"+25471100000{n}" for n in range(8)]
+    people = [f"+2547110{n:05}" for n in range(1000)]
+    for n, person in enumerate(people):
+        assert judge(guard, "a", "b", each=0, sender=person) == [None, OFTEN]
+        assert len(guard._recent) + len(guard._before) <= 20
+        assert len(guard._frequent) <= 10
+        assert verdict(guard, message(f"more {n}", sender=person), f"{n}") == OFTEN
+    assert verdict(guard, message("c", sender=people[0]), "c") is None
 
-    def write(*numbers: int) -> list[str | None]:
-        return [judge(guard, f"{n}", each=0, sender=people[n])[0] for n in numbers]
 
-    assert write(0, 1, 2, 3, 4) == [None] * 5
-    assert judge(guard, "again", each=0, sender=people[0]) == [OFTEN]  # remembered, anew
-    assert write(5, 6, 7) == [None] * 3
-    assert judge(guard, "more", each=0, sender=people[0]) == [OFTEN]
-    assert judge(guard, "more", each=0, sender=people[1]) == [None]
+def test_who_writes_now_and_then_is_not_watched() -> None:
+    """Neither are those who stop writing often; there may be many of both."""
+    guard = Guard(LoopGuard(burst=2, per_minute=6), ())
+    assert judge(guard, "a", "b", "c", each=11) == [None] * 3
+    assert guard._frequent == {}
+    guard = Guard(LoopGuard(burst=2, per_minute=6), ())
+    assert judge(guard, "d", "e", "f", each=1) == [None, None, OFTEN]
+    assert len(guard._frequent) == 1
+    assert verdict(guard, later(message("g"), 60), "g") is None
+    assert guard._frequent == {}
 
 
 @given(
@@ -136,7 +156,7 @@ def test_never_more_replies_than_allowed(gaps: list[float], burst: int, per_minu
     for n, gap in enumerate(gaps):
         at += gap
         event: Event[Message] = later(message(str(n)), at)
-        if guard.judge(event, str(n)) is None:
+        if verdict(guard, event, str(n)) is None:
             replies.append(at)
     for i, start in enumerate(replies):
         for j, end in enumerate(replies[i:], 1):

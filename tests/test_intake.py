@@ -16,6 +16,7 @@ from receiver.errors import (
     Malformed,
     PushError,
     StoreUnavailable,
+    TooMany,
     Unreadable,
 )
 from receiver.providers import Answer
@@ -324,6 +325,27 @@ async def test_who_opts_out_while_a_handler_works_gets_no_late_reply(tmp_path: P
         assert await sends(service) == []
         note = look(service.store.path, "SELECT note FROM events WHERE key = 'message:1'")
         assert "opted out" in note[0][0]
+
+
+# The limit of a source
+
+
+async def test_a_limit_fills_up_again(tmp_path: Path) -> None:
+    """So many a second; what is refused is not stored, and comes through later."""
+    clock = Clock()
+    raw = settings(sources={"tilil": {"provider": "tilil", "tokens": [TOKEN], "max_per_second": 2}})
+    async with opened(tmp_path, raw, clock=clock) as service:
+        for n in range(2):
+            await take(service, inbound(n))
+        for _ in range(2):
+            with pytest.raises(TooMany):
+                await take(service, inbound("more"))
+        clock.move(seconds=0.5)
+        await take(service, inbound("more"))
+        with pytest.raises(TooMany):
+            await take(service, inbound("again"))
+        assert look(service.store.path, "SELECT count(*) FROM events") == [(3,)]
+        assert look(service.store.path, "SELECT count(*) FROM quarantine") == [(0,)]
 
 
 # The loop guard

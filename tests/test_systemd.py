@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver import server, workers
-from receiver.config import DEFAULT_FILES
+from receiver.config import DEFAULT_FILES, Server
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "receiver.service"
@@ -35,41 +35,28 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_unit_is_clean(tmp_path: Path) -> None:
-    """Systemd finds no fault in the unit, apart from where the program is installed."""
-    [command] = values("ExecStart")
-    program = command.split(" ")[0]
-    installed = UNIT.read_text("utf-8").replace(program, sys.executable)
-    unit = tmp_path / UNIT.name
-    unit.write_text(installed, "utf-8")
-    done = analyze("verify", str(unit))
+def test_units_are_clean(tmp_path: Path) -> None:
+    """Systemd finds no fault in them together, apart from where the program is installed."""
+    units = sorted(UNIT.parent.iterdir())
+    program = values("ExecStart")[0].split(" ")[0]
+    for unit in units:
+        installed = unit.read_text("utf-8").replace(program, sys.executable)
+        (tmp_path / unit.name).write_text(installed, "utf-8")
+    done = analyze("verify", *(str(tmp_path / unit.name) for unit in units))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_units_with_a_socket_are_clean(tmp_path: Path) -> None:
-    """What docs/operations.md adds for a socket that stays open fits the unit."""
-    [command] = values("ExecStart")
-    program = command.split(" ")[0]
-    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    added = dict(
-        re.findall(
-            r"^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL
-        )
-    )
-    assert list(added) == ["receiver.socket", "receiver.service.d/socket.conf"]
-    for name, text in {**added, UNIT.name: UNIT.read_text("utf-8")}.items():
-        file = tmp_path / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text.replace(program, sys.executable), "utf-8")
-    done = analyze("verify", *(str(tmp_path / name) for name in (UNIT.name, "receiver.socket")))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert f"ExecStart=\nExecStart={command} --fd 3\n" in added["receiver.service.d/socket.conf"]
+def test_the_socket_is_where_the_service_listens() -> None:
+    """By default, so that `receiver simulate` finds it."""
+    socket = UNIT.with_name("receiver.socket").read_text("utf-8")
+    assert f"ListenStream={Server().host}:{Server().port}\n" in socket
 
 
-def test_unit_exposes_little() -> None:
-    """Systemd's own judgement of the unit's exposure stays low."""
-    done = analyze("security", "--offline=true", "--no-pager", str(UNIT))
-    found = re.search(r"Overall exposure level for receiver\.service: ([0-9.]+)", done.stdout)
+@pytest.mark.parametrize("name", ["receiver.service", "receiver-backup.service"])
+def test_units_expose_little(name: str) -> None:
+    """Systemd's own judgement of a unit's exposure stays low."""
+    done = analyze("security", "--offline=true", "--no-pager", str(UNIT.with_name(name)))
+    found = re.search(rf"Overall exposure level for {name}: ([0-9.]+)", done.stdout)
     assert found, done.stderr
     assert float(found[1]) <= EXPOSURE
 
@@ -79,7 +66,7 @@ def test_unit_starts_what_make_installs() -> None:
     [command] = values("ExecStart")
     prefix = re.search(r"^PREFIX \?= (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert prefix
-    expected = f"{prefix[1]}/bin/receiver serve --config {DEFAULT_FILES[-1]}"
+    expected = f"{prefix[1]}/bin/receiver serve --config {DEFAULT_FILES[-1]} --fd 3"
     assert command == expected
 
 

@@ -13,9 +13,11 @@ from receiver.store.writer import Writer
 _DONE = "DELETE FROM jobs WHERE id = ?"
 _HURRY = "UPDATE jobs SET due_at = ?2 WHERE target = ?1 AND state = 'due' AND due_at > ?2"
 _KILL = (
-    "UPDATE jobs SET state = 'dead', due_at = 0, error = ?2"
-    " WHERE target = ?1 AND state = 'due' AND due_at <= ?3"
+    "UPDATE jobs SET state = 'dead', due_at = 0, error = ?2 WHERE id IN (SELECT id FROM jobs"
+    " WHERE target = ?1 AND state = 'due' AND due_at <= ?3 LIMIT ?4)"
 )
+#: Jobs that are killed in one transaction: more would hold up the pushes.
+_KILLED = 500
 
 
 class Forwards:
@@ -39,7 +41,10 @@ class Forwards:
     async def kill_all(self, target: str, due_by: datetime | None, error: str) -> int:
         """Makes dead letters of all that was due by then (None: of all); how many."""
         at = to_micros(due_by) if due_by else jobs.NEVER
-        return await self._run(_KILL, target, error, at)
+        killed = 0
+        while some := await self._run(_KILL, target, error, at, _KILLED):
+            killed += some
+        return killed
 
     async def hurry(self, target: str, now: datetime) -> int:
         """Makes due what was put off; how many."""

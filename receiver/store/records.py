@@ -100,6 +100,8 @@ class EventRow(msgspec.Struct, frozen=True):
     reply: int
     """A `ReplyState`."""
     request: bytes
+    note: str | None = None
+    """What a person should know about its handling."""
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,8 +117,6 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[HandleJob, ...] = ()
     report: Report | None = None
     """About a message that we may have sent."""
-    note: str | None = None
-    """What a person should know about its handling."""
 
 
 class Taken(msgspec.Struct, frozen=True):

@@ -165,9 +165,7 @@ class Writer:
                 break
             # Only now: those of this batch do not wait for it, as they would for SQLite's own.
             pages += _pages(batch)
-            if self._wal_size() > WAL_LIMIT:
-                self._checkpoint()
-            elif pages >= _WRITE_BACK:
+            if pages >= _WRITE_BACK:
                 pages = 0
                 self._write_back()
         self._checkpoint()
@@ -230,7 +228,10 @@ class Writer:
             self._checked = now
 
     def _write_back(self) -> None:
-        """Writes back what it can of the WAL, whose file keeps its size."""
+        """Writes back what it can of the WAL, whose file keeps its size unless that is large."""
+        if self._wal_size() > WAL_LIMIT:
+            self._checkpoint()
+            return
         try:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:

@@ -19,9 +19,10 @@ from receiver.store.jobs import Origin, add_job
 from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish
 
 _EVENT_COLUMNS = (
-    "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request"
+    "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
+    " note"
 )
-_EVENT_ROW = f"({', '.join('?' * 12)})"
+_EVENT_ROW = f"({', '.join('?' * 13)})"
 #: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
 _ROWS = 64
 
@@ -82,10 +83,10 @@ def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
         rows = [intake.row for intake in intakes[start : start + _ROWS]]
         values: list[object] = []
         for row in rows:
-            *plain, data, answer, reply, request = msgspec.structs.astuple(row)
+            *plain, data, answer, reply, request, note = msgspec.structs.astuple(row)
             # sqlite3 looks for an adapter for each bytes, but not for a bytearray.
             values += plain
-            values += (bytearray(data), bytearray(answer), reply, bytearray(request))
+            values += (bytearray(data), bytearray(answer), reply, bytearray(request), note)
         inserted = db.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
@@ -243,8 +244,6 @@ def _taken(
         elif not intake.reply_in_answer:
             wish = _reply_wish(row.subject, reply, row.data)
             messages.add(db, _origin(row), intake.replied_by, wish)
-    if intake.note is not None:
-        db.execute(_SET_NOTE, (intake.note, row.seq))
     is_open = row.reply == ReplyState.OPEN
     return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
 
