@@ -61,8 +61,8 @@ def test_signs_of_life(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) 
 
     async def run() -> None:
         async with watched():
-            for _ in range(3):
-                seen.append((await asyncio.to_thread(systemd.recv, 4096)).decode())
+            states = [await asyncio.to_thread(systemd.recv, 4096) for _ in range(3)]
+            seen.extend(state.decode() for state in states)
 
     seen: list[str] = []
     asyncio.run(run())

@@ -62,10 +62,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What messages are: folded keywords."""
     most_words: int = 0
     """That a key of `whole` has."""
+    openings: frozenset[str] = frozenset()
+    """First words of the keys of `whole`."""
     beginnings: dict[str, ByAddress] = {}
     """What messages begin with, perhaps inside a word: folded keywords."""
     sizes: tuple[int, ...] = ()
     """The lengths of the keys of `beginnings`, longest first."""
+    initials: frozenset[str] = frozenset()
+    """First characters of the keys of `beginnings`."""
     regexes: Regexes | None = None
     defaults: ByAddress = {}
 
@@ -78,7 +82,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         if found is None and not first.isalnum() and (apart := spaced(first, text)):
             before, after = split(apart)
             found = self._by_words(apart, fold(before), after, event, people)
-        if self.sizes:
+        if self.sizes and (word[:1] in self.initials or not word.isascii()):
             found = _earlier(found, self._by_beginning(event, people))
         if (regexes := self.regexes) and (found is None or regexes.rules[0] < found.rule):
             found = self._by_pattern(regexes, word, rest, event, people, found)
@@ -90,8 +94,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         self, text: str, word: str, rest: str, event: Event[Message], people: People
     ) -> Found | None:
         found = self._by_first_words(word, rest, event, people)
-        if not self.most_words:
-            return found
+        if word not in self.openings and word.isascii():
+            return found  # as nearly always: the other words need not be looked at
         # A word more than any keyword has: then it is none of them.
         whole = " ".join(folded(text, self.most_words + 1))
         rule = self._pick(self.whole.get(whole), event, people)

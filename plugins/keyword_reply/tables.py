@@ -55,8 +55,10 @@ class _Builder:
             lengths=self._lengths,
             whole=self._whole,
             most_words=max((key.count(" ") + 1 for key in self._whole), default=0),
+            openings=frozenset(key.split(" ")[0] for key in self._whole),
             beginnings=self._beginnings,
             sizes=tuple(sorted(set(map(len, self._beginnings)), reverse=True)),
+            initials=frozenset(key[0] for key in self._beginnings),
             regexes=Regexes(list(patterns), every, patterns) if every else None,
             defaults=self._defaults,
         )
