@@ -65,7 +65,11 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         old = self.parts
         await self.workers.start_plugins(parts.plugins)
         if self.sending is not None:
-            await self.sending.restart(parts)
+            try:
+                await self.sending.restart(parts, old)
+            except BaseException:
+                await self.workers.stop_plugins(parts.plugins)
+                raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
         self.parts = parts
@@ -100,30 +104,40 @@ class Sending:
 
     async def start(self, parts: Parts) -> None:
         """Begins to send."""
-        store, clock, stack = self._store, self._clock, AsyncExitStack()
-        lines = await stack.enter_async_context(open_lines(parts.config, parts.providers, clock))
-        outbox = Outbox(lines.values(), store, clock)
-        poller = Poller(lines.values(), store, self._intake, clock)
-        await outbox.recover()
-        outbox.start()
-        stack.push_async_callback(outbox.stop)
-        deactivator = Deactivator(lines.values(), store, clock)
-        asking = [asyncio.create_task(worker.run()) for worker in (poller, deactivator)]
-        stack.push_async_callback(_end, asking)
-        targets = [target for plugin in parts.plugins for target in plugin.targets]
-        forwarder = Forwarder(targets, store, clock)
-        forwarder.start()
-        stack.push_async_callback(forwarder.stop)
-        self._stack = stack
+        store, clock = self._store, self._clock
+        async with AsyncExitStack() as stack:
+            lines = await stack.enter_async_context(
+                open_lines(parts.config, parts.providers, clock)
+            )
+            outbox = Outbox(lines.values(), store, clock)
+            poller = Poller(lines.values(), store, self._intake, clock)
+            await outbox.recover()
+            outbox.start()
+            stack.push_async_callback(outbox.stop)
+            deactivator = Deactivator(lines.values(), store, clock)
+            asking = [asyncio.create_task(worker.run()) for worker in (poller, deactivator)]
+            stack.push_async_callback(_end, asking)
+            targets = [target for plugin in parts.plugins for target in plugin.targets]
+            forwarder = Forwarder(targets, store, clock)
+            forwarder.start()
+            stack.push_async_callback(forwarder.stop)
+            self._stack = stack.pop_all()
 
     async def stop(self) -> None:
         """Begins nothing more, and waits for the requests under way."""
         await self._stack.aclose()
 
-    async def restart(self, parts: Parts) -> None:
-        """Goes on with another configuration; what waits meanwhile is in the store."""
+    async def restart(self, parts: Parts, old: Parts) -> None:
+        """Goes on with another configuration, or, if that fails, with the old one.
+
+        What waits meanwhile is in the store.
+        """
         await self.stop()
-        await self.start(parts)
+        try:
+            await self.start(parts)
+        except BaseException:
+            await self.start(old)
+            raise
 
 
 def prepare(config: Config) -> Parts:

@@ -17,6 +17,7 @@ from receiver import control, fake
 from receiver.control import Outcome, Reload
 from receiver.errors import ConfigError
 from receiver.fake import Options
+from receiver.lines import open_lines
 from receiver.reloading import reload
 from receiver.service import Service
 from receiver.store import Wish
@@ -168,6 +169,38 @@ async def test_plugins_start_before_and_stop_after(tmp_path: Path) -> None:
         "stop one",
         "stop two",
     ]
+
+
+async def test_what_cannot_send_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the new way of sending does not come up, the old one goes on, and so does the rest."""
+    async with fake.running(Options(seed=1)) as providers:
+        raw = answering("old")
+        url = providers.urls["tilil"]
+        raw["sources"]["tilil"]["send"] = {"api_key": "key", "sender": "SHOP", "url": url}
+        async with opened(tmp_path, raw) as service:
+            old, failing = service.parts, iter([True])
+
+            def lines(*arguments: Any) -> Any:
+                if next(failing, False):
+                    raise OSError("no certificates")
+                return open_lines(*arguments)
+
+            monkeypatch.setattr("receiver.service.open_lines", lines)
+            write(tmp_path, answering("new"))
+            with pytest.raises(OSError, match="no certificates"):
+                await reload(service)
+            assert service.parts is old
+            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+            wish = Wish(source="tilil", to="+254711000000", text="karibu")
+            message = await service.store.add_message(wish, service.intake.clock())
+
+            async def sent() -> bool:
+                (found,) = await service.store.reader.messages.find(id_=message)
+                return found.state == "sent"
+
+            await until_async(sent, "a message sent")
 
 
 def _busy(service: Service) -> Any:

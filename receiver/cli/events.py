@@ -35,6 +35,9 @@ def command(
         str | None,
         typer.Option(metavar="TIME", help="Received since: 2026-11-20T09:00Z, 30m, 2h, 7d."),
     ] = None,
+    noted: Annotated[
+        bool, typer.Option("--noted", help="Only those with a note: a reply was held back.")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"At most so many; default: {_LIMIT} without --follow")
     ] = None,
@@ -51,6 +54,7 @@ def command(
         "source": source,
         "msisdn": person(msisdn, settings),
         "since": moment(since, utc_now()) if since else None,
+        "noted": noted,
         "request": raw,
     }
 
@@ -62,7 +66,7 @@ def command(
                 await _follow(reader, wanted, limit, json=json, raw=raw)
             else:
                 found = reader.events(**wanted, limit=limit or _LIMIT)
-                await _list(found, json=json, raw=raw)
+                await _list(found, json=json, raw=raw, noted=noted)
 
     try:
         asyncio.run(look())
@@ -71,7 +75,7 @@ def command(
             raise
 
 
-async def _list(events: AsyncIterator[StoredEvent], *, json: bool, raw: bool) -> None:
+async def _list(events: AsyncIterator[StoredEvent], *, json: bool, raw: bool, noted: bool) -> None:
     if json:
         # Closed here and now, also when nobody reads on.
         async with aclosing(cast("AsyncGenerator[StoredEvent]", events)) as found:
@@ -83,8 +87,12 @@ async def _list(events: AsyncIterator[StoredEvent], *, json: bool, raw: bool) ->
         for stored in every:
             _write_line(stored, raw=True)
         return
-    titles = ("ID", "RECEIVED (UTC)", "TYPE", "SOURCE", "PERSON", "WHAT")
-    screen.table(titles, [_row(stored.event) for stored in every], nothing="no events")
+    titles = ["ID", "RECEIVED (UTC)", "TYPE", "SOURCE", "PERSON", "WHAT"]
+    rows = [list(_row(stored.event)) for stored in every]
+    if noted:
+        titles.append("NOTE")
+        rows = [[*row, stored.note or ""] for row, stored in zip(rows, every, strict=True)]
+    screen.table(titles, rows, nothing="no events")
 
 
 async def _follow(

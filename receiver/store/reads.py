@@ -113,10 +113,14 @@ class Reader:
         msisdn: str | None = None,
         since: datetime | None = None,
         after: int | None = None,
+        noted: bool = False,
         limit: int = 100,
         request: bool = False,
     ) -> AsyncIterator[StoredEvent]:
-        """Events, newest first; with `after` those above that `seq`, oldest first."""
+        """Events, newest first; with `after` those above that `seq`, oldest first.
+
+        `noted`: only those with a note about their handling.
+        """
         conditions, values = _conditions(
             ("type = ?", type_),
             ("source = ?", source),
@@ -124,6 +128,8 @@ class Reader:
             ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
             ("seq > ?", after),
         )
+        if noted:
+            conditions += " AND note IS NOT NULL"
         order = "seq DESC" if after is None else "seq"
         return self._events(conditions, values, f"ORDER BY {order} LIMIT {limit}", request=request)
 

@@ -93,6 +93,22 @@ def test_events_are_found(filled: Path, arguments: list[str], number: int) -> No
     assert len(table(filled, "events", *arguments)) == number
 
 
+def test_what_was_held_back_is_listed(tmp_path: Path) -> None:
+    """Events whose reply the loop guard held back, with the reason, and no others."""
+
+    async def fill() -> None:
+        async with opened(tmp_path, settings(loop_guard={"enabled": True, "burst": 1})) as service:
+            for n in range(2):
+                await take(service, inbound(n, f"GAME {n}"))
+
+    asyncio.run(fill())
+    assert texts(tmp_path, "--noted") == ["GAME 1"]
+    shown = told(tmp_path, "events", "--noted")
+    assert "GAME 1" in shown
+    assert "reply held back: this person got as many replies as loop_guard allows" in shown
+    assert "GAME 0" not in shown
+
+
 def test_a_table_shows_what_strangers_wrote_safely(filled: Path) -> None:
     """A text is one row; its escapes are spelled out and its markup is no markup."""
     shown = told(filled, "events")

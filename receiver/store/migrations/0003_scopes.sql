@@ -51,3 +51,6 @@ UPDATE jobs SET target = coalesce(json_extract(CAST(payload AS TEXT), '$.target'
                                   json_extract(CAST(payload AS TEXT), '$.url'), ''),
                 subject = (SELECT subject FROM events WHERE seq = jobs.event)
     WHERE kind = 'forward';
+
+-- Replies that were held back or withheld, for a person to look at.
+CREATE INDEX events_noted ON events (seq) WHERE note IS NOT NULL;
