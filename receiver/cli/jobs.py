@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -48,8 +49,12 @@ def list_(
     if json:
         screen.json_lines(_as_json(job, event) for job, event in found)
         return
-    titles = ("ID", "KIND", "STATE", "HANDLER", "EVENT", "ATTEMPTS", "DUE (UTC)", "ERROR")
+    titles = ["ID", "KIND", "STATE", "HANDLER", "EVENT", "ATTEMPTS", "DUE (UTC)", "ERROR"]
     rows = [_row(job, event) for job, event in found]
+    if any(job.target for job, _ in found):  # of those to be forwarded
+        titles.insert(4, "TARGET")
+        for row, (job, _) in zip(rows, found, strict=True):
+            row.insert(4, _host(job.target))
     screen.table(titles, rows, nothing="nothing to do")
 
 
@@ -82,3 +87,8 @@ def _row(job: Job, event: str | None) -> list[str | None]:
     short = event[:SHORT_ID] if event else None
     attempts = str(job.attempts)
     return [str(job.id), job.kind, job.state, job.handler, short, attempts, due, job.error]
+
+
+def _host(target: str | None) -> str | None:
+    """A target's name; of a URL the host, since the rest may hold a secret."""
+    return target if target is None or "://" not in target else urlsplit(target).hostname

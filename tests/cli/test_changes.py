@@ -177,3 +177,34 @@ def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:
     assert told(tmp_path, "jobs", "retry", "--all") == "2 due again\n"
     assert told(tmp_path, "jobs", "retry", "--all") == "0 due again\n"
     assert told(tmp_path, "jobs", "--state", "dead") == "nothing to do\n"
+
+
+_FORWARDS = """
+from receiver.handlers import Forward, on_message
+
+@on_message(inline=True)
+def mine(event, context):
+    return Forward(url="http://secret.invalid/hook?key=secret"), Forward(target="crm")
+"""
+
+
+async def _forward(folder: Path) -> None:
+    async with opened(folder, with_plugin(_FORWARDS)) as service:
+        await take(service, inbound(1))
+
+        async def dead() -> bool:
+            return len(await service.store.reader.jobs(state="dead")) == 1
+
+        await until_async(dead, "a dead letter")
+
+
+def test_where_events_were_to_be_forwarded_is_shown(tmp_path: Path) -> None:
+    """By the name of the target; of a URL only the host. Dead letters are retried like others."""
+    asyncio.run(_forward(tmp_path))
+    shown = told(tmp_path, "jobs")
+    assert "TARGET" in shown
+    assert "secret.invalid" in shown
+    assert "key=secret" not in shown
+    [dead] = table(tmp_path, "jobs", "--state", "dead")
+    assert dead["target"] == "crm"
+    assert told(tmp_path, "jobs", "retry", str(dead["id"])) == "1 due again\n"
