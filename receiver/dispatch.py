@@ -64,8 +64,13 @@ class Dispatcher:
         """`handlers` in the order in which they are asked."""
         every = list(handlers)
         self.by_name = {bound.name: bound for bound in every}
+        # With what is needed to call them at hand: every message goes through this.
         self._inline = {
-            type_: [b for b in every if b.handler.inline and type_ in b.handler.types]
+            type_: [
+                (b.handler.function, b.context, b)
+                for b in every
+                if b.handler.inline and type_ in b.handler.types
+            ]
             for type_ in map(str, EventType)
         }
         self._deferred = {
@@ -82,11 +87,11 @@ class Dispatcher:
         replied_by = ""
         wishes: list[Wishes] = []
         jobs: list[HandleJob] = []
-        for bound in inline:
+        for function, context, bound in inline:
             if bound.picky and not bound.handler.wants(event):
                 continue
             try:
-                result = bound.handler.function(event, bound.context)
+                result = function(event, context)
                 if result is None:  # as nearly always
                     continue
                 asked = asked_for(result)
