@@ -30,8 +30,11 @@ async def slow(event, context):
     return "reply to " + event.data.external_id
 """
 FAULTS = {"timeout": 0.1, "429": 0.1, "500": 0.05, "duplicate": 0.3, "early": 0.1}
-#: Messages of which it is not decided yet what becomes of them.
-UNDECIDED = "SELECT 1 FROM messages WHERE state IN ('waiting', 'sending')"
+#: Messages of which it is not decided yet what becomes of them, and handlers that may ask for more.
+UNDECIDED = (
+    "SELECT 1 FROM messages WHERE state IN ('waiting', 'sending')"
+    " UNION ALL SELECT 1 FROM jobs WHERE kind = 'handle' AND state = 'due'"
+)
 #: Seconds for the last tries to be made.
 LONG = 240.0
 
