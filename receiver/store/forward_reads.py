@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from receiver.events import Data, Event, EventIds, decode_data
-from receiver.store.records import ForwardJob, from_micros, to_micros
+from receiver.events import EventIds
+from receiver.store.queries import Fetch, event_of
+from receiver.store.records import ForwardJob, to_micros
 
 # From one target to the next in the index, however much waits for each.
 _WAITING = (
@@ -27,8 +27,6 @@ _DUE = (
     " AND earlier.id < j.id))"
     " ORDER BY j.id LIMIT ?3"
 )
-
-Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 
 
 class ForwardReader:
@@ -54,18 +52,8 @@ class ForwardReader:
     def _job(self, id_: int, person: str | None, attempts: int, *event: Any) -> ForwardJob:
         known = event[0] is not None
         return ForwardJob(
-            id=id_, person=person, attempts=attempts, event=self._event(event) if known else None
-        )
-
-    def _event(self, row: tuple[Any, ...]) -> Event[Data]:
-        seq, source, provider, type_, subject, time, received_at, data = row
-        return Event(
-            id=self._ids.text(seq),
-            source=f"/sources/{source}",
-            type=type_,
-            time=from_micros(time),
-            subject=subject,
-            provider=provider,
-            receivedat=from_micros(received_at),
-            data=decode_data(type_, data),
+            id=id_,
+            person=person,
+            attempts=attempts,
+            event=event_of(self._ids, event) if known else None,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from receiver.events import EventIds, Status
+from receiver.store.queries import Fetch
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 _MESSAGE = (
@@ -30,8 +31,6 @@ _HOMELESS = (
 _NEXT = "(SELECT min(due_at) FROM jobs WHERE jobs.message = m.id AND jobs.state = 'due'), 0"
 _REPORTS = "SELECT event, status FROM reports WHERE message = ? ORDER BY event"
 _ATTEMPTS = "SELECT sent_at FROM messages WHERE source = ? AND sent_at >= ? ORDER BY sent_at"
-
-Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 
 
 class MessageReader:

@@ -8,7 +8,7 @@ import msgspec
 
 from receiver.events import EventIds
 from receiver.msisdn import ours
-from receiver.store.message_reads import Fetch
+from receiver.store.queries import Fetch
 from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"

@@ -11,15 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from receiver.errors import StoreUnavailable
-from receiver.events import Data, Event, EventIds, decode_data
+from receiver.events import Data, Event, EventIds
 from receiver.msisdn import ours
 from receiver.people import Subscription
 from receiver.store.opt_outs import BLOCKED, lines_after, stand_in_the_way
-from receiver.store.records import from_micros
+from receiver.store.queries import (
+    EVENT_COLUMNS,
+    OF_PERSON,
+    event_of,
+    naming,
+    subscription_columns,
+    subscription_fields,
+)
 
 _SUBSCRIPTIONS = (
-    "SELECT msisdn, source, short_code, service_id, state, since, keyword, subscriber_ref, network"
-    " FROM subscriptions WHERE msisdn = ? ORDER BY source, short_code, service_id"
+    f"SELECT {subscription_columns('since')} FROM subscriptions WHERE msisdn = ?"
+    " ORDER BY source, short_code, service_id"
 )
 _IS_SUBSCRIBER = (
     "SELECT 1 FROM subscriptions WHERE msisdn = ?1 AND state = 'active'"
@@ -27,8 +34,7 @@ _IS_SUBSCRIBER = (
 )
 # Of the changes of a subscription the newest is its line: in the order of `book`.
 _SUBSCRIPTIONS_BEFORE = (
-    "SELECT msisdn, source, short_code, service_id, state, time, keyword, subscriber_ref, network"
-    " FROM subscription_history WHERE msisdn = ?1"
+    f"SELECT {subscription_columns('time')} FROM subscription_history WHERE msisdn = ?1"
     " AND coalesce(event, received_at / 1000 << 12) < ?2 ORDER BY source, short_code, service_id,"
     " time, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
     " coalesce(network, '')"
@@ -37,13 +43,8 @@ _OPTED_BEFORE = (
     "SELECT change, short_code, service_id FROM opt_out_history WHERE msisdn = ?1"
     " AND coalesce(event, time / 1000 << 12) < ?2 ORDER BY id"
 )
-# As in `reads`: the runs of the index of people, and what is in none yet.
 _HISTORY = (
-    "SELECT seq, source, provider, type, subject, time, received_at, data FROM events"
-    " WHERE seq IN (SELECT people.seq FROM people_runs CROSS JOIN people"
-    " ON people.run = people_runs.run AND people.subject = ?1 UNION ALL"
-    " SELECT seq FROM events WHERE subject = ?1"
-    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)) ORDER BY seq DESC LIMIT ?2"
+    f"SELECT {EVENT_COLUMNS} FROM events WHERE seq IN ({OF_PERSON}) ORDER BY seq DESC LIMIT ?"
 )
 
 
@@ -78,20 +79,7 @@ class StoredPeople:
         else:
             every = self._all(_SUBSCRIPTIONS_BEFORE, (msisdn, before))
             rows = list({row[1:4]: row for row in every}.values())
-        return [
-            Subscription(
-                msisdn=row[0],
-                source=row[1],
-                short_code=row[2],
-                service_id=row[3],
-                state=row[4],
-                since=from_micros(row[5]),
-                keyword=row[6],
-                subscriber_ref=row[7],
-                network=row[8],
-            )
-            for row in rows
-        ]
+        return [Subscription(**subscription_fields(row)) for row in rows]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
@@ -118,24 +106,12 @@ class StoredPeople:
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""
-        rows = self._all(_HISTORY, (msisdn, limit))
+        rows = self._all(_HISTORY, (msisdn, msisdn, limit))
         if not rows:
             return []
         ((node,),) = self._all("SELECT value FROM meta WHERE key = 'node'", ())
         ids = EventIds(node)
-        return [
-            Event(
-                id=ids.text(seq),
-                source=f"/sources/{source}",
-                type=type_,
-                time=from_micros(time),
-                subject=subject,
-                provider=provider,
-                receivedat=from_micros(received_at),
-                data=decode_data(type_, data),
-            )
-            for seq, source, provider, type_, subject, time, received_at, data in rows
-        ]
+        return [event_of(ids, row) for row in rows]
 
     def close(self) -> None:
         """Closes what is open; the next look opens it again."""
@@ -143,15 +119,14 @@ class StoredPeople:
             self._idle.pop().close()
 
     def _all(self, query: str, values: tuple[object, ...]) -> list[Any]:
-        try:
+        with naming(self._path, StoreUnavailable):
             db = self._take()
             if db is None:
                 return []
-            found = db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from None
-        self._idle.append(db)
-        return found
+            try:
+                return db.execute(query, values).fetchall()
+            finally:
+                self._idle.append(db)
 
     def _take(self) -> sqlite3.Connection | None:
         """A connection for this thread alone, until it is put back."""

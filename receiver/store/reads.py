@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -12,14 +12,15 @@ from typing import Any, cast
 import aiosqlite
 import msgspec
 
-from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
-from receiver.events import Data, Event, EventIds, decode_data
+from receiver.errors import StoreUnavailable, StoreUnusable
+from receiver.events import EventIds
 from receiver.store import deactivations
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forward_reads import ForwardReader
 from receiver.store.message_reads import MessageReader
 from receiver.store.opt_out_reads import OptOutReader
+from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
 from receiver.store.records import (
     Job,
     Quarantined,
@@ -33,17 +34,7 @@ from receiver.store.subscription_reads import SubscriptionReader
 #: Rows that are fetched at once of what may be long.
 _CHUNK = 500
 
-_EVENT = (
-    "SELECT seq, source, key, provider, type, subject, time, received_at, data, answer, note"
-    "{request} FROM events"
-)
-# The runs of the index of people, each a look-up, and the events that are in none yet.
-_OF_PERSON = (
-    "SELECT people.seq FROM people_runs CROSS JOIN people"
-    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
-    " SELECT seq FROM events WHERE subject = ?"
-    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
-)
+_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, note{{request}} FROM events"
 _JOB = (
     "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
     " error, target FROM jobs"
@@ -62,10 +53,10 @@ async def open_reader(path: Path) -> AsyncIterator[Reader]:
     """
     if not path.is_file():  # noqa: ASYNC240 - once, before anything runs
         raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
-    with _naming(path, StoreUnusable):
+    with naming(path, StoreUnusable):
         db = await aiosqlite.connect(path, isolation_level=None)
     try:
-        with _naming(path, StoreUnusable):
+        with naming(path, StoreUnusable):
             await db.execute("PRAGMA query_only = 1")
             (application,) = await _row(db, "PRAGMA application_id")
             (version,) = await _row(db, "PRAGMA user_version")
@@ -121,17 +112,17 @@ class Reader:
 
         `noted`: only those with a note about their handling.
         """
-        conditions, values = _conditions(
+        where, values = conditions(
             ("type = ?", type_),
             ("source = ?", source),
-            (f"seq IN ({_OF_PERSON})", msisdn),
+            (f"seq IN ({OF_PERSON})", msisdn),
             ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
             ("seq > ?", after),
         )
         if noted:
-            conditions += " AND note IS NOT NULL"
+            where += " AND note IS NOT NULL"
         order = "seq DESC" if after is None else "seq"
-        return self._events(conditions, values, f"ORDER BY {order} LIMIT {limit}", request=request)
+        return self._events(where, values, f"ORDER BY {order} LIMIT {limit}", request=request)
 
     async def last_seq(self) -> int:
         """The highest sequence number in use; 0 in an empty store."""
@@ -149,14 +140,14 @@ class Reader:
         limit: int = 1000,
     ) -> list[Job]:
         """Background work in the order in which it was asked for; `due`: by that time."""
-        conditions, values = _conditions(
+        where, values = conditions(
             ("state = ?", state),
             ("kind = ?", kind),
             ("id = ?", id_),
             ("event = ?", event),
             ("due_at <= ?", to_micros(due) if due else None),
         )
-        rows = await self._all(f"{_JOB} WHERE {conditions} ORDER BY id LIMIT {limit}", values)
+        rows = await self._all(f"{_JOB} WHERE {where} ORDER BY id LIMIT {limit}", values)
         return [
             Job(
                 id=row[0],
@@ -202,8 +193,8 @@ class Reader:
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000
     ) -> list[Quarantined]:
         """Requests that could not become events."""
-        conditions, values = _conditions(("id = ?", id_), ("id < ?", before))
-        query = f"{_QUARANTINED} WHERE {conditions} ORDER BY id DESC LIMIT {limit}"
+        where, values = conditions(("id = ?", id_), ("id < ?", before))
+        query = f"{_QUARANTINED} WHERE {where} ORDER BY id DESC LIMIT {limit}"
         rows = await self._all(query, values)
         return [
             Quarantined(
@@ -220,30 +211,20 @@ class Reader:
         ]
 
     async def _events(
-        self, conditions: str, values: list[Any], rest: str, *, request: bool
+        self, where: str, values: list[Any], rest: str, *, request: bool
     ) -> AsyncIterator[StoredEvent]:
         query = _EVENT.format(request=", request" if request else "")
-        with _naming(self._path, StoreUnavailable):
-            async with self._db.execute(f"{query} WHERE {conditions} {rest}", values) as cursor:
+        with naming(self._path, StoreUnavailable):
+            async with self._db.execute(f"{query} WHERE {where} {rest}", values) as cursor:
                 async for row in cursor:
                     yield self._stored_event(row)
 
     def _stored_event(self, row: sqlite3.Row) -> StoredEvent:
-        seq, source, key, provider, type_, subject, time, received_at, data, answer, note = row[:11]
-        event: Event[Data] = Event(
-            id=self.ids.text(seq),
-            source=f"/sources/{source}",
-            type=type_,
-            time=from_micros(time),
-            subject=subject,
-            provider=provider,
-            receivedat=from_micros(received_at),
-            data=decode_data(type_, data),
-        )
-        request = row[11] if len(row) > 11 else None
+        key, answer, note, *rest = row[8:]
+        request = rest[0] if rest else None
         return StoredEvent(
-            seq=seq,
-            event=event,
+            seq=row[0],
+            event=event_of(self.ids, row[:8]),
             key=key,
             answer=answer,
             note=note,
@@ -251,34 +232,15 @@ class Reader:
         )
 
     async def _all(self, query: str, values: list[Any]) -> list[Any]:
-        with _naming(self._path, StoreUnavailable):
+        with naming(self._path, StoreUnavailable):
             return list(await self._db.execute_fetchall(query, values))
 
     async def _stream(self, query: str, values: list[Any]) -> AsyncIterator[Any]:
-        with _naming(self._path, StoreUnavailable):
+        with naming(self._path, StoreUnavailable):
             async with self._db.execute(query, values) as cursor:
                 while rows := await cursor.fetchmany(_CHUNK):
                     for row in rows:
                         yield row
-
-
-def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """The conditions whose value is given, joined, and their values."""
-    given = [(condition, value) for condition, value in pairs if value is not None]
-    joined = " AND ".join(
-        condition.replace("?", f"?{number}")  # may stand several times
-        for number, (condition, _) in enumerate(given, 1)
-    )
-    return joined or "1", [value for _, value in given]
-
-
-@contextmanager
-def _naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
-    """SQLite's errors as ours, with the file at fault."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise cls(f"{path}: {error}") from None
 
 
 async def _row(db: aiosqlite.Connection, query: str) -> tuple[Any, ...]:

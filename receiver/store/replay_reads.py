@@ -17,27 +17,18 @@ from typing import Any
 import msgspec
 
 from receiver.errors import StoreUnavailable, StoreUnusable
-from receiver.events import Data, Event, EventIds, decode_data
+from receiver.events import Data, Event, EventIds
 from receiver.store.database import APPLICATION_ID, migrations
-from receiver.store.records import ReplyState, from_micros, to_micros
+from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
+from receiver.store.records import ReplyState, to_micros
 from receiver.store.traces import NOTHING, Past, pasts
 from receiver.store.writes import WITHHELD
 
 #: Events read at once.
 CHUNK = 1000
 
-_EVENTS = (
-    "SELECT seq, source, provider, type, subject, time, received_at, data, answer, reply, note"
-    " FROM events WHERE {} ORDER BY seq LIMIT ?"
-)
+_EVENTS = f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events WHERE {{}} ORDER BY seq LIMIT ?"
 _BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
-# As in `reads`: the runs of the index of people, and what is in none yet.
-_OF_PERSON = (
-    "seq IN (SELECT people.seq FROM people_runs CROSS JOIN people"
-    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
-    " SELECT seq FROM events WHERE subject = ?"
-    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs))"
-)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +71,10 @@ def open_chronicle(path: Path) -> Iterator[Chronicle]:
     """
     if not path.is_file():
         raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
-    with _naming(path):
+    with naming(path, StoreUnusable):
         db = sqlite3.connect(path, isolation_level=None)
     try:
-        with _naming(path):
+        with naming(path, StoreUnusable):
             db.execute("PRAGMA query_only = 1")
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -113,7 +104,7 @@ class Chronicle:
         if wanted.id_ is not None:
             seq = self.ids.seq(wanted.id_) or 0
             return seq, seq
-        with _naming(self._path, StoreUnavailable):
+        with naming(self._path, StoreUnavailable):
             first, last = self._db.execute(_BOUNDS).fetchone()
         if wanted.since is not None:
             first = max(first, _seq_at(wanted.since))
@@ -136,21 +127,18 @@ class Chronicle:
             left = None if left is None else left - len(chunk)
 
     def _read(self, wanted: Selection, start: int, last: int, count: int) -> list[Happened]:
-        conditions, values = ["seq BETWEEN ? AND ?"], [start, last]
-        more: list[str] = []
-        for condition, value in (
+        where, values = conditions(
+            ("seq >= ?", start),
+            ("seq <= ?", last),
             ("type = ?", wanted.type_),
             ("source = ?", wanted.source),
-            (_OF_PERSON, wanted.msisdn),
-        ):
-            if value is not None:
-                conditions.append(condition)
-                more += [value] * condition.count("?")
-        query = _EVENTS.format(" AND ".join(conditions))
-        with _naming(self._path, StoreUnavailable):
+            (f"seq IN ({OF_PERSON})", wanted.msisdn),
+        )
+        query = _EVENTS.format(where)
+        with naming(self._path, StoreUnavailable):
             self._db.execute("BEGIN")  # one state of the store for all that is read
             try:
-                rows = self._db.execute(query, (*values, *more, count)).fetchall()
+                rows = self._db.execute(query, (*values, count)).fetchall()
                 if not rows:
                     return []
                 found = pasts(self._db, rows[0][0], rows[-1][0], {row[0] for row in rows})
@@ -159,31 +147,11 @@ class Chronicle:
         return [self._happened(row, found.get(row[0], NOTHING)) for row in rows]
 
     def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:
-        seq, source, provider, type_, subject, time, received_at, data, answer, reply, note = row
-        event: Event[Data] = Event(
-            id=self.ids.text(seq),
-            source=f"/sources/{source}",
-            type=type_,
-            time=from_micros(time),
-            subject=subject,
-            provider=provider,
-            receivedat=from_micros(received_at),
-            data=decode_data(type_, data),
-        )
-        return Happened(seq, event, answer, reply, note == WITHHELD, past)
+        answer, reply, note = row[8:]
+        event = event_of(self.ids, row[:8])
+        return Happened(row[0], event, answer, reply, note == WITHHELD, past)
 
 
 def _seq_at(moment: datetime) -> int:
     """The lowest sequence number of that millisecond."""
     return to_micros(moment) // 1000 << 12
-
-
-@contextmanager
-def _naming(
-    path: Path, cls: type[StoreUnusable | StoreUnavailable] = StoreUnusable
-) -> Iterator[None]:
-    """SQLite's errors as ours, with the file at fault."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise cls(f"{path}: {error}") from None

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import msgspec
 
 from receiver.events import EventIds
 from receiver.people import Subscription
+from receiver.store.queries import (
+    Fetch,
+    Stream,
+    conditions,
+    subscription_columns,
+    subscription_fields,
+)
 from receiver.store.records import from_micros, to_micros
 
-_COLUMNS = "msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
-_BOOK = f"SELECT {_COLUMNS.format(time='since')} FROM subscriptions"
+_BOOK = f"SELECT {subscription_columns('since')} FROM subscriptions"
 _HISTORY = (
-    f"SELECT {_COLUMNS.format(time='time')}, received_at, event, reason FROM subscription_history"
+    f"SELECT {subscription_columns('time')}, received_at, event, reason FROM subscription_history"
 )
 # Other changes of a subscription are looked up in the index subscription_history_by_subscription;
 # for counts a window function takes twice as long (3 s instead of 1.5 for a million changes).
@@ -24,7 +30,7 @@ _OTHER = (
     " AND other.service_id = h.service_id AND (other.time, other.state, other.id)"
 )
 _BOOK_AS_OF = (
-    f"SELECT {_COLUMNS.format(time='time AS since')} FROM subscription_history AS h"
+    f"SELECT {subscription_columns('time AS since')} FROM subscription_history AS h"
     " WHERE time <= ? AND NOT EXISTS (SELECT 1 FROM subscription_history AS other"
     f" WHERE {_OTHER} > (h.time, h.state, h.id) AND other.time <= ?)"
 )
@@ -41,8 +47,18 @@ _STEPS = (
 )
 _END_OF_TIME = 2**63 - 1
 
-Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
-Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
+
+class Filters(TypedDict, total=False):
+    """What changes of subscriptions are chosen by; what is missing or None chooses none."""
+
+    source: str | None
+    service_id: str | None
+    short_code: str | None
+    keyword: str | None
+    state: str | None
+    msisdn: str | None
+    since: datetime | None
+    until: datetime | None
 
 
 class SubscriptionStep(Subscription, frozen=True, kw_only=True):
@@ -84,65 +100,26 @@ class SubscriptionReader:
         self._ids = ids
 
     async def find(
-        self,
-        *,
-        source: str | None = None,
-        service_id: str | None = None,
-        short_code: str | None = None,
-        keyword: str | None = None,
-        state: str | None = None,
-        msisdn: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        as_of: datetime | None = None,
+        self, *, as_of: datetime | None = None, **filters: Unpack[Filters]
     ) -> AsyncIterator[Subscription]:
         """The book by person, now or as it stood; `since` and `until` of the last change."""
-        conditions, values = _conditions(
-            ("source = ?", source),
-            ("service_id = ?", service_id),
-            ("short_code = ?", short_code),
-            ("keyword = ? COLLATE NOCASE", keyword),
-            ("state = ?", state),
-            ("msisdn = ?", msisdn),
-            ("since >= ?", _micros(since)),
-            ("since < ?", _micros(until)),
-        )
-        query = f"{_BOOK} WHERE {conditions}"
+        where, values = _where("since", filters)
+        query = f"{_BOOK} WHERE {where}"
         if as_of is not None:
             then = to_micros(as_of)
-            query, values = f"{_BOOK_AS_OF} AND {conditions}", [then, then, *values]
+            query, values = f"{_BOOK_AS_OF} AND {where}", [then, then, *values]
         order = "ORDER BY msisdn, source, short_code, service_id"
         async for row in self._stream(f"{query} {order}", values):
-            yield Subscription(**_fields(row))
+            yield Subscription(**subscription_fields(row))
 
-    async def history(
-        self,
-        *,
-        source: str | None = None,
-        service_id: str | None = None,
-        short_code: str | None = None,
-        keyword: str | None = None,
-        state: str | None = None,
-        msisdn: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> AsyncIterator[SubscriptionStep]:
+    async def history(self, **filters: Unpack[Filters]) -> AsyncIterator[SubscriptionStep]:
         """Every change, from the oldest on."""
-        conditions, values = _conditions(
-            ("source = ?", source),
-            ("service_id = ?", service_id),
-            ("short_code = ?", short_code),
-            ("keyword = ? COLLATE NOCASE", keyword),
-            ("state = ?", state),
-            ("msisdn = ?", msisdn),
-            ("time >= ?", _micros(since)),
-            ("time < ?", _micros(until)),
-        )
-        query = f"{_HISTORY} WHERE {conditions} ORDER BY time, id"
+        where, values = _where("time", filters)
+        query = f"{_HISTORY} WHERE {where} ORDER BY time, id"
         async for row in self._stream(query, values):
             received_at, event, reason = row[9:]
             yield SubscriptionStep(
-                **_fields(row),
+                **subscription_fields(row),
                 received_at=from_micros(received_at),
                 event=self._ids.text(event) if event is not None else None,
                 reason=reason,
@@ -159,12 +136,12 @@ class SubscriptionReader:
         until: datetime | None = None,
     ) -> list[ServiceCount]:
         """Who joined and left each service, by day (those on which something changed) or at all."""
-        conditions, values = _conditions(
+        where, values = conditions(
             ("source = ?", source), ("service_id = ?", service_id), ("short_code = ?", short_code)
         )
         # Bound in the order of the text: the first day stands before, the last within.
         first, last = _micros(since), _micros(until)
-        query = _STEPS.format(conditions=conditions)
+        query = _STEPS.format(conditions=where)
         bounds: list[Any] = [
             -_END_OF_TIME if first is None else first,
             _END_OF_TIME if last is None else last,
@@ -215,25 +192,19 @@ def _count(
     )
 
 
-def _fields(row: Any) -> dict[str, Any]:
-    return {
-        "msisdn": row[0],
-        "source": row[1],
-        "short_code": row[2],
-        "service_id": row[3],
-        "state": row[4],
-        "since": from_micros(row[5]),
-        "keyword": row[6],
-        "subscriber_ref": row[7],
-        "network": row[8],
-    }
-
-
 def _micros(moment: datetime | None) -> int | None:
     return None if moment is None else to_micros(moment)
 
 
-def _conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """The conditions whose value is given, joined, and their values."""
-    given = [(condition, value) for condition, value in pairs if value is not None]
-    return " AND ".join(c for c, _ in given) or "1", [value for _, value in given]
+def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
+    """`time`: the column of the change's time."""
+    return conditions(
+        ("source = ?", filters.get("source")),
+        ("service_id = ?", filters.get("service_id")),
+        ("short_code = ?", filters.get("short_code")),
+        ("keyword = ? COLLATE NOCASE", filters.get("keyword")),
+        ("state = ?", filters.get("state")),
+        ("msisdn = ?", filters.get("msisdn")),
+        (f"{time} >= ?", _micros(filters.get("since"))),
+        (f"{time} < ?", _micros(filters.get("until"))),
+    )

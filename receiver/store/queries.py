@@ -1,0 +1,83 @@
+"""What the readers of the store have in common."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from receiver.errors import StoreError
+from receiver.events import Data, Event, EventIds, decode_data
+from receiver.store.records import from_micros
+
+Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
+"""All rows of a query."""
+Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
+"""The rows of a query that may have many, as they are read."""
+
+#: Of the table of events: what `event_of` takes.
+EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
+#: The numbers of a person's events; the person stands in it twice. The runs of the index of
+#: people, each a look-up, and the events that are in none yet.
+OF_PERSON = (
+    "SELECT people.seq FROM people_runs CROSS JOIN people"
+    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
+    " SELECT seq FROM events WHERE subject = ?"
+    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
+)
+
+
+def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
+    """The event in a row of `EVENT_COLUMNS`."""
+    seq, source, provider, type_, subject, time, received_at, data = row
+    return Event(
+        id=ids.text(seq),
+        source=f"/sources/{source}",
+        type=type_,
+        time=from_micros(time),
+        subject=subject,
+        provider=provider,
+        receivedat=from_micros(received_at),
+        data=decode_data(type_, data),
+    )
+
+
+def subscription_columns(time: str) -> str:
+    """What `subscription_fields` takes; `time`: what the change's time is called there."""
+    return (
+        f"msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
+    )
+
+
+def subscription_fields(row: Sequence[Any]) -> dict[str, Any]:
+    """The fields of a `Subscription` in a row that begins with `subscription_columns`."""
+    return {
+        "msisdn": row[0],
+        "source": row[1],
+        "short_code": row[2],
+        "service_id": row[3],
+        "state": row[4],
+        "since": from_micros(row[5]),
+        "keyword": row[6],
+        "subscriber_ref": row[7],
+        "network": row[8],
+    }
+
+
+def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """The conditions whose value is given, joined, and the values in the order of their `?`."""
+    given = [(condition, value) for condition, value in pairs if value is not None]
+    joined = " AND ".join(condition for condition, _ in given)
+    values = [value for condition, value in given for _ in range(condition.count("?"))]
+    return joined or "1", values
+
+
+@contextmanager
+def naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
+    """SQLite's errors as ours, with the file at fault."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise cls(f"{path}: {error}") from None
