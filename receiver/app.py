@@ -8,10 +8,10 @@ none of Starlette's middleware and cost as much again when they go through it.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from time import perf_counter
 
 import structlog
 from starlette.applications import Starlette
@@ -34,16 +34,16 @@ from receiver.errors import (
 )
 from receiver.intake import Endpoint, Intake
 from receiver.providers import Answer, Push
+from receiver.request_log import Entry, RequestLog
 
 log = structlog.get_logger("receiver.app")
 
 #: Seconds after which a provider may come back when the store cannot take its push.
 RETRY_AFTER = b"5"
-#: Seconds between lines of the log about refused addresses; the metrics count each.
-_REFUSED_PAUSE = 1.0
 #: Seconds that one look at the store's health answers for.
 _HEALTH_TTL = 1.0
 
+_Headers = tuple[tuple[bytes, bytes], ...]
 HealthCheck = Callable[[], Awaitable[str | None]]
 
 
@@ -60,7 +60,9 @@ class Receiver(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def create_app(intake: Intake, server: Server, check: HealthCheck) -> Receiver:
+def create_app(
+    intake: Intake, server: Server, check: HealthCheck, requests: RequestLog
+) -> Receiver:
     """The public application. `check` says why the store takes no writes, or None."""
     health = _Health(check)
     routes = [
@@ -70,7 +72,7 @@ def create_app(intake: Intake, server: Server, check: HealthCheck) -> Receiver:
     ]
     app = Receiver(routes=routes)
     app.router.redirect_slashes = False
-    app.hooks = Hooks(intake, server)
+    app.hooks = Hooks(intake, server, requests)
     return app
 
 
@@ -81,23 +83,26 @@ class Hooks:
     push is `Intake.receive`.
     """
 
-    def __init__(self, intake: Intake, server: Server) -> None:
+    def __init__(self, intake: Intake, server: Server, requests: RequestLog) -> None:
         self._intake = intake
         self._max_body = server.max_body
         self._proxies = server.trusted_proxies
-        self._refused_at = -math.inf
+        self._requests = requests
         self._is_proxy = lru_cache(maxsize=1024)(self._find_proxy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one push."""
+        """Answers one push, and notes it for the log."""
+        whole = perf_counter()
+        begun = scope.get("receiver.begun", whole)
         name, _, token = scope["path"][len("/hooks/") :].partition("/")
         endpoint = self._intake.endpoints.get(name)
         if endpoint is None:
-            self._intake.counts.outcomes["", UnknownSource.outcome] += 1
-            await _respond(send, UnknownSource.status, Answer(b"Not Found"))
+            await self._respond_unknown(scope, send, Entry("", "", begun, whole))
             return
+        entry = Entry(name, endpoint.provider.name, begun, whole)
+        headers: _Headers = ()
         try:
-            client = self._admit(endpoint, scope)
+            entry.client = client = self._admit(endpoint, scope)
             push = Push(
                 method=scope["method"],
                 token=token.removesuffix("/") or None,
@@ -107,18 +112,17 @@ class Hooks:
                 received_at=self._intake.clock(),
                 client=client,
             )
-            answer = await self._intake.receive(endpoint, push)
+            answer = await self._intake.receive(endpoint, push, entry)
         except PushError as error:
-            answer = self._intake.refuse(endpoint, error)
-            await _respond(send, error.status, answer, _refusal_headers(error, endpoint))
+            answer, headers = self._refuse(endpoint, error, scope, entry)
         except Exception:
             # Ours to mend, not the provider's: it shall come back.
             log.exception("push failed", source=name)
             broken = StoreUnavailable("internal error")
-            answer = self._intake.refuse(endpoint, broken)
-            await _respond(send, broken.status, answer, _refusal_headers(broken, endpoint))
-        else:
-            await _respond(send, 200, answer)
+            answer, headers = self._refuse(endpoint, broken, scope, entry)
+        await _respond(send, entry.status, answer, headers)
+        entry.answered = perf_counter()
+        self._requests.note(entry)
 
     def _admit(self, endpoint: Endpoint, scope: Scope) -> str:
         """The client's address. Raises `PushError` for what is refused without a look inside."""
@@ -134,16 +138,29 @@ class Hooks:
                 raise EncodingRefused
         client = self._client(scope, forwarded)
         if endpoint.source.allow_ips and not _listed(client, endpoint.source.allow_ips):
-            self._note_refused(endpoint, client)
             raise AddressRefused
         return client
 
-    def _note_refused(self, endpoint: Endpoint, client: str) -> None:
-        """Logs a refused address, now and then: strangers must not fill the disk."""
-        now = asyncio.get_running_loop().time()
-        if now - self._refused_at > _REFUSED_PAUSE:
-            self._refused_at = now
-            log.warning("address refused", source=endpoint.name, client=client)
+    def _refuse(
+        self, endpoint: Endpoint, error: PushError, scope: Scope, entry: Entry
+    ) -> tuple[Answer, _Headers]:
+        """The answer to a push that is not taken, and headers of its own."""
+        self._mark(entry, error, scope)
+        return self._intake.refuse(endpoint, error), _refusal_headers(error, endpoint)
+
+    async def _respond_unknown(self, scope: Scope, send: Send, entry: Entry) -> None:
+        """The answer to a push for a source that does not exist."""
+        error = UnknownSource()
+        self._mark(entry, error, scope)
+        self._intake.counts.outcomes["", error.outcome] += 1
+        await _respond(send, error.status, Answer(b"Not Found"))
+        entry.answered = perf_counter()
+        self._requests.note(entry)
+
+    def _mark(self, entry: Entry, error: PushError, scope: Scope) -> None:
+        entry.status, entry.outcome = error.status, error.outcome
+        # It may have been refused before anybody asked who sent it.
+        entry.client = entry.client or self._client(scope, _forwarded(scope))
 
     async def _body(self, receive: Receive) -> bytes:
         """In one message under our own server (`receiver.protocol`), in several under others."""
@@ -203,16 +220,18 @@ async def _healthz(request: Request) -> Response:
     return PlainTextResponse("alive\n")
 
 
-async def _respond(
-    send: Send, status: int, answer: Answer, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> None:
+async def _respond(send: Send, status: int, answer: Answer, headers: _Headers = ()) -> None:
     length = str(len(answer.body)).encode()
     head = [(b"content-type", answer.content_type), (b"content-length", length), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _refusal_headers(error: PushError, endpoint: Endpoint) -> tuple[tuple[bytes, bytes], ...]:
+def _forwarded(scope: Scope) -> list[bytes]:
+    return [value for key, value in scope["headers"] if key == b"x-forwarded-for"]
+
+
+def _refusal_headers(error: PushError, endpoint: Endpoint) -> _Headers:
     if isinstance(error, StoreUnavailable):
         return ((b"retry-after", RETRY_AFTER),)
     if isinstance(error, TooMany):

@@ -24,7 +24,7 @@ from receiver.msisdn import is_region
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 
-_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard")
+_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard", "logs")
 _SOURCE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -78,6 +78,13 @@ class LoopGuard(Section, frozen=True, kw_only=True):
     same_text: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     #: Our own numbers, besides those that sources send from: they get no replies.
     own_numbers: list[str] = []
+
+
+class Logs(Section, frozen=True, kw_only=True):
+    """`[logs]`: what is logged."""
+
+    #: Which pushes get a line each.
+    requests: Literal["all", "refused", "none"] = "all"
 
 
 class Digest(Section, frozen=True, kw_only=True):
@@ -185,6 +192,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, Source]
     plugins: Plugins
     loop_guard: LoopGuard = LoopGuard()
+    logs: Logs = Logs()
 
     @property
     def store_path(self) -> Path:
@@ -231,13 +239,14 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     sources = reader.sources(raw.get("sources", {}))
     plugins = reader.plugins(raw.get("plugins", {}))
     guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
+    logs = reader.struct(raw.get("logs", {}), Logs, "logs")
     if server:
         reader.check_server(server)
     if store and not store.url.removeprefix("sqlite:"):
         reader.fault("store.url", "expected sqlite: and a file name")
     elif store and not store.url.startswith("sqlite:"):
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
-    if reader.faults or not (server and store and plugins and guard):
+    if reader.faults or not (server and store and plugins and guard and logs):
         raise ConfigError(reader.faults, str(file))
     return Config(
         file=file,
@@ -246,6 +255,7 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         sources=sources,
         plugins=plugins,
         loop_guard=guard,
+        logs=logs,
     )
 
 

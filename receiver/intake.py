@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from receiver.errors import (
 from receiver.events import Data, DeliveryReport, Event, encode_data, utc_now
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.providers.api import Api
+from receiver.request_log import Entry, unnoted
 from receiver.store import EventRow, ReplyState, Report, Store, Taken, pack_request, to_micros
 from receiver.store import Intake as Stored
 from receiver.workers import Workers
@@ -118,8 +120,11 @@ class Intake:
         }
         self._limits = config.store
 
-    async def receive(self, endpoint: Endpoint, push: Push) -> Answer:
-        """The answer to a push, once it is stored. Raises `PushError`."""
+    async def receive(self, endpoint: Endpoint, push: Push, entry: Entry) -> Answer:
+        """The answer to a push, once it is stored. Raises `PushError`.
+
+        What becomes of it, and when, is noted in `entry`.
+        """
         authenticated = False
         try:
             endpoint.provider.authenticate(push)
@@ -131,8 +136,9 @@ class Intake:
         except _KEPT as error:
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
             raise
+        entry.parsed = perf_counter()
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        answer, _ = await self._accept(endpoint, push, parsed, plain)
+        answer, _ = await self._accept(endpoint, push, parsed, plain, entry)
         return answer
 
     def refuse(self, endpoint: Endpoint, error: PushError) -> Answer:
@@ -151,7 +157,7 @@ class Intake:
         endpoint.provider.authenticate(push)
         parsed = endpoint.provider.parse(push)
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        _, new = await self._accept(endpoint, push, parsed, plain)
+        _, new = await self._accept(endpoint, push, parsed, plain, unnoted())
         return new
 
     async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
@@ -160,7 +166,8 @@ class Intake:
         Raises `StoreUnavailable`.
         """
         push = Push(method="POLL", body=answer, received_at=self.clock())
-        _, new = await self._accept(self.endpoints[source], push, parsed, Answer())
+        endpoint = self.endpoints[source]
+        _, new = await self._accept(endpoint, push, parsed, Answer(), unnoted())
         return new
 
     async def close(self) -> None:
@@ -169,7 +176,7 @@ class Intake:
             await asyncio.wait(self._tasks)
 
     async def _accept(
-        self, endpoint: Endpoint, push: Push, parsed: Parsed, plain: Answer
+        self, endpoint: Endpoint, push: Push, parsed: Parsed, plain: Answer, entry: Entry
     ) -> tuple[Answer, bool]:
         """Stores the push and returns its answer, and whether it was new.
 
@@ -200,11 +207,13 @@ class Intake:
             record = msgspec.structs.replace(record, row=row)
         if record.row.reply == ReplyState.OPEN:
             self._undecided[seq] = asyncio.get_running_loop().create_future()
+        entry.planned = perf_counter()
         try:
             taken = await store.take(record)
         except BaseException:
             self._undecided.pop(seq, None)
             raise
+        self._note(entry, event, taken)
         if not taken.new:
             self._undecided.pop(seq, None)
             self._workers.guard.give_back(event)
@@ -213,9 +222,16 @@ class Intake:
         if taken.new:
             self.counts.events[event.type] += 1
             self._workers.guard.held += note is not None
-        self.counts.outcomes[endpoint.name, "stored" if taken.new else "repeat"] += 1
+        self.counts.outcomes[endpoint.name, entry.outcome] += 1
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, plain.content_type), taken.new
+
+    def _note(self, entry: Entry, event: Event[Data], taken: Taken) -> None:
+        entry.committed = perf_counter()
+        entry.outcome = "stored" if taken.new else "repeat"
+        entry.event_id = event.id if taken.new else self._store.ids.text(taken.seq)
+        entry.type = event.type
+        entry.person = event.subject
 
     async def _decided(self, seq: int) -> bytes:
         """The answer of an event that handlers may still reply to, once it is settled."""

@@ -12,51 +12,53 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from contextlib import suppress
+from functools import partial
 from typing import Any, TextIO
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExcInfo, Processor
 
+from receiver.outlet import Outlet
 from receiver.visible import visible
 
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _stamp,
 ]
 
 
 class Lines:
-    """Writes lines to a stream. A log that nobody takes any more stops no push."""
+    """What structlog writes lines to."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
 
     def msg(self, line: str) -> None:
         """Writes one line."""
-        with suppress(OSError, ValueError):
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+        self._outlet.write(f"{line}\n")
 
     log = debug = info = warning = warn = error = critical = fatal = exception = msg
 
 
-def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Outlet:
     """Sends structlog and the standard library's logging to `stream` (default: stderr).
 
-    `level` is for our own sentences; libraries are heard from WARNING on.
+    `level` is for our own sentences; libraries are heard from WARNING on. Returned is where the
+    lines go through.
     """
     stream = stream or sys.stderr
     rendering = _for_people() if stream.isatty() else _for_machines()
+    outlet = Outlet(stream, partial(_rendered, rendering))
     structlog.configure(
         processors=[*_SHARED, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: Lines(stream),
+        logger_factory=lambda *_: Lines(outlet),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(outlet)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
@@ -65,6 +67,17 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Non
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     logging.raiseExceptions = False
+    return outlet
+
+
+def _rendered(rendering: list[Processor], sentence: str, **fields: Any) -> str:
+    """A line, with its end, as structlog would write it; of now, unless it has a timestamp."""
+    event: Any = {**fields, "event": sentence}
+    if "timestamp" not in fields:
+        event = _stamp(None, "", event)
+    for process in rendering:
+        event = process(None, "", event)
+    return f"{event}\n"
 
 
 def _for_machines() -> list[Processor]:

@@ -57,10 +57,13 @@ def ours(address: str | None) -> str:
 
 
 def mask(number: str) -> str:
-    """The number for logs: `+2547•••0792`."""
+    """The number for logs: `+2547•••0792`. Four characters are hidden, or all of a short one."""
+    if len(number) > 12:
+        return f"{number[:5]}•••{number[-4:]}"
     if len(number) < 9:
         return "•" * len(number)
-    return f"{number[:5]}•••{number[-4:]}"
+    shown = len(number) - 4
+    return f"{number[: shown - shown // 2]}•••{number[-(shown // 2) :]}"
 
 
 @lru_cache(maxsize=64)

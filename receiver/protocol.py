@@ -4,7 +4,8 @@ uvicorn's own httptools protocol starts the application as soon as the headers a
 neither their number nor their size, merges trailers into them, and waits for ever for the
 rest. Here a request reaches the application when it is whole, or when it is plain that it
 will not be taken; then the scope says why (`receiver.refusal`, a `PushError`), so that the
-provider gets the refusal it understands. A slow client costs a connection and nothing else.
+provider gets the refusal it understands. When its first byte came stands there too
+(`receiver.begun`, of `time.perf_counter`). A slow client costs a connection and nothing else.
 
 Reading whole requests also makes them cheap: no event, timer or second write for each.
 """
@@ -12,6 +13,7 @@ Reading whole requests also makes them cheap: no event, timer or second write fo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
@@ -135,6 +137,7 @@ class LimitedProtocol(asyncio.Protocol):
         """The first byte of a request."""
         if not self._queue:
             self.waiting_since = self._loop.time()
+        self._begun = time.perf_counter()
         self._asked = self._partial = True
         self._received = 0
         self._in_trailers = self._expects_continue = False
@@ -194,6 +197,7 @@ class LimitedProtocol(asyncio.Protocol):
             "headers": self._headers,
             "client": self._client,
             "server": self._server,
+            "receiver.begun": self._begun,
         }
         keep_alive = self._parser.should_keep_alive() and not self._ending
         exchange = Exchange(self, self.state, scope, keep_alive=keep_alive)

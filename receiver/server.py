@@ -19,6 +19,7 @@ from receiver.admin import create_admin
 from receiver.app import create_app
 from receiver.config import Server as ServerSettings
 from receiver.errors import ConfigError, ReceiverError
+from receiver.outlet import Outlet
 from receiver.protocol import LimitedProtocol, limited
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service, warn
@@ -40,9 +41,10 @@ _SWITCH_INTERVAL = 20e-6
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-async def serve(parts: Parts, fd: int | None = None) -> None:
+async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
+    `outlet`: where the log goes (`logs.configure`); a thread writes it meanwhile.
     `fd`: a listening socket to use instead of `server.host` and `server.port`, as systemd
     hands one over (the first is 3). It stays open between two processes of the service, so
     that a restart refuses nobody.
@@ -56,21 +58,23 @@ async def serve(parts: Parts, fd: int | None = None) -> None:
     else:
         public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
-    async with open_service(parts) as service, control.listening(service):
-        warn(parts)
-        app = create_app(service.intake, settings, service.store.check)
-        servers = [_server(app, settings)]
-        sockets = [public]
-        if admin:
-            servers.append(_server(create_admin(service), settings))
-            sockets.append(admin)
-        _stop_on_signals(servers)
-        _reload_on_signal(service)
-        log.info("listening", **_place(public), sources=list(parts.config.sources))
-        async with watched(), asyncio.TaskGroup() as group:
-            for server, listener in zip(servers, sockets, strict=True):
-                group.create_task(server.serve(sockets=[listener]))
-    log.info("stopped")
+    with outlet.in_background():
+        async with open_service(parts) as service, control.listening(service):
+            warn(parts)
+            outlet.collect(service.requests)
+            app = create_app(service.intake, settings, service.store.check, service.requests)
+            servers = [_server(app, settings)]
+            sockets = [public]
+            if admin:
+                servers.append(_server(create_admin(service), settings))
+                sockets.append(admin)
+            _stop_on_signals(servers)
+            _reload_on_signal(service)
+            log.info("listening", **_place(public), sources=list(parts.config.sources))
+            async with watched(), asyncio.TaskGroup() as group:
+                for server, listener in zip(servers, sockets, strict=True):
+                    group.create_task(server.serve(sockets=[listener]))
+        log.info("stopped")
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:

@@ -26,6 +26,7 @@ from receiver.outbox import Outbox
 from receiver.plugins import Plugin, Surroundings
 from receiver.poller import Poller
 from receiver.providers import Provider
+from receiver.request_log import RequestLog
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
@@ -50,6 +51,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     store: Store
     workers: Workers
     intake: Intake
+    requests: RequestLog
     sending: Sending | None = None
     """None where nothing is done beyond what is asked."""
     changing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
@@ -72,6 +74,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
                 raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
+        self.requests.adopt(parts.config.logs)
         self.parts = parts
         task = asyncio.create_task(self._retire(old))
         self.retiring.add(task)
@@ -208,7 +211,10 @@ async def open_service(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
         )
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
-        service = Service(parts=parts, store=store, workers=workers, intake=intake)
+        requests = RequestLog(parts.config.logs)
+        service = Service(
+            parts=parts, store=store, workers=workers, intake=intake, requests=requests
+        )
         stack.callback(service.close)
         stack.push_async_callback(intake.close)
         if work:

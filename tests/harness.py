@@ -29,6 +29,7 @@ import msgspec
 
 from receiver import config, service
 from receiver.providers import PROVIDERS, Answer, Push
+from receiver.request_log import unnoted
 from receiver.service import Parts, Service
 
 T = TypeVar("T")
@@ -180,7 +181,7 @@ def push_of(body: bytes, *, now: datetime = NOW, **fields: Any) -> Push:
 async def take(running: Service, body: bytes, *, source: str = "tilil", **fields: Any) -> Answer:
     """Has a service in this process take a push. Raises `PushError`."""
     push = push_of(body, now=running.intake.clock(), **fields)
-    return await running.intake.receive(running.intake.endpoints[source], push)
+    return await running.intake.receive(running.intake.endpoints[source], push, unnoted())
 
 
 # Waiting

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from receiver.app import Receiver, create_app
+from receiver.service import Service
 from tests.harness import (
     TOKEN,
     Running,
@@ -369,6 +370,12 @@ def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
 # Under another server
 
 
+def app_of(service: Service) -> Receiver:
+    """The application of a service in this process."""
+    server = service.parts.config.server
+    return create_app(service.intake, server, service.store.check, service.requests)
+
+
 async def ask(app: Receiver, parts: list[bytes]) -> tuple[int, bytes]:
     """Status and body of the answer to a POST whose body comes in parts."""
     scope = {
@@ -400,7 +407,7 @@ async def test_a_body_may_come_in_parts(tmp_path: Path) -> None:
     """The application is plain ASGI: other servers hand bodies over piece by piece, of nobody."""
     raw = settings(server={"max_body": 1000})
     async with opened(tmp_path, raw) as service:
-        app = create_app(service.intake, service.parts.config.server, service.store.check)
+        app = app_of(service)
         body = inbound(1)
         assert (await ask(app, [body[:10], body[10:]]))[0] == 200
         assert (await ask(app, [bytes(600), bytes(600), bytes(600)]))[0] == 413
@@ -413,7 +420,7 @@ async def test_a_fault_of_ours_is_no_answer_of_the_providers(
 ) -> None:
     """What we did not think of is logged, and the provider shall come back: 503."""
     async with opened(tmp_path) as service:
-        app = create_app(service.intake, service.parts.config.server, service.store.check)
+        app = app_of(service)
         service.store.ids = None  # type: ignore[assignment] # something is broken inside
         status, body = await ask(app, [inbound(1, "the-text-of-it")])
     assert (status, json.loads(body)) == (503, FAILED)

@@ -33,6 +33,7 @@ from receiver.cli.pushing import address, masked
 from receiver.cli.wording import kind, summary
 from receiver.config import Config
 from receiver.events import utc_now
+from receiver.outlet import Outlet
 from receiver.providers import PROVIDERS
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.visible import visible
@@ -67,8 +68,8 @@ def command(
     keep = False
     try:
         with (folder / "serve.log").open("w", encoding="utf-8") as log:
-            logs.configure(stream=log)
-            demo = Demo(configuration.load(_write(folder)))
+            outlet = logs.configure(stream=log)
+            demo = Demo(configuration.load(_write(folder)), outlet)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 if not runner.run(demo.run(leave=leave)):
                     raise KeyboardInterrupt
@@ -83,9 +84,10 @@ def command(
 class Demo:
     """One run: the service, the traffic, and what came of it."""
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, outlet: Outlet) -> None:
         self.differences = 0
         self._settings = settings
+        self._outlet = outlet
         self._tokens = {
             name: source.tokens[0].reveal()
             for name, source in settings.sources.items()
@@ -116,7 +118,8 @@ class Demo:
         )
 
     async def _run(self, *, leave: bool) -> bool:
-        serving = asyncio.create_task(server.serve(service.prepare(self._settings)))
+        parts = service.prepare(self._settings)
+        serving = asyncio.create_task(server.serve(parts, self._outlet))
         playing = asyncio.create_task(self._play(watched=not leave and sys.stdout.isatty()))
         await asyncio.wait([serving, playing], return_when=asyncio.FIRST_COMPLETED)
         if playing.done() and isinstance(playing.exception(), httpx2.TransportError):

@@ -21,7 +21,7 @@ def command(
 ) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Logs go to stderr, a JSON object a line."""
     settings = load(config)
-    logs.configure()
+    outlet = logs.configure()
     parts = service.prepare(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(parts, fd))
+        runner.run(server.serve(parts, outlet, fd))

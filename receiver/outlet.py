@@ -1,0 +1,136 @@
+"""Where log lines go: a stream, and while the service runs a thread that writes to it.
+
+Whoever logs waits for nobody then. What a slow reader of the log leaves no room for is left out,
+counted, and told of once there is room again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol, TextIO
+
+#: Lines that may wait for the reader of the log. Beyond them new ones are left out.
+MOST_WAITING = 10_000
+#: Seconds in which lines that are not urgent gather.
+_GATHER = 0.25
+#: Seconds that the reader of the log is given when the service stops.
+_GRACE = 2.0
+
+
+class Gathered(Protocol):
+    """Lines that are not urgent, and are made by the thread that writes them."""
+
+    def begin(self, outlet: Outlet) -> None:
+        """They are written there from now on; it is to be woken when there are some again."""
+
+    def waiting(self) -> bool:
+        """Whether there are any."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Takes them out, as whole lines, some at a time."""
+
+
+class Outlet:
+    """Writes to a stream. A log that nobody takes any more stops no push."""
+
+    def __init__(self, stream: TextIO, rendered: Callable[..., str]) -> None:
+        """`rendered`: a sentence and fields as a line with its end."""
+        self.rendered = rendered
+        self.for_people = stream.isatty()
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._left_out = 0
+        self._gathered: Gathered | None = None
+        self._thread: threading.Thread | None = None
+        self._awake = threading.Event()
+        self._hurry = threading.Event()
+        self._ending = False
+
+    def write(self, lines: str) -> None:
+        """Writes whole lines, each with its end: at once, or soon where a thread does it."""
+        if self._thread is None:
+            with suppress(OSError, ValueError):
+                self._stream.write(lines)
+                self._stream.flush()
+        elif len(self._lines) < MOST_WAITING:
+            self._lines.append(lines)
+            self._hurry.set()
+            self._awake.set()
+        else:
+            self._left_out += 1
+
+    def flush(self) -> None:
+        """Nothing: lines are written as they come. `logging` asks for it."""
+
+    def collect(self, gathered: Gathered) -> None:
+        """Writes these as well from now on, as long as the thread runs."""
+        self._gathered = gathered
+        gathered.begin(self)
+
+    def wake(self) -> None:
+        """Something is gathered that is not urgent."""
+        self._awake.set()
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Has a thread do the writing, to its end: of a slow reader for as long as `_GRACE`."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._ending = True
+            self._hurry.set()
+            self._awake.set()
+            self._thread.join(_GRACE)
+            if not self._thread.is_alive():  # else it stays, and nobody waits for the reader
+                self._thread = None
+
+    # What follows runs on the thread.
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            if not self._anything():
+                self._awake.wait()
+            self._awake.clear()
+            self._hurry.wait(_GATHER)
+            self._hurry.clear()
+            ending = self._ending
+            try:
+                self._drain()
+            except Exception as error:  # noqa: BLE001 - the log must not end with one line
+                kind = type(error).__name__
+                self._put(self.rendered("log lines lost", level="error", error=kind).encode())
+
+    def _anything(self) -> bool:
+        return bool(self._lines) or (self._gathered is not None and self._gathered.waiting())
+
+    def _drain(self) -> None:
+        if self._gathered is not None:
+            for piece in self._gathered.pieces():
+                self._put(piece)
+        for _ in range(len(self._lines)):
+            self._put(self._lines.popleft().encode("utf-8", "backslashreplace"))
+        if self._left_out:
+            left_out, self._left_out = self._left_out, 0
+            line = self.rendered("log lines left out", level="warning", left_out=left_out)
+            self._put(line.encode())
+
+    def _put(self, data: bytes) -> None:
+        with suppress(OSError, ValueError):
+            try:
+                # Not through the stream: its lock would be held while the reader is slow, and
+                # the process could not end.
+                number = self._stream.fileno()
+            except (OSError, ValueError):
+                self._stream.write(data.decode())
+                return
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(number, rest) :]
