@@ -128,6 +128,7 @@ class Forwarder:
         self._clock = clock
         self._pauses = pauses
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._circuits: dict[str, Circuit] = {}
         self._gone: set[str] = set()
         self._passing = asyncio.Semaphore(_PASSING)
         self._running: asyncio.Task[None] | None = None
@@ -145,6 +146,14 @@ class Forwarder:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         await asyncio.gather(*self._lanes.values(), return_exceptions=True)
+
+    def failing(self) -> dict[str, bool]:
+        """Each target of a plugin, and whether it takes nothing at the moment, or for good."""
+        return {name: name in self._gone or self._tried(name) for name in self._targets}
+
+    def _tried(self, name: str) -> bool:
+        circuit = self._circuits.get(name)
+        return circuit is not None and circuit.open
 
     async def _run(self) -> None:
         while True:
@@ -179,7 +188,11 @@ class Forwarder:
             self._tls = await asyncio.to_thread(_load)
         lane = asyncio.create_task(self._serve(name, target, self._tls))
         self._lanes[name] = lane
-        lane.add_done_callback(lambda _: self._lanes.pop(name, None))
+        lane.add_done_callback(lambda _: self._forget(name))
+
+    def _forget(self, name: str) -> None:
+        self._lanes.pop(name, None)
+        self._circuits.pop(name, None)
 
     async def _serve(self, name: str, target: Target, tls: ssl.SSLContext) -> None:
         """One lane; that of a URL which is no target's ends when nothing waits for it."""
@@ -196,6 +209,7 @@ class Forwarder:
                 tls=tls,
             ) as sender:
                 lane = Lane(name, target, sender, gate, Circuit(self._pauses))
+                self._circuits[name] = lane.circuit
                 try:
                     await self._work(lane)
                 finally:

@@ -81,6 +81,8 @@ class Counts(msgspec.Struct):
     """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
     events: Counter[str] = msgspec.field(default_factory=Counter)
     """Stored events by type."""
+    last: dict[str, datetime] = msgspec.field(default_factory=dict)
+    """When each source's last push came that was stored, or was before."""
 
 
 class Intake:
@@ -139,6 +141,7 @@ class Intake:
         entry.parsed = perf_counter()
         plain = endpoint.provider.acknowledge(push, parsed, "")
         answer, _ = await self._accept(endpoint, push, parsed, plain, entry)
+        self.counts.last[endpoint.name] = push.received_at
         return answer
 
     def refuse(self, endpoint: Endpoint, error: PushError) -> Answer:
@@ -255,6 +258,9 @@ class Intake:
         def acknowledge(reply: str) -> bytes:
             return endpoint.provider.acknowledge(push, parsed, reply).body
 
+        for job in plan.jobs:
+            if job.attempts:  # it failed inline
+                self._workers.runs[job.handler].failures += 1
         now = [
             (job_id, endpoint.dispatcher.by_name[job.handler])
             for job_id, job in zip(taken.jobs, plan.jobs, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ import structlog
 
 from receiver.config import Config, Send
 from receiver.errors import ProviderError, StoreUnavailable
+from receiver.histogram import CALL_SECONDS, Histogram
 from receiver.providers import Provider
 from receiver.providers.api import Api, Request
 
@@ -69,15 +70,34 @@ class Window:
             self._taken.popleft()
 
 
+class Calls:
+    """What calls to one source's provider came to, for metrics. Outlives its line."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(CALL_SECONDS)
+        self.errors: Counter[str] = Counter()
+        """By kind: `retryable`, nothing was done; `unknown`; `refused`, for good."""
+
+    def note(self, seconds: float, error: ProviderError | None) -> None:
+        """Counts a call."""
+        self.seconds.add(seconds)
+        if error is not None:
+            kind = "unknown" if error.unknown else "retryable" if error.retryable else "refused"
+            self.errors[kind] += 1
+
+
 class Line:
     """One source that sends. All calls of the service to its provider go through it."""
 
-    def __init__(self, name: str, api: Api, settings: Send, caller: Caller) -> None:
+    def __init__(
+        self, name: str, api: Api, settings: Send, caller: Caller, calls: Calls | None = None
+    ) -> None:
         self.name = name
         self.api = api
         self.settings = settings
         self.window = Window(settings.rate or api.rate)
         self._caller = caller
+        self._calls = calls or Calls()
         self._rests_until = 0.0
         self._failures = 0
         self._freed = asyncio.Event()
@@ -88,9 +108,14 @@ class Line:
         """Whether the provider is asked what became of messages."""
         return self.api.polls if self.settings.poll is None else self.settings.poll
 
+    @property
+    def rest(self) -> float:
+        """Seconds that the provider is left alone, since it fails or asks for it; 0: it is not."""
+        return max(0.0, self._rests_until - time.monotonic())
+
     def pause(self) -> float:
         """Seconds until the next request may leave; 0: now."""
-        return max(0.0, self._rests_until - time.monotonic(), self.window.wait())
+        return max(self.rest, self.window.wait())
 
     async def ready(self) -> None:
         """Waits until a request may leave."""
@@ -122,15 +147,19 @@ class Line:
 
     async def call(self, request: Request[T]) -> T:
         """Makes a request that room was reserved for. Raises `ProviderError`."""
+        failure: ProviderError | None = None
+        began = time.monotonic()
         try:
             answer = await self._caller.perform(request)
         except ProviderError as error:
+            failure = error
             self._note(error)
             raise
         else:
             self._failures = 0
             return answer
         finally:
+            self._calls.note(time.monotonic() - began, failure)
             self._under_way -= 1
             self._freed.set()
 
@@ -148,9 +177,12 @@ class Line:
 
 @asynccontextmanager
 async def open_lines(
-    config: Config, providers: dict[str, Provider[Any]], clock: Callable[[], datetime]
+    config: Config,
+    providers: dict[str, Provider[Any]],
+    clock: Callable[[], datetime],
+    calls: defaultdict[str, Calls],
 ) -> AsyncIterator[dict[str, Line]]:
-    """A line for each source that sends, by its name."""
+    """A line for each source that sends, by its name. Its calls are counted in `calls`."""
     found = apis(config, providers)
     lines: dict[str, Line] = {}
     if not found:
@@ -163,7 +195,7 @@ async def open_lines(
         for name, api in found.items():
             settings = api.send_settings
             caller = await stack.enter_async_context(open_caller(clock, settings, tls))
-            lines[name] = Line(name, api, settings, caller)
+            lines[name] = Line(name, api, settings, caller, calls[name])
         yield lines
 
 

@@ -26,10 +26,12 @@ async def reload(service: Service) -> Parts:
     Raises `ConfigError` with every fault; the service goes on as it was then.
     """
     async with service.changing:
+        service.refused = True  # until it is taken in
         supervisor.reloading()
         try:
             parts = await asyncio.to_thread(_prepare, service.parts.config)
             await service.adopt(parts)
+            service.refused = False
         except PluginError as error:
             fault = ConfigError([Fault("plugins", str(error))], str(service.parts.config.file))
             _tell(fault)

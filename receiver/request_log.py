@@ -88,6 +88,8 @@ class RequestLog:
         self._entries: deque[Entry] = deque()
         self._outlet: Outlet | None = None
         self._left_out = 0
+        self.lost = 0
+        """Entries that the reader of the log left no room for, since the start."""
         self._rations: dict[str, Allowance] = {}
         self.adopt(settings)
 
@@ -107,6 +109,7 @@ class RequestLog:
         waiting = len(self._entries)
         if waiting >= MOST_WAITING:
             self._left_out += 1
+            self.lost += 1
             return
         self._entries.append(entry)
         if not waiting:

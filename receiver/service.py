@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -21,7 +22,7 @@ from receiver.forwarding import Forwarder
 from receiver.guard import Guard
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
-from receiver.lines import open_lines
+from receiver.lines import Calls, Line, open_lines
 from receiver.outbox import Outbox
 from receiver.plugins import Plugin, Surroundings
 from receiver.poller import Poller
@@ -56,6 +57,10 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     """None where nothing is done beyond what is asked."""
     changing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while another configuration takes over."""
+    adopted_at: datetime
+    """When the configuration was taken in."""
+    refused: bool = False
+    """The last attempt to take one in failed."""
     retiring: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
 
     async def adopt(self, parts: Parts) -> None:
@@ -76,6 +81,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         self.workers.adopt(parts.dispatcher, _guard(parts))
         self.requests.adopt(parts.config.logs)
         self.parts = parts
+        self.adopted_at = self.intake.clock()
         task = asyncio.create_task(self._retire(old))
         self.retiring.add(task)
         task.add_done_callback(self.retiring.discard)
@@ -104,13 +110,17 @@ class Sending:
         self._intake = intake
         self._clock = clock
         self._stack = AsyncExitStack()
+        self.calls: defaultdict[str, Calls] = defaultdict(Calls)
+        """By source, since the start."""
+        self.lines: dict[str, Line] = {}
+        self.forwarder: Forwarder | None = None
 
     async def start(self, parts: Parts) -> None:
         """Begins to send."""
         store, clock = self._store, self._clock
         async with AsyncExitStack() as stack:
             lines = await stack.enter_async_context(
-                open_lines(parts.config, parts.providers, clock)
+                open_lines(parts.config, parts.providers, clock, self.calls)
             )
             outbox = Outbox(lines.values(), store, clock)
             poller = Poller(lines.values(), store, self._intake, clock)
@@ -124,6 +134,7 @@ class Sending:
             forwarder = Forwarder(targets, store, clock)
             forwarder.start()
             stack.push_async_callback(forwarder.stop)
+            self.lines, self.forwarder = lines, forwarder
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -213,7 +224,12 @@ async def open_service(
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         requests = RequestLog(parts.config.logs)
         service = Service(
-            parts=parts, store=store, workers=workers, intake=intake, requests=requests
+            parts=parts,
+            store=store,
+            workers=workers,
+            intake=intake,
+            requests=requests,
+            adopted_at=clock(),
         )
         stack.callback(service.close)
         stack.push_async_callback(intake.close)

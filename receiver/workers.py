@@ -11,10 +11,11 @@ letter. A handler that failed does not hold up the person's next message.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from time import perf_counter
 
 import msgspec
 import structlog
@@ -25,6 +26,7 @@ from receiver.events import Data, Event
 from receiver.guard import Guard, note
 from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
+from receiver.histogram import HANDLER_SECONDS, Histogram
 from receiver.plugins import Plugin, hook_failure
 from receiver.store import Finish, Job, Store, to_micros
 
@@ -66,6 +68,14 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
     """Why the event must not be replied to (`receiver.guard`)."""
 
 
+class Runs:
+    """What a handler's runs came to, for metrics."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(HANDLER_SECONDS)
+        self.failures = 0
+
+
 class Workers:
     """Lanes of work, one a person."""
 
@@ -79,6 +89,8 @@ class Workers:
         timeout: float = TIMEOUT,
     ) -> None:
         self.guard = guard
+        self.runs: defaultdict[str, Runs] = defaultdict(Runs)
+        """By handler, since the start."""
         self._dispatcher = dispatcher
         self._store = store
         self._clock = clock
@@ -283,7 +295,14 @@ class Workers:
         return True
 
     async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
-        return await self._beside.run(self._asked(bound, event))
+        runs, began = self.runs[bound.name], perf_counter()
+        try:
+            return await self._beside.run(self._asked(bound, event))
+        except Exception:
+            runs.failures += 1
+            raise
+        finally:
+            runs.seconds.add(perf_counter() - began)
 
     async def _asked(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         """Runs on the handlers' loop."""

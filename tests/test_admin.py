@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from receiver.admin import ServiceCollector
+from receiver.metrics import ServiceCollector
 from tests.harness import Running, Wire, hook, inbound, opened, request, serve, settings, take
 
 

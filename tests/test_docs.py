@@ -17,7 +17,6 @@ import typer.main
 from prometheus_client.core import Metric
 
 from receiver import plugins
-from receiver.admin import ServiceCollector
 from receiver.cli import COMMANDS, application
 from receiver.config import (
     DEFAULT_FILES,
@@ -40,6 +39,7 @@ from receiver.events import (
     SubscriptionChange,
     event_schema,
 )
+from receiver.metrics import ServiceCollector
 from receiver.plugins import shipped_folder
 from receiver.providers import PROVIDERS
 from tests import harness

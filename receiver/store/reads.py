@@ -19,6 +19,7 @@ from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forward_reads import ForwardReader
 from receiver.store.message_reads import MessageReader
+from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
 from receiver.store.records import (
@@ -81,6 +82,7 @@ class Reader:
         self.opt_outs = OptOutReader(self._all, ids)
         self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
         self.forwards = ForwardReader(self._all, ids)
+        self.metrics = MetricReader(self._all)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import structlog
 
 from receiver.errors import StoreUnavailable
+from receiver.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import writes
 from receiver.store.database import WAL_LIMIT
 from receiver.store.records import Intake, Taken
@@ -80,8 +81,8 @@ class Writer:
         self._complained = -math.inf
         self.trouble: str | None = None
         """Why the last commit failed; None when it did not."""
-        self.commits = 0
-        self.rows = 0
+        self.commit_seconds = Histogram(COMMIT_SECONDS)
+        self.commit_rows = Histogram(COMMIT_ROWS)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -89,6 +90,11 @@ class Writer:
     def depth(self) -> int:
         """Operations that wait for their commit."""
         return len(self._waiting) + self._in_hand
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the pushes that are in no commit yet."""
+        return self._waiting_bytes
 
     def take(self, intake: Intake) -> asyncio.Future[Taken]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
@@ -172,6 +178,7 @@ class Writer:
         self._db.close()
 
     def _commit(self, batch: list[_Waiting]) -> _Results:
+        began = time.perf_counter()
         try:
             self._check_file()
             results = self._transaction([operation for operation, _ in batch])
@@ -187,8 +194,8 @@ class Writer:
         if self.trouble is not None:
             log.warning("the store takes commits again")
             self.trouble = None
-        self.commits += 1
-        self.rows += len(batch)
+        self.commit_seconds.add(time.perf_counter() - began)
+        self.commit_rows.add(len(batch))
         return results
 
     def _complain(self, error: Exception, rows: int) -> None:

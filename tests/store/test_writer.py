@@ -31,12 +31,12 @@ async def test_what_returns_is_committed(tmp_path: Path) -> None:
 async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
     """What comes while a commit is under way is written in one, and each gets its own result."""
     async with opened(tmp_path) as store:
-        before = store.writer.commits
+        before = store.writer.commit_rows.count
         async with held(store):
             rows = [intake(store, n, answer=str(n).encode()) for n in range(300)]
             waiting = [store.take(row) for row in rows]
         taken = await asyncio.gather(*waiting)
-        assert store.writer.commits - before == 2  # the one that was held, and this
+        assert store.writer.commit_rows.count - before == 2  # the one that was held, and this
         assert [each.answer for each in taken] == [row.row.answer for row in rows]
         assert [each.seq for each in taken] == [row.row.seq for row in rows]
         assert all(each.new for each in taken)

@@ -1,0 +1,405 @@
+"""What /metrics gives out. The service counts in plain numbers; here they are read when asked for.
+
+What only the store knows is looked up there, at most once in `TTL` seconds and with a bounded cost.
+A store that cannot be read takes nothing else away: then `receiver_store_readable` is 0.
+docs/operations.md describes every metric.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+
+import msgspec
+import structlog
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from receiver import __version__
+from receiver.errors import StoreUnavailable
+from receiver.histogram import Histogram
+from receiver.service import Service
+from receiver.store.metric_reads import Heard, Pile, amount
+
+log = structlog.get_logger("receiver.metrics")
+
+#: Seconds that a look into the store answers for.
+TTL = 5.0
+#: Looks for the newest event of sources that have been silent since the start, at once.
+_STRETCHES = 4
+
+Labels = tuple[str, ...]
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """What was found in the store."""
+
+    readable: bool = False
+    due: Mapping[str, Pile] = {}
+    """Background work by kind."""
+    dead: Mapping[str, Pile] = {}
+    quarantined: dict[str, int] = {}
+    outbox: dict[str, Pile] = {}
+    """By source, as all that follows."""
+    statuses: dict[str, dict[str, int]] = {}
+    unreported: dict[str, float] = {}
+    balances: dict[str, Heard] = {}
+
+
+class ServiceCollector(Collector):
+    """Reads a service's counts, and what `refresh` found in its store."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._figures = Figures()
+        self._until = 0.0
+        self._sizes: tuple[int, int, int] | None = None
+        self._newest = Newest(service)
+        self._looking = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Looks into the store, unless that was done a moment ago. Never raises."""
+        async with self._looking:
+            if time.monotonic() < self._until:
+                return
+            self._sizes = await asyncio.to_thread(_sizes, self._service)
+            try:
+                self._figures = await _look(self._service)
+                await self._newest.look()
+            except StoreUnavailable as error:
+                log.warning("cannot look for metrics", error=str(error))
+                self._figures = Figures()
+            except Exception:
+                log.exception("metrics of the store failed")
+                self._figures = Figures()
+            self._until = time.monotonic() + TTL
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric there is."""
+        yield from self._of_program()
+        yield from self._of_intake()
+        yield from self._of_store()
+        yield from self._of_handlers()
+        yield from self._of_sending()
+        yield from self._of_forwarding()
+        yield from self._of_trouble()
+
+    def _of_program(self) -> Iterator[Metric]:
+        build = (__version__, platform.python_version(), sqlite3.sqlite_version)
+        yield _gauge(
+            "receiver_build_info",
+            "Versions, as labels; always 1.",
+            ("version", "python", "sqlite"),
+            {build: 1},
+        )
+        yield _value(
+            "receiver_config_last_reload_success_timestamp_seconds",
+            "When the configuration was taken in.",
+            self._service.adopted_at.timestamp(),
+        )
+        yield _value(
+            "receiver_config_last_reload_successful",
+            "1, or 0 after a reload that changed nothing because of faults.",
+            not self._service.refused,
+        )
+
+    def _of_intake(self) -> Iterator[Metric]:
+        counts = self._service.intake.counts
+        yield _counter(
+            "receiver_pushes",
+            "Pushes by source and outcome; an empty source is one that does not exist.",
+            ("source", "outcome"),
+            {(source, outcome): n for (source, outcome), n in counts.outcomes.items()},
+        )
+        yield _counter("receiver_events", "Stored events by type.", ("type",), _one(counts.events))
+        yield _gauge(
+            "receiver_last_push_timestamp_seconds",
+            "When a source's last push came that was stored, or was a repeat.",
+            ("source",),
+            _times(self._newest.of_all()),
+        )
+        yield CounterMetricFamily(
+            "receiver_replies_held",
+            "Replies that the loop guard held back.",
+            value=self._service.workers.guard.held,
+        )
+
+    def _of_store(self) -> Iterator[Metric]:
+        writer = self._service.store.writer
+        yield _histogram(
+            "receiver_commit_seconds", "Commits by duration.", (), {(): writer.commit_seconds}
+        )
+        yield _histogram(
+            "receiver_commit_rows", "Commits by operations in them.", (), {(): writer.commit_rows}
+        )
+        yield _value("receiver_queue_depth", "Operations that wait for a commit.", writer.depth)
+        yield _value(
+            "receiver_queue_bytes", "Bytes of pushes that wait for a commit.", writer.waiting_bytes
+        )
+        yield _value(
+            "receiver_store_failing", "1 after a commit that failed, else 0.", bool(writer.trouble)
+        )
+        yield _value(
+            "receiver_store_readable",
+            "1, or 0 when the metrics that the store is asked for are missing.",
+            self._figures.readable,
+        )
+        sizes = self._sizes or ()
+        for (name, text), size in zip(_SIZES, sizes or (None,) * len(_SIZES), strict=True):
+            yield _gauge(name, text, (), {(): size} if size is not None else {})
+
+    def _of_handlers(self) -> Iterator[Metric]:
+        workers = self._service.workers
+        yield _histogram(
+            "receiver_handler_seconds",
+            "Runs of handlers that are not inline, by duration.",
+            ("handler",),
+            {(name,): runs.seconds for name, runs in workers.runs.items()},
+        )
+        yield _counter(
+            "receiver_handler_failures",
+            "Runs of handlers that failed, inline ones too.",
+            ("handler",),
+            {(name,): runs.failures for name, runs in workers.runs.items()},
+        )
+        yield _value(
+            "receiver_handlers_held",
+            "Handler runs in memory: running, or waiting for their turn.",
+            workers.held,
+        )
+        due = self._figures.due
+        yield _gauge(
+            "receiver_jobs_due",
+            "Background work that is to be done now or later.",
+            ("kind",),
+            {(kind,): pile.rows for kind, pile in due.items()},
+        )
+        yield _gauge(
+            "receiver_jobs_oldest_age_seconds",
+            "Since when the oldest of it is asked for; 0 without any.",
+            ("kind",),
+            {(kind,): self._age(pile) for kind, pile in due.items()},
+        )
+
+    def _of_sending(self) -> Iterator[Metric]:
+        figures, sending = self._figures, self._service.sending
+        calls = sending.calls if sending else {}
+        yield _gauge(
+            "receiver_outbox_depth",
+            "Messages that wait to be sent.",
+            ("source",),
+            {(source,): pile.rows for source, pile in figures.outbox.items()},
+        )
+        yield _gauge(
+            "receiver_outbox_oldest_age_seconds",
+            "Since when the oldest of them is asked for; 0 without any.",
+            ("source",),
+            {(source,): self._age(pile) for source, pile in figures.outbox.items()},
+        )
+        yield _gauge(
+            "receiver_messages_recent",
+            "Messages sent in the last 24 hours by status, of the newest 5000 of a source.",
+            ("source", "status"),
+            {
+                (source, status): count
+                for source, statuses in figures.statuses.items()
+                for status, count in statuses.items()
+            },
+        )
+        yield _gauge(
+            "receiver_messages_unreported_ratio",
+            "Share of messages, sent 24 to 48 hours ago, whose final status is not known.",
+            ("source",),
+            _one(figures.unreported),
+        )
+        yield _histogram(
+            "receiver_provider_call_seconds",
+            "Calls of a provider's API by duration.",
+            ("source",),
+            {(source,): each.seconds for source, each in calls.items()},
+        )
+        yield _counter(
+            "receiver_provider_errors",
+            "Calls that failed: retryable, unknown or refused.",
+            ("source", "kind"),
+            {
+                (source, kind): count
+                for source, each in calls.items()
+                for kind, count in each.errors.items()
+            },
+        )
+        yield _gauge(
+            "receiver_line_rest_seconds",
+            "How long a provider that fails is left alone still; 0: it is not.",
+            ("source",),
+            {(name,): line.rest for name, line in (sending.lines if sending else {}).items()},
+        )
+        balances = {
+            source: (number, heard.time)
+            for source, heard in figures.balances.items()
+            if (number := amount(heard.amount)) is not None
+        }
+        yield _gauge(
+            "receiver_balance",
+            "Credit as the provider told it with a message, in its own unit.",
+            ("source",),
+            {(source,): number for source, (number, _) in balances.items()},
+        )
+        yield _gauge(
+            "receiver_balance_timestamp_seconds",
+            "When that message was sent.",
+            ("source",),
+            _times({source: at for source, (_, at) in balances.items()}),
+        )
+
+    def _of_forwarding(self) -> Iterator[Metric]:
+        sending = self._service.sending
+        forwarder = sending.forwarder if sending else None
+        yield _gauge(
+            "receiver_target_failing",
+            "1 while a target takes no events, or after it answered 410; else 0.",
+            ("target",),
+            _one(forwarder.failing() if forwarder else {}),
+        )
+
+    def _of_trouble(self) -> Iterator[Metric]:
+        figures = self._figures
+        yield _gauge(
+            "receiver_dead_letters",
+            "Background work that was given up.",
+            ("kind",),
+            {(kind,): pile.rows for kind, pile in figures.dead.items()},
+        )
+        yield _gauge(
+            "receiver_quarantine_requests",
+            "Requests in the quarantine: the providers' own (yes), or strangers' (no).",
+            ("authentic",),
+            _one(figures.quarantined),
+        )
+        yield CounterMetricFamily(
+            "receiver_log_lines_left_out",
+            "Lines about pushes that the reader of the log left no room for.",
+            value=self._service.requests.lost,
+        )
+
+    def _age(self, pile: Pile) -> float:
+        if pile.since is None:
+            return 0.0
+        return max(0.0, (self._service.intake.clock() - pile.since).total_seconds())
+
+
+class Newest:
+    """When each source's last push came: as counted, or, before the first, as the store has it.
+
+    A source that has been silent for long may be far down in the store, so each look goes on where
+    the last one ended.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._found: dict[str, datetime] = {}
+        self._below: int | None = None
+        self._ended = False
+
+    def of_all(self) -> dict[str, datetime]:
+        """By source."""
+        return {**self._found, **self._service.intake.counts.last}
+
+    async def look(self) -> None:
+        """Looks for sources of which nothing is known yet. May raise `StoreUnavailable`."""
+        reader = self._service.store.reader.metrics
+        for _ in range(_STRETCHES):
+            if self._ended or self._service.parts.config.sources.keys() <= self.of_all().keys():
+                return
+            newest, self._below = await reader.newest(self._below)
+            self._found = {**newest, **self._found}
+            self._ended = self._below is None
+
+
+async def _look(service: Service) -> Figures:
+    reader, now = service.store.reader.metrics, service.intake.clock()
+    figures = Figures(
+        readable=True,
+        due=await reader.jobs("due"),
+        dead=await reader.jobs("dead"),
+        quarantined={
+            "yes": await reader.quarantined(authenticated=True),
+            "no": await reader.quarantined(authenticated=False),
+        },
+    )
+    for source in service.sending.lines if service.sending else ():
+        figures.outbox[source] = await reader.outbox(source)
+        figures.statuses[source] = await reader.statuses(source, now)
+        if (share := await reader.unreported(source, now)) is not None:
+            figures.unreported[source] = share
+        if (heard := await reader.balance(source)) is not None:
+            figures.balances[source] = heard
+    return figures
+
+
+_SIZES = (
+    ("receiver_store_bytes", "Size of the store file."),
+    ("receiver_wal_bytes", "Size of its write-ahead log."),
+    ("receiver_disk_free_bytes", "Room on the store's disk for the service's user."),
+)
+
+
+def _sizes(service: Service) -> tuple[int, int, int] | None:
+    """Bytes of the store, of its WAL, and free ones on its disk; None if that cannot be told."""
+    path = service.store.path
+    try:
+        disk = os.statvfs(path.parent)
+        wal = path.with_name(f"{path.name}-wal")
+        wal_size = wal.stat().st_size if wal.exists() else 0
+        return path.stat().st_size, wal_size, disk.f_bavail * disk.f_frsize
+    except OSError:
+        return None
+
+
+# Families
+
+
+def _one(values: Mapping[str, float]) -> dict[Labels, float]:
+    """The keys as labels."""
+    return {(key,): value for key, value in values.items()}
+
+
+def _times(times: Mapping[str, datetime]) -> dict[Labels, float]:
+    return {(key,): time.timestamp() for key, time in times.items()}
+
+
+def _value(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=float(value))
+
+
+def _gauge(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
+    return _filled(GaugeMetricFamily(name, text, labels=labels), values.items())
+
+
+def _counter(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
+    return _filled(CounterMetricFamily(name, text, labels=labels), values.items())
+
+
+def _filled(
+    family: GaugeMetricFamily | CounterMetricFamily, values: Iterable[tuple[Labels, float]]
+) -> Metric:
+    for labels, value in sorted(values):
+        family.add_metric(labels, float(value))
+    return family
+
+
+def _histogram(name: str, text: str, labels: Labels, values: Mapping[Labels, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for key, histogram in sorted(values.items()):
+        family.add_metric(key, histogram.buckets(), histogram.total)
+    return family
