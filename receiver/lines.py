@@ -70,13 +70,17 @@ class Window:
             self._taken.popleft()
 
 
+#: How a call can fail: nothing was done, nobody knows, or it is refused for good.
+FAILURES = ("retryable", "unknown", "refused")
+
+
 class Calls:
     """What calls to one source's provider came to, for metrics. Outlives its line."""
 
     def __init__(self) -> None:
         self.seconds = Histogram(CALL_SECONDS)
         self.errors: Counter[str] = Counter()
-        """By kind: `retryable`, nothing was done; `unknown`; `refused`, for good."""
+        """By kind, one of `FAILURES`."""
 
     def note(self, seconds: float, error: ProviderError | None) -> None:
         """Counts a call."""

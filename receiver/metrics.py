@@ -8,14 +8,12 @@ docs/operations.md describes every metric.
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import product
 
-import msgspec
 import structlog
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -26,34 +24,29 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from receiver import __version__
-from receiver.errors import StoreUnavailable
+from receiver.errors import PushError, StoreUnavailable
+from receiver.figures import Figures, Newest, Sizes, look, sizes
 from receiver.histogram import Histogram
+from receiver.lines import FAILURES
 from receiver.service import Service
-from receiver.store.metric_reads import Heard, Pile, amount
+from receiver.store.metric_reads import DATABASE_VERSION, Pile, amount
 
 log = structlog.get_logger("receiver.metrics")
 
 #: Seconds that a look into the store answers for.
 TTL = 5.0
-#: Looks for the newest event of sources that have been silent since the start, at once.
-_STRETCHES = 4
 
 Labels = tuple[str, ...]
 
 
-class Figures(msgspec.Struct, kw_only=True):
-    """What was found in the store."""
+def _outcomes(cls: type[PushError]) -> Iterator[str]:
+    for below in cls.__subclasses__():
+        yield below.outcome
+        yield from _outcomes(below)
 
-    readable: bool = False
-    due: Mapping[str, Pile] = {}
-    """Background work by kind."""
-    dead: Mapping[str, Pile] = {}
-    quarantined: dict[str, int] = {}
-    outbox: dict[str, Pile] = {}
-    """By source, as all that follows."""
-    statuses: dict[str, dict[str, int]] = {}
-    unreported: dict[str, float] = {}
-    balances: dict[str, Heard] = {}
+
+#: What can become of a push. Each is counted from 0 on, so that its first is an increase.
+OUTCOMES = ("stored", "repeat", *_outcomes(PushError))
 
 
 class ServiceCollector(Collector):
@@ -63,8 +56,8 @@ class ServiceCollector(Collector):
         self._service = service
         self._figures = Figures()
         self._until = 0.0
-        self._sizes: tuple[int, int, int] | None = None
-        self._newest = Newest(service)
+        self._sizes: Sizes | None = None
+        self._newest = Newest(service.store.reader.metrics)
         self._looking = asyncio.Lock()
 
     async def refresh(self) -> None:
@@ -72,10 +65,17 @@ class ServiceCollector(Collector):
         async with self._looking:
             if time.monotonic() < self._until:
                 return
-            self._sizes = await asyncio.to_thread(_sizes, self._service)
+            service, counts = self._service, self._service.intake.counts
+            self._sizes = await asyncio.to_thread(sizes, service.store.path)
             try:
-                self._figures = await _look(self._service)
-                await self._newest.look()
+                self._figures = await look(
+                    service.store.reader.metrics,
+                    service.sending.lines if service.sending else (),
+                    service.intake.clock(),
+                )
+                await self._newest.look(
+                    service.intake.endpoints.keys() - service.intake.counts.last
+                )
             except StoreUnavailable as error:
                 log.warning("cannot look for metrics", error=str(error))
                 self._figures = Figures()
@@ -95,7 +95,7 @@ class ServiceCollector(Collector):
         yield from self._of_trouble()
 
     def _of_program(self) -> Iterator[Metric]:
-        build = (__version__, platform.python_version(), sqlite3.sqlite_version)
+        build = (__version__, platform.python_version(), DATABASE_VERSION)
         yield _gauge(
             "receiver_build_info",
             "Versions, as labels; always 1.",
@@ -119,14 +119,17 @@ class ServiceCollector(Collector):
             "receiver_pushes",
             "Pushes by source and outcome; an empty source is one that does not exist.",
             ("source", "outcome"),
-            {(source, outcome): n for (source, outcome), n in counts.outcomes.items()},
+            {
+                **dict.fromkeys(product(self._service.intake.endpoints, OUTCOMES), 0),
+                **{(source, outcome): n for (source, outcome), n in counts.outcomes.items()},
+            },
         )
         yield _counter("receiver_events", "Stored events by type.", ("type",), _one(counts.events))
         yield _gauge(
             "receiver_last_push_timestamp_seconds",
             "When a source's last push came that was stored, or was a repeat.",
             ("source",),
-            _times(self._newest.of_all()),
+            _times(self._last_pushes()),
         )
         yield CounterMetricFamily(
             "receiver_replies_held",
@@ -154,12 +157,18 @@ class ServiceCollector(Collector):
             "1, or 0 when the metrics that the store is asked for are missing.",
             self._figures.readable,
         )
-        sizes = self._sizes or ()
-        for (name, text), size in zip(_SIZES, sizes or (None,) * len(_SIZES), strict=True):
-            yield _gauge(name, text, (), {(): size} if size is not None else {})
+        found = self._sizes
+        for name, text, size in (
+            ("receiver_store_bytes", "Size of the store file.", found.store if found else None),
+            ("receiver_wal_bytes", "Size of its write-ahead log.", found.wal if found else None),
+            ("receiver_disk_free_bytes", "Room on its disk.", found.free if found else None),
+        ):
+            yield _gauge(name, text, (), {} if size is None else {(): size})
 
     def _of_handlers(self) -> Iterator[Metric]:
         workers = self._service.workers
+        failures = dict.fromkeys(self._service.parts.dispatcher.by_name, 0)
+        failures |= {name: runs.failures for name, runs in workers.runs.items()}
         yield _histogram(
             "receiver_handler_seconds",
             "Runs of handlers that are not inline, by duration.",
@@ -170,7 +179,7 @@ class ServiceCollector(Collector):
             "receiver_handler_failures",
             "Runs of handlers that failed, inline ones too.",
             ("handler",),
-            {(name,): runs.failures for name, runs in workers.runs.items()},
+            _one(failures),
         )
         yield _value(
             "receiver_handlers_held",
@@ -235,7 +244,7 @@ class ServiceCollector(Collector):
             {
                 (source, kind): count
                 for source, each in calls.items()
-                for kind, count in each.errors.items()
+                for kind, count in {**dict.fromkeys(FAILURES, 0), **each.errors}.items()
             },
         )
         yield _gauge(
@@ -292,78 +301,16 @@ class ServiceCollector(Collector):
             value=self._service.requests.lost,
         )
 
+    def _last_pushes(self) -> dict[str, datetime]:
+        """By source: as counted, or, before the first, as the store has it."""
+        intake = self._service.intake
+        found = {**self._newest.found, **intake.counts.last}
+        return {name: found[name] for name in intake.endpoints if name in found}
+
     def _age(self, pile: Pile) -> float:
         if pile.since is None:
             return 0.0
         return max(0.0, (self._service.intake.clock() - pile.since).total_seconds())
-
-
-class Newest:
-    """When each source's last push came: as counted, or, before the first, as the store has it.
-
-    A source that has been silent for long may be far down in the store, so each look goes on where
-    the last one ended.
-    """
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._found: dict[str, datetime] = {}
-        self._below: int | None = None
-        self._ended = False
-
-    def of_all(self) -> dict[str, datetime]:
-        """By source."""
-        return {**self._found, **self._service.intake.counts.last}
-
-    async def look(self) -> None:
-        """Looks for sources of which nothing is known yet. May raise `StoreUnavailable`."""
-        reader = self._service.store.reader.metrics
-        for _ in range(_STRETCHES):
-            if self._ended or self._service.parts.config.sources.keys() <= self.of_all().keys():
-                return
-            newest, self._below = await reader.newest(self._below)
-            self._found = {**newest, **self._found}
-            self._ended = self._below is None
-
-
-async def _look(service: Service) -> Figures:
-    reader, now = service.store.reader.metrics, service.intake.clock()
-    figures = Figures(
-        readable=True,
-        due=await reader.jobs("due"),
-        dead=await reader.jobs("dead"),
-        quarantined={
-            "yes": await reader.quarantined(authenticated=True),
-            "no": await reader.quarantined(authenticated=False),
-        },
-    )
-    for source in service.sending.lines if service.sending else ():
-        figures.outbox[source] = await reader.outbox(source)
-        figures.statuses[source] = await reader.statuses(source, now)
-        if (share := await reader.unreported(source, now)) is not None:
-            figures.unreported[source] = share
-        if (heard := await reader.balance(source)) is not None:
-            figures.balances[source] = heard
-    return figures
-
-
-_SIZES = (
-    ("receiver_store_bytes", "Size of the store file."),
-    ("receiver_wal_bytes", "Size of its write-ahead log."),
-    ("receiver_disk_free_bytes", "Room on the store's disk for the service's user."),
-)
-
-
-def _sizes(service: Service) -> tuple[int, int, int] | None:
-    """Bytes of the store, of its WAL, and free ones on its disk; None if that cannot be told."""
-    path = service.store.path
-    try:
-        disk = os.statvfs(path.parent)
-        wal = path.with_name(f"{path.name}-wal")
-        wal_size = wal.stat().st_size if wal.exists() else 0
-        return path.stat().st_size, wal_size, disk.f_bavail * disk.f_frsize
-    except OSError:
-        return None
 
 
 # Families

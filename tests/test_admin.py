@@ -57,8 +57,9 @@ def test_metrics_count_what_happened(tmp_path: Path) -> None:
     assert pushes("", "unknown_source") == 1
     messages = frozenset({("type", "sms.message.received")})
     assert found["receiver_events_total", messages] == 3
-    assert found["receiver_commits_total", frozenset()] >= 5
-    assert found["receiver_commit_rows_total", frozenset()] >= 5
+    assert found["receiver_commit_seconds_count", frozenset()] >= 5
+    assert found["receiver_commit_rows_sum", frozenset()] >= 5
+    assert found["receiver_store_readable", frozenset()] == 1
     assert found["receiver_queue_depth", frozenset()] == 0
     assert found["receiver_handlers_held", frozenset()] == 0
 

@@ -1,0 +1,98 @@
+"""What metrics need of the store and its files: looked up when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from receiver.store.metric_reads import Heard, MetricReader, Pile
+
+#: Looks for the newest event of silent sources, at once.
+_STRETCHES = 4
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """What was found in the store."""
+
+    readable: bool = False
+    due: Mapping[str, Pile] = {}
+    """Background work by kind."""
+    dead: Mapping[str, Pile] = {}
+    quarantined: dict[str, int] = {}
+    """`yes`: the providers' own, `no`: strangers'."""
+    outbox: dict[str, Pile] = {}
+    """By source, as all that follows."""
+    statuses: dict[str, dict[str, int]] = {}
+    unreported: dict[str, float] = {}
+    balances: dict[str, Heard] = {}
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Bytes."""
+
+    store: int
+    wal: int
+    free: int
+    """On the disk, for the service's user."""
+
+
+class Newest:
+    """When each source's newest event came, as the store has it.
+
+    A source that has been silent for long may be far down in the store, so each look goes on where
+    the last one ended, as long as one is missing.
+    """
+
+    def __init__(self, reader: MetricReader) -> None:
+        self.found: dict[str, datetime] = {}
+        self._reader = reader
+        self._below: int | None = None
+        self._ended = False
+
+    async def look(self, wanted: Collection[str]) -> None:
+        """Looks for these sources, some way down. May raise `StoreUnavailable`."""
+        for _ in range(_STRETCHES):
+            if self._ended or self.found.keys() >= set(wanted):
+                return
+            newest, self._below = await self._reader.newest(self._below)
+            self.found = {**newest, **self.found}
+            self._ended = self._below is None
+
+
+async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> Figures:
+    """The figures, for these sources that send. May raise `StoreUnavailable`."""
+    figures = Figures(
+        readable=True,
+        due=await reader.jobs("due"),
+        dead=await reader.jobs("dead"),
+        quarantined={
+            "yes": await reader.quarantined(authenticated=True),
+            "no": await reader.quarantined(authenticated=False),
+        },
+    )
+    for source in sources:
+        figures.outbox[source] = await reader.outbox(source)
+        figures.statuses[source] = await reader.statuses(source, now)
+        if (share := await reader.unreported(source, now)) is not None:
+            figures.unreported[source] = share
+        if (heard := await reader.balance(source)) is not None:
+            figures.balances[source] = heard
+    return figures
+
+
+def sizes(store: Path) -> Sizes | None:
+    """How large the store is, and how much room it has; None if that cannot be told."""
+    wal = store.with_name(f"{store.name}-wal")
+    try:
+        disk = os.statvfs(store.parent)
+        return Sizes(
+            store=store.stat().st_size,
+            wal=wal.stat().st_size if wal.exists() else 0,
+            free=disk.f_bavail * disk.f_frsize,
+        )
+    except OSError:
+        return None
