@@ -65,7 +65,7 @@ class ServiceCollector(Collector):
         async with self._looking:
             if time.monotonic() < self._until:
                 return
-            service, counts = self._service, self._service.intake.counts
+            service, counted = self._service, self._service.intake.counts.last
             self._sizes = await asyncio.to_thread(sizes, service.store.path)
             try:
                 self._figures = await look(
@@ -73,9 +73,7 @@ class ServiceCollector(Collector):
                     service.sending.lines if service.sending else (),
                     service.intake.clock(),
                 )
-                await self._newest.look(
-                    service.intake.endpoints.keys() - service.intake.counts.last
-                )
+                await self._newest.look(service.intake.endpoints.keys() - counted)
             except StoreUnavailable as error:
                 log.warning("cannot look for metrics", error=str(error))
                 self._figures = Figures()

@@ -102,19 +102,23 @@ class Outlet:
             self._hurry.wait(_GATHER)
             self._hurry.clear()
             ending = self._ending
-            try:
-                self._drain()
-            except Exception as error:  # noqa: BLE001 - the log must not end with one line
-                kind = type(error).__name__
-                self._put(self.rendered("log lines lost", level="error", error=kind).encode())
+            self._put_gathered()
+            self._put_lines()
 
     def _anything(self) -> bool:
         return bool(self._lines) or (self._gathered is not None and self._gathered.waiting())
 
-    def _drain(self) -> None:
-        if self._gathered is not None:
+    def _put_gathered(self) -> None:
+        if self._gathered is None:
+            return
+        try:
             for piece in self._gathered.pieces():
                 self._put(piece)
+        except Exception as error:  # noqa: BLE001 - it must not end the log
+            kind = type(error).__name__
+            self._put(self.rendered("log lines lost", level="error", error=kind).encode())
+
+    def _put_lines(self) -> None:
         for _ in range(len(self._lines)):
             self._put(self._lines.popleft().encode("utf-8", "backslashreplace"))
         if self._left_out:

@@ -1,0 +1,142 @@
+"""Where log lines go: whoever logs waits for nobody while the service runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, TextIO
+
+import pytest
+
+from receiver import outlet as module
+from receiver.outlet import Outlet
+from tests.harness import until
+
+
+def rendered(sentence: str, **fields: Any) -> str:
+    """A line for machines."""
+    return json.dumps({"event": sentence, **fields}) + "\n"
+
+
+class Pipe:
+    """A log whose reader begins to read when a test says so."""
+
+    def __init__(self) -> None:
+        self.reading, writing = os.pipe()
+        self.stream: TextIO = os.fdopen(writing, "w")
+
+    def fill(self) -> None:
+        """Leaves no room in it."""
+        number = self.stream.fileno()
+        os.set_blocking(number, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(number, b"." * 4095 + b"\n")
+        os.set_blocking(number, True)
+
+    def drain(self) -> str:
+        """Everything that is in it at the moment."""
+        os.set_blocking(self.reading, False)
+        pieces = []
+        with suppress(BlockingIOError):
+            while piece := os.read(self.reading, 65536):
+                pieces.append(piece)
+        return b"".join(pieces).decode()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """A log that nobody reads yet."""
+    made = Pipe()
+    yield made
+    os.close(made.reading)
+    made.stream.close()
+
+
+def test_lines_are_written_at_once_without_a_thread() -> None:
+    """Commands have none: a line is in the stream when it is logged."""
+    outlet = Outlet(stream := io.StringIO(), rendered)
+    outlet.write("one\n")
+    assert stream.getvalue() == "one\n"
+
+
+def test_the_thread_writes_to_the_end(pipe: Pipe) -> None:
+    """What was logged while it ran is there when it ends, in its order; what follows, too."""
+    outlet = Outlet(pipe.stream, rendered)
+    with outlet.in_background():
+        for n in range(100):
+            outlet.write(f"{n}\n")
+    outlet.write("last\n")
+    assert pipe.drain().splitlines() == [*map(str, range(100)), "last"]
+
+
+def test_who_logs_does_not_wait_for_the_reader(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines beyond what may wait are left out and told of, once there is room again."""
+    monkeypatch.setattr(module, "MOST_WAITING", 10)
+    outlet = Outlet(pipe.stream, rendered)
+    pipe.fill()
+    with outlet.in_background():
+        for n in range(1000):  # would never end if one of them waited
+            outlet.write(f"line {n}\n")
+        written = pipe.drain()
+
+        def told() -> bool:
+            nonlocal written
+            written += pipe.drain()
+            return "left out" in written
+
+        until(told, "what was left out is told")
+    lines = [line for line in (written + pipe.drain()).splitlines() if "." not in line]
+    kept = [line for line in lines if line.startswith("line ")]
+    [telling] = [json.loads(line) for line in lines if line.startswith("{")]
+    assert telling == {
+        "event": "log lines left out",
+        "level": "warning",
+        "left_out": 1000 - len(kept),
+    }
+    assert kept[0] == "line 0"
+
+
+def test_the_end_does_not_wait_for_the_reader(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that nobody reads any more keeps no service from stopping, nor what it says then."""
+    monkeypatch.setattr(module, "_GRACE", 0.05)
+    outlet = Outlet(pipe.stream, rendered)
+    pipe.fill()
+    with outlet.in_background():
+        outlet.write("to nobody\n")
+    outlet.write("nor this\n")
+    assert set(pipe.drain()) == {".", "\n"}
+
+
+def test_a_line_that_cannot_be_made_ends_no_log(pipe: Pipe) -> None:
+    """Whatever goes wrong in making lines is told, and the next ones are written."""
+
+    class Broken:
+        """Lines that raise."""
+
+        left = 1
+
+        def begin(self, outlet: Outlet) -> None:
+            """They are waited for."""
+
+        def waiting(self) -> bool:
+            """One is left."""
+            return self.left > 0
+
+        def pieces(self) -> Iterator[bytes]:
+            """Raises."""
+            self.left -= 1
+            raise ValueError("a text of somebody")
+
+    outlet = Outlet(pipe.stream, rendered)
+    with outlet.in_background():
+        outlet.collect(Broken())
+        outlet.wake()
+        outlet.write("after\n")
+    written = pipe.drain()
+    assert "after" in written
+    assert '"error": "ValueError"' in written
+    assert "somebody" not in written
