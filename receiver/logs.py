@@ -65,9 +65,17 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Out
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
+    handler.addFilter(_without_values)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     logging.raiseExceptions = False
     return outlet
+
+
+def _without_values(record: logging.LogRecord) -> bool:
+    """Asyncio tells of a forgotten task with all there is, in lines after the first."""
+    if record.name == "asyncio":
+        record.msg, record.args = record.getMessage().partition("\n")[0], None
+    return True
 
 
 def _rendered(rendering: list[Processor], sentence: str, **fields: Any) -> str:

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from receiver import figures, metrics
+from receiver.errors import ConfigError, StoreUnavailable
+from receiver.histogram import Histogram
 from receiver.metrics import ServiceCollector
-from tests.harness import Running, Wire, hook, inbound, opened, request, serve, settings, take
+from receiver.reloading import reload
+from receiver.service import Service
+from receiver.store import metric_reads, to_micros
+from tests.harness import (
+    TOKEN,
+    Clock,
+    Running,
+    Wire,
+    hook,
+    inbound,
+    opened,
+    request,
+    serve,
+    settings,
+    take,
+    until_async,
+    with_plugin,
+    write,
+)
 
 
 def free_port() -> int:
@@ -86,3 +111,218 @@ async def test_metrics_name_nobody(tmp_path: Path) -> None:
     for private in ("an-id", "the-text", "254733123456"):
         assert private not in text
     assert all(family.documentation.endswith(".") for family in families)
+
+
+# What only the store knows
+
+
+LATER = """
+from receiver.handlers import on_message
+
+@on_message()
+async def good(event, context):
+    return None
+
+@on_message()
+async def bad(event, context):
+    raise ValueError("the-text")
+
+@on_message(inline=True)
+def worse(event, context):
+    raise ValueError("the-text")
+"""
+
+
+def value(collector: ServiceCollector, name: str, **labels: str) -> float | None:
+    """What a series says now; None without it."""
+    for family in collector.collect():
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return float(sample.value)
+    return None
+
+
+@pytest.mark.anyio
+async def test_handlers_are_timed_and_their_failures_counted(tmp_path: Path) -> None:
+    """Each run of a handler that is not inline is timed; failures are those of all."""
+    async with opened(tmp_path, with_plugin(LATER)) as service:
+        collector = ServiceCollector(service)
+        failures = "receiver_handler_failures_total"
+        for name in ("good", "bad", "worse"):
+            assert value(collector, failures, handler=f"mine.{name}") == 0
+        await take(service, inbound(1))
+        await until_async(nothing_held(service), "done")
+        assert value(collector, "receiver_handler_seconds_count", handler="mine.good") == 1
+        assert value(collector, "receiver_handler_seconds_count", handler="mine.bad") == 1
+        assert value(collector, failures, handler="mine.good") == 0
+        assert value(collector, failures, handler="mine.bad") == 1
+        assert value(collector, failures, handler="mine.worse") == 1
+        await collector.refresh()
+        assert value(collector, "receiver_jobs_due", kind="handle") == 2
+        assert value(collector, "receiver_dead_letters", kind="handle") == 0
+
+
+def nothing_held(service: Service) -> Callable[[], Awaitable[bool]]:
+    """Whether no handler is at work."""
+
+    async def fact() -> bool:
+        return service.workers.held == 0
+
+    return fact
+
+
+@pytest.mark.anyio
+async def test_last_pushes_survive_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source's last push is that of its newest event, however far down, until the next one."""
+    monkeypatch.setattr(figures, "_STRETCHES", 1)
+    monkeypatch.setattr(metrics, "TTL", 0.0)
+    one_by_one = metric_reads._NEWEST.replace(f"LIMIT {metric_reads._STRETCH}", "LIMIT 1")
+    monkeypatch.setattr(metric_reads, "_NEWEST", one_by_one)
+    busy = {"provider": "tilil", "tokens": [TOKEN]}
+    raw, clock = settings(sources={"busy": busy}), Clock()
+    last = "receiver_last_push_timestamp_seconds"
+    async with opened(tmp_path, raw, clock) as service:
+        await take(service, inbound(0))
+        silent_since = clock.now.timestamp()
+        for n in (1, 2):
+            clock.move(hours=1)
+            await take(service, inbound(n), source="busy")
+        assert value(ServiceCollector(service), last, source="tilil") == silent_since
+    async with opened(tmp_path, raw, clock) as service:
+        collector = ServiceCollector(service)
+        for known in ({"busy"}, {"busy"}, {"busy", "tilil"}):
+            await collector.refresh()
+            assert {name for name in raw["sources"] if value(collector, last, source=name)} == known
+        assert value(collector, last, source="tilil") == silent_since
+        assert value(collector, last, source="busy") == clock.now.timestamp()
+        clock.move(hours=1)
+        await take(service, inbound(0))  # a repeat is a sign of life
+        assert value(collector, last, source="tilil") == clock.now.timestamp()
+
+
+@pytest.mark.anyio
+async def test_what_is_sent_is_told_from_the_store(tmp_path: Path) -> None:
+    """Outbox, status, missing reports, credit: of each source that sends."""
+    send = {"api_key": "key", "sender": "22915", "url": "http://127.0.0.1:9/"}
+    raw = settings()
+    raw["sources"]["tilil"]["send"] = send
+    clock = Clock()
+    async with opened(tmp_path, raw, clock) as service:
+        day = 24 * 3600
+        for status, ago, balance in (
+            ("delivered", 60, "1,234.50"),
+            ("failed", 50, None),
+            ("delivered", day + 60, "9"),
+            ("sent", day + 120, None),
+            ("sent", day + 180, None),
+            ("unknown", day + 240, None),
+            ("sent", 3 * day, None),
+        ):
+            at = to_micros(clock.now - timedelta(seconds=ago))
+            await service.store.writer.run(
+                partial(add_message, at=at, status=status, balance=balance)
+            )
+        due, asked = (to_micros(clock.now + timedelta(seconds=by)) for by in (900, -60))
+        await service.store.writer.run(partial(add_job, due=due, asked=asked))
+        collector = ServiceCollector(service)
+        await collector.refresh()
+
+    def of_tilil(name: str, **labels: str) -> float | None:
+        return value(collector, f"receiver_{name}", source="tilil", **labels)
+
+    assert of_tilil("outbox_depth") == 1
+    assert of_tilil("outbox_oldest_age_seconds") == 60
+    assert of_tilil("messages_recent", status="delivered") == 1
+    assert of_tilil("messages_recent", status="failed") == 1
+    assert of_tilil("messages_recent", status="sent") is None
+    assert of_tilil("messages_unreported_ratio") == 0.75
+    assert of_tilil("balance") == 1234.5
+    assert of_tilil("balance_timestamp_seconds") == (clock.now - timedelta(seconds=60)).timestamp()
+    assert of_tilil("line_rest_seconds") == 0
+
+
+def add_message(db: sqlite3.Connection, *, at: int, status: str, balance: str | None) -> None:
+    """A message that was sent then."""
+    db.execute(
+        "INSERT INTO messages (source, handler, msisdn, text, encoding, parts, state, status,"
+        " balance, created_at, sent_at, updated_at)"
+        " VALUES ('tilil', 'operator', '', '', 'GSM-7', 1, 'sent', ?2, ?3, ?1, ?1, ?1)",
+        (at, status, balance),
+    )
+
+
+def add_job(db: sqlite3.Connection, *, due: int, asked: int) -> None:
+    """A message that waits to be sent."""
+    db.execute(
+        "INSERT INTO jobs (kind, source, handler, due_at, created_at)"
+        " VALUES ('send', 'tilil', 'operator', ?, ?)",
+        (due, asked),
+    )
+
+
+@pytest.mark.anyio
+async def test_a_store_that_cannot_be_read_takes_nothing_else_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the service counts itself is told; that the rest is missing, too."""
+    async with opened(tmp_path) as service:
+        await take(service, inbound(1))
+        collector = ServiceCollector(service)
+        await collector.refresh()
+        assert value(collector, "receiver_store_readable") == 1
+        assert value(collector, "receiver_quarantine_requests", authentic="no") == 0
+        monkeypatch.setattr(metrics, "TTL", 0.0)
+        for error in (StoreUnavailable("disk I/O error"), ValueError("a fault of ours")):
+            collector = ServiceCollector(service)
+
+            async def broken(state: str, error: Exception = error) -> None:
+                raise error
+
+            monkeypatch.setattr(service.store.reader.metrics, "jobs", broken)
+            await collector.refresh()
+            assert value(collector, "receiver_store_readable") == 0
+            assert value(collector, "receiver_quarantine_requests", authentic="no") is None
+            pushes = {"source": "tilil", "outcome": "stored"}
+            assert value(collector, "receiver_pushes_total", **pushes) == 1
+
+
+@pytest.mark.anyio
+async def test_the_store_is_not_asked_at_each_scrape(tmp_path: Path) -> None:
+    """Two looks in a moment are one."""
+    async with opened(tmp_path) as service:
+        collector = ServiceCollector(service)
+        await collector.refresh()
+        await service.store.writer.run(partial(add_job, due=1, asked=1))
+        await collector.refresh()
+        assert value(collector, "receiver_jobs_due", kind="send") == 0
+
+
+@pytest.mark.anyio
+async def test_reloads_are_told(tmp_path: Path) -> None:
+    """When the configuration was taken in, and that the last attempt failed."""
+    clock = Clock()
+    taken, fine = (
+        f"receiver_config_last_reload_{word}"
+        for word in ("success_timestamp_seconds", "successful")
+    )
+    async with opened(tmp_path, clock=clock) as service:
+        collector, start = ServiceCollector(service), clock.now.timestamp()
+        clock.move(hours=1)
+        write(tmp_path, settings(logs={"requests": "wrong"}))
+        with pytest.raises(ConfigError):
+            await reload(service)
+        assert (value(collector, taken), value(collector, fine)) == (start, 0)
+        write(tmp_path, settings())
+        await reload(service)
+        assert (value(collector, taken), value(collector, fine)) == (start + 3600, 1)
+
+
+def test_histograms_count_what_is_not_above() -> None:
+    """A value that equals a bound is in its bucket; a bucket counts all below it."""
+    histogram = Histogram((1, 2.5))
+    for number in (0, 1, 2, 2.5, 3):
+        histogram.add(number)
+    assert histogram.buckets() == [("1", 2.0), ("2.5", 4.0), ("+Inf", 5.0)]
+    assert (histogram.total, histogram.count) == (8.5, 5)

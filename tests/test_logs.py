@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -80,6 +82,25 @@ def test_libraries_are_heard_from_warning_on() -> None:
     logging.getLogger("uvicorn.error").warning("odd %s", FORGED)
     [entry] = written(stream)
     assert (entry["logger"], entry["event"]) == ("uvicorn.error", f"odd {FORGED}")
+
+
+def test_a_forgotten_task_is_told_without_its_error() -> None:
+    """Asyncio's own lines hold the words of an error: only what happened is kept."""
+    logs.configure(stream=(stream := io.StringIO()))
+
+    async def forget() -> None:
+        async def broken() -> None:
+            raise ValueError("the-text of a person")
+
+        task = asyncio.create_task(broken())
+        await asyncio.wait([task])
+
+    asyncio.run(forget())
+    gc.collect()
+    [entry] = written(stream)
+    assert (entry["logger"], entry["event"]) == ("asyncio", "Task exception was never retrieved")
+    assert entry["exception"][0]["frames"]
+    assert "the-text" not in stream.getvalue()
 
 
 def test_commands_are_quiet() -> None:
