@@ -129,7 +129,9 @@ class RequestLog:
         for _ in range(0, len(self._entries), _PIECE):
             size = min(_PIECE, len(self._entries))
             lines = [_line(self._entries.popleft(), offset) for _ in range(size)]
-            yield self._encoded([line for line in lines if self._fits(line, left_out)])
+            yield self._encoded(
+                [line for line in lines if line.outcome in _TAKEN or self._fits(line, left_out)]
+            )
         for outcome, count in left_out.items():
             fields = {"outcome": outcome, "left_out": count}
             yield self._said("pushes refused, their lines left out", **fields)
@@ -138,9 +140,7 @@ class RequestLog:
             yield self._said("pushes not logged: the log is not read in time", left_out=missing)
 
     def _fits(self, line: _Line, left_out: Counter[str]) -> bool:
-        """Whether a line may stand in the log; refusals that may not are counted."""
-        if line.outcome in _TAKEN:
-            return True
+        """Whether the line of a refusal may stand in the log; those that may not are counted."""
         ration = self._rations.get(line.outcome)
         if ration is None:
             ration = self._rations[line.outcome] = Allowance(REFUSALS_BURST, REFUSALS_RATE)
@@ -162,6 +162,7 @@ class RequestLog:
         return self._outlet.rendered(sentence, level="warning", **fields).encode()
 
 
+_from_timestamp = datetime.fromtimestamp
 _encoder = msgspec.json.Encoder()
 _DOTS = "•••".encode()
 _DOTS_IN_ASCII = rb"\u2022" * 3
@@ -172,25 +173,25 @@ def _line(entry: Entry, offset: float) -> _Line:
     """`offset`: from the clock of entries to the time of day, in seconds."""
     begun, whole, answered = entry.begun, entry.whole, entry.answered
     parsed, planned, committed = entry.parsed, entry.planned, entry.committed
-    # A line for each push: what is computed here is not wrapped in a function.
+    # For each push, while the event loop waits for the interpreter: so no functions, no round().
     return _Line(
-        datetime.fromtimestamp(answered + offset, UTC),
+        _from_timestamp(answered + offset, UTC),
         "info" if entry.outcome in _TAKEN else "warning",
         "push",
         entry.source,
         entry.outcome,
         entry.status,
         entry.client,
-        int((answered - begun) * 1e6) / 1e3,
-        int((whole - begun) * 1e6) / 1e3,
+        (answered - begun) * 1e6 // 1 / 1e3,
+        (whole - begun) * 1e6 // 1 / 1e3,
         entry.provider,
         entry.event_id,
         entry.type,
         mask(entry.person) if entry.person else None,
-        int((parsed - whole) * 1e6) / 1e3 if parsed else None,
-        int((planned - parsed) * 1e6) / 1e3 if planned else None,
-        int((committed - planned) * 1e6) / 1e3 if committed else None,
-        int((answered - committed) * 1e6) / 1e3 if committed else None,
+        (parsed - whole) * 1e6 // 1 / 1e3 if parsed else None,
+        (planned - parsed) * 1e6 // 1 / 1e3 if planned else None,
+        (committed - planned) * 1e6 // 1 / 1e3 if committed else None,
+        (answered - committed) * 1e6 // 1 / 1e3 if committed else None,
     )
 
 
