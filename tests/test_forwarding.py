@@ -302,9 +302,11 @@ async def test_a_failing_target_is_left_alone(tmp_path: Path) -> None:
 
                 await until_async(settled, "the probe has failed")
             assert len(crm.pushed) == 6
+            assert failing(service) == {"crm": True}
             crm.says(200)
             clock.move(seconds=2400)
             await nothing_left(service)
+            assert failing(service) == {"crm": False}
         assert len(crm.taken) == 20
         assert len(crm.pushed) == 26
 
@@ -363,6 +365,13 @@ async def test_what_waits_for_a_dead_target_is_given_up(tmp_path: Path) -> None:
             }
 
 
+def failing(service: Service) -> dict[str, bool]:
+    """Each target, and whether it takes nothing."""
+    assert service.sending is not None
+    assert service.sending.forwarder is not None
+    return service.sending.forwarder.failing()
+
+
 async def test_a_target_that_is_gone_gets_nothing_more(tmp_path: Path) -> None:
     """410: what waits is dead and says why, and so is what comes, until the next start."""
     async with listening() as crm:
@@ -382,8 +391,10 @@ async def test_a_target_that_is_gone_gets_nothing_more(tmp_path: Path) -> None:
             assert await service.store.revive(None, service.intake.clock()) == 6
             await dead(service, 6)
             assert len(crm.pushed) == 1
+            assert failing(service) == {"crm": True}
             await service.store.revive(None, service.intake.clock())
         async with opened(tmp_path, raw) as service:
+            assert failing(service) == {"crm": False}
             assert await service.store.revive(None, service.intake.clock()) >= 0
             await nothing_left(service)
         assert len(crm.taken) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, cast
 
 import anyio
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from receiver.config import Send, Source
 from receiver.conversion import Secret
 from receiver.errors import ProviderError
-from receiver.lines import MINUTE, Line, Window
+from receiver.lines import MINUTE, Calls, Line, Window
 from receiver.providers import PROVIDERS
 from receiver.providers.api import Request
 
@@ -97,6 +98,44 @@ def test_a_provider_that_is_down_for_days_is_only_down() -> None:
             with pytest.raises(ProviderError):
                 await line.call(request)
         assert 59 < line.pause() <= 60
+        assert 59 < line.rest <= 60
         assert line.room == settings.connections
+
+    anyio.run(play)
+
+
+def test_calls_are_counted_by_what_became_of_them() -> None:
+    """How long each took, and of those that failed whether anything was done."""
+    failures = [
+        None,
+        ProviderError(retryable=True),
+        ProviderError(unknown=True),
+        ProviderError(unknown=True, retryable=True),
+        ProviderError("no credit"),
+    ]
+
+    class Moody:
+        """Each request ends differently."""
+
+        async def perform(self, request: object) -> object:
+            """Answers or fails."""
+            if (failure := failures.pop(0)) is not None:
+                raise failure
+            return None
+
+    async def play() -> None:
+        settings = Send(api_key=Secret("key"))
+        provider = PROVIDERS["rayprotech"](Source(provider="rayprotech"))
+        api = PROVIDERS["rayprotech"].api
+        assert api is not None
+        calls = Calls()
+        line = Line("ray", api(provider, settings), settings, cast("Any", Moody()), calls)
+        request = Request[None](method="GET", url="http://x", read=lambda _: None)
+        while failures:
+            line.reserve()
+            with suppress(ProviderError):
+                await line.call(request)
+        assert calls.seconds.count == 5
+        assert calls.errors == {"retryable": 1, "unknown": 2, "refused": 1}
 
     anyio.run(play)
