@@ -10,10 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from receiver.request_log import REFUSALS_BURST, REFUSALS_RATE
 from tests.battery.load import Ledger, run
 from tests.harness import Client, Running, inbound, serve, settings, until_async
 
@@ -78,7 +80,12 @@ def full(service: Running, make_room: Callable[[], None]) -> None:
         assert service.post(inbound(id_, TEXT)).body == ledger.acked[id_]
     assert ledger.missing(service.store) == []
     lines = [json.loads(line) for line in service.log.splitlines()]
-    assert len(lines) < 30, "the log fills the disk further"
+    refused = [line for line in lines if line.get("outcome") == "store_unavailable"]
+    others = [line for line in lines if line["event"] != "push" and line not in refused]
+    assert len(others) < 30, "the log fills the disk further"
+    times = [datetime.fromisoformat(line["timestamp"]) for line in refused]
+    rationed = REFUSALS_BURST + REFUSALS_RATE * (max(times) - min(times)).total_seconds() + 1
+    assert len([line for line in refused if line["event"] == "push"]) <= rationed
 
 
 def test_files_that_may_not_grow(tmp_path: Path) -> None:
