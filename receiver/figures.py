@@ -11,8 +11,9 @@ import msgspec
 
 from receiver.store.metric_reads import Heard, MetricReader, Pile
 
-#: Looks for the newest event of silent sources, at once.
+#: Looks for the newest event of silent sources, at once, and in all: a million events.
 _STRETCHES = 4
+_MOST_STRETCHES = 200
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -51,16 +52,16 @@ class Newest:
         self.found: dict[str, datetime] = {}
         self._reader = reader
         self._below: int | None = None
-        self._ended = False
+        self._left = _MOST_STRETCHES
 
     async def look(self, wanted: Collection[str]) -> None:
         """Looks for these sources, some way down. May raise `StoreUnavailable`."""
         for _ in range(_STRETCHES):
-            if self._ended or self.found.keys() >= set(wanted):
+            if not self._left or self.found.keys() >= set(wanted):
                 return
             newest, self._below = await self._reader.newest(self._below)
             self.found = {**newest, **self.found}
-            self._ended = self._below is None
+            self._left = self._left - 1 if self._below is not None else 0
 
 
 async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> Figures:

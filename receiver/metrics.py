@@ -65,7 +65,7 @@ class ServiceCollector(Collector):
         async with self._looking:
             if time.monotonic() < self._until:
                 return
-            service, counted = self._service, self._service.intake.counts.last
+            service = self._service
             self._sizes = await asyncio.to_thread(sizes, service.store.path)
             try:
                 self._figures = await look(
@@ -73,7 +73,7 @@ class ServiceCollector(Collector):
                     service.sending.lines if service.sending else (),
                     service.intake.clock(),
                 )
-                await self._newest.look(service.intake.endpoints.keys() - counted)
+                await self._newest.look(self._silent())
             except StoreUnavailable as error:
                 log.warning("cannot look for metrics", error=str(error))
                 self._figures = Figures()
@@ -298,6 +298,12 @@ class ServiceCollector(Collector):
             "Lines about pushes that the reader of the log left no room for.",
             value=self._service.requests.lost,
         )
+
+    def _silent(self) -> set[str]:
+        """Sources that could push, and have not since the start."""
+        intake = self._service.intake
+        pushing = {name for name, endpoint in intake.endpoints.items() if endpoint.provider.pushes}
+        return pushing - intake.counts.last.keys()
 
     def _last_pushes(self) -> dict[str, datetime]:
         """By source: as counted, or, before the first, as the store has it."""

@@ -198,6 +198,10 @@ async def test_last_pushes_survive_a_restart(
         assert value(collector, last, source="tilil") == silent_since
         assert value(collector, last, source="busy") == clock.now.timestamp()
         clock.move(hours=1)
+        await collector.refresh()  # finds that there is nothing more
+        monkeypatch.setattr(metric_reads, "_NEWEST", "nothing is asked any more")
+        await collector.refresh()
+        assert value(collector, "receiver_store_readable") == 1
         await take(service, inbound(0))  # a repeat is a sign of life
         assert value(collector, last, source="tilil") == clock.now.timestamp()
 
