@@ -12,12 +12,12 @@ from tests.harness import PATIENCE, TOKEN, Running, inbound, serve, settings, wr
 
 
 def test_it_says_where_it_listens(service: Running) -> None:
-    """The first line of the log has the port; the last says that it stopped."""
+    """The first line of the log has the port; the last says that it stopped; between, the push."""
     assert service.post(inbound(1, "GAME")).status == 200
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(PATIENCE) == 0
     entries = [json.loads(line) for line in service.log.splitlines()]
-    assert [entry["event"] for entry in entries] == ["listening", "stopped"]
+    assert [entry["event"] for entry in entries] == ["listening", "push", "stopped"]
     assert (entries[0]["host"], entries[0]["port"]) == ("127.0.0.1", service.port)
 
 
