@@ -24,13 +24,14 @@ from receiver.config import (
     Digest,
     LoopGuard,
     Plugins,
+    Retention,
     Send,
     Server,
     Source,
     Store,
     load,
 )
-from receiver.conversion import Network
+from receiver.conversion import Age, Network
 from receiver.errors import PushError
 from receiver.events import (
     DeliveryReport,
@@ -146,6 +147,7 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         ("[server]", Server),
         ("[store]", Store),
         ("[loop_guard]", LoopGuard),
+        ("[retention]", Retention),
         ("[sources.NAME]", Source),
         ("[sources.NAME.digest]", Digest),
         ("[sources.NAME.send]", Send),
@@ -185,9 +187,11 @@ def test_setting_is_described(heading: str, type_: type[msgspec.Struct]) -> None
             assert value == msgspec.to_builtins(default, enc_hook=_as_written), name
 
 
-def _as_written(network: Network) -> str:
-    """A network as the page has it: an address alone where it is one."""
-    return str(network).removesuffix("/32")
+def _as_written(value: Network | Age) -> str:
+    """A network as the page has it, an address alone where it is one; an age in days."""
+    if isinstance(value, Age):
+        return f"{value.limit.days}d" if value.limit else "never"
+    return str(value).removesuffix("/32")
 
 
 def test_example_has_every_setting() -> None:

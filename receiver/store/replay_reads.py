@@ -27,7 +27,10 @@ from receiver.store.writes import WITHHELD
 #: Events read at once.
 CHUNK = 1000
 
-_EVENTS = f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events WHERE {{}} ORDER BY seq LIMIT ?"
+_EVENTS = (
+    f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events"
+    " WHERE type <> '' AND {} ORDER BY seq LIMIT ?"
+)
 _BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
 
 
