@@ -186,6 +186,14 @@ async def test_a_reply_that_was_withheld_is_none(tmp_path: Path) -> None:
     assert not one.missing  # it has been decided then
 
 
+async def test_a_reply_that_was_held_back_is_none(tmp_path: Path) -> None:
+    """What the loop guard let nobody say then differs in nothing, and is not made up for."""
+    raw = {**rules(GAME="Hello"), "loop_guard": {"burst": 1}}
+    await fill(tmp_path, raw, inbound(1, "game"), inbound(2, "game", mobile="22915"))
+    assert found(tmp_path, "SELECT count(note) FROM events") == [(1,)]
+    assert [(one.differs, one.missing) for one in judged(tmp_path, raw)] == [(False, False)] * 2
+
+
 async def test_a_reply_that_would_be_withheld_says_so(tmp_path: Path) -> None:
     """It differs, but there is nothing to send."""
     await fill(tmp_path, rules(), inbound(1, "stop"), inbound(2, "game"))

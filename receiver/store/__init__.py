@@ -37,6 +37,7 @@ from receiver.store.forwards import Forwards
 from receiver.store.purge_reads import Kind, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
+    HELD_BACK,
     Accepted,
     Attempt,
     EventRow,
@@ -69,6 +70,7 @@ from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.writer import Writer
 
 __all__ = [
+    "HELD_BACK",
     "Accepted",
     "Act",
     "Attempt",
