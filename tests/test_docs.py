@@ -16,7 +16,7 @@ import pytest
 import typer.main
 from prometheus_client.core import Metric
 
-from receiver import plugins
+from receiver import plugin_files, plugins
 from receiver.admin import ServiceCollector
 from receiver.cli import COMMANDS, application
 from receiver.config import (
@@ -41,7 +41,7 @@ from receiver.events import (
     SubscriptionChange,
     event_schema,
 )
-from receiver.plugins import shipped_folder
+from receiver.plugin_files import shipped_folder
 from receiver.providers import PROVIDERS
 from tests import harness
 
@@ -153,7 +153,7 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         ("[sources.NAME.send]", Send),
         ("[plugins]", Plugins),
     )
-    for name in sorted(plugins._files(shipped_folder())):
+    for name in sorted(plugin_files.files(shipped_folder())):
         module = importlib.import_module(f"plugins.{name}")
         yield f"[plugins.{name}]", module.Settings
         for field in msgspec.structs.fields(module.Settings):
