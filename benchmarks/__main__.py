@@ -255,6 +255,40 @@ def replaying(settings: Settings, console: Console) -> dict[str, Any]:
     return results
 
 
+def purging(settings: Settings, console: Console) -> dict[str, Any]:
+    """Latency at half of our capacity while the events of a large store are purged."""
+    store = settings.folder / "purged.db"
+    crowd.make(store, settings.replay)
+    with _receiver(settings, store=str(store)) as contestant:
+        capacity = _load(contestant, settings, "inbound", 64).rate
+        pause = 64 / (capacity / 2) * 1000
+        load_once = partial(_load, contestant, settings, "inbound", 64, pause_ms=pause)
+        quiet = [load_once() for _ in range(settings.rounds)]
+        started = time.monotonic()
+        command = [sys.executable, "-m", "receiver", "purge", "--older-than", "30d", "--json"]
+        config = ["--kind", "events", "--config", str(settings.folder / "receiver.toml")]
+        with subprocess.Popen([*command, *config], stdout=subprocess.PIPE) as purge:
+            busy = []
+            while purge.poll() is None:
+                busy.append(load_once())
+            assert purge.stdout is not None
+            counts = msgspec.json.decode(purge.stdout.read())["counts"]
+        seconds = time.monotonic() - started
+        quiet += [load_once() for _ in range(settings.rounds)]
+    if purge.returncode or counts.get("events") != settings.replay:
+        sys.exit(f"not what was to be measured: {counts}")
+    found = {
+        "quiet p99 ms": statistics.median(one.p99 for one in quiet) * 1000,
+        "purging p99 ms": statistics.median(one.p99 for one in busy) * 1000,
+        "failures": sum(one.failures for one in [*quiet, *busy]),
+        "events a second": settings.replay / seconds,
+    }
+    found["purging/quiet"] = found["purging p99 ms"] / found["quiet p99 ms"]
+    for name, value in found.items():
+        console.print(f"{name}: {value:,.2f}")
+    return found
+
+
 def start_up(settings: Settings, console: Console) -> dict[str, Any]:
     """Seconds until help is shown, and until a service takes pushes."""
     program = [sys.executable, "-m", "receiver"]
@@ -277,6 +311,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "ten_million": ten_million,
     "sending": sending,
     "replay": replaying,
+    "purging": purging,
     "rules": rules,
     "soak": soak,
     "start_up": start_up,

@@ -16,7 +16,7 @@ from receiver.store.database import open_writer
 _BATCH = writes.RUN_EVENTS
 _INSERT = (
     "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,"
-    " answer, reply, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " answer, reply, request, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ANSWER = b'{"result_code":1,"result_desc":"OK","result_message":"Thank you for your message."}'
 _BODY = (

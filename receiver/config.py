@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -18,17 +19,19 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from receiver.conversion import Converter, Network, Secret, StructT, shown
+from receiver.conversion import Age, Converter, Network, Secret, StructT, shown
 from receiver.errors import ConfigError, Fault
 from receiver.msisdn import is_region
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 
-_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard", "logs")
+_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard", "retention", "logs")
 _SOURCE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+#: For so long a repeat of a push gets the very same answer, which goes with the event.
+YOUNGEST = timedelta(days=7)
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +88,35 @@ class Logs(Section, frozen=True, kw_only=True):
 
     #: Which pushes get a line each.
     requests: Literal["all", "refused", "none"] = "all"
+
+
+class Retention(Section, frozen=True, kw_only=True):
+    """`[retention]`: how old data may get; `receiver purge` lets go of it by hand."""
+
+    #: The raw requests that events were made of.
+    requests: Age = Age("90d")
+    #: Requests in the quarantine.
+    quarantine: Age = Age("90d")
+    #: Events. What is left of one are its provider's id and its times.
+    events: Age = Age("never")
+    #: What we sent, once the event that it answers is gone.
+    messages: Age = Age("never")
+    #: What is left of purged events: a repeat of one is then a new event.
+    keys: Age = Age("never")
+
+    def __post_init__(self) -> None:
+        for name in ("events", "messages", "keys"):
+            limit = getattr(self, name).limit
+            if limit is not None and limit < YOUNGEST:
+                days = YOUNGEST.days
+                raise ValueError(
+                    f"{name}: expected at least {days}d: a push may come again for so long"
+                )
+
+    def ages(self) -> dict[str, timedelta]:
+        """The limits that there are, by what they are for."""
+        given = {name: getattr(self, name).limit for name in self.__struct_fields__}
+        return {name: limit for name, limit in given.items() if limit is not None}
 
 
 class Digest(Section, frozen=True, kw_only=True):
@@ -193,6 +225,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     plugins: Plugins
     loop_guard: LoopGuard = LoopGuard()
     logs: Logs = Logs()
+    retention: Retention = Retention()
 
     @property
     def store_path(self) -> Path:
@@ -240,13 +273,14 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     plugins = reader.plugins(raw.get("plugins", {}))
     guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
     logs = reader.struct(raw.get("logs", {}), Logs, "logs")
+    retention = reader.struct(raw.get("retention", {}), Retention, "retention")
     if server:
         reader.check_server(server)
     if store and not store.url.removeprefix("sqlite:"):
         reader.fault("store.url", "expected sqlite: and a file name")
     elif store and not store.url.startswith("sqlite:"):
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
-    if reader.faults or not (server and store and plugins and guard and logs):
+    if reader.faults or not (server and store and plugins and guard and retention and logs):
         raise ConfigError(reader.faults, str(file))
     return Config(
         file=file,
@@ -256,6 +290,7 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         plugins=plugins,
         loop_guard=guard,
         logs=logs,
+        retention=retention,
     )
 
 

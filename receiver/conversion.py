@@ -2,7 +2,7 @@
 
 msgspec's own `convert` stops at the first fault; `Converter` goes field by field, so that a
 person mends the whole file in one go. It adds the types that configuration needs: `Secret`,
-`Network`, time zones and paths relative to the configuration file.
+`Network`, `Age`, time zones and paths relative to the configuration file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from receiver.errors import Fault
+from receiver.times import length
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -73,6 +74,27 @@ class Network:
         return str(self._network)
 
     __repr__ = __str__
+
+
+class Age:
+    """How old something may get: `180d`, or `never` for no limit."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self, text: str) -> None:
+        self.limit = None if text.strip() == "never" else length(text)
+        """None: none."""
+        if self.limit is None and text.strip() != "never":
+            raise ValueError(f'expected an age such as 180d, 26w or 12h, or "never", got {text!r}')
+
+    def __repr__(self) -> str:
+        return f"Age({self.limit})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Age) and other.limit == self.limit
+
+    def __hash__(self) -> int:
+        return hash(self.limit)
 
 
 class Converter:
@@ -144,6 +166,8 @@ class Converter:
                 ) from None
         if type_ is Network:
             return Network(raw)
+        if type_ is Age:
+            return Age(raw)
         if type_ is Path:
             return self.folder / raw
         raise ValueError(f"{type_.__name__} cannot be configured")

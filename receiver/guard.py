@@ -8,6 +8,7 @@ seconds. What a handler wants done besides its reply is done in any case.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from receiver.config import LoopGuard
 from receiver.events import Data, DeliveryReport, Event, Message
 from receiver.handlers import addresses
+from receiver.store import HELD_BACK
 
 _NO_PERSON = "the sender is no person's number"
 _OURS = "the sender is one of our own numbers"
@@ -60,7 +62,8 @@ class Guard:
         # others did, and is forgotten with it.
         self._recent: dict[Party, Last] = {}
         self._before: dict[Party, Last] = {}
-        self._frequent: dict[Party, _Frequent] = {}
+        # Ordered: from a plain dictionary that much was deleted from, the oldest is slow to find.
+        self._frequent: OrderedDict[Party, _Frequent] = OrderedDict()
         self.held = 0
         """Replies that were held back, for metrics."""
 
@@ -107,7 +110,7 @@ class Guard:
         if person is None:
             person = _Frequent(self._burst - 1, last)
             if len(self._frequent) >= _REMEMBERED:
-                del self._frequent[next(iter(self._frequent))]
+                self._frequent.popitem(last=False)
             self._frequent[party] = person
         at, text, key = this
         before, last_text, last_key = person.last
@@ -130,7 +133,7 @@ class Guard:
 
 def note(reason: str) -> str:
     """What an event whose reply is held back says of it."""
-    return f"reply held back: {reason}"
+    return f"{HELD_BACK}{reason}"
 
 
 def _party(data: Data) -> Party:

@@ -56,14 +56,25 @@ def ours(address: str | None) -> str:
     return digits if is_number else address.strip().upper()
 
 
+def national_digits(number: str) -> str:
+    """The digits of an E.164 number that stand in each of its spellings: `726770792`."""
+    try:
+        return phonenumbers.national_significant_number(phonenumbers.parse(number))
+    except NumberParseException:
+        return number.removeprefix("+")
+
+
+def spellings(number: str) -> list[str]:
+    """An E.164 number as people and providers write it, itself first."""
+    digits, national = number.removeprefix("+"), national_digits(number)
+    return list(dict.fromkeys([number, digits, f"00{digits}", f"0{national}", national]))
+
+
 def mask(number: str) -> str:
-    """The number for logs: `+2547•••0792`. Four characters are hidden, or all of a short one."""
-    if len(number) > 12:
-        return f"{number[:5]}•••{number[-4:]}"
+    """The number for logs: `+2547•••0792`; at least four digits are hidden."""
     if len(number) < 9:
         return "•" * len(number)
-    shown = len(number) - 4
-    return f"{number[: shown - shown // 2]}•••{number[-(shown // 2) :]}"
+    return f"{number[: min(5, len(number) - 8)]}•••{number[-4:]}"
 
 
 @lru_cache(maxsize=64)

@@ -1,25 +1,13 @@
-"""Finds the enabled plugins, loads them and refuses what cannot work.
-
-A name is looked for in the folders of `plugins.path` (NAME.py, or a folder NAME with an
-`__init__.py`), then among installed packages (entry points of the group `receiver.plugins`,
-whose value is a module), then among the plugins that come with the program.
-"""
+"""Loads the enabled plugins and refuses what cannot work."""
 
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import inspect
-import sys
-import traceback
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, TypeGuard
 
 import msgspec
@@ -41,8 +29,7 @@ from receiver.handlers import (
     Target,
 )
 from receiver.people import Nobody
-
-GROUP = "receiver.plugins"
+from receiver.plugin_files import ImportFailed, available, describe, import_module
 
 Explain = Callable[[Event[Message], Context[Any]], list[Explanation]]
 Lint = Callable[[Context[Any]], list[Finding]]
@@ -98,19 +85,19 @@ def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
     Raises `ConfigError` with every fault of every plugin.
     """
     enabled = config.plugins.enabled
-    available = _available(config.plugins.path)
+    known = available(config.plugins.path)
     plugins, faults = [], []
     for n, name in enumerate(enabled):
         key = f"plugins.enabled[{n}]"
         if name in enabled[:n]:
             faults.append(Fault(key, f"{name} is enabled twice"))
-        elif name not in available:
-            faults.append(Fault(key, _unknown(name, sorted(available), config.plugins.path)))
+        elif name not in known:
+            faults.append(Fault(key, _unknown(name, sorted(known), config.plugins.path)))
         else:
             try:
-                module = _import(name, available[name])
+                module = import_module(name, known[name])
                 plugins.append(_plugin(name, module, config, key, around))
-            except _ImportFailed as error:
+            except ImportFailed as error:
                 faults.append(Fault(key, str(error)))
             except ConfigError as error:
                 faults += error.faults
@@ -146,7 +133,7 @@ def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
 
 def hook_failure(plugin: Plugin, hook: str, error: Exception) -> str:
     """What `start` or `stop` of a plugin raised, as a person mends it: with file and line."""
-    described = _describe(error, str(plugin.file))
+    described = describe(error, str(plugin.file))
     nowhere = f"{plugin.file}: "  # it did not come out of a line of the file: of a time-out
     if described.startswith(nowhere):
         place = _place(getattr(plugin, hook), plugin.file)
@@ -154,136 +141,11 @@ def hook_failure(plugin: Plugin, hook: str, error: Exception) -> str:
     return f"plugins.{plugin.name}: {hook} failed: {described}"
 
 
-def shipped_folder() -> Path:
-    """Where the plugins that come with the program are: in the package, or beside it."""
-    package = Path(__file__).parent
-    shipped = package / "shipped"
-    return shipped if shipped.is_dir() else package.parent / "plugins"
-
-
-class _ImportFailed(Exception):
-    """The module of a plugin cannot be imported."""
-
-
-class _Loader(SourceFileLoader):
-    """Loads what the file says now; neither reads nor writes bytecode beside it."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
-#: What the modules of plugins that are files or folders are called begins with this.
-_PREFIX = "receiver_plugin_"
-
-
-class _Submodules:
-    """Finds the modules of plugins that are folders; the usual finder would write bytecode."""
-
-    @classmethod
-    def find_spec(
-        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """`NAME.py` or `NAME/__init__.py` in the folder of the module above."""
-        if not name.startswith(_PREFIX):
-            return None
-        last = name.rpartition(".")[2]
-        for folder in path or ():
-            for file in (Path(folder, last, "__init__.py"), Path(folder, f"{last}.py")):
-                if file.is_file():
-                    return _spec(name, file)
-        return None
-
-
-def _spec(name: str, file: Path) -> ModuleSpec:
-    spec = spec_from_file_location(name, file, loader=_Loader(name, str(file)))
-    assert spec is not None
-    return spec
-
-
-def _available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
-    available: dict[str, Path | EntryPoint] = _files(shipped_folder())
-    available.update({point.name: point for point in entry_points(group=GROUP)})
-    for folder in reversed(list(path)):
-        available.update(_files(folder))
-    return available
-
-
-def _files(folder: Path) -> dict[str, Path | EntryPoint]:
-    """The plugins in a folder; of a file and a folder of one name the folder, as in Python."""
-    files: dict[str, Path | EntryPoint] = {file.stem: file for file in folder.glob("[!_.]*.py")}
-    return files | {file.parent.name: file for file in folder.glob("[!_.]*/__init__.py")}
-
-
 def _unknown(name: str, available: list[str], path: Iterable[Path]) -> str:
     close = difflib.get_close_matches(name, available, 1)
     hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(available)
     missing = [f"; the folder {folder} does not exist" for folder in path if not folder.is_dir()]
     return f"no plugin is named {name!r}; {hint}{''.join(missing)}"
-
-
-def _import(name: str, origin: Path | EntryPoint) -> ModuleType:
-    """Raises `_ImportFailed` with file and line."""
-    file = str(origin) if isinstance(origin, Path) else origin.value
-    try:
-        if isinstance(origin, Path):
-            return _import_file(name, origin)
-        module = origin.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code
-        raise _ImportFailed(_describe(error, file)) from None
-    if not isinstance(module, ModuleType):
-        kind = type(module).__name__
-        raise _ImportFailed(f"{file}: expected the entry point to be a module, got {kind}")
-    return module
-
-
-def _import_file(name: str, file: Path) -> ModuleType:
-    # Annotations are looked up through sys.modules (msgspec, dataclasses), so it stands there;
-    # files of one name in different folders must not get into each other's way.
-    unique = f"{_PREFIX}{name}_{zlib.crc32(bytes(file)):08x}"
-    if _Submodules not in sys.meta_path:
-        sys.meta_path.insert(0, _Submodules)
-    spec = _spec(unique, file)
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    before = _forget(unique)
-    sys.modules[unique] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        _forget(unique)
-        sys.modules.update(before)
-        raise
-    return module
-
-
-def _forget(unique: str) -> dict[str, ModuleType]:
-    """Takes a plugin's module and those below it out of `sys.modules`; what was taken."""
-    names = [name for name in sys.modules if name == unique or name.startswith(f"{unique}.")]
-    return {name: sys.modules.pop(name) for name in names}
-
-
-def _own(file: str) -> Callable[[str], bool]:
-    """Whether a file is a part of the plugin at `file`."""
-    folder, _, name = file.rpartition("/")
-    if name != "__init__.py":
-        return lambda other: other == file
-    return lambda other: other.startswith(f"{folder}/")
-
-
-def _describe(error: BaseException, file: str) -> str:
-    """An error in a plugin's code, with its place in the plugin's file."""
-    message = " ".join(str(error).split())
-    if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
-        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = list(traceback.extract_tb(error.__traceback__))
-    if Path(file).is_file():
-        own = _own(file)
-        frames = [frame for frame in frames if own(frame.filename)]
-    else:  # a module whose file is not known, since it was not imported
-        ours = (__file__, importlib.metadata.__file__, importlib.__file__)
-        frames = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]
-    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else file
-    return f"{place}: {type(error).__name__}: {message}"
 
 
 def _plugin(
@@ -403,7 +265,7 @@ def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgs
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - such as a field whose type is not imported
-            raise ConfigError([Fault(key, _describe(error, str(file)))]) from None
+            raise ConfigError([Fault(key, describe(error, str(file)))]) from None
     if raw is not None:
         raise ConfigError([Fault(key, "this plugin has no settings")])
     return None
@@ -428,7 +290,7 @@ def _made(name: str, module: ModuleType, hook: str, settings: object, file: Path
 def _setup_fault(key: str, error: Exception, file: Path) -> Fault:
     if isinstance(error, SettingsError):
         return Fault(f"{key}.{error.key}" if error.key else key, error.message)
-    return Fault(key, _describe(error, str(file)))
+    return Fault(key, describe(error, str(file)))
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:

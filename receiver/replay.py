@@ -158,7 +158,7 @@ def _reply(
         if now == answered or take_text(list(sent), now):
             return None
         withheld = _is_withheld(plan, people, happened.event)
-        if withheld and happened.withheld:
+        if (withheld and happened.withheld) or (happened.held_back and not (answered or sent)):
             return None
     elif not (answered or sent):
         return None

@@ -27,6 +27,7 @@ from receiver.outbox import Outbox
 from receiver.plugins import Plugin, Surroundings
 from receiver.poller import Poller
 from receiver.providers import Provider
+from receiver.purging import Retention
 from receiver.request_log import RequestLog
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
@@ -102,7 +103,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
 class Sending:
     """Sends messages, asks what became of them, has subscriptions ended, forwards events.
 
-    By one configuration at a time.
+    And lets go of what is old. By one configuration at a time.
     """
 
     def __init__(self, store: Store, intake: Intake, clock: Callable[[], datetime]) -> None:
@@ -128,7 +129,10 @@ class Sending:
             outbox.start()
             stack.push_async_callback(outbox.stop)
             deactivator = Deactivator(lines.values(), store, clock)
-            asking = [asyncio.create_task(worker.run()) for worker in (poller, deactivator)]
+            retention = Retention(parts.config.retention, store, clock)
+            asking = [
+                asyncio.create_task(worker.run()) for worker in (poller, deactivator, retention)
+            ]
             stack.push_async_callback(_end, asking)
             targets = [target for plugin in parts.plugins for target in plugin.targets]
             forwarder = Forwarder(targets, store, clock)

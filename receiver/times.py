@@ -1,11 +1,20 @@
-"""Times as providers write them."""
+"""Times as providers write them, and lengths of time as people do."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 _LONGEST = 64
+_LENGTH = re.compile(r"(\d{1,6})\s*([smhdw])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def length(text: str) -> timedelta | None:
+    """`30m`, `2h`, `7d` or `3w`; None for anything else."""
+    match = _LENGTH.fullmatch(text.strip())
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
 def instant(text: str | None, zone: tzinfo) -> datetime | None:

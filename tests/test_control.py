@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from receiver import control
-from receiver.control import (
+from receiver.commands import (
     AddOptOut,
     Command,
     Outcome,

@@ -16,7 +16,7 @@ import pytest
 import typer.main
 from prometheus_client.core import Metric
 
-from receiver import plugins
+from receiver import plugin_files, plugins
 from receiver.cli import COMMANDS, application
 from receiver.config import (
     DEFAULT_FILES,
@@ -24,13 +24,14 @@ from receiver.config import (
     Logs,
     LoopGuard,
     Plugins,
+    Retention,
     Send,
     Server,
     Source,
     Store,
     load,
 )
-from receiver.conversion import Network
+from receiver.conversion import Age, Network
 from receiver.errors import PushError
 from receiver.events import (
     DeliveryReport,
@@ -41,7 +42,7 @@ from receiver.events import (
     event_schema,
 )
 from receiver.metrics import ServiceCollector
-from receiver.plugins import shipped_folder
+from receiver.plugin_files import shipped_folder
 from receiver.providers import PROVIDERS
 from tests import harness
 
@@ -148,12 +149,13 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         ("[store]", Store),
         ("[loop_guard]", LoopGuard),
         ("[logs]", Logs),
+        ("[retention]", Retention),
         ("[sources.NAME]", Source),
         ("[sources.NAME.digest]", Digest),
         ("[sources.NAME.send]", Send),
         ("[plugins]", Plugins),
     )
-    for name in sorted(plugins._files(shipped_folder())):
+    for name in sorted(plugin_files.files(shipped_folder())):
         module = importlib.import_module(f"plugins.{name}")
         yield f"[plugins.{name}]", module.Settings
         for field in msgspec.structs.fields(module.Settings):
@@ -187,9 +189,11 @@ def test_setting_is_described(heading: str, type_: type[msgspec.Struct]) -> None
             assert value == msgspec.to_builtins(default, enc_hook=_as_written), name
 
 
-def _as_written(network: Network) -> str:
-    """A network as the page has it: an address alone where it is one."""
-    return str(network).removesuffix("/32")
+def _as_written(value: Network | Age) -> str:
+    """A network as the page has it, an address alone where it is one; an age in days."""
+    if isinstance(value, Age):
+        return f"{value.limit.days}d" if value.limit else "never"
+    return str(value).removesuffix("/32")
 
 
 def test_example_has_every_setting() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from receiver import control, fake
-from receiver.control import Outcome, Reload
+from receiver.commands import Outcome, Reload
 from receiver.errors import ConfigError
 from receiver.fake import Options
 from receiver.lines import open_lines

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from receiver import control, replay
-from receiver.control import Outcome
+from receiver import commands, control, replay
+from receiver.carrying import carry_out
+from receiver.commands import Outcome
 from receiver.errors import StoreUnusable
 from receiver.events import utc_now
 from receiver.handlers import Action, Flag, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
@@ -89,10 +90,10 @@ async def apply(
 ) -> Outcome:
     """Does for all events what `receiver replay --apply` does."""
     todo = [(one.seq, one.digest) for one in judged(folder, raw) if one.applies(again=again)]
-    command = control.Replay(events=todo, again=again)
+    command = commands.Replay(events=todo, again=again)
     async with asyncio.timeout(30):
         if beside is not None:
-            return await control.carry_out(beside, command)
+            return await carry_out(beside, command, "tests")
         return await control.perform(parts(folder, raw), command)
 
 
@@ -183,6 +184,14 @@ async def test_a_reply_that_was_withheld_is_none(tmp_path: Path) -> None:
     one = judged(tmp_path, raw)[1]
     assert one.reply == ReplyChange(now="Hello", now_by="keyword_reply.answer")
     assert not one.missing  # it has been decided then
+
+
+async def test_a_reply_that_was_held_back_is_none(tmp_path: Path) -> None:
+    """What the loop guard let nobody say then differs in nothing, and is not made up for."""
+    raw = {**rules(GAME="Hello"), "loop_guard": {"burst": 1}}
+    await fill(tmp_path, raw, inbound(1, "game"), inbound(2, "game", mobile="22915"))
+    assert found(tmp_path, "SELECT count(note) FROM events") == [(1,)]
+    assert [(one.differs, one.missing) for one in judged(tmp_path, raw)] == [(False, False)] * 2
 
 
 async def test_a_reply_that_would_be_withheld_says_so(tmp_path: Path) -> None:
@@ -282,7 +291,7 @@ async def test_an_action_is_done_once(tmp_path: Path, action: str) -> None:
     assert (await apply(tmp_path, doing(action))).counts["actions"] == 1
     (one,) = judged(tmp_path, doing(action))
     assert not one.differs
-    command = control.Replay(events=[(one.seq, one.digest)])
+    command = commands.Replay(events=[(one.seq, one.digest)])
     assert await control.perform(parts(tmp_path, doing(action)), command) == Outcome(
         0, counts={"replies": 0, "actions": 0, "handlers": 0}
     )
@@ -395,7 +404,7 @@ async def test_an_event_that_is_being_answered_is_left_alone(tmp_path: Path) -> 
     change(tmp_path / "receiver.db", "UPDATE events SET reply = 1")
     (one,) = judged(tmp_path, rules(GAME="Hello"))
     assert not one.missing
-    command = control.Replay(events=[(one.seq, one.digest)])
+    command = commands.Replay(events=[(one.seq, one.digest)])
     outcome = await control.perform(parts(tmp_path, rules(GAME="Hello")), command)
     assert (outcome.changed, len(outcome.failures)) == (0, 1)
     assert "still being answered" in outcome.failures[0]
@@ -442,7 +451,7 @@ async def test_an_event_that_is_not_there_is_named(tmp_path: Path) -> None:
     await fill(tmp_path, rules(), inbound(1, "game"))
     raw = rules(GAME="Hello")
     (one,) = judged(tmp_path, raw)
-    command = control.Replay(events=[(5, 1), (one.seq, one.digest)])
+    command = commands.Replay(events=[(5, 1), (one.seq, one.digest)])
     outcome = await control.perform(parts(tmp_path, raw), command)
     assert (outcome.changed, len(outcome.failures)) == (1, 1)
 

@@ -132,7 +132,7 @@ def _change(
 ) -> None:
     # Only the commands that change something need what works with a store of their own.
     from receiver.cli.preparing import perform, prepare
-    from receiver.control import AddOptOut, RemoveOptOut
+    from receiver.commands import AddOptOut, RemoveOptOut
 
     parts = prepare(config)
     number = person_or_fail(msisdn, parts.config)

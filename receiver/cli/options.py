@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from receiver import config as configuration
 from receiver.config import Config
 from receiver.msisdn import is_e164, normalise
+from receiver.times import length
 
 _NAMES = ", ".join(map(str, configuration.DEFAULT_FILES))
 
@@ -29,9 +29,6 @@ Msisdn = Annotated[
     typer.Option("--msisdn", metavar="NUMBER", help="Only of this person: +254…, 254… or 07…"),
 ]
 
-_AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
 
 def load(file: Path | None) -> Config:
     """The configuration that a command works with. Raises `ConfigError`."""
@@ -41,8 +38,8 @@ def load(file: Path | None) -> Config:
 def moment(text: str, now: datetime) -> datetime:
     """`2026-11-20`, `2026-11-20T09:00:00Z` (UTC without a zone), or `30m`, `2h`, `7d` ago."""
     try:
-        if ago := _AGO.fullmatch(text.strip()):
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if ago := length(text):
+            return now - ago
         parsed = datetime.fromisoformat(text.strip())
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):

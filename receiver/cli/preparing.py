@@ -6,7 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from receiver import control, logs, service
+from receiver import commands, control, logs, service
 from receiver.cli.options import load
 from receiver.service import Parts
 
@@ -17,6 +17,6 @@ def prepare(file: Path | None) -> Parts:
     return service.prepare(load(file))
 
 
-def perform(parts: Parts, command: control.Command) -> control.Outcome:
+def perform(parts: Parts, command: commands.Command) -> commands.Outcome:
     """Has a command carried out, by the running service or here. Raises `StoreError`."""
     return asyncio.run(control.perform(parts, command))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from receiver import control
+from receiver import commands, control
 from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, load
 
@@ -13,7 +13,7 @@ def command(config: ConfigFile = None) -> None:
     """Has the running service take in its configuration, rules and plugins."""
     settings = load(config)
     try:
-        outcome = asyncio.run(control.ask(settings.store_path, control.Reload()))
+        outcome = asyncio.run(control.ask(settings.store_path, commands.Reload()))
     except OSError:
         store = settings.store_path
         raise Failed(f"no service runs on {store}; `receiver serve` starts one") from None

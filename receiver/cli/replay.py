@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from receiver import control, logs
+from receiver import commands, control, logs
 from receiver.cli import screen
 from receiver.cli.failing import Failed, say
 from receiver.cli.options import ConfigFile, Json, Msisdn, moment, person
@@ -158,7 +158,7 @@ def _apply(run: _Run, wanted: Selection, *, again: bool, json: bool) -> None:
                 for judged in chunks:
                     todo = [(one.seq, one.digest) for one in judged if one.applies(again=again)]
                     for start in range(0, len(todo), _BATCH):
-                        some = control.Replay(events=todo[start : start + _BATCH], again=again)
+                        some = commands.Replay(events=todo[start : start + _BATCH], again=again)
                         _count(applied, await carry(some))
                     await asyncio.sleep(0)  # where nothing was to be done: for Ctrl-C
 
@@ -170,7 +170,7 @@ def _apply(run: _Run, wanted: Selection, *, again: bool, json: bool) -> None:
         raise Failed(f"{applied.failures} events were left as they are")
 
 
-def _count(applied: Applied, outcome: control.Outcome) -> None:
+def _count(applied: Applied, outcome: commands.Outcome) -> None:
     applied.events += outcome.changed
     applied.replies += outcome.counts.get("replies", 0)
     applied.actions += outcome.counts.get("actions", 0)

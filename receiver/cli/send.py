@@ -19,7 +19,7 @@ from receiver.cli.failing import Failed, say
 from receiver.cli.messages import as_json, note, why
 from receiver.cli.options import ConfigFile
 from receiver.cli.preparing import perform, prepare
-from receiver.control import SendMessage
+from receiver.commands import SendMessage
 from receiver.errors import StoreLocked
 from receiver.events import Status
 from receiver.msisdn import is_e164

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
+from hashlib import blake2b
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -418,7 +419,8 @@ class Tilil(Provider[_Payload]):
         return Parsed(
             type=type_,
             data=data,
-            key=f"subscription:{':'.join(key)}",
+            # A key outlives its event, and must not tell whose it was.
+            key=f"subscription:{blake2b(':'.join(key).encode(), digest_size=16).hexdigest()}",
             time=instant(stamp, self.timezone) or push.received_at,
         )
 

@@ -7,23 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from receiver.actions import OptIn, OptOut
 from receiver.events import EventIds
 from receiver.people import Subscription
-from receiver.store import book, jobs, messages, opt_outs, replay_writes, writes
+from receiver.store import (
+    audit,
+    book,
+    forgetting,
+    jobs,
+    messages,
+    opt_outs,
+    purges,
+    replay_writes,
+    writes,
+)
+from receiver.store.audit import Act
 from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forwards import Forwards
+from receiver.store.purge_reads import Kind, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
+    HELD_BACK,
     Accepted,
     Attempt,
     EventRow,
@@ -56,7 +70,9 @@ from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.writer import Writer
 
 __all__ = [
+    "HELD_BACK",
     "Accepted",
+    "Act",
     "Attempt",
     "Correction",
     "Deactivation",
@@ -67,6 +83,7 @@ __all__ = [
     "HandleJob",
     "Intake",
     "Job",
+    "Kind",
     "MessageReport",
     "NearMiss",
     "OptOutChange",
@@ -85,6 +102,7 @@ __all__ = [
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
+    "Sweep",
     "Taken",
     "Wish",
     "Wishes",
@@ -97,6 +115,14 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_DROPS: dict[Kind, Callable[..., Counter[str]]] = {
+    Kind.REQUESTS: purges.drop_requests,
+    Kind.EVENTS: purges.drop_events,
+    Kind.MESSAGES: purges.drop_messages,
+    Kind.QUARANTINE: purges.drop_quarantined,
+    Kind.KEYS: purges.drop_keys,
+}
 
 
 class Store:
@@ -259,6 +285,28 @@ class Store:
         """Lets go of reports that found no message in 72 hours; how many. The events stay."""
         oldest = max(0, to_micros(now) - messages.JOIN_WITHIN) // 1000 << 12
         return await self.writer.run(partial(messages.tidy, oldest=oldest))
+
+    async def drop(
+        self, kind: Kind, ids: Sequence[int], *, wanted_or_not: bool = False
+    ) -> Counter[str]:
+        """Lets go of these, for good; how many of what. See `purges` for what stays.
+
+        `wanted_or_not`: events and messages also if work waits for them.
+        """
+        drop = _DROPS[kind]
+        if wanted_or_not:
+            drop = partial(drop, wanted_or_not=True)
+        return await self.writer.run(lambda db: drop(db, ids))
+
+    async def forget(self, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
+        """Lets go of all of a person but events and the quarantine; how many of what."""
+        return await self.writer.run(partial(forgetting.forget, msisdn=msisdn, spellings=spellings))
+
+    async def note_act(self, who: str, act: str, details: dict[str, Any], now: datetime) -> None:
+        """Notes an administrative act for `receiver audit`. `details` must be fit to be shown."""
+        await self.writer.run(
+            partial(audit.note, who=who, act=act, details=details, now=to_micros(now))
+        )
 
     async def check(self) -> str | None:
         """Tries a write transaction; None, or why it does not work."""

@@ -68,7 +68,7 @@ def _verify(file: Path, name: Path) -> Copy:
             if verdict != "ok":
                 raise StoreUnusable(f"{name}: damaged: {verdict}")
             events, last = db.execute(
-                "SELECT count(*), coalesce(max(seq), 0) FROM events"
+                "SELECT coalesce(sum(type <> ''), 0), coalesce(max(seq), 0) FROM events"
             ).fetchone()
     except sqlite3.Error as error:
         raise StoreUnusable(f"{name}: {error}") from None

@@ -22,6 +22,7 @@ _PRAGMAS = {
     "synchronous": 2,  # FULL: a commit is on disk when it returns
     "wal_autocheckpoint": 0,  # the writer does it, after its answers
     "temp_store": 2,  # in memory
+    "secure_delete": 1,  # what is deleted is overwritten
     "cache_size": -32 * 1024,  # KiB
 }
 

@@ -20,7 +20,8 @@ _WAITING = (
 # Of each person the first that is neither done nor dead, if its time has come.
 _DUE = (
     "SELECT j.id, j.subject, j.attempts, e.seq, e.source, e.provider, e.type, e.subject, e.time,"
-    " e.received_at, e.data FROM jobs AS j LEFT JOIN events AS e ON e.seq = j.event"
+    " e.received_at, e.data"
+    " FROM jobs AS j LEFT JOIN events AS e ON e.seq = j.event AND e.type <> ''"
     " WHERE j.target = ?1 AND j.state = 'due' AND j.due_at <= ?2"
     " AND (j.subject IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS earlier"
     " WHERE earlier.target = ?1 AND earlier.subject = j.subject AND earlier.state = 'due'"

@@ -8,14 +8,15 @@ import msgspec
 
 from receiver.events import EventIds
 from receiver.msisdn import ours
+from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import Fetch
 from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
 _FIND = f"{_LINE} WHERE ?1 IS NULL OR msisdn = ?1 ORDER BY time DESC, msisdn"
-_OF_PERSON = f"{_LINE} WHERE msisdn = ?1 ORDER BY time DESC"
+_OF_PERSON = f"{_LINE} WHERE msisdn IN (?1, ?2) ORDER BY time DESC"
 _BLOCKING = (
-    f"{_LINE} WHERE msisdn = ?1 AND short_code IN ('', ?2) AND service_id IN ('', ?3)"
+    f"{_LINE} WHERE msisdn IN (?1, ?4) AND short_code IN ('', ?2) AND service_id IN ('', ?3)"
     " ORDER BY time LIMIT 1"
 )
 _CHANGE = (
@@ -52,13 +53,15 @@ class OptOutReader:
         """Who must not be messaged: all, or the lines of one person."""
         if msisdn is None:
             return [_entry(row) for row in await self._fetch(_FIND, [None])]
-        return [_entry(row) for row in await self._fetch(_OF_PERSON, [msisdn])]
+        names = [msisdn, await self._alias(msisdn)]
+        return [_entry(row) for row in await self._fetch(_OF_PERSON, names)]
 
     async def blocking(
         self, msisdn: str, *, sender: str | None, service_id: str | None
     ) -> OptOutEntry | None:
         """The oldest opt-out that stands in the way of a message; None if it may be sent."""
-        rows = await self._fetch(_BLOCKING, [msisdn, ours(sender), service_id or ""])
+        alias = await self._alias(msisdn)
+        rows = await self._fetch(_BLOCKING, [msisdn, ours(sender), service_id or "", alias])
         return _entry(rows[0]) if rows else None
 
     async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
@@ -102,6 +105,12 @@ class OptOutReader:
                 )
             )
         return found
+
+    async def _alias(self, msisdn: str) -> str | None:
+        if not await self._fetch(ANY, []):
+            return None
+        ((key,),) = await self._fetch(KEY, [])
+        return pseudonym(key, msisdn)
 
 
 def _entry(row: Any) -> OptOutEntry:

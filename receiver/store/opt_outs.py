@@ -2,6 +2,7 @@
 
 A line of `opt_outs` stands in the way of a message when its short code is empty or the address
 that the message comes from, and its service is empty or the one that the message is about.
+A line of somebody who was forgotten stands under a pseudonym (`pseudonyms`).
 Like `writes`, these run inside the writer's transaction.
 """
 
@@ -15,10 +16,12 @@ from functools import cache
 from receiver.actions import OptIn, OptOut
 from receiver.msisdn import ours
 from receiver.store.jobs import Origin
+from receiver.store.pseudonyms import alias, aliases
 
-#: Parameters: the person, our address as `ours` writes it, the service; empty for none.
+#: Parameters: the person, our address as `ours` writes it, the service, both empty for none; the
+#: person's pseudonym, or None.
 BLOCKED = (
-    "SELECT 1 FROM opt_outs WHERE msisdn = ?1 AND short_code IN ('', ?2)"
+    "SELECT 1 FROM opt_outs WHERE msisdn IN (?1, ?4) AND short_code IN ('', ?2)"
     " AND service_id IN ('', ?3) LIMIT 1"
 )
 _ADD = (
@@ -27,7 +30,7 @@ _ADD = (
 )
 # Empty: by any address, about any service.
 _REMOVE = (
-    "DELETE FROM opt_outs WHERE msisdn = ?1 AND (?2 = '' OR short_code IN ('', ?2))"
+    "DELETE FROM opt_outs WHERE msisdn IN (?1, ?4) AND (?2 = '' OR short_code IN ('', ?2))"
     " AND (?3 = '' OR service_id IN ('', ?3))"
 )
 _ADD_HISTORY = (
@@ -48,7 +51,7 @@ def opt_out(db: sqlite3.Connection, origin: Origin, change: OptOut) -> bool:
     Within a wider opt-out the line is kept all the same: it stays when the wider one is lifted.
     """
     scope = _scope(change)
-    new = db.execute(BLOCKED, scope).fetchone() is None
+    new = db.execute(BLOCKED, (*scope, alias(db, change.msisdn))).fetchone() is None
     db.execute(_ADD, (*scope, origin.now, change.reason, origin.source, origin.event))
     _note(db, origin, change, "out")
     return new
@@ -56,7 +59,8 @@ def opt_out(db: sqlite3.Connection, origin: Origin, change: OptOut) -> bool:
 
 def opt_in(db: sqlite3.Connection, origin: Origin, change: OptIn) -> bool:
     """Takes back all that stands in the way; False if nothing did."""
-    changed = db.execute(_REMOVE, _scope(change)).rowcount > 0
+    values = (*_scope(change), alias(db, change.msisdn))
+    changed = db.execute(_REMOVE, values).rowcount > 0
     _note(db, origin, change, "in")
     return changed
 
@@ -65,7 +69,7 @@ def blocked(
     db: sqlite3.Connection, msisdn: str | None, sender: str | None, service_id: str | None
 ) -> bool:
     """Whether this person must not get a message from `sender` about this service."""
-    values = (msisdn, ours(sender), service_id or "")
+    values = (msisdn, ours(sender), service_id or "", alias(db, msisdn))
     return db.execute(BLOCKED, values).fetchone() is not None
 
 
@@ -74,9 +78,18 @@ def lines_of(db: sqlite3.Connection, people: Sequence[str | None]) -> Lines:
     found: Lines = defaultdict(list)
     for start in range(0, len(people), _PEOPLE):
         some = people[start : start + _PEOPLE]
-        for msisdn, short_code, service_id in db.execute(_lines(len(some)), some):
-            found[msisdn].append((short_code, service_id))
+        _add_lines(found, db, some, {})
+        if forgotten := aliases(db, [person for person in some if person is not None]):
+            _add_lines(found, db, list(forgotten), forgotten)
     return found
+
+
+def _add_lines(
+    found: Lines, db: sqlite3.Connection, names: Sequence[str | None], people: dict[str, str]
+) -> None:
+    """`people`: whom a name stands for that is not their number."""
+    for name, short_code, service_id in db.execute(_lines(len(names)), names):
+        found[people.get(name, name)].append((short_code, service_id))
 
 
 def stand_in_the_way(

@@ -15,6 +15,7 @@ from receiver.events import Data, Event, EventIds
 from receiver.msisdn import ours
 from receiver.people import Subscription
 from receiver.store.opt_outs import BLOCKED, lines_after, stand_in_the_way
+from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import (
     EVENT_COLUMNS,
     OF_PERSON,
@@ -100,7 +101,8 @@ class StoredPeople:
         """See `People`."""
         before = self._before.get()
         if before is None:
-            return bool(self._all(BLOCKED, (msisdn, ours(short_code), service_id or "")))
+            values = (msisdn, ours(short_code), service_id or "", self._alias(msisdn))
+            return bool(self._all(BLOCKED, values))
         lines = lines_after(self._all(_OPTED_BEFORE, (msisdn, before)))
         return stand_in_the_way(lines, short_code, service_id)
 
@@ -117,6 +119,12 @@ class StoredPeople:
         """Closes what is open; the next look opens it again."""
         while self._idle:
             self._idle.pop().close()
+
+    def _alias(self, msisdn: str) -> str | None:
+        if not self._all(ANY, ()):
+            return None
+        ((key,),) = self._all(KEY, ())
+        return pseudonym(key, msisdn)
 
     def _all(self, query: str, values: tuple[object, ...]) -> list[Any]:
         with naming(self._path, StoreUnavailable):

@@ -15,12 +15,15 @@ import msgspec
 from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import EventIds
 from receiver.store import deactivations
+from receiver.store.audit import AuditReader
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.forgetting import PersonReader
 from receiver.store.forward_reads import ForwardReader
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
+from receiver.store.purge_reads import PurgeReader
 from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
 from receiver.store.records import (
     Job,
@@ -83,6 +86,9 @@ class Reader:
         self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
         self.forwards = ForwardReader(self._all, ids)
         self.metrics = MetricReader(self._all)
+        self.purges = PurgeReader(self._all)
+        self.persons = PersonReader(self._all)
+        self.audit = AuditReader(self._all)
         self._path = path
 
     async def event(self, id_: str) -> StoredEvent | None:
@@ -216,6 +222,7 @@ class Reader:
         self, where: str, values: list[Any], rest: str, *, request: bool
     ) -> AsyncIterator[StoredEvent]:
         query = _EVENT.format(request=", request" if request else "")
+        where = f"type <> '' AND {where}"  # purged ones are there no more
         with naming(self._path, StoreUnavailable):
             async with self._db.execute(f"{query} WHERE {where} {rest}", values) as cursor:
                 async for row in cursor:

@@ -83,6 +83,10 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
 
 
+#: How the note begins of an event that was not replied to, since the loop guard held it back.
+HELD_BACK = "reply held back: "
+
+
 class EventRow(msgspec.Struct, frozen=True):
     """A row of the table of events, its fields in the order of the columns."""
 

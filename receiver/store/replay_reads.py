@@ -20,14 +20,17 @@ from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
-from receiver.store.records import ReplyState, to_micros
+from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.traces import NOTHING, Past, pasts
 from receiver.store.writes import WITHHELD
 
 #: Events read at once.
 CHUNK = 1000
 
-_EVENTS = f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events WHERE {{}} ORDER BY seq LIMIT ?"
+_EVENTS = (
+    f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events"
+    " WHERE type <> '' AND {} ORDER BY seq LIMIT ?"
+)
 _BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
 
 
@@ -55,6 +58,8 @@ class Happened(msgspec.Struct, frozen=True):
     """A `ReplyState`."""
     withheld: bool
     """There was a reply, and the person had opted out."""
+    held_back: bool
+    """There was a reply, and the loop guard let none go."""
     past: Past
 
     @property
@@ -149,7 +154,8 @@ class Chronicle:
     def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:
         answer, reply, note = row[8:]
         event = event_of(self.ids, row[:8])
-        return Happened(row[0], event, answer, reply, note == WITHHELD, past)
+        held_back = note is not None and note.startswith(HELD_BACK)
+        return Happened(row[0], event, answer, reply, note == WITHHELD, held_back, past)
 
 
 def _seq_at(moment: datetime) -> int:

@@ -16,6 +16,7 @@ from receiver.actions import Reply
 from receiver.store import messages, opt_outs
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
+from receiver.store.purges import PURGED
 from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish
 
 _EVENT_COLUMNS = (
@@ -40,7 +41,7 @@ _SET_RUN = (
     "INSERT INTO people_runs (run, last, events) VALUES (?, ?, ?)"
     " ON CONFLICT (run) DO UPDATE SET last = excluded.last, events = excluded.events"
 )
-_FIND_FIRST = "SELECT seq, answer, reply FROM events WHERE source = ? AND key = ?"
+_FIND_FIRST = "SELECT seq, answer, reply, type FROM events WHERE source = ? AND key = ?"
 _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
@@ -71,7 +72,7 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
             messages.note_report(db, intake.row, intake.report)
     opted_out = _opted_out(db, intakes)
     return [
-        _taken(db, intake, jobs, opted_out) if intake.row.seq in new else _repeat(db, intake.row)
+        _taken(db, intake, jobs, opted_out) if intake.row.seq in new else _repeat(db, intake)
         for intake in intakes
     ]
 
@@ -204,8 +205,11 @@ def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> opt_outs.Li
     return opt_outs.lines_of(db, people)
 
 
-def _repeat(db: sqlite3.Connection, row: EventRow) -> Taken:
-    seq, answer, reply = db.execute(_FIND_FIRST, (row.source, row.key)).fetchone()
+def _repeat(db: sqlite3.Connection, intake: Intake) -> Taken:
+    row = intake.row
+    seq, answer, reply, type_ = db.execute(_FIND_FIRST, (row.source, row.key)).fetchone()
+    if type_ == PURGED:  # and the answer with it
+        answer = intake.plain_answer
     return Taken(seq, new=False, answer=bytes(answer), open=reply == ReplyState.OPEN)
 
 

@@ -6,7 +6,7 @@ import re
 import stat
 from pathlib import Path
 
-from receiver import config, plugins, providers
+from receiver import config, plugin_files, providers
 from receiver.providers import PROVIDERS
 from tests.cli.program import run, told
 
@@ -97,5 +97,5 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     shown = told(tmp_path, "check", "--config", str(EXAMPLE))
     assert "no faults" in shown
     assert "warning" not in shown
-    shipped = plugins._files(plugins.shipped_folder())
+    shipped = plugin_files.files(plugin_files.shipped_folder())
     assert set(config.load(EXAMPLE).plugins.enabled) == shipped.keys()

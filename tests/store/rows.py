@@ -73,6 +73,7 @@ def intake(
     id_: object = 1,
     *,
     subject: str | None = PERSON,
+    sender: str = PERSON,
     time: datetime = NOW,
     received_at: datetime = NOW,
     answer: bytes = b"answer",
@@ -86,7 +87,11 @@ def intake(
 ) -> Intake:
     """A message to store, whose id at the provider is `id_`; `jobs` are names of handlers."""
     data = Message(
-        external_id=str(id_), from_=PERSON, to="22915", service_id="32", link_id=f"link-{id_}"
+        external_id=str(id_),
+        from_=sender,
+        to="22915",
+        service_id="32",
+        link_id=f"link-{id_}",
     )
     row = EventRow(
         seq=store.ids.next(received_at),

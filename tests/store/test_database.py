@@ -217,7 +217,8 @@ def test_a_crash_in_the_middle_of_a_checkpoint_costs_nothing(tmp_path: Path) -> 
     first_page = _newest_frames(Path(f"{crashed}-wal"))[1]
     crashed.write_bytes(first_page + crashed.read_bytes()[len(first_page) :])
     with closing(open_writer(crashed)) as db:
-        assert db.execute("SELECT count(*) FROM meta").fetchone() == (201,)
+        counted = "SELECT count(*) FROM meta WHERE key LIKE 'key-%'"
+        assert db.execute(counted).fetchone() == (200,)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

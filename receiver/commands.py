@@ -1,0 +1,122 @@
+"""What a person can have the service do, as it goes over the control socket."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from receiver.store import Correction, Sweep
+
+
+class AddOptOut(msgspec.Struct, frozen=True, tag="opt_outs.add"):
+    """Notes that a person must not be messaged: by a short code, about a service, or at all."""
+
+    msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
+
+
+class RemoveOptOut(msgspec.Struct, frozen=True, tag="opt_outs.remove"):
+    """Notes that a person may be messaged again: by a short code, about a service, or at all."""
+
+    msisdn: str
+    short_code: str | None = None
+    service_id: str | None = None
+
+
+class RetryQuarantined(msgspec.Struct, frozen=True, tag="quarantine.retry"):
+    """Takes requests out of the quarantine again: one, or (None) all."""
+
+    id: int | None = None
+
+
+class RetryJobs(msgspec.Struct, frozen=True, tag="jobs.retry"):
+    """Makes dead jobs due again: one, or (None) all."""
+
+    id: int | None = None
+
+
+class SendMessage(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
+    """Sends a message through a source's API, as soon as its service runs."""
+
+    source: str
+    to: str
+    text: str
+    sender: str | None = None
+    service_id: str | None = None
+    link_id: str | None = None
+
+
+class Reload(msgspec.Struct, frozen=True, tag="reload"):
+    """Takes in what the configuration file says now."""
+
+
+class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.correct"):
+    """Writes what a provider's list says into the subscription book; some hundred lines."""
+
+    corrections: list[Correction]
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    """When the list was made: what is newer in the book stays."""
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
+    """Does for stored events what handlers ask for today; see `receiver.replay`."""
+
+    events: list[tuple[int, int]]
+    """Their sequence numbers, each with the `digest` of what is expected to be asked for."""
+    again: bool = False
+
+
+class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
+    """Lets go of what is to go in the next stretch; see `receiver.purging`."""
+
+    sweep: Sweep
+    after: int = 0
+    """What the step before gave as `Outcome.position`."""
+    gone: dict[str, int] = {}
+    """By the steps before."""
+
+
+class Forget(msgspec.Struct, frozen=True, tag="forget"):
+    """Lets go of all that is about a person."""
+
+    msisdn: str
+    force: bool = False
+    """Also if they are subscribed to something."""
+
+
+Command = (
+    AddOptOut
+    | RemoveOptOut
+    | RetryQuarantined
+    | RetryJobs
+    | SendMessage
+    | CorrectBook
+    | Replay
+    | Reload
+    | PurgeStep
+    | Forget
+)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A command, and who gives it."""
+
+    command: Command
+    by: str = ""
+    """As the one who asks calls themselves, where the system knows no better."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command did: `changed` things, and a line about each that did not work."""
+
+    changed: int = 0
+    failures: list[str] = []
+    message: int | None = None
+    """The id of the message that was made."""
+    counts: dict[str, int] = {}
+    """How many of what was done, where there are several kinds of it."""
+    position: int | None = None
+    """Where the next step begins; None: there is none."""

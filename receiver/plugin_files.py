@@ -1,0 +1,147 @@
+"""Where plugins are, and how their modules are imported.
+
+A name is looked for in the folders of `plugins.path` (NAME.py, or a folder NAME with an
+`__init__.py`), then among installed packages (entry points of the group `receiver.plugins`,
+whose value is a module), then among the plugins that come with the program.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import traceback
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+
+GROUP = "receiver.plugins"
+
+
+def shipped_folder() -> Path:
+    """Where the plugins that come with the program are: in the package, or beside it."""
+    package = Path(__file__).parent
+    shipped = package / "shipped"
+    return shipped if shipped.is_dir() else package.parent / "plugins"
+
+
+class ImportFailed(Exception):
+    """The module of a plugin cannot be imported."""
+
+
+class _Loader(SourceFileLoader):
+    """Loads what the file says now; neither reads nor writes bytecode beside it."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+#: What the modules of plugins that are files or folders are called begins with this.
+_PREFIX = "receiver_plugin_"
+
+
+class _Submodules:
+    """Finds the modules of plugins that are folders; the usual finder would write bytecode."""
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """`NAME.py` or `NAME/__init__.py` in the folder of the module above."""
+        if not name.startswith(_PREFIX):
+            return None
+        last = name.rpartition(".")[2]
+        for folder in path or ():
+            for file in (Path(folder, last, "__init__.py"), Path(folder, f"{last}.py")):
+                if file.is_file():
+                    return _spec(name, file)
+        return None
+
+
+def _spec(name: str, file: Path) -> ModuleSpec:
+    spec = spec_from_file_location(name, file, loader=_Loader(name, str(file)))
+    assert spec is not None
+    return spec
+
+
+def available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
+    """Every plugin there is, by its name, and where it is."""
+    found = files(shipped_folder())
+    found.update({point.name: point for point in entry_points(group=GROUP)})
+    for folder in reversed(list(path)):
+        found.update(files(folder))
+    return found
+
+
+def files(folder: Path) -> dict[str, Path | EntryPoint]:
+    """The plugins in a folder; of a file and a folder of one name the folder, as in Python."""
+    found: dict[str, Path | EntryPoint] = {file.stem: file for file in folder.glob("[!_.]*.py")}
+    return found | {file.parent.name: file for file in folder.glob("[!_.]*/__init__.py")}
+
+
+def import_module(name: str, origin: Path | EntryPoint) -> ModuleType:
+    """The module of a plugin. Raises `ImportFailed` with file and line."""
+    file = str(origin) if isinstance(origin, Path) else origin.value
+    try:
+        if isinstance(origin, Path):
+            return _import_file(name, origin)
+        module = origin.load()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code
+        raise ImportFailed(describe(error, file)) from None
+    if not isinstance(module, ModuleType):
+        kind = type(module).__name__
+        raise ImportFailed(f"{file}: expected the entry point to be a module, got {kind}")
+    return module
+
+
+def _import_file(name: str, file: Path) -> ModuleType:
+    # Annotations are looked up through sys.modules (msgspec, dataclasses), so it stands there;
+    # files of one name in different folders must not get into each other's way.
+    unique = f"{_PREFIX}{name}_{zlib.crc32(bytes(file)):08x}"
+    if _Submodules not in sys.meta_path:
+        sys.meta_path.insert(0, _Submodules)
+    spec = _spec(unique, file)
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    before = _forget(unique)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        _forget(unique)
+        sys.modules.update(before)
+        raise
+    return module
+
+
+def _forget(unique: str) -> dict[str, ModuleType]:
+    """Takes a plugin's module and those below it out of `sys.modules`; what was taken."""
+    names = [name for name in sys.modules if name == unique or name.startswith(f"{unique}.")]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _own(file: str) -> Callable[[str], bool]:
+    """Whether a file is a part of the plugin at `file`."""
+    folder, _, name = file.rpartition("/")
+    if name != "__init__.py":
+        return lambda other: other == file
+    return lambda other: other.startswith(f"{folder}/")
+
+
+def describe(error: BaseException, file: str) -> str:
+    """An error in a plugin's code, with its place in the plugin's file."""
+    message = " ".join(str(error).split())
+    if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = list(traceback.extract_tb(error.__traceback__))
+    if Path(file).is_file():
+        own = _own(file)
+        frames = [frame for frame in frames if own(frame.filename)]
+    else:  # a module whose file is not known, since it was not imported
+        ours = (__file__, importlib.metadata.__file__, importlib.__file__)
+        frames = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else file
+    return f"{place}: {type(error).__name__}: {message}"

@@ -1,0 +1,57 @@
+"""Who did what to the data by hand, and what the service let go of by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from receiver.store.queries import Fetch, conditions
+from receiver.store.records import from_micros, to_micros
+
+_ADD = "INSERT INTO audit (time, who, act, details) VALUES (?, ?, ?, ?)"
+_ACTS = "SELECT id, time, who, act, details FROM audit"
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """One administrative act."""
+
+    id: int
+    time: datetime
+    who: str
+    """A user of the system, or the part of the service that acted by itself."""
+    act: str
+    """Of a command: `opt-outs add`."""
+    details: dict[str, Any]
+    """What it was about, numbers masked, and what came of it."""
+
+
+def note(db: sqlite3.Connection, who: str, act: str, details: dict[str, Any], now: int) -> None:
+    """Adds an act, inside the writer's transaction."""
+    db.execute(_ADD, (now, who, act, msgspec.json.encode(details).decode()))
+
+
+class AuditReader:
+    """Looks at acts."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    async def find(self, *, since: datetime | None = None, limit: int = 1000) -> list[Act]:
+        """The newest first. Raises `StoreUnavailable`."""
+        where, values = conditions(("time >= ?", to_micros(since) if since else None))
+        rows = await self._fetch(
+            f"{_ACTS} WHERE {where} ORDER BY id DESC LIMIT ?", [*values, limit]
+        )
+        return [
+            Act(
+                id=id_,
+                time=from_micros(time),
+                who=who,
+                act=act,
+                details=msgspec.json.decode(details, type=dict[str, Any]),
+            )
+            for id_, time, who, act, details in rows
+        ]

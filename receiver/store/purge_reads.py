@@ -1,0 +1,104 @@
+"""Finding what is old enough to go, a stretch of the store at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from receiver.store.purges import PURGED
+from receiver.store.queries import Fetch
+from receiver.store.records import to_micros
+
+#: Rows that are looked at in one query. Others wait for the connection meanwhile.
+_STRETCH = 2000
+
+_OF_EVENTS = (
+    "SELECT seq, type, source, request IS NOT NULL FROM events WHERE seq > ? AND seq < ?"
+    " ORDER BY seq LIMIT ?"
+)
+_OF_MESSAGES = "SELECT id, created_at, updated_at FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+_OF_QUARANTINE = "SELECT id, received_at FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+
+
+class Kind(StrEnum):
+    """What can be let go of by its age."""
+
+    REQUESTS = "requests"
+    """The raw requests of events, which they were made of."""
+    EVENTS = "events"
+    MESSAGES = "messages"
+    """What we sent, as far as the event that it answers is gone as well."""
+    QUARANTINE = "quarantine"
+    KEYS = "keys"
+    """What is left of purged events, by which repeats are known."""
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to go."""
+
+    kind: Kind
+    before: datetime
+    """Of requests, events and keys: received; of messages: last changed."""
+    type_: str | None = None
+    """Only events of this type (and their requests)."""
+    source: str | None = None
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a stretch of the store."""
+
+    ids: list[int]
+    """Sequence numbers of events, or ids."""
+    position: int | None
+    """Where the next one begins; None: there is none."""
+
+
+class PurgeReader:
+    """Looks for what may go. What does go, the writer decides."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    async def stretch(self, sweep: Sweep, after: int) -> Stretch:
+        """What is to go among the next rows after this number. Raises `StoreUnavailable`."""
+        if sweep.kind is Kind.MESSAGES:
+            return await self._messages(sweep, after)
+        if sweep.kind is Kind.QUARANTINE:
+            return await self._quarantine(sweep, after)
+        return await self._events(sweep, after)
+
+    async def _events(self, sweep: Sweep, after: int) -> Stretch:
+        end = to_micros(sweep.before) // 1000 << 12
+        rows = await self._fetch(_OF_EVENTS, [after, end, _STRETCH])
+        return Stretch(ids=[row[0] for row in rows if _goes(sweep, row)], position=_next(rows))
+
+    async def _messages(self, sweep: Sweep, after: int) -> Stretch:
+        rows = await self._fetch(_OF_MESSAGES, [after, _STRETCH])
+        end = to_micros(sweep.before)
+        ids = [id_ for id_, _, changed in rows if changed < end]
+        # Their ids are in the order in which they were made, but for those made due again.
+        old = any(made < end for _, made, _ in rows)
+        return Stretch(ids=ids, position=_next(rows) if old else None)
+
+    async def _quarantine(self, sweep: Sweep, after: int) -> Stretch:
+        rows = await self._fetch(_OF_QUARANTINE, [after, _STRETCH])
+        end = to_micros(sweep.before)
+        ids = [id_ for id_, received_at in rows if received_at < end]
+        return Stretch(ids=ids, position=_next(rows))
+
+
+def _goes(sweep: Sweep, row: Any) -> bool:
+    type_, source, has_request = str(row[1]), row[2], bool(row[3])
+    if sweep.source not in (None, source):
+        return False
+    if sweep.kind is Kind.KEYS:
+        return type_ == PURGED
+    there = has_request if sweep.kind is Kind.REQUESTS else type_ != PURGED
+    return there and sweep.type_ in (None, type_)
+
+
+def _next(rows: list[Any]) -> int | None:
+    return rows[-1][0] if len(rows) == _STRETCH else None

@@ -1,0 +1,125 @@
+"""Letting go of data: contents go, the keys by which repeats are known stay.
+
+Like `writes`, these run inside the writer's transaction, each for so few rows that no push waits
+long for it. Each says how many rows of what are gone. What is deleted is overwritten
+(`secure_delete`), in the store at once and in the WAL when that is written back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+from receiver.store.pseudonyms import key_of, pseudonym
+
+#: The type of an event of which only its row is left: see the migration 0004.
+PURGED = ""
+
+_DROP_REQUEST = "UPDATE events SET request = NULL WHERE seq = ? AND request IS NOT NULL"
+# An answer that is open is for handlers at work; what is due still needs its event. Messages have
+# all that they need themselves.
+_EVENTS = (
+    "SELECT seq, key, subject FROM events WHERE seq IN ({}) AND type <> '' AND reply <> 1"
+    " AND (? OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.event = events.seq"
+    " AND jobs.state = 'due' AND jobs.message IS NULL)) ORDER BY seq"
+)
+_EMPTY = (
+    "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = x'',"
+    " answer = x'', reply = 2, note = NULL, request = NULL WHERE seq = ?"
+)
+_RUNS = "SELECT run, last FROM people_runs WHERE last >= ? ORDER BY run"
+_DROP_PERSON = "DELETE FROM people WHERE run = ? AND subject = ? AND seq = ?"
+# The last one says where the index goes on.
+_DROP_RUN = (
+    "DELETE FROM people_runs WHERE run = ? AND run < (SELECT max(run) FROM people_runs)"
+    " AND NOT EXISTS (SELECT 1 FROM people WHERE people.run = people_runs.run)"
+)
+# Replay finds by a message that an event has been replied to, so it lives as long as the event.
+_MESSAGES = (
+    "SELECT id, source, link_id FROM messages WHERE id IN ({}) AND state <> 'sending'"
+    " AND (? OR state <> 'waiting' AND NOT EXISTS (SELECT 1 FROM events"
+    " WHERE events.seq = messages.event AND events.type <> ''))"
+)
+_OF_MESSAGE = (
+    "DELETE FROM message_ids WHERE message = ?",
+    "DELETE FROM reports WHERE message = ?",
+    "DELETE FROM jobs WHERE message = ?",
+    "DELETE FROM messages WHERE id = ?",
+)
+_LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
+
+
+def drop_requests(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
+    """The raw requests of these events."""
+    rows = db.executemany(_DROP_REQUEST, [(seq,) for seq in seqs]).rowcount
+    return Counter(requests=rows)
+
+
+def drop_events(
+    db: sqlite3.Connection, seqs: Sequence[int], *, wanted_or_not: bool = False
+) -> Counter[str]:
+    """These events, but for those of which an answer is open, and those that work waits for.
+
+    `wanted_or_not`: the work goes as well.
+    """
+    query = _EVENTS.format(", ".join("?" * len(seqs)))
+    rows = db.execute(query, (*seqs, wanted_or_not)).fetchall()
+    if not rows:
+        return Counter()
+    _drop_people(db, [(subject, seq) for seq, _, subject in rows if subject is not None])
+    key = key_of(db)
+    db.executemany(
+        _EMPTY, [(_without_number(stored, subject, key), seq) for seq, stored, subject in rows]
+    )
+    gone = [(seq,) for seq, _, _ in rows]
+    jobs = db.executemany("DELETE FROM jobs WHERE event = ? AND message IS NULL", gone).rowcount
+    db.executemany("DELETE FROM flags WHERE event = ?", gone)
+    return +Counter(events=len(rows), jobs=jobs)
+
+
+def drop_messages(
+    db: sqlite3.Connection, ids: Sequence[int], *, wanted_or_not: bool = False
+) -> Counter[str]:
+    """These messages, but for those that wait, are being sent, or answer an event that is there.
+
+    `wanted_or_not`: all but those that are being sent. Their link_ids stay used up.
+    """
+    query = _MESSAGES.format(", ".join("?" * len(ids)))
+    rows = db.execute(query, (*ids, wanted_or_not)).fetchall()
+    for message, source, link_id in rows:
+        for statement in _OF_MESSAGE:
+            db.execute(statement, (message,))
+        if link_id is not None and not wanted_or_not:
+            db.execute(_LINK, (source, link_id, message))
+    return +Counter(messages=len(rows))
+
+
+def drop_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
+    """What is left of these purged events: a repeat of one is then a new event."""
+    statement = "DELETE FROM events WHERE seq = ? AND type = ''"
+    return +Counter(keys=db.executemany(statement, [(seq,) for seq in seqs]).rowcount)
+
+
+def drop_quarantined(db: sqlite3.Connection, ids: Sequence[int]) -> Counter[str]:
+    """These requests in the quarantine."""
+    statement = "DELETE FROM quarantine WHERE id = ?"
+    return +Counter(quarantine=db.executemany(statement, [(id_,) for id_ in ids]).rowcount)
+
+
+def _drop_people(db: sqlite3.Connection, people: Sequence[tuple[str, int]]) -> None:
+    """Takes events out of the index of people. `people`: by seq."""
+    if not people:
+        return
+    runs = db.execute(_RUNS, (people[0][1],)).fetchall()
+    lasts = [last for _, last in runs]
+    places = [(bisect_left(lasts, seq), subject, seq) for subject, seq in people]
+    indexed = [(runs[at][0], subject, seq) for at, subject, seq in places if at < len(runs)]
+    db.executemany(_DROP_PERSON, indexed)
+    db.executemany(_DROP_RUN, {(run,) for run, _, _ in indexed})
+
+
+def _without_number(key: str, subject: str | None, secret: bytes) -> str:
+    """The key of an event, under another name if the person's number is in it."""
+    return pseudonym(secret, key) if subject and subject in key else key

@@ -1,0 +1,173 @@
+"""`receiver purge`, `forget` and `audit`: what goes, what is said about it, what is noted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import PushError
+from receiver.events import utc_now
+from tests.cli.program import run, spawn, table, told
+from tests.harness import (
+    PATIENCE,
+    PROGRAM,
+    Clock,
+    Running,
+    inbound,
+    look,
+    opened,
+    serve,
+    settings,
+    subscription,
+    take,
+    until,
+    write,
+)
+
+PERSON = "+254726770792"
+OTHER = "254711000222"
+USER = pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.fixture(params=["a service runs", "no service runs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A store with an old event and a new one, with a service on it or without."""
+    asyncio.run(_fill(tmp_path))
+    write(tmp_path, settings())
+    if request.param == "no service runs":
+        yield tmp_path
+        return
+    with serve(tmp_path, settings()) as running:
+        yield running.folder
+
+
+async def _fill(folder: Path) -> None:
+    for days, number in ((200, 1), (1, 2)):
+        async with opened(folder, settings(), Clock(utc_now() - timedelta(days=days))) as service:
+            await take(service, inbound(number, "GAME"))
+            await take(service, inbound(number + 10, "STOP", mobile=OTHER))
+            with pytest.raises(PushError):
+                await take(service, inbound("", "GAME"))
+
+
+def test_the_old_goes_and_the_new_stays(place: Path) -> None:
+    """By default everything but keys; the same command again has nothing to do."""
+    old = ["purge", "--older-than", "180d"]
+    assert told(place, *old, "--dry-run") == "2 requests, 2 events, 1 quarantine would go\n"
+    assert told(place, *old) == "2 requests, 2 events, 1 quarantine are gone\n"
+    assert told(place, *old) == "there is nothing so old\n"
+    ids = {event["data"]["external_id"] for event in table(place, "events")}
+    assert ids == {"2", "12"}
+    assert len(table(place, "quarantine")) == 1
+
+
+def test_only_what_was_asked_for_goes(place: Path) -> None:
+    """By kind, by type, by source; counts as JSON."""
+    (counted,) = table(place, "purge", "--older-than", "7d", "--kind", "requests")
+    assert counted["counts"] == {"requests": 2}
+    assert len(table(place, "events")) == 4
+    reports = ["purge", "--older-than", "7d", "--type", "sms.delivery.updated"]
+    assert told(place, *reports) == "there is nothing so old\n"
+    assert told(place, *reports[:3], "--source", "tilil") == "2 events are gone\n"
+    assert told(place, *reports[:3], "--kind", "keys") == "2 keys are gone\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--older-than", "6d"], "at least 7d for events, messages"),
+        (["--older-than", "soon"], "an age such as 180d, 26w or 12h, got 'soon'"),
+        (["--older-than", "0d", "--kind", "requests"], "an age such as"),
+        (["--older-than", "9d", "--kind", "messages", "--source", "tilil"], "are of events, not"),
+        ([], "--older-than"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    """Nothing is purged, and it is said what was expected."""
+    asyncio.run(_fill(tmp_path))
+    result = run(tmp_path, "purge", *arguments)
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert len(table(tmp_path, "events")) == 4
+
+
+def test_a_person_is_forgotten_with_a_receipt(place: Path) -> None:
+    """In every spelling of the number; what was not reached is said, and the opt-out stays."""
+    receipt = told(place, "forget", f"0{OTHER[3:]}")
+    assert f"+{OTHER} is forgotten" in receipt
+    assert "events                            2" in receipt
+    assert "opt-outs kept without the number  1" in receipt
+    assert "not reached: backups" in receipt
+    assert table(place, "events", "--msisdn", OTHER) == []
+    (line,) = table(place, "opt-outs")
+    assert line["msisdn"].startswith("#")
+    (again,) = table(place, "forget", OTHER)
+    assert (again["msisdn"], again["gone"], again["left"]) == (f"+{OTHER}", {}, [])
+    assert len(table(place, "events")) == 2
+
+
+def test_a_subscriber_is_forgotten_only_by_force(service: Running) -> None:
+    """Who may still be charged is named, nothing is gone; `--force` lets go all the same."""
+    service.post(subscription("activation", "20260528124756", mobile=PERSON))
+    refused = spawn(service.folder, "forget", PERSON)
+    assert refused.returncode == 1
+    assert f"{PERSON}: subscribed at tilil to 22915 service 44" in refused.stderr
+    assert "--force" in refused.stderr
+    assert len(table(service.folder, "subscribers")) == 1
+    assert spawn(service.folder, "forget", PERSON, "--force").returncode == 0
+    assert table(service.folder, "subscribers", "--history") == []
+
+
+def test_acts_are_audited(place: Path) -> None:
+    """Who did what, the newest first; numbers are masked, texts are not in it."""
+    told(place, "opt-outs", "add", PERSON, "--short-code", "22915")
+    told(place, "forget", PERSON, SUDO_USER="alice")
+    told(place, "purge", "--older-than", "180d", "--kind", "events")
+    acts = table(place, "audit")
+    assert [(act["who"], act["act"]) for act in acts] == [
+        (USER, "purge"),
+        (f"{USER} for alice", "forget"),
+        (USER, "opt_outs.add"),
+    ]
+    purge, forgot, added = (act["details"] for act in acts)
+    assert added == {"msisdn": "+2547•••0792", "short_code": "22915", "changed": 1}
+    assert forgot["msisdn"] == "+2547•••0792"
+    assert purge["counts"] == {"events": 1}
+    assert PERSON[5:9] not in json.dumps(acts)
+    assert "opt_outs.add" in told(place, "audit")
+    assert told(place, "audit", "--since", "2099-01-01") == "nobody did anything\n"
+
+
+def test_a_purge_that_is_cut_short_goes_on(tmp_path: Path) -> None:
+    """Kill -9 in the middle of one: the command says so, and the next one takes the rest."""
+    asyncio.run(_many(tmp_path, 5000))
+    store = tmp_path / "receiver.db"
+    left = "SELECT count(*) FROM events WHERE type <> ''"
+    with serve(tmp_path, settings()) as running:
+        command = [*PROGRAM, "purge", "--older-than", "180d"]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as purging:
+            until(lambda: look(store, left)[0][0] < 5000, "purging")
+            running.kill()
+            _, said = purging.communicate(timeout=PATIENCE)
+        assert purging.returncode == 1
+        assert b"Traceback" not in said
+    ((rest,),) = look(store, left)
+    assert 0 < rest < 5000
+    assert f"{rest:,} events" in told(tmp_path, "purge", "--older-than", "180d")
+    assert look(store, "PRAGMA integrity_check") == [("ok",)]
+    assert look(store, "SELECT count(*) FROM people") == [(0,)]
+
+
+async def _many(folder: Path, events: int) -> None:
+    async with opened(folder, settings(), Clock(utc_now() - timedelta(days=200))) as service:
+        await asyncio.gather(*[take(service, inbound(n, "hello")) for n in range(events)])

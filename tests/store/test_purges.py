@@ -1,0 +1,221 @@
+"""What is let go of, what stays, and that a repeat is known in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.actions import Flag, Send
+from receiver.store import Attempt, Gone, Kind, ReplyState, Store, Sweep, Wishes
+from receiver.store.people import StoredPeople
+from receiver.store.purge_reads import Stretch
+from receiver.store.writer import PIECE
+from tests.harness import NOW, look
+from tests.store.rows import PERSON, intake, opened
+
+pytestmark = pytest.mark.anyio
+
+LATER = NOW + timedelta(seconds=1)
+EVENTS = Sweep(kind=Kind.EVENTS, before=LATER)
+
+
+async def drop_all(store: Store, sweep: Sweep) -> dict[str, int]:
+    """Lets go of all that a sweep finds, as `receiver.purging` does; how many of what."""
+    gone: dict[str, int] = {}
+    position: int | None = 0
+    while position is not None:
+        stretch: Stretch = await store.reader.purges.stretch(sweep, position)
+        if stretch.ids:
+            for what, count in (await store.drop(sweep.kind, stretch.ids)).items():
+                gone[what] = gone.get(what, 0) + count
+        position = stretch.position
+    return gone
+
+
+async def ids_of(store: Store, **filters: Any) -> list[str]:
+    """The ids of the events that a look finds."""
+    return [found.event.id async for found in store.reader.events(**filters)]
+
+
+async def test_a_purged_event_is_nowhere_and_its_repeat_is_known(tmp_path: Path) -> None:
+    """Nothing of it can be read; the same push again is a repeat, answered without a reply."""
+    async with opened(tmp_path) as store:
+        push = intake(store, "one", answer=b"a reply")
+        assert (await store.take(push)).new
+        assert await drop_all(store, EVENTS) == {"events": 1}
+        assert await ids_of(store) == []
+        assert await store.reader.event_by_seq(push.row.seq) is None
+        again = await store.take(intake(store, "one"))
+        assert (again.new, again.seq, again.answer) == (False, push.row.seq, b"plain")
+        # A second time there is nothing to do.
+        assert await drop_all(store, EVENTS) == {}
+    raw = (tmp_path / "receiver.db").read_bytes()
+    assert PERSON.encode() not in raw
+    assert b"a reply" not in raw
+
+
+async def test_only_the_raw_request_goes(tmp_path: Path) -> None:
+    """Requests are purged alone: the event and its answer stay as they are."""
+    async with opened(tmp_path) as store:
+        push = intake(store, "one", answer=b"a reply")
+        await store.take(push)
+        assert await drop_all(store, Sweep(kind=Kind.REQUESTS, before=LATER)) == {"requests": 1}
+        found = await store.reader.event(store.ids.text(push.row.seq))
+        assert found is not None
+        assert found.request is None
+        assert (await store.take(intake(store, "one"))).answer == b"a reply"
+
+
+async def test_age_type_and_source_choose(tmp_path: Path) -> None:
+    """What is younger, of another type or of another source stays."""
+    async with opened(tmp_path) as store:
+        for key, source in (("old", "tilil"), ("other", "elsewhere")):
+            await store.take(intake(store, key, source=source))
+        young = intake(store, "young", received_at=NOW + timedelta(days=1))
+        await store.take(young)
+        wrong = Sweep(kind=Kind.EVENTS, before=LATER, type_="sms.delivery.updated")
+        assert await drop_all(store, wrong) == {}
+        ours = Sweep(kind=Kind.EVENTS, before=LATER, source="tilil")
+        assert await drop_all(store, ours) == {"events": 1}
+        left = look(store.path, "SELECT key FROM events WHERE type <> '' ORDER BY seq")
+        assert left == [("message:other",), ("message:young",)]
+
+
+async def test_what_work_waits_for_stays(tmp_path: Path) -> None:
+    """An event that a handler is due for stays, and goes with its dead letter."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, "one", jobs=("mine.it",)))
+        assert await drop_all(store, EVENTS) == {}
+        await store.fail(taken.jobs[0], None, "it raised", counted=False)
+        assert await drop_all(store, EVENTS) == {"events": 1, "jobs": 1}
+        assert look(store.path, "SELECT * FROM jobs") == []
+
+
+async def test_an_open_answer_keeps_its_event(tmp_path: Path) -> None:
+    """While handlers may still reply within the answer, the event stays."""
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, "one", state=ReplyState.OPEN))
+        assert await drop_all(store, EVENTS) == {}
+        await store.settle(taken.seq)
+        assert await drop_all(store, EVENTS) == {"events": 1}
+
+
+async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
+    """By it replay knows that somebody was replied to; one that has not been sent stays anyway."""
+    sent = Sweep(kind=Kind.MESSAGES, before=NOW + timedelta(days=1))
+    wish = Wishes(handler="mine.it", actions=(Send(to=PERSON, text="hello"), Flag("look")))
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, "one", wishes=(wish,)))
+        assert await drop_all(store, EVENTS) == {"events": 1}
+        assert look(store.path, "SELECT * FROM flags") == []
+        assert await drop_all(store, sent) == {}  # it waits
+        await store.kill_message(1, NOW, Gone("refused"))
+        await store.take(intake(store, "two", wishes=(wish,)))
+        await store.kill_message(2, NOW, Gone("refused"))
+        assert await drop_all(store, sent) == {"messages": 1}
+        assert look(store.path, "SELECT id FROM messages") == [(2,)]
+        assert look(store.path, "SELECT message FROM jobs") == [(2,)]
+
+
+async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
+    """What is under way is not taken away from under the outbox."""
+    wish = Wishes(handler="mine.it", actions=(Send(to=PERSON, text="hello"),))
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, "one", wishes=(wish,)))
+        await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
+        assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {}
+        await store.kill_message(1, NOW, Gone("refused"))
+        assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {"messages": 1}
+
+
+async def test_keys_go_when_they_are_asked_for(tmp_path: Path) -> None:
+    """Only those of purged events; afterwards the same push is a new event."""
+    keys = Sweep(kind=Kind.KEYS, before=LATER)
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, "one"))
+        assert await drop_all(store, keys) == {}
+        await drop_all(store, EVENTS)
+        assert await drop_all(store, keys) == {"keys": 1}
+        assert (await store.take(intake(store, "one"))).new
+
+
+async def test_a_number_in_a_key_goes_too(tmp_path: Path) -> None:
+    """Older programs put it into the keys of subscriptions."""
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, f"32:{PERSON}:activation"))
+        await drop_all(store, EVENTS)
+        ((key,),) = look(store.path, "SELECT key FROM events")
+        assert key.startswith("#")
+        assert PERSON not in key
+
+
+async def test_the_index_of_people_follows(tmp_path: Path) -> None:
+    """A person's events are found while they are there; empty runs go, but the last."""
+    async with opened(tmp_path) as store:
+        for number in range(3 * PIECE):
+            person = PERSON if number % 2 else "+254711000000"
+            await store.take(intake(store, str(number), subject=person))
+        first = [seq for (seq,) in look(store.path, "SELECT seq FROM events ORDER BY seq LIMIT 20")]
+        await store.drop(Kind.EVENTS, first)
+        assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 3 * PIECE // 2 - 10
+        assert len(StoredPeople(store.path).history(PERSON, 1000)) == 3 * PIECE // 2 - 10
+        await drop_all(store, EVENTS)
+        assert await ids_of(store, msisdn=PERSON) == []
+        assert look(store.path, "SELECT * FROM people") == []
+        assert len(look(store.path, "SELECT * FROM people_runs")) == 1
+        # What comes next is indexed as ever.
+        for number in range(PIECE):
+            await store.take(intake(store, f"new-{number}"))
+        assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == PIECE
+
+
+async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:
+    """Of requests that could not become events the old ones go."""
+    async with opened(tmp_path) as store:
+        for at in (NOW, NOW + timedelta(days=1)):
+            await store.quarantine(
+                source="tilil",
+                authenticated=True,
+                outcome="malformed",
+                reason="no id",
+                received_at=at,
+                client="192.0.2.1",
+                request=intake(store).row.request,
+                max_rows=10,
+                max_bytes=10_000,
+            )
+        assert await drop_all(store, Sweep(kind=Kind.QUARANTINE, before=LATER)) == {"quarantine": 1}
+        assert [entry.id for entry in await store.reader.quarantined()] == [2]
+
+
+@given(
+    ages=st.lists(st.integers(0, 10), max_size=30).map(lambda ages: sorted(ages, reverse=True)),
+    limits=st.lists(st.integers(0, 10), max_size=4),
+)
+def test_any_purges_leave_what_is_younger_and_know_all_repeats(
+    ages: list[int], limits: list[int]
+) -> None:
+    """Whatever is purged in whatever order: what is young enough is there, and nothing is new."""
+
+    async def try_it(folder: Path) -> None:
+        async with opened(folder) as store:
+            for key, age in enumerate(ages):
+                await store.take(intake(store, str(key), received_at=NOW - timedelta(days=age)))
+            for limit in limits:
+                before = NOW - timedelta(days=limit) + timedelta(seconds=1)
+                await drop_all(store, Sweep(kind=Kind.EVENTS, before=before))
+            kept = min(limits, default=100)
+            left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE type <> ''")}
+            assert left == {f"message:{key}" for key, age in enumerate(ages) if age < kept}
+            again = [await store.take(intake(store, str(key))) for key in range(len(ages))]
+            assert not any(taken.new for taken in again)
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(try_it(Path(folder)))
