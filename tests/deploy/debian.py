@@ -133,7 +133,8 @@ def _make(root: Path) -> None:
 @contextmanager
 def _booted(root: Path) -> Iterator[Machine]:
     options = ["--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"]
-    command = ["systemd-nspawn", f"--directory={root}", *options, "--console=pipe", "--boot"]
+    options += [f"--machine=receiver-{os.getpid()}", "--console=pipe", "--boot"]
+    command = ["systemd-nspawn", f"--directory={root}", *options]
     # The container's systemd has no use for the old hierarchies that this machine may have.
     environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     with (root.parent / "console.log").open("w") as console:
