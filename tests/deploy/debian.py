@@ -132,12 +132,13 @@ def _make(root: Path) -> None:
 
 @contextmanager
 def _booted(root: Path) -> Iterator[Machine]:
+    name = f"receiver-{os.getpid()}"
     options = ["--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"]
-    options += [f"--machine=receiver-{os.getpid()}", "--console=pipe", "--boot"]
-    command = ["systemd-nspawn", f"--directory={root}", *options]
+    options += [f"--machine={name}", f"--directory={root}", "--console=pipe", "--boot"]
     # The container's systemd has no use for the old hierarchies that this machine may have.
     environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
-    with (root.parent / "console.log").open("w") as console:
+    with _own_cgroups(name) as enter, (root.parent / "console.log").open("w") as console:
+        command = [*enter, "systemd-nspawn", *options]
         streams = {"stdin": subprocess.DEVNULL, "stdout": console, "stderr": console}
         nspawn = subprocess.Popen(command, env=environment, **streams)  # type: ignore[call-overload] # the streams
         network = None
@@ -152,6 +153,26 @@ def _booted(root: Path) -> Iterator[Machine]:
             for process in filter(None, (network, nspawn)):
                 process.terminate()  # nspawn shuts the machine down
                 process.wait(60)
+
+
+@contextmanager
+def _own_cgroups(name: str) -> Iterator[list[str]]:
+    """What starts a program in control groups of its own: two machines must not share theirs."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    folders = [
+        Path(mount[1]) / name
+        for mount in mounts
+        if mount[2] == "cgroup2" or (mount[2] == "cgroup" and "name=systemd" in mount[3])
+    ]
+    for folder in folders:
+        folder.mkdir()
+    script = 'for procs in $0; do echo $$ > $procs; done; exec "$@"'
+    try:
+        yield ["sh", "-c", script, " ".join(f"{folder}/cgroup.procs" for folder in folders)]
+    finally:
+        for folder in folders:
+            for inner, _, _ in os.walk(folder, topdown=False):
+                Path(inner).rmdir()
 
 
 def _leader(nspawn: int) -> int | None:

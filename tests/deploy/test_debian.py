@@ -298,6 +298,11 @@ def test_caddy_instead(machine: Machine) -> None:
             machine.type("systemctl restart receiver.service")
     assert set(pushed.outcomes) == {"200"}, pushed.outcomes
     assert missing(machine, pushed.acked) == set()
+    machine.type(f"curl --insecure --silent https://{HOST}/hook/tilil/{token(machine)}")
+    logged = machine.type("journalctl --no-pager --unit caddy.service")
+    assert '"uri":"/hooks/tilil"' in logged
+    assert '"uri":"/hook"' in logged
+    assert token(machine) not in logged
     machine.type("systemctl disable --now caddy; systemctl start nginx")
 
 
