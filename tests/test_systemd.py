@@ -149,6 +149,7 @@ def back_up(folder: Path) -> int:
     }
     for name in ("ExecStart", "ExecStartPost"):
         [line] = values(name, BACKUP)
+        assert not re.search("[%$]", re.sub(r"%%|\$\$", "", line))  # systemd would expand these
         for place, ours in places.items():
             line = line.replace(place, str(ours))
         words = [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(line)]
