@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -190,6 +191,30 @@ def test_tokens_stay_out_of_logs(
         assert proxy.ask("POST", path, b"{}").status == (502 if there else 404)
     assert re.search(rf"[ \"]{logged}[ \"]", proxy.logs()), proxy.logs()
     assert TOKEN not in proxy.logs()
+
+
+def test_a_connection_that_the_service_closed_costs_no_push(
+    tmp_path: Path, certificate: Certificate
+) -> None:
+    """What nginx sends on a kept connection that ends without an answer, it sends again."""
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        Thread(target=close_at_the_second_push, args=(service,), daemon=True).start()
+        with running("nginx", tmp_path, certificate, service.getsockname()[1]) as proxy:
+            bodies = [proxy.ask("POST", "/hooks/x", body).body for body in (b"one", b"two")]
+    assert bodies == [b"one", b"two"]
+
+
+def close_at_the_second_push(service: socket.socket) -> None:
+    """Answers a push with its body; the second on the same connection is only read."""
+    for _ in range(2):
+        connection, _ = service.accept()
+        with connection:
+            push = b""
+            while not push.endswith((b"one", b"two")):
+                push += connection.recv(65536)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+            connection.sendall(head + push[-3:])
+            connection.recv(65536)
 
 
 @pytest.mark.slow
