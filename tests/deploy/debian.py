@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -100,7 +101,10 @@ def debian(folder: Path) -> Iterator[Machine]:
         with _booted(root) as machine:
             yield machine
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        # debootstrap mounts /proc and /sys below it; one that was interrupted leaves them there.
+        subprocess.run(
+            ["rm", "--recursive", "--force", "--one-file-system", str(root)], check=False
+        )
 
 
 def commit(root: Path, message: str) -> None:
@@ -139,20 +143,26 @@ def _booted(root: Path) -> Iterator[Machine]:
     environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     with _own_cgroups(name) as enter, (root.parent / "console.log").open("w") as console:
         command = [*enter, "systemd-nspawn", *options]
-        streams = {"stdin": subprocess.DEVNULL, "stdout": console, "stderr": console}
-        nspawn = subprocess.Popen(command, env=environment, **streams)  # type: ignore[call-overload] # the streams
+        begin = partial(
+            subprocess.Popen[bytes], stdin=subprocess.DEVNULL, stdout=console, stderr=console
+        )
+        nspawn = begin(command, env=environment)
         network = None
         try:
             leader = until(lambda: _leader(nspawn.pid), "the first process")
             machine = Machine(root, leader)
             connect = ["slirp4netns", "--configure", "--disable-host-loopback"]
-            network = subprocess.Popen([*connect, str(leader), "tap0"], **streams)  # type: ignore[call-overload] # the streams
+            network = begin([*connect, str(leader), "tap0"])
             until(lambda: _is_up(machine), "systemd is up and has a network")
             yield machine
         finally:
             for process in filter(None, (network, nspawn)):
                 process.terminate()  # nspawn shuts the machine down
-                process.wait(60)
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 @contextmanager
@@ -178,7 +188,10 @@ def _own_cgroups(name: str) -> Iterator[list[str]]:
 def _leader(nspawn: int) -> int | None:
     """The child that is the first of its own process namespace."""
     for child in Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split():
-        status = Path(f"/proc/{child}/status").read_text()
+        try:
+            status = Path(f"/proc/{child}/status").read_text()
+        except OSError:  # one on the way there, gone already
+            continue
         if re.match(r"Name:\s+systemd\n", status) and re.search(r"\nNSpid:.*\s1\n", status):
             return int(child)
     return None
