@@ -22,10 +22,14 @@ from tests.harness import until
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "deployment.md"
-#: The addresses in the page that a person replaces by their own.
-HOST, CLONE = "sms.example.com", "https://git.example.com/sms-receiver.git"
-#: Where the machine finds what stands for the clone.
-_ORIGIN = "/srv/origin"
+#: The machine's name, and where it finds what stands for the clone.
+HOST, _ORIGIN = "push.example.net", "/srv/origin"
+#: What stands in the page, and what a person would write there instead.
+_NAMES = {
+    "sms.example.com": HOST,
+    "you@example.com": f"me@{HOST}",
+    "https://git.example.com/sms-receiver.git": _ORIGIN,
+}
 _PROGRAMS = ("debootstrap", "systemd-nspawn", "slirp4netns", "nsenter", "openssl", "git")
 #: Where this machine's certificates are; a mirror may answer with one that only it knows.
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -89,6 +93,15 @@ def blocks(heading: str) -> list[str]:
     return typed
 
 
+def names() -> str:
+    """The page's first block, with values of our own."""
+    [block] = blocks("Names")
+    for theirs, ours in _NAMES.items():
+        assert theirs in block
+        block = block.replace(theirs, ours)
+    return block
+
+
 @contextmanager
 def debian(folder: Path) -> Iterator[Machine]:
     """An empty one, with what stands for the rest of the world: a clone, a name, a certificate."""
@@ -121,9 +134,6 @@ def _make(root: Path) -> None:
     shutil.copy(_CERTIFICATES, root / _CERTIFICATES.relative_to("/"))
     (root / "etc/resolv.conf").write_text("nameserver 10.0.2.3\n")  # slirp4netns
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {HOST}\n")
-    (root / "root/.gitconfig").write_text(
-        f'[url "{_ORIGIN}"]\n\tinsteadOf = {CLONE}\n[safe]\n\tdirectory = *\n'
-    )
     origin = root / _ORIGIN.lstrip("/")
     listed = _run("git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard")
     for name in listed.split("\0"):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from tests.deploy.debian import HOST, Machine, blocks, commit, debian
+from tests.deploy.debian import HOST, Machine, blocks, commit, debian, names
 from tests.harness import look, until
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         certbot.write_text(_CERTBOT)
         certbot.chmod(0o755)
         typed = [f"echo '## {name}'\n{block}" for name in _INSTALLATION for block in blocks(name)]
-        said = started.type("\n".join(typed))
+        said = started.type("\n".join([names(), *typed]))
         started.path("/root/installation.log").write_text(said)
         yield started
 
@@ -305,7 +305,7 @@ def test_caddy_instead(machine: Machine) -> None:
     """The page's other proxy, with a certificate of its own making."""
     [typed] = blocks("HTTPS with Caddy instead")
     local = "sed -i 's/^sms.example.com {/&\\n\\ttls internal/' docs/deploy/Caddyfile"
-    machine.type(f"systemctl stop nginx; cd {_SOURCE}; {local}\n{typed}")
+    machine.type(f"systemctl stop nginx; cd {_SOURCE}; {local}\n{names()}{typed}")
     trusted = "curl --insecure --fail --silent --show-error"
     until(
         lambda: "ready" in machine.type(f"{trusted} https://{HOST}/readyz || true"), "it is ready"
