@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -191,6 +192,15 @@ def test_tokens_stay_out_of_logs(
         assert proxy.ask("POST", path, b"{}").status == (502 if there else 404)
     assert re.search(rf"[ \"]{logged}[ \"]", proxy.logs()), proxy.logs()
     assert TOKEN not in proxy.logs()
+
+
+def test_http_2_is_not_spoken(proxy: Proxy, certificate: Certificate) -> None:
+    """Whoever asks for it gets HTTP/1.1: one request at a time on a connection."""
+    asking = ssl.create_default_context(cafile=certificate.file)
+    asking.set_alpn_protocols(["h2", "http/1.1"])
+    plain = socket.create_connection(("127.0.0.1", proxy.port), 30)
+    with asking.wrap_socket(plain, server_hostname="sms.example.com") as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
 
 
 def test_a_connection_that_the_service_closed_costs_no_push(
