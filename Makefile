@@ -62,10 +62,17 @@ wheel: $(READY) ## dist/*.whl
 	rm -rf dist
 	$(BIN)/python -m pip -q --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist .
 
+# A folder of its own each time, then the link: a service that runs keeps what it runs from, and
+# going back is `ln -sfn` to the folder before.
+install: RELEASE := $(abspath $(PREFIX)).$(shell date -u +%Y%m%dT%H%M%SZ)
 install: wheel ## the program and what it needs into $(PREFIX), without development tools
-	$(PYTHON) -m venv $(PREFIX)
-	$(PREFIX)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
-	$(PREFIX)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall dist/*.whl
+	@test ! -e $(PREFIX) || test -L $(PREFIX) || { echo "$(PREFIX) is in the way: expected" \
+	  "nothing there, or the link of an earlier make install; move it, or give another" \
+	  "PREFIX=" >&2; exit 1; }
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(RELEASE)/bin/python $(PIP_INSTALL) --no-deps dist/*.whl
+	ln -sfn $(RELEASE) $(PREFIX)
 
 clean: ## removes the virtual environments and what tools left
 	rm -rf $(VENV) $(LOWEST) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -237,8 +237,12 @@ def find(file: Path | None) -> Path:
     """The configuration file to use: `file`, or the first default that exists."""
     candidates = (file,) if file else DEFAULT_FILES
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate.absolute()
+        try:
+            if candidate.is_file():
+                return candidate.absolute()
+        except PermissionError:  # in /root, for the service's user that root becomes
+            if file:
+                raise
     names = " or ".join(str(candidate) for candidate in candidates)
     raise ConfigError([Fault("", f"no configuration at {names}: make one with `receiver init`")])
 

@@ -363,6 +363,20 @@ def test_the_first_of_the_usual_files_is_taken(
         config.find(Path("other.toml"))
 
 
+def test_a_folder_that_is_closed_to_us_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root in /root who runs a command as the service's user means /etc/receiver."""
+
+    def closed(file: Path) -> bool:
+        if not file.is_absolute():
+            raise PermissionError(13, "Permission denied", str(file))
+        return True
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    assert config.find(None) == config.DEFAULT_FILES[-1]
+    with pytest.raises(PermissionError):
+        config.find(Path("receiver.toml"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -91,10 +91,11 @@ def fences(text: str, language: str = "") -> list[str]:
 def command_lines(text: str) -> Iterator[list[str]]:
     """Everything in a page that a person would type to run the program, word by word."""
     typed = spans(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
-    typed += [line for block in fences(text) for line in block.splitlines()]
+    blocks = fences(text) + fences(text, "sh")
+    typed += [line for block in blocks for line in block.splitlines()]
     for line in typed:
         found = re.match(
-            r"(?:\$ |# )?(?:sudo -u \w+ |[A-Z_]+=\S+ )*(?:\S*/bin/)?receiver (.*)", line
+            r"(?:\$ |# )?(?:runuser -u \w+ -- |[A-Z_]+=\S+ )*(?:\S*/bin/)?receiver (.*)", line
         )
         if found:
             yield found[1].split()

@@ -1,27 +1,45 @@
-"""The shipped systemd unit, as systemd itself judges it."""
+"""The shipped systemd units, as systemd itself judges them, and what they run."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from receiver import server, workers
 from receiver.config import DEFAULT_FILES, Server
+from tests.harness import (
+    PROGRAM,
+    Wire,
+    inbound,
+    launch,
+    look,
+    request,
+    serve,
+    settings,
+    until,
+    write,
+)
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "receiver.service"
+BACKUP = UNIT.with_name("receiver-backup.service")
 #: What `systemd-analyze security` may say at most, out of 10.
 EXPOSURE = 2.0
 
 
-def values(name: str) -> list[str]:
-    """What the unit says for a directive, each time it does."""
-    return re.findall(rf"^{name}=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
+def values(name: str, unit: Path = UNIT) -> list[str]:
+    """What a unit says for a directive, each time it does."""
+    text = unit.read_text("utf-8").replace("\\\n", "")
+    return re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +94,11 @@ def test_unit_waits_for_the_end() -> None:
     assert float(seconds) > server._GRACE + workers._GRACE
 
 
+def test_a_migration_may_take_its_time() -> None:
+    """Systemd waits for the first READY=1 longer than millions of events take to be migrated."""
+    assert values("TimeoutStartSec") == ["1h"]
+
+
 def test_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
     """The status that the program ends with for a wrong configuration ends the restarts."""
     wrong = tmp_path / "receiver.toml"
@@ -83,3 +106,94 @@ def test_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "receiver", "serve", "--config", str(wrong)]
     done = subprocess.run(command, capture_output=True, check=False)
     assert values("RestartPreventExitStatus") == [str(done.returncode)]
+
+
+def test_started_by_the_socket(tmp_path: Path) -> None:
+    """The unit's command, started by systemd's own opener of sockets, answers what started it."""
+    program = shutil.which("systemd-socket-activate")
+    if program is None:
+        pytest.skip("systemd-socket-activate is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    file = write(tmp_path, settings())
+    [command] = values("ExecStart")
+    words = ["--config", str(file), *command.partition(str(DEFAULT_FILES[-1]))[2].split()]
+    opener = (program, f"--listen=127.0.0.1:{port}", "--setenv=PYTHONPATH", *PROGRAM)
+    with launch(tmp_path, "serve", *words, program=opener) as running:
+        running.port = port
+        until(lambda: "Listening on" in running.log, "the opener listens")
+        with Wire(port) as wire:
+            wire.send(request("POST", "/hooks/tilil", inbound("1", "GAME")))
+            assert wire.answer().json["result_message"] == "Welcome"
+        assert running.stop() == 0
+
+
+# Backups
+
+
+def back_up(folder: Path) -> int:
+    """Runs what the backup's unit runs, as systemd does, with this folder for its places.
+
+    The status it ends with.
+    """
+    backups = folder / "backups"
+    backups.mkdir(exist_ok=True)
+    program = folder / "receiver"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    program.chmod(0o755)
+    places = {
+        "/opt/sms-receiver/bin/receiver": program,
+        str(DEFAULT_FILES[-1]): folder / "receiver.toml",
+        "/var/backups/receiver": backups,
+    }
+    for name in ("ExecStart", "ExecStartPost"):
+        [line] = values(name, BACKUP)
+        assert not re.search("[%$]", re.sub(r"%%|\$\$", "", line))  # systemd would expand these
+        for place, ours in places.items():
+            line = line.replace(place, str(ours))
+        words = [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(line)]
+        status = subprocess.run(words, check=False, capture_output=True).returncode
+        if status != 0:  # systemd then leaves out the rest
+            break
+    return status
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A backup of 20 days ago, and others that must stay."""
+    backups = tmp_path / "backups"
+    (backups / "kept").mkdir(parents=True)
+    ages = {"receiver-a.db": 20, "receiver-b.db.part": 20, "receiver-c.db": 13}
+    ages |= {"kept/receiver-d.db": 20, "notes.txt": 20}
+    for name, days in ages.items():
+        file = backups / name
+        file.touch()
+        when = time.time() - days * 86400
+        os.utime(file, (when, when))
+    return backups
+
+
+def files(folder: Path) -> set[str]:
+    """The files below a folder."""
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+
+
+def test_the_backup_unit_backs_up(tmp_path: Path, old: Path) -> None:
+    """What it runs copies the store under the time of it, and deletes its own old copies only."""
+    with serve(tmp_path) as running:
+        running.post(inbound("1"))
+        assert back_up(tmp_path) == 0
+    [copy] = old.glob("receiver-2*.db")
+    assert re.fullmatch(r"receiver-\d{8}T\d{6}Z\.db", copy.name)
+    assert look(copy, "SELECT key FROM events") == [("message:1",)]
+    kept = {copy.name, "receiver-c.db", "kept/receiver-d.db", "notes.txt"}
+    assert files(old) == kept
+
+
+def test_a_failed_backup_deletes_nothing(tmp_path: Path, old: Path) -> None:
+    """Without a new backup the old ones stay, however old."""
+    before = files(old)
+    write(tmp_path, settings())  # and no store
+    assert back_up(tmp_path) == 1
+    assert files(old) == before

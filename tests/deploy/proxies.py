@@ -129,6 +129,7 @@ def _prepare_nginx(proxy: Proxy, certificate: Certificate, service: int) -> list
         DEPLOY / "nginx.conf",
         {
             "listen 443 ssl;": f"listen 127.0.0.1:{proxy.port} ssl;",
+            "listen [::]:443 ssl;": f"listen [::1]:{proxy.port} ssl;",
             "server 127.0.0.1:8080;": f"server 127.0.0.1:{service};",
             f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate.file),
             f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(certificate.key),

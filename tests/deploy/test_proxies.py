@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -168,17 +171,60 @@ def test_far_too_large_is_refused_by_the_proxy(proxy: Proxy, service: Running) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", ["/hooks/tilil/{}", "/hooks/tilil?token={}"])
+@pytest.mark.parametrize(
+    ("place", "logged"),
+    [
+        ("/hooks/tilil/{}", "/hooks/tilil"),
+        ("/hooks/tilil?token={}", "/hooks/tilil"),
+        ("/hook/tilil/{}", "/hook"),
+    ],
+)
 def test_tokens_stay_out_of_logs(
-    kind: str, place: str, tmp_path: Path, certificate: Certificate, service: Running
+    kind: str, place: str, logged: str, tmp_path: Path, certificate: Certificate, service: Running
 ) -> None:
-    """No log of the proxy has a token in it, not even while the service is down."""
+    """The proxy logs what was asked for without the token, failures and mistyped URLs included."""
     path = place.format(TOKEN)
+    there = logged.startswith("/hooks")
     with running(kind, tmp_path, certificate, service.port) as proxy:
-        assert proxy.ask("POST", path, inbound(f"logged {kind} {place}")).status == 200
+        answer = proxy.ask("POST", path, inbound(f"logged {kind} {place}"))
+        assert answer.status == (200 if there else 404)
     with running(kind, tmp_path, certificate, 1) as proxy:  # nobody listens there
-        assert proxy.ask("POST", path, b"{}").status == 502
+        assert proxy.ask("POST", path, b"{}").status == (502 if there else 404)
+    assert re.search(rf"[ \"]{logged}[ \"]", proxy.logs()), proxy.logs()
     assert TOKEN not in proxy.logs()
+
+
+def test_http_2_is_not_spoken(proxy: Proxy, certificate: Certificate) -> None:
+    """Whoever asks for it gets HTTP/1.1: one request at a time on a connection."""
+    asking = ssl.create_default_context(cafile=certificate.file)
+    asking.set_alpn_protocols(["h2", "http/1.1"])
+    plain = socket.create_connection(("127.0.0.1", proxy.port), 30)
+    with asking.wrap_socket(plain, server_hostname="sms.example.com") as connection:
+        assert connection.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_connection_that_the_service_closed_costs_no_push(
+    tmp_path: Path, certificate: Certificate
+) -> None:
+    """What nginx sends on a kept connection that ends without an answer, it sends again."""
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        Thread(target=close_at_the_second_push, args=(service,), daemon=True).start()
+        with running("nginx", tmp_path, certificate, service.getsockname()[1]) as proxy:
+            bodies = [proxy.ask("POST", "/hooks/x", body).body for body in (b"one", b"two")]
+    assert bodies == [b"one", b"two"]
+
+
+def close_at_the_second_push(service: socket.socket) -> None:
+    """Answers a push with its body; the second on the same connection is only read."""
+    for _ in range(2):
+        connection, _ = service.accept()
+        with connection:
+            push = b""
+            while not push.endswith((b"one", b"two")):
+                push += connection.recv(65536)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+            connection.sendall(head + push[-3:])
+            connection.recv(65536)
 
 
 @pytest.mark.slow
