@@ -21,7 +21,8 @@ import structlog
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from receiver.errors import PushError, TooLarge, TooSlow
+from receiver.crowd import Crowd
+from receiver.errors import EncodingRefused, PushError, TooLarge, TooSlow
 from receiver.exchange import Exchange, answer_head
 
 log = structlog.get_logger("receiver.protocol")
@@ -30,6 +31,11 @@ log = structlog.get_logger("receiver.protocol")
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 MAX_URL_BYTES = 16 * 1024
+#: Bytes that the parser is given at a time. It keeps a header until that is complete and does not
+#: tell how far it is: what is counted of a request may be that much too much.
+_PIECE = 32 * 1024
+#: Bytes of a request whose headers are not complete.
+_MOST_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 2 * _PIECE
 #: What is discarded, and for how long, of a client that is told to go before it has finished.
 _LINGER_BYTES = 1024 * 1024
 _LINGER_SECONDS = 2.0
@@ -41,6 +47,7 @@ _MAX_PIPELINED = 16
 #: More than that came in one piece: no client of ours.
 _MOST_PIPELINED = 1024
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_CHUNKED = b"chunked"
 _VERSIONS = ("1.0", "1.1")
 #: Headers of an offer to speak another protocol.
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
@@ -53,6 +60,7 @@ class LimitedProtocol(asyncio.Protocol):
     request_timeout: ClassVar[float]
     idle_timeout: ClassVar[float]
     _most_bytes: ClassVar[int]
+    _crowd: ClassVar[Crowd]
 
     waiting_since: float
     """Since when it waits: for the rest of a request, for the next one, for its end."""
@@ -66,6 +74,12 @@ class LimitedProtocol(asyncio.Protocol):
     """Everything is said."""
     _received = 0
     """Bytes of the request that is not whole, or of what is thrown away."""
+    _in_trailers = False
+    """All headers are there; what looks like one is a trailer."""
+    _known = False
+    """A request of it was answered."""
+    _holds = False
+    """The crowd has been told of what is held."""
 
     def __init__(
         self,
@@ -92,12 +106,14 @@ class LimitedProtocol(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
         self.waiting_since = self._loop.time()
+        self._crowd.join(self)
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or we closed."""
         self._connections.discard(self)
+        self._crowd.leave(self)
         for exchange in self._queue:
             exchange.disconnect()
         self._exchange = None
@@ -105,6 +121,21 @@ class LimitedProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
+        if len(data) <= _PIECE:
+            self._read(data)
+        else:
+            for start in range(0, len(data), _PIECE):
+                self._read(data[start : start + _PIECE])
+        if self._partial and not self._deaf:
+            self._holds = True
+            self._crowd.hold(self, self._held)
+        elif self._holds:
+            self._holds = False
+            self._crowd.release(self)
+
+    def _read(self, data: bytes) -> None:
+        """Has the parser read a piece, and sees to what was in it."""
+        self._piece = len(data)
         self._received += len(data)
         if self._deaf:
             if self._received > _LINGER_BYTES:
@@ -118,7 +149,8 @@ class LimitedProtocol(asyncio.Protocol):
             self._reject(400, "Invalid HTTP request")
         else:
             # The parser collects a header without end, and chunks may be all frame.
-            if self._partial and self._received > self._most_bytes:
+            most = self._most_bytes if self._in_trailers else _MOST_HEAD
+            if self._partial and self._received > most:
                 self._reject_partial(TooLarge(), 431, "Request too large")
 
     def eof_received(self) -> bool:
@@ -136,10 +168,10 @@ class LimitedProtocol(asyncio.Protocol):
         if not self._queue:
             self.waiting_since = self._loop.time()
         self._asked = self._partial = True
-        self._received = 0
+        self._received = self._piece
         self._in_trailers = self._expects_continue = False
         self._header_bytes = self._announced = 0
-        self._url = b""
+        self._url = self._codings = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -162,6 +194,8 @@ class LimitedProtocol(asyncio.Protocol):
             self._announced = int(value) if len(value) < 19 and value.isdigit() else 0
         elif name == b"expect" and value.lower() == b"100-continue":
             self._expects_continue = True
+        elif name == b"transfer-encoding":
+            self._codings += b"," + value.lower()
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -174,6 +208,10 @@ class LimitedProtocol(asyncio.Protocol):
             self._reject(400, "HTTP/1.1, please")
             return
         if self._parser.should_upgrade():
+            return
+        if version == "1.0" and self._codings:
+            # It knows no chunks: whoever is before us may have seen another end of it.
+            self._reject(400, "HTTP/1.1, please")
             return
         try:
             url = httptools.parse_url(self._url)
@@ -200,6 +238,11 @@ class LimitedProtocol(asyncio.Protocol):
         self._exchange = exchange
         if self._announced > self.max_body:
             self._refuse(exchange, TooLarge())
+        elif (
+            self._codings.count(b",") > 1 and self._codings.rpartition(b",")[2].strip() == _CHUNKED
+        ):
+            # `gzip, chunked`: the parser takes off the chunks alone. All others it refuses.
+            self._refuse(exchange, EncodingRefused())
         elif self._expects_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -235,6 +278,26 @@ class LimitedProtocol(asyncio.Protocol):
             self.transport.close()
 
     @property
+    def busy(self) -> bool:
+        """A request is being answered."""
+        return bool(self._queue)
+
+    @property
+    def known(self) -> bool:
+        """It has had an answer, and may come with another request."""
+        return self._known and not self._partial
+
+    def give_way(self) -> None:
+        """Ends the connection for others that wait less long."""
+        self.transport.abort()
+
+    @property
+    def _held(self) -> int:
+        """Bytes in memory of the request that is not whole; at least one."""
+        exchange = self._exchange
+        return self._received if exchange is None else self._header_bytes + len(exchange.body) + 1
+
+    @property
     def _patience(self) -> float:
         """Who has never asked anything gets no longer than a request may take."""
         return self.idle_timeout if self._asked else self.request_timeout
@@ -243,6 +306,7 @@ class LimitedProtocol(asyncio.Protocol):
         """The application has answered."""
         self._queue.popleft()
         self._running = False
+        self._known = True
         if exchange.task is not None:
             self.state.tasks.discard(exchange.task)
         self.state.total_requests += 1
@@ -378,5 +442,6 @@ def limited(max_body: int, request_timeout: float, idle_timeout: float) -> type[
         "idle_timeout": idle_timeout,
         # A body may come in chunks of one byte, each with five of frame.
         "_most_bytes": 8 * max_body + 2 * MAX_HEADER_BYTES + MAX_URL_BYTES,
+        "_crowd": Crowd(),
     }
     return type("ConfiguredProtocol", (LimitedProtocol,), limits)

@@ -249,6 +249,28 @@ def test_contradictory_lengths_are_refused(service: Running, headers: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    "codings", [b"gzip, chunked", b"GZIP,\tchunked", b"gzip\r\nTransfer-Encoding: chunked"]
+)
+def test_a_body_that_is_coded_for_its_way_is_refused(service: Running, codings: bytes) -> None:
+    """415 in the provider's words: chunks are put together, nothing is decompressed."""
+    head = HEAD + b"Transfer-Encoding: " + codings + b"\r\n"
+    body = inbound("coded")
+    with service.wire() as wire:
+        wire.send(head + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        answer = wire.answer()
+    assert (answer.status, answer.json) == (415, FAILED)
+    assert stored(service, "coded") == 0
+
+
+def test_http_1_0_has_no_chunks(service: Running) -> None:
+    """A proxy that goes by HTTP/1.0 would see another end of the request: 400."""
+    head = b"POST /hooks/tilil HTTP/1.0\r\n"
+    back = exchange(service, chunked(inbound("old-chunks"), head=head))
+    assert back.startswith(b"HTTP/1.1 400 ")
+    assert stored(service, "old-chunks") == 0
+
+
+@pytest.mark.parametrize(
     "chunks",
     [
         b"zz\r\n",
@@ -301,6 +323,19 @@ def test_a_head_without_end_is_ended(service: Running, start: bytes) -> None:
         back = wire.rest()
     assert not back or back.split(b" ")[1] in (b"400", b"408", b"414", b"431")
     assert service.resident() - before < 16 * MEBIBYTE
+
+
+def test_many_heads_without_end_cost_little(service: Running) -> None:
+    """A header is not collected beyond what headers may have, on however many connections."""
+    before = service.resident()
+    with ExitStack() as stack:
+        for _ in range(100):
+            wire = stack.enter_context(service.wire())
+            wire.send(HEAD + b"X: ")
+            for _ in range(8):
+                wire.send(b"y" * 65_536)
+        assert service.post(inbound("beside")).status == 200
+        assert service.resident() - before < 32 * MEBIBYTE
 
 
 def test_urls_are_bounded(service: Running) -> None:
