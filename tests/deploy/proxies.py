@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -31,7 +32,7 @@ _NGINX = """\
 {user}pid {folder}/nginx.pid;
 error_log {folder}/start.log;
 daemon off;
-events {{}}
+{main}
 http {{
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -137,8 +138,10 @@ def _prepare_nginx(proxy: Proxy, certificate: Certificate, service: int) -> list
     )
     (proxy.folder / "receiver.conf").write_text(text)
     user = "user root;\n" if os.geteuid() == 0 else ""  # as it may read the folder
+    advised = "\n".join(re.findall(r"^#     (.+)$", text, re.MULTILINE))
+    assert "events" in advised, "the file says no more what belongs outside of http"
     main = proxy.folder / "nginx.conf"
-    main.write_text(_NGINX.format(folder=proxy.folder, user=user))
+    main.write_text(_NGINX.format(folder=proxy.folder, user=user, main=advised))
     return ["-c", str(main), "-e", str(proxy.folder / "start.log")]
 
 

@@ -6,6 +6,7 @@ The series of abuse is the one that tests/battery/test_strangers_wire.py runs wi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from receiver.store import unpack_request
 from tests.battery import abuse
 from tests.battery.abuse import ELSEWHERE, MEBIBYTE, Pieces, endure
+from tests.battery.load import run
+from tests.battery.slow import GONE, PROMPT, Siege, enough_files
 from tests.deploy.proxies import HOST, KINDS, Certificate, Proxy, make_certificate, running
 from tests.harness import TOKEN, Running, inbound, look, serve, settings
 
@@ -162,3 +165,23 @@ def test_abuse_makes_no_error(proxy: Proxy, service: Running, name: str) -> None
     assert {status for status in outcome.statuses if status >= 500} <= allowed(proxy, name)
     assert service.resident() - before < 16 * MEBIBYTE
     assert proxy.ask("GET", "/readyz").status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_slow_connections_hold_up_nobody(
+    kind: str, tmp_path: Path, certificate: Certificate
+) -> None:
+    """Behind the proxy, too: whole requests are answered promptly, and the slow are all ended."""
+    if not enough_files():
+        pytest.skip("this process may not have so many open files")
+    with (
+        serve(tmp_path / "service", settings()) as service,
+        running(kind, tmp_path, certificate, service.port) as proxy,
+    ):
+        siege = Siege(proxy.port, proxy.tls, HOST)
+        run(siege.run())
+        assert siege.statuses == {200}
+        assert max(siege.took) <= PROMPT
+        assert max(siege.lasted) <= GONE
+        assert len(siege.took) > 20, "too few: the case proves nothing"
