@@ -99,8 +99,14 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 @contextmanager
-def running(kind: str, folder: Path, certificate: Certificate, service: int) -> Iterator[Proxy]:
-    """A proxy with its shipped file, in front of a service on a port."""
+def running(
+    kind: str,
+    folder: Path,
+    certificate: Certificate,
+    service: int,
+    changes: Mapping[str, str] | None = None,
+) -> Iterator[Proxy]:
+    """A proxy with its shipped file, in front of a service on a port; `changes` are made to it."""
     program = shutil.which(kind, path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip(f"{kind} is not installed")
@@ -108,6 +114,9 @@ def running(kind: str, folder: Path, certificate: Certificate, service: int) -> 
     proxy = Proxy(port=_free_port(), folder=folder, tls=tls)
     prepare = {"nginx": _prepare_nginx, "caddy": _prepare_caddy}[kind]
     arguments = prepare(proxy, certificate, service)
+    if changes:
+        file = folder / {"nginx": "receiver.conf", "caddy": "Caddyfile"}[kind]
+        file.write_text(_replaced(file, changes))
     with (folder / "output.log").open("wb") as output:
         process = subprocess.Popen(
             [program, *arguments],

@@ -167,6 +167,22 @@ def test_abuse_makes_no_error(proxy: Proxy, service: Running, name: str) -> None
     assert proxy.ask("GET", "/readyz").status == 200
 
 
+@pytest.mark.parametrize("place", ["/hooks/tilil/{}", "/hooks/tilil?token={}", "/{}?x={}"])
+def test_caddy_says_all_it_can_and_no_token(
+    place: str, tmp_path: Path, certificate: Certificate, service: Running
+) -> None:
+    """At its level DEBUG it writes down each request and its way to us, without the URL."""
+    talkative = {"\tlog {\n": "\tdebug\n\tlog {\n\t\tlevel DEBUG\n"}
+    path = place.format(TOKEN, TOKEN)
+    with running("caddy", tmp_path, certificate, service.port, talkative) as proxy:
+        proxy.ask("POST", path, inbound(f"debug {place}"))
+        with proxy.connect() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nX: \0\r\n\r\n".encode())
+            connection.recv(1000)
+        assert '"debug"' in proxy.logs()
+        assert TOKEN not in proxy.logs()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_slow_connections_hold_up_nobody(
