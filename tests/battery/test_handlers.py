@@ -109,6 +109,8 @@ def test_handlers_at_their_worst_lose_nothing(tmp_path: Path) -> None:
         assert time.monotonic() - began < BLOCKS + SLACK
         assert {"handle"} == {job["kind"] for job in left(tmp_path)}
         assert "Traceback" not in service.log
+        named = [json.loads(line) for line in service.log.splitlines() if "blocks the" in line]
+        assert [line["handler"] for line in named] == ["mine.beside"]
         service.kill()
     (tmp_path / "calm").touch()
     with running(tmp_path):
