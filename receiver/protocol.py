@@ -142,9 +142,7 @@ class LimitedProtocol(asyncio.Protocol):
                 self.transport.abort()
             return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
+            self._feed(data)
         except httptools.HttpParserError:
             self._reject(400, "Invalid HTTP request")
         else:
@@ -153,11 +151,20 @@ class LimitedProtocol(asyncio.Protocol):
             if self._partial and self._received > most:
                 self._reject_partial(TooLarge(), 431, "Request too large")
 
+    def _feed(self, data: bytes) -> None:
+        """Has the parser read it, again from where it stops at an offer to upgrade."""
+        while data and not self._deaf:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = self._declined(data[offer.args[0] :])
+            else:
+                return
+
     def eof_received(self) -> bool:
         """The client will send no more; it may still read what we have to say."""
         if self._queue and not self._partial:
-            for exchange in self._queue:
-                exchange.keep_alive = False
+            self._queue[-1].keep_alive = False
             return True
         return False
 
@@ -348,19 +355,20 @@ class LimitedProtocol(asyncio.Protocol):
         if not self._queue:
             self.transport.close()
 
-    def _decline(self, rest: bytes) -> None:
-        """Reads a request again without its offer to upgrade; `rest` follows its head.
+    def _declined(self, rest: bytes) -> bytes:
+        """A request without its offer to upgrade, to be read again; `rest` follows its head.
 
         Java's client offers HTTP/2 with its first request, and the parser stops there.
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
             self._reject(400, "No proxy")
-            return
-        lines = [method + b" " + self._url + b" HTTP/1.1"]
+            return b""
+        version = self._parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (method, self._url, version)]
         lines += [b"%s: %s" % header for header in self._headers if header[0] not in _OFFER]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([*lines, b"", b""]) + rest)
+        return b"\r\n".join([*lines, b"", b""]) + rest
 
     def _start(self, exchange: Exchange) -> None:
         """Hands a request to the application, after those before it on this connection."""

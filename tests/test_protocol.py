@@ -136,6 +136,15 @@ def test_half_a_close_is_no_hang_up(service: Running) -> None:
     assert stored(service, "half") == 1
 
 
+def test_half_a_close_lets_all_be_answered(service: Running) -> None:
+    """Also when there were several requests before it."""
+    with service.wire() as wire:
+        wire.send(b"".join(plain(inbound(f"halves-{n}")) for n in range(30)))
+        wire.end()
+        assert wire.rest().count(b"HTTP/1.1 200 ") == 30
+    assert stored(service, "halves-29") == 1
+
+
 def test_half_a_request_is_none(service: Running) -> None:
     """A client that closes its half in the middle of a request has sent none."""
     with service.wire() as wire:
@@ -265,8 +274,9 @@ def test_a_body_that_is_coded_for_its_way_is_refused(service: Running, codings: 
 def test_http_1_0_has_no_chunks(service: Running) -> None:
     """A proxy that goes by HTTP/1.0 would see another end of the request: 400."""
     head = b"POST /hooks/tilil HTTP/1.0\r\n"
-    back = exchange(service, chunked(inbound("old-chunks"), head=head))
-    assert back.startswith(b"HTTP/1.1 400 ")
+    for offer in (b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"):
+        back = exchange(service, chunked(inbound("old-chunks"), head=head + offer))
+        assert back.startswith(b"HTTP/1.1 400 ")
     assert stored(service, "old-chunks") == 0
 
 
@@ -511,6 +521,13 @@ def test_an_offer_to_upgrade_is_declined(service: Running, upgrade: bytes) -> No
             wire.send(offer[cut:])
             assert wire.answer().status == 200
     assert stored(service, id_) == stored(service, f"{id_}-chunked") == 1
+
+
+def test_offers_without_end_are_declined(service: Running) -> None:
+    """However many come at once, each request is answered."""
+    offer = b"GET /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    back = exchange(service, offer * 500 + b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert back.count(b"HTTP/1.1 200 ") == 501
 
 
 # Slow clients
