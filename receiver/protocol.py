@@ -33,7 +33,7 @@ MAX_HEADER_BYTES = 32 * 1024
 MAX_URL_BYTES = 16 * 1024
 #: Bytes that the parser is given at a time. It keeps a header until that is complete and does not
 #: tell how far it is: what is counted of a request may be that much too much.
-_PIECE = 32 * 1024
+_PIECE = 2 * 1024
 #: Bytes of a request whose headers are not complete.
 _MOST_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 2 * _PIECE
 #: What is discarded, and for how long, of a client that is told to go before it has finished.
@@ -42,10 +42,13 @@ _LINGER_SECONDS = 2.0
 #: How long a connection that is idle when the server stops may still bring a request.
 _DRAIN_SECONDS = 0.5
 _WITHHELD_SECONDS = 2.0
-#: Requests that a client may have under way on one connection without reading answers.
+#: Requests of a connection that wait for their answers; those after them are not looked at yet.
 _MAX_PIPELINED = 16
-#: More than that came in one piece: no client of ours.
-_MOST_PIPELINED = 1024
+#: Bytes of requests behind those: who sends more of them in one piece is no client of ours.
+_MOST_AHEAD = 64 * 1024
+#: Bytes that a request takes in memory, about, and bytes of answers that may be unread.
+_EXCHANGE_BYTES = 2048
+_MOST_UNREAD = 16 * 1024
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _CHUNKED = b"chunked"
 _VERSIONS = ("1.0", "1.1")
@@ -96,6 +99,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
+        self._unread = memoryview(b"")
         self._running = False
         self._ending = False
         self._write_paused = False
@@ -104,6 +108,7 @@ class LimitedProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(_MOST_UNREAD)
         self._connections.add(self)
         self.waiting_since = self._loop.time()
         self._crowd.join(self)
@@ -116,31 +121,35 @@ class LimitedProtocol(asyncio.Protocol):
         self._crowd.leave(self)
         for exchange in self._queue:
             exchange.disconnect()
-        self._exchange = None
+        self._forget()
         self._parser = None  # it refers to us, and we to it
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if len(data) <= _PIECE:
-            self._read(data)
+        if self._deaf:
+            self._received += len(data)
+            if self._received > _LINGER_BYTES:
+                self.transport.abort()
+            return
+        self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
+        self._read_on()
+        if len(self._unread) > _MOST_AHEAD:
+            self.give_way()
         else:
-            for start in range(0, len(data), _PIECE):
-                self._read(data[start : start + _PIECE])
-        if self._partial and not self._deaf:
-            self._holds = True
-            self._crowd.hold(self, self._held)
-        elif self._holds:
-            self._holds = False
-            self._crowd.release(self)
+            self._weigh()
+
+    def _read_on(self) -> None:
+        """Reads what is there, as long as few enough requests of it wait for their answers."""
+        while self._unread and not self._deaf and len(self._queue) < _MAX_PIPELINED:
+            piece, self._unread = self._unread[:_PIECE], self._unread[_PIECE:]
+            self._read(bytes(piece))
+        if self._unread and not self._deaf:
+            self.transport.pause_reading()
 
     def _read(self, data: bytes) -> None:
         """Has the parser read a piece, and sees to what was in it."""
         self._piece = len(data)
         self._received += len(data)
-        if self._deaf:
-            if self._received > _LINGER_BYTES:
-                self.transport.abort()
-            return
         try:
             self._feed(data)
         except httptools.HttpParserError:
@@ -295,14 +304,35 @@ class LimitedProtocol(asyncio.Protocol):
         return self._known and not self._partial
 
     def give_way(self) -> None:
-        """Ends the connection for others that wait less long."""
+        """Ends the connection at once: there are too many, or it asks for too much."""
+        self._deaf = True
+        self._forget()
         self.transport.abort()
 
-    @property
-    def _held(self) -> int:
-        """Bytes in memory of the request that is not whole; at least one."""
-        exchange = self._exchange
-        return self._received if exchange is None else self._header_bytes + len(exchange.body) + 1
+    def _forget(self) -> None:
+        """Drops what was asked and will not be answered."""
+        while len(self._queue) > self._running:
+            self._queue.pop()
+        self._unread = memoryview(b"")
+        self._exchange = None
+
+    def _weigh(self) -> None:
+        """Tells the crowd what the connection holds beyond a request that is being answered."""
+        held = len(self._unread)
+        if self._partial and not self._deaf:
+            exchange = self._exchange
+            held = self._received if exchange is None else self._header_bytes + len(exchange.body)
+            held += 1
+        if len(self._queue) > 1:
+            held += _EXCHANGE_BYTES * len(self._queue)
+        if self._write_paused:
+            held += self.transport.get_write_buffer_size()
+        if held:
+            self._holds = True
+            self._crowd.hold(self, held)
+        elif self._holds:
+            self._holds = False
+            self._crowd.release(self)
 
     @property
     def _patience(self) -> float:
@@ -314,6 +344,8 @@ class LimitedProtocol(asyncio.Protocol):
         self._queue.popleft()
         self._running = False
         self._known = True
+        if self._holds:
+            self._weigh()
         if exchange.task is not None:
             self.state.tasks.discard(exchange.task)
         self.state.total_requests += 1
@@ -330,10 +362,12 @@ class LimitedProtocol(asyncio.Protocol):
         """The client does not read its answers: no more requests of it."""
         self._write_paused = True
         self.transport.pause_reading()
+        self._weigh()
 
     def resume_writing(self) -> None:
         """The client has read its answers."""
         self._write_paused = False
+        self._weigh()
         self._go_on()
 
     def shutdown(self) -> None:
@@ -374,23 +408,25 @@ class LimitedProtocol(asyncio.Protocol):
         """Hands a request to the application, after those before it on this connection."""
         self._queue.append(exchange)
         if len(self._queue) == 1:
-            self._go_on()
-        elif len(self._queue) > _MOST_PIPELINED:
-            self.transport.abort()
+            self._run_next()
         elif len(self._queue) >= _MAX_PIPELINED:
             self.transport.pause_reading()
 
     def _go_on(self) -> None:
         """Runs the next request and reads on, if the client reads what it is told."""
-        if self._write_paused:
+        self._run_next()
+        if self._write_paused or len(self._queue) >= _MAX_PIPELINED:
             return
-        if self._queue and not self._running:
+        self._read_on()
+        if not self._unread and len(self._queue) < _MAX_PIPELINED:
+            self.transport.resume_reading()
+
+    def _run_next(self) -> None:
+        if self._queue and not self._running and not self._write_paused:
             self._running = True
             exchange = self._queue[0]
             exchange.task = self._loop.create_task(exchange.run(self.app))
             self.state.tasks.add(exchange.task)
-        if len(self._queue) < _MAX_PIPELINED:
-            self.transport.resume_reading()
 
     def _refuse(self, exchange: Exchange, error: PushError) -> None:
         """The application answers at once, with its refusal; the rest is not looked at."""

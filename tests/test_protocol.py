@@ -601,6 +601,18 @@ def test_who_does_not_read_answers_is_ended(service: Running) -> None:
     assert service.resident() - before < 64 * MEBIBYTE
 
 
+def test_crowds_that_ask_and_do_not_read_cost_little(service: Running) -> None:
+    """A thousand requests in one piece, from each of many who read no answer: memory is bounded."""
+    before = service.resident()
+    with ExitStack() as stack:
+        wires = [stack.enter_context(service.wire()) for _ in range(200)]
+        for _ in range(3):
+            for wire in wires:
+                wire.send(request("GET", "/nothing") * 800)
+            assert service.post(inbound("among them")).status == 200
+        assert service.resident() - before < 64 * MEBIBYTE
+
+
 def test_a_token_is_never_in_an_answer(service: Running) -> None:
     """Not even in one to a request that could not be read."""
     for data in (
