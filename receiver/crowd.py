@@ -11,7 +11,8 @@ import resource
 from contextlib import suppress
 from typing import Protocol
 
-#: Most connections, and most bytes of requests that are not whole, of all of them together.
+#: Most connections, and most bytes that they hold together: of requests that are not whole or wait
+#: behind others, and of answers that nobody reads.
 MOST_CONNECTIONS = 10_000
 MOST_BYTES = 64 * 1024 * 1024
 #: Files that are left for the store, the admin address and what we send and forward.
@@ -38,7 +39,7 @@ class Member(Protocol):
 
 
 class Crowd:
-    """The connections, and the bytes of unfinished requests that some of them hold."""
+    """The connections, and the bytes that some of them hold."""
 
     def __init__(self, most: int | None = None, most_bytes: int = MOST_BYTES) -> None:
         """`most`: connections; by default as many as the system lets us have."""
@@ -66,7 +67,7 @@ class Crowd:
         self.release(member)
 
     def hold(self, member: Member, count: int) -> None:
-        """A connection holds so many bytes of a request that is not whole."""
+        """A connection holds so many bytes by now; those that did so first make room for them."""
         self._bytes += count - self._holding.get(member, 0)
         self._holding[member] = count
         while self._bytes > self._most_bytes:
@@ -75,7 +76,7 @@ class Crowd:
             oldest.give_way()
 
     def release(self, member: Member) -> None:
-        """Its request is whole, or given up."""
+        """It holds nothing any more."""
         self._bytes -= self._holding.pop(member, 0)
 
 
