@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from receiver.errors import Unreadable
 from receiver.providers.payloads import (
+    MOST_ESCAPES,
     MOST_PARAMETERS,
     as_network,
     as_text,
@@ -213,6 +214,14 @@ def test_too_many_of_known_names_are_unreadable(piece: bytes) -> None:
     with pytest.raises(Unreadable):
         read_form(piece * (MOST_PARAMETERS + 1), "auth")
     assert read_form(b"x=%41&" * 10_000 + b"auth=y", "auth") == {"auth": ["y"]}
+
+
+def test_a_text_may_be_in_escapes_or_raw() -> None:
+    """As long as there may be; both in turn only for as much as a message can hold."""
+    for text in ("%C3%BC" * 10_000, "ü" * 30_000, "ü%C3%BC" * 2000):
+        assert len(read_form(f"msg={text}".encode(), "msg")["msg"][0]) in (10_000, 30_000, 4000)
+    with pytest.raises(Unreadable):
+        read_form(("msg=" + "ü%41" * (MOST_ESCAPES + 1)).encode(), "msg")
 
 
 def test_five_thousand_parameters_are_read() -> None:
