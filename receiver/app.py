@@ -182,6 +182,8 @@ class Hooks:
             return peer
         client = peer
         for hop in reversed(b",".join(forwarded).decode("latin-1").split(",")):
+            if "%" in hop:
+                break  # a zone, which may be any text and means something on one machine alone
             try:
                 client = str(_address(hop.strip()))
             except ValueError:

@@ -14,11 +14,18 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
+log = structlog.get_logger("receiver.handler_loop")
+
 T = TypeVar("T")
 
 #: Calls in worker threads at the same time; with those that hang and were given up.
 THREADS = 32
 MOST_THREADS = 256
+#: Seconds between looks whether the loop turns, and for which it may stand still.
+WATCH_PAUSE = 1.0
+STANDSTILL = 1.0
 
 
 class HandlerLoop:
@@ -95,6 +102,28 @@ class HandlerLoop:
             if limit.expired():
                 raise TimeoutError(f"took longer than {seconds:g} s") from None
             raise
+
+    async def watch(self) -> None:
+        """Says in the log which handler keeps the loop from turning, for ever. On our own loop.
+
+        That is an `async def` that does not await, and nothing can end it: all others wait.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(WATCH_PAUSE)
+            began = loop.time()
+            turned = asyncio.create_task(self.run(asyncio.sleep(0)))
+            try:
+                if (await asyncio.wait([turned], timeout=STANDSTILL))[0]:
+                    continue
+                blocking = asyncio.current_task(self._loop)
+                name = blocking.get_name() if blocking is not None else ""
+                log.warning("a handler blocks the others", handler=name)
+                await turned
+                seconds = round(loop.time() - began, 1)
+                log.warning("the handlers go on", handler=name, seconds=seconds)
+            finally:
+                turned.cancel()
 
     async def close(self) -> None:
         """Cancels what is left on the loop, and ends its thread."""

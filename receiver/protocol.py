@@ -23,7 +23,8 @@ import structlog
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from receiver.errors import PushError, TooLarge, TooSlow
+from receiver.crowd import Crowd
+from receiver.errors import EncodingRefused, PushError, TooLarge, TooSlow
 from receiver.exchange import Exchange, answer_head
 
 log = structlog.get_logger("receiver.protocol")
@@ -32,17 +33,26 @@ log = structlog.get_logger("receiver.protocol")
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 MAX_URL_BYTES = 16 * 1024
+#: Bytes that the parser is given at a time. It keeps a header until that is complete and does not
+#: tell how far it is: what is counted of a request may be that much too much.
+_PIECE = 2 * 1024
+#: Bytes of a request whose headers are not complete.
+_MOST_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 2 * _PIECE
 #: What is discarded, and for how long, of a client that is told to go before it has finished.
 _LINGER_BYTES = 1024 * 1024
 _LINGER_SECONDS = 2.0
 #: How long a connection that is idle when the server stops may still bring a request.
 _DRAIN_SECONDS = 0.5
 _WITHHELD_SECONDS = 2.0
-#: Requests that a client may have under way on one connection without reading answers.
+#: Requests of a connection that wait for their answers; those after them are not looked at yet.
 _MAX_PIPELINED = 16
-#: More than that came in one piece: no client of ours.
-_MOST_PIPELINED = 1024
+#: Bytes of requests behind those: who sends more of them in one piece is no client of ours.
+_MOST_AHEAD = 64 * 1024
+#: Bytes that a request takes in memory, about, and bytes of answers that may be unread.
+_EXCHANGE_BYTES = 2048
+_MOST_UNREAD = 16 * 1024
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_CHUNKED = b"chunked"
 _VERSIONS = ("1.0", "1.1")
 #: Headers of an offer to speak another protocol.
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
@@ -55,6 +65,7 @@ class LimitedProtocol(asyncio.Protocol):
     request_timeout: ClassVar[float]
     idle_timeout: ClassVar[float]
     _most_bytes: ClassVar[int]
+    _crowd: ClassVar[Crowd]
 
     waiting_since: float
     """Since when it waits: for the rest of a request, for the next one, for its end."""
@@ -68,6 +79,12 @@ class LimitedProtocol(asyncio.Protocol):
     """Everything is said."""
     _received = 0
     """Bytes of the request that is not whole, or of what is thrown away."""
+    _in_trailers = False
+    """All headers are there; what looks like one is a trailer."""
+    _known = False
+    """A request of it was answered."""
+    _holds = False
+    """The crowd has been told of what is held."""
 
     def __init__(
         self,
@@ -84,6 +101,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
+        self._unread = memoryview(b"")
         self._running = False
         self._ending = False
         self._write_paused = False
@@ -92,42 +110,72 @@ class LimitedProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(_MOST_UNREAD)
         self._connections.add(self)
         self.waiting_since = self._loop.time()
+        self._crowd.join(self)
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or we closed."""
         self._connections.discard(self)
+        self._crowd.leave(self)
         for exchange in self._queue:
             exchange.disconnect()
-        self._exchange = None
+        self._forget()
         self._parser = None  # it refers to us, and we to it
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        self._received += len(data)
         if self._deaf:
+            self._received += len(data)
             if self._received > _LINGER_BYTES:
                 self.transport.abort()
             return
+        self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
+        self._read_on()
+        if len(self._unread) > _MOST_AHEAD:
+            self.give_way()
+        else:
+            self._weigh()
+
+    def _read_on(self) -> None:
+        """Reads what is there, as long as few enough requests of it wait for their answers."""
+        while self._unread and not self._deaf and len(self._queue) < _MAX_PIPELINED:
+            piece, self._unread = self._unread[:_PIECE], self._unread[_PIECE:]
+            self._read(bytes(piece))
+        if self._unread and not self._deaf:
+            self.transport.pause_reading()
+
+    def _read(self, data: bytes) -> None:
+        """Has the parser read a piece, and sees to what was in it."""
+        self._piece = len(data)
+        self._received += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
+            self._feed(data)
         except httptools.HttpParserError:
             self._reject(400, "Invalid HTTP request")
         else:
             # The parser collects a header without end, and chunks may be all frame.
-            if self._partial and self._received > self._most_bytes:
+            most = self._most_bytes if self._in_trailers else _MOST_HEAD
+            if self._partial and self._received > most:
                 self._reject_partial(TooLarge(), 431, "Request too large")
+
+    def _feed(self, data: bytes) -> None:
+        """Has the parser read it, again from where it stops at an offer to upgrade."""
+        while data and not self._deaf:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = self._declined(data[offer.args[0] :])
+            else:
+                return
 
     def eof_received(self) -> bool:
         """The client will send no more; it may still read what we have to say."""
         if self._queue and not self._partial:
-            for exchange in self._queue:
-                exchange.keep_alive = False
+            self._queue[-1].keep_alive = False
             return True
         return False
 
@@ -139,10 +187,10 @@ class LimitedProtocol(asyncio.Protocol):
             self.waiting_since = self._loop.time()
         self._begun = time.perf_counter()
         self._asked = self._partial = True
-        self._received = 0
+        self._received = self._piece
         self._in_trailers = self._expects_continue = False
         self._header_bytes = self._announced = 0
-        self._url = b""
+        self._url = self._codings = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
     def on_url(self, url: bytes) -> None:
@@ -165,6 +213,8 @@ class LimitedProtocol(asyncio.Protocol):
             self._announced = int(value) if len(value) < 19 and value.isdigit() else 0
         elif name == b"expect" and value.lower() == b"100-continue":
             self._expects_continue = True
+        elif name == b"transfer-encoding":
+            self._codings += b"," + value.lower()
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -177,6 +227,10 @@ class LimitedProtocol(asyncio.Protocol):
             self._reject(400, "HTTP/1.1, please")
             return
         if self._parser.should_upgrade():
+            return
+        if version == "1.0" and self._codings:
+            # It knows no chunks: whoever is before us may have seen another end of it.
+            self._reject(400, "HTTP/1.1, please")
             return
         try:
             url = httptools.parse_url(self._url)
@@ -204,6 +258,11 @@ class LimitedProtocol(asyncio.Protocol):
         self._exchange = exchange
         if self._announced > self.max_body:
             self._refuse(exchange, TooLarge())
+        elif (
+            self._codings.count(b",") > 1 and self._codings.rpartition(b",")[2].strip() == _CHUNKED
+        ):
+            # `gzip, chunked`: the parser takes off the chunks alone. All others it refuses.
+            self._refuse(exchange, EncodingRefused())
         elif self._expects_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -239,6 +298,47 @@ class LimitedProtocol(asyncio.Protocol):
             self.transport.close()
 
     @property
+    def busy(self) -> bool:
+        """A request is being answered."""
+        return bool(self._queue)
+
+    @property
+    def known(self) -> bool:
+        """It has had an answer, and may come with another request."""
+        return self._known and not self._partial
+
+    def give_way(self) -> None:
+        """Ends the connection at once: there are too many, or it asks for too much."""
+        self._deaf = True
+        self._forget()
+        self.transport.abort()
+
+    def _forget(self) -> None:
+        """Drops what was asked and will not be answered."""
+        while len(self._queue) > self._running:
+            self._queue.pop()
+        self._unread = memoryview(b"")
+        self._exchange = None
+
+    def _weigh(self) -> None:
+        """Tells the crowd what the connection holds beyond a request that is being answered."""
+        held = len(self._unread)
+        if self._partial and not self._deaf:
+            exchange = self._exchange
+            held = self._received if exchange is None else self._header_bytes + len(exchange.body)
+            held += 1
+        if len(self._queue) > 1:
+            held += _EXCHANGE_BYTES * len(self._queue)
+        if self._write_paused:
+            held += self.transport.get_write_buffer_size()
+        if held:
+            self._holds = True
+            self._crowd.hold(self, held)
+        elif self._holds:
+            self._holds = False
+            self._crowd.release(self)
+
+    @property
     def _patience(self) -> float:
         """Who has never asked anything gets no longer than a request may take."""
         return self.idle_timeout if self._asked else self.request_timeout
@@ -247,6 +347,9 @@ class LimitedProtocol(asyncio.Protocol):
         """The application has answered."""
         self._queue.popleft()
         self._running = False
+        self._known = True
+        if self._holds:
+            self._weigh()
         if exchange.task is not None:
             self.state.tasks.discard(exchange.task)
         self.state.total_requests += 1
@@ -263,10 +366,12 @@ class LimitedProtocol(asyncio.Protocol):
         """The client does not read its answers: no more requests of it."""
         self._write_paused = True
         self.transport.pause_reading()
+        self._weigh()
 
     def resume_writing(self) -> None:
         """The client has read its answers."""
         self._write_paused = False
+        self._weigh()
         self._go_on()
 
     def shutdown(self) -> None:
@@ -288,41 +393,44 @@ class LimitedProtocol(asyncio.Protocol):
         if not self._queue:
             self.transport.close()
 
-    def _decline(self, rest: bytes) -> None:
-        """Reads a request again without its offer to upgrade; `rest` follows its head.
+    def _declined(self, rest: bytes) -> bytes:
+        """A request without its offer to upgrade, to be read again; `rest` follows its head.
 
         Java's client offers HTTP/2 with its first request, and the parser stops there.
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
             self._reject(400, "No proxy")
-            return
-        lines = [method + b" " + self._url + b" HTTP/1.1"]
+            return b""
+        version = self._parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (method, self._url, version)]
         lines += [b"%s: %s" % header for header in self._headers if header[0] not in _OFFER]
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([*lines, b"", b""]) + rest)
+        return b"\r\n".join([*lines, b"", b""]) + rest
 
     def _start(self, exchange: Exchange) -> None:
         """Hands a request to the application, after those before it on this connection."""
         self._queue.append(exchange)
         if len(self._queue) == 1:
-            self._go_on()
-        elif len(self._queue) > _MOST_PIPELINED:
-            self.transport.abort()
+            self._run_next()
         elif len(self._queue) >= _MAX_PIPELINED:
             self.transport.pause_reading()
 
     def _go_on(self) -> None:
         """Runs the next request and reads on, if the client reads what it is told."""
-        if self._write_paused:
+        self._run_next()
+        if self._write_paused or len(self._queue) >= _MAX_PIPELINED:
             return
-        if self._queue and not self._running:
+        self._read_on()
+        if not self._unread and len(self._queue) < _MAX_PIPELINED:
+            self.transport.resume_reading()
+
+    def _run_next(self) -> None:
+        if self._queue and not self._running and not self._write_paused:
             self._running = True
             exchange = self._queue[0]
             exchange.task = self._loop.create_task(exchange.run(self.app))
             self.state.tasks.add(exchange.task)
-        if len(self._queue) < _MAX_PIPELINED:
-            self.transport.resume_reading()
 
     def _refuse(self, exchange: Exchange, error: PushError) -> None:
         """The application answers at once, with its refusal; the rest is not looked at."""
@@ -382,5 +490,6 @@ def limited(max_body: int, request_timeout: float, idle_timeout: float) -> type[
         "idle_timeout": idle_timeout,
         # A body may come in chunks of one byte, each with five of frame.
         "_most_bytes": 8 * max_body + 2 * MAX_HEADER_BYTES + MAX_URL_BYTES,
+        "_crowd": Crowd(),
     }
     return type("ConfiguredProtocol", (LimitedProtocol,), limits)

@@ -18,6 +18,7 @@ from receiver import control
 from receiver.admin import create_admin
 from receiver.app import create_app
 from receiver.config import Server as ServerSettings
+from receiver.crowd import allow_files
 from receiver.errors import ConfigError, ReceiverError
 from receiver.outlet import Outlet
 from receiver.protocol import LimitedProtocol, limited
@@ -52,6 +53,7 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use.
     """
     tune_interpreter()
+    allow_files()
     settings = parts.config.server
     if fd is None:
         public = bind(settings.host, settings.port, "server.host, server.port")

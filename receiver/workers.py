@@ -206,6 +206,10 @@ class Workers:
                 log.warning("cannot look for work", error=str(error))
             await asyncio.sleep(_POLL)
 
+    async def watch(self) -> None:
+        """Says in the log which handler holds up all others, for ever."""
+        await self._beside.watch()
+
     def _enqueue(self, work: Work) -> None:
         self._held.add(work.job)
         self._in_use[id(work.bound)] += 1
@@ -306,6 +310,9 @@ class Workers:
 
     async def _asked(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         """Runs on the handlers' loop."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name(bound.name)  # whom to blame if the loop stands still
         function, context = bound.handler.function, bound.context
         result = await self._beside.in_time(function, event, context, seconds=self._timeout)
         return asked_for(result)
@@ -379,20 +386,20 @@ async def running(
     Raises `PluginError` for a plugin that does not start.
     """
     workers = Workers(dispatcher, store, clock, guard)
-    polling: asyncio.Task[None] | None = None
+    chores: list[asyncio.Task[None]] = []
     try:
         if work:
             await workers.start_plugins(plugins)
             await workers.recover()
-            polling = asyncio.create_task(workers.poll())
+            chores = [asyncio.create_task(chore()) for chore in (workers.poll, workers.watch)]
         else:
             workers.idle()
         yield workers
     finally:
-        if polling:
-            polling.cancel()
+        for chore in chores:
+            chore.cancel()
             with suppress(asyncio.CancelledError):
-                await polling
+                await chore
         await workers.stop()
 
 

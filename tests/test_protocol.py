@@ -136,6 +136,15 @@ def test_half_a_close_is_no_hang_up(service: Running) -> None:
     assert stored(service, "half") == 1
 
 
+def test_half_a_close_lets_all_be_answered(service: Running) -> None:
+    """Also when there were several requests before it."""
+    with service.wire() as wire:
+        wire.send(b"".join(plain(inbound(f"halves-{n}")) for n in range(30)))
+        wire.end()
+        assert wire.rest().count(b"HTTP/1.1 200 ") == 30
+    assert stored(service, "halves-29") == 1
+
+
 def test_half_a_request_is_none(service: Running) -> None:
     """A client that closes its half in the middle of a request has sent none."""
     with service.wire() as wire:
@@ -249,6 +258,29 @@ def test_contradictory_lengths_are_refused(service: Running, headers: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    "codings", [b"gzip, chunked", b"GZIP,\tchunked", b"gzip\r\nTransfer-Encoding: chunked"]
+)
+def test_a_body_that_is_coded_for_its_way_is_refused(service: Running, codings: bytes) -> None:
+    """415 in the provider's words: chunks are put together, nothing is decompressed."""
+    head = HEAD + b"Transfer-Encoding: " + codings + b"\r\n"
+    body = inbound("coded")
+    with service.wire() as wire:
+        wire.send(head + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        answer = wire.answer()
+    assert (answer.status, answer.json) == (415, FAILED)
+    assert stored(service, "coded") == 0
+
+
+def test_http_1_0_has_no_chunks(service: Running) -> None:
+    """A proxy that goes by HTTP/1.0 would see another end of the request: 400."""
+    head = b"POST /hooks/tilil HTTP/1.0\r\n"
+    for offer in (b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"):
+        back = exchange(service, chunked(inbound("old-chunks"), head=head + offer))
+        assert back.startswith(b"HTTP/1.1 400 ")
+    assert stored(service, "old-chunks") == 0
+
+
+@pytest.mark.parametrize(
     "chunks",
     [
         b"zz\r\n",
@@ -301,6 +333,19 @@ def test_a_head_without_end_is_ended(service: Running, start: bytes) -> None:
         back = wire.rest()
     assert not back or back.split(b" ")[1] in (b"400", b"408", b"414", b"431")
     assert service.resident() - before < 16 * MEBIBYTE
+
+
+def test_many_heads_without_end_cost_little(service: Running) -> None:
+    """A header is not collected beyond what headers may have, on however many connections."""
+    before = service.resident()
+    with ExitStack() as stack:
+        for _ in range(100):
+            wire = stack.enter_context(service.wire())
+            wire.send(HEAD + b"X: ")
+            for _ in range(8):
+                wire.send(b"y" * 65_536)
+        assert service.post(inbound("beside")).status == 200
+        assert service.resident() - before < 32 * MEBIBYTE
 
 
 def test_urls_are_bounded(service: Running) -> None:
@@ -478,6 +523,13 @@ def test_an_offer_to_upgrade_is_declined(service: Running, upgrade: bytes) -> No
     assert stored(service, id_) == stored(service, f"{id_}-chunked") == 1
 
 
+def test_offers_without_end_are_declined(service: Running) -> None:
+    """However many come at once, each request is answered."""
+    offer = b"GET /healthz HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+    back = exchange(service, offer * 500 + b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert back.count(b"HTTP/1.1 200 ") == 501
+
+
 # Slow clients
 
 
@@ -547,6 +599,18 @@ def test_who_does_not_read_answers_is_ended(service: Running) -> None:
         with pytest.raises(OSError, match=r"reset|Broken pipe"):  # what the kernel takes is bounded
             wire.socket.sendall(data * 1000)
     assert service.resident() - before < 64 * MEBIBYTE
+
+
+def test_crowds_that_ask_and_do_not_read_cost_little(service: Running) -> None:
+    """A thousand requests in one piece, from each of many who read no answer: memory is bounded."""
+    before = service.resident()
+    with ExitStack() as stack:
+        wires = [stack.enter_context(service.wire()) for _ in range(200)]
+        for _ in range(3):
+            for wire in wires:
+                wire.send(request("GET", "/nothing") * 800)
+            assert service.post(inbound("among them")).status == 200
+        assert service.resident() - before < 64 * MEBIBYTE
 
 
 def test_a_token_is_never_in_an_answer(service: Running) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver import handler_loop
 from receiver import workers as workers_module
@@ -260,6 +261,29 @@ async def test_a_blocking_handler_does_not_stop_the_loop(tmp_path: Path) -> None
             assert (await work.store.take(intake(work.store, n))).new
         go_on.set()
         await work.done()
+
+
+async def test_who_blocks_the_others_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an `async def` blocks the handlers' loop the log says which, and when it is over."""
+    monkeypatch.setattr(handler_loop, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(handler_loop, "STANDSTILL", 0.05)
+    go_on = threading.Event()
+
+    async def blocks(event: object, context: object) -> None:
+        assert go_on.wait(30)
+
+    async def said(sentence: str) -> bool:
+        return [line["handler"] for line in lines if line["event"] == sentence] == ["mine.blocks"]
+
+    with capture_logs() as lines:
+        async with bench(tmp_path, blocks) as work:
+            await work.give(1)
+            await until_async(lambda: said("a handler blocks the others"), "named")
+            go_on.set()
+            await until_async(lambda: said("the handlers go on"), "over")
+            await work.done()
 
 
 # What they ask for

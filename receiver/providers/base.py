@@ -50,7 +50,7 @@ class Push(msgspec.Struct, kw_only=True):
         """The credentials in the URL: in its path and as `?token=`."""
         tokens = [self.token] if self.token else []
         if self.query and (b"token=" in self.query or b"%" in self.query):
-            tokens += [token for token in read_form(self.query).get("token", ()) if token]
+            tokens += [token for token in read_form(self.query, "token").get("token", ()) if token]
         return tokens
 
 

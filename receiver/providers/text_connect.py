@@ -128,6 +128,9 @@ NAMES = {
     "group_parameter": "GroupName",
 }
 
+#: Parameters that are read.
+_NAMES = ("auth", "source", "dest", "msg", "id", "receivedts", *FIELDS)
+
 _CODE = re.compile("-[0-9]{1,9}")
 _AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 #: Has a digit in it: `OK` or `Error` are no ids.
@@ -450,7 +453,7 @@ class TextConnect(Provider[_Payload]):
 
     def read(self, push: Push) -> _Payload:
         """The form in the body, and from the query string what the form does not give."""
-        sources = (read_form(push.query), read_form(push.body))
+        sources = (read_form(push.query, *_NAMES), read_form(push.body, *_NAMES))
         given: dict[str, str] = {}
         for parameters in sources:
             for name, values in parameters.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -31,7 +32,7 @@ _NGINX = """\
 {user}pid {folder}/nginx.pid;
 error_log {folder}/start.log;
 daemon off;
-events {{}}
+{main}
 http {{
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -98,8 +99,14 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 @contextmanager
-def running(kind: str, folder: Path, certificate: Certificate, service: int) -> Iterator[Proxy]:
-    """A proxy with its shipped file, in front of a service on a port."""
+def running(
+    kind: str,
+    folder: Path,
+    certificate: Certificate,
+    service: int,
+    changes: Mapping[str, str] | None = None,
+) -> Iterator[Proxy]:
+    """A proxy with its shipped file, in front of a service on a port; `changes` are made to it."""
     program = shutil.which(kind, path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip(f"{kind} is not installed")
@@ -107,6 +114,9 @@ def running(kind: str, folder: Path, certificate: Certificate, service: int) -> 
     proxy = Proxy(port=_free_port(), folder=folder, tls=tls)
     prepare = {"nginx": _prepare_nginx, "caddy": _prepare_caddy}[kind]
     arguments = prepare(proxy, certificate, service)
+    if changes:
+        file = folder / {"nginx": "receiver.conf", "caddy": "Caddyfile"}[kind]
+        file.write_text(_replaced(file, changes))
     with (folder / "output.log").open("wb") as output:
         process = subprocess.Popen(
             [program, *arguments],
@@ -138,8 +148,10 @@ def _prepare_nginx(proxy: Proxy, certificate: Certificate, service: int) -> list
     )
     (proxy.folder / "receiver.conf").write_text(text)
     user = "user root;\n" if os.geteuid() == 0 else ""  # as it may read the folder
+    advised = "\n".join(re.findall(r"^#     (.+)$", text, re.MULTILINE))
+    assert "events" in advised, "the file says no more what belongs outside of http"
     main = proxy.folder / "nginx.conf"
-    main.write_text(_NGINX.format(folder=proxy.folder, user=user))
+    main.write_text(_NGINX.format(folder=proxy.folder, user=user, main=advised))
     return ["-c", str(main), "-e", str(proxy.folder / "start.log")]
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from receiver.errors import Unreadable
 from receiver.providers.payloads import (
+    MOST_ESCAPES,
+    MOST_PARAMETERS,
     as_network,
     as_text,
     as_word,
@@ -182,6 +184,44 @@ def test_forms_come_back_exactly(parameters: dict[str, str]) -> None:
     """What a form encodes is what is read."""
     body = urlencode(parameters).encode()
     assert read_form(body) == {name: [value] for name, value in parameters.items()}
+
+
+@given(
+    st.lists(
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(
+                ["auth", "a%75th", "%61uth", "auth\n", "xauth", "auths", "", "id", "%"]
+            ),
+            st.sampled_from(["=", "", "=="]),
+            st.text("%+=;aEF0 8\n", max_size=4),
+        ),
+        max_size=8,
+    ).map("&".join)
+)
+def test_known_names_are_found_as_among_all(form: str) -> None:
+    """Looking for some parameters finds the same as reading all, also in escapes."""
+    every = read_form(form.encode())
+    found = read_form(form.encode(), "auth", "id")
+    for name in ("auth", "id"):
+        assert found.get(name) == every.get(name)
+
+
+@pytest.mark.parametrize("piece", [b"auth=&", b"%61uth=x&", b"%=&"])
+def test_too_many_of_known_names_are_unreadable(piece: bytes) -> None:
+    """What would take long to read is refused; other parameters cost next to nothing."""
+    read_form(piece * MOST_PARAMETERS, "auth")
+    with pytest.raises(Unreadable):
+        read_form(piece * (MOST_PARAMETERS + 1), "auth")
+    assert read_form(b"x=%41&" * 10_000 + b"auth=y", "auth") == {"auth": ["y"]}
+
+
+def test_a_text_may_be_in_escapes_or_raw() -> None:
+    """As long as there may be; both in turn only for as much as a message can hold."""
+    for text in ("%C3%BC" * 10_000, "ü" * 30_000, "ü%C3%BC" * 2000):
+        assert len(read_form(f"msg={text}".encode(), "msg")["msg"][0]) in (10_000, 30_000, 4000)
+    with pytest.raises(Unreadable):
+        read_form(("msg=" + "ü%41" * (MOST_ESCAPES + 1)).encode(), "msg")
 
 
 def test_five_thousand_parameters_are_read() -> None:

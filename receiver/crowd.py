@@ -1,0 +1,98 @@
+"""All connections of a server together: how many there may be, and what they may hold.
+
+One connection is bounded by its own limits; strangers can open as many as the system gives them.
+Beyond the bounds here those go that have waited longest, so that whoever comes with a whole
+request is answered, however many others keep theirs back.
+"""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+from typing import Protocol
+
+#: Most connections, and most bytes that they hold together: of requests that are not whole or wait
+#: behind others, and of answers that nobody reads.
+MOST_CONNECTIONS = 10_000
+MOST_BYTES = 64 * 1024 * 1024
+#: Files that are left for the store, the admin address and what we send and forward.
+_OTHER_FILES = 100
+#: Of those that are too many, so many go at once: finding the oldest takes a look at each.
+_SHARE = 20
+
+
+class Member(Protocol):
+    """What the crowd needs of a connection."""
+
+    waiting_since: float
+
+    @property
+    def busy(self) -> bool:
+        """A request of it is being answered."""
+
+    @property
+    def known(self) -> bool:
+        """It has had an answer before."""
+
+    def give_way(self) -> None:
+        """Ends it at once."""
+
+
+class Crowd:
+    """The connections, and the bytes that some of them hold."""
+
+    def __init__(self, most: int | None = None, most_bytes: int = MOST_BYTES) -> None:
+        """`most`: connections; by default as many as the system lets us have."""
+        self._most = most_connections() if most is None else most
+        self._most_bytes = most_bytes
+        self._members: set[Member] = set()
+        self._holding: dict[Member, int] = {}
+        self._bytes = 0
+
+    def join(self, member: Member) -> None:
+        """A connection more; the longest waiting ones make room for it."""
+        self._members.add(member)
+        if len(self._members) <= self._most:
+            return
+        idle = [other for other in self._members if other is not member and not other.busy]
+        # A proxy keeps connections open for its next requests: strangers' go before them.
+        idle.sort(key=lambda other: (other.known, other.waiting_since))
+        for other in idle[: max(1, self._most // _SHARE)]:
+            self.leave(other)
+            other.give_way()
+
+    def leave(self, member: Member) -> None:
+        """A connection less."""
+        self._members.discard(member)
+        self.release(member)
+
+    def hold(self, member: Member, count: int) -> None:
+        """A connection holds so many bytes by now; those that did so first make room for them."""
+        self._bytes += count - self._holding.get(member, 0)
+        self._holding[member] = count
+        while self._bytes > self._most_bytes:
+            oldest = next(iter(self._holding))
+            self.leave(oldest)
+            oldest.give_way()
+
+    def release(self, member: Member) -> None:
+        """It holds nothing any more."""
+        self._bytes -= self._holding.pop(member, 0)
+
+
+def allow_files() -> None:
+    """Lets this process have as many open files as the system allows; a connection is one."""
+    with suppress(OSError, ValueError):  # forbidden by a filter of system calls
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def most_connections() -> int:
+    """As many as there may be files, without those for everything else."""
+    try:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:  # forbidden by a filter of system calls
+        return MOST_CONNECTIONS
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, files - _OTHER_FILES))
