@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from tests.cli.program import spawn
-from tests.harness import PATIENCE, TOKEN, Running, inbound, serve, settings, write
+from tests.harness import PATIENCE, TOKEN, Running, inbound, serve, settings, until, write
 
 
 def test_it_says_where_it_listens(service: Running) -> None:
@@ -77,5 +77,9 @@ def test_a_source_open_to_anybody_is_reported(tmp_path: Path) -> None:
     """At every start, as a warning."""
     sources = {"open": {"provider": "tsconect", "authentication": "none"}}
     with serve(tmp_path, settings(sources=sources)) as running:
-        warnings = [line for line in running.log.splitlines() if '"warning"' in line]
-    assert [json.loads(line)["source"] for line in warnings] == ["open"]
+        found = running.log.splitlines
+        warnings = until(
+            lambda: [json.loads(line) for line in found() if "anybody" in line], "told"
+        )
+    assert [line["level"] for line in warnings] == ["warning"]
+    assert [line["key"] for line in warnings] == ["sources.open.authentication"]
