@@ -17,7 +17,8 @@ def test_it_says_where_it_listens(service: Running) -> None:
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(PATIENCE) == 0
     entries = [json.loads(line) for line in service.log.splitlines()]
-    assert [entry["event"] for entry in entries] == ["listening", "stopped"]
+    events = [entry["event"] for entry in entries]
+    assert events == ["listening", *["worth a look"] * (len(events) - 2), "stopped"]
     assert (entries[0]["host"], entries[0]["port"]) == ("127.0.0.1", service.port)
 
 
