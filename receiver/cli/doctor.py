@@ -38,9 +38,8 @@ def command(
     Changes nothing, with the service running or not. The exit status is 1 if anything is red.
     """
     if outside is not None and not _is_url(outside):
-        raise typer.BadParameter(
-            f"--from-outside: expected https://sms.example.com, got {outside!r}"
-        )
+        expected = "an address such as https://sms.example.com"
+        raise typer.BadParameter(f"--from-outside: expected {expected}, got {outside!r}")
     case = Case(prepare(config), thorough=thorough, outside=outside)
     show: Callable[[Finding], None] = _json_line if json else _line
     counts = asyncio.run(_examine(case, show))

@@ -42,13 +42,11 @@ CHECKS = LOCAL | REMOTE
 
 async def examine(case: Case) -> AsyncIterator[Finding]:
     """Everything that is found, check by check."""
-    waiting = {
-        name: asyncio.create_task(_made(name, check, case)) for name, check in REMOTE.items()
-    }
+    waiting = [asyncio.create_task(_made(name, check, case)) for name, check in REMOTE.items()]
     for name, check in LOCAL.items():
         for finding in await _made(name, check, case):
             yield finding
-    for task in waiting.values():
+    for task in waiting:
         for finding in await task:
             yield finding
 

@@ -24,29 +24,9 @@ _SLOW = 0.050
 _TOO_GOOD = 20e-6
 #: SQLite's write-ahead log needs memory that all its processes share, so they must be on one
 #: machine (https://www.sqlite.org/wal.html), and locks that work.
-_NETWORKS = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "9p",
-        "afs",
-        "ceph",
-        "lustre",
-        "glusterfs",
-        "gfs2",
-        "ocfs2",
-        "vboxsf",
-        "fuse.sshfs",
-        "fuse.s3fs",
-        "fuse.glusterfs",
-        "fuse.rclone",
-        "davfs",
-        "virtiofs",
-    ]
-)
+_NETWORKS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre"})
+_NETWORKS |= {"gfs2", "ocfs2", "vboxsf", "virtiofs", "davfs"}
+_NETWORKS |= {"fuse.sshfs", "fuse.s3fs", "fuse.glusterfs", "fuse.rclone"}
 _MEMORY = frozenset({"tmpfs", "ramfs"})
 _CONTAINERS = frozenset({"overlay", "aufs"})
 
@@ -150,6 +130,6 @@ def sync_speed(seconds: float) -> Finding:
     if seconds < _TOO_GOOD:
         return yellow(
             f"{said}: no disk is that fast; it may lose what it said it has when the power fails",
-            "turn off its volatile write cache, or the host's (cache=unsafe), unless it has a battery",
+            "turn off its write cache, or the virtual machine's (cache=unsafe); a battery is fine",
         )
     return green(said)

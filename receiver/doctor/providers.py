@@ -65,12 +65,16 @@ async def _visit(case: Case, name: str, api: Api) -> Visit:
 
 
 async def _knock(case: Case, api: Api) -> Visit:
-    request = Request(method="HEAD", url=_root(api.url), read=lambda response: response)
+    request = Request[Response](method="HEAD", url=_root(api.url), read=_whole)
     asked_at = case.clock()
     try:
         return Visit(asked_at, await _ask(case, api, request))
     except ProviderError as error:
         return Visit(asked_at, error=masked(str(error), [api.key]))
+
+
+def _whole(response: Response) -> Response:
+    return response
 
 
 async def _ask(case: Case, api: Api, request: Request[T]) -> T:

@@ -138,9 +138,9 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     # Without a log nobody has the store open: whoever closes it last deletes its log.
     untouched = not wal.exists()
     options = "mode=ro&immutable=1" if untouched else "mode=ro"
-    with naming(path, StoreUnusable):
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True)) as db:
-            yield db
+    url = f"file:{quote(str(path))}?{options}"
+    with naming(path, StoreUnusable), closing(sqlite3.connect(url, uri=True)) as db:
+        yield db
     if untouched and wal.exists():
         raise StoreUnusable(f"{path}: was opened by another process just now; look again")
 
