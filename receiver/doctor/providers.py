@@ -68,9 +68,10 @@ async def _knock(case: Case, api: Api) -> Visit:
     request = Request[Response](method="HEAD", url=_root(api.url), read=_whole)
     asked_at = case.clock()
     try:
-        return Visit(asked_at, await _ask(case, api, request))
+        answer = await _ask(case, api, request)
     except ProviderError as error:
         return Visit(asked_at, error=masked(str(error), [api.key]))
+    return Visit(asked_at, answer)
 
 
 def _whole(response: Response) -> Response:
@@ -171,7 +172,7 @@ def of_clock(apart: Mapping[str, timedelta], digests: Mapping[str, float]) -> Fi
     """
     do = "have the clock set by the network: timedatectl set-ntp true"
     if not apart:
-        said = "nobody could be asked for the time"
+        said = "nobody told the time"
         if digests:
             return yellow(
                 f"{said}, and digests depend on it", "timedatectl says if it is synchronised"

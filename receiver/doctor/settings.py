@@ -14,7 +14,6 @@ async def cautions(case: Case) -> list[Finding]:
     found = await asyncio.to_thread(advice.cautions, parts.config, parts.plugins)
     do = "change it in the configuration, then `receiver check` and `receiver reload`"
     plugins = ", ".join(plugin.name for plugin in parts.plugins) or "none"
-    summary = (
-        f"{parts.config.file}: no faults; {len(parts.config.sources)} sources, plugins {plugins}"
-    )
+    sources = ", ".join(parts.config.sources) or "none"
+    summary = f"{parts.config.file}: no faults; sources {sources}; plugins {plugins}"
     return [green(summary), *(yellow(str(caution), do) for caution in found)]

@@ -93,6 +93,9 @@ def log_length(log: Path, length: int) -> Finding:
 async def contents(case: Case) -> list[Finding]:
     """Whether it is a store of this program."""
     if not case.store.exists():
+        if _beside(case.store, ".sock").exists() and holder_of(case.store) is not None:
+            do = "stop the service, put the file back or restore a backup, start it again"
+            return [red(f"{case.store}: taken away while a service runs", do)]
         return [yellow(f"{case.store}: not there yet", "`receiver serve` makes it")]
     try:
         found = await case.vitals()
