@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --pyt
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest battery bench lint format lock wheel install clean
+.PHONY: help run test test-lowest battery bench lint sbom format lock wheel install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -44,10 +44,17 @@ test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .v
 bench: $(READY) ## the benchmark of docs/performance.md
 	$(BIN)/python -m benchmarks
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, and known holes in the locked packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/audit requirements.lock requirements-dev.lock
+
+# Of requirements.lock alone, so that it is the same wherever and whenever it is made.
+sbom: $(READY) ## dist/sbom.json: what the program is made of, as CycloneDX
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-format JSON --output-file dist/sbom.json
 
 format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
