@@ -12,12 +12,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .venv-lowest
+# Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
+ON ?= 3.13
+OTHER := .venv-on
 PIP_INSTALL := -m pip install -q --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest battery bench lint sbom format lock wheel install clean
+.PHONY: help run test test-lowest test-on battery bench lint sbom format lock wheel install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -40,6 +43,12 @@ test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .v
 	  --python $(LOWEST)/bin/python -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev -e .
 	$(LOWEST)/bin/pytest -m "not slow"
+
+test-on: $(READY) ## the quick tests on another Python, in .venv-on: make test-on ON=3.13
+	$(BIN)/uv venv -q --clear --no-python-downloads --python $(ON) $(OTHER)
+	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --require-hashes -r requirements-dev.lock
+	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --no-build-isolation -e .
+	$(OTHER)/bin/pytest -m "not slow"
 
 bench: $(READY) ## the benchmark of docs/performance.md
 	$(BIN)/python -m benchmarks
@@ -75,7 +84,7 @@ install: wheel ## the program and what it needs into $(PREFIX), without developm
 	$(PREFIX)/bin/python $(PIP_INSTALL) --no-deps --force-reinstall dist/*.whl
 
 clean: ## removes the virtual environments and what tools left
-	rm -rf $(VENV) $(LOWEST) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(OTHER) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # pip checks the hashes of the lock file; then this tree is linked in.
 $(READY): requirements-dev.lock pyproject.toml

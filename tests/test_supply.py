@@ -97,7 +97,7 @@ def test_the_bill_of_materials_is_the_lock_file(tmp_path: Path) -> None:
     made = []
     for name in ("one.json", "two.json"):
         arguments[-1] = str(tmp_path / name)
-        command = [program, *arguments]
+        command: list[str | Path] = [program, *arguments]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -380,6 +380,31 @@ def test_providers_are_asked(fake: Fake, tmp_path: Path) -> None:
     assert fake.sent == []
 
 
+class Quiet(BaseHTTPRequestHandler):
+    """An API where nothing is found, that logs nothing."""
+
+    def do_HEAD(self) -> None:
+        """404, with the time."""
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def answering(kind: type[Quiet]) -> Iterator[str]:
+    """The address of a server that answers like this."""
+    with HTTPServer(("127.0.0.1", 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize(
     ("minutes", "level", "words"),
     [(0, "green", ""), (5, "yellow", "behind"), (-20, "red", "ahead of")],
@@ -387,26 +412,16 @@ def test_providers_are_asked(fake: Fake, tmp_path: Path) -> None:
 def test_the_clock_is_compared(tmp_path: Path, minutes: int, level: str, words: str) -> None:
     """With the Date of a provider's answer; where digests depend on it, by how far they may."""
 
-    class Shifted(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(404)
-            self.end_headers()
-
+    class Shifted(Quiet):
         def date_time_string(self, timestamp: float | None = None) -> str:
             return super().date_time_string(int(time.time()) + 60 * minutes)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Shifted) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/sms/v3"
+    with answering(Shifted) as url:
         digest = {"username": "u", "password": "as agreed"}
         source = {"provider": "tilil", "tokens": [TOKEN], "digest": digest}
         sending = {**source, "send": {"api_key": KEY, "url": url}}
         write(tmp_path, quiet(sources={"tilil": sending}))
         found = examined(tmp_path, status=int(level == "red"))
-        server.shutdown()
     [(told, difference)] = of(found, "clock")
     assert told == level
     seconds, where = difference.split(" s ")
@@ -422,14 +437,23 @@ def test_no_credit_is_red(tmp_path: Path) -> None:
     assert ("red", "credit 0 SMS units") in of(found, "source rayprotech")
 
 
-def test_a_refused_key_is_red_and_not_shown(fake: Fake, tmp_path: Path) -> None:
-    """In the provider's words."""
-    write(tmp_path, sources(fake, "rayprotech", api_key="wrong-key-of-the-tests"))
-    result = run(tmp_path, "doctor")
+def test_a_refused_key_is_red_and_not_shown(tmp_path: Path) -> None:
+    """In the provider's words, though they quote it."""
+
+    class Quoting(Quiet):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b"unknown: " + body)
+
+    with answering(Quoting) as url:
+        send = {"api_key": KEY, "url": f"{url}/api"}
+        write(tmp_path, quiet(sources={"ke": {"provider": "rayprotech", "send": send}}))
+        result = run(tmp_path, "doctor")
     assert result.returncode == 1
-    assert "the API refuses to tell the balance: " in result.stdout
-    assert "wrong-key-of-the-tests" not in result.stdout
-    assert TOKEN not in result.stdout
+    assert "the API refuses to tell the balance: unknown: " in result.stdout
+    assert KEY not in result.stdout
 
 
 def test_a_provider_that_cannot_be_reached_is_red(fake: Fake, tmp_path: Path) -> None:
