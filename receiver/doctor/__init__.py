@@ -54,6 +54,9 @@ async def examine(case: Case) -> AsyncIterator[Finding]:
 async def _made(name: str, check: Check, case: Case) -> list[Finding]:
     try:
         found = await check(case)
+    except PermissionError as error:
+        do = "run it as the service's user (sudo -u receiver receiver doctor), or as root"
+        found = [yellow(f"{error.filename}: this user may not look at it", do)]
     except Exception as error:  # noqa: BLE001 - the border: one check must not end the others
         # Without its message, which may hold anything.
         found = [red(f"the check itself failed: {type(error).__name__}", "tell the developers")]

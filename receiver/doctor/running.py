@@ -34,12 +34,15 @@ async def service(case: Case) -> list[Finding]:
 
 
 def holder_of(store: Path, locks: Path = Path("/proc/locks")) -> int | None:
-    """The process that has the store's lock, seen without touching the lock; None without one."""
+    """The process that has the store's lock, seen without touching the lock; None without one.
+
+    Raises PermissionError.
+    """
     name = store.with_name(f"{store.name}.lock")
     try:
         status = name.stat()
         lines = locks.read_text("ascii", "replace").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return None
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     written = ""

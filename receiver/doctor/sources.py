@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from typing import Any
 
 from receiver.doctor.findings import Case, Finding, ago, green, yellow
 from receiver.errors import StoreError
-from receiver.providers import PROVIDERS
+from receiver.providers import PROVIDERS, Provider
 from receiver.store.health_reads import Vitals
 
 #: A source that pushed nothing for so long has perhaps been forgotten.
@@ -26,14 +27,16 @@ async def pushes(case: Case) -> list[Finding]:
         each
         for name, source in case.config.sources.items()
         if PROVIDERS[source.provider].pushes
-        for each in of_source(name, found, now)
+        for each in of_source(name, PROVIDERS[source.provider], found, now)
     ]
 
 
-def of_source(name: str, found: Vitals, now: datetime) -> list[Finding]:
+def of_source(
+    name: str, provider: type[Provider[Any]], found: Vitals, now: datetime
+) -> list[Finding]:
     """What is to be said about one source."""
     check = f"source {name}"
-    findings = [_last_push(check, name, found, now)]
+    findings = [_last_push(check, name, provider, found, now)]
     for entry in found.quarantine:
         if entry.source != name:
             continue
@@ -49,8 +52,11 @@ def of_source(name: str, found: Vitals, now: datetime) -> list[Finding]:
     return findings
 
 
-def _last_push(check: str, name: str, found: Vitals, now: datetime) -> Finding:
-    do = f"`receiver simulate PROVIDER KIND --source {name} --url https://…` tries the way here"
+def _last_push(
+    check: str, name: str, provider: type[Provider[Any]], found: Vitals, now: datetime
+) -> Finding:
+    push = f"receiver simulate {provider.name} {provider.sample_kinds[0]} --source {name}"
+    do = f"`{push} --url https://…` tries the way here (and makes an event)"
     last = found.last_pushes.get(name)
     if last is not None:
         said = f"last push {ago(last, now)}"

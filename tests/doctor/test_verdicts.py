@@ -288,6 +288,23 @@ def test_times_and_sizes_are_rough() -> None:
     ]
 
 
+def test_what_a_user_may_not_see_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known about it then: neither that it is well nor that it is not."""
+
+    async def refused(case: Any) -> list[Finding]:
+        raise PermissionError(13, "Permission denied", "/var/lib/receiver/receiver.db")
+
+    monkeypatch.setattr(doctor, "LOCAL", {"files": refused})
+    monkeypatch.setattr(doctor, "REMOTE", {})
+
+    async def found() -> list[Finding]:
+        return [each async for each in doctor.examine(doctor.Case(parts(tmp_path)))]
+
+    [finding] = asyncio.run(found())
+    assert level(finding) == "yellow"
+    assert finding.found == "/var/lib/receiver/receiver.db: this user may not look at it"
+
+
 def test_a_check_that_breaks_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
