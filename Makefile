@@ -14,6 +14,7 @@ READY := $(VENV)/.ready
 LOWEST := .venv-lowest
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
 ON ?= 3.13
+TESTS ?= tests
 OTHER := .venv-on
 PIP_INSTALL := -m pip install -q --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
@@ -48,7 +49,7 @@ test-on: $(READY) ## the quick tests on another Python, in .venv-on: make test-o
 	$(BIN)/uv venv -q --clear --no-python-downloads --python $(ON) $(OTHER)
 	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --require-hashes -r requirements-dev.lock
 	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --no-build-isolation -e .
-	$(OTHER)/bin/pytest -m "not slow"
+	$(OTHER)/bin/pytest -m "not slow" $(TESTS)
 
 bench: $(READY) ## the benchmark of docs/performance.md
 	$(BIN)/python -m benchmarks
