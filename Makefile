@@ -12,12 +12,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .venv-lowest
+# Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
+ON ?= 3.13
+TESTS ?= tests
+OTHER := .venv-on
 PIP_INSTALL := -m pip install -q --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest battery bench lint format lock wheel install clean
+.PHONY: help run test test-lowest test-on battery bench lint sbom format lock wheel install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -41,13 +45,26 @@ test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .v
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev -e .
 	$(LOWEST)/bin/pytest -m "not slow"
 
+test-on: $(READY) ## the quick tests on another Python, in .venv-on: make test-on ON=3.13
+	$(BIN)/uv venv -q --clear --no-python-downloads --python $(ON) $(OTHER)
+	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --require-hashes -r requirements-dev.lock
+	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --no-build-isolation -e .
+	$(OTHER)/bin/pytest -m "not slow" $(TESTS)
+
 bench: $(READY) ## the benchmark of docs/performance.md
 	$(BIN)/python -m benchmarks
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, and known holes in the locked packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/audit requirements.lock requirements-dev.lock
+
+# Of requirements.lock alone, so that it is the same wherever and whenever it is made.
+sbom: $(READY) ## dist/sbom.json: what the program is made of, as CycloneDX
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-format JSON --output-file dist/sbom.json
 
 format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
@@ -75,7 +92,7 @@ install: wheel ## the program and what it needs into $(PREFIX), without developm
 	ln -sfn $(RELEASE) $(PREFIX)
 
 clean: ## removes the virtual environments and what tools left
-	rm -rf $(VENV) $(LOWEST) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(OTHER) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # pip checks the hashes of the lock file; then this tree is linked in.
 $(READY): requirements-dev.lock pyproject.toml

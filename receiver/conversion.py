@@ -31,10 +31,13 @@ _EVERYBODY = "everybody is no network; name the addresses"
 class Secret:
     """A text that must not be shown; `reveal()` gives it to whoever needs it."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_text", "file", "in_place")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, in_place: bool = False, file: Path | None = None) -> None:
+        """`in_place`: it stands in the configuration itself; `file`: the one that it came from."""
         self._text = text
+        self.in_place = in_place
+        self.file = file
 
     def reveal(self) -> str:
         """The text itself."""
@@ -176,11 +179,12 @@ class Converter:
         """Resolves `env:`, `file:` and `credential:`."""
         kind, colon, name = text.partition(":")
         if not colon or kind not in ("env", "file", "credential"):
-            return _non_empty(text, "the text is empty")
+            return Secret(_non_empty(text, "the text is empty"), in_place=True)
         if kind == "env":
             if name not in self.environ:
                 raise ValueError(f"the environment variable {name} is not set")
-            return _non_empty(self.environ[name], f"the environment variable {name} is empty")
+            value = self.environ[name]
+            return Secret(_non_empty(value, f"the environment variable {name} is empty"))
         if kind == "credential":
             folder = self.environ.get("CREDENTIALS_DIRECTORY")
             if not folder:
@@ -189,16 +193,17 @@ class Converter:
         else:
             path = self.folder / name
         try:
-            return _non_empty(path.read_text("utf-8").rstrip("\r\n"), f"{path} is empty")
+            text = path.read_text("utf-8").rstrip("\r\n")
+            return Secret(_non_empty(text, f"{path} is empty"), file=path)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ValueError(f"{path}: {reason}") from None
 
 
-def _non_empty(text: str, otherwise: str) -> Secret:
+def _non_empty(text: str, otherwise: str) -> str:
     if not text:
         raise ValueError(f"expected a secret, but {otherwise}")
-    return Secret(text)
+    return text
 
 
 def _unknown(name: str, names: list[str]) -> str:

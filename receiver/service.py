@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from receiver import plugins, providers
+from receiver.advice import cautions
 from receiver.config import Config
 from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
@@ -34,6 +35,9 @@ from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
 
 log = structlog.get_logger("receiver.service")
+
+#: Lines of the log about a configuration; thousands of rules may have thousands of cautions.
+_MOST_CAUTIONS = 20
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,11 +188,13 @@ def prepare(config: Config) -> Parts:
     )
 
 
-def warn(parts: Parts) -> None:
-    """Logs what works, but hardly as it is meant."""
-    for name, source in parts.config.sources.items():
-        if source.authentication == "none":
-            log.warning("source takes pushes from anybody", source=name)
+async def warn(parts: Parts) -> None:
+    """Logs what works, but hardly as it is meant; what `receiver check` prints."""
+    found = await asyncio.to_thread(cautions, parts.config, parts.plugins)
+    for caution in found[:_MOST_CAUTIONS]:
+        log.warning("worth a look", key=caution.key, why=caution.message)
+    if len(found) > _MOST_CAUTIONS:
+        log.warning("more is worth a look: `receiver check`", more=len(found) - _MOST_CAUTIONS)
 
 
 def _guard(parts: Parts) -> Guard:

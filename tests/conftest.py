@@ -5,8 +5,13 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
+
+# A machine with much to do is no fault of what is tested.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -85,6 +85,7 @@ def write(folder: Path, raw: Mapping[str, Any]) -> Path:
         (folder / "plugins").mkdir(exist_ok=True)
         (folder / "plugins" / "mine.py").write_text(source, "utf-8")
     file = folder / "receiver.toml"
+    file.touch(0o600)
     file.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in sections.items()))
     return file
 

@@ -87,7 +87,7 @@ def serving(folder: Path) -> Iterator[str]:
         said = b""
         while b"\n" not in said:
             said += os.read(ours, 65536)  # raises when the service ends instead
-        yield said.decode()
+        yield said.partition(b"\n")[0].decode()  # what it warns of may follow
     finally:
         process.terminate()
         status = process.wait(PATIENCE)

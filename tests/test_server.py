@@ -12,6 +12,7 @@ import pytest
 
 from receiver.errors import ReceiverError
 from receiver.server import bind
+from tests.cli.program import run
 from tests.harness import (
     PATIENCE,
     PROGRAM,
@@ -116,24 +117,31 @@ def lines(log: str) -> list[dict[str, Any]]:
 
 def test_the_log_tells_start_and_end(tmp_path: Path) -> None:
     """Where it listens, and that it has stopped; nothing between where pushes are not wanted."""
-    with serve(tmp_path, settings(logs={"requests": "none"})) as service:
+    raw = settings(logs={"requests": "none"}, plugins={"enabled": ["opt_out"]})
+    del raw["plugins"]["keyword_reply"]
+    raw["sources"] = {"tilil": raw["sources"]["tilil"]}  # with nothing to warn of
+    with serve(tmp_path, raw) as service:
         for n in range(5):
             assert service.post(inbound(n)).status == 200
         assert service.stop() == 0
         listening, stopped = lines(service.log)
     assert (listening["event"], listening["host"]) == ("listening", "127.0.0.1")
     assert listening["port"] == service.port
-    assert listening["sources"] == list(settings()["sources"])
+    assert listening["sources"] == ["tilil"]
     assert stopped["event"] == "stopped"
 
 
 def test_sources_without_authentication_are_named_at_each_start(tmp_path: Path) -> None:
-    """A warning that names the source."""
+    """A warning that names the setting, as every caution of `receiver check` is one."""
     sources = {"open": {"provider": "tilil", "authentication": "none"}}
     with serve(tmp_path, settings(sources=sources)) as service:
-        (warning,) = [line for line in lines(service.log) if line["level"] == "warning"]
-        assert warning["event"] == "source takes pushes from anybody"
-        assert warning["source"] == "open"
+        assert service.stop() == 0
+        found = [line for line in lines(service.log) if line["level"] == "warning"]
+    warnings = {line["key"]: line["why"] for line in found if line["event"] == "worth a look"}
+    assert warnings["sources.open.authentication"] == "anybody can push"
+    told = run(tmp_path, "check").stdout.splitlines()
+    assert [f"warning: {key}: {why}" for key, why in warnings.items()] == told[-len(warnings) :]
+    assert len(warnings) == sum(line.startswith("warning: ") for line in told)
 
 
 def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from receiver.cli.failing import as_status
 COMMANDS = {
     "init": "Writes a commented receiver.toml with fresh tokens.",
     "check": "Validates the configuration, plugins and rules; opens nothing.",
+    "doctor": "Looks at the whole installation: what is well, and what to do.",
     "serve": "Runs the service.",
     "reload": "Has the running service take in its configuration, rules and plugins.",
     "demo": "Runs the whole service with sample traffic, in a folder that is thrown away.",

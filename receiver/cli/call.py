@@ -11,13 +11,13 @@ import typer
 from receiver.cli import screen
 from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, load
-from receiver.cli.pushing import masked
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, ProviderError
 from receiver.events import utc_now
 from receiver.lines import apis
 from receiver.providers import Provider, create
 from receiver.providers.api import Api, Operation, Request
+from receiver.pushing import masked
 from receiver.visible import visible_json
 
 T = TypeVar("T")

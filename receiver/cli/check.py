@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from receiver.advice import cautions
 from receiver.cli import screen
 from receiver.cli.options import ConfigFile
 from receiver.cli.preparing import prepare
-from receiver.config import Config, Source
-from receiver.plugins import Plugin
+from receiver.config import Source
 from receiver.providers import PROVIDERS, Entry
-
-#: Characters that a token should have; those of `receiver init` have 43.
-_LONG_ENOUGH = 16
 
 
 def command(config: ConfigFile = None) -> None:
@@ -35,7 +31,7 @@ def command(config: ConfigFile = None) -> None:
             ("admin", server.admin or "none"),
         )
     )
-    warnings = [*_warnings(settings), *_findings(parts.plugins)]
+    warnings = cautions(settings, parts.plugins)
     if warnings:
         print()
     for warning in warnings:
@@ -64,46 +60,3 @@ def _credential(entry: Entry, source: Source) -> str:
     if source.digest:
         return f"{entry.secret}, a {source.digest.algorithm} digest"
     return entry.secret
-
-
-def _warnings(settings: Config) -> Iterator[str]:
-    for name, source in settings.sources.items():
-        key = f"sources.{name}"
-        if source.authentication == "none":
-            yield f"{key}.authentication: anybody can push"
-        for n, token in enumerate(source.tokens):
-            if len(token.reveal()) < _LONG_ENOUGH:
-                yield f"{key}.tokens[{n}]: shorter than {_LONG_ENOUGH} characters"
-        if source.digest and not source.tokens:
-            yield f"{key}.tokens: none, so delivery reports, which carry no digest, are refused"
-    yield from _repeated(settings)
-
-
-def _findings(plugins: Iterable[Plugin]) -> Iterator[str]:
-    """What the plugins themselves warn of."""
-    for plugin in plugins:
-        key = f"plugins.{plugin.name}"
-        if plugin.lint is None:
-            continue
-        try:
-            findings = list(plugin.lint(plugin.context))
-        except Exception as error:  # noqa: BLE001 - other people's code
-            yield f"{key}: its lint raised {type(error).__name__}"
-            continue
-        for finding in findings:
-            where = f"{key}.{finding.key}" if finding.key else key
-            yield f"{where}: {finding.message}"
-
-
-def _repeated(settings: Config) -> Iterator[str]:
-    """Tokens that open several sources: who knows one of these can push as the other."""
-    uses = Counter(token for source in settings.sources.values() for token in set(source.tokens))
-    for name, source in settings.sources.items():
-        for n, token in enumerate(source.tokens):
-            others = [
-                other
-                for other, its in settings.sources.items()
-                if uses[token] > 1 and other != name and token in its.tokens
-            ]
-            if others:
-                yield f"sources.{name}.tokens[{n}]: also a token of {', '.join(others)}"

@@ -29,12 +29,12 @@ from receiver import fake, logs, server, service
 from receiver.cli.demo_traffic import Step, Traffic
 from receiver.cli.failing import Failed
 from receiver.cli.options import UnusedConfigFile
-from receiver.cli.pushing import address, masked
 from receiver.cli.wording import kind, summary
 from receiver.config import Config
 from receiver.events import utc_now
 from receiver.outlet import Outlet
 from receiver.providers import PROVIDERS
+from receiver.pushing import address, masked
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.visible import visible
 

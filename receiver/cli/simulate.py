@@ -12,11 +12,11 @@ import typer
 from receiver.cli import screen
 from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, load
-from receiver.cli.pushing import address, masked
 from receiver.config import Config, Source
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
 from receiver.providers import PROVIDERS, Provider, Sample
+from receiver.pushing import address, masked
 from receiver.signatures import DigestToken
 
 _PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}

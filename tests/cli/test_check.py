@@ -193,9 +193,11 @@ admin none
 
 warning: sources.ke2.tokens: none, so delivery reports, which carry no digest, are refused
 warning: sources.open.authentication: anybody can push
+warning: sources.open.allow_ips: empty, and there is no credential either; name the provider's\
+ addresses
 warning: sources.uk.tokens[0]: shorter than 16 characters
-warning: sources.ke.tokens[0]: also a token of uk
-warning: sources.uk.tokens[1]: also a token of ke
+warning: sources.ke.tokens[0]: the same secret as sources.uk.tokens[1]
+warning: sources.uk.tokens[1]: the same secret as sources.ke.tokens[0]
 warning: plugins.keyword_reply.rules: no default rule for any address: what no keyword fits gets no\
  answer
 """

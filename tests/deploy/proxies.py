@@ -93,7 +93,13 @@ def make_certificate(folder: Path) -> Certificate:
     made = Certificate(folder / "cert.pem", folder / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-days", "2", "-subj", f"/CN={HOST}", "-addext"]
-    command += [f"subjectAltName=DNS:{HOST}", "-keyout", str(made.key), "-out", str(made.file)]
+    command += [
+        f"subjectAltName=DNS:{HOST},IP:127.0.0.1",
+        "-keyout",
+        str(made.key),
+        "-out",
+        str(made.file),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return made
 

@@ -1,0 +1,262 @@
+"""What works, but hardly as it is meant.
+
+One list for `receiver check`, for the log of a start and of a reload, and for `receiver doctor`.
+Nothing here refuses a configuration: each caution names its setting, and what it may cost.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from receiver.config import Config, Send, Server, Source
+from receiver.conversion import Network, Secret
+from receiver.plugins import Plugin
+
+#: Characters that a token should have; those of `receiver init` have 43.
+_LONG_ENOUGH = 16
+#: Bits in the characters of a token, counted by how often each is there; random ones have more.
+_BITS_ENOUGH = 48.0
+#: Addresses of a public network that may well be one company's proxies.
+_MOST_PROXIES = 256
+#: What is not the internet: the networks of one's own.
+_OWN_NETWORKS = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+        "::1/128",
+    )
+)
+
+
+class Caution(msgspec.Struct, frozen=True):
+    """A setting that a person should look at: its dotted key, and why."""
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+def cautions(config: Config, plugins: Iterable[Plugin]) -> list[Caution]:
+    """Everything worth a look: the sockets, the sources, the secrets, what plugins warn of."""
+    plugins = list(plugins)
+    secrets = list(_secrets(config, plugins))
+    return [
+        *_of_server(config.server),
+        *(each for name, source in config.sources.items() for each in _of_source(name, source)),
+        *_repeated(config, secrets),
+        *_exposed(config, secrets),
+        *_of_plugins(plugins),
+    ]
+
+
+# The sockets
+
+
+def _of_server(server: Server) -> Iterator[Caution]:
+    behind_another = any(not _loopback_only(network) for network in server.trusted_proxies)
+    if not _is_loopback(server.host) and not behind_another:
+        yield Caution(
+            "server.host",
+            f"{server.host} can be reached from other machines, and there is no HTTPS here: tokens"
+            " and texts can be read on the way; listen on 127.0.0.1 behind a reverse proxy, or"
+            " name the one on another machine in trusted_proxies",
+        )
+    if server.admin_address and not _is_loopback(server.admin_address[0]):
+        yield Caution(
+            "server.admin",
+            f"{server.admin} can be reached from other machines, and asks nobody for a password;"
+            " 127.0.0.1 is safe",
+        )
+    for n, network in enumerate(server.trusted_proxies):
+        if _too_wide(network):
+            yield Caution(
+                f"server.trusted_proxies[{n}]",
+                f"{network} is a wide public network: whoever sends from there chooses the address"
+                " that is recorded, and passes allow_ips; name the proxy alone",
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _loopback_only(network: Network) -> bool:
+    return ip_network(str(network)).is_loopback
+
+
+def _too_wide(network: Network) -> bool:
+    wanted = ip_network(str(network))
+    if any(_within(wanted, own) for own in _OWN_NETWORKS):
+        return False
+    if isinstance(wanted, IPv6Network):
+        return wanted.prefixlen < 48
+    return wanted.num_addresses > _MOST_PROXIES
+
+
+def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
+    return (
+        inner.version == outer.version
+        and inner.network_address in outer
+        and inner.broadcast_address in outer
+    )
+
+
+# The sources
+
+
+def _of_source(name: str, source: Source) -> Iterator[Caution]:
+    key = f"sources.{name}"
+    if source.authentication == "none":
+        if source.allow_ips:
+            yield Caution(
+                f"{key}.authentication", "whoever can send from one of allow_ips can push"
+            )
+        else:
+            yield Caution(f"{key}.authentication", "anybody can push")
+            yield Caution(
+                f"{key}.allow_ips",
+                "empty, and there is no credential either; name the provider's addresses",
+            )
+    for n, token in enumerate(source.tokens):
+        if weak := _weakness(token.reveal()):
+            yield Caution(f"{key}.tokens[{n}]", weak)
+    if source.digest and not source.tokens:
+        yield Caution(
+            f"{key}.tokens", "none, so delivery reports, which carry no digest, are refused"
+        )
+    if source.send:
+        yield from _of_send(f"{key}.send", source.send)
+
+
+def _of_send(key: str, send: Send) -> Iterator[Caution]:
+    callback = send.callback_url.reveal() if send.callback_url else None
+    urls = (("callback_url", callback), ("url", send.url), ("report_url", send.report_url))
+    shown = {"callback_url": "the token in it", "url": "the api_key", "report_url": "the api_key"}
+    for setting, url in urls:
+        if url is not None and _in_the_clear(url):
+            yield Caution(
+                f"{key}.{setting}",
+                f"http://: {shown[setting]} can be read on the way; use https://",
+            )
+
+
+def _in_the_clear(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+
+
+def _weakness(token: str) -> str | None:
+    """Why a token is easily guessed, or None."""
+    if len(token) < _LONG_ENOUGH:
+        return f"shorter than {_LONG_ENOUGH} characters"
+    counts = Counter(token).values()
+    bits = sum(count * math.log2(len(token) / count) for count in counts)
+    return "few different characters: easily guessed" if bits < _BITS_ENOUGH else None
+
+
+# The secrets
+
+
+def _secrets(config: Config, plugins: Iterable[Plugin]) -> Iterator[tuple[str, Secret]]:
+    """Every secret of the configuration, with its key."""
+    for name, source in config.sources.items():
+        yield from _inside(f"sources.{name}", source)
+    for plugin in plugins:
+        yield from _inside(f"plugins.{plugin.name}", plugin.settings)
+
+
+def _inside(key: str, value: object) -> Iterator[tuple[str, Secret]]:
+    if isinstance(value, Secret):
+        yield key, value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _inside(f"{key}.{name}", getattr(value, name))
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _inside(f"{key}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        for n, inner in enumerate(value):
+            yield from _inside(f"{key}[{n}]", inner)
+
+
+def _repeated(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[Caution]:
+    """Secrets with two uses: who knows it for the one has the other.
+
+    One account may stand behind several sources: they share its key.
+    """
+    uses: dict[Secret, list[str]] = defaultdict(list)
+    for key, secret in secrets:
+        uses[secret].append(key)
+    for keys in uses.values():
+        if len(keys) > 1 and not _one_account(config, keys):
+            for key in keys:
+                others = ", ".join(other for other in keys if other != key)
+                yield Caution(key, f"the same secret as {others}")
+
+
+def _one_account(config: Config, keys: list[str]) -> bool:
+    owners = {
+        f"sources.{name}.send.{setting}": source.provider
+        for name, source in config.sources.items()
+        for setting in ("api_key", "callback_url")
+    }
+    return len({owners.get(key) for key in keys}) == 1 and keys[0] in owners
+
+
+def _exposed(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[Caution]:
+    """Files with secrets in them that every user of this machine can read."""
+    held: dict[Path, str] = {}
+    for key, secret in secrets:
+        file = config.file if secret.in_place else secret.file
+        if file is not None:
+            held.setdefault(file, key)
+    for file, key in held.items():
+        if others_can_read(file):
+            why = f"{file} can be read by everybody on this machine; chmod o-rwx {file}"
+            yield Caution(key, why)
+
+
+def others_can_read(file: Path) -> bool:
+    """Whether the mode of a file lets every user read it."""
+    try:
+        return bool(file.stat().st_mode & stat.S_IROTH)
+    except OSError:  # gone meanwhile, or not ours to look at
+        return False
+
+
+# What plugins themselves warn of
+
+
+def _of_plugins(plugins: Iterable[Plugin]) -> Iterator[Caution]:
+    for plugin in plugins:
+        key = f"plugins.{plugin.name}"
+        if plugin.lint is None:
+            continue
+        try:
+            findings = list(plugin.lint(plugin.context))
+        except Exception as error:  # noqa: BLE001 - other people's code
+            yield Caution(key, f"its lint raised {type(error).__name__}")
+            continue
+        for finding in findings:
+            where = f"{key}.{finding.key}" if finding.key else key
+            yield Caution(where, finding.message)

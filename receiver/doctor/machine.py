@@ -1,0 +1,74 @@
+"""What the program runs on: Python, its libraries, SQLite."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from importlib import metadata
+
+from receiver import __version__
+from receiver.doctor.findings import Case, Finding, green, red, yellow
+from receiver.store.health_reads import OLDEST_SQLITE, SAFE_CHECKPOINTS, SQLITE
+
+#: The last month in which a version of Python gets security fixes (PEP 664, 693, 719, 745).
+_ENDS_OF_LIFE = {
+    (3, 11): date(2027, 10, 31),
+    (3, 12): date(2028, 10, 31),
+    (3, 13): date(2029, 10, 31),
+    (3, 14): date(2030, 10, 31),
+}
+_FAST = ("uvloop", "httptools")
+
+
+async def program(case: Case) -> list[Finding]:
+    """This program, its Python, and what makes it fast."""
+    return [
+        green(f"sms-receiver {__version__}"),
+        python(sys.version_info[:2], case.clock().date()),
+        *libraries(),
+    ]
+
+
+def python(version: tuple[int, int], today: date) -> Finding:
+    """Whether this Python still gets security fixes."""
+    name = f"Python {version[0]}.{version[1]}"
+    end = _ENDS_OF_LIFE.get(version)
+    if end is None:
+        return green(f"{name}: newer than this program")
+    if today > end:
+        do = "install a newer Python, and the program anew with it (make install)"
+        return yellow(f"{name}: no security fixes since {end}", do)
+    return green(f"{name}: security fixes until {end}")
+
+
+def libraries() -> list[Finding]:
+    """The event loop and the HTTP parser in C, without which the service does not start."""
+    found, missing = [], []
+    for name in _FAST:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return [red(f"{', '.join(missing)}: not installed", "install it: make install")]
+    return [green(", ".join(found))]
+
+
+async def sqlite(case: Case) -> list[Finding]:
+    """Whether SQLite can do what is asked of it."""
+    return [sqlite_of(SQLITE)]
+
+
+def sqlite_of(version: tuple[int, ...]) -> Finding:
+    """What is to be said about a version of SQLite."""
+    name, oldest, safe = (".".join(map(str, v)) for v in (version, OLDEST_SQLITE, SAFE_CHECKPOINTS))
+    if version < OLDEST_SQLITE:
+        do = "use a Python that was built with a newer one"
+        return red(f"SQLite {name}: too old, {oldest} is needed", do)
+    if version < SAFE_CHECKPOINTS:
+        return green(
+            f"SQLite {name}: before {safe} two connections that write the log back at once can"
+            " damage a store; here only the service's own does. Do not write to the store with"
+            " other programs"
+        )
+    return green(f"SQLite {name}")

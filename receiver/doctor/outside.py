@@ -1,0 +1,125 @@
+"""The service as providers see it: through DNS, certificate and reverse proxy."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx2
+
+from receiver.calling import tls_context
+from receiver.doctor.findings import Case, Finding, green, red, yellow
+
+_PATIENCE = 5.0
+#: A source that nobody has.
+_NOBODY = "/hooks/nobody-but-receiver-doctor"
+#: What is ours alone.
+_PRIVATE = ("/", "/metrics")
+#: Days: certificates that renew themselves do so earlier than the first.
+_SOON, _NOW = 14, 3
+_PROXY = "take the proxy's settings from docs/deploy"
+
+
+async def public(case: Case) -> list[Finding]:
+    """What answers at our public address, if that was given."""
+    if case.outside is None:
+        return []
+    base = case.outside.rstrip("/")
+    async with httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE) as client:
+        try:
+            alive = await client.get(f"{base}/healthz")
+        except httpx2.HTTPError as error:
+            do = "look at DNS, firewall, certificate and proxy"
+            return [red(f"{base} cannot be reached: {_words(error)}", do)]
+        found = [*certificate(_peer_certificate(alive), case.clock()), _expected(alive, "alive")]
+        if urlsplit(base).scheme != "https":
+            why = "no HTTPS: tokens and texts can be read on the way"
+            found.append(red(f"{base}: {why}", f"give the proxy a certificate; {_PROXY}"))
+        if alive.status_code == 200:
+            found += [
+                _expected(await client.get(f"{base}/readyz"), "ready"),
+                _expected(await client.post(f"{base}{_NOBODY}"), "Not Found", status=404),
+                *[private(path, await client.get(f"{base}{path}")) for path in _PRIVATE],
+            ]
+        if plain := plain_address(base):
+            found.append(await _plain(client, plain))
+        return found
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _expected(answer: httpx2.Response, words: str, *, status: int = 200) -> Finding:
+    """Whether the service itself answered, and not something before it."""
+    path, text = answer.request.url.path, " ".join(answer.text.split())[:200]
+    if (answer.status_code, text) == (status, words):
+        return green(f"{path} is answered by the service")
+    if answer.is_redirect:
+        where = answer.headers.get("location", "nowhere")
+        do = "enter the address it leads to in the portals, or have the proxy not redirect"
+        return red(f"{path} is redirected to {where}: providers do not follow", do)
+    if path == "/readyz" and text.startswith("not ready: "):
+        do = "mend the reason; docs/operations.md, `Providers get 503`"
+        return red(f"the service takes no pushes: {text.removeprefix('not ready: ')}", do)
+    said = f"{path} answers HTTP {answer.status_code}, and not as the service does"
+    return red(said, f"have the proxy pass it on to the service; {_PROXY}")
+
+
+def private(path: str, answer: httpx2.Response) -> Finding:
+    """Whether the proxy keeps to itself what nobody outside needs."""
+    if "receiver_commits_total" in answer.text:
+        do = f"have the proxy pass on only /hooks/, /healthz and /readyz; {_PROXY}"
+        return red(f"{path}: metrics can be read by everybody", do)
+    if answer.status_code in (401, 403, 404):
+        return green(f"{path} is not served ({answer.status_code})")
+    do = "fine if another site is meant to be there"
+    return yellow(f"{path} answers HTTP {answer.status_code}: something else is served there", do)
+
+
+def _peer_certificate(answer: httpx2.Response) -> str | None:
+    """Until when the certificate is good, as OpenSSL writes it; None without TLS."""
+    stream = answer.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream else None
+    if tls is None:
+        return None
+    until: str | None = (tls.getpeercert() or {}).get("notAfter")
+    return until
+
+
+def certificate(until: str | None, now: datetime) -> list[Finding]:
+    """How long the certificate is good for; that it is good, the connection has shown."""
+    if until is None:
+        return []
+    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(until), UTC)
+    days = (end - now).days
+    said = f"the certificate is good for {days} days, until {end:%Y-%m-%d}"
+    do = "renew it: systemctl status certbot.timer, or Caddy's log, says why nobody has"
+    if days < _NOW:
+        return [red(said, do)]
+    return [yellow(said, do) if days < _SOON else green(said)]
+
+
+def plain_address(base: str) -> str | None:
+    """Where the same host would answer without HTTPS; None where that cannot be told."""
+    parts = urlsplit(base)
+    if parts.scheme != "https" or parts.port not in (None, 443):
+        return None
+    return f"http://{parts.hostname}"
+
+
+async def _plain(client: httpx2.AsyncClient, plain: str) -> Finding:
+    try:
+        answer = await client.get(f"{plain}/healthz")
+    except httpx2.HTTPError:
+        return green("nothing answers without HTTPS")
+    return without_tls(answer)
+
+
+def without_tls(answer: httpx2.Response) -> Finding:
+    """Whether pushes, and their tokens, can come in the clear."""
+    if answer.status_code == 200 and answer.text == "alive\n":
+        do = "have the proxy answer nothing on port 80"
+        return red("the service answers without HTTPS too: tokens can be read on the way", do)
+    return green(f"without HTTPS there is no service (HTTP {answer.status_code})")

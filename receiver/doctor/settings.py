@@ -1,0 +1,19 @@
+"""The configuration: what `receiver check` says about it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from receiver import advice
+from receiver.doctor.findings import Case, Finding, green, yellow
+
+
+async def cautions(case: Case) -> list[Finding]:
+    """Its warnings. One with faults does not get here."""
+    parts = case.parts
+    found = await asyncio.to_thread(advice.cautions, parts.config, parts.plugins)
+    do = "change it in the configuration, then `receiver check` and `receiver reload`"
+    plugins = ", ".join(plugin.name for plugin in parts.plugins) or "none"
+    sources = ", ".join(parts.config.sources) or "none"
+    summary = f"{parts.config.file}: no faults; sources {sources}; plugins {plugins}"
+    return [green(summary), *(yellow(str(caution), do) for caution in found)]
