@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
 from typing import IO
@@ -65,7 +66,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         _check_ours(db, path)
         _configure(db, path)
-        _migrate(db)
+        migrate(db)
     except sqlite3.Error as error:
         db.close()
         raise StoreUnusable(f"{path}: {error}") from None
@@ -145,7 +146,15 @@ def _pages_in_wal(wal: Path) -> set[int]:
     return pages
 
 
-def _migrate(db: sqlite3.Connection) -> None:
+def _digested_key(key: str) -> str:
+    """A key with what follows its kind as a digest, for the migration 0004."""
+    kind, _, rest = key.partition(":")
+    return f"{kind}:{blake2b(rest.encode(), digest_size=16).hexdigest()}"
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Brings the tables up to date, or makes them."""
+    db.create_function("digested_key", 1, _digested_key, deterministic=True)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(migrations()[version:], version + 1):
         # executescript commits first, so the transaction is part of the script.

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import ssl
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from tests.battery.abuse import HEAD
@@ -22,6 +23,7 @@ _DRIP = 1.0
 #: How many connections are being opened at a time: more than a listener's backlog would not help.
 _AT_ONCE = 50
 
+BODY = "a body byte by byte"
 _WHOLE = request("POST", "/hooks/tilil", inbound("slow"))
 #: What a slow client sends at once, and whether the rest follows byte by byte.
 KINDS = {
@@ -29,7 +31,7 @@ KINDS = {
     "half a head": (HEAD + b"X-Half", False),
     "withheld body": (_WHOLE[:-5], False),
     "a byte a second": (b"", True),
-    "a body byte by byte": (HEAD + b"Content-Length: 5000\r\n\r\n", True),
+    BODY: (HEAD + b"Content-Length: 5000\r\n\r\n", True),
     "an expectation": (HEAD + b"Expect: 100-continue\r\nContent-Length: 5000\r\n\r\n", False),
 }
 
@@ -37,8 +39,15 @@ KINDS = {
 class Siege:
     """Slow clients at a port, with TLS or without; `run` returns when all of them are gone."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None, host: str = "x") -> None:
+    def __init__(
+        self,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        host: str = "x",
+        kinds: Sequence[str] = tuple(KINDS),
+    ) -> None:
         self._where = {"port": port, "ssl": tls, "server_hostname": host if tls else None}
+        self._kinds = [KINDS[kind] for kind in kinds]
         self._opening = asyncio.Semaphore(_AT_ONCE)
         self._waiting = CLIENTS
         self.lasted: list[float] = []
@@ -52,7 +61,7 @@ class Siege:
         """Opens all connections, and sends whole requests for as long as there is one of them."""
         async with asyncio.timeout(PATIENCE * 3), asyncio.TaskGroup() as group:
             for n in range(CLIENTS):
-                start, drips = list(KINDS.values())[n % len(KINDS)]
+                start, drips = self._kinds[n % len(self._kinds)]
                 group.create_task(self._client(start, drips=drips))
             group.create_task(self._somebody())
 

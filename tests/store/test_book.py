@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from receiver.handlers import Action, Subscribe, Unsubscribe
 from receiver.store import Correction, ServiceCount, Store, Wishes, to_micros
-from receiver.store.database import migrations
+from receiver.store.database import migrate
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
 from tests.harness import NOW
@@ -35,7 +35,7 @@ Change = tuple[int, Subscribe | Unsubscribe]
 def book(changes: Sequence[Change]) -> list[tuple[object, ...]]:
     """The subscription book after these changes (minute of the provider's time, change)."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         history: list[tuple[object, ...]] = []
         for minute, change in changes:
             time = to_micros(NOW + timedelta(minutes=minute))
@@ -292,7 +292,7 @@ def test_counts_end_where_the_book_stands(drawn: list[tuple[int, bool, str]]) ->
     from receiver.store.subscription_reads import _STEPS  # noqa: PLC0415 - for this test alone
 
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         for hour, active, who in drawn:
             time = to_micros(MIDNIGHT + timedelta(hours=hour))
             _, each = change(active, 0, msisdn=who)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from receiver.events import EventIds
 from receiver.handlers import Forward
 from receiver.store import Store
-from receiver.store.database import APPLICATION_ID, migrations, open_writer
+from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
 from receiver.store.forward_reads import ForwardReader
 from receiver.store.records import to_micros
 from tests.harness import NOW, look
@@ -104,7 +104,7 @@ JOBS = st.lists(st.tuples(PEOPLE, st.sampled_from(["due", "dead"]), st.integers(
 def test_the_line_is_as_a_person_would_draw_it(jobs: list[tuple[str | None, str, int]]) -> None:
     """Whatever is due, put off and dead: the first of a person that is not dead, if it is due."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         db.executemany(
             "INSERT INTO jobs (kind, handler, created_at, target, subject, state, due_at)"
             " VALUES ('forward', 'f', 0, 'crm', ?, ?, ?)",
@@ -136,7 +136,7 @@ def test_the_lines_are_found_by_indexes() -> None:
     asyncio.run(reader.due("crm", NOW, limit=9))
     asyncio.run(reader.waiting(NOW, limit=9))
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         for query, values in asked:
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
             assert not [step for step in plan if step.startswith("SCAN") and "names" not in step]

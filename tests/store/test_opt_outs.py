@@ -18,7 +18,7 @@ from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.msisdn import ours
 from receiver.store import Accepted, Attempt, Intake, Report, Store, Wish, Wishes, open_reader
 from receiver.store import opt_outs as rules
-from receiver.store.database import APPLICATION_ID, migrations, open_writer
+from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
 from receiver.store.jobs import Origin
 from receiver.store.people import StoredPeople
 from tests.harness import NOW, look
@@ -64,7 +64,7 @@ def test_what_stands_in_the_way(
         (not x[0] or ours(x[0]) == ours(code)) and (not x[1] or x[1] == service) for x in lines
     )
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         carried_out(db, *asked)
         assert rules.blocked(db, PERSON, code, service) is expected
         read = rules.lines_of(db, [PERSON, "+254711000001", None])
@@ -79,7 +79,7 @@ def test_an_opt_in_leaves_nothing_in_the_way(
 ) -> None:
     """Whatever came before, after START the messages of its scope may be sent."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         carried_out(db, *asked, (False, code, service))
         assert not rules.blocked(db, PERSON, code, service)
 
@@ -87,7 +87,7 @@ def test_an_opt_in_leaves_nothing_in_the_way(
 def test_a_narrow_opt_out_outlasts_a_wide_one(tmp_path: Path) -> None:
     """Who is out of everything and of 22915 stays out of 22915 when let in to 70700 again."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("".join(migrations()))
+        migrate(db)
         carried_out(db, (True, None, None), (True, "22915", None), (False, "70700", None))
         assert rules.blocked(db, PERSON, "22915", None)
         assert not rules.blocked(db, PERSON, "70700", None)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from receiver.providers import Push
+from receiver.request_log import unnoted
 from receiver.service import Service
 from receiver.store import StoredEvent, from_micros, unpack_request
 from receiver.store.database import migrations, open_writer
@@ -102,6 +103,8 @@ def test_every_row_stays(sample: Path, tmp_path: Path) -> None:
         for row in rows:
             if name == "jobs":
                 del row["payload"]
+            if name == "events" and row["key"].startswith("subscription:"):
+                del row["key"]  # held the number
             # With the columns that are gone as they were.
             assert any({**row, **new}.items() >= row.items() for new in after[name]), (name, row)
         assert len(after[name]) >= len(rows)
@@ -141,7 +144,7 @@ async def _again(service: Service, event: StoredEvent) -> bytes:
         received_at=service.intake.clock(),
         client=request.client,
     )
-    answer = await service.intake.receive(service.intake.endpoints["tilil"], push)
+    answer = await service.intake.receive(service.intake.endpoints["tilil"], push, unnoted())
     return answer.body
 
 

@@ -12,3 +12,15 @@ CREATE TABLE audit (
 
 -- Opt-outs of people who were forgotten stay, under a name that this key makes of their number.
 INSERT INTO meta (key, value) VALUES ('pseudonyms', randomblob(32));
+
+-- The keys of subscriptions held the number of the person; they outlive their event. Key by key as
+-- providers.tilil makes them from now on, and so that no other key is looked at.
+WITH RECURSIVE sources (name) AS (
+    SELECT min(source) FROM events
+    UNION ALL SELECT (SELECT min(source) FROM events WHERE source > name) FROM sources
+    WHERE name IS NOT NULL
+)
+UPDATE events SET key = digested_key(key) WHERE seq IN (
+    SELECT seq FROM sources JOIN events ON events.source = sources.name
+    AND key >= 'subscription:' AND key < 'subscription;'
+);
