@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 from tests.cli.program import spawn
 from tests.harness import PATIENCE, TOKEN, Running, inbound, serve, settings, until, write
@@ -78,9 +79,12 @@ def test_a_source_open_to_anybody_is_reported(tmp_path: Path) -> None:
     """At every start, as a warning."""
     sources = {"open": {"provider": "tsconect", "authentication": "none"}}
     with serve(tmp_path, settings(sources=sources)) as running:
-        found = running.log.splitlines
-        warnings = until(
-            lambda: [json.loads(line) for line in found() if "anybody" in line], "told"
-        )
+
+        def found() -> list[dict[str, Any]]:
+            # A line that is being written is not whole yet.
+            lines = [line for line in running.log.splitlines(keepends=True) if line[-1] == "\n"]
+            return [json.loads(line) for line in lines if "anybody" in line]
+
+        warnings = until(found, "told")
     assert [line["level"] for line in warnings] == ["warning"]
     assert [line["key"] for line in warnings] == ["sources.open.authentication"]
