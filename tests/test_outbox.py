@@ -17,8 +17,18 @@ from receiver.handlers import OptOut
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service import Service
-from receiver.store import StoredMessage, Wish
-from tests.harness import Clock, inbound, opened, settings, take, until_async, with_plugin
+from receiver.store import StoredMessage, Wish, open_store
+from tests.harness import (
+    NOW,
+    Clock,
+    change,
+    inbound,
+    opened,
+    settings,
+    take,
+    until_async,
+    with_plugin,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -274,15 +284,10 @@ async def test_who_never_reports_is_asked(tmp_path: Path, source: str) -> None:
 
 async def test_restarting_finds_what_was_under_way(tmp_path: Path) -> None:
     """It is unknown; what waited is sent."""
-    raw = settings()
-    async with opened(tmp_path, raw) as service:
-        for name in (ANN, BEN):
-            await ask(service, to=name)
-        await service.store.writer.run(
-            lambda db: db.execute("UPDATE messages SET state = 'sending' WHERE id = 1").rowcount
-        )
-        await until_state(service, 2, "dead")  # it has no way out yet
-        await service.store.revive(None, service.intake.clock())
+    async with open_store(tmp_path / "receiver.db") as store:
+        for to in (ANN, BEN):
+            await store.add_message(Wish(source="tilil", to=to, text="karibu"), NOW)
+    change(tmp_path / "receiver.db", "UPDATE messages SET state = 'sending' WHERE id = 1")
     async with sending(tmp_path) as (service, providers):
         await until_state(service, 2, "sent")
         assert (await until_state(service, 1, "unknown")).attempts == 0

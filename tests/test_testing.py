@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -272,7 +273,11 @@ def test_all_that_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["def", "async def"])
 @pytest.mark.parametrize(
     ("body", "error"),
-    [("{}['key']", KeyError), ("return 5", TypeError), ("return Reply(None)", ValueError)],
+    [
+        ("{}['key']", KeyError),
+        ("return 5", TypeError),
+        ("return Reply(None)", msgspec.ValidationError),
+    ],
 )
 def test_what_a_handler_raises_comes_out(
     tmp_path: Path, kind: str, body: str, error: type[Exception]
