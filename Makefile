@@ -12,6 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOWEST := .venv-lowest
+# A quick test that takes five minutes hangs.
+QUICK := -o faulthandler_timeout=300
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
 ON ?= 3.13
 TESTS ?= tests
@@ -31,7 +33,7 @@ run: $(READY) ## the whole service with sample traffic, in a folder that is thro
 
 test: lint ## lint, then the quick tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "not slow" --cov --cov-report=term
+	$(BIN)/pytest -m "not slow" $(QUICK) --cov --cov-report=term
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest
@@ -43,13 +45,13 @@ test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .v
 	$(BIN)/uv pip compile pyproject.toml -q --resolution lowest-direct --no-annotate --no-header \
 	  --python $(LOWEST)/bin/python -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev -e .
-	$(LOWEST)/bin/pytest -m "not slow"
+	$(LOWEST)/bin/pytest -m "not slow" $(QUICK)
 
 test-on: $(READY) ## the quick tests on another Python, in .venv-on: make test-on ON=3.13
 	$(BIN)/uv venv -q --clear --no-python-downloads --python $(ON) $(OTHER)
 	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --require-hashes -r requirements-dev.lock
 	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --no-build-isolation -e .
-	$(OTHER)/bin/pytest -m "not slow" $(TESTS)
+	$(OTHER)/bin/pytest -m "not slow" $(QUICK) $(TESTS)
 
 bench: $(READY) ## the benchmark of docs/performance.md
 	$(BIN)/python -m benchmarks
