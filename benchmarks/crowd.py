@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +30,7 @@ _BODY = (
 def make(path: Path, events: int) -> None:
     """Fills a new store at `path` with so many messages of a million people."""
     if path.exists():
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db:
             (found,) = db.execute("SELECT count(*) FROM events").fetchone()
         if found >= events:
             return
@@ -47,7 +48,7 @@ def make(path: Path, events: int) -> None:
         db.execute("COMMIT")
         if first % (16 * _BATCH) == 0:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        done = first + _BATCH
+        done = min(first + _BATCH, events)
         print(f"\r{done:,} of {events:,} events", end="", file=sys.stderr)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
@@ -74,7 +75,7 @@ def _rows(ids: EventIds, first: int, count: int) -> Iterator[tuple[object, ...]]
         headers = [(b"content-type", b"application/json")]
         request = pack_request("POST", None, b"", headers, body, "127.0.0.1")
         row = EventRow(
-            ids.next(at),
+            ids.next(to_micros(at)),
             "tilil",
             f"message:{number}",
             "tilil",

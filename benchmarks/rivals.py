@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import aiosqlite
@@ -20,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.store.database import migrations
+from receiver.store.database import migrate
 
 _ANSWER = b'{"result_code":1,"result_desc":"OK","result_message":"Thank you for your message."}'
 _INSERT = (
@@ -50,11 +51,11 @@ async def _tutorial(request: Request) -> Response:
 @asynccontextmanager
 async def _opened(app: Starlette) -> AsyncIterator[None]:
     file = Path(os.environ["TUTORIAL_STORE"])
+    with closing(sqlite3.connect(file)) as empty:
+        migrate(empty)
     async with aiosqlite.connect(file) as db:
         await db.execute("PRAGMA journal_mode = wal")
         await db.execute("PRAGMA synchronous = full")
-        for script in migrations():
-            await db.executescript(script)
         app.state.db = db
         yield
 

@@ -108,7 +108,8 @@ class Hooks:
                 token=token.removesuffix("/") or None,
                 query=scope["query_string"],
                 headers=scope["headers"],
-                body=await self._body(receive),
+                # Our own server has it at hand: messages cost more than looking into it.
+                body=scope.get("receiver.body") or await self._body(receive),
                 received_at=self._intake.clock(),
                 client=client,
             )
@@ -163,7 +164,7 @@ class Hooks:
         entry.client = entry.client or self._client(scope, _forwarded(scope))
 
     async def _body(self, receive: Receive) -> bytes:
-        """In one message under our own server (`receiver.protocol`), in several under others."""
+        """The body in the messages of other servers than ours (`receiver.protocol`)."""
         message = await receive()
         body: bytes = message.get("body", b"")
         while message.get("more_body", False):
@@ -223,10 +224,14 @@ async def _healthz(request: Request) -> Response:
 
 
 async def _respond(send: Send, status: int, answer: Answer, headers: _Headers = ()) -> None:
-    length = str(len(answer.body)).encode()
-    head = [(b"content-type", answer.content_type), (b"content-length", length), *headers]
+    head = (*_head(answer.content_type, len(answer.body)), *headers)
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+@lru_cache(maxsize=256)  # most answers of a second have the same
+def _head(content_type: bytes, length: int) -> _Headers:
+    return (b"content-type", content_type), (b"content-length", b"%d" % length)
 
 
 def _forwarded(scope: Scope) -> list[bytes]:

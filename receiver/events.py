@@ -222,9 +222,12 @@ class EventIds:
         """The same store's ids, above the sequence number `last`."""
         return EventIds(self._node, last)
 
-    def next(self, now: datetime) -> int:
-        """The next sequence number: never lower than `now`, always higher than the last."""
-        self._last = max(self._last + 1, int(now.timestamp() * 1000) << 12)
+    def next(self, now: int) -> int:
+        """The next sequence number: not before `now`, and always higher than the last.
+
+        `now`: in microseconds since 1970.
+        """
+        self._last = max(self._last + 1, now // 1000 << 12)
         return self._last
 
     def text(self, seq: int) -> str:

@@ -61,6 +61,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A source and its provider, as the intake needs them."""
 
     name: str
+    path: str
+    """As events name it."""
     source: Source
     provider: Provider[Any]
     dispatcher: Dispatcher
@@ -113,6 +115,7 @@ class Intake:
         self.endpoints = {
             name: Endpoint(
                 name=name,
+                path=f"/sources/{name}",
                 source=source,
                 provider=providers[name],
                 dispatcher=dispatcher,
@@ -186,10 +189,11 @@ class Intake:
         `plain`: the answer without a reply.
         """
         store = self._store
-        seq = store.ids.next(push.received_at)
+        received_at = to_micros(push.received_at)
+        seq = store.ids.next(received_at)
         event: Event[Data] = Event(
             id=store.ids.text(seq),
-            source=f"/sources/{endpoint.name}",
+            source=endpoint.path,
             type=str(parsed.type),  # a plain str: SQLite and dictionaries are slow with others
             time=parsed.time,
             subject=parsed.subject,
@@ -204,7 +208,9 @@ class Intake:
             if held is not None and plan.reply is not None and plan.reply.text:
                 note = guard.note(held)
                 plan = msgspec.structs.replace(plan, reply=_SILENCE)
-        record = _to_store(endpoint, push, parsed, event, seq, plan, plain)
+        record = _to_store(
+            endpoint, push, parsed, event, plan, plain, seq=seq, received_at=received_at
+        )
         if note is not None:
             row = msgspec.structs.replace(record.row, note=note)
             record = msgspec.structs.replace(record, row=row)
@@ -318,9 +324,11 @@ def _to_store(
     push: Push,
     parsed: Parsed,
     event: Event[Data],
-    seq: int,
     plan: Plan,
     plain: Answer,
+    *,
+    seq: int,
+    received_at: int,
 ) -> Stored:
     provider, reply = endpoint.provider, plan.reply
     in_answer = (reply is not None or bool(plan.jobs)) and provider.takes_reply(parsed)
@@ -339,7 +347,7 @@ def _to_store(
         event.type,
         event.subject,
         to_micros(parsed.time),
-        to_micros(push.received_at),
+        received_at,
         encode_data(parsed.data),
         answer,
         int(state),

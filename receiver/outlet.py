@@ -11,27 +11,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TextIO
+from typing import TextIO
 
 #: Lines that may wait for the reader of the log. Beyond them new ones are left out.
 MOST_WAITING = 10_000
-#: Seconds in which lines that are not urgent gather.
+#: Seconds in which what is not urgent gathers.
 _GATHER = 0.25
 #: Seconds that the reader of the log is given when the service stops.
 _GRACE = 2.0
-
-
-class Gathered(Protocol):
-    """Lines that are not urgent, and are made by the thread that writes them."""
-
-    def begin(self, outlet: Outlet) -> None:
-        """They are written there from now on; it is to be woken when there are some again."""
-
-    def waiting(self) -> bool:
-        """Whether there are any."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Takes them out, as whole lines, some at a time."""
 
 
 class Outlet:
@@ -44,21 +31,24 @@ class Outlet:
         self._stream = stream
         self._lines: deque[str] = deque()
         self._left_out = 0
-        self._gathered: Gathered | None = None
         self._thread: threading.Thread | None = None
         self._awake = threading.Event()
         self._hurry = threading.Event()
         self._ending = False
 
-    def write(self, lines: str) -> None:
-        """Writes whole lines, each with its end: at once, or soon where a thread does it."""
+    def write(self, lines: str, *, urgent: bool = True) -> None:
+        """Writes whole lines, each with its end: at once, or soon where a thread does it.
+
+        What is not urgent may wait for a moment, until there is more of it.
+        """
         if self._thread is None:
             with suppress(OSError, ValueError):
                 self._stream.write(lines)
                 self._stream.flush()
         elif len(self._lines) < MOST_WAITING:
             self._lines.append(lines)
-            self._hurry.set()
+            if urgent:
+                self._hurry.set()
             self._awake.set()
         else:
             self._left_out += 1
@@ -66,14 +56,10 @@ class Outlet:
     def flush(self) -> None:
         """Nothing: lines are written as they come. `logging` asks for it."""
 
-    def collect(self, gathered: Gathered) -> None:
-        """Writes these as well from now on, as long as the thread runs."""
-        self._gathered = gathered
-        gathered.begin(self)
-
-    def wake(self) -> None:
-        """Something is gathered that is not urgent."""
-        self._awake.set()
+    @property
+    def waiting(self) -> int:
+        """How many calls of `write` are still to be carried out."""
+        return len(self._lines)
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
@@ -96,27 +82,12 @@ class Outlet:
     def _run(self) -> None:
         ending = False
         while not ending:
-            if not self._anything():
-                self._awake.wait()
+            self._awake.wait()
             self._awake.clear()
             self._hurry.wait(_GATHER)
             self._hurry.clear()
             ending = self._ending
-            self._put_gathered()
             self._put_lines()
-
-    def _anything(self) -> bool:
-        return bool(self._lines) or (self._gathered is not None and self._gathered.waiting())
-
-    def _put_gathered(self) -> None:
-        if self._gathered is None:
-            return
-        try:
-            for piece in self._gathered.pieces():
-                self._put(piece)
-        except Exception as error:  # noqa: BLE001 - it must not end the log
-            kind = type(error).__name__
-            self._put(self.rendered("log lines lost", level="error", error=kind).encode())
 
     def _put_lines(self) -> None:
         for _ in range(len(self._lines)):

@@ -5,7 +5,8 @@ neither their number nor their size, merges trailers into them, and waits for ev
 rest. Here a request reaches the application when it is whole, or when it is plain that it
 will not be taken; then the scope says why (`receiver.refusal`, a `PushError`), so that the
 provider gets the refusal it understands. When its first byte came stands there too
-(`receiver.begun`, of `time.perf_counter`). A slow client costs a connection and nothing else.
+(`receiver.begun`, of `time.perf_counter`), and the body (`receiver.body`). A slow client costs a
+connection and nothing else.
 
 Reading whole requests also makes them cheap: no event, timer or second write for each.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import lru_cache
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
 
@@ -33,6 +35,8 @@ log = structlog.get_logger("receiver.protocol")
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 MAX_URL_BYTES = 16 * 1024
+#: Bytes of a URL that is worth remembering.
+_SHORT_URL = 256
 #: Bytes that the parser is given at a time. It keeps a header until that is complete and does not
 #: tell how far it is: what is counted of a request may be that much too much.
 _PIECE = 2 * 1024
@@ -133,12 +137,15 @@ class LimitedProtocol(asyncio.Protocol):
             if self._received > _LINGER_BYTES:
                 self.transport.abort()
             return
-        self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
-        self._read_on()
-        if len(self._unread) > _MOST_AHEAD:
-            self.give_way()
+        if len(data) <= _PIECE and not self._unread and not self._queue:
+            self._read(data)  # as nearly always: one whole request
         else:
-            self._weigh()
+            self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
+            self._read_on()
+            if len(self._unread) > _MOST_AHEAD:
+                self.give_way()
+                return
+        self._weigh()
 
     def _read_on(self) -> None:
         """Reads what is there, as long as few enough requests of it wait for their answers."""
@@ -233,20 +240,21 @@ class LimitedProtocol(asyncio.Protocol):
             self._reject(400, "HTTP/1.1, please")
             return
         try:
-            url = httptools.parse_url(self._url)
+            # Most URLs are the same few; what has parameters is rarely the same twice.
+            short = len(self._url) <= _SHORT_URL and b"?" not in self._url
+            path, raw_path, query = (_known_url if short else _parse_url)(self._url)
         except httptools.HttpParserInvalidURLError:
             self._reject(400, "Invalid URL")
             return
-        path = (url.path or b"/").decode("latin-1")
         scope = {
             "type": "http",
             "asgi": _ASGI,
             "http_version": version,
             "method": self._parser.get_method().decode("ascii"),
             "scheme": "http",
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": url.path,
-            "query_string": url.query or b"",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
             "root_path": "",
             "headers": self._headers,
             "client": self._client,
@@ -280,6 +288,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._partial = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
+            exchange.scope["receiver.body"] = bytes(exchange.body)
             self._start(exchange)
 
     # What follows is ours.
@@ -360,7 +369,8 @@ class LimitedProtocol(asyncio.Protocol):
             return
         if not self._partial:
             self.waiting_since = self._loop.time()
-        self._go_on()
+        if self._queue or self._unread or self._write_paused:
+            self._go_on()
 
     def pause_writing(self) -> None:
         """The client does not read its answers: no more requests of it."""
@@ -475,6 +485,16 @@ class LimitedProtocol(asyncio.Protocol):
             return
         self.waiting_since = self._loop.time()
         self.transport.write_eof()
+
+
+def _parse_url(url: bytes) -> tuple[str, bytes | None, bytes]:
+    """Path, path as it came, and query of a URL. Raises httptools' HttpParserInvalidURLError."""
+    parts = httptools.parse_url(url)
+    path = (parts.path or b"/").decode("latin-1")
+    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
+
+
+_known_url = lru_cache(maxsize=256)(_parse_url)
 
 
 def _address(info: object) -> tuple[str, int] | None:

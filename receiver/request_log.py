@@ -1,16 +1,19 @@
 """The request log: a line for each push, with what became of it and how long each step took.
 
-The event loop only notes an `Entry`. The thread that writes the log (`receiver.outlet`) makes the
-lines, a few hundred at a time: numbers are masked there, and texts and credentials never come near.
-Lines of refusals, which strangers can bring about as often as they like, are rationed.
+A push notes an `Entry`. When there are a few dozen of them, or after a moment, they become lines,
+and a thread writes these (`receiver.outlet`): numbers are masked here, and texts and credentials
+never come near. Lines of refusals, which strangers can bring about as often as they like, are
+rationed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,10 +23,13 @@ from receiver.config import Logs
 from receiver.msisdn import mask
 from receiver.outlet import Outlet
 
-#: Entries that may wait for the reader of the log. Beyond them new ones are left out.
-MOST_WAITING = 20_000
-#: Entries that become lines at once: the event loop waits as long.
-_PIECE = 128
+#: Entries that become lines at once. They do so on the event loop: another thread that runs Python
+#: beside it costs more by taking the interpreter away again and again than by what it does.
+_PIECE = 32
+#: Pieces that may wait for the reader of the log. Beyond them new ones are left out.
+MOST_WAITING = 600
+#: Seconds after which there are lines of however few entries.
+_PATIENCE = 0.25
 #: Lines of refusals, for each outcome: so many at once, and a second.
 REFUSALS_BURST = 50
 REFUSALS_RATE = 5.0
@@ -82,15 +88,17 @@ class _Line(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class RequestLog:
-    """Gathers entries for whoever writes them. Without such a one it takes none."""
+    """Makes lines of entries. Without somewhere to write them it takes none."""
 
     def __init__(self, settings: Logs) -> None:
-        self._entries: deque[Entry] = deque()
+        self._entries: list[Entry] = []
         self._outlet: Outlet | None = None
-        self._left_out = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._rations: dict[str, Allowance] = {}
+        self._rationed: Counter[str] = Counter()
+        self._unread = 0
         self.lost = 0
         """Entries that the reader of the log left no room for, since the start."""
-        self._rations: dict[str, Allowance] = {}
         self.adopt(settings)
 
     def adopt(self, settings: Logs) -> None:
@@ -98,68 +106,78 @@ class RequestLog:
         self._off = settings.requests == "none"
         self._unwanted = _TAKEN if settings.requests == "refused" else frozenset()
 
-    def begin(self, outlet: Outlet) -> None:
-        """Entries are written there from now on."""
+    @contextmanager
+    def written_to(self, outlet: Outlet) -> Iterator[None]:
+        """Writes lines there, until the block ends."""
+        self._loop = asyncio.get_running_loop()
         self._outlet = outlet
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._write_all()
+            self._outlet = None
 
     def note(self, entry: Entry) -> None:
         """Takes the entry of a request that is answered."""
         if self._outlet is None or self._off or entry.outcome in self._unwanted:
             return
-        waiting = len(self._entries)
-        if waiting >= MOST_WAITING:
-            self._left_out += 1
-            self.lost += 1
-            return
         self._entries.append(entry)
-        if not waiting:
-            self._outlet.wake()
+        if self._timer is None:
+            self._timer = self._loop.call_later(_PATIENCE, self._write_all)
+        if len(self._entries) >= _PIECE:
+            self._write()
 
-    # What follows runs on the thread that writes the log.
+    def _write_all(self) -> None:
+        """Writes what there is, and what has been left out since the last time."""
+        self._timer = None
+        self._write()
+        for outcome, count in self._rationed.items():
+            self._say("pushes refused, their lines left out", outcome=outcome, left_out=count)
+        self._rationed.clear()
+        if self._unread:
+            self._say("pushes not logged: the log is not read in time", left_out=self._unread)
+            self._unread = 0
 
-    def waiting(self) -> bool:
-        """Whether there are entries."""
-        return bool(self._entries)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Takes the entries out, as lines; the event loop gets its turn between the pieces."""
-        left_out: Counter[str] = Counter()
+    def _write(self) -> None:
+        assert self._outlet is not None
+        entries, self._entries = self._entries, []
+        if self._outlet.waiting >= MOST_WAITING:
+            self._unread += len(entries)
+            self.lost += len(entries)
+            return
         # Both clocks at one moment: an entry has times of the one only.
         offset = time.time() - time.perf_counter()
-        for _ in range(0, len(self._entries), _PIECE):
-            size = min(_PIECE, len(self._entries))
-            lines = [_line(self._entries.popleft(), offset) for _ in range(size)]
-            yield self._encoded(
-                [line for line in lines if line.outcome in _TAKEN or self._fits(line, left_out)]
-            )
-        for outcome, count in left_out.items():
-            fields = {"outcome": outcome, "left_out": count}
-            yield self._said("pushes refused, their lines left out", **fields)
-        if self._left_out:
-            missing, self._left_out = self._left_out, 0
-            yield self._said("pushes not logged: the log is not read in time", left_out=missing)
+        try:
+            every = [_line(entry, offset) for entry in entries]
+            lines = [line for line in every if line.outcome in _TAKEN or self._fits(line)]
+            if lines:
+                self._outlet.write(self._encoded(lines), urgent=False)
+        except Exception as error:  # noqa: BLE001 - the push that comes last is not to blame
+            self._say("log lines lost", level="error", error=type(error).__name__)
 
-    def _fits(self, line: _Line, left_out: Counter[str]) -> bool:
+    def _fits(self, line: _Line) -> bool:
         """Whether the line of a refusal may stand in the log; those that may not are counted."""
         ration = self._rations.get(line.outcome)
         if ration is None:
             ration = self._rations[line.outcome] = Allowance(REFUSALS_BURST, REFUSALS_RATE)
         if ration.take(line.timestamp):
             return True
-        left_out[line.outcome] += 1
+        self._rationed[line.outcome] += 1
         return False
 
-    def _encoded(self, lines: list[_Line]) -> bytes:
+    def _encoded(self, lines: list[_Line]) -> str:
         assert self._outlet is not None
         if not self._outlet.for_people:
             return _in_ascii(_encoder.encode_lines(lines))
         rendered = self._outlet.rendered
         fields = [msgspec.to_builtins(line) for line in lines]
-        return "".join(rendered(each.pop("event"), **each) for each in fields).encode()
+        return "".join(rendered(each.pop("event"), **each) for each in fields)
 
-    def _said(self, sentence: str, **fields: object) -> bytes:
+    def _say(self, sentence: str, *, level: str = "warning", **fields: object) -> None:
         assert self._outlet is not None
-        return self._outlet.rendered(sentence, level="warning", **fields).encode()
+        self._outlet.write(self._outlet.rendered(sentence, level=level, **fields))
 
 
 _from_timestamp = datetime.fromtimestamp
@@ -173,7 +191,7 @@ def _line(entry: Entry, offset: float) -> _Line:
     """`offset`: from the clock of entries to the time of day, in seconds."""
     begun, whole, answered = entry.begun, entry.whole, entry.answered
     parsed, planned, committed = entry.parsed, entry.planned, entry.committed
-    # For each push, while the event loop waits for the interpreter: so no functions, no round().
+    # For each push: so no functions, no round().
     return _Line(
         _from_timestamp(answered + offset, UTC),
         "info" if entry.outcome in _TAKEN else "warning",
@@ -195,12 +213,12 @@ def _line(entry: Entry, offset: float) -> _Line:
     )
 
 
-def _in_ascii(lines: bytes) -> bytes:
+def _in_ascii(lines: bytes) -> str:
     """The same JSON without a character that ends a line or does something to a terminal."""
     lines = lines.replace(_DOTS, _DOTS_IN_ASCII)  # of masked numbers; rarely is there more
     if lines.isascii() and b"\x7f" not in lines:
-        return lines
-    return _NOT_ASCII.sub(_escape, lines.decode()).encode()
+        return lines.decode()
+    return _NOT_ASCII.sub(_escape, lines.decode())
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -62,7 +62,6 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
     with outlet.in_background():
         async with open_service(parts) as service, control.listening(service):
-            outlet.collect(service.requests)
             app = create_app(service.intake, settings, service.store.check, service.requests)
             servers = [_server(app, settings)]
             sockets = [public]
@@ -72,10 +71,11 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
             _stop_on_signals(servers)
             _reload_on_signal(service)
             log.info("listening", **_place(public), sources=list(parts.config.sources))
-            async with watched(), asyncio.TaskGroup() as group:
-                group.create_task(warn(parts))  # looking at thousands of rules takes a moment
-                for server, listener in zip(servers, sockets, strict=True):
-                    group.create_task(server.serve(sockets=[listener]))
+            with service.requests.written_to(outlet):
+                async with watched(), asyncio.TaskGroup() as group:
+                    group.create_task(warn(parts))  # looking at thousands of rules takes a moment
+                    for server, listener in zip(servers, sockets, strict=True):
+                        group.create_task(server.serve(sockets=[listener]))
         log.info("stopped")
 
 

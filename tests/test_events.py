@@ -29,6 +29,7 @@ from receiver.events import (
     encode_event,
     event_schema,
 )
+from receiver.store import to_micros
 
 NOW = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 
@@ -304,7 +305,7 @@ clocks = st.lists(
 def test_ids_are_uuids_that_only_grow(node: int, clock: list[datetime]) -> None:
     """Ids are UUIDv7, sorted by arrival as texts too, even when the clock is set back."""
     ids = EventIds(node)
-    seqs = [ids.next(now) for now in clock]
+    seqs = [ids.next(to_micros(now)) for now in clock]
     texts = [ids.text(seq) for seq in seqs]
     assert all(earlier < later for earlier, later in pairwise(seqs))
     assert texts == sorted(texts)
@@ -321,7 +322,7 @@ def test_the_number_of_an_id_comes_back(node: int, clock: list[datetime]) -> Non
     """`seq` undoes `text`, whatever case a person types the id in."""
     ids = EventIds(node)
     for now in clock:
-        seq = ids.next(now)
+        seq = ids.next(to_micros(now))
         assert ids.seq(ids.text(seq)) == seq
         assert ids.seq(ids.text(seq).upper()) == seq
 
@@ -329,29 +330,29 @@ def test_the_number_of_an_id_comes_back(node: int, clock: list[datetime]) -> Non
 def test_an_id_tells_its_time() -> None:
     """The first 48 bits of an id are the milliseconds of Unix time (RFC 9562, 5.7)."""
     ids = EventIds(0)
-    text = ids.text(ids.next(NOW))
+    text = ids.text(ids.next(to_micros(NOW)))
     assert uuid.UUID(text).int >> 80 == 1_795_165_200_123
 
 
 def test_ids_within_a_millisecond_count_on() -> None:
     """Events of one moment have ids of their own, more of them than the counter has bits."""
     ids = EventIds(1)
-    seqs = [ids.next(NOW) for _ in range(5000)]
+    seqs = [ids.next(to_micros(NOW)) for _ in range(5000)]
     assert len(set(seqs)) == 5000
-    assert ids.next(NOW + timedelta(seconds=1)) > seqs[-1]
+    assert ids.next(to_micros(NOW + timedelta(seconds=1))) > seqs[-1]
     assert uuid.UUID(ids.text(seqs[-1])).version == 7
 
 
 def test_ids_go_on_after_a_restart() -> None:
     """Ids stay above the highest one in use, though the clock was set back meanwhile."""
-    last = EventIds(1).next(NOW)
-    assert EventIds(1, last).next(NOW - timedelta(days=1)) == last + 1
+    last = EventIds(1).next(to_micros(NOW))
+    assert EventIds(1, last).next(to_micros(NOW - timedelta(days=1))) == last + 1
 
 
 def test_nodes_tell_stores_apart() -> None:
     """The same number in two stores makes two ids, and neither knows the other's."""
     ours, theirs = EventIds(1), EventIds(2)
-    seq = ours.next(NOW)
+    seq = ours.next(to_micros(NOW))
     assert ours.text(seq) != theirs.text(seq)
     assert ours.seq(theirs.text(seq)) is None
 

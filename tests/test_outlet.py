@@ -118,32 +118,18 @@ def test_the_end_does_not_wait_for_the_reader(pipe: Pipe, monkeypatch: pytest.Mo
     assert not pipe.has_room()  # and yet we are here
 
 
-def test_a_line_that_cannot_be_made_ends_no_log(pipe: Pipe) -> None:
-    """Whatever goes wrong in making lines is told, and the next ones are written."""
-
-    class Broken:
-        """Lines that raise."""
-
-        left = 1
-
-        def begin(self, outlet: Outlet) -> None:
-            """They are waited for."""
-
-        def waiting(self) -> bool:
-            """One is left."""
-            return self.left > 0
-
-        def pieces(self) -> Iterator[bytes]:
-            """Raises."""
-            self.left -= 1
-            raise ValueError("a text of somebody")
-
+def test_what_is_not_urgent_is_written_too(pipe: Pipe) -> None:
+    """A moment later, in its order; nobody has to wait for something urgent."""
     outlet = Outlet(pipe.stream, rendered)
+    written = ""
+
+    def both() -> bool:
+        nonlocal written
+        written += pipe.drain()
+        return written == "one\ntwo\n"
+
     with outlet.in_background():
-        outlet.collect(Broken())
-        outlet.wake()
-        outlet.write("after\n")
-    written = pipe.drain()
-    assert "after" in written
-    assert '"error": "ValueError"' in written
-    assert "somebody" not in written
+        outlet.write("one\n", urgent=False)
+        outlet.write("two\n", urgent=False)
+        until(both, "both lines")
+        assert outlet.waiting == 0

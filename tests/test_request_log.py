@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ import pytest
 
 from receiver import logs, request_log
 from receiver.config import Logs
-from receiver.outlet import Outlet
 from receiver.request_log import REFUSALS_BURST, Entry, RequestLog
 from tests.cli.program import restored_logging
 from tests.harness import (
@@ -27,11 +28,14 @@ from tests.harness import (
     serve,
     settings,
     until,
+    until_async,
     with_plugin,
     write,
 )
 from tests.test_admin import free_port
 from tests.test_logs import Terminal
+
+pytestmark = pytest.mark.anyio
 
 LATER = """
 from receiver.handlers import on_message
@@ -59,18 +63,16 @@ def entry(outcome: str = "stored", **fields: Any) -> Entry:
     return made
 
 
-def gathering(stream: io.StringIO, **options: Any) -> tuple[RequestLog, Outlet]:
-    """A request log that is written to a stream."""
-    requests = RequestLog(Logs(**options))
+@contextmanager
+def written(
+    stream: io.StringIO | None = None, **options: Any
+) -> Iterator[tuple[RequestLog, Callable[[], list[dict[str, Any]]]]]:
+    """A request log that is written, and its lines so far."""
+    requests, stream = RequestLog(Logs(**options)), stream or io.StringIO()
     with restored_logging():
         outlet = logs.configure(stream=stream)
-    requests.begin(outlet)
-    return requests, outlet
-
-
-def made(requests: RequestLog) -> list[dict[str, Any]]:
-    """The lines that are made of what waits."""
-    return [json.loads(line) for piece in requests.pieces() for line in piece.splitlines()]
+    with requests.written_to(outlet):
+        yield requests, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def test_every_push_has_its_line(tmp_path: Path) -> None:
@@ -133,30 +135,66 @@ def test_a_request_counts_from_its_first_byte(tmp_path: Path) -> None:
     assert line["receive_ms"] > other["total_ms"]
 
 
-def test_steps_are_told_in_milliseconds() -> None:
+async def test_steps_are_told_in_milliseconds() -> None:
     """Of an entry's times, a step that was not reached is missing."""
-    requests, _ = gathering(io.StringIO())
-    requests.note(entry(person="+254726770792"))
-    requests.note(entry("store_unavailable", status=503, committed=0.0))
-    whole, refused = made(requests)
+    with written() as (requests, lines):
+        requests.note(entry(person="+254726770792"))
+        requests.note(entry("store_unavailable", status=503, committed=0.0))
+    whole, refused = lines()
     assert [whole[step] for step in STEPS] == pytest.approx([1, 10, 100, 789, 100], abs=0.002)
     assert whole["total_ms"] == pytest.approx(1000, abs=0.002)
     assert [step for step in STEPS if step in refused] == STEPS[:3]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", whole["timestamp"])
 
 
+async def test_lines_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many pushes at once some dozen at a time, and of a single one after a moment."""
+    monkeypatch.setattr(request_log, "_PATIENCE", 0.001)
+    with written() as (requests, lines):
+        for _ in range(100):
+            requests.note(entry())
+        assert 0 < len(lines()) <= 100
+
+        async def all_there() -> bool:
+            return len(lines()) == 100
+
+        await until_async(all_there, "the rest of the lines")
+
+
+async def test_a_line_that_cannot_be_made_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong in making lines is told, without a text, and the next ones are there."""
+
+    def broken(number: str) -> str:
+        raise ValueError("a text of somebody")
+
+    with written() as (requests, lines):
+        with monkeypatch.context() as patched:
+            patched.setattr(request_log, "mask", broken)
+            for _ in range(request_log._PIECE):
+                requests.note(entry(person="+254726770792"))
+        requests.note(entry("repeat"))
+    lost, after = lines()
+    assert (lost["event"], lost["level"], lost["error"]) == (
+        "log lines lost",
+        "error",
+        "ValueError",
+    )
+    assert after["outcome"] == "repeat"
+    assert "somebody" not in str(lost)
+
+
 @pytest.mark.parametrize(
     ("wanted", "outcomes"),
     [("all", ["stored", "repeat", "malformed"]), ("refused", ["malformed"]), ("none", [])],
 )
-def test_the_configuration_says_which(wanted: str, outcomes: list[str]) -> None:
+async def test_the_configuration_says_which(wanted: str, outcomes: list[str]) -> None:
     """`[logs] requests`: all of them, the refused ones, none; also from one to the other."""
-    requests, _ = gathering(io.StringIO(), requests="none")
-    requests.note(entry())
-    requests.adopt(Logs(requests=wanted))  # type: ignore[arg-type] # one of them
-    for outcome in ("stored", "repeat", "malformed"):
-        requests.note(entry(outcome))
-    assert [line["outcome"] for line in made(requests)] == outcomes
+    with written(requests="none") as (requests, lines):
+        requests.note(entry())
+        requests.adopt(Logs(requests=wanted))  # type: ignore[arg-type] # one of them
+        for outcome in ("stored", "repeat", "malformed"):
+            requests.note(entry(outcome))
+    assert [line["outcome"] for line in lines()] == outcomes
 
 
 def test_a_reload_changes_which(tmp_path: Path) -> None:
@@ -171,59 +209,57 @@ def test_a_reload_changes_which(tmp_path: Path) -> None:
         assert len(pushes(service)) == 1
 
 
-def test_refusals_are_rationed() -> None:
+async def test_refusals_are_rationed() -> None:
     """Of each outcome so many; a line says how many were left out. What is taken is all there."""
-    requests, _ = gathering(io.StringIO())
-    for _ in range(1000):
-        requests.note(entry("credential_wrong"))
-        requests.note(entry())
-    requests.note(entry("malformed"))
-    lines = made(requests)
-    wrong = [line for line in lines if line.get("outcome") == "credential_wrong"]
-    *told, summary = wrong
+    with written() as (requests, lines):
+        for _ in range(1000):
+            requests.note(entry("credential_wrong"))
+            requests.note(entry())
+        requests.note(entry("malformed"))
+    *told, summary = [line for line in lines() if line.get("outcome") == "credential_wrong"]
     assert len(told) == REFUSALS_BURST
     assert summary["event"] == "pushes refused, their lines left out"
     assert summary["left_out"] == 1000 - REFUSALS_BURST
-    assert len([line for line in lines if line["event"] == "push"]) == REFUSALS_BURST + 1001
-    assert made(requests) == []
+    assert len([line for line in lines() if line["event"] == "push"]) == REFUSALS_BURST + 1001
 
 
-def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entries that nobody makes lines of are left out, counted, and told of."""
-    monkeypatch.setattr(request_log, "MOST_WAITING", 10)
-    requests, _ = gathering(io.StringIO())
-    for _ in range(15):
-        requests.note(entry())
-    *told, summary = made(requests)
-    assert len(told) == 10
-    assert (summary["left_out"], summary["level"], requests.lost) == (5, "warning", 5)
-    requests.note(entry())
-    assert len(made(requests)) == 1
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pushes whose lines the reader of the log leaves no room for are counted, and told of."""
+    monkeypatch.setattr(request_log, "MOST_WAITING", 0)
+    with written() as (requests, lines):
+        for _ in range(100):
+            requests.note(entry())
+        assert lines() == []
+    [summary] = lines()
+    assert (summary["left_out"], summary["level"], requests.lost) == (100, "warning", 100)
 
 
-def test_nothing_gathers_where_nobody_writes() -> None:
+async def test_nothing_gathers_where_nobody_writes() -> None:
     """Without an outlet, as in a test or a command, entries are let go."""
     requests = RequestLog(Logs())
     requests.note(entry())
-    assert not requests.waiting()
+    with restored_logging():
+        outlet = logs.configure(stream=(stream := io.StringIO()))
+    with requests.written_to(outlet):
+        pass
+    requests.note(entry())
+    assert stream.getvalue() == ""
 
 
-def test_a_line_is_ascii_whatever_is_in_it() -> None:
+async def test_a_line_is_ascii_whatever_is_in_it() -> None:
     """Strangers' words neither end a line nor reach a terminal."""
-    requests, _ = gathering(io.StringIO())
     forged = "fe80::1%\x1b[2J\n\x7f\u2028é😀"
-    requests.note(entry(client=forged, person="Ünïted\x9b\x7f-Sender"))
-    [piece] = requests.pieces()
-    assert re.fullmatch(rb"[ -~]+\n", piece)
-    assert json.loads(piece)["client"] == forged
+    with written(stream := io.StringIO()) as (requests, lines):
+        requests.note(entry(client=forged, person="Ünïted\x9b\x7f-Sender"))
+    assert re.fullmatch(r"[ -~]+\n", stream.getvalue())
+    assert lines()[0]["client"] == forged
 
 
-def test_people_get_readable_lines() -> None:
+async def test_people_get_readable_lines() -> None:
     """On a terminal a push is a coloured line like every other, with nothing of strangers in it."""
-    requests, _ = gathering(Terminal())
-    requests.note(entry(person="+254726770792", client="x\x1b[2J"))
-    [piece] = requests.pieces()
-    plain = re.sub(r"\x1b\[\d+m", "", piece.decode())
+    with written(stream := Terminal()) as (requests, _):
+        requests.note(entry(person="+254726770792", client="x\x1b[2J"))
+    plain = re.sub(r"\x1b\[\d+m", "", stream.getvalue())
     assert re.fullmatch(r"[ -~•]+\n", plain)
     assert "push" in plain
     assert "outcome=stored" in plain

@@ -18,7 +18,7 @@ from receiver.events import Event, EventIds, EventType, Message, utc_now
 from receiver.handlers import Explanation
 from receiver.keywords import keyword
 from receiver.service import Parts
-from receiver.store import open_reader
+from receiver.store import open_reader, to_micros
 
 _SOMEBODY = {"KE": "+254712345678", "GB": "+447777777777"}
 
@@ -66,7 +66,7 @@ def _event(
     message = Message(external_id="explain", from_=sender, to=to, text=text, keyword=keyword(text))
     ids = EventIds(0)
     return Event(
-        id=ids.text(ids.next(now)),
+        id=ids.text(ids.next(to_micros(now))),
         source=f"/sources/{name}",
         type=EventType.MESSAGE_RECEIVED,
         time=now,

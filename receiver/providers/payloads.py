@@ -111,7 +111,7 @@ def as_word(value: object) -> str | None:
     """As `as_text`, without white space around it: ids, codes, names."""
     if type(value) is str:
         return value.strip() or None
-    return as_text(value)
+    return as_text(value) if value is not None else None
 
 
 def as_network(value: object) -> str | None:

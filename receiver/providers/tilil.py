@@ -137,6 +137,7 @@ class _Payload(msgspec.Struct):
 
 
 _decoder = decoder(_Payload)
+_encode = msgspec.json.Encoder().encode
 
 
 class _Result(msgspec.Struct):
@@ -279,6 +280,7 @@ class Tilil(Provider[_Payload]):
         spellings = {"result": ("result",), "request": ("request",), "both": ("result", "request")}
         self._ack_fields = spellings[source.ack_fields]
         self._taken = self._result(1, "OK").removesuffix(b'""}')
+        self._plain = Answer(self._taken + b'""}', _JSON)
         self._failed = Answer(self._result(0, "FAILED"), _JSON)
 
     def read(self, push: Push) -> _Payload:
@@ -329,7 +331,7 @@ class Tilil(Provider[_Payload]):
             text = f"OK;{data.message_id};{data.raw_status or ''};{network}"
             return Answer(text.encode("utf-8", "replace"))
         # The same but for the text, and asked for on every push.
-        return Answer(self._taken + msgspec.json.encode(reply) + b"}", _JSON)
+        return Answer(self._taken + _encode(reply) + b"}", _JSON) if reply else self._plain
 
     @staticmethod
     def reply_in(answer: bytes) -> str:

@@ -35,9 +35,9 @@ _Results = list[Any]
 QUEUE_LIMIT = 8192
 #: The same in bytes; what is being committed comes on top, once.
 QUEUE_BYTES = 16 * 1024 * 1024
-#: Events that are added to the index of people at once: until then a look-up reads them one
-#: by one. The commit that adds them takes longer, and with 512 it was the slowest in a hundred.
-PIECE = 64
+#: Events that are added to the index of people at once, unless it is quiet before: until then a
+#: look-up reads them one by one. Fewer at once write the same pages again and again.
+PIECE = 512
 #: Pages in the WAL that are written back at once. Ten times as many take 15 ms and cost no less
 #: in all.
 _WRITE_BACK = 800
@@ -98,7 +98,9 @@ class Writer:
 
     def take(self, intake: Intake) -> asyncio.Future[Taken]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
-        return self._submit(intake)
+        future = self._submit(intake)
+        self._waiting_bytes += len(intake.row.request) + len(intake.row.data)
+        return future
 
     def run(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Runs `operation` on the connection inside the next transaction."""
@@ -115,10 +117,9 @@ class Writer:
     def _submit(self, work: Intake | Operation) -> asyncio.Future[Any]:
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
+        waiting = len(self._waiting) + self._in_hand
+        if waiting >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
             raise StoreUnavailable("too many requests wait for the store")
-        if isinstance(work, Intake):
-            self._waiting_bytes += len(work.row.request) + len(work.row.data)
         future = self._loop.create_future()
         self._waiting.append((work, future))
         if not self._busy:
@@ -159,6 +160,7 @@ class Writer:
             try:
                 batch = self._batches.get(timeout=_IDLE if dirty else None)
             except queue.Empty:
+                self._index_people()
                 dirty = not self._checkpoint()
                 continue
             if batch is None:
@@ -169,11 +171,14 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._committed, batch, results)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
-            # Only now: those of this batch do not wait for it, as they would for SQLite's own.
+            # Only now: those of this batch do not wait for it.
+            if self._unindexed >= PIECE:
+                self._index_people()
             pages += _pages(batch)
             if pages >= _WRITE_BACK:
                 pages = 0
                 self._write_back()
+        self._index_people()
         self._checkpoint()
         self._db.close()
 
@@ -214,17 +219,33 @@ class Writer:
             taken = writes.take(db, intakes)
             following = iter(taken)
             results = [next(following) if isinstance(item, Intake) else item(db) for item in work]
-            unindexed = self._unindexed + sum(one.new for one in taken)
-            if unindexed >= PIECE:
-                writes.index_people(db)
-                unindexed = 0
             db.execute("COMMIT")
-            self._unindexed = unindexed
+            self._unindexed += sum(one.new for one in taken)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
         return results
+
+    def _index_people(self) -> None:
+        """Adds the events that came since the last time to the index of people.
+
+        Without waiting for the disk: what is lost with the power is added after the next start.
+        """
+        if not self._unindexed:
+            return
+        self._unindexed = 0  # also if it fails: the next time adds those of this time, too
+        db = self._db
+        try:
+            db.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with db:
+                    db.execute("BEGIN IMMEDIATE")
+                    writes.index_people(db)
+            finally:
+                db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error as error:
+            log.warning("people not indexed", error=str(error))
 
     def _check_file(self) -> None:
         """A deleted file would take commits that nobody ever sees again."""

@@ -18,6 +18,7 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.handlers import keyword as keyword_of
+from receiver.store import to_micros
 
 #: Who writes to us, unless a test says otherwise.
 PERSON = "+254726770792"
@@ -134,4 +135,4 @@ def _event(
 
 def _new_id() -> str:
     """An id, later than those of all events made before."""
-    return IDS.text(IDS.next(MOMENT))
+    return IDS.text(IDS.next(to_micros(MOMENT)))

@@ -94,7 +94,7 @@ def intake(
         link_id=f"link-{id_}",
     )
     row = EventRow(
-        seq=store.ids.next(received_at),
+        seq=store.ids.next(to_micros(received_at)),
         source=source,
         key=f"message:{id_}",
         provider="tilil",

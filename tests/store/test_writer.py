@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreUnavailable
-from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
+from receiver.store import Store, writes
+from receiver.store.writer import PIECE, QUEUE_BYTES, QUEUE_LIMIT
+from receiver.store.writes import index_people
 from tests.harness import look, until, until_async
 from tests.store.rows import RAW, held, intake, opened
 
@@ -216,6 +218,66 @@ async def test_the_wal_is_written_back_when_it_grows(tmp_path: Path) -> None:
             sizes.append(wal.stat().st_size)
     assert max(sizes[:1000]) / 1024 / 1024 < 8
     assert 3 < max(sizes) / 1024 / 1024 < 8
+
+
+def indexed(store: Store) -> int:
+    """How many events are in the index of people."""
+    ((count,),) = look(store.path, "SELECT count(*) FROM people")
+    return int(count)
+
+
+async def test_people_are_indexed_under_load(tmp_path: Path) -> None:
+    """So many at a time: a look-up has few events to read one by one, however busy it is."""
+    async with opened(tmp_path) as store:
+        for n in range(PIECE + 10):
+            await store.take(intake(store, n))
+        assert indexed(store) >= PIECE
+
+
+async def test_people_are_indexed_when_nothing_comes(tmp_path: Path) -> None:
+    """After a moment of silence no event is left to be read one by one, nor at the end."""
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, 1))
+        await asyncio.to_thread(until, lambda: indexed(store) == 1, "an index")
+        await store.take(intake(store, 2))
+    assert indexed(store) == 2
+
+
+async def test_an_index_that_cannot_be_written_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The events stay, and the next time those of this time are added too."""
+
+    def full(db: sqlite3.Connection) -> None:
+        index_people(db)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(writes, "index_people", full)
+            await store.take(intake(store, 1))
+            await asyncio.to_thread(until, lambda: "not indexed" in capsys.readouterr().out, "it")
+        assert indexed(store) == 0
+        assert (await store.take(intake(store, 2))).new
+        await asyncio.to_thread(until, lambda: indexed(store) == 2, "both")
+        assert look(store.path, "SELECT count(*) FROM events") == [(2,)]
+
+
+async def test_the_index_of_people_changes_no_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written without waiting for the disk; the next commit waits for it again."""
+    seen = []
+
+    def noting(db: sqlite3.Connection) -> None:
+        seen.append(db.execute("PRAGMA synchronous").fetchone())
+
+    monkeypatch.setattr(writes, "index_people", noting)
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, 1))
+        await asyncio.to_thread(until, lambda: seen, "an index")
+        after = await store.writer.run(lambda db: db.execute("PRAGMA synchronous").fetchone())
+    assert (seen[0], after) == ((1,), (2,))
 
 
 async def test_a_reader_holds_up_no_commit(tmp_path: Path) -> None:

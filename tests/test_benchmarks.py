@@ -1,0 +1,45 @@
+"""What the benchmark stands on goes with the store as it is: `make bench` takes long to tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from benchmarks import crowd, rivals
+from receiver.store.people import StoredPeople
+from tests.harness import inbound, look
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("app", [rivals.constant, rivals.tutorial], ids=["constant", "tutorial"])
+async def test_rivals_answer(
+    tmp_path: Path, app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As this program does; the tutorial's has stored the push in the same table."""
+    store = tmp_path / "tutorial.db"
+    monkeypatch.setenv("TUTORIAL_STORE", str(store))
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://rival") as client,
+    ):
+        answer = await client.post("/hooks/tilil", content=inbound(7, "hello"))
+    assert answer.status_code == 200
+    assert answer.json()["result_code"] == 1
+    if app is rivals.tutorial:
+        assert look(store, "SELECT key, subject FROM events") == [("7", "254726770792")]
+
+
+def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The store of many events is one of this program; it is made once."""
+    store = tmp_path / "crowd.db"
+    crowd.make(store, 10)
+    assert "10 of 10 events" in capsys.readouterr().err
+    crowd.make(store, 10)
+    assert capsys.readouterr().err == ""
+    assert look(store, "SELECT count(*) FROM events") == [(10,)]
+    [event] = StoredPeople(store).history("+254700007919")
+    assert event.data.external_id == "1"  # type: ignore[union-attr] # a message
