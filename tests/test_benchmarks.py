@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -41,5 +42,6 @@ def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     crowd.make(store, 10)
     assert capsys.readouterr().err == ""
     assert look(store, "SELECT count(*) FROM events") == [(10,)]
-    [event] = StoredPeople(store).history("+254700007919")
+    with closing(StoredPeople(store)) as people:
+        [event] = people.history("+254700007919")
     assert event.data.external_id == "1"  # type: ignore[union-attr] # a message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import count
@@ -378,7 +379,7 @@ def test_the_status_moves_forward_only(
 async def test_what_the_first_schema_wanted_to_send_becomes_messages(tmp_path: Path) -> None:
     """Late replies that version 1 kept as jobs are sent by version 2, or shown as dead."""
     path = tmp_path / "receiver.db"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.executescript(migrations()[0])
         db.execute("PRAGMA user_version = 1")
         db.execute(f"PRAGMA application_id = {0x534D5352}")

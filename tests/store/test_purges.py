@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,8 @@ async def test_the_index_of_people_follows(tmp_path: Path) -> None:
         first = [seq for (seq,) in look(store.path, "SELECT seq FROM events ORDER BY seq LIMIT 20")]
         await store.drop(Kind.EVENTS, first)
         assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 3 * PIECE // 2 - 10
-        assert len(StoredPeople(store.path).history(PERSON, 1000)) == 3 * PIECE // 2 - 10
+        with closing(StoredPeople(store.path)) as people:
+            assert len(people.history(PERSON, 1000)) == 3 * PIECE // 2 - 10
         await drop_all(store, EVENTS)
         assert await ids_of(store, msisdn=PERSON) == []
         assert look(store.path, "SELECT * FROM people") == []
