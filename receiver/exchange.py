@@ -68,6 +68,7 @@ class Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Lets the application answer, and sees to it that there is an answer."""
+        self.scope["receiver.body"] = bytes(self.body)
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:

@@ -288,7 +288,6 @@ class LimitedProtocol(asyncio.Protocol):
         self._partial = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.scope["receiver.body"] = bytes(exchange.body)
             self._start(exchange)
 
     # What follows is ours.
