@@ -47,19 +47,6 @@ _Headers = tuple[tuple[bytes, bytes], ...]
 HealthCheck = Callable[[], Awaitable[str | None]]
 
 
-class Receiver(Starlette):
-    """Starlette, with the hooks before the middleware."""
-
-    hooks: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pushes go to the hooks, everything else through Starlette."""
-        if scope["type"] == "http" and scope["path"].startswith("/hooks/"):
-            await self.hooks(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
-
-
 def create_app(
     intake: Intake, server: Server, check: HealthCheck, requests: RequestLog
 ) -> Receiver:
@@ -70,20 +57,21 @@ def create_app(
         for path, endpoint in (("/healthz", _healthz), ("/readyz", health.readyz))
         for slash in ("", "/")
     ]
-    app = Receiver(routes=routes)
-    app.router.redirect_slashes = False
-    app.hooks = Hooks(intake, server, requests)
-    return app
+    others = Starlette(routes=routes)
+    others.router.redirect_slashes = False
+    return Receiver(others, intake, server, requests)
 
 
-class Hooks:
-    """`/hooks/{source}` and `/hooks/{source}/{token}`: every push, as a plain ASGI application.
+class Receiver:
+    """Answers `/hooks/{source}` and `/hooks/{source}/{token}` itself, leaves the rest to Starlette.
 
-    One message tells the server the whole answer's head and one its body; the work of a
-    push is `Intake.receive`.
+    The work of a push is `Intake.receive`.
     """
 
-    def __init__(self, intake: Intake, server: Server, requests: RequestLog) -> None:
+    def __init__(
+        self, others: ASGIApp, intake: Intake, server: Server, requests: RequestLog
+    ) -> None:
+        self._others = others
         self._intake = intake
         self._max_body = server.max_body
         self._proxies = server.trusted_proxies
@@ -92,6 +80,9 @@ class Hooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one push, and notes it for the log."""
+        if scope["type"] != "http" or not scope["path"].startswith("/hooks/"):
+            await self._others(scope, receive, send)
+            return
         whole = perf_counter()
         begun = scope.get("receiver.begun", whole)
         name, _, token = scope["path"][len("/hooks/") :].partition("/")
@@ -121,7 +112,14 @@ class Hooks:
             log.exception("push failed", source=name)
             broken = StoreUnavailable("internal error")
             answer, headers = self._refuse(endpoint, broken, scope, entry)
-        await _respond(send, entry.status, answer, headers)
+        head = _head(answer.content_type)
+        if headers:
+            head += headers
+        at_once = scope.get("receiver.answer")
+        if at_once is not None:  # our own server, again
+            at_once(entry.status, head, answer.body)
+        else:
+            await _send(send, entry.status, head, answer.body)
         entry.answered = perf_counter()
         self._requests.note(entry)
 
@@ -154,7 +152,8 @@ class Hooks:
         error = UnknownSource()
         self._mark(entry, error, scope)
         self._intake.counts.outcomes["", error.outcome] += 1
-        await _respond(send, error.status, Answer(b"Not Found"))
+        answer = Answer(b"Not Found")
+        await _send(send, error.status, _head(answer.content_type), answer.body)
         entry.answered = perf_counter()
         self._requests.note(entry)
 
@@ -223,15 +222,16 @@ async def _healthz(request: Request) -> Response:
     return PlainTextResponse("alive\n")
 
 
-async def _respond(send: Send, status: int, answer: Answer, headers: _Headers = ()) -> None:
-    head = (*_head(answer.content_type, len(answer.body)), *headers)
+@lru_cache(maxsize=16)  # there are few
+def _head(content_type: bytes) -> _Headers:
+    return ((b"content-type", content_type),)
+
+
+async def _send(send: Send, status: int, headers: _Headers, body: bytes) -> None:
+    """An answer in the messages of any server."""
+    head = (*headers, (b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": answer.body})
-
-
-@lru_cache(maxsize=256)  # most answers of a second have the same
-def _head(content_type: bytes, length: int) -> _Headers:
-    return (b"content-type", content_type), (b"content-length", b"%d" % length)
+    await send({"type": "http.response.body", "body": body})
 
 
 def _forwarded(scope: Scope) -> list[bytes]:

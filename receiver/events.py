@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -227,13 +228,13 @@ class EventIds:
 
         `now`: in microseconds since 1970.
         """
-        self._last = max(self._last + 1, now // 1000 << 12)
-        return self._last
+        earliest, last = now // 1000 << 12, self._last
+        self._last = last = earliest if earliest > last else last + 1
+        return last
 
     def text(self, seq: int) -> str:
         """The id of the event with this sequence number."""
-        hexed = f"{seq:015x}"
-        return f"{hexed[:8]}-{hexed[8:12]}-7{hexed[12:]}{self._tail}"
+        return f"{_id_head(seq >> 12)}{seq & 0xFFF:03x}{self._tail}"
 
     def seq(self, id_: str) -> int | None:
         """The sequence number in this id; None when it is no id of this store."""
@@ -244,6 +245,12 @@ class EventIds:
         except ValueError:
             return None
         return seq if self.text(seq) == id_.lower() else None
+
+
+@lru_cache(maxsize=64)  # under load there are many in a millisecond
+def _id_head(milliseconds: int) -> str:
+    hexed = f"{milliseconds:012x}"
+    return f"{hexed[:8]}-{hexed[8:]}-7"
 
 
 def utc_now() -> datetime:

@@ -17,6 +17,8 @@ log = structlog.get_logger("receiver.exchange")
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
+#: How a head ends: the connection stays open for the next request, or it does not.
+STAYS, CLOSES = b"\r\n", b"connection: close\r\n\r\n"
 
 
 class Connection(Protocol):
@@ -36,6 +38,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_bodiless",
         "_connection",
         "_disconnected",
         "_head",
@@ -58,6 +61,7 @@ class Exchange:
         self._state = state
         self.scope = scope
         self.keep_alive = keep_alive
+        self._bodiless = scope["method"] == "HEAD"
         self.body = bytearray()
         self.task: asyncio.Task[None] | None = None
         self._disconnected: asyncio.Event | None = None
@@ -68,13 +72,15 @@ class Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Lets the application answer, and sees to it that there is an answer."""
-        self.scope["receiver.body"] = bytes(self.body)
+        scope, self.scope = self.scope, {}  # it refers to us from here on
+        scope["receiver.body"] = bytes(self.body)
+        scope["receiver.answer"] = self.answer
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
         except Exception:
             log.exception("application failed")
         if self._status >= 0:  # no answer went out
-            self._write(500, [], b"Internal Server Error\n")
+            self.answer(500, (), b"Internal Server Error\n")
 
     async def receive(self) -> Message:
         """ASGI: the request in one message, then that the client is gone or has its answer."""
@@ -104,29 +110,32 @@ class Exchange:
             return
         if self._parts:
             body = b"".join([*self._parts, body])
-        self._write(self._status, self._head, body)
+        self.answer(self._status, self._head, body)
 
-    def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """The whole answer in one call; its length need not be among the headers."""
         self._status = -1
         self.disconnect()
         transport = self._connection.transport
         if not transport.is_closing():
             every = (*self._state.default_headers, *headers)
-            head = answer_head(status, every, len(body), keep_alive=self.keep_alive)
-            transport.write(head if self.scope["method"] == "HEAD" else head + body)
+            head = answer_head(status, every, len(body), STAYS if self.keep_alive else CLOSES)
+            transport.write(head if self._bodiless else head + body)
         self._connection.finished(self)
 
 
 @lru_cache(maxsize=256)  # most answers of a second have the same
 def answer_head(
-    status: int, headers: tuple[tuple[bytes, bytes], ...], length: int, *, keep_alive: bool
+    status: int, headers: tuple[tuple[bytes, bytes], ...], length: int, end: bytes
 ) -> bytes:
-    """Status line and headers of an answer whose body has `length` bytes."""
+    """Status line and headers of an answer whose body has `length` bytes.
+
+    `end`: `STAYS` or `CLOSES`.
+    """
     parts = [_STATUS_LINES[status]]
     for name, value in headers:
         if name == b"content-length":  # ours is always right
             continue
         parts += (name, b": ", value, b"\r\n")
-    parts.append(b"content-length: %d\r\n" % length)
-    parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    parts += (b"content-length: %d\r\n" % length, end)
     return b"".join(parts)

@@ -26,10 +26,11 @@ _OFTEN = "this person got as many replies as loop_guard allows"
 #: People remembered at least; twice as many at most.
 _REMEMBERED = 10_000
 
-Party = tuple[str | None, str | None]
-"""A number of ours, and a person."""
-Last = tuple[int, str | None, str]
-"""Of an event: milliseconds since 1970, text, key."""
+Party = int
+"""The hash of a number of ours and a person."""
+Mark = int
+"""Of an event: milliseconds since 1970, then `_BITS` of the hash of its text, and of its key."""
+_BITS = 0xFFFF_FFFF
 
 
 class _Frequent(msgspec.Struct):
@@ -37,7 +38,7 @@ class _Frequent(msgspec.Struct):
 
     left: float
     """Replies that may go out at once, when the last event came."""
-    last: Last
+    last: Mark
     verdict: str | None = None
     """Of the last event."""
 
@@ -47,6 +48,8 @@ class Guard:
 
     It is on the way of every message, and nearly every message is from somebody who has not
     written for a while: to know that takes a look into a table. All else is for those who have.
+    The table has numbers in it and no texts: what every push leaves in memory pushes out of the
+    processor's cache what the next ones need.
     """
 
     def __init__(self, settings: LoopGuard, own: Iterable[str]) -> None:
@@ -60,8 +63,8 @@ class Guard:
         self._quiet = max(60_000 / settings.per_minute, self._same_text)
         # The last event of each person. Who is in the second table has not written while so many
         # others did, and is forgotten with it.
-        self._recent: dict[Party, Last] = {}
-        self._before: dict[Party, Last] = {}
+        self._recent: dict[Party, Mark] = {}
+        self._before: dict[Party, Mark] = {}
         # Ordered: from a plain dictionary that much was deleted from, the oldest is slow to find.
         self._frequent: OrderedDict[Party, _Frequent] = OrderedDict()
         self.held = 0
@@ -83,18 +86,18 @@ class Guard:
         data = event.data
         if type(data) is Message:
             who, ours, text = data.from_, data.to, data.text
-            party: Party = (ours, who)
+            party = hash((ours, who))
             if not who.startswith("+"):  # as all numbers of people do
                 return _NO_PERSON
             if who == ours or who in self._own:
                 return _OURS
         else:
-            party, text = _party(data), None
+            party, text = _party(data), key  # the same text in no two of them
         last = self._recent.get(party) or self._before.get(party)
-        self._recent[party] = this = (at, text, key)
+        self._recent[party] = this = at << 64 | (hash(text) & _BITS) << 32 | hash(key) & _BITS
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
-        if last is None or (at - last[0] > self._quiet and party not in self._frequent):
+        if last is None or (at - (last >> 64) > self._quiet and party not in self._frequent):
             return None
         return self._look_closely(party, last, this)
 
@@ -104,7 +107,7 @@ class Guard:
         if person is not None and person.verdict is None:
             person.left += 1
 
-    def _look_closely(self, party: Party, last: Last, this: Last) -> str | None:
+    def _look_closely(self, party: Party, last: Mark, this: Mark) -> str | None:
         """Judges an event of somebody who has written just before."""
         person = self._frequent.get(party)
         if person is None:
@@ -112,14 +115,14 @@ class Guard:
             if len(self._frequent) >= _REMEMBERED:
                 self._frequent.popitem(last=False)
             self._frequent[party] = person
-        at, text, key = this
-        before, last_text, last_key = person.last
-        if key == last_key:
+        differing = this ^ person.last
+        if not differing & _BITS:  # the same key
             return person.verdict
-        passed = max(0, at - before)
+        same_text = not differing >> 32 & _BITS
+        passed = max(0, (this >> 64) - (person.last >> 64))
         person.left = min(self._burst, person.left + passed * self._per_ms)
         person.last = this
-        if text is not None and text == last_text and passed < self._same_text:
+        if same_text and passed < self._same_text:
             person.verdict = _SAME
         elif person.left < 1:
             person.verdict = _OFTEN
@@ -138,7 +141,7 @@ def note(reason: str) -> str:
 
 def _party(data: Data) -> Party:
     if isinstance(data, Message):
-        return data.to, data.from_
+        return hash((data.to, data.from_))
     if isinstance(data, DeliveryReport):
-        return data.sender, data.to
-    return data.short_code, data.msisdn
+        return hash((data.sender, data.to))
+    return hash((data.short_code, data.msisdn))

@@ -230,7 +230,8 @@ class Intake:
             self._start(endpoint, push, parsed, event, plan, taken, held)
         if taken.new:
             self.counts.events[event.type] += 1
-            self._workers.guard.held += note is not None
+            if note is not None:
+                self._workers.guard.held += 1
         self.counts.outcomes[endpoint.name, entry.outcome] += 1
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, plain.content_type), taken.new
@@ -332,7 +333,8 @@ def _to_store(
 ) -> Stored:
     provider, reply = endpoint.provider, plan.reply
     in_answer = (reply is not None or bool(plan.jobs)) and provider.takes_reply(parsed)
-    answer, state = plain.body, ReplyState.NONE
+    answer = plain.body
+    state: int = ReplyState.NONE
     if reply is not None:
         state = ReplyState.GIVEN
         if reply.text and in_answer:
@@ -350,7 +352,7 @@ def _to_store(
         received_at,
         encode_data(parsed.data),
         answer,
-        int(state),
+        state,
         _pack(push, [header for header in push.headers if header[0] not in _UNINTERESTING]),
     )
     return Stored(

@@ -5,8 +5,8 @@ neither their number nor their size, merges trailers into them, and waits for ev
 rest. Here a request reaches the application when it is whole, or when it is plain that it
 will not be taken; then the scope says why (`receiver.refusal`, a `PushError`), so that the
 provider gets the refusal it understands. When its first byte came stands there too
-(`receiver.begun`, of `time.perf_counter`), and the body (`receiver.body`). A slow client costs a
-connection and nothing else.
+(`receiver.begun`, of `time.perf_counter`), and the body (`receiver.body`); the application may
+answer with one call (`receiver.answer`). A slow client costs a connection and nothing else.
 
 Reading whole requests also makes them cheap: no event, timer or second write for each.
 """
@@ -27,7 +27,7 @@ from uvicorn.server import ServerState
 
 from receiver.crowd import Crowd
 from receiver.errors import EncodingRefused, PushError, TooLarge, TooSlow
-from receiver.exchange import Exchange, answer_head
+from receiver.exchange import CLOSES, Exchange, answer_head
 
 log = structlog.get_logger("receiver.protocol")
 
@@ -145,7 +145,8 @@ class LimitedProtocol(asyncio.Protocol):
             if len(self._unread) > _MOST_AHEAD:
                 self.give_way()
                 return
-        self._weigh()
+        if self._partial or self._holds or len(self._queue) > 1:  # else there is nothing to weigh
+            self._weigh()
 
     def _read_on(self) -> None:
         """Reads what is there, as long as few enough requests of it wait for their answers."""
@@ -438,7 +439,8 @@ class LimitedProtocol(asyncio.Protocol):
         if self._queue and not self._running and not self._write_paused:
             self._running = True
             exchange = self._queue[0]
-            exchange.task = self._loop.create_task(exchange.run(self.app))
+            # As loop.create_task does, but for a name of its own for each.
+            exchange.task = asyncio.Task(exchange.run(self.app), loop=self._loop, name="request")
             self.state.tasks.add(exchange.task)
 
     def _refuse(self, exchange: Exchange, error: PushError) -> None:
@@ -468,7 +470,7 @@ class LimitedProtocol(asyncio.Protocol):
             return
         body = f"{message}\n".encode()
         head = (b"content-type", b"text/plain; charset=utf-8")
-        self.transport.write(answer_head(status, (head,), len(body), keep_alive=False) + body)
+        self.transport.write(answer_head(status, (head,), len(body), CLOSES) + body)
         self._hang_up()
 
     def _hang_up(self) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -66,13 +65,13 @@ class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-class ReplyState(IntEnum):
-    """Whether an event has been replied to."""
+class ReplyState:
+    """Whether an event has been replied to: plain numbers, since every push looks at them."""
 
-    NONE = 0
-    OPEN = 1
+    NONE: Final = 0
+    OPEN: Final = 1
     """Not yet, and a reply may still become part of the answer."""
-    GIVEN = 2
+    GIVEN: Final = 2
     """There is one, and there will be no other."""
 
 

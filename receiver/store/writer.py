@@ -41,7 +41,8 @@ PIECE = 512
 #: Pages in the WAL that are written back at once. Ten times as many take 15 ms and cost no less
 #: in all.
 _WRITE_BACK = 800
-#: Pages of a commit besides those of its rows, most of them of indexes.
+#: Pages that a commit writes into the WAL, about: so many, one for each row, mostly of indexes, and
+#: what the bytes of its rows fill.
 _COMMIT_PAGES = 8
 _PAGE = 4096
 #: Turns of the event loop before a batch is handed over. The loop does not wait in them: an
@@ -71,7 +72,7 @@ class Writer:
         self._checked = time.monotonic()
         self._unindexed = writes.count_unindexed(db)
         self._loop = asyncio.get_running_loop()
-        self._batches: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[tuple[list[_Waiting], int] | None] = queue.SimpleQueue()
         self._waiting: list[_Waiting] = []
         self._busy = False
         self._closed = False
@@ -99,7 +100,8 @@ class Writer:
     def take(self, intake: Intake) -> asyncio.Future[Taken]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
         future = self._submit(intake)
-        self._waiting_bytes += len(intake.row.request) + len(intake.row.data)
+        row = intake.row
+        self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
     def run(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
@@ -133,8 +135,9 @@ class Writer:
             self._loop.call_soon(self._hand_over_after, turns - 1)
             return
         batch, self._waiting = self._waiting, []
-        self._in_hand, self._waiting_bytes = len(batch), 0
-        self._batches.put(batch)
+        size, self._waiting_bytes = self._waiting_bytes, 0
+        self._in_hand = len(batch)
+        self._batches.put((batch, size))
 
     def _committed(self, batch: list[_Waiting], results: _Results) -> None:
         for (_, future), result in zip(batch, results, strict=True):
@@ -158,13 +161,14 @@ class Writer:
         dirty, pages = False, 0
         while True:
             try:
-                batch = self._batches.get(timeout=_IDLE if dirty else None)
+                handed_over = self._batches.get(timeout=_IDLE if dirty else None)
             except queue.Empty:
                 self._index_people()
                 dirty = not self._checkpoint()
                 continue
-            if batch is None:
+            if handed_over is None:
                 break
+            batch, size = handed_over
             results = self._commit(batch)
             dirty = True
             try:
@@ -174,7 +178,7 @@ class Writer:
             # Only now: those of this batch do not wait for it.
             if self._unindexed >= PIECE:
                 self._index_people()
-            pages += _pages(batch)
+            pages += _COMMIT_PAGES + len(batch) + size // _PAGE
             if pages >= _WRITE_BACK:
                 pages = 0
                 self._write_back()
@@ -283,13 +287,6 @@ class Writer:
             return self._wal.stat().st_size
         except FileNotFoundError:
             return 0
-
-
-def _pages(batch: list[_Waiting]) -> int:
-    """About how many pages a commit has written into the WAL."""
-    rows = [work.row for work, _ in batch if isinstance(work, Intake)]
-    size = sum(len(row.request) + len(row.data) + len(row.answer) for row in rows)
-    return _COMMIT_PAGES + len(batch) + size // _PAGE
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
+from typing import Any
 
 import msgspec
 
@@ -23,7 +25,9 @@ _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
     " note"
 )
-_EVENT_ROW = f"({', '.join('?' * 13)})"
+_WIDTH = len(EventRow.__struct_fields__)
+_BLOBS = [EventRow.__struct_fields__.index(name) for name in ("data", "answer", "request")]
+_EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 #: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
 _ROWS = 64
 
@@ -82,12 +86,9 @@ def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
     new: set[int] = set()
     for start in range(0, len(intakes), _ROWS):
         rows = [intake.row for intake in intakes[start : start + _ROWS]]
-        values: list[object] = []
-        for row in rows:
-            *plain, data, answer, reply, request, note = msgspec.structs.astuple(row)
-            # sqlite3 looks for an adapter for each bytes, but not for a bytearray.
-            values += plain
-            values += (bytearray(data), bytearray(answer), reply, bytearray(request), note)
+        values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+        for place in _BLOBS:  # sqlite3 looks for an adapter for each bytes, not for a bytearray
+            values[place::_WIDTH] = map(bytearray, values[place::_WIDTH])
         inserted = db.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):

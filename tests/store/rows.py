@@ -77,7 +77,7 @@ def intake(
     time: datetime = NOW,
     received_at: datetime = NOW,
     answer: bytes = b"answer",
-    state: ReplyState = ReplyState.NONE,
+    state: int = ReplyState.NONE,
     reply: Reply | None = None,
     reply_in_answer: bool = True,
     wishes: Sequence[Wishes] = (),
