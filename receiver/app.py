@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.config import Server
 from receiver.conversion import Network
+from receiver.endpoint import Endpoint
 from receiver.errors import (
     AddressRefused,
     EncodingRefused,
@@ -32,7 +33,7 @@ from receiver.errors import (
     TooMany,
     UnknownSource,
 )
-from receiver.intake import Endpoint, Intake
+from receiver.intake import Intake
 from receiver.providers import Answer, Push
 from receiver.request_log import Entry, RequestLog
 

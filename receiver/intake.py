@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import guard
-from receiver.actions import Reply
 from receiver.allowance import Allowance
-from receiver.config import Config, Source
-from receiver.dispatch import Dispatcher, Plan
+from receiver.arrivals import Arrival, records
+from receiver.config import Config
+from receiver.dispatch import Dispatcher
+from receiver.endpoint import Endpoint
 from receiver.errors import (
     CredentialMissing,
     CredentialWrong,
@@ -31,12 +31,11 @@ from receiver.errors import (
     TooMany,
     Unreadable,
 )
-from receiver.events import Data, DeliveryReport, Event, encode_data, utc_now
+from receiver.events import Data, Event, utc_now
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.providers.api import Api
 from receiver.request_log import Entry, unnoted
-from receiver.store import EventRow, ReplyState, Report, Store, Taken, pack_request, to_micros
 from receiver.store import Intake as Stored
+from receiver.store import ReplyState, Store, Taken, pack_request
 from receiver.workers import Workers
 
 log = structlog.get_logger("receiver.intake")
@@ -46,34 +45,8 @@ _KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong)
 #: Strangers' requests kept in the quarantine: so many at once, and a second.
 _STRANGERS_BURST = 50
 _STRANGERS_RATE = 5.0
-#: Headers that say nothing about a push; all others are kept with the event.
-_UNINTERESTING = frozenset(
-    b"accept accept-encoding accept-language cache-control connection content-length cookie host"
-    b" pragma user-agent x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
-)
-
-
-#: What is replied where a reply is held back: nothing, and nothing later either.
-_SILENCE = Reply("")
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A source and its provider, as the intake needs them."""
-
-    name: str
-    path: str
-    """As events name it."""
-    source: Source
-    provider: Provider[Any]
-    dispatcher: Dispatcher
-    """Of the same configuration: a push is answered by one, also while another takes over."""
-    limit: Allowance | None = None
-    """Of `max_per_second`."""
-
-    @property
-    def api(self) -> type[Api] | None:
-        """How we send through it; None if we do not."""
-        return self.provider.api if self.source.send is not None else None
+#: How many times the body of a push is in what is stored of it, about: as it came, as the event.
+_COPIES = 3
 
 
 class Counts(msgspec.Struct):
@@ -113,14 +86,7 @@ class Intake:
     ) -> None:
         """Takes pushes as this configuration says, from the next one on."""
         self.endpoints = {
-            name: Endpoint(
-                name=name,
-                path=f"/sources/{name}",
-                source=source,
-                provider=providers[name],
-                dispatcher=dispatcher,
-                limit=_limit(source),
-            )
+            name: Endpoint.of(name, source, providers[name], dispatcher)
             for name, source in config.sources.items()
         }
         self._limits = config.store
@@ -143,7 +109,7 @@ class Intake:
             raise
         entry.parsed = perf_counter()
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        answer, _ = await self._accept(endpoint, push, parsed, plain, entry)
+        answer, _ = await self._accept(Arrival(endpoint, push, parsed, plain, entry))
         self.counts.last[endpoint.name] = push.received_at
         return answer
 
@@ -163,7 +129,7 @@ class Intake:
         endpoint.provider.authenticate(push)
         parsed = endpoint.provider.parse(push)
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        _, new = await self._accept(endpoint, push, parsed, plain, unnoted())
+        _, new = await self._accept(Arrival(endpoint, push, parsed, plain, unnoted()))
         return new
 
     async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
@@ -173,7 +139,7 @@ class Intake:
         """
         push = Push(method="POLL", body=answer, received_at=self.clock())
         endpoint = self.endpoints[source]
-        _, new = await self._accept(endpoint, push, parsed, Answer(), unnoted())
+        _, new = await self._accept(Arrival(endpoint, push, parsed, Answer(), unnoted()))
         return new
 
     async def close(self) -> None:
@@ -181,60 +147,39 @@ class Intake:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _accept(
-        self, endpoint: Endpoint, push: Push, parsed: Parsed, plain: Answer, entry: Entry
-    ) -> tuple[Answer, bool]:
-        """Stores the push and returns its answer, and whether it was new.
-
-        `plain`: the answer without a reply.
-        """
-        store = self._store
-        received_at = to_micros(push.received_at)
-        seq = store.ids.next(received_at)
-        event: Event[Data] = Event(
-            id=store.ids.text(seq),
-            source=endpoint.path,
-            type=str(parsed.type),  # a plain str: SQLite and dictionaries are slow with others
-            time=parsed.time,
-            subject=parsed.subject,
-            provider=endpoint.provider.name,
-            receivedat=push.received_at,
-            data=parsed.data,
-        )
-        plan = endpoint.dispatcher.plan(event)
-        held = note = None
-        if plan.reply is not None or plan.jobs:
-            held = self._workers.guard.judge(event, parsed.key, seq >> 12)
-            if held is not None and plan.reply is not None and plan.reply.text:
-                note = guard.note(held)
-                plan = msgspec.structs.replace(plan, reply=_SILENCE)
-        record = _to_store(
-            endpoint, push, parsed, event, plan, plain, seq=seq, received_at=received_at
-        )
-        if note is not None:
-            row = msgspec.structs.replace(record.row, note=note)
-            record = msgspec.structs.replace(record, row=row)
-        if record.row.reply == ReplyState.OPEN:
-            self._undecided[seq] = asyncio.get_running_loop().create_future()
-        entry.planned = perf_counter()
+    async def _accept(self, arrival: Arrival) -> tuple[Answer, bool]:
+        """Stores the push and returns its answer, and whether it was new."""
+        size = _COPIES * len(arrival.push.body)
         try:
-            taken = await store.take(record)
+            taken = await self._store.take_later(arrival, self._prepare, size)
         except BaseException:
-            self._undecided.pop(seq, None)
+            arrival.abandoned = True
+            self._undecided.pop(arrival.seq, None)
             raise
+        event, entry = arrival.event, arrival.entry
         self._note(entry, event, taken)
-        if not taken.new:
-            self._undecided.pop(seq, None)
-            self._workers.guard.give_back(event)
-        elif plan.jobs:
-            self._start(endpoint, push, parsed, event, plan, taken, held)
         if taken.new:
             self.counts.events[event.type] += 1
-            if note is not None:
+            if arrival.note is not None:
                 self._workers.guard.held += 1
-        self.counts.outcomes[endpoint.name, entry.outcome] += 1
+            if arrival.plan.jobs:
+                self._start(arrival, taken)
+        else:
+            self._undecided.pop(arrival.seq, None)
+            self._workers.guard.give_back(event)
+        self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
         body = taken.answer if not taken.open else await self._decided(taken.seq)
-        return Answer(body, plain.content_type), taken.new
+        return Answer(body, arrival.plain.content_type), taken.new
+
+    def _prepare(self, arrivals: Sequence[Arrival]) -> list[Stored | Exception]:
+        """Makes what is stored of pushes whose commit is about to begin."""
+        made = records(arrivals, self._store.ids, self._workers.guard)
+        for arrival, record in zip(arrivals, made, strict=True):
+            if isinstance(record, Exception) or arrival.abandoned:
+                continue
+            if record.row.reply == ReplyState.OPEN:
+                self._undecided[arrival.seq] = asyncio.get_running_loop().create_future()
+        return made
 
     def _note(self, entry: Entry, event: Event[Data], taken: Taken) -> None:
         entry.committed = perf_counter()
@@ -250,17 +195,14 @@ class Intake:
             return await self._store.settle(seq)
         return await asyncio.shield(undecided)  # others may wait for it too
 
-    def _start(
-        self,
-        endpoint: Endpoint,
-        push: Push,
-        parsed: Parsed,
-        event: Event[Data],
-        plan: Plan,
-        taken: Taken,
-        held: str | None,
-    ) -> None:
+    def _start(self, arrival: Arrival, taken: Taken) -> None:
         """Hands the new event to its handlers, and sees to it that its answer is decided."""
+        endpoint, push, parsed, plan = (
+            arrival.endpoint,
+            arrival.push,
+            arrival.parsed,
+            arrival.plan,
+        )
 
         def acknowledge(reply: str) -> bytes:
             return endpoint.provider.acknowledge(push, parsed, reply).body
@@ -273,7 +215,7 @@ class Intake:
             for job_id, job in zip(taken.jobs, plan.jobs, strict=True)
             if not job.attempts  # those that failed inline come later, from the store
         ]
-        handled = self._workers.submit(event, taken.seq, now, acknowledge, held)
+        handled = self._workers.submit(arrival.event, taken.seq, now, acknowledge, arrival.held)
         if taken.open:
             # A task of its own: the answer is decided also if the provider hangs up.
             task = asyncio.create_task(self._decide(taken.seq, handled, endpoint))
@@ -306,81 +248,12 @@ class Intake:
                 reason=str(error),
                 received_at=push.received_at,
                 client=push.client,
-                request=_pack(push, push.headers),
+                request=pack_request(
+                    push.method, push.token, push.query, push.headers, push.body, push.client
+                ),
                 max_rows=self._limits.quarantine_rows,
                 max_bytes=self._limits.quarantine_bytes,
             )
         except StoreUnavailable:
             if authenticated:
                 raise
-
-
-def _limit(source: Source) -> Allowance | None:
-    rate = source.max_per_second
-    return Allowance(rate, rate) if rate is not None else None
-
-
-def _to_store(
-    endpoint: Endpoint,
-    push: Push,
-    parsed: Parsed,
-    event: Event[Data],
-    plan: Plan,
-    plain: Answer,
-    *,
-    seq: int,
-    received_at: int,
-) -> Stored:
-    provider, reply = endpoint.provider, plan.reply
-    in_answer = (reply is not None or bool(plan.jobs)) and provider.takes_reply(parsed)
-    answer = plain.body
-    state: int = ReplyState.NONE
-    if reply is not None:
-        state = ReplyState.GIVEN
-        if reply.text and in_answer:
-            answer = provider.acknowledge(push, parsed, reply.text).body
-    elif in_answer and any(not job.attempts for job in plan.jobs):
-        state = ReplyState.OPEN
-    row = EventRow(
-        seq,
-        endpoint.name,
-        parsed.key,
-        provider.name,
-        event.type,
-        event.subject,
-        to_micros(parsed.time),
-        received_at,
-        encode_data(parsed.data),
-        answer,
-        state,
-        _pack(push, [header for header in push.headers if header[0] not in _UNINTERESTING]),
-    )
-    return Stored(
-        row=row,
-        plain_answer=plain.body,
-        reply=reply,
-        replied_by=plan.replied_by,
-        reply_in_answer=in_answer,
-        wishes=plan.wishes,
-        jobs=plan.jobs,
-        report=_report(endpoint, parsed),
-    )
-
-
-def _report(endpoint: Endpoint, parsed: Parsed) -> Report | None:
-    """What the store needs to join a delivery report to a message of ours."""
-    data = parsed.data
-    if not isinstance(data, DeliveryReport) or endpoint.api is None:
-        return None
-    return Report(
-        message_id=data.message_id,
-        status=data.status,
-        text=parsed.text,
-        foreign_ids=endpoint.api.foreign_ids,
-        link_invalid=parsed.link_invalid,
-        opted_out=data.opted_out,
-    )
-
-
-def _pack(push: Push, headers: list[tuple[bytes, bytes]]) -> bytes:
-    return pack_request(push.method, push.token, push.query, headers, push.body, push.client)

@@ -137,6 +137,7 @@ class Store:
         self.ids = ids
         self.path = path
         self.take = writer.take
+        self.take_later = writer.take_later
         self.forwards = Forwards(writer)
 
     async def finish(self, done: Finish) -> bool:

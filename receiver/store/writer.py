@@ -13,7 +13,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +25,11 @@ from receiver.store import writes
 from receiver.store.database import WAL_LIMIT
 from receiver.store.records import Intake, Taken
 
+A = TypeVar("A")
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
+#: Makes what is stored of what arrived, or says why not, one for each.
+Prepare = Callable[[list[A]], Sequence[Intake | Exception]]
 _Waiting = tuple[Intake | Operation, "asyncio.Future[Any]"]
 #: Results of a batch, in its order; an exception stands for the operation it ended.
 _Results = list[Any]
@@ -49,6 +52,8 @@ _PAGE = 4096
 #: idle one is through in microseconds. A busy one answers those of the last commit and reads
 #: what they send next, and the commit that this joins costs the same for half as many more.
 _TURNS = 4
+#: Arrivals that are prepared at once: the loop does nothing else meanwhile.
+_TOGETHER = 64
 #: Seconds of silence after which the WAL is written back into the database file.
 _IDLE = 1.0
 #: Seconds between lines of the log about one and the same trouble.
@@ -74,6 +79,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[tuple[list[_Waiting], int] | None] = queue.SimpleQueue()
         self._waiting: list[_Waiting] = []
+        self._arrivals: list[tuple[Any, asyncio.Future[Taken]]] = []
+        self._prepare: Prepare[Any]
         self._busy = False
         self._closed = False
         self._idle = asyncio.Event()
@@ -90,7 +97,7 @@ class Writer:
     @property
     def depth(self) -> int:
         """Operations that wait for their commit."""
-        return len(self._waiting) + self._in_hand
+        return len(self._arrivals) + len(self._waiting) + self._in_hand
 
     @property
     def waiting_bytes(self) -> int:
@@ -102,6 +109,20 @@ class Writer:
         future = self._submit(intake)
         row = intake.row
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
+        return future
+
+    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[Taken]:
+        """As `take`, of what `prepare` makes of the arrival, of so many bytes, about.
+
+        It is called on the event loop, just before their commit begins, for some dozens of
+        arrivals at once. All of them come with the same function.
+        """
+        future = self._admit()
+        self._arrivals.append((arrival, future))
+        self._prepare = prepare
+        self._waiting_bytes += size
+        if len(self._arrivals) >= _TOGETHER:
+            self._prepare_arrivals()
         return future
 
     def run(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
@@ -117,22 +138,39 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _submit(self, work: Intake | Operation) -> asyncio.Future[Any]:
+        future = self._admit()
+        self._waiting.append((work, future))
+        return future
+
+    def _admit(self) -> asyncio.Future[Any]:
+        """A future for the result of what is handed in, if it may wait."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        waiting = len(self._waiting) + self._in_hand
-        if waiting >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
+        if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
             raise StoreUnavailable("too many requests wait for the store")
-        future = self._loop.create_future()
-        self._waiting.append((work, future))
         if not self._busy:
             self._busy = True
             self._hand_over_after(_TURNS)
-        return future
+        return self._loop.create_future()
+
+    def _prepare_arrivals(self) -> None:
+        arrivals, self._arrivals = self._arrivals, []
+        prepared = self._prepare([arrival for arrival, _ in arrivals])
+        for (_, future), intake in zip(arrivals, prepared, strict=True):
+            if not isinstance(intake, Exception):
+                self._waiting.append((intake, future))
+            elif not future.done():
+                future.set_exception(intake)
 
     def _hand_over_after(self, turns: int) -> None:
         """Hands over what waits some turns of the loop later: what arrives meanwhile joins."""
         if turns:
             self._loop.call_soon(self._hand_over_after, turns - 1)
+            return
+        if self._arrivals:
+            self._prepare_arrivals()
+        if not self._waiting:  # nothing could be made of the arrivals
+            self._committed([], [])
             return
         batch, self._waiting = self._waiting, []
         size, self._waiting_bytes = self._waiting_bytes, 0
@@ -148,7 +186,7 @@ class Writer:
             else:
                 future.set_result(result)
         self._in_hand = 0
-        if self._waiting:
+        if self._waiting or self._arrivals:
             self._hand_over_after(_TURNS)
         else:
             self._busy = False

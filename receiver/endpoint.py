@@ -1,0 +1,47 @@
+"""A configured source, with everything that a push to it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from receiver.allowance import Allowance
+from receiver.config import Source
+from receiver.dispatch import Dispatcher
+from receiver.providers import Provider
+from receiver.providers.api import Api
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A source and its provider, as the intake needs them."""
+
+    name: str
+    path: str
+    """As events name it."""
+    source: Source
+    provider: Provider[Any]
+    dispatcher: Dispatcher
+    """Of the same configuration: a push is answered by one, also while another takes over."""
+    limit: Allowance | None = None
+    """Of `max_per_second`."""
+
+    @classmethod
+    def of(
+        cls, name: str, source: Source, provider: Provider[Any], dispatcher: Dispatcher
+    ) -> Endpoint:
+        """The endpoint of a source in the configuration."""
+        rate = source.max_per_second
+        return cls(
+            name=name,
+            path=f"/sources/{name}",
+            source=source,
+            provider=provider,
+            dispatcher=dispatcher,
+            limit=Allowance(rate, rate) if rate is not None else None,
+        )
+
+    @property
+    def api(self) -> type[Api] | None:
+        """How we send through it; None if we do not."""
+        return self.provider.api if self.source.send is not None else None
