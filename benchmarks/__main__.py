@@ -3,7 +3,7 @@
     python -m benchmarks [--quick] [--rounds N] [--seconds S] [--only SECTION …] [--json FILE]
 
 Everything runs on this machine: the server on one core, wrk on another, at 127.0.0.1. What is
-compared alternates within the same minutes, since machines change their pace.
+compared takes turns of seconds (`benchmarks.contest`), since machines change their pace.
 """
 
 from __future__ import annotations
@@ -26,23 +26,22 @@ from typing import Any
 import anyio
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import contestants, crowd, load, replay
 from benchmarks import rules as many_rules
+from benchmarks.contest import Contest, Maker, compete
 from benchmarks.contestants import Contestant
 from benchmarks.sending import fake as fake_providers
 from receiver.store import open_reader
 
 SERVER_CORE, CLIENT_CORE = 0, 1
-Maker = Callable[[], AbstractContextManager[Contestant]]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much."""
 
-    seconds: float = 6
-    rounds: int = 5
+    seconds: float = 2
+    rounds: int = 15
     crowd: int = 10_000_000
     replay: int = 1_000_000
     """Events that run through today's rules."""
@@ -54,24 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep: Path
 
 
-class Measured(msgspec.Struct, kw_only=True):
-    """One contestant under one load: medians over the rounds."""
-
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    """Processor time for each request."""
-    failures: int
-
-
 def main() -> None:
     """Runs the chosen sections."""
     load.need_wrk()
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
-    parser.add_argument("--seconds", type=float, default=6, help="length of a turn")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each contestant")
+    parser.add_argument("--seconds", type=float, default=2, help="length of a turn")
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="sections to run")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument(
@@ -84,7 +72,7 @@ def main() -> None:
     chosen = {"seconds": arguments.seconds, "rounds": arguments.rounds}
     if arguments.quick:
         chosen = {
-            "seconds": 2,
+            "seconds": 1,
             "rounds": 2,
             "crowd": 200_000,
             "replay": 100_000,
@@ -117,69 +105,63 @@ def throughput(settings: Settings, console: Console) -> dict[str, Any]:
     """Requests a second against an empty endpoint and a tutorial's, at full load."""
     results: dict[str, Any] = {}
     for connections in (64, 256):
-        found = compete(
+        contest = _compete(
             settings,
             {
-                "a constant": (partial(contestants.constant, SERVER_CORE), "inbound"),
-                "b tutorial": (
-                    partial(contestants.tutorial, SERVER_CORE, settings.folder),
-                    "inbound",
-                ),
-                "c inbound": (partial(_receiver, settings), "inbound"),
-                "c callback": (partial(_receiver, settings), "callback"),
+                "a constant": (_constant, "inbound"),
+                "b tutorial": (_tutorial, "inbound"),
+                "c inbound": (_receiver, "inbound"),
+                "c callback": (_receiver, "callback"),
             },
             connections,
         )
-        show(console, f"{connections} connections", found)
+        contest.show(console, f"{connections} connections")
         ratios = {
-            "c/a": found["c inbound"].rate / found["a constant"].rate,
-            "c/b": found["c inbound"].rate / found["b tutorial"].rate,
-            "callback/a": found["c callback"].rate / found["a constant"].rate,
+            "c/a": contest.ratio("c inbound", "a constant"),
+            "c/b": contest.ratio("c inbound", "b tutorial"),
+            "callback/a": contest.ratio("c callback", "a constant"),
+            "CPU c/a": contest.ratio("c inbound", "a constant", "cpu_us"),
         }
         console.print("  ".join(f"{name} = {ratio:.2f}" for name, ratio in ratios.items()))
-        results[str(connections)] = {"measured": found, "ratios": ratios}
+        results[str(connections)] = {"measured": contest.medians(), "ratios": ratios}
     return results
 
 
 def half_load(settings: Settings, console: Console) -> dict[str, Any]:
     """Latency at half of our capacity, against an empty endpoint at the same rate."""
-    with _receiver(settings) as contestant:
-        capacity = _load(contestant, settings, "inbound", 64, pause_ms=0).rate
-    pause = 64 / (capacity / 2) * 1000
-    found = compete(
+    entries: dict[str, tuple[Maker, str]] = {"c inbound": (_receiver, "inbound")}
+    capacity = _compete(settings, entries, 64).medians()["c inbound"].rate
+    contest = _compete(
         settings,
-        {
-            "a constant": (partial(contestants.constant, SERVER_CORE), "inbound"),
-            "c inbound": (partial(_receiver, settings), "inbound"),
-        },
+        {"a constant": (_constant, "inbound"), **entries},
         64,
-        pause_ms=pause,
+        pause_ms=64 / (capacity / 2) * 1000,
     )
-    show(console, f"half of {capacity:,.0f} a second", found)
-    ratio = found["c inbound"].p99_ms / found["a constant"].p99_ms
+    contest.show(console, f"half of {capacity:,.0f} a second")
+    ratio = contest.ratio("c inbound", "a constant", "p99_ms")
     console.print(f"p99 c/a = {ratio:.2f}")
-    return {"capacity": capacity, "measured": found, "p99 c/a": ratio}
+    return {"capacity": capacity, "measured": contest.medians(), "p99 c/a": ratio}
 
 
 def ten_million(settings: Settings, console: Console) -> dict[str, Any]:
     """Full load on a store that has seen millions of events, against an empty one."""
     large = settings.keep / f"crowd-{settings.crowd}.db"
     crowd.make(large, settings.crowd)
-    found = compete(
+    contest = _compete(
         settings,
         {
-            "c empty": (partial(_receiver, settings), "inbound"),
-            "c large": (partial(_receiver, settings, store=str(large)), "inbound"),
+            "c empty": (_receiver, "inbound"),
+            "c large": (partial(_receiver, store=str(large)), "inbound"),
         },
         64,
     )
-    show(console, f"store with {settings.crowd:,} events", found)
-    ratio = found["c large"].rate / found["c empty"].rate
+    contest.show(console, f"store with {settings.crowd:,} events")
+    ratio = contest.ratio("c large", "c empty")
     console.print(f"large/empty = {ratio:.2f}")
     lookups = anyio.run(_look_up, large)
     for name, milliseconds in lookups.items():
         console.print(f"look-up {name}: {milliseconds:.2f} ms")
-    return {"measured": found, "large/empty": ratio, "lookups_ms": lookups}
+    return {"measured": contest.medians(), "large/empty": ratio, "lookups_ms": lookups}
 
 
 def rules(settings: Settings, console: Console) -> dict[str, Any]:
@@ -190,25 +172,25 @@ def rules(settings: Settings, console: Console) -> dict[str, Any]:
     console.print("  ".join(f"{name} = {value:,.2f}" for name, value in chosen.items()))
     # The rule that answers is the last in both: everything before it is looked at.
     before = many_rules.as_toml(many_rules.mixed(10_000 - 50))
-    found = compete(
+    contest = _compete(
         settings,
         {
-            "c 50 rules": (partial(_receiver, settings), "inbound"),
-            "c 10,000 rules": (partial(_receiver, settings, before=before), "inbound"),
+            "c 50 rules": (_receiver, "inbound"),
+            "c 10,000 rules": (partial(_receiver, before=before), "inbound"),
         },
         64,
     )
-    show(console, "64 connections", found)
-    ratio = found["c 10,000 rules"].rate / found["c 50 rules"].rate
+    contest.show(console, "64 connections")
+    ratio = contest.ratio("c 10,000 rules", "c 50 rules")
     console.print(f"10,000/50 = {ratio:.2f}")
-    return {"choice": chosen, "measured": found, "10,000/50": ratio}
+    return {"choice": chosen, "measured": contest.medians(), "10,000/50": ratio}
 
 
 def soak(settings: Settings, console: Console) -> dict[str, Any]:
     """Resident memory at full load with 256 connections, minute by minute."""
     series: list[float] = []
     part = min(60.0, settings.soak / 2)
-    with _receiver(settings) as contestant:
+    with _receiver(settings.folder) as contestant:
         series.append(contestant.memory())
         for _ in range(max(2, round(settings.soak / part))):
             _load(contestant, settings, "inbound", 256, seconds=part)
@@ -259,7 +241,7 @@ def purging(settings: Settings, console: Console) -> dict[str, Any]:
     """Latency at half of our capacity while the events of a large store are purged."""
     store = settings.folder / "purged.db"
     crowd.make(store, settings.replay)
-    with _receiver(settings, store=str(store)) as contestant:
+    with _receiver(settings.folder, store=str(store)) as contestant:
         capacity = _load(contestant, settings, "inbound", 64).rate
         pause = 64 / (capacity / 2) * 1000
         load_once = partial(_load, contestant, settings, "inbound", 64, pause_ms=pause)
@@ -298,7 +280,7 @@ def start_up(settings: Settings, console: Console) -> dict[str, Any]:
         subprocess.run([*program, "--help"], check=True, stdout=subprocess.DEVNULL)
         helps.append(time.perf_counter() - started)
         started = time.perf_counter()
-        with _receiver(settings):
+        with _receiver(settings.folder):
             serves.append(time.perf_counter() - started)
     found = {"help_s": statistics.median(helps), "serve_s": statistics.median(serves)}
     console.print("  ".join(f"{name} = {value:.2f}" for name, value in found.items()))
@@ -318,64 +300,6 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
 }
 
 
-def compete(
-    settings: Settings, entries: dict[str, tuple[Maker, str]], connections: int, pause_ms: float = 0
-) -> dict[str, Measured]:
-    """Lets contestants run in turns; medians of what each did."""
-    seen: dict[str, list[Measured]] = {name: [] for name in entries}
-    for number in range(settings.rounds):
-        names = list(entries) if number % 2 == 0 else list(reversed(entries))
-        for name in names:
-            maker, kind = entries[name]
-            with maker() as contestant:
-                _load(contestant, settings, kind, connections, seconds=1)  # warm
-                before = contestant.cpu()
-                result = _load(contestant, settings, kind, connections, pause_ms=pause_ms)
-                cpu = contestant.cpu() - before
-            measured = Measured(
-                rate=result.rate,
-                p50_ms=result.p50 * 1000,
-                p99_ms=result.p99 * 1000,
-                cpu_us=cpu / max(1, result.requests) * 1e6,
-                failures=result.failures,
-            )
-            seen[name].append(measured)
-    return {name: _median(results) for name, results in seen.items()}
-
-
-def show(console: Console, title: str, found: dict[str, Measured]) -> None:
-    """Prints what was measured as a table."""
-    table = Table(title=title, title_justify="left")
-    for column in ("", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", "failures"):
-        table.add_column(column, justify="left" if not column else "right")
-    for name, measured in found.items():
-        table.add_row(
-            name,
-            f"{measured.rate:,.0f}",
-            f"{measured.p50_ms:.2f}",
-            f"{measured.p99_ms:.2f}",
-            f"{measured.cpu_us:.1f}",
-            str(measured.failures),
-        )
-    console.print(table)
-
-
-def _median(results: list[Measured]) -> Measured:
-    def middle(field: str) -> float:
-        return float(statistics.median(getattr(result, field) for result in results))
-
-    return Measured(
-        rate=middle("rate"),
-        p50_ms=middle("p50_ms"),
-        p99_ms=middle("p99_ms"),
-        cpu_us=middle("cpu_us"),
-        failures=sum(result.failures for result in results),
-    )
-
-
-_ids = iter(range(1_000_000_000, 10**15, 10_000_000))
-
-
 def _load(
     contestant: Contestant,
     settings: Settings,
@@ -390,7 +314,6 @@ def _load(
         kind=kind,
         connections=connections,
         seconds=seconds or settings.seconds,
-        first_id=next(_ids),
         core=CLIENT_CORE,
         pause_ms=pause_ms,
     )
@@ -404,13 +327,36 @@ def _send(kind: str, url: str, count: int, limit: int | None = None) -> float:
     return float(done.stdout)
 
 
+def _compete(
+    settings: Settings, entries: dict[str, tuple[Maker, str]], connections: int, pause_ms: float = 0
+) -> Contest:
+    with tempfile.TemporaryDirectory(dir=settings.folder) as folder:
+        return compete(
+            entries,
+            folder=Path(folder),
+            core=CLIENT_CORE,
+            connections=connections,
+            rounds=settings.rounds,
+            seconds=settings.seconds,
+            pause_ms=pause_ms,
+        )
+
+
+def _constant(folder: Path) -> AbstractContextManager[Contestant]:
+    return contestants.constant(SERVER_CORE)
+
+
+def _tutorial(folder: Path) -> AbstractContextManager[Contestant]:
+    return contestants.tutorial(SERVER_CORE, folder)
+
+
 def _receiver(
-    settings: Settings, store: str = "receiver.db", before: str = ""
+    folder: Path, store: str = "receiver.db", before: str = ""
 ) -> AbstractContextManager[Contestant]:
     if store == "receiver.db":  # empty each time
-        for file in settings.folder.glob("receiver.db*"):
+        for file in folder.glob("receiver.db*"):
             file.unlink()
-    return contestants.receiver(SERVER_CORE, settings.folder, store=store, before=before)
+    return contestants.receiver(SERVER_CORE, folder, store=store, before=before)
 
 
 async def _look_up(store: Path) -> dict[str, float]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 _SCRIPT = Path(__file__).with_name("pushes.lua")
+_first_ids = iter(range(1_000_000_000, 10**15, 10_000_000))
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +42,10 @@ def run(
     kind: str,
     connections: int,
     seconds: float,
-    first_id: int,
     core: int,
     pause_ms: float = 0,
 ) -> Load:
-    """Sends pushes of `kind` for so long; ids count up from `first_id`.
+    """Sends pushes of `kind` for so long, with ids that no other has.
 
     With `pause_ms` each connection waits about that long before each request: load below
     the capacity, in which latency is the service's own.
@@ -53,7 +53,7 @@ def run(
     command = ["taskset", "-c", str(core), "wrk", "--threads", "1"]
     command += ["--connections", str(connections), "--duration", f"{max(1, round(seconds))}s"]
     command += ["--timeout", "30s", "--script", str(_SCRIPT), url, "--"]
-    command += [kind, str(first_id), str(pause_ms)]
+    command += [kind, str(next(_first_ids)), str(pause_ms)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return Load(

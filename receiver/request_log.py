@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, gc=False):
     client: str = ""
     parsed: float = 0.0
     planned: float = 0.0
-    """Inline handlers were asked."""
+    """Inline handlers were asked, had all pushes of its commit not waited for that to begin."""
     committed: float = 0.0
     answered: float = 0.0
     status: int = 200

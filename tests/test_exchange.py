@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from receiver.exchange import Exchange
 from receiver.protocol import limited
 from tests.harness import Client, Reply, request, until_async
 
@@ -92,6 +94,26 @@ async def test_an_answer_in_parts_is_one_answer() -> None:
         reply = await ask(port)
     assert (reply.status, reply.body) == (201, b"one two three")
     assert (reply.headers["content-length"], reply.headers["x-own"]) == ("13", "yes")
+
+
+async def test_an_answer_in_one_call() -> None:
+    """Instead of messages; nothing of such an exchange is left for the garbage collector."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["receiver.answer"](201, ((b"x-own", b"yes"),), scope["receiver.body"] + b" back")
+
+    async with serving(app) as (port, state):
+        gc.collect()
+        gc.disable()
+        try:
+            replies = [await ask(port, b"there and") for _ in range(3)]
+            await connected(state, 0)
+            assert not [each for each in gc.get_objects() if isinstance(each, Exchange)]
+        finally:
+            gc.enable()
+    for reply in replies:
+        assert (reply.status, reply.body) == (201, b"there and back")
+        assert (reply.headers["content-length"], reply.headers["x-own"]) == ("14", "yes")
 
 
 @pytest.mark.parametrize("begun", [True, False])

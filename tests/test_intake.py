@@ -19,6 +19,7 @@ from receiver.errors import (
     TooMany,
     Unreadable,
 )
+from receiver.events import Message, encode_data
 from receiver.providers import Answer
 from receiver.service import Service
 from tests.harness import (
@@ -211,6 +212,31 @@ async def test_repeats_wait_for_the_first(tmp_path: Path) -> None:
         assert len({answer.body for answer in answers}) == 1
         assert runs(tmp_path) == ["ask 1"]
         assert await sends(service) == []
+
+
+async def test_one_of_many_that_cannot_be_recorded_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What shares its commit is stored and answered, once."""
+
+    def failing(data: Message) -> bytes:
+        if data.external_id == "3":
+            raise ValueError("a fault of ours")
+        return encode_data(data)
+
+    monkeypatch.setattr("receiver.arrivals.encode_data", failing)
+    rules = {"rules": [{"keyword": "HI", "reply": "karibu"}]}
+    raw = settings(plugins={"enabled": ["keyword_reply"], "keyword_reply": rules})
+    async with opened(tmp_path, raw) as service:
+        pushes = [inbound(n, "hi", mobile=f"25472677079{n}") for n in range(6)]
+        answers = await asyncio.gather(
+            *[take(service, push) for push in pushes], return_exceptions=True
+        )
+        assert isinstance(answers.pop(3), ValueError)
+        assert [replying(answer) for answer in answers if isinstance(answer, Answer)] == [
+            "karibu"
+        ] * 5
+        assert look(service.store.path, "SELECT count(*) FROM events") == [(5,)]
 
 
 async def test_repeats_at_the_same_instant_are_one(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ class Writer:
         began = time.perf_counter()
         try:
             self._check_file()
-            results = self._transaction([operation for operation, _ in batch])
+            results = self._store([work for work, _ in batch])
         except Exception as error:
             if isinstance(error, OSError) or type(error) in _STORE_ERRORS:
                 self._complain(error, len(batch))
@@ -253,8 +253,16 @@ class Writer:
             self._complained = now
         self.trouble = reason
 
-    def _transaction(self, work: list[Intake | Operation]) -> _Results:
+    def _store(self, work: list[Intake | Operation]) -> _Results:
         intakes = [item for item in work if isinstance(item, Intake)]
+        if len(intakes) == len(work):
+            taken = writes.take_at_once(self._db, intakes)
+            if taken is not None:
+                self._unindexed += sum(one.new for one in taken)
+                return taken
+        return self._transaction(work, intakes)
+
+    def _transaction(self, work: list[Intake | Operation], intakes: list[Intake]) -> _Results:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:

@@ -81,6 +81,28 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
     ]
 
 
+def take_at_once(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken] | None:
+    """As `take`, without a transaction around it; None, and nothing done, if it needs one.
+
+    Most batches are nothing but events with their answers, and the people do not mind. Then one
+    statement stores all of it, and is a transaction by itself.
+    """
+    if len(intakes) > _ROWS or not all(map(_stands_alone, intakes)) or _opted_out(db, intakes):
+        return None
+    new = _insert(db, intakes)
+    return [
+        _taken(db, intake, {}, {}) if intake.row.seq in new else _repeat(db, intake)
+        for intake in intakes
+    ]
+
+
+def _stands_alone(intake: Intake) -> bool:
+    """Whether nothing follows from it: no change, no work for later, nothing to send."""
+    reply = intake.reply
+    sends = reply is not None and reply.text and not intake.reply_in_answer
+    return not (intake.wishes or intake.jobs or sends) and intake.report is None
+
+
 def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
     """Inserts what is no repeat; the sequence numbers of that."""
     new: set[int] = set()

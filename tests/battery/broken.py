@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ def answer_first() -> None:
         future.set_result(Taken(intake.row.seq, new=True, answer=intake.row.answer, open=False))
         return future
 
-    _replace(Writer, "take", eager)
+    _take_pushes_with(eager)
 
 
 def look_first() -> None:
@@ -53,7 +54,7 @@ def look_first() -> None:
         db.execute("CREATE INDEX events_by_key ON events (source, key)")
         return db
 
-    _replace(Writer, "take", look_then_insert)
+    _take_pushes_with(look_then_insert)
     _replace(store, "open_writer", open_without_index)
 
 
@@ -94,6 +95,17 @@ def slow_disk() -> None:
 
     _replace(Writer, "_commit", slowly)
     _replace(writer, "QUEUE_LIMIT", _FEW)
+
+
+def _take_pushes_with(take: Callable[[Writer, Intake], asyncio.Future[Taken]]) -> None:
+    def take_later(
+        self: Writer, arrival: object, prepare: writer.Prepare[object], size: int
+    ) -> asyncio.Future[Taken]:
+        [intake] = prepare([arrival])
+        assert isinstance(intake, Intake)
+        return take(self, intake)
+
+    _replace(Writer, "take_later", take_later)
 
 
 def _replace(owner: object, name: str, value: object) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
-from receiver.store import Store, writes
+from receiver.store import Intake, Store, Taken, Wishes, writes
 from receiver.store.writer import PIECE, QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.writes import index_people
-from tests.harness import look, until, until_async
-from tests.store.rows import RAW, held, intake, opened
+from tests.harness import NOW, look, until, until_async
+from tests.store.rows import PERSON, RAW, held, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,78 @@ async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
         assert [each.answer for each in taken] == [row.row.answer for row in rows]
         assert [each.seq for each in taken] == [row.row.seq for row in rows]
         assert all(each.new for each in taken)
+
+
+async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Path) -> None:
+    """It is a transaction by itself: fewer calls while others wait. All else is in one of ours."""
+    async with opened(tmp_path) as store:
+        statements: list[str] = []
+        store.writer._db.set_trace_callback(statements.append)
+
+        async def words(*rows: Intake) -> list[str]:
+            async with held(store):
+                waiting = [store.take(row) for row in rows]
+            await asyncio.gather(*waiting)
+            said = [statement.split()[0] for statement in statements]
+            statements.clear()
+            return said[said.index("COMMIT") + 1 :]  # after that of what held the writer
+
+        reply = Reply("karibu")
+        assert await words(intake(store, 1), intake(store, 2)) == ["INSERT"]
+        answered = await words(intake(store, 3, reply=reply), intake(store, 4))
+        assert [word for word in answered if word != "SELECT"] == ["INSERT"]
+        for row in (
+            intake(store, 5, jobs=["mine.handler"]),
+            intake(store, 6, reply=reply, reply_in_answer=False),
+            intake(store, 7, wishes=[Wishes(handler="mine", actions=(OptOut(PERSON, "STOP"),))]),
+            intake(store, 8, reply=reply),  # to somebody who has opted out
+        ):
+            several = await words(row)
+            assert several.index("BEGIN") < several.index("INSERT") < several.index("COMMIT")
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_one_statement_stores_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Of any batch with repeats, replies and opt-outs the results and rows are those of `take`."""
+    found = []
+    for at_once in (True, False):
+        if not at_once:
+            monkeypatch.setattr(writes, "take_at_once", lambda *_: None)
+        chance = random.Random(seed)
+        folder = tmp_path / str(at_once)
+        folder.mkdir()
+        async with opened(folder) as store:
+            if chance.random() < 0.5:
+                await store.opt_out(OptOut("+254700000001", "STOP"), NOW)
+            results = []
+            for _ in range(10):
+                async with held(store):
+                    rows = [some(store, chance) for _ in range(chance.randrange(1, 70))]
+                    waiting = [store.take(row) for row in rows]
+                results += [
+                    (taken.new, taken.answer, taken.open, len(taken.jobs))
+                    for taken in await asyncio.gather(*waiting)
+                ]
+            table = "SELECT key, subject, answer, reply, note FROM events ORDER BY seq"
+            messages = "SELECT msisdn, text FROM messages ORDER BY id"
+            found.append((results, look(store.path, table), look(store.path, messages)))
+    assert found[0] == found[1]
+
+
+def some(store: Store, chance: random.Random) -> Intake:
+    """A push of a few people, perhaps a repeat, perhaps with a reply of some kind."""
+    id_ = chance.randrange(300)
+    reply = chance.choice([None, Reply(""), Reply("karibu"), Reply("x", even_if_opted_out=True)])
+    return intake(
+        store,
+        id_,
+        subject=f"+25470000000{chance.randrange(4)}",
+        reply=reply,
+        reply_in_answer=chance.random() < 0.98,
+        answer=f"answer to {id_}".encode(),
+    )
 
 
 async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
@@ -141,6 +214,60 @@ async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
         assert all(taken.new for taken in await asyncio.gather(*waiting))
         assert look(store.path, COUNT) == [(len(waiting),)]
         assert (await store.take(intake(store, "after"))).new
+
+
+async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
+    """When their commit is about to begin, some dozens at once; each gets its own result."""
+    pieces: list[list[int]] = []
+
+    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+        pieces.append(numbers)
+        return [intake(store, n, answer=str(n).encode()) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        async with held(store):
+            waiting = [store.take_later(n, prepare, 100) for n in range(150)]
+            assert [len(piece) for piece in pieces] == [64, 64]
+            assert store.writer.depth == 151  # and what holds the writer
+            assert store.writer.waiting_bytes == 15_000
+        taken = await asyncio.gather(*waiting)
+        assert [n for piece in pieces for n in piece] == list(range(150))
+        assert [each.answer for each in taken] == [str(n).encode() for n in range(150)]
+        assert store.writer.depth == store.writer.waiting_bytes == 0
+        assert look(store.path, COUNT) == [(150,)]
+
+
+async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
+    """The others of its commit are stored; where there are none, there is no commit."""
+
+    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+        return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        before = store.writer.commit_rows.count
+        with pytest.raises(ValueError, match="2"):
+            await store.take_later(2, prepare, 100)
+        assert store.writer.commit_rows.count == before
+        both = [store.take_later(n, prepare, 100) for n in (3, 4)]
+        taken, failed = await asyncio.gather(*both, return_exceptions=True)
+        assert isinstance(taken, Taken)
+        assert isinstance(failed, ValueError)
+        assert look(store.path, COUNT) == [(1,)]
+
+
+async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_path: Path) -> None:
+    """Whether it can be prepared or not, nothing is raised to nobody."""
+
+    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+        return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        async with held(store):
+            for n in range(4):
+                store.take_later(n, prepare, 100).cancel()
+            last = store.take_later(5, prepare, 100)
+        await last
+        assert look(store.path, COUNT) == [(3,)]
 
 
 async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> None:
