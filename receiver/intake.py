@@ -1,8 +1,8 @@
 """The way of a push, and the only place that knows the order of its steps.
 
-authenticate and parse (bytes, no I/O) → inline handlers (pure) → one commit → other handlers,
-for as long as the source waits → the answer. What cannot become an event goes into the
-quarantine, and its answer says why by its status alone.
+authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.arrivals`) → one commit →
+other handlers, for as long as the source waits → the answer. What cannot become an event goes into
+the quarantine, and its answer says why by its status alone.
 """
 
 from __future__ import annotations
@@ -197,15 +197,10 @@ class Intake:
 
     def _start(self, arrival: Arrival, taken: Taken) -> None:
         """Hands the new event to its handlers, and sees to it that its answer is decided."""
-        endpoint, push, parsed, plan = (
-            arrival.endpoint,
-            arrival.push,
-            arrival.parsed,
-            arrival.plan,
-        )
+        endpoint, plan = arrival.endpoint, arrival.plan
 
         def acknowledge(reply: str) -> bytes:
-            return endpoint.provider.acknowledge(push, parsed, reply).body
+            return endpoint.provider.acknowledge(arrival.push, arrival.parsed, reply).body
 
         for job in plan.jobs:
             if job.attempts:  # it failed inline

@@ -16,7 +16,7 @@ from functools import cache
 from receiver.actions import OptIn, OptOut
 from receiver.msisdn import ours
 from receiver.store.jobs import Origin
-from receiver.store.pseudonyms import alias, aliases
+from receiver.store.pseudonyms import ANY, MARK, alias, aliases
 
 #: Parameters: the person, our address as `ours` writes it, the service, both empty for none; the
 #: person's pseudonym, or None.
@@ -78,18 +78,23 @@ def lines_of(db: sqlite3.Connection, people: Sequence[str | None]) -> Lines:
     found: Lines = defaultdict(list)
     for start in range(0, len(people), _PEOPLE):
         some = people[start : start + _PEOPLE]
-        _add_lines(found, db, some, {})
-        if forgotten := aliases(db, [person for person in some if person is not None]):
+        if _add_lines(found, db, some, {}):
+            forgotten = aliases(db, [person for person in some if person is not None])
             _add_lines(found, db, list(forgotten), forgotten)
     return found
 
 
 def _add_lines(
     found: Lines, db: sqlite3.Connection, names: Sequence[str | None], people: dict[str, str]
-) -> None:
-    """`people`: whom a name stands for that is not their number."""
+) -> bool:
+    """Whether there is anybody under a pseudonym. `people`: whom a name stands for."""
+    pseudonyms = False
     for name, short_code, service_id in db.execute(_lines(len(names)), names):
-        found[people.get(name, name)].append((short_code, service_id))
+        if name == MARK:
+            pseudonyms = True
+        else:
+            found[people.get(name, name)].append((short_code, service_id))
+    return pseudonyms
 
 
 def stand_in_the_way(
@@ -118,8 +123,12 @@ def lines_after(changes: Iterable[tuple[str, str, str]]) -> list[tuple[str, str]
 
 @cache
 def _lines(people: int) -> str:
+    # With a line of its own if there are pseudonyms: one statement, since every commit asks.
     asked = ", ".join("?" * people)
-    return f"SELECT msisdn, short_code, service_id FROM opt_outs WHERE msisdn IN ({asked})"
+    return (
+        f"SELECT msisdn, short_code, service_id FROM opt_outs WHERE msisdn IN ({asked})"
+        f" UNION ALL SELECT '{MARK}', '', '' WHERE EXISTS ({ANY})"
+    )
 
 
 def _scope(change: OptOut | OptIn) -> tuple[str, str, str]:

@@ -39,8 +39,9 @@ QUEUE_LIMIT = 8192
 #: The same in bytes; what is being committed comes on top, once.
 QUEUE_BYTES = 16 * 1024 * 1024
 #: Events that are added to the index of people at once, unless it is quiet before: until then a
-#: look-up reads them one by one. Fewer at once write the same pages again and again.
-PIECE = 512
+#: look-up reads them one by one, which takes a few milliseconds. They are a run of their own,
+#: written from beginning to end; fewer at once would write the pages of a run again and again.
+PIECE = writes.RUN_EVENTS
 #: Pages in the WAL that are written back at once. Ten times as many take 15 ms and cost no less
 #: in all.
 _WRITE_BACK = 800
@@ -112,10 +113,10 @@ class Writer:
         return future
 
     def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[Taken]:
-        """As `take`, of what `prepare` makes of the arrival, of so many bytes, about.
+        """As `take`, of what `prepare` makes of the arrival. `size`: of that in bytes, about.
 
-        It is called on the event loop, just before their commit begins, for some dozens of
-        arrivals at once. All of them come with the same function.
+        It is called on the event loop just before their commit begins, for all arrivals of that
+        or for some dozens of them, so they must come with the same function.
         """
         future = self._admit()
         self._arrivals.append((arrival, future))
@@ -155,7 +156,11 @@ class Writer:
 
     def _prepare_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
-        prepared = self._prepare([arrival for arrival, _ in arrivals])
+        prepared: Sequence[Intake | Exception]
+        try:
+            prepared = self._prepare([arrival for arrival, _ in arrivals])
+        except Exception as error:  # noqa: BLE001 - raised where they are waited for
+            prepared = [error] * len(arrivals)
         for (_, future), intake in zip(arrivals, prepared, strict=True):
             if not isinstance(intake, Exception):
                 self._waiting.append((intake, future))
@@ -169,13 +174,13 @@ class Writer:
             return
         if self._arrivals:
             self._prepare_arrivals()
-        if not self._waiting:  # nothing could be made of the arrivals
-            self._committed([], [])
-            return
         batch, self._waiting = self._waiting, []
         size, self._waiting_bytes = self._waiting_bytes, 0
         self._in_hand = len(batch)
-        self._batches.put((batch, size))
+        if batch:
+            self._batches.put((batch, size))
+        else:  # nothing could be made of what arrived
+            self._committed([], [])
 
     def _committed(self, batch: list[_Waiting], results: _Results) -> None:
         for (_, future), result in zip(batch, results, strict=True):

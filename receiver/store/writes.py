@@ -31,8 +31,8 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 #: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
 _ROWS = 64
 
-#: Events in a run of the index of people, and so how many runs a look-up goes through. The
-#: pages of a run are written again with each piece of it, so it must not be too long, either.
+#: Events in a run of the index of people, and so how many runs a look-up goes through. Adding one
+#: takes some milliseconds in which no commit begins, so it must not be too long, either.
 RUN_EVENTS = 8192
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"

@@ -17,7 +17,6 @@ from receiver.actions import Flag, Send
 from receiver.store import Attempt, Gone, Kind, ReplyState, Store, Sweep, Wishes
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import Stretch
-from receiver.store.writer import PIECE
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, intake, opened
 
@@ -157,25 +156,26 @@ async def test_a_number_in_a_key_goes_too(tmp_path: Path) -> None:
         assert PERSON not in key
 
 
-async def test_the_index_of_people_follows(tmp_path: Path) -> None:
+async def test_the_index_of_people_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person's events are found while they are there; empty runs go, but the last."""
+    monkeypatch.setattr("receiver.store.writer.PIECE", 64)
     async with opened(tmp_path) as store:
-        for number in range(3 * PIECE):
+        for number in range(3 * 64):
             person = PERSON if number % 2 else "+254711000000"
             await store.take(intake(store, str(number), subject=person))
         first = [seq for (seq,) in look(store.path, "SELECT seq FROM events ORDER BY seq LIMIT 20")]
         await store.drop(Kind.EVENTS, first)
-        assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 3 * PIECE // 2 - 10
+        assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 86
         with closing(StoredPeople(store.path)) as people:
-            assert len(people.history(PERSON, 1000)) == 3 * PIECE // 2 - 10
+            assert len(people.history(PERSON, 1000)) == 86
         await drop_all(store, EVENTS)
         assert await ids_of(store, msisdn=PERSON) == []
         assert look(store.path, "SELECT * FROM people") == []
         assert len(look(store.path, "SELECT * FROM people_runs")) == 1
         # What comes next is indexed as ever.
-        for number in range(PIECE):
+        for number in range(64):
             await store.take(intake(store, f"new-{number}"))
-        assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == PIECE
+        assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 64
 
 
 async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
 from receiver.store import Intake, Store, Taken, Wishes, writes
-from receiver.store.writer import PIECE, QUEUE_BYTES, QUEUE_LIMIT
+from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.writes import index_people
 from tests.harness import NOW, look, until, until_async
 from tests.store.rows import PERSON, RAW, held, intake, opened
@@ -248,11 +248,27 @@ async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="2"):
             await store.take_later(2, prepare, 100)
         assert store.writer.commit_rows.count == before
+        assert store.writer.depth == store.writer.waiting_bytes == 0
         both = [store.take_later(n, prepare, 100) for n in (3, 4)]
         taken, failed = await asyncio.gather(*both, return_exceptions=True)
         assert isinstance(taken, Taken)
         assert isinstance(failed, ValueError)
         assert look(store.path, COUNT) == [(1,)]
+
+
+async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
+    """Those it was for are told, and the next ones are stored."""
+
+    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+        if 3 in numbers:
+            raise KeyError(3)
+        return [intake(store, n) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        both = [store.take_later(n, prepare, 100) for n in (3, 4)]
+        failed = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(each) for each in failed] == [KeyError, KeyError]
+        assert (await store.take_later(5, prepare, 100)).new
 
 
 async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_path: Path) -> None:
@@ -353,12 +369,15 @@ def indexed(store: Store) -> int:
     return int(count)
 
 
-async def test_people_are_indexed_under_load(tmp_path: Path) -> None:
+async def test_people_are_indexed_under_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So many at a time: a look-up has few events to read one by one, however busy it is."""
+    monkeypatch.setattr("receiver.store.writer.PIECE", 64)
     async with opened(tmp_path) as store:
-        for n in range(PIECE + 10):
+        for n in range(74):
             await store.take(intake(store, n))
-        assert indexed(store) >= PIECE
+        assert indexed(store) >= 64
 
 
 async def test_people_are_indexed_when_nothing_comes(tmp_path: Path) -> None:
