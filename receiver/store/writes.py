@@ -32,7 +32,7 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 _ROWS = 64
 
 #: Events in a run of the index of people, and so how many runs a look-up goes through. Adding one
-#: takes some milliseconds in which no commit begins, so it must not be too long, either.
+#: takes ten to fifteen milliseconds in which no commit begins, so it must not be longer, either.
 RUN_EVENTS = 8192
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
