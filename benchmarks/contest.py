@@ -28,7 +28,7 @@ _REST = 1.5
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """What a contestant did in its turn, or the medians of all of them."""
+    """What a contestant did in its turn, or the medians of all of them, and all failures."""
 
     rate: float
     """Requests a second."""

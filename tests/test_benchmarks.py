@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from benchmarks import crowd, rivals
+from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
 from tests.harness import inbound, look
 
@@ -32,6 +33,25 @@ async def test_rivals_answer(
     assert answer.json()["result_code"] == 1
     if app is rivals.tutorial:
         assert look(store, "SELECT key, subject FROM events") == [("7", "254726770792")]
+
+
+def test_neighbours_are_compared() -> None:
+    """A ratio is the median of those of neighbouring turns, however the machine's pace changes."""
+    paces = [1.0, 4.0, 2.0]
+    contest = Contest(
+        {
+            "one": [turn(300 * pace, failures=1) for pace in paces],
+            "other": [turn(600 * pace) for pace in [*paces[:2], 8.0]],
+        }
+    )
+    assert contest.ratio("one", "other") == 0.5
+    assert contest.ratio("other", "one", "p99_ms") == 1
+    assert contest.medians() == {"one": turn(600, failures=3), "other": turn(2400)}
+
+
+def turn(rate: float, failures: int = 0) -> Turn:
+    """A turn at so many requests a second."""
+    return Turn(rate=rate, p50_ms=1, p99_ms=2, cpu_us=3, failures=failures)
 
 
 def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
