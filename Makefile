@@ -49,7 +49,7 @@ test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .v
 
 test-on: $(READY) ## the quick tests on another Python, in .venv-on: make test-on ON=3.13
 	$(BIN)/uv venv -q --clear --no-python-downloads --python $(ON) $(OTHER)
-	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --require-hashes -r requirements-dev.lock
+	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --no-build-isolation -e .
 	$(OTHER)/bin/pytest -m "not slow" $(QUICK) $(TESTS)
 
@@ -89,18 +89,21 @@ install: wheel ## the program and what it needs into $(PREFIX), without developm
 	  "nothing there, or the link of an earlier make install; move it, or give another" \
 	  "PREFIX=" >&2; exit 1; }
 	$(PYTHON) -m venv $(RELEASE)
-	$(RELEASE)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(RELEASE)/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
 	$(RELEASE)/bin/python $(PIP_INSTALL) --no-deps dist/*.whl
 	ln -sfn $(RELEASE) $(PREFIX)
 
 clean: ## removes the virtual environments and what tools left
 	rm -rf $(VENV) $(LOWEST) $(OTHER) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-# pip checks the hashes of the lock file; then this tree is linked in.
+# The lock file is the whole list: nothing is resolved anew (--no-deps), as a version that came
+# out since would stop it, and `pip check` tells if the list is not whole. Then this tree is
+# linked in.
 $(READY): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "sms-receiver needs Python 3.11 or newer; if it has an unusual" \
 	  "name: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
 	touch $@
