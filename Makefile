@@ -11,6 +11,8 @@ PREFIX ?= /opt/sms-receiver
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What builds the wheel, and nothing else.
+BUILD := .venv-build
 LOWEST := .venv-lowest
 # A quick test that takes five minutes hangs.
 QUICK := -o faulthandler_timeout=300
@@ -18,12 +20,21 @@ QUICK := -o faulthandler_timeout=300
 ON ?= 3.13
 TESTS ?= tests
 OTHER := .venv-on
-PIP_INSTALL := -m pip install -q --disable-pip-version-check
-LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
+PIP := -m pip --disable-pip-version-check
+# A lock file is the whole list, for pip and for uv. Nothing is resolved anew, as what came out
+# since would change it or stop it; nothing is built, as a build fetches the newest of its tools.
+LOCKED := --no-deps --only-binary :all: --require-hashes
+# This tree, by the build tools that are there, from their lock file.
+TREE := --no-deps --no-build-isolation
+# `make lock UPGRADE=` keeps today's versions, and adds what pyproject.toml asks for besides.
+UPGRADE ?= --upgrade
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
+LOCK := $(COMPILE) --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-lowest test-on battery bench lint sbom format lock wheel install clean
+.PHONY: help run test test-fast test-lowest test-on battery bench lint audit sbom format lock wheel \
+  install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -38,28 +49,32 @@ test: lint ## lint, then the quick tests with coverage
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest
 
+# In an environment of its own: $(call tested,FOLDER,PYTHON,LOCK FILE)
+define tested
+	$(BIN)/uv venv -q --clear --no-python-downloads --python $(2) $(1)
+	$(BIN)/uv pip install -q --python $(1)/bin/python $(LOCKED) -r $(3)
+	$(BIN)/uv pip install -q --python $(1)/bin/python $(TREE) -e .
+	$(BIN)/uv pip check -q --python $(1)/bin/python
+	$(1)/bin/pytest -m "not slow" $(QUICK) $(TESTS)
+endef
+
 # The lowest versions that pyproject.toml allows the program, the development tools as they come.
 test-lowest: $(READY) ## the quick tests with the lowest allowed versions, in .venv-lowest
-	rm -rf $(LOWEST)
-	$(BIN)/python -m venv --without-pip $(LOWEST)
-	$(BIN)/uv pip compile pyproject.toml -q --resolution lowest-direct --no-annotate --no-header \
-	  --python $(LOWEST)/bin/python -o $(LOWEST)/lowest.txt
-	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt --group dev -e .
-	$(LOWEST)/bin/pytest -m "not slow" $(QUICK)
+	$(call tested,$(LOWEST),$(BIN)/python,requirements-lowest.lock)
 
 test-on: $(READY) ## the quick tests on another Python, in .venv-on: make test-on ON=3.13
-	$(BIN)/uv venv -q --clear --no-python-downloads --python $(ON) $(OTHER)
-	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --require-hashes -r requirements-dev.lock
-	$(BIN)/uv pip install -q --python $(OTHER)/bin/python --no-deps --no-build-isolation -e .
-	$(OTHER)/bin/pytest -m "not slow" $(QUICK) $(TESTS)
+	$(call tested,$(OTHER),$(ON),requirements-dev.lock)
 
 bench: $(READY) ## the benchmark of docs/performance.md
 	$(BIN)/python -m benchmarks
 
-lint: $(READY) ## ruff, mypy, and known holes in the locked packages
+lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# On its own, as a hole that is published tomorrow is no fault of a change made today.
+audit: $(READY) ## known holes in the locked packages, as the package index knows them
 	$(BIN)/python .ci/audit requirements.lock requirements-dev.lock
 
 # Of requirements.lock alone, so that it is the same wherever and whenever it is made.
@@ -72,14 +87,22 @@ format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The second file is the part of the first that the program itself needs.
-lock: $(READY) ## writes requirements-dev.lock and requirements.lock anew, with the newest versions
-	$(LOCK) --upgrade --group dev -o requirements-dev.lock
-	$(LOCK) --upgrade --constraints requirements-dev.lock -o requirements.lock
+# First all that is developed with; then the parts of it that the program and its build need, both
+# once more without hashes, as constraints (pip takes none with hashes); then all of it with the
+# lowest versions, which are found without the development tools.
+lock: $(READY) ## writes the lock files anew, with the newest versions
+	$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.lock
+	$(LOCK) $(UPGRADE) pyproject.toml --constraints requirements-dev.lock -o requirements.lock
+	$(LOCK) $(UPGRADE) --group build --constraints requirements-dev.lock -o requirements-build.lock
+	sed -n 's/ *\\$$//; /^[a-z]/p' requirements.lock requirements-build.lock | LC_ALL=C sort -u \
+	  > constraints.txt
+	cp requirements-dev.lock requirements-lowest.lock
+	$(COMPILE) pyproject.toml --resolution lowest-direct | \
+	  $(LOCK) pyproject.toml --group dev --constraints - -o requirements-lowest.lock
 
-wheel: $(READY) ## dist/*.whl
+wheel: $(BUILD)/.ready ## dist/*.whl
 	rm -rf dist
-	$(BIN)/python -m pip -q --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist .
+	$(BUILD)/bin/python $(PIP) -q wheel $(TREE) -w dist .
 
 # A folder of its own each time, then the link: a service that runs keeps what it runs from, and
 # going back is `ln -sfn` to the folder before.
@@ -89,21 +112,29 @@ install: wheel ## the program and what it needs into $(PREFIX), without developm
 	  "nothing there, or the link of an earlier make install; move it, or give another" \
 	  "PREFIX=" >&2; exit 1; }
 	$(PYTHON) -m venv $(RELEASE)
-	$(RELEASE)/bin/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
-	$(RELEASE)/bin/python $(PIP_INSTALL) --no-deps dist/*.whl
+	$(RELEASE)/bin/python $(PIP) install -q $(LOCKED) -r requirements.lock
+	$(RELEASE)/bin/python $(PIP) install -q --no-deps dist/*.whl
+	$(RELEASE)/bin/python $(PIP) check
 	ln -sfn $(RELEASE) $(PREFIX)
 
 clean: ## removes the virtual environments and what tools left
-	rm -rf $(VENV) $(LOWEST) $(OTHER) dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BUILD) $(LOWEST) $(OTHER) dist
+	rm -rf .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-# The lock file is the whole list: nothing is resolved anew (--no-deps), as a version that came
-# out since would stop it, and `pip check` tells if the list is not whole. Then this tree is
-# linked in.
+PYTHON_FOUND = @test -n "$(PYTHON)" || { echo "sms-receiver needs Python 3.11 or newer; if it has" \
+  "an unusual name: make PYTHON=/path/to/python3" >&2; exit 1; }
+
+# The tree is linked in: what is changed in it is what runs.
 $(READY): requirements-dev.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "sms-receiver needs Python 3.11 or newer; if it has an unusual" \
-	  "name: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python $(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock
-	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
-	$(BIN)/python -m pip check
+	$(PYTHON_FOUND)
+	$(BIN)/python $(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP) install -q $(LOCKED) -r requirements-dev.lock
+	$(BIN)/python $(PIP) install -q $(TREE) -e .
+	$(BIN)/python $(PIP) check
+	touch $@
+
+$(BUILD)/.ready: requirements-build.lock
+	$(PYTHON_FOUND)
+	$(PYTHON) -m venv --clear $(BUILD)
+	$(BUILD)/bin/python $(PIP) install -q $(LOCKED) -r requirements-build.lock
 	touch $@

@@ -6,7 +6,7 @@ import importlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -49,8 +49,7 @@ from tests import harness
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-dev.lock")
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+LOCKS = [*sorted(ROOT.glob("requirements*.lock")), ROOT / "constraints.txt"]
 #: Hosts that lock files and pages have no business naming: everybody has an index of their own.
 INDEXES = ("pypi.", "pythonhosted", "piwheels", "anaconda.org", "/simple/")
 
@@ -365,53 +364,7 @@ def descendants(cls: type[PushError]) -> Iterator[type[PushError]]:
         yield from descendants(below)
 
 
-# Dependencies
-
-
-def names(requirements: Iterable[str]) -> list[str]:
-    """The packages that requirements name."""
-    return [re.split(r"[<>=!~\[; ]", requirement)[0] for requirement in requirements]
-
-
-@pytest.mark.parametrize(
-    ("heading", "requirements"),
-    [
-        ("The program", PYPROJECT["project"]["dependencies"]),
-        ("Development", PYPROJECT["dependency-groups"]["dev"]),
-    ],
-)
-def test_dependency_is_justified(heading: str, requirements: list[str]) -> None:
-    """Every dependency says in docs/dependencies.md what it is for."""
-    documented = rows(section("dependencies.md", heading))
-    assert [row[0].strip("`") for row in documented] == names(requirements)
-    assert all(row[1] for row in documented)
-
-
-def pins(lock: Path) -> dict[str, tuple[str, int]]:
-    """By package: its version in a lock file, and how many hashes it may have."""
-    found = re.findall(
-        r"^([\w.-]+)==(\S+).*((?:\n +--hash=sha256:[0-9a-f]{64}.*)*)",
-        lock.read_text(),
-        re.MULTILINE,
-    )
-    return {name: (version, hashes.count("--hash")) for name, version, hashes in found}
-
-
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_lock_has_hashes(lock: Path) -> None:
-    """Every version in a lock file has hashes, and nothing else stands there."""
-    text = lock.read_text("utf-8")
-    assert all(hashes for _, hashes in pins(lock).values())
-    assert not [line for line in text.splitlines() if not re.match(r"[\w.-]+==| +--hash=", line)]
-
-
-def test_locks_agree() -> None:
-    """The program's lock file is a part of the one for development, and has what it needs."""
-    program, development = map(pins, LOCKS)
-    assert program.items() <= development.items()
-    assert set(names(PYPROJECT["project"]["dependencies"])) <= program.keys()
-    assert set(names(PYPROJECT["dependency-groups"]["dev"])) <= development.keys()
-    assert "pytest" not in program
+# The pages themselves
 
 
 @pytest.mark.parametrize("file", [*LOCKS, ROOT / "Makefile", ROOT / ".ci" / "run", *PAGES])
@@ -419,9 +372,6 @@ def test_no_index_is_named(file: Path) -> None:
     """Where packages come from is the machine's own setting."""
     text = file.read_text("utf-8")
     assert not [index for index in INDEXES if index in text]
-
-
-# The pages themselves
 
 
 @each_page
