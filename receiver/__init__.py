@@ -1,3 +1,3 @@
 """The program that stands between SMS gateways and a business."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -60,16 +61,23 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int | None:
-    command = get_command(application(arguments))
+    command = get_command(application(arguments or _being_typed()))
     result = command.main(arguments, prog_name="receiver", standalone_mode=False)
     return result if isinstance(result, int) else None
+
+
+def _being_typed() -> list[str]:
+    """The words after `receiver` on the line for which a shell asks what may follow."""
+    if "_RECEIVER_COMPLETE" not in os.environ:
+        return []
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return line.split()[1:]
 
 
 def application(arguments: list[str]) -> typer.Typer:
     """The program, with the one command whole that `arguments` ask for."""
     wanted = next(iter(arguments), "")
     app = typer.Typer(
-        add_completion=False,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -89,7 +97,9 @@ def application(arguments: list[str]) -> typer.Typer:
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - as typer calls it
     if value:
-        print(f"receiver {__version__}")
+        from receiver.cli.version import with_commit
+
+        print(f"receiver {with_commit(__version__)}")
         raise typer.Exit
 
 

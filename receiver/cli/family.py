@@ -15,6 +15,8 @@ class ListByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Puts `list` first, unless another word or --help stands there."""
+        if not args and ctx.resilient_parsing:  # a shell asks which words there are
+            return super().parse_args(ctx, args)
         first = args[0] if args else ""
         if first not in self.commands and first not in ctx.help_option_names:
             args = ["list", *args]

@@ -10,11 +10,10 @@ from typing import Any, cast
 import pytest
 import typer.main
 
-from receiver import __version__
 from receiver.cli import COMMANDS, application
 from receiver.cli.failing import Failed, as_status
 from receiver.errors import StoreError
-from tests.cli.program import run, spawn, told
+from tests.cli.program import run, spawn
 from tests.harness import PATIENCE, PROGRAM
 
 
@@ -24,11 +23,6 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     for name, summary in COMMANDS.items():
         assert f" {name} " in shown
         assert summary in shown
-
-
-def test_version_is_told(tmp_path: Path) -> None:
-    """`receiver --version` says which one it is."""
-    assert told(tmp_path, "--version") == f"receiver {__version__}\n"
 
 
 def test_without_a_command_help_is_shown(tmp_path: Path) -> None:
