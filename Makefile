@@ -14,8 +14,13 @@ READY := $(VENV)/.ready
 # What builds the wheel, and nothing else.
 BUILD := .venv-build
 LOWEST := .venv-lowest
-# A quick test that takes five minutes hangs.
-QUICK := -o faulthandler_timeout=300
+# Two processes a core, as tests wait as much as they compute; a quick one that takes five minutes
+# hangs.
+JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
+QUICK := -m "not slow" -n $(JOBS) --dist worksteal -o faulthandler_timeout=300
+# The files of tests that start no program.
+FAST = $(shell grep -rLE --include='test_*.py' \
+  'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|on_terminal)\b' tests)
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
 ON ?= 3.13
 TESTS ?= tests
@@ -44,7 +49,10 @@ run: $(READY) ## the whole service with sample traffic, in a folder that is thro
 
 test: lint ## lint, then the quick tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "not slow" $(QUICK) --cov --cov-report=term
+	$(BIN)/pytest $(QUICK) --cov --cov-report=term
+
+test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
+	$(BIN)/pytest $(QUICK) --hypothesis-profile=fast $(FAST)
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest
@@ -55,7 +63,7 @@ define tested
 	$(BIN)/uv pip install -q --python $(1)/bin/python $(LOCKED) -r $(3)
 	$(BIN)/uv pip install -q --python $(1)/bin/python $(TREE) -e .
 	$(BIN)/uv pip check -q --python $(1)/bin/python
-	$(1)/bin/pytest -m "not slow" $(QUICK) $(TESTS)
+	$(1)/bin/pytest $(QUICK) $(TESTS)
 endef
 
 # The lowest versions that pyproject.toml allows the program, the development tools as they come.

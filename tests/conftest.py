@@ -12,6 +12,8 @@ import structlog
 # A machine with much to do is no fault of what is tested.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+# `make test-fast` has this one.
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,7 @@ import pytest
 from tests.cli.program import run
 from tests.cli.test_send import NUMBER, faking, sources
 from tests.harness import TOKEN, look, serve
-
-
-def free_port() -> int:
-    """A port that nobody uses: callbacks have to know where the service will be."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(

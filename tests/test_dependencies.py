@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ TOOLS = declared(PYPROJECT["dependency-groups"]["dev"])
 
 
 def modules(place: str) -> Iterator[str]:
-    """What the files of a folder import, or a file, anywhere in it: the topmost names."""
+    """The topmost names that the files of a folder import, or a file, anywhere in it."""
     files = sorted((ROOT / place).rglob("*.py")) if place.endswith("/") else [ROOT / place]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -70,6 +71,7 @@ def modules(place: str) -> Iterator[str]:
                 yield node.module.partition(".")[0]
 
 
+@cache
 def imported(place: str) -> set[str]:
     """The packages of others that a folder or file imports, as an index calls them."""
     ours = {"receiver", "plugins", "tests", "benchmarks"}
@@ -78,9 +80,6 @@ def imported(place: str) -> set[str]:
     unknown = found - packages.keys()
     assert not unknown, f"{place} imports what is not installed: {unknown}"
     return {re.sub(r"[-_.]+", "-", packages[name][0]).lower() for name in found}
-
-
-IMPORTS = {place: imported(place) for place in (*PROGRAM, *DEVELOPMENT)}
 
 
 def described(heading: str) -> dict[str, tuple[str, str]]:
@@ -99,11 +98,11 @@ def test_the_page_tells_what_is(heading: str, names: list[str], places: tuple[st
     table = described(heading)
     assert list(table) == sorted(names)
     for name, (where, _reason) in table.items():
-        found = [f"`{place}`" for place in places if name in IMPORTS[place]]
+        found = [f"`{place}`" for place in places if name in imported(place)]
         assert where == (", ".join(found) or "nowhere"), name
 
 
-@pytest.mark.parametrize("place", IMPORTS)
+@pytest.mark.parametrize("place", [*PROGRAM, *DEVELOPMENT])
 def test_what_is_imported_is_declared(place: str) -> None:
     """Nothing is used that only comes along with something else."""
-    assert IMPORTS[place] <= {*NEEDED, *(TOOLS if place in DEVELOPMENT else ())}
+    assert imported(place) <= {*NEEDED, *(TOOLS if place in DEVELOPMENT else ())}

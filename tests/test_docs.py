@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import jsonschema  # type: ignore[import-untyped] # its stubs are another package
 import msgspec
 import pytest
 import typer.main
 from prometheus_client.core import Metric
 
-from receiver import plugin_files, plugins
+from receiver import __version__, plugin_files, plugins
 from receiver.cli import COMMANDS, application
 from receiver.config import (
     DEFAULT_FILES,
@@ -45,6 +44,7 @@ from receiver.metrics import ServiceCollector
 from receiver.plugin_files import shipped_folder
 from receiver.providers import PROVIDERS
 from tests import harness
+from tests.schema import validator
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -268,7 +268,7 @@ def test_every_type_has_an_example() -> None:
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example["type"])
 def test_example_is_of_the_schema(example: dict[str, Any]) -> None:
     """The events shown are what `receiver schema` describes, with every field."""
-    jsonschema.validate(example, event_schema())
+    validator(event_schema()).validate(example)
     [kind] = [
         kind
         for type_, kind in (
@@ -410,6 +410,9 @@ def test_index_lists_every_page() -> None:
 
 
 def test_changelog_has_room_for_the_next_version() -> None:
-    """CHANGELOG.md has an Unreleased section, and something in it."""
+    """CHANGELOG.md has an Unreleased section, then that of the version which the program tells."""
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert re.search(r"^## \[Unreleased\]\n\n### \w+\n\n- ", text, re.MULTILINE)
+    unreleased, version, *_ = re.findall(r"^## \[(.+?)\](?: - (.+))?$", text, re.MULTILINE)
+    assert unreleased == ("Unreleased", "")
+    assert version[0] == __version__
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", version[1])

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from tests import readme
+from tests.ports import free_port
 
 
 def test_first_session_is_true(tmp_path: Path) -> None:
     """Each command of the first session works, and shows what README.md says it shows."""
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        port, admin = one.getsockname()[1], other.getsockname()[1]
-    session = readme.run(tmp_path, port, admin)
+    session = readme.run(tmp_path, free_port(), free_port())
     assert readme.masked(session) == readme.masked(readme.written())
 
 

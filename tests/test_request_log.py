@@ -32,7 +32,7 @@ from tests.harness import (
     with_plugin,
     write,
 )
-from tests.test_admin import free_port
+from tests.ports import free_port
 from tests.test_logs import Terminal
 
 pytestmark = pytest.mark.anyio

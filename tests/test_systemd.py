@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from tests.harness import (
     until,
     write,
 )
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "receiver.service"
@@ -113,9 +113,7 @@ def test_started_by_the_socket(tmp_path: Path) -> None:
     program = shutil.which("systemd-socket-activate")
     if program is None:
         pytest.skip("systemd-socket-activate is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     file = write(tmp_path, settings())
     [command] = values("ExecStart")
     words = ["--config", str(file), *command.partition(str(DEFAULT_FILES[-1]))[2].split()]

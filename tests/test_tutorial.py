@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import socket
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.tutorial import TUTORIAL, blocks, masked, walk
 
 PAGE = TUTORIAL.read_text("utf-8")
@@ -13,11 +13,7 @@ PAGE = TUTORIAL.read_text("utf-8")
 
 def test_every_step_is_true(tmp_path: Path) -> None:
     """Each file is written, each command typed, and each shows what the page says it shows."""
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        port, admin = one.getsockname()[1], other.getsockname()[1]
-    assert masked(walk(PAGE, tmp_path, port, admin)) == masked(PAGE)
+    assert masked(walk(PAGE, tmp_path, free_port(), free_port())) == masked(PAGE)
 
 
 def test_every_block_is_run() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,6 +22,7 @@ from tests.harness import (
     until,
     with_plugin,
 )
+from tests.ports import free_port
 
 #: A stranger's guess, which may be somebody's real token, mistyped.
 GUESS = "guess-0123456789-of-a-stranger"
@@ -36,13 +36,6 @@ from receiver.handlers import on_message
 async def fails(event, context):
     raise RuntimeError(repr(event), repr(context))
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ from tests.harness import (
     until,
     write,
 )
+from tests.ports import free_port
 
 Findings = list[dict[str, str]]
 
@@ -78,13 +79,6 @@ def state(folder: Path) -> Mapping[str, Any]:
     }
 
 
-def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service that has got a push from outside, by way of its proxy."""
@@ -93,6 +87,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serve(tmp_path_factory.mktemp("served"), raw) as service:
         reply = service.post(inbound(1), x_forwarded_for="198.51.100.7, 8.8.8.8")
         assert reply.status == 200
+        wal = service.folder / "receiver.db-wal"
+        until(lambda: wal.stat().st_size == 0, "what is stored is written back, and all is quiet")
         yield service
 
 

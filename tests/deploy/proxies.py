@@ -21,6 +21,7 @@ import msgspec
 import pytest
 
 from tests.harness import Reply, until
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 #: The name in the shipped files.
@@ -117,7 +118,7 @@ def running(
     if program is None:
         pytest.skip(f"{kind} is not installed")
     tls = ssl.create_default_context(cafile=certificate.file)
-    proxy = Proxy(port=_free_port(), folder=folder, tls=tls)
+    proxy = Proxy(port=free_port(), folder=folder, tls=tls)
     prepare = {"nginx": _prepare_nginx, "caddy": _prepare_caddy}[kind]
     arguments = prepare(proxy, certificate, service)
     if changes:
@@ -185,12 +186,6 @@ def _replaced(file: Path, replacements: Mapping[str, str]) -> str:
         assert old in text, f"{file} has no {old!r} any more"
         text = text.replace(old, new)
     return text
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(proxy: Proxy) -> bool:

@@ -58,7 +58,9 @@ async def test_counts_are_exact_with_many_at_once() -> None:
         callbacks = {"talkntalk": catcher.url}
         async with (
             trying(faults=faults, callbacks=callbacks) as (fake, client),
-            httpx2.AsyncClient(base_url=fake.url, trust_env=False, limits=limits) as many,
+            httpx2.AsyncClient(
+                base_url=fake.url, trust_env=False, limits=limits, timeout=PATIENCE
+            ) as many,
         ):
             numbers = [700_000_000 + n for n in range(500)]
             answers = await asyncio.gather(
