@@ -20,7 +20,9 @@ from time import perf_counter
 import msgspec
 import structlog
 
-from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, describe, next_try
+from receiver import border
+from receiver.border import describe
+from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
 from receiver.errors import PluginError, StoreUnavailable
 from receiver.events import Data, Event
 from receiver.guard import Guard, note
@@ -36,7 +38,10 @@ log = structlog.get_logger("receiver.workers")
 TIMEOUT = 30.0
 #: Pieces of work held in memory; beyond it they stay in the store until there is room.
 BACKLOG = 5000
-#: Seconds between looks into the store for work that is due.
+#: People remembered whose work was left there.
+_MOST_LEFT = 50_000
+#: Seconds between looks into the store for work that is due. Where the last one left some there,
+#: the next one comes as soon as there is room for half of the backlog.
 _POLL = 1.0
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
@@ -76,6 +81,47 @@ class Runs:
         self.failures = 0
 
 
+class _Left:
+    """People whose work was left in the store: what comes of them must not overtake it.
+
+    Looks into the store are counted: what was left before one began, it finds.
+    """
+
+    def __init__(self) -> None:
+        self._looks = 0
+        self._people: dict[str, int] = {}
+        """With the number of the look that had begun when work of theirs was last left."""
+        self._everybody: int | None = None
+        """The same number where it is not known who, or there are too many to remember."""
+
+    def __contains__(self, person: str | None) -> bool:
+        return self._everybody is not None or person in self._people
+
+    def add(self, person: str | None) -> None:
+        """Work of a person is left in the store. That about nobody has no order."""
+        if person is None:
+            return
+        self._people[person] = self._looks
+        if len(self._people) > _MOST_LEFT:
+            self.add_everybody()
+
+    def add_everybody(self) -> None:
+        """Work is left in the store, of anybody."""
+        self._people.clear()
+        self._everybody = self._looks
+
+    def look(self) -> int:
+        """A look begins; its number."""
+        self._looks += 1
+        return self._looks
+
+    def found_all(self, look: int) -> None:
+        """All that was in the store when this look began has its place in a lane."""
+        self._people = {who: number for who, number in self._people.items() if number >= look}
+        if self._everybody is not None and self._everybody < look:
+            self._everybody = None
+
+
 class Workers:
     """Lanes of work, one a person."""
 
@@ -100,8 +146,9 @@ class Workers:
         self._held: set[int] = set()
         self._in_use: Counter[int] = Counter()
         self._ended = asyncio.Event()
-        self._overflow = False
-        self._left_out = False
+        self._roomy = asyncio.Event()
+        self._left = _Left()
+        self._whole = True
         self._beside = HandlerLoop()
         self._started: list[Plugin] = []
 
@@ -111,11 +158,15 @@ class Workers:
         self._dispatcher, self.guard = dispatcher, guard
 
     async def finished(self, dispatcher: Dispatcher) -> None:
-        """Waits until no handler of this dispatcher is under way."""
+        """Waits until no handler of this dispatcher is under way, nor will be."""
         own = {id(bound) for bound in dispatcher.by_name.values()}
-        while own.intersection(self._in_use):
+        while dispatcher.pushes or own.intersection(self._in_use):
             self._ended.clear()
             await self._ended.wait()
+
+    def wake(self) -> None:
+        """A push that handlers of a former dispatcher were asked about is stored, or is not."""
+        self._ended.set()
 
     @property
     def held(self) -> int:
@@ -132,9 +183,10 @@ class Workers:
     ) -> asyncio.Future[None]:
         """Hands over the jobs of a new event; resolved when its answer need not wait."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._overflow or len(self._held) >= BACKLOG:
-            # Until the store has nothing more to give: order is by the store then.
-            self._overflow = self._left_out = True
+        # What the last look left in the store is not kept from the memory by what comes now.
+        room = BACKLOG if self._whole else BACKLOG // 2
+        if len(self._held) >= room or event.subject in self._left:
+            self._left.add(event.subject)
             done.set_result(None)
             return done
         # What was found in the store between its commit and now is not done twice.
@@ -158,11 +210,12 @@ class Workers:
 
     def idle(self) -> None:
         """Leaves all work in the store."""
-        self._overflow = True
+        self._left.add_everybody()
 
     async def recover(self) -> None:
         """Takes up what the last process left, before anything new comes."""
         await self._store.settle_all()
+        self._left.add_everybody()
         await self._fetch()
 
     async def start_plugins(self, plugins: Sequence[Plugin]) -> None:
@@ -200,11 +253,23 @@ class Workers:
     async def poll(self) -> None:
         """Takes work that is due from the store, for ever."""
         while True:
+            whole = True
             try:
-                await self._fetch()
+                whole = await self._fetch()
             except StoreUnavailable as error:
                 log.warning("cannot look for work", error=str(error))
-            await asyncio.sleep(_POLL)
+            except Exception:
+                log.exception("looking for work failed")
+            if whole:
+                await asyncio.sleep(_POLL)
+            else:
+                await self._await_room()
+
+    async def _await_room(self) -> None:
+        self._roomy.clear()
+        if len(self._held) > BACKLOG // 2:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._roomy.wait(), _POLL)
 
     async def watch(self) -> None:
         """Says in the log which handler holds up all others, for ever."""
@@ -233,13 +298,20 @@ class Workers:
                     await self._perform(work)
                 except StoreUnavailable as error:  # the job stays due
                     log.warning("work not committed", handler=work.bound.name, error=str(error))
+                except Exception:  # it must not take those behind it along
+                    log.exception("work lost sight of", handler=work.bound.name)
                 finally:
-                    self._held.discard(work.job)
-                    self._in_use -= Counter([id(work.bound)])
-                    self._ended.set()
-                    _resolve(work, anyway=work.last)
+                    self._end(work)
         finally:
             del self._lanes[person]
+
+    def _end(self, work: Work) -> None:
+        self._held.discard(work.job)
+        self._in_use -= Counter([id(work.bound)])
+        self._ended.set()
+        if len(self._held) <= BACKLOG // 2:
+            self._roomy.set()
+        _resolve(work, anyway=work.last)
 
     async def _perform(self, work: Work) -> None:
         if work.recovered and not await self._begin(work):
@@ -277,8 +349,6 @@ class Workers:
         """What a handler asked for, with its reply held back if it must be; what to note then."""
         if not any(isinstance(action, Reply) and action.text for action in asked):
             return asked, None
-        if work.recovered:  # by another process, or so long ago that it is forgotten
-            work.held = self.guard.judge(work.event, f"job {work.job}", work.seq >> 12)
         if work.held is None:
             return asked, None
         silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)
@@ -315,33 +385,42 @@ class Workers:
         task.set_name(bound.name)  # whom to blame if the loop stands still
         function, context = bound.handler.function, bound.context
         result = await self._beside.in_time(function, event, context, seconds=self._timeout)
-        return asked_for(result)
+        return border.call(asked_for, result)
 
-    async def _fetch(self) -> None:
-        room = BACKLOG - len(self._held)
-        if room <= 0:
-            return
-        self._left_out = False
-        now = self._clock()
-        due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
-        fresh = [job for job in due if job.id not in self._held][:room]
+    async def _fetch(self) -> bool:
+        """Takes up what is due, as far as there is room; whether that was all of it."""
+        look = self._left.look()
+        due = await self._store.reader.jobs(
+            state="due", kind="handle", due=self._clock(), limit=BACKLOG
+        )
+        fresh = [job for job in due if job.id not in self._held]
         if fresh:
             # Of what was just committed the intake may not know yet; after this it does, and has
             # handed it over. Then its reply can still become part of the answer.
             await self._store.writer.run(lambda _: None)
+        self._whole = len(due) < BACKLOG
         for job in fresh:
+            if len(self._held) >= BACKLOG:
+                self._whole = False
+                break
             await self._take_up(job)
-        # Only now: what came meanwhile must not overtake what was in the store before it.
-        self._overflow = len(fresh) == room or self._left_out
+        if self._whole:
+            self._left.found_all(look)
+        return self._whole
 
     async def _take_up(self, job: Job) -> None:
-        bound = self._dispatcher.by_name.get(job.handler)
-        stored = await self._store.reader.event_by_seq(job.event) if job.event else None
+        try:
+            stored = await self._store.reader.event_by_seq(job.event) if job.event else None
+        except msgspec.MsgspecError as error:
+            stored, missing = None, f"its event cannot be read: {describe(error)}"
+        else:
+            missing = "its event is gone"
         if job.id in self._held:  # handed over meanwhile
             return
+        bound = self._dispatcher.by_name.get(job.handler)  # not before: a reload may have come
         if bound is None or stored is None:
-            missing = "no such handler is enabled" if bound is None else "its event is gone"
-            await self._store.fail(job.id, None, missing, counted=True)
+            why = missing if bound is not None else "no such handler is enabled"
+            await self._store.fail(job.id, None, why, counted=True)
             return
         self._enqueue(
             Work(
@@ -351,6 +430,7 @@ class Workers:
                 seq=stored.seq,
                 attempts=job.attempts,
                 recovered=True,
+                held=(job.payload or {}).get("held"),
             )
         )
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, describe, next_try
+from receiver.border import describe
+from receiver.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, next_try
 from receiver.events import DeliveryReport, Event, EventType, Message
 from receiver.handlers import (
     MARK,
