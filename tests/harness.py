@@ -127,7 +127,10 @@ async def opened(
     clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Service]:
     """The whole service in this process, without sockets."""
-    async with service.open_service(parts(folder, raw), clock or Clock()) as opened_service:
+    told = clock or Clock()
+    made = parts(folder, raw)
+    # One clock for both, so that a test that moves it moves rests, too.
+    async with service.open_service(made, told, now=lambda: told().timestamp()) as opened_service:
         yield opened_service
 
 

@@ -182,12 +182,12 @@ async def test_what_cannot_send_changes_nothing(
         async with opened(tmp_path, raw) as service:
             old, failing = service.parts, iter([True])
 
-            def lines(*arguments: Any) -> Any:
+            async def lines(*arguments: Any, **options: Any) -> Any:
                 if next(failing, False):
                     raise OSError("no certificates")
-                return open_lines(*arguments)
+                return await open_lines(*arguments, **options)
 
-            monkeypatch.setattr("receiver.service.open_lines", lines)
+            monkeypatch.setattr("receiver.sending.open_lines", lines)
             write(tmp_path, answering("new"))
             with pytest.raises(OSError, match="no certificates"):
                 await reload(service)
