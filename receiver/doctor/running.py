@@ -7,7 +7,7 @@ import os
 import re
 import resource
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -126,16 +126,18 @@ async def resting(case: Case) -> list[Finding]:
             text = (await client.get(url)).text
     except (httpx2.HTTPError, httpx2.InvalidURL):
         return []  # it has another address than the configuration says by now, or none
+    return rests(text, case.clock())
+
+
+def rests(metrics: str, now: datetime) -> list[Finding]:
+    """Which sources rest by these metrics, and until when."""
     found = []
-    for source, value in _REST.findall(text):
-        if source not in case.config.sources or not (seconds := float(value)):
-            continue
-        until = (case.clock() + timedelta(seconds=seconds)).strftime("%H:%M:%S")
-        do = (
-            "nothing: it goes on by itself; why is in its log, and in `receiver messages --waiting`"
-        )
-        said = f"nothing is sent until {until} UTC: its provider fails, or asked for time"
-        found.append(yellow(said, do, check=f"source {source}"))
+    for source, value in _REST.findall(metrics):
+        if seconds := float(value):
+            until = (now + timedelta(seconds=seconds)).strftime("%H:%M:%S")
+            said = f"nothing is sent until {until} UTC: its provider fails, or asked for time"
+            do = "nothing: it goes on by itself; what the provider said is in the service's log"
+            found.append(yellow(said, do, check=f"source {source}"))
     return found
 
 
