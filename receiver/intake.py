@@ -119,8 +119,8 @@ class Intake:
         self.counts.outcomes[endpoint.name, error.outcome] += 1
         return endpoint.provider.refuse(error)
 
-    async def retake(self, source: str, push: Push) -> bool:
-        """Takes a push out of the quarantine again; False if it was a repeat after all.
+    async def retake(self, source: str, push: Push) -> int | None:
+        """Takes a push out of the quarantine again: the event; None if it was a repeat after all.
 
         Raises `PushError` if it still cannot become an event; nothing changes then.
         """
@@ -133,7 +133,7 @@ class Intake:
         # The provider has been answered long ago: a reply is sent.
         arrival = Arrival(endpoint, push, parsed, plain, unnoted(), answered=False)
         _, new = await self._accept(arrival)
-        return new
+        return arrival.seq if new else None
 
     async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
         """Takes what a provider said when it was asked (`answer`); False if that was known.

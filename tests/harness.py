@@ -56,8 +56,6 @@ def settings(**sections: Mapping[str, Any]) -> dict[str, Any]:
             if provider.pushes
         },
         "plugins": {"enabled": ["opt_out", "keyword_reply", "subscriptions"]},
-        # Tests are one person who says the same all the time.
-        "loop_guard": {"enabled": False},
     }
     raw["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": "Welcome"}]}
     for name, section in sections.items():
