@@ -1,4 +1,4 @@
-"""The border to plugins' code: whatever it raises, out of it comes an ordinary error, told safely."""
+"""The border to plugins' code: whatever it raises becomes an ordinary error, told safely."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_an_order_to_stop_becomes_an_error(kind: type[BaseException]) -> N
         raise kind
 
     for attempt in (lambda: border.call(plain), lambda: asyncio.run(border.awaited(waiting))):
-        with pytest.raises(RuntimeError, match="^it (raised|cancelled itself)") as caught:
+        with pytest.raises(RuntimeError, match=r"^it (raised|cancelled itself)") as caught:
             await asyncio.to_thread(attempt)
         places = [entry.name for entry in caught.traceback]
         assert {"plain", "waiting"}.intersection(places)

@@ -734,6 +734,12 @@ def test_settings_of_a_plugin_that_has_none(tmp_path: Path) -> None:
             ["plugins.mine.a: 1", "plugins.mine.b: 2", "plugins.mine: FILE: ValueError: 3"],
         ),
         ("return {}['key']", ["plugins.mine: FILE:9: KeyError: 'key'"]),
+        ("raise SystemExit(1)", ["plugins.mine: FILE:9: RuntimeError: it raised SystemExit(1)"]),
+        (
+            "raise KeyboardInterrupt",
+            ["plugins.mine: FILE:9: RuntimeError: it raised KeyboardInterrupt()"],
+        ),
+        ("raise ValueError('\\ud800')", ["plugins.mine: FILE:9: ValueError: ?"]),
         (
             "import nowhere",
             ["plugins.mine: FILE:9: ModuleNotFoundError: No module named 'nowhere'"],
@@ -744,6 +750,13 @@ def test_setup_that_refuses(tmp_path: Path, body: str, expected: list[str]) -> N
     """What setup raises is told with its key, or with file and line."""
     source = f"def setup(settings):\n{indent(dedent(body), '    ')}\n"
     assert refused(tmp_path, dedent(HANDLER) + source) == expected
+
+
+def test_targets_are_targets(tmp_path: Path) -> None:
+    """Anything else in their list is a fault of the plugin, told with its key."""
+    source = "def targets(settings): return ['https://crm.example.com/events']\n"
+    [fault] = refused(tmp_path, dedent(HANDLER) + source)
+    assert fault.endswith("WrongItems: expected a list of Target, got str in it")
 
 
 def test_every_fault_of_every_plugin_is_told(tmp_path: Path) -> None:

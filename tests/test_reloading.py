@@ -35,6 +35,8 @@ from tests.harness import (
     with_plugin,
     write,
 )
+from tests.listening import Listener, listening
+from tests.store.rows import held
 
 pytestmark = pytest.mark.anyio
 
@@ -258,6 +260,137 @@ async def test_the_error_names_everything(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             await reload(service)
         assert len(caught.value.faults) == 2
+
+
+async def test_a_push_inside_a_commit_is_handled_before_its_plugin_stops(tmp_path: Path) -> None:
+    """Its handlers are in use from the moment it waits for the store."""
+    log = tmp_path / "log"
+
+    def plugin(name: str) -> dict[str, Any]:
+        note = f"with open({str(log)!r}, 'a') as file:\n        file.write('{{}} {name}\\n')"
+        return with_plugin(
+            handler(
+                f"def stop(context):\n    {note.format('stop')}\n"
+                f"@on_message()\ndef later(event, context):\n    {note.format('later')}\n"
+                f"@on_message(inline=True)\ndef once(event, context):\n    {note.format('once')}"
+            )
+        )
+
+    async with opened(tmp_path, plugin("old")) as service:
+        service.sending = None  # it would wait for the store, too
+        write(tmp_path, plugin("new"))
+        async with held(service.store):
+            taking = asyncio.create_task(take(service, inbound(1)))
+            await asyncio.sleep(0)  # it waits for the commit
+            await reload(service)
+            for _ in range(5):  # turns in which what retires the old one could go on
+                await asyncio.sleep(0)
+        await taking
+
+        async def retired() -> bool:
+            return not service.retiring
+
+        await until_async(retired, "the old configuration let go of")
+    assert log.read_text().splitlines() == ["once old", "later old", "stop old", "stop new"]
+
+
+# Sending
+
+
+TAKEN = json.dumps({"status_code": "1000", "status_desc": "Success", "message_id": "7"})
+
+
+def sending_to(listener: Listener, key: str = "key", reply: str = "old") -> dict[str, Any]:
+    """A configuration whose Tilil source sends to a listener."""
+    raw = answering(reply)
+    send = {"api_key": key, "sender": "SHOP", "url": listener.url, "connections": 2}
+    raw["sources"]["tilil"]["send"] = send
+    return raw
+
+
+async def asked(service: Service, to: str) -> int:
+    """A message that is to be sent; its id."""
+    wish = Wish(source="tilil", to=to, text="karibu")
+    return await service.store.add_message(wish, service.intake.clock())
+
+
+async def until_pushed(listener: Listener, requests: int) -> None:
+    """Returns when so many requests have come."""
+
+    async def there() -> bool:
+        return len(listener.pushed) >= requests
+
+    await until_async(there, f"{requests} requests")
+
+
+async def until_sent(service: Service, message: int) -> None:
+    """Returns when the message is sent; fails when it is anything else for good."""
+
+    async def sent() -> bool:
+        (found,) = await service.store.reader.messages.find(id_=message)
+        assert found.state in ("waiting", "sending", "sent"), found
+        return found.state == "sent"
+
+    await until_async(sent, f"message {message} sent")
+
+
+async def test_a_request_under_way_outlives_a_reload(tmp_path: Path) -> None:
+    """Where the source is as it was, its connections go on, and so does what waits behind."""
+    async with listening() as provider:
+        provider.behaviour = lambda _: None
+        async with opened(tmp_path, sending_to(provider)) as service:
+            slow = await asked(service, "+254711000001")
+            await until_pushed(provider, 1)
+            assert service.sending is not None
+            line = service.sending.lines["tilil"]
+            write(tmp_path, sending_to(provider, reply="new"))
+            await reload(service)
+            assert service.sending.lines["tilil"] is line
+            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+            provider.says(200, body=TAKEN)
+            await until_sent(service, await asked(service, "+254711000002"))
+            assert provider.under_way == 1
+            provider.release()
+            await until_sent(service, slow)
+        assert len(provider.pushed) == 2
+
+
+async def test_a_source_that_changes_ends_its_requests_first(tmp_path: Path) -> None:
+    """The reload does not wait for them; what comes after leaves with the new key, behind them."""
+    async with listening() as provider:
+        provider.behaviour = lambda _: None
+        async with opened(tmp_path, sending_to(provider, "old-key")) as service:
+            slow = await asked(service, "+254711000001")
+            await until_pushed(provider, 1)
+            write(tmp_path, sending_to(provider, "new-key", "new"))
+            await reload(service)
+            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+            after = await asked(service, "+254711000001")
+            provider.says(200, body=TAKEN)
+            assert len(provider.pushed) == 1
+            provider.release()
+            await until_sent(service, slow)
+            await until_sent(service, after)
+        assert [json.loads(each.body)["api_key"] for each in provider.pushed] == [
+            "old-key",
+            "new-key",
+        ]
+
+
+async def test_a_source_that_is_gone_ends_its_requests(tmp_path: Path) -> None:
+    """And is known no more; what waited for it is a dead letter."""
+    async with listening() as provider:
+        provider.behaviour = lambda _: None
+        async with opened(tmp_path, sending_to(provider)) as service:
+            slow = await asked(service, "+254711000001")
+            await until_pushed(provider, 1)
+            write(tmp_path, answering("new"))
+            await reload(service)
+            provider.says(200, body=TAKEN)
+            provider.release()
+            await until_sent(service, slow)
+            assert service.sending is not None
+            assert service.sending.lines == {}
 
 
 # The real program

@@ -64,6 +64,16 @@ def _looks_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers_module, "_POLL", 3600.0)
 
 
+#: Replies to everything, in the background.
+WELCOMES = """
+from receiver.handlers import on_message
+
+@on_message()
+def welcome(event, context):
+    return "Welcome"
+"""
+
+
 def person(n: int) -> str:
     """One of many people."""
     return f"254711{n:06}"
@@ -228,8 +238,7 @@ async def test_a_reply_to_a_push_out_of_the_quarantine_is_sent(tmp_path: Path, p
     """Nobody is waiting for an answer any more that it could be in."""
     raw = {"old": sending("another-token-0123456789"), "new": sending(TOKEN)}
     if plugin == "handler":
-        mine = "from receiver.handlers import *\n@on_message()\ndef m(event, context):\n    return 'Welcome'"
-        raw = {name: {**each, **_only(mine)} for name, each in raw.items()}
+        raw = {name: {**each, **_only(WELCOMES)} for name, each in raw.items()}
     async with opened(tmp_path, raw["old"]) as service:
         await _quarantined(service, tmp_path, raw["new"], "GAME")
         outcome = await carry_out(service, RetryQuarantined(None), "me")
