@@ -48,6 +48,11 @@ def answering(reply: str, **sections: Any) -> dict[str, Any]:
     return raw
 
 
+def game(n: int, **fields: Any) -> bytes:
+    """GAME from a person of its own: nobody is answered twice for the same text."""
+    return inbound(n, "GAME", mobile=f"2547{n:08}", **fields)
+
+
 def reply_in(body: bytes) -> str:
     """The reply in Tilil's answer."""
     return str(json.loads(body)["result_message"])
@@ -62,15 +67,15 @@ def handler(body: str) -> str:
 async def test_new_rules_answer_from_then_on(tmp_path: Path, by: str) -> None:
     """Without a restart; a repeat still gets what it was answered first."""
     async with opened(tmp_path, answering("old")) as service, control.listening(service):
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        assert reply_in((await take(service, game(1))).body) == "old"
         write(tmp_path, answering("new"))
         if by == "command":
             outcome = await control.ask(service.store.path, Reload())
             assert outcome == Outcome(1)
         else:
             await reload(service)
-        assert reply_in((await take(service, inbound(2, "GAME"))).body) == "new"
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        assert reply_in((await take(service, game(2))).body) == "new"
+        assert reply_in((await take(service, game(1))).body) == "old"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ async def test_with_any_fault_the_old_stays(
         assert outcome.changed == 0
         assert any(fault in line for line in outcome.failures), outcome.failures
         assert service.parts is before
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        assert reply_in((await take(service, game(1))).body) == "old"
 
 
 async def test_sources_come_and_go(tmp_path: Path) -> None:
@@ -106,7 +111,7 @@ async def test_sources_come_and_go(tmp_path: Path) -> None:
         write(tmp_path, raw)
         await reload(service)
         assert set(service.intake.endpoints) == {"second"}
-        body = inbound(1, "GAME", api_token="another-token-0123456789")
+        body = game(1, api_token="another-token-0123456789")
         assert reply_in((await take(service, body, source="second")).body) == "new"
 
 
@@ -158,7 +163,7 @@ async def test_plugins_start_before_and_stop_after(tmp_path: Path) -> None:
         assert reply_in((await take(service, inbound(1))).body) == "one"
         write(tmp_path, plugin("two"))
         await reload(service)
-        assert reply_in((await take(service, inbound(2))).body) == "two"
+        assert reply_in((await take(service, inbound(2, "again"))).body) == "two"
 
         async def retired() -> bool:
             return not service.retiring
@@ -194,7 +199,7 @@ async def test_what_cannot_send_changes_nothing(
             with pytest.raises(OSError, match="no certificates"):
                 await reload(service)
             assert service.parts is old
-            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+            assert reply_in((await take(service, game(1))).body) == "old"
             wish = Wish(source="tilil", to="+254711000000", text="karibu")
             message = await service.store.add_message(wish, service.intake.clock())
 
@@ -248,7 +253,7 @@ async def test_two_at_once_are_done_one_after_the_other(tmp_path: Path) -> None:
     async with opened(tmp_path, answering("old")) as service:
         write(tmp_path, answering("new"))
         await asyncio.gather(*[reload(service) for _ in range(5)])
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+        assert reply_in((await take(service, game(1))).body) == "new"
 
 
 async def test_the_error_names_everything(tmp_path: Path) -> None:
@@ -346,7 +351,7 @@ async def test_a_request_under_way_outlives_a_reload(tmp_path: Path) -> None:
             write(tmp_path, sending_to(provider, reply="new"))
             await reload(service)
             assert service.sending.lines["tilil"] is line
-            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+            assert reply_in((await take(service, game(1))).body) == "new"
             provider.says(200, body=TAKEN)
             await until_sent(service, await asked(service, "+254711000002"))
             assert provider.under_way == 1
@@ -364,7 +369,7 @@ async def test_a_source_that_changes_ends_its_requests_first(tmp_path: Path) -> 
             await until_pushed(provider, 1)
             write(tmp_path, sending_to(provider, "new-key", "new"))
             await reload(service)
-            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+            assert reply_in((await take(service, game(1))).body) == "new"
             after = await asked(service, "+254711000001")
             provider.says(200, body=TAKEN)
             assert len(provider.pushed) == 1
@@ -400,22 +405,22 @@ def test_signal_and_command(tmp_path: Path) -> None:
     """SIGHUP and `receiver reload` do the same; faults go to the log, and to who asked."""
     command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
     with serve(tmp_path, answering("one")) as running:
-        assert reply_in(running.post(inbound(1, "GAME")).body) == "one"
+        assert reply_in(running.post(game(1)).body) == "one"
         write(tmp_path, answering("two"))
         running.process.send_signal(signal.SIGHUP)
         until(lambda: '"reloaded"' in running.log or "reloaded" in running.log, "a reload")
-        assert reply_in(running.post(inbound(2, "GAME")).body) == "two"
+        assert reply_in(running.post(game(2)).body) == "two"
         write(tmp_path, answering("three"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "reloaded\n")
-        assert reply_in(running.post(inbound(3, "GAME")).body) == "three"
+        assert reply_in(running.post(game(3)).body) == "three"
         write(tmp_path, answering("{{ nobody }}"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "unknown variable nobody" in done.stderr
         assert "nothing was changed" in done.stderr
         assert "not reloaded" in running.log
-        assert reply_in(running.post(inbound(4, "GAME")).body) == "three"
+        assert reply_in(running.post(game(4)).body) == "three"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no service runs on" in done.stderr
@@ -441,7 +446,8 @@ def test_no_push_is_refused_or_answered_by_half_a_configuration(tmp_path: Path) 
         while not stop.is_set():
             for name, token in tokens.items():
                 number += 1
-                answer = await client.post(inbound(f"{worker}-{number}", "GAME", api_token=token))
+                body = game(worker * 1_000_000 + number, api_token=token)
+                answer = await client.post(body)
                 reply = reply_in(answer.body) if answer.status == 200 else ""
                 seen[name, answer.status, reply] += 1
         client.close()
