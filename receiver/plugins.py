@@ -324,7 +324,8 @@ def _made(name: str, function: Callable[..., Any] | None, file: Path, *arguments
 
 def _setup_fault(key: str, error: Exception, file: Path) -> Fault:
     if isinstance(error, SettingsError):
-        return Fault(f"{key}.{error.key}" if error.key else key, error.message)
+        where = f"{key}.{error.key}" if error.key else key
+        return Fault(border.encodable(where), border.encodable(f"{error.message}"))
     return Fault(key, describe(error, str(file)))
 
 

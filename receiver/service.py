@@ -70,12 +70,12 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         Raises `PluginError` for a plugin that does not start; nothing has changed then.
         """
         old = self.parts
-        await self.workers.start_plugins(parts.plugins)
+        await self.workers.plugins.start(parts.plugins)
         if self.sending is not None:
             try:
                 await self.sending.adopt(parts.config, parts.providers, parts.plugins)
             except BaseException:
-                await self.workers.stop_plugins(parts.plugins)
+                await self.workers.plugins.stop(parts.plugins)
                 raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
@@ -95,7 +95,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def _retire(self, old: Parts) -> None:
         """Lets go of a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
-        await self.workers.stop_plugins(old.plugins)
+        await self.workers.plugins.stop(old.plugins)
         old.people.close()
 
 

@@ -23,13 +23,15 @@ import structlog
 from receiver import border
 from receiver.border import describe
 from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
-from receiver.errors import PluginError, StoreUnavailable
+from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.guard import Guard, note
 from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
 from receiver.histogram import HANDLER_SECONDS, Histogram
-from receiver.plugins import Plugin, hook_failure
+from receiver.left import Left
+from receiver.plugin_hooks import StartedPlugins
+from receiver.plugins import Plugin
 from receiver.store import Finish, Job, Store, to_micros
 
 log = structlog.get_logger("receiver.workers")
@@ -38,16 +40,11 @@ log = structlog.get_logger("receiver.workers")
 TIMEOUT = 30.0
 #: Pieces of work held in memory; beyond it they stay in the store until there is room.
 BACKLOG = 5000
-#: People remembered whose work was left there.
-_MOST_LEFT = 50_000
 #: Seconds between looks into the store for work that is due. Where the last one left some there,
 #: the next one comes as soon as there is room for half of the backlog.
 _POLL = 1.0
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
-#: Seconds that a plugin's `start` and `stop` may take.
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 5.0
 
 Acknowledge = Callable[[str], bytes]
 
@@ -81,47 +78,6 @@ class Runs:
         self.failures = 0
 
 
-class _Left:
-    """People whose work was left in the store: what comes of them must not overtake it.
-
-    Looks into the store are counted: what was left before one began, it finds.
-    """
-
-    def __init__(self) -> None:
-        self._looks = 0
-        self._people: dict[str, int] = {}
-        """With the number of the look that had begun when work of theirs was last left."""
-        self._everybody: int | None = None
-        """The same number where it is not known who, or there are too many to remember."""
-
-    def __contains__(self, person: str | None) -> bool:
-        return self._everybody is not None or person in self._people
-
-    def add(self, person: str | None) -> None:
-        """Work of a person is left in the store. That about nobody has no order."""
-        if person is None:
-            return
-        self._people[person] = self._looks
-        if len(self._people) > _MOST_LEFT:
-            self.add_everybody()
-
-    def add_everybody(self) -> None:
-        """Work is left in the store, of anybody."""
-        self._people.clear()
-        self._everybody = self._looks
-
-    def look(self) -> int:
-        """A look begins; its number."""
-        self._looks += 1
-        return self._looks
-
-    def found_all(self, look: int) -> None:
-        """All that was in the store when this look began has its place in a lane."""
-        self._people = {who: number for who, number in self._people.items() if number >= look}
-        if self._everybody is not None and self._everybody < look:
-            self._everybody = None
-
-
 class Workers:
     """Lanes of work, one a person."""
 
@@ -147,10 +103,10 @@ class Workers:
         self._in_use: Counter[int] = Counter()
         self._ended = asyncio.Event()
         self._roomy = asyncio.Event()
-        self._left = _Left()
+        self._left = Left()
         self._whole = True
         self._beside = HandlerLoop()
-        self._started: list[Plugin] = []
+        self.plugins = StartedPlugins(self._beside)
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
         """Work that is found in the store is done by these handlers from now on."""
@@ -217,38 +173,6 @@ class Workers:
         await self._store.settle_all()
         self._left.add_everybody()
         await self._fetch()
-
-    async def start_plugins(self, plugins: Sequence[Plugin]) -> None:
-        """Calls the `start` of each, in order, on the loop where handlers run.
-
-        All or none: raises `PluginError` with file and line for the first that raises or takes
-        too long, when those before it are stopped again.
-        """
-        started: list[Plugin] = []
-        for plugin in plugins:
-            try:
-                if plugin.start is not None:
-                    await self._beside.on_loop(plugin.start, plugin.context, seconds=START_TIMEOUT)
-            except Exception as error:
-                await self.stop_plugins(started)
-                raise PluginError(hook_failure(plugin, "start", error)) from error
-            started.append(plugin)
-            self._started.append(plugin)
-
-    async def stop_plugins(self, plugins: Sequence[Plugin]) -> None:
-        """Calls the `stop` of each that was started, all at once. What fails is logged."""
-        wanted = {id(plugin) for plugin in plugins}  # what a reload replaces may be equal to it
-        leaving = [plugin for plugin in self._started if id(plugin) in wanted]
-        self._started = [plugin for plugin in self._started if id(plugin) not in wanted]
-        await asyncio.gather(*map(self._stop_plugin, leaving))
-
-    async def _stop_plugin(self, plugin: Plugin) -> None:
-        if plugin.stop is None:
-            return
-        try:
-            await self._beside.on_loop(plugin.stop, plugin.context, seconds=STOP_TIMEOUT)
-        except Exception as error:
-            log.exception("plugin not stopped", at=hook_failure(plugin, "stop", error))
 
     async def poll(self) -> None:
         """Takes work that is due from the store, for ever."""
@@ -444,7 +368,7 @@ class Workers:
             task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.stop_plugins(self._started)
+        await self.plugins.stop_all()
         await self._beside.close()
 
 
@@ -469,7 +393,7 @@ async def running(
     chores: list[asyncio.Task[None]] = []
     try:
         if work:
-            await workers.start_plugins(plugins)
+            await workers.plugins.start(plugins)
             await workers.recover()
             chores = [asyncio.create_task(chore()) for chore in (workers.poll, workers.watch)]
         else:

@@ -26,8 +26,9 @@ from receiver.dispatch import PAUSES
 from receiver.errors import ConfigError
 from receiver.handlers import Reply, Send
 from receiver.plugin_files import shipped_folder
+from receiver.plugin_hooks import START_TIMEOUT, STOP_TIMEOUT
 from receiver.plugins import Plugin, load, ordered
-from receiver.workers import START_TIMEOUT, STOP_TIMEOUT, TIMEOUT
+from receiver.workers import TIMEOUT
 from tests.harness import inbound, opened, settings, take
 from tests.plugins.asking import ask, explain, message
 
