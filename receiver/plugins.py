@@ -297,7 +297,7 @@ def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgs
     type_ = getattr(module, "Settings", None)
     if _is_struct(type_):
         try:
-            return convert(raw or {}, type_, key, config.file.parent)
+            return border.call(convert, raw or {}, type_, key, config.file.parent)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - such as a field whose type is not imported

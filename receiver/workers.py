@@ -28,7 +28,7 @@ from receiver.events import Data, Event
 from receiver.guard import Guard, note
 from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
-from receiver.histogram import HANDLER_SECONDS, Histogram
+from receiver.histogram import Runs
 from receiver.left import Left
 from receiver.plugin_hooks import StartedPlugins
 from receiver.plugins import Plugin
@@ -68,14 +68,6 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
     """Resolved when a reply is committed or the last handler is done."""
     held: str | None = None
     """Why the event must not be replied to (`receiver.guard`)."""
-
-
-class Runs:
-    """What a handler's runs came to, for metrics."""
-
-    def __init__(self) -> None:
-        self.seconds = Histogram(HANDLER_SECONDS)
-        self.failures = 0
 
 
 class Workers:
@@ -184,16 +176,12 @@ class Workers:
                 log.warning("cannot look for work", error=str(error))
             except Exception:
                 log.exception("looking for work failed")
+            self._roomy.clear()
             if whole:
                 await asyncio.sleep(_POLL)
-            else:
-                await self._await_room()
-
-    async def _await_room(self) -> None:
-        self._roomy.clear()
-        if len(self._held) > BACKLOG // 2:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._roomy.wait(), _POLL)
+            elif len(self._held) > BACKLOG // 2:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._roomy.wait(), _POLL)
 
     async def watch(self) -> None:
         """Says in the log which handler holds up all others, for ever."""
@@ -313,6 +301,8 @@ class Workers:
 
     async def _fetch(self) -> bool:
         """Takes up what is due, as far as there is room; whether that was all of it."""
+        if len(self._held) >= BACKLOG:
+            return False
         look = self._left.look()
         due = await self._store.reader.jobs(
             state="due", kind="handle", due=self._clock(), limit=BACKLOG

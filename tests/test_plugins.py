@@ -714,6 +714,15 @@ def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
     assert fault == "plugins.mine: FILE: NameError: name 'date' is not defined"
 
 
+def test_settings_that_would_end_the_program(tmp_path: Path) -> None:
+    """What they raise when they are made is a fault, too."""
+    source = "import msgspec\nfrom receiver.handlers import *\n"
+    source += "class Settings(msgspec.Struct):\n    def __post_init__(self): raise SystemExit(1)\n"
+    source += "@on_message()\ndef answer(event, context): pass\n"
+    [fault] = refused(tmp_path, source)
+    assert fault == "plugins.mine: FILE:4: RuntimeError: it raised SystemExit(1)"
+
+
 def test_settings_of_a_plugin_that_has_none(tmp_path: Path) -> None:
     """A table for a plugin without settings is a mistake, also an empty one."""
     write(tmp_path / "plugins", "mine", HANDLER)
