@@ -40,8 +40,7 @@ log = structlog.get_logger("receiver.workers")
 TIMEOUT = 30.0
 #: Pieces of work held in memory; beyond it they stay in the store until there is room.
 BACKLOG = 5000
-#: Seconds between looks into the store for work that is due. Where the last one left some there,
-#: the next one comes as soon as there is room for half of the backlog.
+#: Seconds between looks for work that is due; fewer if some was left and there is room again.
 _POLL = 1.0
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
@@ -107,6 +106,8 @@ class Workers:
 
     async def finished(self, dispatcher: Dispatcher) -> None:
         """Waits until no handler of this dispatcher is under way, nor will be."""
+        with suppress(StoreUnavailable):  # those that nobody waits for are asked about, too
+            await self._store.writer.run(lambda _: None)
         own = {id(bound) for bound in dispatcher.by_name.values()}
         while dispatcher.pushes or own.intersection(self._in_use):
             self._ended.clear()
@@ -259,9 +260,7 @@ class Workers:
         self, work: Work, asked: tuple[Action, ...]
     ) -> tuple[tuple[Action, ...], str | None]:
         """What a handler asked for, with its reply held back if it must be; what to note then."""
-        if not any(isinstance(action, Reply) and action.text for action in asked):
-            return asked, None
-        if work.held is None:
+        if work.held is None or not any(isinstance(each, Reply) and each.text for each in asked):
             return asked, None
         silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)
         self.guard.held += 1
@@ -304,9 +303,8 @@ class Workers:
         if len(self._held) >= BACKLOG:
             return False
         look = self._left.look()
-        due = await self._store.reader.jobs(
-            state="due", kind="handle", due=self._clock(), limit=BACKLOG
-        )
+        now = self._clock()
+        due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
         fresh = [job for job in due if job.id not in self._held]
         if fresh:
             # Of what was just committed the intake may not know yet; after this it does, and has
