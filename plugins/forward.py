@@ -48,6 +48,7 @@ class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow: list[Network] = []
     connections: int = 4
     timeout: float = 15.0
+    retry_after_max: float = 900.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +162,7 @@ def _target(settings: TargetSettings) -> Target:
         allow=settings.allow,
         connections=settings.connections,
         timeout=settings.timeout,
+        retry_after_max=settings.retry_after_max,
     )
 
 

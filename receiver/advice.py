@@ -18,7 +18,8 @@ import msgspec
 
 from receiver.config import Config, Send, Server, Source
 from receiver.conversion import Network, Secret
-from receiver.plugins import Plugin
+from receiver.errors import PluginError
+from receiver.plugins import Plugin, WrongItems, findings
 
 #: Characters that a token should have; those of `receiver init` have 43.
 _LONG_ENOUGH = 16
@@ -250,13 +251,13 @@ def others_can_read(file: Path) -> bool:
 def _of_plugins(plugins: Iterable[Plugin]) -> Iterator[Caution]:
     for plugin in plugins:
         key = f"plugins.{plugin.name}"
-        if plugin.lint is None:
-            continue
         try:
-            findings = list(plugin.lint(plugin.context))
-        except Exception as error:  # noqa: BLE001 - other people's code
-            yield Caution(key, f"its lint raised {type(error).__name__}")
+            found = findings(plugin)
+        except PluginError as error:
+            why = error.__cause__
+            said = f": {why}" if isinstance(why, WrongItems) else ""  # others may quote secrets
+            yield Caution(key, f"its lint raised {type(why).__name__}{said}")
             continue
-        for finding in findings:
+        for finding in found:
             where = f"{key}.{finding.key}" if finding.key else key
             yield Caution(where, finding.message)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
+import msgspec
+
 from receiver import guard
 from receiver.actions import Reply
 from receiver.dispatch import Plan
@@ -36,6 +38,7 @@ class Arrival:
 
     __slots__ = (
         "abandoned",
+        "answered",
         "endpoint",
         "entry",
         "event",
@@ -54,14 +57,22 @@ class Arrival:
     plan: Plan
 
     def __init__(
-        self, endpoint: Endpoint, push: Push, parsed: Parsed, plain: Answer, entry: Entry
+        self,
+        endpoint: Endpoint,
+        push: Push,
+        parsed: Parsed,
+        plain: Answer,
+        entry: Entry,
+        *,
+        answered: bool = True,
     ) -> None:
-        """`plain`: the answer without a reply."""
+        """`plain`: the answer without a reply; `answered`: somebody receives what is answered."""
         self.endpoint = endpoint
         self.push = push
         self.parsed = parsed
         self.plain = plain
         self.entry = entry
+        self.answered = answered
         self.seq = 0
         self.abandoned = False
         """Nobody waits for its answer any more."""
@@ -92,8 +103,13 @@ class Arrival:
 
     def judge(self, loop_guard: Guard) -> None:
         """Has the loop guard look at what may be replied to."""
-        if self.plan.reply is not None or self.plan.jobs:
-            self.held = loop_guard.judge(self.event, self.parsed.key, self.seq >> 12)
+        plan = self.plan
+        if plan.reply is None and not plan.jobs:
+            return
+        self.held = held = loop_guard.judge(self.event, self.parsed.key, self.seq >> 12)
+        if held is not None and plan.jobs:  # judged once: what is said now is kept with the work
+            jobs = tuple(msgspec.structs.replace(job, held=held) for job in plan.jobs)
+            self.plan = msgspec.structs.replace(plan, jobs=jobs)
 
     def record(self) -> Stored:
         """What to store."""
@@ -101,7 +117,11 @@ class Arrival:
         provider, reply = endpoint.provider, plan.reply
         if self.held is not None and reply is not None and reply.text:
             reply, self.note = _SILENCE, guard.note(self.held)
-        in_answer = (reply is not None or bool(plan.jobs)) and provider.takes_reply(parsed)
+        in_answer = (
+            (reply is not None or bool(plan.jobs))
+            and self.answered
+            and provider.takes_reply(parsed)
+        )
         answer = self.plain.body
         state: int = ReplyState.NONE
         if reply is not None:

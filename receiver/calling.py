@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
 
@@ -55,6 +55,11 @@ class Caller:
         self._free = asyncio.Semaphore(len(clients))
         self._clock = clock
         self._timeout = timeout
+
+    async def close(self) -> None:
+        """Closes the connections that nobody uses. To be called when no request is under way."""
+        for client in self._idle:
+            await client.aclose()
 
     async def perform(self, request: Request[T]) -> T:
         """Makes a request and reads its answer. Raises `ProviderError`."""
@@ -103,13 +108,17 @@ async def open_caller(
 
     `tls`: what `tls_context` made, to be shared.
     """
-    tls = tls or tls_context()
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(_client(settings, tls))
-            for _ in range(settings.connections)
-        ]
-        yield Caller(clients, clock, settings.timeout)
+    caller = make_caller(clock, settings, tls or tls_context())
+    try:
+        yield caller
+    finally:
+        await caller.close()
+
+
+def make_caller(clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext) -> Caller:
+    """The same, for whoever closes it himself."""
+    clients = [_client(settings, tls) for _ in range(settings.connections)]
+    return Caller(clients, clock, settings.timeout)
 
 
 def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:

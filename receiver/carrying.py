@@ -35,6 +35,9 @@ from receiver.store import Reader, Wish
 
 log = structlog.get_logger("receiver.carrying")
 
+#: What a source lacks whose reply comes too late for an answer.
+_NO_SEND = "its source has no [sources.NAME.send]; add its api_key, then `receiver jobs retry`"
+
 
 async def carry_out(service: Service, command: Command, who: str) -> Outcome:
     """Does what a command says, for `who`. Raises `StoreUnavailable`."""
@@ -181,13 +184,21 @@ async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
             client=entry.client,
         )
         try:
-            await service.intake.retake(entry.source, push)
+            event = await service.intake.retake(entry.source, push)
         except PushError as error:
             failures.append(f"{each}: {error}")
             continue
         await store.drop_quarantined(each)
         changed += 1
+        if event is not None and await _cannot_reply(service, entry.source, event):
+            failures.append(f"{each}: taken, but its reply cannot be sent: {_NO_SEND}")
     return Outcome(changed, failures)
+
+
+async def _cannot_reply(service: Service, source: str, event: int) -> bool:
+    """Whether there is a reply to an event which its source has no way to send."""
+    settings = service.parts.config.sources[source].send
+    return settings is None and bool(await service.store.reader.messages.find(event=event))
 
 
 async def _all_quarantined(reader: Reader) -> list[int]:

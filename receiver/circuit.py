@@ -1,9 +1,11 @@
-"""When something that fails is asked again: it rests, and then one request at a time tries it."""
+"""When something that fails is asked again: it rests, and then one request at a time tries it.
+
+Its times are seconds of a clock that nobody sets (`time.monotonic`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from random import uniform
 
 #: Failures in a row after which it rests.
@@ -20,24 +22,24 @@ class Circuit:
         self._pauses = pauses
         self._failures = 0
         self._probes: int | None = None
-        self._until: datetime | None = None
+        self._until = 0.0
 
     @property
     def open(self) -> bool:
         """Whether it fails: nothing but probes go through."""
         return self._probes is not None
 
-    def rest(self, now: datetime) -> float:
+    def rest(self, now: float) -> float:
         """Seconds until the next request may leave; 0: now."""
-        return max(0.0, (self._until - now).total_seconds()) if self._until else 0.0
+        return max(0.0, self._until - now)
 
     def succeeded(self) -> bool:
         """Notes that a request went well; whether it failed before that."""
         was_open = self.open
-        self._failures, self._probes, self._until = 0, None, None
+        self._failures, self._probes, self._until = 0, None, 0.0
         return was_open
 
-    def failed(self, now: datetime, *, probe: bool, asked: float | None = None) -> bool:
+    def failed(self, now: float, *, probe: bool, asked: float | None = None) -> bool:
         """Notes that a request failed; whether that opened it.
 
         `probe`: it was open when the request left. `asked`: seconds that the other side asks to
@@ -54,8 +56,8 @@ class Circuit:
         elif not asked:
             return False  # it left before the rest began, and tells nothing new
         pause = self._pauses[min(self._probes, len(self._pauses) - 1)]
-        until = now + timedelta(seconds=max(jittered(min(pause, LONGEST_REST)), asked or 0.0))
-        self._until = max(self._until or until, until)
+        rest = max(jittered(min(pause, LONGEST_REST)), asked or 0.0)
+        self._until = max(self._until, now + rest)
         return opened
 
 

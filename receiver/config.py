@@ -21,6 +21,7 @@ import msgspec
 
 from receiver.conversion import Age, Converter, Network, Secret, StructT, shown
 from receiver.errors import ConfigError, Fault
+from receiver.limits import MOST_ASKED
 from receiver.msisdn import is_region
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
@@ -169,6 +170,8 @@ class Send(Section, frozen=True, kw_only=True):
     connections: Positive = 8
     #: Seconds for a whole request; what has no answer by then is unknown.
     timeout: Seconds = 30.0
+    #: Seconds that the source rests at most, however long the provider asks it to.
+    retry_after_max: Seconds = MOST_ASKED
     #: Seconds after which a message that could not be sent is not worth sending any more.
     give_up_after: Seconds = 86400.0
     #: Seconds that a link_id lives.

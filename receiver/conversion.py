@@ -73,6 +73,12 @@ class Network:
     def __contains__(self, address: IPv4Address | IPv6Address) -> bool:
         return address in self._network
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and other._network == self._network
+
+    def __hash__(self) -> int:
+        return hash(self._network)
+
     def __str__(self) -> str:
         return str(self._network)
 

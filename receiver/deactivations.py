@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from receiver.errors import ProviderError
-from receiver.lines import Line, every, pause_after
+from receiver.lines import Line, every, next_try
 from receiver.providers.api import Request
 from receiver.store import Deactivation, Store
 
@@ -72,11 +72,11 @@ class Deactivator:
 
     async def _put_off(self, line: Line, wanted: Deactivation, error: ProviderError) -> None:
         log.info("subscription not ended", job=wanted.job, source=line.name, code=error.code)
-        due = self._clock() + pause_after(wanted.attempts, error.retry_after)
         worth = wanted.created_at + timedelta(seconds=line.settings.give_up_after)
+        due = next_try(self._clock(), wanted.attempts, error.retry_after, worth)
         if not (error.retryable or error.unknown):
             await self._bury(wanted.job, error.words)
-        elif due > worth:
+        elif due is None:
             await self._bury(wanted.job, f"given up: {error.words}")
         else:
             await self._store.fail(wanted.job, due, error.words, counted=False)

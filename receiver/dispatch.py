@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from receiver.border import describe, tamed
 from receiver.events import Data, Event, EventType
 from receiver.handlers import Action, Context, Handler, Reply, actions
 from receiver.store import HandleJob, Wishes, to_micros
@@ -63,6 +64,8 @@ class Dispatcher:
     def __init__(self, handlers: Iterable[Bound]) -> None:
         """`handlers` in the order in which they are asked."""
         every = list(handlers)
+        self.pushes = 0
+        """Under way: these handlers have been, or will be, asked about them."""
         self.by_name = {bound.name: bound for bound in every}
         # With what is needed to call them at hand: every message goes through this.
         self._inline = {
@@ -95,7 +98,8 @@ class Dispatcher:
                 if result is None:  # as nearly always
                     continue
                 asked = asked_for(result)
-            except (Exception, SystemExit) as error:
+            except BaseException as raised:
+                error = tamed(raised)
                 log.exception("handler failed", handler=bound.name, event_id=event.id)
                 jobs.append(_failed(bound, event, error))
                 continue
@@ -122,7 +126,7 @@ def asked_for(result: object) -> tuple[Action, ...]:
     return _actions.decode(_encode(actions(result)))
 
 
-def _failed(bound: Bound, event: Event[Data], error: BaseException) -> HandleJob:
+def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:
     """An inline handler failed: it is tried again in the background."""
     due = next_try(1, event.receivedat)
     assert due is not None
@@ -135,8 +139,3 @@ def next_try(attempts: int, now: datetime) -> datetime | None:
         return None
     # Jittered, so that what failed together does not come back together.
     return now + timedelta(seconds=PAUSES[attempts - 1] * uniform(0.8, 1.2))  # noqa: S311 - no secret
-
-
-def describe(error: BaseException) -> str:
-    """An error as a dead letter shows it, in one bounded line."""
-    return f"{type(error).__name__}: {error}".replace("\n", " ")[:500]

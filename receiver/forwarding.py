@@ -10,6 +10,7 @@ everybody rests: one event at a time tries whether it is back, the others wait i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
@@ -40,8 +41,6 @@ _HOUR = 3600.0
 PAUSES = (
     *(5.0, 300.0, 1800.0, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
 )
-#: Seconds that a target may ask to wait, at most.
-_MOST_ASKED = 24 * _HOUR
 #: Seconds between looks into the store for events of one target.
 _POLL = 0.2
 #: Seconds between looks for targets that have no lane.
@@ -92,7 +91,7 @@ class Lane:
             async with asyncio.timeout(seconds):
                 await self.freed.wait()
 
-    def room(self, now: datetime) -> int:
+    def room(self, now: float) -> int:
         """How many more requests may leave now."""
         if self.circuit.rest(now):
             return 0
@@ -122,7 +121,10 @@ class Forwarder:
         clock: Callable[[], datetime],
         *,
         pauses: Sequence[float] = PAUSES,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` tells the time of events; `now` seconds of a clock that nobody sets."""
+        self._now = now
         self._targets = {target.name: target for target in targets}
         self._store = store
         self._clock = clock
@@ -138,6 +140,16 @@ class Forwarder:
     def start(self) -> None:
         """Begins to forward."""
         self._running = asyncio.create_task(self._run())
+
+    def adopt(self, targets: Iterable[Target]) -> None:
+        """Goes on with these targets, and tries again those that took nothing more.
+
+        The lane of a target that is gone or changed begins nothing more; when its requests have
+        ended it makes room for another one.
+        """
+        self._targets = {target.name: target for target in targets}
+        self._gone.clear()
+        self._tls = None  # the certificates may be others by now
 
     async def stop(self) -> None:
         """Begins no more requests, and gives those under way a moment."""
@@ -212,6 +224,8 @@ class Forwarder:
                 self._circuits[name] = lane.circuit
                 try:
                     await self._work(lane)
+                    while lane.tasks and not self._stopping.is_set():
+                        await lane.wait(_POLL)
                 finally:
                     await _end(lane.tasks)
         except ValueError as error:  # a URL of which the library can make nothing
@@ -232,11 +246,13 @@ class Forwarder:
             await lane.wait(_POLL)
 
     def _ended(self, lane: Lane) -> bool:
-        return self._stopping.is_set() or lane.name in self._gone
+        if self._stopping.is_set() or lane.name in self._gone:
+            return True
+        return "://" not in lane.name and self._targets.get(lane.name) != lane.target
 
     async def _step(self, lane: Lane) -> bool:
         """Begins as many requests as there is room for; whether there was anything to do."""
-        if lane.room(self._clock()) <= 0:
+        if lane.room(self._now()) <= 0:
             return True
         if not lane.waiting:
             # Looked up while one of these ended, it may be found once more.
@@ -245,7 +261,7 @@ class Forwarder:
             lane.waiting += [job for job in due if job.id not in held]
         found = bool(lane.waiting)
         # Counted anew each time: during the look above the target may have failed.
-        while lane.waiting and lane.room(self._clock()) > 0 and not self._ended(lane):
+        while lane.waiting and lane.room(self._now()) > 0 and not self._ended(lane):
             job = lane.waiting.popleft()
             if job.id in lane.held or job.person in lane.busy:
                 continue  # the next look finds it again
@@ -286,10 +302,10 @@ class Forwarder:
             if answer.status == HTTPStatus.GONE:
                 return partial(self._refused_for_good, lane, job)
             words = _words(answer.status)
-            asked = min(answer.retry_after or 0.0, _MOST_ASKED) or None
+            asked = min(answer.retry_after or 0.0, lane.target.retry_after_max) or None
         lane.waiting.clear()  # after a rest it may be an earlier one's turn
         log.info("event not forwarded", job=job.id, target=_label(lane.name), error=words)
-        if lane.circuit.failed(self._clock(), probe=probe, asked=asked):
+        if lane.circuit.failed(self._now(), probe=probe, asked=asked):
             log.warning("target fails", target=_label(lane.name), error=words)
         return partial(self._failed, lane, job, words, asked, probe=probe)
 

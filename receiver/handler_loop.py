@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import structlog
 
+from receiver import border
+
 log = structlog.get_logger("receiver.handler_loop")
 
 T = TypeVar("T")
@@ -36,6 +38,7 @@ class HandlerLoop:
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
         self._slots = asyncio.Semaphore(THREADS)
         self._threads = 0
+        self._closing = False
         self._thread.start()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -47,27 +50,19 @@ class HandlerLoop:
     ) -> object:
         """Calls a handler: awaited if it is `async def`, else in a thread. On the handlers' loop.
 
-        Raises what it raises, TimeoutError after so many seconds, and RuntimeError for what
-        would end the loop or be mistaken for our own stopping.
+        Raises an `Exception` for what it raises, and TimeoutError after so many seconds.
         """
         limit = asyncio.timeout(seconds)
         try:
             if inspect.iscoroutinefunction(function):
                 async with limit:
-                    return await function(*arguments)
+                    return await border.awaited(function, *arguments)
             async with self._slots, limit:  # its time begins when there is a thread for it
-                return await self._in_thread(partial(function, *arguments))
+                return await self._in_thread(partial(border.call, function, *arguments))
         except TimeoutError:
             if limit.expired():
                 raise TimeoutError(f"took longer than {seconds:g} s") from None
             raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # we stop
-            raise RuntimeError("it cancelled itself") from None
-        except (SystemExit, KeyboardInterrupt) as error:  # would end this loop, for all handlers
-            raise RuntimeError(f"it raised {error!r}") from None
 
     async def on_loop(
         self, function: Callable[..., Any], *arguments: object, seconds: float
@@ -77,27 +72,10 @@ class HandlerLoop:
         A plain function that blocks holds up that loop, but is given up in time like any other.
         Raises as `in_time` does.
         """
-
-        async def called() -> None:
-            try:
-                result = function(*arguments)
-                if inspect.isawaitable(result):
-                    await result
-            except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
-                # With its place: who wrote the plugin shall find the line.
-                raised = RuntimeError("it cancelled itself")
-                raise raised.with_traceback(error.__traceback__) from None
-            except (SystemExit, KeyboardInterrupt) as error:
-                raised = RuntimeError(f"it raised {error!r}")
-                raise raised.with_traceback(error.__traceback__) from None
-
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                await self.run(called())
+                await self.run(border.awaited(function, *arguments))
         except TimeoutError:
             if limit.expired():
                 raise TimeoutError(f"took longer than {seconds:g} s") from None
@@ -127,6 +105,7 @@ class HandlerLoop:
 
     async def close(self) -> None:
         """Cancels what is left on the loop, and ends its thread."""
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         await asyncio.to_thread(self._thread.join, 1.0)
 
@@ -160,8 +139,14 @@ class HandlerLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while not self._closing:
+            try:
+                self._loop.run_forever()
+            except BaseException:
+                # Of a task that a plugin made: it would end the loop for all handlers, unseen.
+                log.exception("a plugin's task would end the program")
         for task in asyncio.all_tasks(self._loop):
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        with suppress(BaseException):
+            self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()

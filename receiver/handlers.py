@@ -65,6 +65,7 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.keywords import fold, keyword, phrase, plain, split
+from receiver.limits import MOST_ASKED
 from receiver.msisdn import is_e164, ours
 from receiver.people import Nobody, People, Subscription
 from receiver.texts import Segments, beyond_gsm7, segments
@@ -169,6 +170,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Requests under way at the same time; one person's go one after the other."""
     timeout: float = 15.0
     """Seconds for a whole request; at most 15."""
+    retry_after_max: float = MOST_ASKED
+    """Seconds that it is left alone at most, however long it asks for."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for what cannot work."""
@@ -180,6 +183,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"connections: expected at least 1, got {self.connections}")
         if not 0 < self.timeout <= _MOST_SECONDS:
             raise ValueError(f"timeout: expected at most {_MOST_SECONDS:g} s, got {self.timeout:g}")
+        if not self.retry_after_max >= 0:
+            got = f"{self.retry_after_max:g}"
+            raise ValueError(f"retry_after_max: expected seconds, 0 or more, got {got}")
 
 
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):

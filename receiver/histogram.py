@@ -39,3 +39,11 @@ class Histogram:
             below += count
             found.append((bound, float(below)))
         return found
+
+
+class Runs:
+    """What a handler's runs came to, for metrics."""
+
+    def __init__(self) -> None:
+        self.seconds = Histogram(HANDLER_SECONDS)
+        self.failures = 0

@@ -90,6 +90,7 @@ class Intake:
             for name, source in config.sources.items()
         }
         self._limits = config.store
+        self._dispatcher = dispatcher
 
     async def receive(self, endpoint: Endpoint, push: Push, entry: Entry) -> Answer:
         """The answer to a push, once it is stored. Raises `PushError`.
@@ -118,8 +119,8 @@ class Intake:
         self.counts.outcomes[endpoint.name, error.outcome] += 1
         return endpoint.provider.refuse(error)
 
-    async def retake(self, source: str, push: Push) -> bool:
-        """Takes a push out of the quarantine again; False if it was a repeat after all.
+    async def retake(self, source: str, push: Push) -> int | None:
+        """Takes a push out of the quarantine again: the event; None if it was a repeat after all.
 
         Raises `PushError` if it still cannot become an event; nothing changes then.
         """
@@ -129,8 +130,10 @@ class Intake:
         endpoint.provider.authenticate(push)
         parsed = endpoint.provider.parse(push)
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        _, new = await self._accept(Arrival(endpoint, push, parsed, plain, unnoted()))
-        return new
+        # The provider has been answered long ago: a reply is sent.
+        arrival = Arrival(endpoint, push, parsed, plain, unnoted(), answered=False)
+        _, new = await self._accept(arrival)
+        return arrival.seq if new else None
 
     async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
         """Takes what a provider said when it was asked (`answer`); False if that was known.
@@ -139,7 +142,8 @@ class Intake:
         """
         push = Push(method="POLL", body=answer, received_at=self.clock())
         endpoint = self.endpoints[source]
-        _, new = await self._accept(Arrival(endpoint, push, parsed, Answer(), unnoted()))
+        arrival = Arrival(endpoint, push, parsed, Answer(), unnoted(), answered=False)
+        _, new = await self._accept(arrival)
         return new
 
     async def close(self) -> None:
@@ -149,13 +153,25 @@ class Intake:
 
     async def _accept(self, arrival: Arrival) -> tuple[Answer, bool]:
         """Stores the push and returns its answer, and whether it was new."""
+        dispatcher = arrival.endpoint.dispatcher
         size = _COPIES * len(arrival.push.body)
+        dispatcher.pushes += 1  # its handlers are in use until the push is with the workers
         try:
             taken = await self._store.take_later(arrival, self._prepare, size)
+            self._hand_over(arrival, taken)
         except BaseException:
             arrival.abandoned = True
             self._undecided.pop(arrival.seq, None)
             raise
+        finally:
+            dispatcher.pushes -= 1
+            if dispatcher is not self._dispatcher:
+                self._workers.wake()
+        body = taken.answer if not taken.open else await self._decided(taken.seq)
+        return Answer(body, arrival.plain.content_type), taken.new
+
+    def _hand_over(self, arrival: Arrival, taken: Taken) -> None:
+        """Counts what is stored, and starts the handlers of what is new."""
         event, entry = arrival.event, arrival.entry
         self._note(entry, event, taken)
         if taken.new:
@@ -168,8 +184,6 @@ class Intake:
             self._undecided.pop(arrival.seq, None)
             self._workers.guard.give_back(event)
         self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
-        body = taken.answer if not taken.open else await self._decided(taken.seq)
-        return Answer(body, arrival.plain.content_type), taken.new
 
     def _prepare(self, arrivals: Sequence[Arrival]) -> list[Stored | Exception]:
         """Makes what is stored of pushes whose commit is about to begin."""

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from random import uniform
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from receiver.config import Config, Send
+from receiver.config import Config, Send, Source
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.histogram import CALL_SECONDS, Histogram
 from receiver.providers import Provider
 from receiver.providers.api import Api, Request
 
 if TYPE_CHECKING:
+    import ssl
+
     from receiver.calling import Caller
 
 T = TypeVar("T")
@@ -94,11 +97,19 @@ class Line:
     """One source that sends. All calls of the service to its provider go through it."""
 
     def __init__(
-        self, name: str, api: Api, settings: Send, caller: Caller, calls: Calls | None = None
+        self,
+        name: str,
+        api: Api,
+        settings: Send,
+        caller: Caller,
+        calls: Calls | None = None,
+        source: Source | None = None,
     ) -> None:
+        """`source`: what the configuration says of it."""
         self.name = name
         self.api = api
         self.settings = settings
+        self.source = source
         self.window = Window(settings.rate or api.rate)
         self._caller = caller
         self._calls = calls or Calls()
@@ -106,6 +117,10 @@ class Line:
         self._failures = 0
         self._freed = asyncio.Event()
         self._under_way = 0
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        await self._caller.close()
 
     @property
     def polls(self) -> bool:
@@ -157,6 +172,8 @@ class Line:
             answer = await self._caller.perform(request)
         except ProviderError as error:
             failure = error
+            if error.retry_after is not None:
+                error.retry_after = min(error.retry_after, self.settings.retry_after_max)
             self._note(error)
             raise
         else:
@@ -179,28 +196,42 @@ class Line:
         self._rests_until = max(self._rests_until, time.monotonic() + rest)
 
 
-@asynccontextmanager
 async def open_lines(
     config: Config,
     providers: dict[str, Provider[Any]],
     clock: Callable[[], datetime],
     calls: defaultdict[str, Calls],
-) -> AsyncIterator[dict[str, Line]]:
-    """A line for each source that sends, by its name. Its calls are counted in `calls`."""
-    found = apis(config, providers)
-    lines: dict[str, Line] = {}
-    if not found:
-        yield lines
-        return
-    from receiver.calling import open_caller, tls_context  # noqa: PLC0415 - loading takes a while
+    kept: Mapping[str, Line] = MappingProxyType({}),
+) -> dict[str, Line]:
+    """A line for each source that sends, by its name. Its calls are counted in `calls`.
 
-    tls = tls_context()
-    async with AsyncExitStack() as stack:
-        for name, api in found.items():
-            settings = api.send_settings
-            caller = await stack.enter_async_context(open_caller(clock, settings, tls))
-            lines[name] = Line(name, api, settings, caller, calls[name])
-        yield lines
+    Of those in `kept` the ones whose source is configured as it was go on.
+    """
+    lines: dict[str, Line] = {}
+    fresh = {}
+    for name, api in apis(config, providers).items():
+        line = kept.get(name)
+        if line is not None and line.source == config.sources[name]:
+            lines[name] = line
+        else:
+            fresh[name] = api
+    if not fresh:
+        return lines
+    tls = await asyncio.to_thread(_load)  # it takes a while, and pushes must not wait for it
+    from receiver.calling import make_caller  # noqa: PLC0415 - loaded by now, see `_load`
+
+    for name, api in fresh.items():
+        settings, source = api.send_settings, config.sources[name]
+        caller = make_caller(clock, settings, tls)
+        lines[name] = Line(name, api, settings, caller, calls[name], source)
+    return lines
+
+
+def _load() -> ssl.SSLContext:
+    """Loads what makes requests, and the certificates that are trusted."""
+    from receiver.calling import tls_context  # noqa: PLC0415 - loading takes a while
+
+    return tls_context()
 
 
 def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
@@ -213,13 +244,17 @@ def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
     return found
 
 
-def pause_after(attempts: int, asked: float | None) -> timedelta:
-    """Until a request that failed after so many others is made again; at least what was `asked`.
+def next_try(now: datetime, attempts: int, asked: float | None, worth: datetime) -> datetime | None:
+    """When a request that failed after so many others is made again; None: not `worth` it then.
 
-    Jittered, so that what failed together does not come back together.
+    Jittered, so that what failed together does not come back together. Seconds that the provider
+    `asked` for put it off, but end it only if they are over too late.
     """
     pause = PAUSES[min(attempts, len(PAUSES) - 1)] * uniform(0.8, 1.2)  # noqa: S311 - no secret
-    return timedelta(seconds=max(pause, asked or 0.0))
+    due = now + timedelta(seconds=pause)
+    if due > worth:
+        return None
+    return min(max(due, now + timedelta(seconds=asked or 0.0)), worth)
 
 
 async def every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:

@@ -100,7 +100,10 @@ _as_dicts = ExceptionDictTransformer(show_locals=False, use_rich=False)
 
 def _kind_and_place(exc_info: ExcInfo) -> list[dict[str, Any]]:
     """An exception without its message, which may hold what people wrote."""
-    return _without_messages(_as_dicts(exc_info))
+    try:
+        return _without_messages(_as_dicts(exc_info))
+    except BaseException:  # noqa: BLE001 - an error of a plugin that cannot be looked at
+        return [{"exc_type": exc_info[0].__name__}]
 
 
 def _without_messages(stacks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import structlog
 from receiver.actions import OptOut
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
-from receiver.lines import Line, every, pause_after
+from receiver.lines import Line, every, next_try
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
 from receiver.texts import split
@@ -48,58 +48,89 @@ class Outbox:
     """One worker for each source that sends."""
 
     def __init__(self, lines: Iterable[Line], store: Store, clock: Callable[[], datetime]) -> None:
-        self._lines = list(lines)
+        self._lines = {line.name: line for line in lines}
         self._store = store
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._chores: list[asyncio.Task[None]] = []
-        self._running: asyncio.Task[None] | None = None
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        """By source; the last that worked for it."""
         self._stopping = False
 
     async def recover(self) -> None:
         """Notes of what the last process was sending that nobody knows what became of it."""
-        resend = [line.name for line in self._lines if line.settings.resend_unknown]
+        resend = [line.name for line in self._lines.values() if line.settings.resend_unknown]
         lost = await self._store.recover_messages(self._clock(), resend)
         if lost:
             log.warning("messages were under way when the process ended", messages=lost)
 
     def start(self) -> None:
         """Begins to send."""
-        self._running = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Begins no more messages, and waits for the requests under way."""
-        self._stopping = True
-        for line in self._lines:
-            line.wake()
-        for task in self._chores:
-            task.cancel()
-        if self._running is not None:  # not cancelled: what it has begun must leave
-            await asyncio.wait([self._running], timeout=_GRACE)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_GRACE)
-        for task in self._tasks:  # the next start finds what they were about
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._chores, return_exceptions=True)
-
-    async def _run(self) -> None:
         self._chores = [
             asyncio.create_task(every(seconds, chore))
             for seconds, chore in ((_STORE_PAUSE, self._refuse_homeless), (_TIDY, self._tidy))
         ]
-        await asyncio.gather(*[self._serve(line) for line in self._lines])
+        for line in self._lines.values():
+            self._open(line)
 
-    async def _serve(self, line: Line) -> None:
-        """One source's messages, one at a time for each person."""
+    def adopt(self, lines: Iterable[Line]) -> dict[str, asyncio.Task[None]]:
+        """Goes on with these lines.
+
+        Through one that is gone or replaced begins nothing more. Its worker, by its source, ends
+        when the requests under way do; only then begins the one that takes its place, so that
+        nobody gets two messages in the wrong order.
+        """
+        old, self._lines = self._lines, {line.name: line for line in lines}
+        leaving = {}
+        for name, line in old.items():
+            if self._lines.get(name) is not line:
+                leaving[name] = self._workers[name]
+                line.wake()
+        for name, line in self._lines.items():
+            if old.get(name) is not line:
+                self._open(line)
+        return leaving
+
+    async def stop(self) -> None:
+        """Begins no more messages, and gives the requests under way a moment."""
+        self._stopping = True
+        for line in self._lines.values():
+            line.wake()
+        for task in self._chores:
+            task.cancel()
+        workers = self._workers.values()
+        if workers:  # not cancelled: what they have begun must leave
+            await asyncio.wait(workers, timeout=_GRACE)
+        for task in (*workers, *self._tasks):  # the next start finds what they were about
+            task.cancel()
+        await asyncio.gather(*workers, *self._tasks, *self._chores, return_exceptions=True)
+
+    def _open(self, line: Line) -> None:
+        before = self._workers.get(line.name)
+        self._workers[line.name] = asyncio.create_task(self._work(line, before))
+
+    async def _work(self, line: Line, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        requests: set[asyncio.Task[None]] = set()
+        await self._serve(line, requests)
+        if requests:
+            await asyncio.wait(requests)
+
+    def _ended(self, line: Line) -> bool:
+        return self._stopping or self._lines.get(line.name) is not line
+
+    async def _serve(self, line: Line, requests: set[asyncio.Task[None]]) -> None:
+        """Sends what is due through a line, one message at a time for each person."""
         waiting: deque[StoredMessage] = deque()
         busy: set[str] = set()
         remembered = False
-        while not self._stopping:
+        while not self._ended(line):
             try:
                 if not remembered:
                     await self._remember(line)
                     remembered = True
-                await self._step(line, waiting, busy)
+                await self._step(line, waiting, busy, requests)
             except StoreUnavailable as error:
                 log.warning("cannot look for messages", source=line.name, error=str(error))
                 waiting.clear()
@@ -109,7 +140,13 @@ class Outbox:
                 waiting.clear()
                 await line.wait(_STORE_PAUSE)
 
-    async def _step(self, line: Line, waiting: deque[StoredMessage], busy: set[str]) -> None:
+    async def _step(
+        self,
+        line: Line,
+        waiting: deque[StoredMessage],
+        busy: set[str],
+        requests: set[asyncio.Task[None]],
+    ) -> None:
         """Begins as many messages as there is room for now, or waits until there may be some."""
         if (pause := line.pause()) or line.room <= 0:
             await line.wait(pause or _POLL)
@@ -122,9 +159,10 @@ class Outbox:
             busy.add(message.to)
             line.reserve()
             task = asyncio.create_task(self._send(line, message, request, busy))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        if not started and not self._stopping:
+            for tasks in (requests, self._tasks):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        if not started and not self._ended(line):
             await line.wait(_POLL)
 
     async def _remember(self, line: Line) -> None:
@@ -237,12 +275,12 @@ class Outbox:
         if error.unknown and not line.settings.resend_unknown:
             await store.lose_message(message.id, now, Gone(error.words, Status.UNKNOWN, error.code))
             return
-        due = now + pause_after(message.attempts, error.retry_after)
         worth = message.created_at + timedelta(seconds=line.settings.give_up_after)
+        due = next_try(now, message.attempts, error.retry_after, worth)
         if not (error.retryable or error.unknown):
             why = Gone(error.words, Status.REJECTED, error.code)
             await store.kill_message(message.id, now, why)
-        elif due > worth:
+        elif due is None:
             why = Gone(f"given up: {error.words}", Status.FAILED, error.code)
             await store.kill_message(message.id, now, why)
         else:
@@ -260,7 +298,7 @@ class Outbox:
 
     async def _refuse_homeless(self) -> None:
         """Messages of sources that cannot send are dead letters, not forgotten."""
-        lines = [line.name for line in self._lines]
+        lines = list(self._lines)
         for message in await self._store.reader.messages.homeless(lines, limit=_BATCH):
             why = Gone(_NO_LINE.format(message.source), Status.REJECTED)
             await self._store.kill_message(message.id, self._clock(), why)

@@ -13,8 +13,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -25,6 +24,7 @@ import msgspec
 from receiver import __version__
 from receiver.conversion import Network
 from receiver.errors import NoAnswer
+from receiver.limits import retry_after
 
 Address = IPv4Address | IPv6Address
 #: The addresses of a host, best first. May raise OSError or UnicodeError.
@@ -230,18 +230,8 @@ async def _drain(response: httpcore2.Response) -> None:
 
 
 def _retry_after(response: httpcore2.Response, now: datetime) -> float | None:
-    """Seconds, from a number or a date (RFC 9110, 10.2.3); None for neither."""
-    value = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-    text = value.decode("latin-1").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    said = (value for name, value in response.headers if name.lower() == b"retry-after")
+    return retry_after(next(said, b"").decode("latin-1"), now)
 
 
 def _one_line(error: Exception) -> str:

@@ -18,6 +18,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from receiver.border import encodable, said
+
 GROUP = "receiver.plugins"
 
 
@@ -89,7 +91,7 @@ def import_module(name: str, origin: Path | EntryPoint) -> ModuleType:
         if isinstance(origin, Path):
             return _import_file(name, origin)
         module = origin.load()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - other people's code
+    except BaseException as error:  # noqa: BLE001 - other people's code
         raise ImportFailed(describe(error, file)) from None
     if not isinstance(module, ModuleType):
         kind = type(module).__name__
@@ -133,9 +135,9 @@ def _own(file: str) -> Callable[[str], bool]:
 
 def describe(error: BaseException, file: str) -> str:
     """An error in a plugin's code, with its place in the plugin's file."""
-    message = " ".join(str(error).split())
+    kind = encodable(type(error).__name__)
     if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
-        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        return f"{error.filename}:{error.lineno}: {kind}: {encodable(error.msg)}"
     frames = list(traceback.extract_tb(error.__traceback__))
     if Path(file).is_file():
         own = _own(file)
@@ -144,4 +146,4 @@ def describe(error: BaseException, file: str) -> str:
         ours = (__file__, importlib.metadata.__file__, importlib.__file__)
         frames = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else file
-    return f"{place}: {type(error).__name__}: {message}"
+    return f"{place}: {kind}: {said(error)}"

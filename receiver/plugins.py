@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
-from receiver import shapes
+from receiver import border, shapes
 from receiver.config import Config, convert
-from receiver.errors import ConfigError, Fault
+from receiver.errors import ConfigError, Fault, PluginError
 from receiver.events import Event, Message, data_class
 from receiver.handlers import (
     MARK,
@@ -30,6 +30,8 @@ from receiver.handlers import (
 )
 from receiver.people import Nobody
 from receiver.plugin_files import ImportFailed, available, describe, import_module
+
+T = TypeVar("T")
 
 Explain = Callable[[Event[Message], Context[Any]], list[Explanation]]
 Lint = Callable[[Context[Any]], list[Finding]]
@@ -67,6 +69,10 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     stop: Hook | None = None
     targets: tuple[Target, ...] = ()
     file: Path
+
+
+class WrongItems(TypeError):
+    """A hook returned a list of something else."""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +137,37 @@ def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
     return sorted(pairs, key=lambda pair: not pair[1].first)
 
 
+def explanations(plugin: Plugin, event: Event[Message]) -> list[Explanation]:
+    """What `explain` of a plugin returns. Raises `PluginError`."""
+    return _asked(plugin, "explain", Explanation, event, plugin.context)
+
+
+def findings(plugin: Plugin) -> list[Finding]:
+    """What `lint` of a plugin returns. Raises `PluginError`."""
+    return _asked(plugin, "lint", Finding, plugin.context)
+
+
+def _asked(plugin: Plugin, hook: str, kind: type[T], *arguments: object) -> list[T]:
+    function = getattr(plugin, hook)
+    if function is None:
+        return []
+    try:
+        return _listed(function, kind, *arguments)
+    except Exception as error:
+        raise PluginError(hook_failure(plugin, hook, error)) from error
+
+
+def _listed(function: Callable[..., Any], kind: type[T], *arguments: object) -> list[T]:
+    """What a hook returns that is to return a list. Raises `WrongItems` for anything else in it."""
+    found: list[Any] = border.call(lambda: list(function(*arguments) or ()))
+    for each in found:
+        if not isinstance(each, kind):
+            raise WrongItems(f"expected a list of {kind.__name__}, got {type(each).__name__} in it")
+    return found
+
+
 def hook_failure(plugin: Plugin, hook: str, error: Exception) -> str:
-    """What `start` or `stop` of a plugin raised, as a person mends it: with file and line."""
+    """What a hook of a plugin raised, as a person mends it: with file and line."""
     described = describe(error, str(plugin.file))
     nowhere = f"{plugin.file}: "  # it did not come out of a line of the file: of a time-out
     if described.startswith(nowhere):
@@ -161,8 +196,9 @@ def _plugin(
     try:
         settings = _settings(name, module, config, file)
         if not messages:
-            state = _made(name, module, "setup", settings, file)
-            targets = tuple(_made(name, module, "targets", settings, file) or ())
+            state = _made(name, getattr(module, "setup", None), file, settings)
+            if (function := getattr(module, "targets", None)) is not None:
+                targets = tuple(_made(name, _listed, file, function, Target, settings))
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -261,7 +297,7 @@ def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgs
     type_ = getattr(module, "Settings", None)
     if _is_struct(type_):
         try:
-            return convert(raw or {}, type_, key, config.file.parent)
+            return border.call(convert, raw or {}, type_, key, config.file.parent)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - such as a field whose type is not imported
@@ -271,13 +307,12 @@ def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgs
     return None
 
 
-def _made(name: str, module: ModuleType, hook: str, settings: object, file: Path) -> Any:
+def _made(name: str, function: Callable[..., Any] | None, file: Path, *arguments: object) -> Any:
     """What `setup` or `targets` of a plugin makes of its settings; None without it."""
-    function = getattr(module, hook, None)
     if function is None:
         return None
     try:
-        return function(settings)
+        return border.call(function, *arguments)
     except SettingsError as error:
         errors: list[Exception] = [error]
     except ExceptionGroup as group:
@@ -289,7 +324,8 @@ def _made(name: str, module: ModuleType, hook: str, settings: object, file: Path
 
 def _setup_fault(key: str, error: Exception, file: Path) -> Fault:
     if isinstance(error, SettingsError):
-        return Fault(f"{key}.{error.key}" if error.key else key, error.message)
+        where = f"{key}.{error.key}" if error.key else key
+        return Fault(border.encodable(where), border.encodable(f"{error.message}"))
     return Fault(key, describe(error, str(file)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -15,21 +15,16 @@ import structlog
 from receiver import plugins, providers
 from receiver.advice import cautions
 from receiver.config import Config
-from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
-from receiver.forwarding import Forwarder
 from receiver.guard import Guard
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
-from receiver.lines import Calls, Line, open_lines
-from receiver.outbox import Outbox
 from receiver.plugins import Plugin, Surroundings
-from receiver.poller import Poller
 from receiver.providers import Provider
-from receiver.purging import Retention
 from receiver.request_log import RequestLog
+from receiver.sending import Sending
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
@@ -75,12 +70,12 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         Raises `PluginError` for a plugin that does not start; nothing has changed then.
         """
         old = self.parts
-        await self.workers.start_plugins(parts.plugins)
+        await self.workers.plugins.start(parts.plugins)
         if self.sending is not None:
             try:
-                await self.sending.restart(parts, old)
+                await self.sending.adopt(parts.config, parts.providers, parts.plugins)
             except BaseException:
-                await self.workers.stop_plugins(parts.plugins)
+                await self.workers.plugins.stop(parts.plugins)
                 raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
@@ -100,66 +95,8 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def _retire(self, old: Parts) -> None:
         """Lets go of a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
-        await self.workers.stop_plugins(old.plugins)
+        await self.workers.plugins.stop(old.plugins)
         old.people.close()
-
-
-class Sending:
-    """Sends messages, asks what became of them, has subscriptions ended, forwards events.
-
-    And lets go of what is old. By one configuration at a time.
-    """
-
-    def __init__(self, store: Store, intake: Intake, clock: Callable[[], datetime]) -> None:
-        self._store = store
-        self._intake = intake
-        self._clock = clock
-        self._stack = AsyncExitStack()
-        self.calls: defaultdict[str, Calls] = defaultdict(Calls)
-        """By source, since the start."""
-        self.lines: dict[str, Line] = {}
-        self.forwarder: Forwarder | None = None
-
-    async def start(self, parts: Parts) -> None:
-        """Begins to send."""
-        store, clock = self._store, self._clock
-        async with AsyncExitStack() as stack:
-            lines = await stack.enter_async_context(
-                open_lines(parts.config, parts.providers, clock, self.calls)
-            )
-            outbox = Outbox(lines.values(), store, clock)
-            poller = Poller(lines.values(), store, self._intake, clock)
-            await outbox.recover()
-            outbox.start()
-            stack.push_async_callback(outbox.stop)
-            deactivator = Deactivator(lines.values(), store, clock)
-            retention = Retention(parts.config.retention, store, clock)
-            asking = [
-                asyncio.create_task(worker.run()) for worker in (poller, deactivator, retention)
-            ]
-            stack.push_async_callback(_end, asking)
-            targets = [target for plugin in parts.plugins for target in plugin.targets]
-            forwarder = Forwarder(targets, store, clock)
-            forwarder.start()
-            stack.push_async_callback(forwarder.stop)
-            self.lines, self.forwarder = lines, forwarder
-            self._stack = stack.pop_all()
-
-    async def stop(self) -> None:
-        """Begins nothing more, and waits for the requests under way."""
-        await self._stack.aclose()
-
-    async def restart(self, parts: Parts, old: Parts) -> None:
-        """Goes on with another configuration, or, if that fails, with the old one.
-
-        What waits meanwhile is in the store.
-        """
-        await self.stop()
-        try:
-            await self.start(parts)
-        except BaseException:
-            await self.start(old)
-            raise
 
 
 def prepare(config: Config) -> Parts:
@@ -218,9 +155,15 @@ def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, S
 
 @asynccontextmanager
 async def open_service(
-    parts: Parts, clock: Callable[[], datetime] = utc_now, *, work: bool = True
+    parts: Parts,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    work: bool = True,
 ) -> AsyncIterator[Service]:
     """Opens the store and starts what works in the background.
+
+    `clock` tells the time; `now` seconds of a clock that nobody sets.
 
     Without `work` nothing is done beyond what is asked: handlers' jobs stay in the store.
 
@@ -244,13 +187,7 @@ async def open_service(
         stack.callback(service.close)
         stack.push_async_callback(intake.close)
         if work:
-            service.sending = Sending(store, intake, clock)
-            await service.sending.start(parts)
+            service.sending = Sending(store, intake, clock, now)
+            await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
         yield service
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

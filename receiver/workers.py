@@ -20,14 +20,18 @@ from time import perf_counter
 import msgspec
 import structlog
 
-from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, describe, next_try
-from receiver.errors import PluginError, StoreUnavailable
+from receiver import border
+from receiver.border import describe
+from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
+from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.guard import Guard, note
 from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
-from receiver.histogram import HANDLER_SECONDS, Histogram
-from receiver.plugins import Plugin, hook_failure
+from receiver.histogram import Runs
+from receiver.left import Left
+from receiver.plugin_hooks import StartedPlugins
+from receiver.plugins import Plugin
 from receiver.store import Finish, Job, Store, to_micros
 
 log = structlog.get_logger("receiver.workers")
@@ -36,13 +40,10 @@ log = structlog.get_logger("receiver.workers")
 TIMEOUT = 30.0
 #: Pieces of work held in memory; beyond it they stay in the store until there is room.
 BACKLOG = 5000
-#: Seconds between looks into the store for work that is due.
+#: Seconds between looks for work that is due; fewer if some was left and there is room again.
 _POLL = 1.0
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
-#: Seconds that a plugin's `start` and `stop` may take.
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 5.0
 
 Acknowledge = Callable[[str], bytes]
 
@@ -66,14 +67,6 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
     """Resolved when a reply is committed or the last handler is done."""
     held: str | None = None
     """Why the event must not be replied to (`receiver.guard`)."""
-
-
-class Runs:
-    """What a handler's runs came to, for metrics."""
-
-    def __init__(self) -> None:
-        self.seconds = Histogram(HANDLER_SECONDS)
-        self.failures = 0
 
 
 class Workers:
@@ -100,10 +93,11 @@ class Workers:
         self._held: set[int] = set()
         self._in_use: Counter[int] = Counter()
         self._ended = asyncio.Event()
-        self._overflow = False
-        self._left_out = False
+        self._roomy = asyncio.Event()
+        self._left = Left()
+        self._whole = True
         self._beside = HandlerLoop()
-        self._started: list[Plugin] = []
+        self.plugins = StartedPlugins(self._beside)
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
         """Work that is found in the store is done by these handlers from now on."""
@@ -111,11 +105,17 @@ class Workers:
         self._dispatcher, self.guard = dispatcher, guard
 
     async def finished(self, dispatcher: Dispatcher) -> None:
-        """Waits until no handler of this dispatcher is under way."""
+        """Waits until no handler of this dispatcher is under way, nor will be."""
+        with suppress(StoreUnavailable):  # those that nobody waits for are asked about, too
+            await self._store.writer.run(lambda _: None)
         own = {id(bound) for bound in dispatcher.by_name.values()}
-        while own.intersection(self._in_use):
+        while dispatcher.pushes or own.intersection(self._in_use):
             self._ended.clear()
             await self._ended.wait()
+
+    def wake(self) -> None:
+        """A push that handlers of a former dispatcher were asked about is stored, or is not."""
+        self._ended.set()
 
     @property
     def held(self) -> int:
@@ -132,9 +132,10 @@ class Workers:
     ) -> asyncio.Future[None]:
         """Hands over the jobs of a new event; resolved when its answer need not wait."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._overflow or len(self._held) >= BACKLOG:
-            # Until the store has nothing more to give: order is by the store then.
-            self._overflow = self._left_out = True
+        # What the last look left in the store is not kept from the memory by what comes now.
+        room = BACKLOG if self._whole else BACKLOG // 2
+        if len(self._held) >= room or event.subject in self._left:
+            self._left.add(event.subject)
             done.set_result(None)
             return done
         # What was found in the store between its commit and now is not done twice.
@@ -158,53 +159,30 @@ class Workers:
 
     def idle(self) -> None:
         """Leaves all work in the store."""
-        self._overflow = True
+        self._left.add_everybody()
 
     async def recover(self) -> None:
         """Takes up what the last process left, before anything new comes."""
         await self._store.settle_all()
+        self._left.add_everybody()
         await self._fetch()
-
-    async def start_plugins(self, plugins: Sequence[Plugin]) -> None:
-        """Calls the `start` of each, in order, on the loop where handlers run.
-
-        All or none: raises `PluginError` with file and line for the first that raises or takes
-        too long, when those before it are stopped again.
-        """
-        started: list[Plugin] = []
-        for plugin in plugins:
-            try:
-                if plugin.start is not None:
-                    await self._beside.on_loop(plugin.start, plugin.context, seconds=START_TIMEOUT)
-            except Exception as error:
-                await self.stop_plugins(started)
-                raise PluginError(hook_failure(plugin, "start", error)) from error
-            started.append(plugin)
-            self._started.append(plugin)
-
-    async def stop_plugins(self, plugins: Sequence[Plugin]) -> None:
-        """Calls the `stop` of each that was started, all at once. What fails is logged."""
-        wanted = {id(plugin) for plugin in plugins}  # what a reload replaces may be equal to it
-        leaving = [plugin for plugin in self._started if id(plugin) in wanted]
-        self._started = [plugin for plugin in self._started if id(plugin) not in wanted]
-        await asyncio.gather(*map(self._stop_plugin, leaving))
-
-    async def _stop_plugin(self, plugin: Plugin) -> None:
-        if plugin.stop is None:
-            return
-        try:
-            await self._beside.on_loop(plugin.stop, plugin.context, seconds=STOP_TIMEOUT)
-        except Exception as error:
-            log.exception("plugin not stopped", at=hook_failure(plugin, "stop", error))
 
     async def poll(self) -> None:
         """Takes work that is due from the store, for ever."""
         while True:
+            whole = True
             try:
-                await self._fetch()
+                whole = await self._fetch()
             except StoreUnavailable as error:
                 log.warning("cannot look for work", error=str(error))
-            await asyncio.sleep(_POLL)
+            except Exception:
+                log.exception("looking for work failed")
+            self._roomy.clear()
+            if whole:
+                await asyncio.sleep(_POLL)
+            elif len(self._held) > BACKLOG // 2:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._roomy.wait(), _POLL)
 
     async def watch(self) -> None:
         """Says in the log which handler holds up all others, for ever."""
@@ -233,13 +211,20 @@ class Workers:
                     await self._perform(work)
                 except StoreUnavailable as error:  # the job stays due
                     log.warning("work not committed", handler=work.bound.name, error=str(error))
+                except Exception:  # it must not take those behind it along
+                    log.exception("work lost sight of", handler=work.bound.name)
                 finally:
-                    self._held.discard(work.job)
-                    self._in_use -= Counter([id(work.bound)])
-                    self._ended.set()
-                    _resolve(work, anyway=work.last)
+                    self._end(work)
         finally:
             del self._lanes[person]
+
+    def _end(self, work: Work) -> None:
+        self._held.discard(work.job)
+        self._in_use -= Counter([id(work.bound)])
+        self._ended.set()
+        if len(self._held) <= BACKLOG // 2:
+            self._roomy.set()
+        _resolve(work, anyway=work.last)
 
     async def _perform(self, work: Work) -> None:
         if work.recovered and not await self._begin(work):
@@ -275,11 +260,7 @@ class Workers:
         self, work: Work, asked: tuple[Action, ...]
     ) -> tuple[tuple[Action, ...], str | None]:
         """What a handler asked for, with its reply held back if it must be; what to note then."""
-        if not any(isinstance(action, Reply) and action.text for action in asked):
-            return asked, None
-        if work.recovered:  # by another process, or so long ago that it is forgotten
-            work.held = self.guard.judge(work.event, f"job {work.job}", work.seq >> 12)
-        if work.held is None:
+        if work.held is None or not any(isinstance(each, Reply) and each.text for each in asked):
             return asked, None
         silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)
         self.guard.held += 1
@@ -315,33 +296,43 @@ class Workers:
         task.set_name(bound.name)  # whom to blame if the loop stands still
         function, context = bound.handler.function, bound.context
         result = await self._beside.in_time(function, event, context, seconds=self._timeout)
-        return asked_for(result)
+        return border.call(asked_for, result)
 
-    async def _fetch(self) -> None:
-        room = BACKLOG - len(self._held)
-        if room <= 0:
-            return
-        self._left_out = False
+    async def _fetch(self) -> bool:
+        """Takes up what is due, as far as there is room; whether that was all of it."""
+        if len(self._held) >= BACKLOG:
+            return False
+        look = self._left.look()
         now = self._clock()
         due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
-        fresh = [job for job in due if job.id not in self._held][:room]
+        fresh = [job for job in due if job.id not in self._held]
         if fresh:
             # Of what was just committed the intake may not know yet; after this it does, and has
             # handed it over. Then its reply can still become part of the answer.
             await self._store.writer.run(lambda _: None)
+        self._whole = len(due) < BACKLOG
         for job in fresh:
+            if len(self._held) >= BACKLOG:
+                self._whole = False
+                break
             await self._take_up(job)
-        # Only now: what came meanwhile must not overtake what was in the store before it.
-        self._overflow = len(fresh) == room or self._left_out
+        if self._whole:
+            self._left.found_all(look)
+        return self._whole
 
     async def _take_up(self, job: Job) -> None:
-        bound = self._dispatcher.by_name.get(job.handler)
-        stored = await self._store.reader.event_by_seq(job.event) if job.event else None
+        try:
+            stored = await self._store.reader.event_by_seq(job.event) if job.event else None
+        except msgspec.MsgspecError as error:
+            stored, missing = None, f"its event cannot be read: {describe(error)}"
+        else:
+            missing = "its event is gone"
         if job.id in self._held:  # handed over meanwhile
             return
+        bound = self._dispatcher.by_name.get(job.handler)  # not before: a reload may have come
         if bound is None or stored is None:
-            missing = "no such handler is enabled" if bound is None else "its event is gone"
-            await self._store.fail(job.id, None, missing, counted=True)
+            why = missing if bound is not None else "no such handler is enabled"
+            await self._store.fail(job.id, None, why, counted=True)
             return
         self._enqueue(
             Work(
@@ -351,6 +342,7 @@ class Workers:
                 seq=stored.seq,
                 attempts=job.attempts,
                 recovered=True,
+                held=(job.payload or {}).get("held"),
             )
         )
 
@@ -364,7 +356,7 @@ class Workers:
             task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.stop_plugins(self._started)
+        await self.plugins.stop_all()
         await self._beside.close()
 
 
@@ -389,7 +381,7 @@ async def running(
     chores: list[asyncio.Task[None]] = []
     try:
         if work:
-            await workers.start_plugins(plugins)
+            await workers.plugins.start(plugins)
             await workers.recover()
             chores = [asyncio.create_task(chore()) for chore in (workers.poll, workers.watch)]
         else:

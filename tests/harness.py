@@ -56,8 +56,6 @@ def settings(**sections: Mapping[str, Any]) -> dict[str, Any]:
             if provider.pushes
         },
         "plugins": {"enabled": ["opt_out", "keyword_reply", "subscriptions"]},
-        # Tests are one person who says the same all the time.
-        "loop_guard": {"enabled": False},
     }
     raw["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": "Welcome"}]}
     for name, section in sections.items():
@@ -127,7 +125,10 @@ async def opened(
     clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Service]:
     """The whole service in this process, without sockets."""
-    async with service.open_service(parts(folder, raw), clock or Clock()) as opened_service:
+    told = clock or Clock()
+    made = parts(folder, raw)
+    # One clock for both, so that a test that moves it moves rests, too.
+    async with service.open_service(made, told, now=lambda: told().timestamp()) as opened_service:
         yield opened_service
 
 

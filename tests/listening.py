@@ -111,7 +111,7 @@ class Listener:
         said = self.behaviour(pushed)
         if said is None:
             await self._freed.wait()
-            said = answer(204)
+            said = self.behaviour(pushed) or answer(204)
         if said.startswith(b"HTTP/1.1 2"):
             self.taken.append(pushed)
         writer.write(said)

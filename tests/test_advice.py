@@ -193,3 +193,21 @@ def test_a_lint_that_breaks_hides_no_other(tmp_path: Path) -> None:
     found = [str(each) for each in cautions(made.config, made.plugins)]
     assert found[-1] == "plugins.mine: its lint raised OSError"
     assert len(found) > 1
+
+
+@pytest.mark.parametrize(
+    ("lint", "told"),
+    [
+        ("return ['a text']", "WrongItems: expected a list of Finding, got str in it"),
+        ("return 'a text'", "WrongItems: expected a list of Finding, got str in it"),
+        ("return 5", "TypeError"),
+        ("raise SystemExit(1)", "RuntimeError"),
+        ("raise KeyboardInterrupt", "RuntimeError"),
+        ("raise GeneratorExit", "RuntimeError"),
+    ],
+)
+def test_a_lint_that_is_none_is_told(tmp_path: Path, lint: str, told: str) -> None:
+    """Whatever it returns or raises, the service starts."""
+    made = parts(tmp_path, with_plugin(f"{HANDLER}def lint(context):\n    {lint}\n"))
+    found = [str(each) for each in cautions(made.config, made.plugins)]
+    assert found[-1] == f"plugins.mine: its lint raised {told}"

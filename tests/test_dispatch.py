@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, describe, next_try
+from receiver.border import describe
+from receiver.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, next_try
 from receiver.events import DeliveryReport, Event, EventType, Message
 from receiver.handlers import (
     MARK,
     Context,
+    Flag,
     Forward,
     OptIn,
     OptOut,
@@ -44,6 +47,22 @@ REPORT: Event[DeliveryReport] = Event(
     receivedat=NOW,
     data=DeliveryReport(message_id="1"),
 )
+
+
+class Mute(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+class Unspeakable:
+    """What no error can name."""
+
+    def __repr__(self) -> str:
+        raise SystemExit("no words")
 
 
 def handler(result: object, name: str = "handler", **options: Any) -> Bound:
@@ -143,7 +162,12 @@ def test_handlers_get_only_their_types() -> None:
     [
         ValueError("no"),
         SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        asyncio.CancelledError(),
         RecursionError("deep"),
+        ValueError("half \ud800 a character"),
+        Mute(),
         5,
         {"reply": "x"},
         [["x", 5]],
@@ -151,8 +175,12 @@ def test_handlers_get_only_their_types() -> None:
         Reply(None),  # type: ignore[arg-type] # nonsense is the point
         OptOut(254726770792),  # type: ignore[arg-type] # nonsense
         Send(to=b"+254", text="x"),  # type: ignore[arg-type] # nonsense
+        Send(to="+254711000000", text="\ud800"),
+        Flag("\ud800"),
+        OptOut("+254726770792", "\ud800"),
+        Unspeakable(),
     ],
-    ids=repr,
+    ids=lambda result: type(result).__name__,
 )
 def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
     """What raises or returns nonsense is noted and tried again; all other handlers count."""
@@ -163,6 +191,7 @@ def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
     assert (job.handler, job.attempts) == ("mine.bad", 1)
     assert job.due_at > NOW.timestamp() * 1e6
     assert job.error
+    job.error.encode()
 
 
 @given(

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from receiver.events import encode_event, utc_now
 from receiver.forwarding import PAUSES, Forwarder
 from receiver.handlers import Network, Target
+from receiver.reloading import reload
 from receiver.service import Service, open_service
 from receiver.store import Job
 from tests.harness import (
@@ -30,6 +31,7 @@ from tests.harness import (
     until,
     until_async,
     with_plugin,
+    write,
 )
 from tests.listening import Listener, Pushed, answer, listening
 
@@ -313,10 +315,10 @@ async def test_a_failing_target_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "seconds"),
-    [("90", 90), ("Fri, 20 Nov 2026 09:10:00 GMT", 600), ("999999999", 86400), ("soon", 0)],
+    [("90", 90), ("Fri, 20 Nov 2026 09:10:00 GMT", 600), ("604800", 900), ("soon", 0)],
 )
 async def test_a_target_may_ask_for_time(tmp_path: Path, asked: str, seconds: int) -> None:
-    """Retry-After, in seconds or as a date, holds for the whole target, up to a day."""
+    """Retry-After, in seconds or as a date, holds for the whole target, up to 15 minutes."""
     clock = Clock()
     async with listening() as crm:
         crm.says(503, f"Retry-After: {asked}")
@@ -502,3 +504,18 @@ def patience() -> Iterator[Background]:
         background.loop.call_soon_threadsafe(background.loop.stop)
         background.thread.join(30)
         background.loop.close()
+
+
+async def test_a_request_under_way_outlives_a_reload(tmp_path: Path) -> None:
+    """Where a target changes, too: it ends its requests first, and none is posted twice."""
+    async with listening() as crm:
+        crm.behaviour = lambda _: None
+        async with opened(tmp_path, forwarding_to(target(crm))) as service:
+            for n, raw in enumerate((target(crm), target(crm, connections=2))):
+                await take(service, inbound(f"before {n}", mobile=f"25471100000{n}"))
+                await until_pushed(crm, n + 1)
+                write(tmp_path, forwarding_to(raw))
+                await reload(service)
+            crm.release()
+            await nothing_left(service)
+        assert len(crm.pushed) == 2

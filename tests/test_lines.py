@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, cast
 
 import anyio
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from receiver.config import Send, Source
 from receiver.conversion import Secret
 from receiver.errors import ProviderError
-from receiver.lines import MINUTE, Calls, Line, Window
+from receiver.lines import MINUTE, Calls, Line, Window, next_try
 from receiver.providers import PROVIDERS
 from receiver.providers.api import Request
+from tests.harness import NOW
 
 
 class Time:
@@ -139,3 +141,55 @@ def test_calls_are_counted_by_what_became_of_them() -> None:
         assert calls.errors == {"retryable": 1, "unknown": 2, "refused": 1}
 
     anyio.run(play)
+
+
+@pytest.mark.parametrize("most", [900.0, 60.0])
+def test_nobody_silences_a_source_for_days(most: float) -> None:
+    """What a provider asks for is bounded, for the line and for whoever tries again."""
+
+    class Asks:
+        """Asks for seven days."""
+
+        async def perform(self, request: object) -> object:
+            """Fails."""
+            raise ProviderError("later", retryable=True, retry_after=604800.0)
+
+    async def play() -> None:
+        settings = Send(api_key=Secret("key"), retry_after_max=most)
+        provider = PROVIDERS["rayprotech"](Source(provider="rayprotech"))
+        api = PROVIDERS["rayprotech"].api
+        assert api is not None
+        line = Line("ray", api(provider, settings), settings, cast("Any", Asks()))
+        request = Request[None](method="GET", url="http://x", read=lambda _: None)
+        line.reserve()
+        with pytest.raises(ProviderError) as caught:
+            await line.call(request)
+        assert caught.value.retry_after == most
+        assert most - 1 < line.rest <= most
+
+    anyio.run(play)
+
+
+@pytest.mark.parametrize(
+    ("age", "asked", "due"),
+    [
+        (0, None, 5),
+        (0, 600.0, 600),
+        (0, 3600.0, 1000),  # no longer than it is worth sending
+        (990, 3600.0, 10),
+        (999, None, None),  # the next try of ours would be too late
+        (999, 600.0, None),
+    ],
+)
+def test_what_is_asked_for_puts_off_and_ends_nothing(
+    age: int, asked: float | None, due: int | None
+) -> None:
+    """Seconds from now until the next try of a message that is worth sending for a thousand."""
+    worth = NOW + timedelta(seconds=1000 - age)
+    found = next_try(NOW, 0, asked, worth)
+    if due is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert 0.8 * due <= (found - NOW).total_seconds() <= 1.2 * due
+        assert found <= worth

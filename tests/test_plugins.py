@@ -26,8 +26,9 @@ from receiver.dispatch import PAUSES
 from receiver.errors import ConfigError
 from receiver.handlers import Reply, Send
 from receiver.plugin_files import shipped_folder
+from receiver.plugin_hooks import START_TIMEOUT, STOP_TIMEOUT
 from receiver.plugins import Plugin, load, ordered
-from receiver.workers import START_TIMEOUT, STOP_TIMEOUT, TIMEOUT
+from receiver.workers import TIMEOUT
 from tests.harness import inbound, opened, settings, take
 from tests.plugins.asking import ask, explain, message
 
@@ -713,6 +714,15 @@ def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
     assert fault == "plugins.mine: FILE: NameError: name 'date' is not defined"
 
 
+def test_settings_that_would_end_the_program(tmp_path: Path) -> None:
+    """What they raise when they are made is a fault, too."""
+    source = "import msgspec\nfrom receiver.handlers import *\n"
+    source += "class Settings(msgspec.Struct):\n    def __post_init__(self): raise SystemExit(1)\n"
+    source += "@on_message()\ndef answer(event, context): pass\n"
+    [fault] = refused(tmp_path, source)
+    assert fault == "plugins.mine: FILE:4: RuntimeError: it raised SystemExit(1)"
+
+
 def test_settings_of_a_plugin_that_has_none(tmp_path: Path) -> None:
     """A table for a plugin without settings is a mistake, also an empty one."""
     write(tmp_path / "plugins", "mine", HANDLER)
@@ -734,6 +744,12 @@ def test_settings_of_a_plugin_that_has_none(tmp_path: Path) -> None:
             ["plugins.mine.a: 1", "plugins.mine.b: 2", "plugins.mine: FILE: ValueError: 3"],
         ),
         ("return {}['key']", ["plugins.mine: FILE:9: KeyError: 'key'"]),
+        ("raise SystemExit(1)", ["plugins.mine: FILE:9: RuntimeError: it raised SystemExit(1)"]),
+        (
+            "raise KeyboardInterrupt",
+            ["plugins.mine: FILE:9: RuntimeError: it raised KeyboardInterrupt()"],
+        ),
+        ("raise ValueError('\\ud800')", ["plugins.mine: FILE:9: ValueError: ?"]),
         (
             "import nowhere",
             ["plugins.mine: FILE:9: ModuleNotFoundError: No module named 'nowhere'"],
@@ -744,6 +760,13 @@ def test_setup_that_refuses(tmp_path: Path, body: str, expected: list[str]) -> N
     """What setup raises is told with its key, or with file and line."""
     source = f"def setup(settings):\n{indent(dedent(body), '    ')}\n"
     assert refused(tmp_path, dedent(HANDLER) + source) == expected
+
+
+def test_targets_are_targets(tmp_path: Path) -> None:
+    """Anything else in their list is a fault of the plugin, told with its key."""
+    source = "def targets(settings): return ['https://crm.example.com/events']\n"
+    [fault] = refused(tmp_path, dedent(HANDLER) + source)
+    assert fault.endswith("WrongItems: expected a list of Target, got str in it")
 
 
 def test_every_fault_of_every_plugin_is_told(tmp_path: Path) -> None:

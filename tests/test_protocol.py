@@ -75,7 +75,9 @@ def test_a_connection_takes_one_request_after_another(service: Running) -> None:
 @pytest.mark.parametrize("many", [3, 100])
 def test_pipelined_requests_are_answered_in_order(service: Running, many: int) -> None:
     """Also more of them than are read ahead."""
-    requests = [plain(inbound(f"pipe-{many}-{n}", f"GAME {n}")) for n in range(many)]
+    people = [f"2547{many:04}{n:04}" for n in range(many)]
+    bodies = [inbound(f"pipe-{many}-{n}", f"GAME {n}", mobile=who) for n, who in enumerate(people)]
+    requests = [plain(body) for body in bodies]
     requests.insert(2, request("GET", "/healthz"))
     with service.wire() as wire:
         wire.send(b"".join(requests))

@@ -35,6 +35,8 @@ from tests.harness import (
     with_plugin,
     write,
 )
+from tests.listening import Listener, listening
+from tests.store.rows import held
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +46,11 @@ def answering(reply: str, **sections: Any) -> dict[str, Any]:
     raw = settings(**sections)
     raw["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": reply}]}
     return raw
+
+
+def game(n: int, **fields: Any) -> bytes:
+    """GAME from a person of its own: nobody is answered twice for the same text."""
+    return inbound(n, "GAME", mobile=f"2547{n:08}", **fields)
 
 
 def reply_in(body: bytes) -> str:
@@ -60,15 +67,15 @@ def handler(body: str) -> str:
 async def test_new_rules_answer_from_then_on(tmp_path: Path, by: str) -> None:
     """Without a restart; a repeat still gets what it was answered first."""
     async with opened(tmp_path, answering("old")) as service, control.listening(service):
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        assert reply_in((await take(service, game(1))).body) == "old"
         write(tmp_path, answering("new"))
         if by == "command":
             outcome = await control.ask(service.store.path, Reload())
             assert outcome == Outcome(1)
         else:
             await reload(service)
-        assert reply_in((await take(service, inbound(2, "GAME"))).body) == "new"
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        assert reply_in((await take(service, game(2))).body) == "new"
+        assert reply_in((await take(service, game(1))).body) == "old"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,7 @@ async def test_with_any_fault_the_old_stays(
         assert outcome.changed == 0
         assert any(fault in line for line in outcome.failures), outcome.failures
         assert service.parts is before
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+        assert reply_in((await take(service, game(1))).body) == "old"
 
 
 async def test_sources_come_and_go(tmp_path: Path) -> None:
@@ -104,7 +111,7 @@ async def test_sources_come_and_go(tmp_path: Path) -> None:
         write(tmp_path, raw)
         await reload(service)
         assert set(service.intake.endpoints) == {"second"}
-        body = inbound(1, "GAME", api_token="another-token-0123456789")
+        body = game(1, api_token="another-token-0123456789")
         assert reply_in((await take(service, body, source="second")).body) == "new"
 
 
@@ -156,7 +163,7 @@ async def test_plugins_start_before_and_stop_after(tmp_path: Path) -> None:
         assert reply_in((await take(service, inbound(1))).body) == "one"
         write(tmp_path, plugin("two"))
         await reload(service)
-        assert reply_in((await take(service, inbound(2))).body) == "two"
+        assert reply_in((await take(service, inbound(2, "again"))).body) == "two"
 
         async def retired() -> bool:
             return not service.retiring
@@ -182,17 +189,17 @@ async def test_what_cannot_send_changes_nothing(
         async with opened(tmp_path, raw) as service:
             old, failing = service.parts, iter([True])
 
-            def lines(*arguments: Any) -> Any:
+            async def lines(*arguments: Any, **options: Any) -> Any:
                 if next(failing, False):
                     raise OSError("no certificates")
-                return open_lines(*arguments)
+                return await open_lines(*arguments, **options)
 
-            monkeypatch.setattr("receiver.service.open_lines", lines)
+            monkeypatch.setattr("receiver.sending.open_lines", lines)
             write(tmp_path, answering("new"))
             with pytest.raises(OSError, match="no certificates"):
                 await reload(service)
             assert service.parts is old
-            assert reply_in((await take(service, inbound(1, "GAME"))).body) == "old"
+            assert reply_in((await take(service, game(1))).body) == "old"
             wish = Wish(source="tilil", to="+254711000000", text="karibu")
             message = await service.store.add_message(wish, service.intake.clock())
 
@@ -246,7 +253,7 @@ async def test_two_at_once_are_done_one_after_the_other(tmp_path: Path) -> None:
     async with opened(tmp_path, answering("old")) as service:
         write(tmp_path, answering("new"))
         await asyncio.gather(*[reload(service) for _ in range(5)])
-        assert reply_in((await take(service, inbound(1, "GAME"))).body) == "new"
+        assert reply_in((await take(service, game(1))).body) == "new"
 
 
 async def test_the_error_names_everything(tmp_path: Path) -> None:
@@ -260,6 +267,137 @@ async def test_the_error_names_everything(tmp_path: Path) -> None:
         assert len(caught.value.faults) == 2
 
 
+async def test_a_push_inside_a_commit_is_handled_before_its_plugin_stops(tmp_path: Path) -> None:
+    """Its handlers are in use from the moment it waits for the store."""
+    log = tmp_path / "log"
+
+    def plugin(name: str) -> dict[str, Any]:
+        note = f"with open({str(log)!r}, 'a') as file:\n        file.write('{{}} {name}\\n')"
+        return with_plugin(
+            handler(
+                f"def stop(context):\n    {note.format('stop')}\n"
+                f"@on_message()\ndef later(event, context):\n    {note.format('later')}\n"
+                f"@on_message(inline=True)\ndef once(event, context):\n    {note.format('once')}"
+            )
+        )
+
+    async with opened(tmp_path, plugin("old")) as service:
+        service.sending = None  # it would wait for the store, too
+        write(tmp_path, plugin("new"))
+        async with held(service.store):
+            taking = asyncio.create_task(take(service, inbound(1)))
+            await asyncio.sleep(0)  # it waits for the commit
+            await reload(service)
+            for _ in range(5):  # turns in which what retires the old one could go on
+                await asyncio.sleep(0)
+        await taking
+
+        async def retired() -> bool:
+            return not service.retiring
+
+        await until_async(retired, "the old configuration let go of")
+    assert log.read_text().splitlines() == ["once old", "later old", "stop old", "stop new"]
+
+
+# Sending
+
+
+TAKEN = json.dumps({"status_code": "1000", "status_desc": "Success", "message_id": "7"})
+
+
+def sending_to(listener: Listener, key: str = "key", reply: str = "old") -> dict[str, Any]:
+    """A configuration whose Tilil source sends to a listener."""
+    raw = answering(reply)
+    send = {"api_key": key, "sender": "SHOP", "url": listener.url, "connections": 2}
+    raw["sources"]["tilil"]["send"] = send
+    return raw
+
+
+async def asked(service: Service, to: str) -> int:
+    """A message that is to be sent; its id."""
+    wish = Wish(source="tilil", to=to, text="karibu")
+    return await service.store.add_message(wish, service.intake.clock())
+
+
+async def until_pushed(listener: Listener, requests: int) -> None:
+    """Returns when so many requests have come."""
+
+    async def there() -> bool:
+        return len(listener.pushed) >= requests
+
+    await until_async(there, f"{requests} requests")
+
+
+async def until_sent(service: Service, message: int) -> None:
+    """Returns when the message is sent; fails when it is anything else for good."""
+
+    async def sent() -> bool:
+        (found,) = await service.store.reader.messages.find(id_=message)
+        assert found.state in ("waiting", "sending", "sent"), found
+        return found.state == "sent"
+
+    await until_async(sent, f"message {message} sent")
+
+
+async def test_a_request_under_way_outlives_a_reload(tmp_path: Path) -> None:
+    """Where the source is as it was, its connections go on, and so does what waits behind."""
+    async with listening() as provider:
+        provider.behaviour = lambda _: None
+        async with opened(tmp_path, sending_to(provider)) as service:
+            slow = await asked(service, "+254711000001")
+            await until_pushed(provider, 1)
+            assert service.sending is not None
+            line = service.sending.lines["tilil"]
+            write(tmp_path, sending_to(provider, reply="new"))
+            await reload(service)
+            assert service.sending.lines["tilil"] is line
+            assert reply_in((await take(service, game(1))).body) == "new"
+            provider.says(200, body=TAKEN)
+            await until_sent(service, await asked(service, "+254711000002"))
+            assert provider.under_way == 1
+            provider.release()
+            await until_sent(service, slow)
+        assert len(provider.pushed) == 2
+
+
+async def test_a_source_that_changes_ends_its_requests_first(tmp_path: Path) -> None:
+    """The reload does not wait for them; what comes after leaves with the new key, behind them."""
+    async with listening() as provider:
+        provider.behaviour = lambda _: None
+        async with opened(tmp_path, sending_to(provider, "old-key")) as service:
+            slow = await asked(service, "+254711000001")
+            await until_pushed(provider, 1)
+            write(tmp_path, sending_to(provider, "new-key", "new"))
+            await reload(service)
+            assert reply_in((await take(service, game(1))).body) == "new"
+            after = await asked(service, "+254711000001")
+            provider.says(200, body=TAKEN)
+            assert len(provider.pushed) == 1
+            provider.release()
+            await until_sent(service, slow)
+            await until_sent(service, after)
+        assert [json.loads(each.body)["api_key"] for each in provider.pushed] == [
+            "old-key",
+            "new-key",
+        ]
+
+
+async def test_a_source_that_is_gone_ends_its_requests(tmp_path: Path) -> None:
+    """And is known no more; what waited for it is a dead letter."""
+    async with listening() as provider:
+        provider.behaviour = lambda _: None
+        async with opened(tmp_path, sending_to(provider)) as service:
+            slow = await asked(service, "+254711000001")
+            await until_pushed(provider, 1)
+            write(tmp_path, answering("new"))
+            await reload(service)
+            provider.says(200, body=TAKEN)
+            provider.release()
+            await until_sent(service, slow)
+            assert service.sending is not None
+            assert service.sending.lines == {}
+
+
 # The real program
 
 
@@ -267,22 +405,22 @@ def test_signal_and_command(tmp_path: Path) -> None:
     """SIGHUP and `receiver reload` do the same; faults go to the log, and to who asked."""
     command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
     with serve(tmp_path, answering("one")) as running:
-        assert reply_in(running.post(inbound(1, "GAME")).body) == "one"
+        assert reply_in(running.post(game(1)).body) == "one"
         write(tmp_path, answering("two"))
         running.process.send_signal(signal.SIGHUP)
         until(lambda: '"reloaded"' in running.log or "reloaded" in running.log, "a reload")
-        assert reply_in(running.post(inbound(2, "GAME")).body) == "two"
+        assert reply_in(running.post(game(2)).body) == "two"
         write(tmp_path, answering("three"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "reloaded\n")
-        assert reply_in(running.post(inbound(3, "GAME")).body) == "three"
+        assert reply_in(running.post(game(3)).body) == "three"
         write(tmp_path, answering("{{ nobody }}"))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "unknown variable nobody" in done.stderr
         assert "nothing was changed" in done.stderr
         assert "not reloaded" in running.log
-        assert reply_in(running.post(inbound(4, "GAME")).body) == "three"
+        assert reply_in(running.post(game(4)).body) == "three"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no service runs on" in done.stderr
@@ -308,7 +446,8 @@ def test_no_push_is_refused_or_answered_by_half_a_configuration(tmp_path: Path) 
         while not stop.is_set():
             for name, token in tokens.items():
                 number += 1
-                answer = await client.post(inbound(f"{worker}-{number}", "GAME", api_token=token))
+                body = game(worker * 1_000_000 + number, api_token=token)
+                answer = await client.post(body)
                 reply = reply_in(answer.body) if answer.status == 200 else ""
                 seen[name, answer.status, reply] += 1
         client.close()

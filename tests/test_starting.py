@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from receiver import workers as workers_module
+from receiver import plugin_hooks
 from receiver.errors import PluginError
 from receiver.service import open_service
 from tests.cli.program import spawn
@@ -138,7 +138,7 @@ async def test_a_start_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     """After its time the service says so and ends, even where the hook blocks its loop."""
-    monkeypatch.setattr(workers_module, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(plugin_hooks, "START_TIMEOUT", 0.05)
     with pytest.raises(PluginError, match=r"mine\.py:17: TimeoutError: took longer than 0\.05 s"):
         async with opened(tmp_path, plugin(f"GO = Path(__file__).with_name('go')\n{body}")):
             pass
@@ -171,7 +171,7 @@ async def test_a_stop_that_fails_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: str
 ) -> None:
     """It keeps neither the service from ending nor the other plugins from being stopped."""
-    monkeypatch.setattr(workers_module, "STOP_TIMEOUT", 0.05)
+    monkeypatch.setattr(plugin_hooks, "STOP_TIMEOUT", 0.05)
     raw = plugin(body)
     other = tmp_path / "plugins" / "other.py"
     other.parent.mkdir()
@@ -194,10 +194,10 @@ async def test_plugins_can_change_places(tmp_path: Path) -> None:
     async with opened(tmp_path, raw) as service:
         [old] = service.parts.plugins
         [new] = parts(tmp_path, raw).plugins
-        await service.workers.start_plugins([new])
-        await service.workers.stop_plugins([old])
+        await service.workers.plugins.start([new])
+        await service.workers.plugins.stop([old])
         assert notes(tmp_path) == ["started", "started", "stopped"]
-        await service.workers.stop_plugins([old])
+        await service.workers.plugins.stop([old])
     assert notes(tmp_path) == ["started", "started", "stopped", "stopped"]
 
 
@@ -214,7 +214,7 @@ async def test_what_cannot_take_its_place_changes_nothing(tmp_path: Path) -> Non
         again["plugins"]["enabled"] = ["fine", "mine"]
         new = parts(tmp_path, again).plugins
         with pytest.raises(PluginError, match="no route"):
-            await service.workers.start_plugins(new)
+            await service.workers.plugins.start(new)
         assert notes(tmp_path) == ["new", "new gone"]
     assert notes(tmp_path) == ["new", "new gone", "old gone"]
 

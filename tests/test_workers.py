@@ -18,10 +18,10 @@ from receiver.config import LoopGuard
 from receiver.dispatch import PAUSES, Bound, Dispatcher
 from receiver.events import Event, Message
 from receiver.guard import Guard
-from receiver.handlers import MARK, Context, OptOut, Reply, Send, on_message
+from receiver.handlers import MARK, Context, Flag, OptOut, Reply, Send, on_message
 from receiver.store import HandleJob, Intake, Job, ReplyState, Store
 from receiver.workers import Workers, running
-from tests.harness import Clock, look, until_async
+from tests.harness import Clock, change, look, until_async
 from tests.store.rows import PERSON, finish, held, intake, opened
 
 GUARD = Guard(LoopGuard(enabled=False), ())
@@ -404,7 +404,44 @@ def opts_out_nobody(event: object, context: object) -> OptOut:
     return OptOut(None)  # type: ignore[arg-type] # the point
 
 
+async def leaves_a_generator(event: object, context: object) -> None:
+    """Raises what ends a generator."""
+    raise GeneratorExit
+
+
+def interrupts_in_thread(event: object, context: object) -> None:
+    """Raises what Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+async def says_half_a_character(event: object, context: object) -> None:
+    """Raises an error whose text has no place in UTF-8."""
+    raise ValueError("half \ud800 a character")
+
+
+class Mute(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def says_nothing(event: object, context: object) -> None:
+    """Raises an error that fails to tell its text."""
+    raise Mute
+
+
+def flags_half_a_character(event: object, context: object) -> Flag:
+    """Returns a reason that cannot be stored."""
+    return Flag("\ud800")
+
+
 FAILING = {
+    leaves_a_generator: "RuntimeError: it raised GeneratorExit()",
+    interrupts_in_thread: "RuntimeError: it raised KeyboardInterrupt()",
+    says_half_a_character: "ValueError: half ? a character",
+    says_nothing: "Mute: (it cannot say what)",
+    flags_half_a_character: "UnicodeEncodeError: ",
     raises: "ValueError: my fault",
     raises_in_thread: "ValueError: my fault",
     exits: "RuntimeError: it raised SystemExit(3)",
@@ -448,6 +485,73 @@ async def test_a_handler_that_fails_is_tried_again_and_then_dead(
         await work.give(2)
         await work.done()
         assert seen == ["1", "2"]
+
+
+async def test_a_lane_survives_what_the_store_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If not even a failure can be noted, the person's next message is handled all the same."""
+    seen: list[str] = []
+
+    async def fails_once(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+        if seen == ["0"]:
+            raise ValueError("no")
+
+    async def refuses(*_: object, **__: object) -> None:
+        raise ValueError("not this")
+
+    async with bench(tmp_path, fails_once) as work:
+        monkeypatch.setattr(work.store, "fail", refuses)
+        await work.give(0)
+        await asyncio.wait_for(await work.give(1), 30)
+        assert seen == ["0", "1"]
+        await work.idle()
+
+
+@pytest.mark.parametrize("order", [SystemExit, KeyboardInterrupt])
+async def test_a_task_of_a_plugin_cannot_end_the_handlers(
+    tmp_path: Path, order: type[BaseException]
+) -> None:
+    """What it leaves running may raise what it likes; handlers go on, and the log says so."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def forsaken() -> None:
+        raise order
+
+    async def begins(event: Event[Message], context: object) -> str:
+        tasks.append(asyncio.create_task(forsaken()))
+        await asyncio.wait(tasks)
+        return "karibu"
+
+    with capture_logs() as lines:
+        async with bench(tmp_path, begins) as work:
+            for n in range(3):
+                await asyncio.wait_for(await work.give(n), 30)
+            await work.done()
+            assert await work.jobs(kind="handle") == []
+    for task in tasks:
+        assert isinstance(task.exception(), order)
+    said = [line["event"] for line in lines]
+    assert said.count("a plugin's task would end the program") == 3
+
+
+async def test_an_event_that_cannot_be_read_stops_no_other_work(tmp_path: Path) -> None:
+    """Its work is a dead letter that says so; what comes after it is found."""
+    seen: list[str] = []
+
+    async def counts(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+
+    async with opened(tmp_path) as store:
+        for n in range(3):
+            await store.take(intake(store, n, jobs=["mine.counts"]))
+    change(tmp_path / "receiver.db", "UPDATE events SET data = x'7b' WHERE key = 'message:1'")
+    async with bench(tmp_path, counts) as work:
+        await work.done()
+        assert seen == ["0", "2"]
+        (job,) = await work.jobs()
+        assert (job.state, (job.error or "")[:26]) == ("dead", "its event cannot be read: ")
 
 
 async def test_a_dead_job_can_be_retried(tmp_path: Path) -> None:

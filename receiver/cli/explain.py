@@ -17,6 +17,7 @@ from receiver.errors import ConfigError, Fault
 from receiver.events import Event, EventIds, EventType, Message, utc_now
 from receiver.handlers import Explanation
 from receiver.keywords import keyword
+from receiver.plugins import explanations
 from receiver.service import Parts
 from receiver.store import open_reader, to_micros
 
@@ -40,8 +41,7 @@ def command(
     explained = [
         (plugin.name, explanation)
         for plugin in parts.plugins
-        if plugin.explain
-        for explanation in plugin.explain(event, plugin.context)
+        for explanation in explanations(plugin, event)
     ]
     plan = parts.dispatcher.plan(event)
     since = asyncio.run(_opted_out(parts, event)) if from_ else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -18,6 +20,8 @@ from receiver.pushing import address
 _PATIENCE = 3.0
 #: Connections at the same time that it should have room for.
 _FEW_FILES = 4096
+#: What the metrics say of sources that rest.
+_REST = re.compile(r'^receiver_line_rest_seconds\{source="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
 async def service(case: Case) -> list[Finding]:
@@ -29,6 +33,7 @@ async def service(case: Case) -> list[Finding]:
     return [
         await commands(case.store, holder),
         *await readiness(case.config.server),
+        *await resting(case),
         open_files(holder),
     ]
 
@@ -107,6 +112,33 @@ async def readiness(server: Server) -> list[Finding]:
         return [red(f"{here} takes no pushes: {text.removeprefix('not ready: ')}", do)]
     do = "another program has this address; choose another with server.port"
     return [red(f"{here} is not the service: /readyz answers {answer.status_code}", do)]
+
+
+async def resting(case: Case) -> list[Finding]:
+    """Which sources send nothing for a while, as the service's metrics say."""
+    address = case.config.server.admin_address
+    if address is None:
+        return []
+    host, port = address
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+    try:
+        async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
+            text = (await client.get(url)).text
+    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return []  # it has another address than the configuration says by now, or none
+    return rests(text, case.clock())
+
+
+def rests(metrics: str, now: datetime) -> list[Finding]:
+    """Which sources rest by these metrics, and until when."""
+    found = []
+    for source, value in _REST.findall(metrics):
+        if seconds := float(value):
+            until = (now + timedelta(seconds=seconds)).strftime("%H:%M:%S")
+            said = f"nothing is sent until {until} UTC: its provider fails, or asked for time"
+            do = "nothing: it goes on by itself; what the provider said is in the service's log"
+            found.append(yellow(said, do, check=f"source {source}"))
+    return found
 
 
 def open_files(process: int | None) -> Finding:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from receiver import limits
 from receiver.config import Send
 from receiver.errors import ProviderError
 from receiver.events import Status
@@ -288,8 +289,7 @@ def words(text: str) -> str:
 
 def retry_after(response: Response) -> float | None:
     """Seconds that the provider asks to wait; None where it does not say."""
-    value = response.headers.get("retry-after", "").strip()
-    return float(value) if value.isdecimal() and value.isascii() and len(value) < 8 else None
+    return limits.retry_after(response.headers.get("retry-after", ""), response.received_at)
 
 
 #: HTTP statuses that say for certain that nothing was done and that a later try may work:

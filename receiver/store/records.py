@@ -63,6 +63,8 @@ class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     due_at: int = 0
     error: str | None = None
+    held: str | None = None
+    """Why the loop guard holds back a reply to the event, however late it is made."""
 
 
 class ReplyState:

@@ -251,6 +251,7 @@ def _follow_up(db: sqlite3.Connection, intake: Intake) -> tuple[int, ...]:
             attempts=job.attempts,
             due_at=job.due_at,
             error=job.error,
+            payload=msgspec.json.encode({"held": job.held}) if job.held else None,
         )
         for job in intake.jobs
     )

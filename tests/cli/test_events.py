@@ -97,7 +97,7 @@ def test_what_was_held_back_is_listed(tmp_path: Path) -> None:
     """Events whose reply the loop guard held back, with the reason, and no others."""
 
     async def fill() -> None:
-        async with opened(tmp_path, settings(loop_guard={"enabled": True, "burst": 1})) as service:
+        async with opened(tmp_path, settings(loop_guard={"burst": 1})) as service:
             for n in range(2):
                 await take(service, inbound(n, f"GAME {n}"))
 

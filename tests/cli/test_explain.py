@@ -46,6 +46,21 @@ def test_the_rules_are_shown_with_their_verdicts(place: Path) -> None:
     assert [path.name for path in place.iterdir()] == ["receiver.toml"]
 
 
+def test_a_plugin_that_explains_nonsense_is_named(tmp_path: Path) -> None:
+    """Its texts are no explanations; the command says so in a line."""
+    source = (
+        "from receiver.handlers import on_message\n"
+        "@on_message()\ndef mine(event, context): pass\n"
+        "def explain(event, context): return ['because']\n"
+    )
+    write(tmp_path, with_plugin(source))
+    result = run(tmp_path, "explain", "hello", "--to", "22915")
+    assert (result.returncode, result.stdout) == (1, "")
+    expected = "WrongItems: expected a list of Explanation, got str in it"
+    assert result.stderr.startswith("receiver: plugins.mine: explain failed: ")
+    assert result.stderr.endswith(f"{expected}\n")
+
+
 def test_programs_get_json(place: Path) -> None:
     """A line each explanation, the last the outcome."""
     *explained, outcome = table(place, "explain", "game", "--to", "1", "--from", "254712345678")

@@ -83,7 +83,9 @@ def proxy(
 
 def test_push_is_answered(proxy: Proxy) -> None:
     """A push through the proxy gets the provider's acknowledgement, with the reply in it."""
-    answer = proxy.ask("POST", "/hooks/tilil", inbound(f"answered {id(proxy)}", "GAME"))
+    answer = proxy.ask(
+        "POST", "/hooks/tilil", inbound(f"answered {id(proxy)}", f"GAME {id(proxy)}")
+    )
     assert answer.status == 200
     expected = {"result_code": 1, "result_desc": "OK", "result_message": "Welcome"}
     assert answer.json == expected

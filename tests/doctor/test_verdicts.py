@@ -75,6 +75,19 @@ def test_limits_of_a_process_are_read(text: str, expected: int | None) -> None:
     assert running._limit(text) == expected
 
 
+def test_a_source_that_rests_is_told_with_until_when() -> None:
+    """By the service's own metrics; one that does not rest is no news."""
+    metrics = (
+        "# TYPE receiver_line_rest_seconds gauge\n"
+        'receiver_line_rest_seconds{source="tilil"} 599.9\n'
+        'receiver_line_rest_seconds{source="talkntalk"} 0.0\n'
+    )
+    (found,) = running.rests(metrics, NOW)
+    assert level(found) == "yellow"
+    assert found.check == "source tilil"
+    assert found.found.startswith("nothing is sent until 09:10:00 UTC")
+
+
 def test_a_lock_is_found_by_its_file(tmp_path: Path) -> None:
     """By device and inode; where the device has another number, by the one in the file."""
     store, locks = tmp_path / "receiver.db", tmp_path / "locks"
