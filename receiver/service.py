@@ -82,6 +82,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
             except BaseException:
                 await self.workers.stop_plugins(parts.plugins)
                 raise
+        await self.store.manage(_managing(parts))
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
         self.requests.adopt(parts.config.logs)
@@ -202,6 +203,11 @@ def _guard(parts: Parts) -> Guard:
     return Guard(parts.config.loop_guard, filter(None, senders))
 
 
+def _managing(parts: Parts) -> list[str]:
+    infos = _source_infos(parts.config, parts.providers).values()
+    return [info.name for info in infos if info.manages_subscriptions]
+
+
 def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, SourceInfo]:
     return {
         name: SourceInfo(
@@ -228,6 +234,7 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
+        await store.manage(_managing(parts))
         workers = await stack.enter_async_context(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from receiver.people import Subscription
 from receiver.store import (
     audit,
     book,
+    deactivations,
     forgetting,
     jobs,
     messages,
@@ -115,6 +116,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+#: Who asks for what no handler asks for.
+_OPERATOR = "operator"
 
 _DROPS: dict[Kind, Callable[..., Counter[str]]] = {
     Kind.REQUESTS: purges.drop_requests,
@@ -208,12 +211,18 @@ class Store:
     async def opt_out(self, change: OptOut, now: datetime) -> bool:
         """Notes that a person must not be messaged; False if that was so already."""
         origin = _operator(now)
-        return await self.writer.run(partial(opt_outs.opt_out, origin=origin, change=change))
+        return await self.writer.run(
+            partial(opt_outs.opt_out, origin=origin, handler=_OPERATOR, change=change)
+        )
 
     async def opt_in(self, change: OptIn, now: datetime) -> bool:
         """Notes that a person may be messaged; False if that was so already."""
         origin = _operator(now)
         return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
+
+    async def manage(self, sources: Iterable[str]) -> None:
+        """Notes which sources can be told that a subscription ends: opt-outs see to that."""
+        await self.writer.run(partial(deactivations.manage, sources=sources))
 
     async def correct_book(
         self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
@@ -228,7 +237,7 @@ class Store:
         """Makes a message that a person asks for; its id."""
         origin = _operator(now)
         return await self.writer.run(
-            partial(messages.add, origin=origin, handler="operator", wish=wish)
+            partial(messages.add, origin=origin, handler=_OPERATOR, wish=wish)
         )
 
     async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
