@@ -101,11 +101,8 @@ def intake(
             link_id=f"link-{id_}",
         )
     else:
-        activated, deactivated = (
-            EventType.SUBSCRIPTION_ACTIVATED,
-            EventType.SUBSCRIPTION_DEACTIVATED,
-        )
-        type_ = activated if joined else deactivated
+        word = "activated" if joined else "deactivated"
+        type_ = EventType(f"sms.subscription.{word}")
         data = SubscriptionChange(msisdn=sender, short_code="22915", service_id="32")
     row = EventRow(
         seq=store.ids.next(to_micros(received_at)),
