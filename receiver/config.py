@@ -185,6 +185,8 @@ class Source(Section, frozen=True, kw_only=True):
     """`[sources.NAME]`: one account at one provider. The name is part of the URL."""
 
     provider: str
+    #: Names that the source had before: what is stored under them is its own from now on.
+    former_names: list[str] = []
     #: Several allow rotation: any of them is right.
     tokens: list[Secret] = []
     digest: Digest | None = None
@@ -325,7 +327,17 @@ class _ConfigReader(Converter):
             if source := self.struct(table, Source, key):
                 self.check_source(source, key)
                 sources[name] = source
+        self.check_former_names(sources)
         return sources
+
+    def check_former_names(self, sources: dict[str, Source]) -> None:
+        taken = dict.fromkeys(sources, "a source of this configuration")
+        for name, source in sources.items():
+            for n, former in enumerate(source.former_names):
+                if former in taken:
+                    key = f"sources.{name}.former_names[{n}]"
+                    self.fault(key, f"{former} is {taken[former]}; expected a name of nobody now")
+                taken[former] = f"a former name of {name}"
 
     def check_source(self, source: Source, key: str) -> None:
         if source.region is not None and not is_region(source.region):

@@ -30,12 +30,14 @@ from receiver.poller import Poller
 from receiver.providers import Provider
 from receiver.purging import Retention
 from receiver.request_log import RequestLog
-from receiver.store import Store, open_store
+from receiver.store import Reader, Store, open_store
 from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
 
 log = structlog.get_logger("receiver.service")
 
+#: What is wrong with a source that only the store knows.
+UNKNOWN = "the store has events or subscribers of it, and the configuration has not"
 #: Lines of the log about a configuration; thousands of rules may have thousands of cautions.
 _MOST_CAUTIONS = 20
 
@@ -82,10 +84,12 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
             except BaseException:
                 await self.workers.stop_plugins(parts.plugins)
                 raise
+        await carry_over(self.store, parts.config)
         await self.store.manage(_managing(parts))
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
         self.requests.adopt(parts.config.logs)
+        await carry_over(self.store, parts.config)  # what came meanwhile
         self.parts = parts
         self.adopted_at = self.intake.clock()
         task = asyncio.create_task(self._retire(old))
@@ -189,13 +193,32 @@ def prepare(config: Config) -> Parts:
     )
 
 
-async def warn(parts: Parts) -> None:
-    """Logs what works, but hardly as it is meant; what `receiver check` prints."""
+async def carry_over(store: Store, config: Config) -> None:
+    """Gives what is stored under former names of sources to those that had them."""
+    for name, source in config.sources.items():
+        for former in source.former_names:
+            if await store.rename_source(former, name):
+                log.info("source renamed in the store", former=former, source=name)
+
+
+async def warn(parts: Parts, store: Store) -> None:
+    """Logs what works, but hardly as it is meant; what `receiver check` prints.
+
+    And sources that only the store knows, which `receiver doctor` names too.
+    """
+    for source in await strangers(store.reader, parts.config):
+        log.warning("worth a look", key=f"sources.{source}", why=f"{UNKNOWN}; see former_names")
     found = await asyncio.to_thread(cautions, parts.config, parts.plugins)
     for caution in found[:_MOST_CAUTIONS]:
         log.warning("worth a look", key=caution.key, why=caution.message)
     if len(found) > _MOST_CAUTIONS:
         log.warning("more is worth a look: `receiver check`", more=len(found) - _MOST_CAUTIONS)
+
+
+async def strangers(reader: Reader, config: Config) -> list[str]:
+    """Sources that the store knows and the configuration does not."""
+    former = {name for source in config.sources.values() for name in source.former_names}
+    return [name for name in await reader.sources() if name not in {*config.sources, *former}]
 
 
 def _guard(parts: Parts) -> Guard:
@@ -234,6 +257,7 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
+        await carry_over(store, parts.config)
         await store.manage(_managing(parts))
         workers = await stack.enter_async_context(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)

@@ -27,6 +27,7 @@ from receiver.store import (
     messages,
     opt_outs,
     purges,
+    renames,
     replay_writes,
     writes,
 )
@@ -225,6 +226,16 @@ class Store:
     async def manage(self, sources: Iterable[str]) -> None:
         """Notes which sources can be told that a subscription ends: opt-outs see to that."""
         await self.writer.run(partial(deactivations.manage, sources=sources))
+
+    async def rename_source(self, former: str, name: str) -> bool:
+        """What is of the source `former` is of `name` from now on; False if there is nothing."""
+        if not await self.writer.run(partial(renames.is_known, source=former)):
+            return False
+        for step in renames.steps(former, name):
+            place: int | None = renames.BEGINNING
+            while place is not None:
+                place = await self.writer.run(partial(renames.take_step, step=step, place=place))
+        return True
 
     async def correct_book(
         self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str

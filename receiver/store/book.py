@@ -9,7 +9,7 @@ Like `writes`, these run inside the writer's transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -208,6 +208,11 @@ def _end(db: sqlite3.Connection, origin: Origin, handler: str, began: _Change, t
         deactivations.add(db, origin, handler, ended, began.source)
 
 
+def set_line(db: sqlite3.Connection, values: Mapping[str, object]) -> None:
+    """Writes a line into the book, unless it has a newer one. `values`: the columns; `time`."""
+    db.execute(_SET_SUBSCRIPTION, values)
+
+
 def _look(db: sqlite3.Connection, made: _Change) -> tuple[str | None, int | None]:
     """The state of a change's line, and since when."""
     return db.execute(_LINE, made.line).fetchone() or (None, None)
@@ -216,4 +221,4 @@ def _look(db: sqlite3.Connection, made: _Change) -> tuple[str | None, int | None
 def _write(db: sqlite3.Connection, change: _Change) -> None:
     values = msgspec.structs.asdict(change)
     db.execute(_ADD_HISTORY, values)
-    db.execute(_SET_SUBSCRIPTION, values)
+    set_line(db, values)
