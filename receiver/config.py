@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from string import Formatter
@@ -228,6 +228,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     loop_guard: LoopGuard = LoopGuard()
     logs: Logs = Logs()
     retention: Retention = Retention()
+
+    def strangers(self, sources: Iterable[str]) -> list[str]:
+        """Those of these sources that are none of the configuration, by no name of theirs."""
+        known = {name for source in self.sources.values() for name in source.former_names}
+        return [name for name in sources if name not in known.union(self.sources)]
 
     @property
     def store_path(self) -> Path:

@@ -30,7 +30,7 @@ from receiver.poller import Poller
 from receiver.providers import Provider
 from receiver.purging import Retention
 from receiver.request_log import RequestLog
-from receiver.store import Reader, Store, open_store
+from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
 from receiver.workers import Workers, running
 
@@ -206,19 +206,13 @@ async def warn(parts: Parts, store: Store) -> None:
 
     And sources that only the store knows, which `receiver doctor` names too.
     """
-    for source in await strangers(store.reader, parts.config):
+    for source in parts.config.strangers(await store.reader.sources()):
         log.warning("worth a look", key=f"sources.{source}", why=f"{UNKNOWN}; see former_names")
     found = await asyncio.to_thread(cautions, parts.config, parts.plugins)
     for caution in found[:_MOST_CAUTIONS]:
         log.warning("worth a look", key=caution.key, why=caution.message)
     if len(found) > _MOST_CAUTIONS:
         log.warning("more is worth a look: `receiver check`", more=len(found) - _MOST_CAUTIONS)
-
-
-async def strangers(reader: Reader, config: Config) -> list[str]:
-    """Sources that the store knows and the configuration does not."""
-    former = {name for source in config.sources.values() for name in source.former_names}
-    return [name for name in await reader.sources() if name not in {*config.sources, *former}]
 
 
 def _guard(parts: Parts) -> Guard:

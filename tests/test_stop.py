@@ -15,9 +15,10 @@ from receiver import commands
 from receiver.carrying import carry_out
 from receiver.fake import Fake
 from receiver.handlers import OptIn, OptOut
+from receiver.reloading import reload
 from receiver.service import Service
 from receiver.store import Correction, from_micros
-from tests.harness import NOW, Clock, inbound, look, opened, settings, subscription, take
+from tests.harness import NOW, Clock, inbound, look, opened, settings, subscription, take, write
 from tests.test_deactivations import ANN, ENDED, take_keys, until_ended, until_job
 from tests.test_outbox import sending
 
@@ -202,9 +203,6 @@ async def test_an_opt_out_by_hand_ends_subscriptions_too(tmp_path: Path) -> None
 
 async def test_a_reload_tells_who_can_be_told(tmp_path: Path) -> None:
     """The store knows the sources of the configuration that the service goes by now."""
-    from receiver.reloading import reload  # noqa: PLC0415 - for this test alone
-    from tests.harness import write  # noqa: PLC0415
-
     configured = raw()
     async with opened(tmp_path, configured) as service:
         await take(service, activation(BEFORE))

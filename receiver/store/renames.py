@@ -12,8 +12,8 @@ from functools import partial
 
 from receiver.store import book
 
-#: Rows of one step: it takes some milliseconds, in which no push is stored.
-_ROWS = 500
+#: Rows of one step: it takes some twenty milliseconds, in which no push is stored.
+_ROWS = 1000
 
 #: Tables without an index by source, and the key that they are gone through by.
 _THROUGHOUT = {

@@ -70,9 +70,9 @@ def _fill(db: sqlite3.Connection) -> None:
             " 'active', 4000000000000000, NULL, NULL, NULL)"
         ),
         (
-            "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,"
-            " answer, reply) SELECT 1, 'kenya', key, provider, type, subject, time, received_at,"
-            " data, answer, reply FROM events LIMIT 1"
+            "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at,"
+            " data, answer, reply) SELECT 1, 'kenya', key, provider, type, subject, time,"
+            " received_at, data, answer, reply FROM events LIMIT 1"
         ),
     ):
         db.execute(statement)
