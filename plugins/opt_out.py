@@ -241,7 +241,8 @@ def _scope(message: Message, word: Word, settings: Settings) -> Scope:
     """What the word is about. A message without a service is about the address it was sent to."""
     if settings.scope == "all" or word.text in EVERYTHING:
         return Scope()
-    if settings.scope == "service" and message.service_id:
+    # Tilil's service 0 is none.
+    if settings.scope == "service" and message.service_id not in (None, "", "0"):
         return Scope(service_id=message.service_id)
     return Scope(short_code=message.to)
 

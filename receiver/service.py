@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from receiver.advice import cautions
 from receiver.config import Config
 from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
-from receiver.errors import ConfigError, Fault
+from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.forwarding import Forwarder
 from receiver.guard import Guard
@@ -78,18 +78,19 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         """
         old = self.parts
         await self.workers.start_plugins(parts.plugins)
-        if self.sending is not None:
-            try:
+        try:
+            await carry_over(self.store, parts.config)
+            await self.store.manage(_managing(parts))
+            if self.sending is not None:
                 await self.sending.restart(parts, old)
-            except BaseException:
-                await self.workers.stop_plugins(parts.plugins)
-                raise
-        await carry_over(self.store, parts.config)
-        await self.store.manage(_managing(parts))
+        except BaseException:
+            await self.workers.stop_plugins(parts.plugins)
+            with suppress(StoreUnavailable):
+                await self.store.manage(_managing(old))
+            raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
         self.requests.adopt(parts.config.logs)
-        await carry_over(self.store, parts.config)  # what came meanwhile
         self.parts = parts
         self.adopted_at = self.intake.clock()
         task = asyncio.create_task(self._retire(old))
@@ -105,6 +106,8 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def _retire(self, old: Parts) -> None:
         """Lets go of a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
+        with suppress(StoreUnavailable):  # it is done at the next start then
+            await carry_over(self.store, self.parts.config)  # what came meanwhile
         await self.workers.stop_plugins(old.plugins)
         old.people.close()
 

@@ -28,17 +28,18 @@ def instant(text: str | None, zone: tzinfo, arrival: datetime) -> datetime | Non
     meant unless it is still to come at the `arrival`.
     """
     # Strangers' texts come here too: what is too long for a time is not remembered.
-    moments = _instant(text, zone) if text is not None and len(text) <= _LONGEST else None
-    if moments is None:
-        return None
-    first, second = moments
-    return first if second is first or second > arrival + SKEW else second
+    moment = _instant(text, zone) if text is not None and len(text) <= _LONGEST else None
+    if moment is None or not moment.fold:
+        return moment
+    first = moment.replace(fold=0)
+    second = first.astimezone(zone).replace(fold=1).astimezone(UTC)
+    return first if second > arrival + SKEW else second
 
 
 # Under load most pushes come within the same few seconds.
 @lru_cache(maxsize=1024)
-def _instant(text: str, zone: tzinfo) -> tuple[datetime, datetime] | None:
-    """The moment, twice; the two that there are in an hour that comes twice."""
+def _instant(text: str, zone: tzinfo) -> datetime | None:
+    """The moment; the first of two, with a `fold`, in an hour that comes twice."""
     text = text.strip().upper()
     if len(text) == 14 and text.isascii() and text.isdecimal():
         text = f"{text[:8]}T{text[8:]}"
@@ -47,11 +48,10 @@ def _instant(text: str, zone: tzinfo) -> tuple[datetime, datetime] | None:
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC)
-            return moment, moment
+            return moment.astimezone(UTC)
         moment = moment.replace(tzinfo=zone)
         first, second = moment.astimezone(UTC), moment.replace(fold=1).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     # In spring the second comes before the first: an hour that never was.
-    return first, max(first, second)
+    return first.replace(fold=1) if second > first else first

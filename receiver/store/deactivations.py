@@ -33,7 +33,7 @@ HOMELESS = (
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
     "INSERT INTO meta (key, value) VALUES ('managing', ?1)"
-    " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
 )
 _MANAGING = "SELECT value FROM meta WHERE key = 'managing'"
 

@@ -51,7 +51,8 @@ _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
-_SET_NOTE = "UPDATE events SET note = ? WHERE seq = ?"
+# Before what is noted already (`noted`).
+_SET_NOTE = "UPDATE events SET note = ?1 || coalesce('; ' || nullif(note, ?1), '') WHERE seq = ?2"
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
 _EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHERE seq = ?"
 

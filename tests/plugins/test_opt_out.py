@@ -330,6 +330,7 @@ def test_an_unknown_language_is_refused() -> None:
         (BY_CODE, "Stop, all!", {}, (None, None)),
         (BY_SERVICE, "stop", {"service_id": "44"}, (None, "44")),
         (BY_SERVICE, "stop", {}, ("22915", None)),
+        (BY_SERVICE, "stop", {"service_id": "0"}, ("22915", None)),
         (BY_SERVICE, "stop all", {"service_id": "44"}, (None, None)),
         (BY_SERVICE, "start", {"service_id": "44"}, (None, "44")),
         (BY_CODE, "start", {}, ("22915", None)),
