@@ -29,9 +29,6 @@ from receiver.handlers import (
     OptOut,
     Reply,
     SettingsError,
-    Subscription,
-    Unsubscribe,
-    addresses,
     fold,
     is_e164,
     on_delivery,
@@ -118,12 +115,6 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     short_code: str | None = None
     service_id: str | None = None
 
-    def holds(self, subscription: Subscription) -> bool:
-        """Whether messages about the subscription are in the scope."""
-        if self.service_id is not None:
-            return subscription.service_id == self.service_id
-        return self.short_code is None or subscription.short_code in addresses(self.short_code)
-
 
 class State(msgspec.Struct, frozen=True):
     """The words, prepared for looking them up."""
@@ -167,7 +158,8 @@ def setup(settings: Settings) -> State:
         beginnings=frozenset(spelling.split(" ")[0] for spelling in words) | _POLITE_BEGINNINGS,
         near=_near(words, ordinary),
         replies={
-            "stop": Reply(settings.stop_reply, even_if_opted_out=True),
+            # Of two that come together the second changes nothing: known only when it is stored.
+            "stop": Reply(settings.stop_reply, even_if_opted_out=True, if_changed=True),
             "start": Reply(settings.start_reply),
         },
     )
@@ -230,8 +222,7 @@ def opt(event: Event[Message], context: Context[State]) -> Action | list[Action]
         return [back, state.replies["start"]]
     known = _has_opted_out(person, scope, context)
     reply = Reply("", even_if_opted_out=True) if known else state.replies["stop"]
-    out = OptOut(person, word.text, scope.short_code, scope.service_id)
-    return [out, *_ended(person, scope, context), reply]
+    return [OptOut(person, word.text, scope.short_code, scope.service_id), reply]
 
 
 @on_delivery(inline=True)
@@ -250,7 +241,8 @@ def _scope(message: Message, word: Word, settings: Settings) -> Scope:
     """What the word is about. A message without a service is about the address it was sent to."""
     if settings.scope == "all" or word.text in EVERYTHING:
         return Scope()
-    if settings.scope == "service" and message.service_id:
+    # Tilil's service 0 is none.
+    if settings.scope == "service" and message.service_id not in (None, "", "0"):
         return Scope(service_id=message.service_id)
     return Scope(short_code=message.to)
 
@@ -258,24 +250,6 @@ def _scope(message: Message, word: Word, settings: Settings) -> Scope:
 def _has_opted_out(person: str, scope: Scope, context: Context[State]) -> bool:
     people = context.people
     return people.has_opted_out(person, short_code=scope.short_code, service_id=scope.service_id)
-
-
-def _ended(person: str, scope: Scope, context: Context[State]) -> Iterator[Unsubscribe]:
-    """The end of the person's subscriptions, at their provider too where it manages them."""
-    for subscription in context.people.subscriptions(person):
-        if subscription.state != "active" or not scope.holds(subscription):
-            continue
-        source = context.sources.get(subscription.source)
-        yield Unsubscribe(
-            msisdn=person,
-            short_code=subscription.short_code or None,
-            service_id=subscription.service_id or None,
-            keyword=subscription.keyword,
-            subscriber_ref=subscription.subscriber_ref,
-            network=subscription.network,
-            source=subscription.source,
-            at_provider=source is not None and source.manages_subscriptions,
-        )
 
 
 def explain(event: Event[Message], context: Context[State]) -> list[Explanation]:

@@ -140,7 +140,7 @@ def keep_book(event: Event[SubscriptionChange], context: Context[State]) -> list
         line = _line(event, context, change.msisdn, change.short_code, change.service_id)
         if _news(line, event, joined=joined):
             name = service.name if service else change.keyword or change.service_id or ""
-            actions.append(_reply(text, name, change.keyword or "", change.msisdn))
+            actions.append(_greet(text, name, change.keyword or "", change.msisdn))
     return actions
 
 
@@ -156,13 +156,13 @@ def obey_word(event: Event[Message], context: Context[State]) -> list[Action] | 
     service, joins = word.service, word.kind == "join"
     line = _line(event, context, message.from_, message.to, service.service_id)
     active = line is not None and line.state == "active"
-    text = _greeting(service, context.settings, joined=joins)
+    text, say = _greeting(service, context.settings, joined=joins), _greet
     if active is joins:
-        text = service.already if joins else service.not_member
+        text, say = (service.already if joins else service.not_member), _tell
     elif not _news(line, event, joined=joins):
         text = None  # a late message: the book knows better
     answer: list[Action] = (
-        [] if text is None else [_reply(text, service.name, word.text, message.from_)]
+        [] if text is None else [say(text, service.name, word.text, message.from_)]
     )
     managed = _is_managed(service, event, context)
     if joins and managed:
@@ -271,12 +271,17 @@ def _news(
     *,
     joined: bool,
 ) -> bool:
-    """Whether the book changes: not for repeats, nor for what is older than what it says."""
+    """Whether the book changes: not for repeats, nor for what is older than what it says.
+
+    By what the book says now; what shares the commit is known when it is stored (`if_changed`).
+    """
     if line is None:
         return True
+    written = event.type == EventType.MESSAGE_RECEIVED
+    moment = event.receivedat if written else min(event.time, event.receivedat)
     if joined:
-        return line.state == "inactive" and event.time > line.since
-    return line.state == "active" and event.time >= line.since
+        return line.state == "inactive" and moment > line.since
+    return line.state == "active" and moment >= line.since
 
 
 # Acting
@@ -318,8 +323,13 @@ def _greeting(service: Service | None, settings: Settings, *, joined: bool) -> s
     return settings.welcome if joined else settings.goodbye
 
 
-def _reply(text: str, name: str, keyword: str, msisdn: str) -> Reply:
+def _tell(text: str, name: str, keyword: str, msisdn: str) -> Reply:
     return Reply(text.format(name=name, keyword=keyword, msisdn=msisdn))
+
+
+def _greet(text: str, name: str, keyword: str, msisdn: str) -> Reply:
+    """For who joined or left by this."""
+    return Reply(text.format(name=name, keyword=keyword, msisdn=msisdn), if_changed=True)
 
 
 def _why_not(service: Service, event: Event[Message], state: State) -> str:

@@ -19,6 +19,10 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
     text: str
     even_if_opted_out: bool = False
     """For the confirmation of an opt-out, and nothing else."""
+    if_changed: bool = False
+    """Only if something changes by what the handler asks for beside it: a subscription, an opt-out
+    or an opt-in. Otherwise nobody replies. It is found out when that is done, so of two STOPs that
+    come together one is confirmed."""
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):

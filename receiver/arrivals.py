@@ -9,6 +9,7 @@ push on, where one push after the other would find them gone each time (docs/per
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from time import perf_counter
 
 import msgspec
@@ -21,8 +22,9 @@ from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
 from receiver.guard import Guard
 from receiver.providers import Answer, Parsed, Push
 from receiver.request_log import Entry
-from receiver.store import EventRow, ReplyState, Report, pack_request, to_micros
+from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to_micros
 from receiver.store import Intake as Stored
+from receiver.times import SKEW
 
 #: What is replied where a reply is held back: nothing, and nothing later either.
 _SILENCE = Reply("")
@@ -86,11 +88,14 @@ class Arrival:
         endpoint, push, parsed = self.endpoint, self.push, self.parsed
         self.received_at = to_micros(push.received_at)
         self.seq = ids.next(self.received_at)
+        time = parsed.time
+        if time > push.received_at and time - push.received_at > SKEW:
+            time = push.received_at
         self.event = Event(
             id=ids.text(self.seq),
             source=endpoint.path,
             type=str(parsed.type),  # a plain str: SQLite and dictionaries are slow with others
-            time=parsed.time,
+            time=time,
             subject=parsed.subject,
             provider=endpoint.provider.name,
             receivedat=push.received_at,
@@ -130,6 +135,9 @@ class Arrival:
                 answer = provider.acknowledge(push, parsed, reply.text).body
         elif in_answer and any(not job.attempts for job in plan.jobs):
             state = ReplyState.OPEN
+        note = self.note
+        if self.event.time is not parsed.time:
+            note = _corrected(parsed.time, note)
         headers = [header for header in push.headers if header[0] not in _UNINTERESTING]
         row = EventRow(
             self.seq,
@@ -138,13 +146,13 @@ class Arrival:
             provider.name,
             self.event.type,
             self.event.subject,
-            to_micros(parsed.time),
+            to_micros(self.event.time),
             self.received_at,
             encode_data(parsed.data),
             answer,
             state,
             pack_request(push.method, push.token, push.query, headers, push.body, push.client),
-            self.note,
+            note,
         )
         return Stored(
             row=row,
@@ -181,6 +189,12 @@ def records(
     for arrival in arrivals:
         arrival.entry.planned = arrival.entry.parsed + took
     return made
+
+
+def _corrected(said: datetime, note: str | None) -> str:
+    """The note of an event whose provider said that it is still to happen."""
+    word = f"time of arrival taken: the provider's is {said:%Y-%m-%d %H:%M:%S} UTC"
+    return word if note is None else noted(note, word)
 
 
 def _report(endpoint: Endpoint, parsed: Parsed) -> Report | None:

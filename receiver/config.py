@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from string import Formatter
@@ -188,6 +188,8 @@ class Source(Section, frozen=True, kw_only=True):
     """`[sources.NAME]`: one account at one provider. The name is part of the URL."""
 
     provider: str
+    #: Names that the source had before: what is stored under them is its own from now on.
+    former_names: list[str] = []
     #: Several allow rotation: any of them is right.
     tokens: list[Secret] = []
     digest: Digest | None = None
@@ -229,6 +231,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     loop_guard: LoopGuard = LoopGuard()
     logs: Logs = Logs()
     retention: Retention = Retention()
+
+    def strangers(self, sources: Iterable[str]) -> list[str]:
+        """Those of these sources that are none of the configuration, by no name of theirs."""
+        known = {name for source in self.sources.values() for name in source.former_names}
+        return [name for name in sources if name not in known.union(self.sources)]
 
     @property
     def store_path(self) -> Path:
@@ -328,7 +335,17 @@ class _ConfigReader(Converter):
             if source := self.struct(table, Source, key):
                 self.check_source(source, key)
                 sources[name] = source
+        self.check_former_names(sources)
         return sources
+
+    def check_former_names(self, sources: dict[str, Source]) -> None:
+        taken = dict.fromkeys(sources, "a source of this configuration")
+        for name, source in sources.items():
+            for n, former in enumerate(source.former_names):
+                if former in taken:
+                    key = f"sources.{name}.former_names[{n}]"
+                    self.fault(key, f"{former} is {taken[former]}; expected a name of nobody now")
+                taken[former] = f"a former name of {name}"
 
     def check_source(self, source: Source, key: str) -> None:
         if source.region is not None and not is_region(source.region):

@@ -41,7 +41,7 @@ async def reload(service: Service) -> Parts:
             raise
         finally:
             supervisor.notify("READY=1")
-        await warn(parts)
+        await warn(parts, service.store)
         plugins = [plugin.name for plugin in parts.plugins]
         log.info("reloaded", sources=list(parts.config.sources), plugins=plugins)
         return parts

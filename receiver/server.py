@@ -73,7 +73,8 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
             log.info("listening", **_place(public), sources=list(parts.config.sources))
             with service.requests.written_to(outlet):
                 async with watched(), asyncio.TaskGroup() as group:
-                    group.create_task(warn(parts))  # looking at thousands of rules takes a moment
+                    # Looking at thousands of rules takes a moment.
+                    group.create_task(warn(parts, service.store))
                     for server, listener in zip(servers, sockets, strict=True):
                         group.create_task(server.serve(sockets=[listener]))
         log.info("stopped")

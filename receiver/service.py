@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from receiver import plugins, providers
 from receiver.advice import cautions
 from receiver.config import Config
 from receiver.dispatch import Bound, Dispatcher
-from receiver.errors import ConfigError, Fault
+from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.guard import Guard
 from receiver.handlers import SourceInfo
@@ -31,6 +31,8 @@ from receiver.workers import Workers, running
 
 log = structlog.get_logger("receiver.service")
 
+#: What is wrong with a source that only the store knows.
+UNKNOWN = "the store has events or subscribers of it, and the configuration has not"
 #: Lines of the log about a configuration; thousands of rules may have thousands of cautions.
 _MOST_CAUTIONS = 20
 
@@ -71,12 +73,16 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         """
         old = self.parts
         await self.workers.plugins.start(parts.plugins)
-        if self.sending is not None:
-            try:
+        try:
+            await carry_over(self.store, parts.config)
+            await self.store.manage(_managing(parts))
+            if self.sending is not None:
                 await self.sending.adopt(parts.config, parts.providers, parts.plugins)
-            except BaseException:
-                await self.workers.plugins.stop(parts.plugins)
-                raise
+        except BaseException:
+            await self.workers.plugins.stop(parts.plugins)
+            with suppress(StoreUnavailable):
+                await self.store.manage(_managing(old))
+            raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
         self.requests.adopt(parts.config.logs)
@@ -95,6 +101,8 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def _retire(self, old: Parts) -> None:
         """Lets go of a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
+        with suppress(StoreUnavailable):  # it is done at the next start then
+            await carry_over(self.store, self.parts.config)  # what came meanwhile
         await self.workers.plugins.stop(old.plugins)
         old.people.close()
 
@@ -125,8 +133,21 @@ def prepare(config: Config) -> Parts:
     )
 
 
-async def warn(parts: Parts) -> None:
-    """Logs what works, but hardly as it is meant; what `receiver check` prints."""
+async def carry_over(store: Store, config: Config) -> None:
+    """Gives what is stored under former names of sources to those that had them."""
+    for name, source in config.sources.items():
+        for former in source.former_names:
+            if await store.rename_source(former, name):
+                log.info("source renamed in the store", former=former, source=name)
+
+
+async def warn(parts: Parts, store: Store) -> None:
+    """Logs what works, but hardly as it is meant; what `receiver check` prints.
+
+    And sources that only the store knows, which `receiver doctor` names too.
+    """
+    for source in parts.config.strangers(await store.reader.sources()):
+        log.warning("worth a look", key=f"sources.{source}", why=f"{UNKNOWN}; see former_names")
     found = await asyncio.to_thread(cautions, parts.config, parts.plugins)
     for caution in found[:_MOST_CAUTIONS]:
         log.warning("worth a look", key=caution.key, why=caution.message)
@@ -137,6 +158,11 @@ async def warn(parts: Parts) -> None:
 def _guard(parts: Parts) -> Guard:
     senders = [source.send.sender for source in parts.config.sources.values() if source.send]
     return Guard(parts.config.loop_guard, filter(None, senders))
+
+
+def _managing(parts: Parts) -> list[str]:
+    infos = _source_infos(parts.config, parts.providers).values()
+    return [info.name for info in infos if info.manages_subscriptions]
 
 
 def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, SourceInfo]:
@@ -171,6 +197,8 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
+        await carry_over(store, parts.config)
+        await store.manage(_managing(parts))
         workers = await stack.enter_async_context(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
         )

@@ -6,6 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+#: How much later than its arrival a provider may say that something happened: clocks differ.
+SKEW = timedelta(minutes=5)
+
 _LONGEST = 64
 _LENGTH = re.compile(r"(\d{1,6})\s*([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -17,19 +20,26 @@ def length(text: str) -> timedelta | None:
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
-def instant(text: str | None, zone: tzinfo) -> datetime | None:
+def instant(text: str | None, zone: tzinfo, arrival: datetime) -> datetime | None:
     """The moment in UTC; None when `text` is absent or no possible date and time.
 
     Understands `YYYYMMDDhhmmss`, `YYYY-MM-DD hh:mm:ss` and ISO 8601. `zone` is for times
-    that do not name one.
+    that do not name one. Of an hour that comes twice, when clocks are put back, the later is
+    meant unless it is still to come at the `arrival`.
     """
     # Strangers' texts come here too: what is too long for a time is not remembered.
-    return _instant(text, zone) if text is not None and len(text) <= _LONGEST else None
+    moment = _instant(text, zone) if text is not None and len(text) <= _LONGEST else None
+    if moment is None or not moment.fold:
+        return moment
+    first = moment.replace(fold=0)
+    second = first.astimezone(zone).replace(fold=1).astimezone(UTC)
+    return first if second > arrival + SKEW else second
 
 
 # Under load most pushes come within the same few seconds.
 @lru_cache(maxsize=1024)
 def _instant(text: str, zone: tzinfo) -> datetime | None:
+    """The moment; the first of two, with a `fold`, in an hour that comes twice."""
     text = text.strip().upper()
     if len(text) == 14 and text.isascii() and text.isdecimal():
         text = f"{text[:8]}T{text[8:]}"
@@ -37,8 +47,11 @@ def _instant(text: str, zone: tzinfo) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=zone)
-        return moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+        moment = moment.replace(tzinfo=zone)
+        first, second = moment.astimezone(UTC), moment.replace(fold=1).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    # In spring the second comes before the first: an hour that never was.
+    return first.replace(fold=1) if second > first else first

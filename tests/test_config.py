@@ -153,6 +153,8 @@ def test_plugins_own_tables_are_passed_on() -> None:
         (source(tokens=["credential:x"]), "sources.tilil.tokens[0]", "needs systemd"),
         (source(tokens=["file:/no/such"]), "sources.tilil.tokens[0]", "/no/such: No such file"),
         (source(allow_ips=["10.0.0.300"]), "sources.tilil.allow_ips[0]", "got '10.0.0.300'"),
+        (source(former_names=["tilil"]), "sources.tilil.former_names[0]", "a source of this"),
+        (source(former_names=["a", "a"]), "sources.tilil.former_names[1]", "name of tilil"),
         (source(timezone="Nairobi"), "sources.tilil.timezone", "Africa/Nairobi"),
         (source(timezone="../../etc/passwd"), "sources.tilil.timezone", "Africa/Nairobi"),
         (source(region="XX"), "sources.tilil.region", "such as KE"),

@@ -517,3 +517,79 @@ async def test_a_store_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     change(store, "PRAGMA application_id = 7")
     with pytest.raises(StoreUnusable, match="not a store"), open_chronicle(store):
         pass
+
+
+NUMBER = {"dest": "447786200000", "source": "447777777777", "auth": TOKEN}
+
+
+def numbered() -> dict[str, Any]:
+    """Text-Connect, whose messages are for a number; its words are about that number."""
+    raw = rules()
+    raw["sources"]["text-connect"] = {"provider": "text-connect", "tokens": [TOKEN]}
+    raw["plugins"]["opt_out"] = {"scope": "short_code"}
+    return raw
+
+
+async def say(folder: Path, raw: dict[str, Any], *texts: str) -> None:
+    """Somebody writes to the number, a minute apart."""
+    clock = Clock()
+    async with opened(folder, raw, clock=clock) as service:
+        for id_, text in enumerate(texts, 1):
+            body = urlencode({**NUMBER, "msg": text, "id": str(id_)}).encode()
+            await take(service, body, source="text-connect")
+            clock.move(minutes=1)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_an_old_start_does_not_lift_a_later_stop(tmp_path: Path, *, again: bool) -> None:
+    """Whatever form the number has: what is stored is compared with what would be stored."""
+    await say(tmp_path, numbered(), "START", "STOP")
+    assert not any(one.differs or one.missing for one in judged(tmp_path, numbered()))
+    await apply(tmp_path, numbered(), again=again)
+    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("447786200000",)]
+
+
+async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: Path) -> None:
+    """A START that was missed takes back what stood then, and no STOP of one number since."""
+    bare = {**numbered(), "plugins": {"enabled": []}}
+    await say(tmp_path, bare, "START")
+    async with opened(tmp_path, bare) as service:
+        out = OptOut("+447777777777", "operator", "447786200000")
+        await service.store.opt_out(out, NOW + timedelta(minutes=5))
+    wide = numbered()
+    wide["plugins"]["opt_out"] = {"scope": "all"}
+    outcome = await apply(tmp_path, wide)
+    assert "a later opt-out or opt-in of the person stands" in outcome.failures[0]
+    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("447786200000",)]
+
+
+async def test_a_stop_that_was_missed_ends_what_was_before_it(tmp_path: Path) -> None:
+    """And not what the person joined since: it counts from its own moment."""
+    raw = rules()
+    plugins = raw["plugins"]["enabled"]
+    raw["plugins"]["enabled"] = ["subscriptions"]
+    del raw["plugins"]["keyword_reply"]
+    clock = Clock()
+    who = {"mobile": "254726770792"}
+    async with opened(tmp_path, raw, clock=clock) as service:
+        await take(service, subscription("activation", "20261120110000", **who))
+        await take(service, inbound(1, "STOP"))
+        clock.move(hours=2)
+        joined = subscription("activation", "20261120130000", **who, service_id="45")
+        await take(service, joined)
+    raw["plugins"]["enabled"] = plugins
+    assert (await apply(tmp_path, raw)).counts["actions"] == 1
+    assert found(tmp_path, "SELECT service_id, state FROM subscriptions") == [
+        ("44", "inactive"),
+        ("45", "active"),
+    ]
+    assert not any(one.added or one.gone for one in judged(tmp_path, raw))
+
+
+async def test_an_end_that_an_earlier_version_wrote_is_no_difference(tmp_path: Path) -> None:
+    """There a STOP asked for the end of each subscription by itself."""
+    raw = rules()
+    push = subscription("activation", "20261120110000", mobile="254726770792")
+    await fill(tmp_path, raw, push, inbound(1, "STOP"))
+    change(tmp_path / "receiver.db", "UPDATE subscription_history SET reason = NULL")
+    assert not any(one.differs for one in judged(tmp_path, raw))

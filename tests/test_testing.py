@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver import testing
+from receiver import opt_out_rule, testing
 from receiver.errors import ConfigError
 from receiver.events import Data, Event, EventType, Message, Status, decode_data, encode_data
 from receiver.handlers import OptOut, Reply, Send, SourceInfo, Subscription
@@ -161,7 +161,8 @@ def test_history_is_newest_first_and_ones_own() -> None:
     assert len(some.history(OTHER)) == 1
 
 
-codes, services = st.sampled_from(["", "22915", "70700"]), st.sampled_from(["", "44", "55"])
+codes = st.sampled_from(["", "22915", "70700", "+447786200000", "447786200000"])
+services = st.sampled_from(["", "44", "55", "0"])
 lines = st.lists(
     st.builds(
         subscription,
@@ -220,8 +221,8 @@ def test_people_are_as_the_store_would_have_them(
         change(
             store,
             "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source)"
-            " VALUES (?, ?, ?, 0, '', 'tilil')",
-            *(out.msisdn, out.short_code, out.service_id),
+            " VALUES (?, ?, ?, 0, '', 'tilil') ON CONFLICT DO NOTHING",
+            *(out.msisdn, *opt_out_rule.line(out.short_code, out.service_id)),
         )
     fake, real = people(subscriptions=lines, opted_out=outs), StoredPeople(store)
     asked = {"short_code": code or None, "service_id": service or None}
@@ -238,6 +239,13 @@ def test_a_number_alone_is_opted_out_of_everything() -> None:
     some = people(opted_out=[PERSON])
     assert some.has_opted_out(PERSON, short_code="22915", service_id="44")
     assert not some.has_opted_out(OTHER)
+
+
+def test_forms_of_a_number_of_ours_are_one() -> None:
+    """As in the store: an opt-out from `+447786200000` is one from `447786200000`."""
+    some = people(opted_out=[OptOut(PERSON, short_code="+447786200000")])
+    assert some.has_opted_out(PERSON, short_code="447786200000")
+    assert some.has_opted_out(PERSON, short_code="+44 7786 200000")
 
 
 # Asking

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.times import _instant, instant
+from tests.harness import NOW
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 LONDON = ZoneInfo("Europe/London")
@@ -23,11 +24,11 @@ KNOWN = [
     ("20260101000000", NAIROBI, "2025-12-31T21:00:00Z"),
     ("20240229120000", NAIROBI, "2024-02-29T09:00:00Z"),
     # London's clocks in 2026: forward on 29 March, back on 25 October. Of an hour that comes
-    # twice the first is meant; one that never comes is counted on from before.
+    # twice and is over the second is meant; one that never comes is counted on from before.
     ("2026-03-29 00:59:59", LONDON, "2026-03-29T00:59:59Z"),
     ("2026-03-29 01:30:00", LONDON, "2026-03-29T01:30:00Z"),
     ("2026-03-29 02:00:00", LONDON, "2026-03-29T01:00:00Z"),
-    ("2026-10-25 01:30:00", LONDON, "2026-10-25T00:30:00Z"),
+    ("2026-10-25 01:30:00", LONDON, "2026-10-25T01:30:00Z"),
     ("2026-10-25 02:00:00", LONDON, "2026-10-25T02:00:00Z"),
     # With a zone of their own.
     ("2026-04-28T09:14:00Z", NAIROBI, "2026-04-28T09:14:00Z"),
@@ -47,9 +48,26 @@ KNOWN = [
 @pytest.mark.parametrize(("text", "zone", "expected"), KNOWN)
 def test_times_are_understood(text: str, zone: tzinfo, expected: str) -> None:
     """Every documented form of a time becomes the moment in UTC."""
-    moment = instant(text, zone)
+    moment = instant(text, zone, NOW)
     assert moment == datetime.fromisoformat(expected)
     assert moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "arrival", "expected"),
+    [
+        ("01:50:00", "00:50:01", "00:50:00"),
+        ("01:00:00", "01:00:01", "01:00:00"),
+        ("01:00:00", "00:58:00", "01:00:00"),  # a clock that is two minutes fast
+        ("01:00:00", "00:54:00", "00:00:00"),
+        ("01:00:00", "09:00:00", "01:00:00"),
+    ],
+)
+def test_an_hour_that_comes_twice(text: str, arrival: str, expected: str) -> None:
+    """Of 01:50, which London shows twice on 25 October 2026, the one that has been is meant."""
+    day = "2026-10-25"
+    came = datetime.fromisoformat(f"{day}T{arrival}Z")
+    assert instant(f"{day} {text}", LONDON, came) == datetime.fromisoformat(f"{day}T{expected}Z")
 
 
 IMPOSSIBLE = [
@@ -85,20 +103,20 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize("text", IMPOSSIBLE, ids=ascii)
 def test_impossible_times_are_none(text: str | None) -> None:
     """What is no date and time, or is none that exists, is None."""
-    assert instant(text, NAIROBI) is None
+    assert instant(text, NAIROBI, NOW) is None
 
 
 def test_long_texts_are_not_remembered() -> None:
     """A stranger's text of any length is no time, and takes no memory."""
     before = _instant.cache_info().currsize
-    assert instant("20180217065028" + " " * 60_000, NAIROBI) is None
+    assert instant("20180217065028" + " " * 60_000, NAIROBI, NOW) is None
     assert _instant.cache_info().currsize == before
 
 
 @given(st.text(st.characters()) | st.text("0123456789-:TtZz+. ", max_size=35))
 def test_any_text_is_a_moment_or_none(text: str) -> None:
     """No text raises, and what is understood is in UTC."""
-    moment = instant(text, LONDON)
+    moment = instant(text, LONDON, NOW)
     assert moment is None or moment.tzinfo is UTC
 
 
@@ -112,4 +130,4 @@ def test_the_zone_is_added_to_local_times(moment: datetime, form: str, hours: in
     zone = timezone(timedelta(hours=hours))
     shown = moment.replace(microsecond=0)
     expected = (shown - timedelta(hours=hours)).replace(tzinfo=UTC)
-    assert instant(moment.strftime(form), zone) == expected
+    assert instant(moment.strftime(form), zone, NOW) == expected

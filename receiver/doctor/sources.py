@@ -9,6 +9,7 @@ from typing import Any
 from receiver.doctor.findings import Case, Finding, ago, green, yellow
 from receiver.errors import StoreError
 from receiver.providers import PROVIDERS, Provider
+from receiver.service import UNKNOWN
 from receiver.store.health_reads import Vitals
 
 #: A source that pushed nothing for so long has perhaps been forgotten.
@@ -23,11 +24,21 @@ async def pushes(case: Case) -> list[Finding]:
     if found is None:
         return []
     now = case.clock()
-    return [
+    configured = [
         each
         for name, source in case.config.sources.items()
         if PROVIDERS[source.provider].pushes
         for each in of_source(name, PROVIDERS[source.provider], found, now)
+    ]
+    return [*configured, *_strangers(case, found)]
+
+
+def _strangers(case: Case, found: Vitals) -> list[Finding]:
+    """Sources of the store that are not configured, perhaps since they were renamed."""
+    do = "add it to the configuration, or name it in former_names of the source that it is now"
+    return [
+        yellow(f"{UNKNOWN}: a STOP is told to nobody there", do, check=f"source {name}")
+        for name in case.config.strangers(found.sources)
     ]
 
 

@@ -183,7 +183,7 @@ class RayprotechApi(Api):
             final=status.final,
         )
         times = (as_text(answer.get("delivered_at")), as_text(answer.get("sent_at")))
-        moments = (instant(time, self.provider.timezone) for time in times)
+        moments = (instant(time, self.provider.timezone, received_at) for time in times)
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,

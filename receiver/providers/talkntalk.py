@@ -223,7 +223,7 @@ class TalkNTalk(Provider[_Payload]):
             final=status.final,
         )
         times = (as_text(payload.timestamp), as_text(message.updated_at))
-        moments = (instant(time, self.timezone) for time in times)
+        moments = (instant(time, self.timezone, push.received_at) for time in times)
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,

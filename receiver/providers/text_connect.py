@@ -497,7 +497,7 @@ class TextConnect(Provider[_Payload]):
             type=EventType.MESSAGE_RECEIVED,
             data=data,
             key=f"message:{payload.id}",
-            time=instant(payload.receivedts, self.timezone) or push.received_at,
+            time=instant(payload.receivedts, self.timezone, push.received_at) or push.received_at,
         )
 
     @classmethod

@@ -366,7 +366,7 @@ class Tilil(Provider[_Payload]):
         self, digest: DigestToken, token: str, payload: _Payload, push: Push
     ) -> None:
         timestamp = as_text(payload.timestamp) or ""
-        moment = instant(timestamp, self.timezone)
+        moment = instant(timestamp, self.timezone, push.received_at)
         fresh = moment is not None and abs(push.received_at - moment) <= self._max_age
         if not digest.verify(token, timestamp) or not fresh:
             raise CredentialWrong
@@ -389,7 +389,7 @@ class Tilil(Provider[_Payload]):
             service_id=as_word(payload.service_id),
             link_id=as_word(payload.link_id),
         )
-        time = instant(as_text(payload.timestamp), self.timezone)
+        time = instant(as_text(payload.timestamp), self.timezone, push.received_at)
         return Parsed(
             type=EventType.MESSAGE_RECEIVED,
             data=data,
@@ -423,7 +423,7 @@ class Tilil(Provider[_Payload]):
             data=data,
             # A key outlives its event, and must not tell whose it was.
             key=f"subscription:{blake2b(':'.join(key).encode(), digest_size=16).hexdigest()}",
-            time=instant(stamp, self.timezone) or push.received_at,
+            time=instant(stamp, self.timezone, push.received_at) or push.received_at,
         )
 
     def _result(self, code: int, description: str) -> bytes:
@@ -455,7 +455,7 @@ def _delivery(
         type=EventType.DELIVERY_UPDATED,
         data=data,
         key=f"delivery:{message_id}:{code or (name or '').casefold()}",
-        time=instant(as_text(payload.dlrTime), zone) or received_at,
+        time=instant(as_text(payload.dlrTime), zone, received_at) or received_at,
         link_invalid=code == LINK_INVALID,
     )
 

@@ -106,8 +106,9 @@ class TsconectApi(Api):
             word = as_word(answer.get("status"))
             if word is None or as_word(answer.get("message_id")) != message_id:
                 raise garbled(response, f"the status of {message_id}")
-            delivered = instant(as_text(answer.get("delivered_at")), self.provider.timezone)
-            return _report(self.provider, message_id, word, to, delivered or response.received_at)
+            came = response.received_at
+            delivered = instant(as_text(answer.get("delivered_at")), self.provider.timezone, came)
+            return _report(self.provider, message_id, word, to, delivered or came)
 
         return Request(
             method="GET",
@@ -213,7 +214,8 @@ class Tsconect(Provider[_Payload]):
         if message_id is None:
             raise Malformed("expected message_id, the id that sending returned")
         word = as_word(payload.status) or without_prefix(_EVENT, as_word(payload.event))
-        time = instant(as_text(payload.timestamp), self.timezone) or push.received_at
+        came = push.received_at
+        time = instant(as_text(payload.timestamp), self.timezone, came) or came
         return _report(self, message_id, word, as_word(payload.to), time)
 
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,11 +21,13 @@ from receiver.people import Subscription
 from receiver.store import (
     audit,
     book,
+    deactivations,
     forgetting,
     jobs,
     messages,
     opt_outs,
     purges,
+    renames,
     replay_writes,
     writes,
 )
@@ -61,6 +63,7 @@ from receiver.store.records import (
     Wish,
     Wishes,
     from_micros,
+    noted,
     pack_request,
     to_micros,
     unpack_request,
@@ -107,6 +110,7 @@ __all__ = [
     "Wish",
     "Wishes",
     "from_micros",
+    "noted",
     "open_reader",
     "open_store",
     "pack_request",
@@ -115,6 +119,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+#: Who asks for what no handler asks for.
+_OPERATOR = "operator"
 
 _DROPS: dict[Kind, Callable[..., Counter[str]]] = {
     Kind.REQUESTS: purges.drop_requests,
@@ -208,12 +214,28 @@ class Store:
     async def opt_out(self, change: OptOut, now: datetime) -> bool:
         """Notes that a person must not be messaged; False if that was so already."""
         origin = _operator(now)
-        return await self.writer.run(partial(opt_outs.opt_out, origin=origin, change=change))
+        return await self.writer.run(
+            partial(opt_outs.opt_out, origin=origin, handler=_OPERATOR, change=change)
+        )
 
     async def opt_in(self, change: OptIn, now: datetime) -> bool:
         """Notes that a person may be messaged; False if that was so already."""
         origin = _operator(now)
         return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
+
+    async def manage(self, sources: Iterable[str]) -> None:
+        """Notes which sources can be told that a subscription ends: opt-outs see to that."""
+        await self.writer.run(partial(deactivations.manage, sources=sources))
+
+    async def rename_source(self, former: str, name: str) -> bool:
+        """What is of the source `former` is of `name` from now on; False if there is nothing."""
+        if not await self.writer.run(partial(renames.is_known, source=former)):
+            return False
+        for step in renames.steps(former, name):
+            place: int | None = renames.BEGINNING
+            while place is not None:
+                place = await self.writer.run(partial(renames.take_step, step=step, place=place))
+        return True
 
     async def correct_book(
         self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
@@ -228,7 +250,7 @@ class Store:
         """Makes a message that a person asks for; its id."""
         origin = _operator(now)
         return await self.writer.run(
-            partial(messages.add, origin=origin, handler="operator", wish=wish)
+            partial(messages.add, origin=origin, handler=_OPERATOR, wish=wish)
         )
 
     async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:

@@ -1,19 +1,24 @@
 """Writing the subscription book: a history that only grows, and the state that follows from it.
 
-The state is derived: of all changes of one subscription, the newest by the provider's time. So it
-does not matter in which order changes arrive, or how often. Like `writes`, these run inside the
-writer's transaction.
+The state is derived: of all changes of one subscription, the newest by its moment (`moment`). So
+it does not matter in which order changes arrive, or how often. An opt-out is a change of all lines
+that it is about, also of those that only come to be known later: what began before it ends with it.
+Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from receiver.actions import Subscribe, Unsubscribe
+from receiver.events import EventType
+from receiver.opt_out_rule import Line, blocks, service
+from receiver.store import deactivations
 from receiver.store.jobs import Origin
+from receiver.store.opt_out_lines import blocked, opted_out_at
 
 _ADD_HISTORY = (
     "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"
@@ -35,6 +40,18 @@ _SET_SUBSCRIPTION = (
     " > (since, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
     " coalesce(network, ''))"
 )
+_LINE = (
+    "SELECT state, since FROM subscriptions"
+    " WHERE source = ? AND short_code = ? AND service_id = ? AND msisdn = ?"
+)
+_ACTIVE = (
+    "SELECT source, short_code, service_id, msisdn, since, keyword, subscriber_ref, network"
+    " FROM subscriptions WHERE msisdn = ? AND state = 'active'"
+)
+_WRITTEN_BY_PEOPLE = str(EventType.MESSAGE_RECEIVED)
+
+#: The reason, in the history, of what an opt-out ended.
+OPT_OUT = "opt-out"
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,54 +64,161 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
 
 
-def note(db: sqlite3.Connection, origin: Origin, change: Subscribe | Unsubscribe) -> None:
-    """Appends a change to the history; the book follows if it is not older than its line."""
+class _Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the history."""
+
+    event: int | None
+    source: str
+    short_code: str
+    service_id: str
+    msisdn: str
+    state: str
+    time: int
+    received_at: int
+    keyword: str | None = None
+    subscriber_ref: str | None = None
+    network: str | None = None
+    reason: str | None = None
+
+    @property
+    def line(self) -> tuple[str, str, str, str]:
+        """The key of the line that it changes."""
+        return self.source, self.short_code, self.service_id, self.msisdn
+
+
+def moment(type_: str, time: int, received_at: int) -> int:
+    """When that happened which an event of this type tells: what orders the book.
+
+    What people write to us counts from its arrival, for a gateway's clock may be wrong by half a
+    day. Of what a provider did it knows the time, which is never later than the arrival.
+    """
+    return received_at if type_ == _WRITTEN_BY_PEOPLE else min(time, received_at)
+
+
+def note(
+    db: sqlite3.Connection, origin: Origin, handler: str, change: Subscribe | Unsubscribe
+) -> bool:
+    """Appends a change to the history; the book follows if it is not older than its line.
+
+    False if the person is what they were before: subscribed or not.
+    """
     left = isinstance(change, Unsubscribe)
     elsewhere = change.source if isinstance(change, Unsubscribe) else None
-    _write(
-        db,
-        {
-            "event": origin.event,
-            "source": elsewhere or origin.source or "",
-            "short_code": change.short_code or "",
-            "service_id": change.service_id or "",
-            "msisdn": change.msisdn,
-            "state": "inactive" if left else "active",
-            "time": origin.time,
-            "received_at": origin.received_at,
-            "keyword": change.keyword,
-            "subscriber_ref": change.subscriber_ref,
-            "network": change.network,
-            "reason": None,
-        },
+    made = _Change(
+        event=origin.event,
+        source=elsewhere or origin.source or "",
+        short_code=change.short_code or "",
+        service_id=service(change.service_id),
+        msisdn=change.msisdn,
+        state="inactive" if left else "active",
+        time=origin.time,
+        received_at=origin.received_at,
+        keyword=change.keyword,
+        subscriber_ref=change.subscriber_ref,
+        network=change.network,
     )
+    before, _ = _look(db, made)
+    _write(db, made)
+    if not left:
+        _end_if_opted_out(db, origin, handler, made)
+    after, _ = _look(db, made)
+    return after != before
 
 
 def correct(
     db: sqlite3.Connection, corrections: Sequence[Correction], *, time: int, now: int, reason: str
 ) -> int:
-    """Appends corrections to the history, as changes of this time; how many there were."""
+    """Appends corrections to the history, as changes of this time; how many there were.
+
+    A list tells who is subscribed, not since when: of who has opted out it does not say that they
+    have joined anew. So they stay unsubscribed, and the provider is told.
+    """
+    time = min(time, now)
+    origin = Origin(time=time, received_at=now, now=now)
     for correction in corrections:
-        _write(
-            db,
-            {
-                "event": None,
-                "source": correction.source,
-                "short_code": correction.short_code,
-                "service_id": correction.service_id,
-                "msisdn": correction.msisdn,
-                "state": "active" if correction.active else "inactive",
-                "time": time,
-                "received_at": now,
-                "keyword": None,
-                "subscriber_ref": None,
-                "network": None,
-                "reason": reason,
-            },
+        made = _Change(
+            event=None,
+            source=correction.source,
+            short_code=correction.short_code,
+            service_id=service(correction.service_id),
+            msisdn=correction.msisdn,
+            state="active" if correction.active else "inactive",
+            time=time,
+            received_at=now,
+            reason=reason,
         )
+        _write(db, made)
+        if correction.active:
+            stands = blocked(db, made.msisdn, made.short_code, made.service_id)
+            _end_if_opted_out(db, origin, "operator", made, at_once=stands)
     return len(corrections)
 
 
-def _write(db: sqlite3.Connection, values: dict[str, object]) -> None:
-    db.execute(_ADD_HISTORY, values)
+def end(db: sqlite3.Connection, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> None:
+    """Ends the person's active lines that this opt-out is about, in the book and there.
+
+    Those that began after it stay: it may be one of before, which is only obeyed now.
+    """
+    for *line, since, keyword, ref, network in db.execute(_ACTIVE, (msisdn,)).fetchall():
+        source, short_code, service_id, _ = line
+        joined_since = origin.time < since <= origin.now
+        if joined_since or not blocks([opt_out], short_code, service_id):
+            continue
+        began = _Change(
+            event=origin.event,
+            source=source,
+            short_code=short_code,
+            service_id=service_id,
+            msisdn=msisdn,
+            state="active",
+            time=since,
+            received_at=origin.received_at,
+            keyword=keyword,
+            subscriber_ref=ref,
+            network=network,
+        )
+        _end(db, origin, handler, began, max(origin.time, since))
+
+
+def _end_if_opted_out(
+    db: sqlite3.Connection, origin: Origin, handler: str, made: _Change, *, at_once: bool = False
+) -> None:
+    """Ends a line again whose person opted out then or later, if this change made it active.
+
+    `at_once`: in any case.
+    """
+    if _look(db, made) != ("active", made.time):
+        return  # there is a newer change, which has been dealt with
+    until = opted_out_at(db, made.msisdn, made.short_code, made.service_id, made.time)
+    if until is None and at_once:
+        until = made.time
+    if until is not None:
+        _end(db, origin, handler, made, until)
+
+
+def _end(db: sqlite3.Connection, origin: Origin, handler: str, began: _Change, time: int) -> None:
+    """Ends a line by an opt-out; at its provider too, where that can be told which service."""
+    _write(db, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
+    if service(began.service_id) and began.source in deactivations.managing(db):
+        ended = deactivations.Subscribed(
+            msisdn=began.msisdn,
+            short_code=began.short_code or None,
+            service_id=began.service_id,
+        )
+        deactivations.add(db, origin, handler, ended, began.source)
+
+
+def set_line(db: sqlite3.Connection, values: Mapping[str, object]) -> None:
+    """Writes a line into the book, unless it has a newer one. `values`: the columns; `time`."""
     db.execute(_SET_SUBSCRIPTION, values)
+
+
+def _look(db: sqlite3.Connection, made: _Change) -> tuple[str | None, int | None]:
+    """The state of a change's line, and since when."""
+    return db.execute(_LINE, made.line).fetchone() or (None, None)
+
+
+def _write(db: sqlite3.Connection, change: _Change) -> None:
+    values = msgspec.structs.asdict(change)
+    db.execute(_ADD_HISTORY, values)
+    set_line(db, values)

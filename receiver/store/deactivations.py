@@ -6,20 +6,21 @@ Like `writes`, these run inside the writer's transaction.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
-from receiver.actions import Unsubscribe
 from receiver.store.jobs import Origin, add_job
 
-#: Parameters: source, time, most rows. Last column: whether the person has joined again since.
+#: Parameters: source, time, most rows. Last column: whether the book has the line as active. Then
+#: the person has joined since: what ended it is in the book too, and is not the newest change.
 DUE = (
-    "SELECT id, payload, attempts, created_at, EXISTS (SELECT 1 FROM subscription_history AS h"
-    " WHERE h.msisdn = json_extract(job.json, '$.msisdn') AND h.source = job.source"
-    " AND h.service_id = coalesce(json_extract(job.json, '$.service_id'), '')"
-    " AND h.short_code = coalesce(json_extract(job.json, '$.short_code'), '')"
-    " AND h.state = 'active' AND h.received_at > job.created_at)"
+    "SELECT id, payload, attempts, created_at, EXISTS (SELECT 1 FROM subscriptions AS s"
+    " WHERE s.source = job.source"
+    " AND s.short_code = coalesce(json_extract(job.json, '$.short_code'), '')"
+    " AND s.service_id = coalesce(json_extract(job.json, '$.service_id'), '')"
+    " AND s.msisdn = json_extract(job.json, '$.msisdn') AND s.state = 'active')"
     " FROM (SELECT *, CAST(payload AS TEXT) AS json FROM jobs WHERE source = ?"
     " AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
     " ORDER BY due_at, id LIMIT ?) AS job ORDER BY due_at, id"
@@ -29,6 +30,12 @@ HOMELESS = (
     "SELECT id, source FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
     " AND source NOT IN ({}) LIMIT ?"
 )
+# In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
+_SET_MANAGING = (
+    "INSERT INTO meta (key, value) VALUES ('managing', ?1)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+)
+_MANAGING = "SELECT value FROM meta WHERE key = 'managing'"
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +57,27 @@ class Deactivation(msgspec.Struct, frozen=True, kw_only=True):
     """The person has subscribed anew since: what was asked for is no longer so."""
 
 
-def add(db: sqlite3.Connection, origin: Origin, handler: str, change: Unsubscribe) -> None:
-    """Has the provider told, as soon as the transaction is committed."""
-    subscription = Subscribed(
-        msisdn=change.msisdn, short_code=change.short_code, service_id=change.service_id
-    )
+def add(
+    db: sqlite3.Connection, origin: Origin, handler: str, ended: Subscribed, source: str
+) -> None:
+    """Has the provider of a source told, as soon as the transaction is committed."""
     add_job(
         db,
         origin,
         kind="deactivate",
         handler=handler,
-        payload=msgspec.json.encode(subscription),
+        payload=msgspec.json.encode(ended),
         due_at=origin.now,
-        source=change.source or origin.source or "",
+        source=source,
     )
+
+
+def manage(db: sqlite3.Connection, sources: Iterable[str]) -> None:
+    """Notes which sources can be told that a subscription ends."""
+    db.execute(_SET_MANAGING, (msgspec.json.encode(sorted(sources)).decode(),))
+
+
+def managing(db: sqlite3.Connection) -> list[str]:
+    """The sources that can be told that a subscription ends."""
+    row = db.execute(_MANAGING).fetchone()
+    return [] if row is None else msgspec.json.decode(row[0], type=list[str])

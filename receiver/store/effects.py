@@ -20,6 +20,7 @@ from receiver.actions import (
     Subscribe,
     Unsubscribe,
 )
+from receiver.opt_out_rule import service
 from receiver.store import book, deactivations, messages, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Wish
@@ -27,19 +28,23 @@ from receiver.store.records import Wish
 _ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?)"
 
 
-def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Action) -> None:
-    """Does what a handler asked for; replies are decided elsewhere, there is one an event."""
+def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Action) -> bool:
+    """Does what a handler asked for; False if it changed nothing in the book or the opt-outs.
+
+    Replies are decided elsewhere, there is one an event.
+    """
     match action:
         case Subscribe():
-            book.note(db, origin, action)
+            return book.note(db, origin, handler, action)
         case Unsubscribe():
-            book.note(db, origin, action)
+            changed = book.note(db, origin, handler, action)
             if action.at_provider:
-                deactivations.add(db, origin, handler, action)
+                _deactivate(db, origin, handler, action)
+            return changed
         case OptOut():
-            opt_outs.opt_out(db, origin, action)
+            return opt_outs.opt_out(db, origin, handler, action)
         case OptIn():
-            opt_outs.opt_in(db, origin, action)
+            return opt_outs.opt_in(db, origin, action)
         case Flag(reason):
             db.execute(_ADD_FLAG, (origin.event, handler, reason, origin.now))
         case Send():
@@ -56,6 +61,16 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
             )
         case Reply():
             raise AssertionError(action)
+    return False
+
+
+def _deactivate(db: sqlite3.Connection, origin: Origin, handler: str, left: Unsubscribe) -> None:
+    ended = deactivations.Subscribed(
+        msisdn=left.msisdn,
+        short_code=left.short_code,
+        service_id=service(left.service_id) or None,
+    )
+    deactivations.add(db, origin, handler, ended, left.source or origin.source or "")
 
 
 def _wish(action: Send) -> Wish:

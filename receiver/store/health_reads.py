@@ -21,6 +21,7 @@ from receiver.errors import StoreUnusable
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request
+from receiver.store.renames import KNOWN_SOURCES
 
 #: The SQLite that this program runs with, and the oldest that can do what it asks (RETURNING).
 SQLITE = sqlite3.sqlite_version_info
@@ -54,6 +55,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """The version that this program knows."""
     last_pushes: dict[str, datetime] = {}
     """By source; of those that were found in time."""
+    sources: list[str] = []
+    """All that there is anything of."""
     searched_back_to: datetime | None = None
     """How far back the search for them came, when it ended early."""
     clients: list[str] = []
@@ -92,6 +95,7 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
             version=version,
             newest=newest,
             last_pushes=found,
+            sources=[source for (source,) in db.execute(KNOWN_SOURCES) if source],
             searched_back_to=back_to,
             clients=_clients(db),
             quarantine=[

@@ -25,7 +25,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     subject: str | None = None
     time: int
-    """The provider's time."""
+    """When it happened (`book.moment`)."""
     received_at: int
     now: int
 

@@ -14,7 +14,7 @@ import msgspec
 
 from receiver.actions import OptOut
 from receiver.events import Status, advance
-from receiver.store import opt_outs
+from receiver.store import opt_out_lines, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Accepted, Attempt, EventRow, Gone, Report, Wish, to_micros
 from receiver.texts import segments
@@ -146,7 +146,7 @@ def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) ->
     source, link_id, service_id, even_if_opted_out, came_at = row
     why = None
     about = attempt.service_id or service_id
-    if not even_if_opted_out and opt_outs.blocked(db, attempt.msisdn, attempt.sender, about):
+    if not even_if_opted_out and opt_out_lines.blocked(db, attempt.msisdn, attempt.sender, about):
         why = Gone("the person has opted out", Status.REJECTED)
     elif link_id and now - came_at > link_ttl:
         why = Gone(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
@@ -333,7 +333,7 @@ def _opt_out(db: sqlite3.Connection, message: int, event: int, now: int) -> None
         "SELECT source, msisdn, sender FROM messages WHERE id = ?", (message,)
     ).fetchone()
     origin = Origin(event=event, source=source, time=now, received_at=now, now=now)
-    opt_outs.opt_out(db, origin, OptOut(msisdn, "network", short_code=sender))
+    opt_outs.opt_out(db, origin, "network", OptOut(msisdn, "network", short_code=sender))
 
 
 def _advance(db: sqlite3.Connection, message: int, reported: Status, now: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from receiver.events import EventIds
-from receiver.msisdn import ours
+from receiver.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import Fetch
 from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
@@ -15,10 +15,6 @@ from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_mic
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
 _FIND = f"{_LINE} WHERE ?1 IS NULL OR msisdn = ?1 ORDER BY time DESC, msisdn"
 _OF_PERSON = f"{_LINE} WHERE msisdn IN (?1, ?2) ORDER BY time DESC"
-_BLOCKING = (
-    f"{_LINE} WHERE msisdn IN (?1, ?4) AND short_code IN ('', ?2) AND service_id IN ('', ?3)"
-    " ORDER BY time LIMIT 1"
-)
 _CHANGE = (
     "SELECT msisdn, change, short_code, service_id, time, reason, source, event"
     " FROM opt_out_history"
@@ -60,9 +56,10 @@ class OptOutReader:
         self, msisdn: str, *, sender: str | None, service_id: str | None
     ) -> OptOutEntry | None:
         """The oldest opt-out that stands in the way of a message; None if it may be sent."""
-        alias = await self._alias(msisdn)
-        rows = await self._fetch(_BLOCKING, [msisdn, ours(sender), service_id or "", alias])
-        return _entry(rows[0]) if rows else None
+        for entry in reversed(await self.find(msisdn)):
+            if blocks([(entry.short_code, entry.service_id)], sender, service_id):
+                return entry
+        return None
 
     async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
         """Every word and command that opted somebody out or in, also where nothing changed."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds
-from receiver.msisdn import ours
+from receiver.opt_out_rule import blocks, lines_after
 from receiver.people import Subscription
-from receiver.store.opt_outs import BLOCKED, lines_after, stand_in_the_way
+from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import (
     EVENT_COLUMNS,
@@ -101,10 +101,10 @@ class StoredPeople:
         """See `People`."""
         before = self._before.get()
         if before is None:
-            values = (msisdn, ours(short_code), service_id or "", self._alias(msisdn))
-            return bool(self._all(BLOCKED, values))
-        lines = lines_after(self._all(_OPTED_BEFORE, (msisdn, before)))
-        return stand_in_the_way(lines, short_code, service_id)
+            lines = self._all(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
+        else:
+            lines = lines_after(self._all(_OPTED_BEFORE, (msisdn, before)))
+        return blocks(lines, short_code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""

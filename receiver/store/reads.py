@@ -33,6 +33,7 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.subscription_reads import SubscriptionReader
 
 #: Rows that are fetched at once of what may be long.
@@ -98,6 +99,10 @@ class Reader:
             return None
         rows = [event async for event in self._events("seq = ?", [seq], "", request=True)]
         return rows[0] if rows else None
+
+    async def sources(self) -> list[str]:
+        """The names of all sources that there is anything of, by name."""
+        return [name for (name,) in await self._all(KNOWN_SOURCES, []) if name]
 
     async def event_by_seq(self, seq: int) -> StoredEvent | None:
         """The event with this sequence number, without its raw request."""

@@ -84,6 +84,11 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
 
 
+def noted(first: str, other: str | None) -> str:
+    """A note of an event that has one already; who reads it looks how it begins."""
+    return first if other is None else f"{first}; {other}"
+
+
 #: How the note begins of an event that was not replied to, since the loop guard held it back.
 HELD_BACK = "reply held back: "
 

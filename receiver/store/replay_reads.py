@@ -155,7 +155,8 @@ class Chronicle:
         answer, reply, note = row[8:]
         event = event_of(self.ids, row[:8])
         held_back = note is not None and note.startswith(HELD_BACK)
-        return Happened(row[0], event, answer, reply, note == WITHHELD, held_back, past)
+        withheld = note is not None and note.startswith(WITHHELD)
+        return Happened(row[0], event, answer, reply, withheld, held_back, past)
 
 
 def _seq_at(moment: datetime) -> int:

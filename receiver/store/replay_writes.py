@@ -12,21 +12,22 @@ from collections.abc import Sequence
 import msgspec
 
 from receiver.actions import Action, OptIn, OptOut, Reply
+from receiver.opt_out_rule import lifts
+from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Finish, ReplyState, Wishes
 from receiver.store.traces import NOTHING, Asked, Past, pasts, undone
 from receiver.store.writes import late_reply
 
-_EVENT = "SELECT source, subject, data, time, received_at, reply FROM events WHERE seq = ?"
+_EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM events WHERE seq = ?"
 _REOPEN = "UPDATE events SET reply = 0 WHERE seq = ?"
 _COUNT_MESSAGES = "SELECT count(*) FROM messages WHERE event = ?"
 _END_WORK = "DELETE FROM jobs WHERE event = ? AND kind = 'handle' AND handler = ?"
-# Of the same scope or of all; what an event says counts from the moment it came.
-_OVERTAKEN = (
-    "SELECT 1 FROM opt_out_history WHERE msisdn = ?1 AND change = ?2"
-    " AND short_code IN ('', ?3) AND service_id IN ('', ?4)"
-    " AND (event > ?5 OR event IS NULL AND time > ?6) LIMIT 1"
+# What an event says counts from the moment it came.
+_LATER = (
+    "SELECT change, short_code, service_id FROM opt_out_history WHERE msisdn = ?1"
+    " AND (event > ?2 OR event IS NULL AND time > ?3)"
 )
 
 
@@ -71,11 +72,16 @@ def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
     row = db.execute(_EVENT, (seq,)).fetchone()
     if row is None:
         return Redone(left="the event is gone")
-    source, subject, data, time, received_at, state = row
+    source, subject, data, type_, time, received_at, state = row
     if state == ReplyState.OPEN:
         return Redone(left="it is still being answered")
     origin = Origin(
-        event=seq, source=source, subject=subject, time=time, received_at=received_at, now=now
+        event=seq,
+        source=source,
+        subject=subject,
+        time=book.moment(type_, time, received_at),
+        received_at=received_at,
+        now=now,
     )
     past = pasts(db, seq, seq, {seq}).get(seq, NOTHING)
     asked = _asked(wanted, past, source)
@@ -83,7 +89,8 @@ def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
     asked = [(handler, action) for handler, action in asked if action not in late]
     for handler, action in asked:
         carry_out(db, origin, handler, action)
-    replies = _reply(db, origin, wanted, data)
+    tells = wanted.reply is not None and wanted.reply.if_changed
+    replies = 0 if late and tells else _reply(db, origin, wanted, data)
     # Who failed then and was to try again has now been heard.
     heard = {handler for handler, _ in asked} | ({wanted.replied_by} if replies else set())
     for handler in heard.intersection(past.work):
@@ -105,13 +112,13 @@ def _asked(wanted: Redo, past: Past, source: str) -> list[Asked]:
 
 
 def _overtaken(db: sqlite3.Connection, origin: Origin, action: Action) -> bool:
-    """Whether the person has said the opposite since."""
+    """Whether the person has said the opposite since, about messages that this is about too."""
     if not isinstance(action, OptOut | OptIn):
         return False
     opposite = "in" if isinstance(action, OptOut) else "out"
-    scope = (action.short_code or "", action.service_id or "")
-    values = (action.msisdn, opposite, *scope, origin.event, origin.received_at)
-    return db.execute(_OVERTAKEN, values).fetchone() is not None
+    line = opt_outs.line_of(action)
+    later = db.execute(_LATER, (action.msisdn, origin.event, origin.received_at))
+    return any(change == opposite and lifts(line, other) for change, *other in later)
 
 
 def _reply(db: sqlite3.Connection, origin: Origin, wanted: Redo, data: bytes) -> int:

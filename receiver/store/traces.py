@@ -7,11 +7,12 @@ when it is done.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
+from receiver.opt_out_rule import line, service
 
 Trace = tuple[str, ...]
 """Kind of the action, and what it was about. Equal: the same was done."""
@@ -25,7 +26,7 @@ _MESSAGES = (
 )
 _CHANGES = (
     "SELECT event, iif(state = 'active', 'subscribe', 'unsubscribe'), source, short_code,"
-    f" service_id, msisdn FROM subscription_history {_OF_EVENTS}"
+    f" service_id, msisdn FROM subscription_history {_OF_EVENTS} AND reason IS NULL"
 )
 _OPTED = (
     "SELECT event, iif(change = 'out', 'opt_out', 'opt_in'), msisdn, short_code, service_id"
@@ -99,7 +100,7 @@ def _marks(db: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int,
 
 
 def undone(
-    asked: Iterable[Asked], past: Past, source: str
+    asked: Sequence[Asked], past: Past, source: str
 ) -> tuple[list[Asked], list[Sent], list[Left]]:
     """Which of the actions asked for are not done, and what was done that none of them asks for.
 
@@ -118,22 +119,25 @@ def undone(
                 missing.append((handler, action))
             else:
                 marks.remove(mark)
-    return missing, messages, marks
+    # In earlier versions a STOP asked for the end of each subscription.
+    out = {action.msisdn for _, action in asked if isinstance(action, OptOut)}
+    left = [m for m in marks if not (m.trace[0] == "unsubscribe" and m.trace[4] in out)]
+    return missing, messages, left
 
 
 def trace_of(action: Action, source: str) -> Trace | None:
     """The trace that an action leaves; None for those that leave none, or are messages."""
     match action:
         case Subscribe():
-            scope = (action.short_code or "", action.service_id or "", action.msisdn)
+            scope = (action.short_code or "", service(action.service_id), action.msisdn)
             return ("subscribe", source, *scope)
         case Unsubscribe():
-            scope = (action.short_code or "", action.service_id or "", action.msisdn)
+            scope = (action.short_code or "", service(action.service_id), action.msisdn)
             return ("unsubscribe", action.source or source, *scope)
         case OptOut():
-            return ("opt_out", action.msisdn, action.short_code or "", action.service_id or "")
+            return ("opt_out", action.msisdn, *line(action.short_code, action.service_id))
         case OptIn():
-            return ("opt_in", action.msisdn, action.short_code or "", action.service_id or "")
+            return ("opt_in", action.msisdn, *line(action.short_code, action.service_id))
         case Flag(reason):
             return ("flag", reason)
     return None

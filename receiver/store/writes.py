@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 
 from receiver.actions import Reply
-from receiver.store import messages, opt_outs
+from receiver.opt_out_rule import Line, blocks
+from receiver.store import book, messages, opt_out_lines
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
 from receiver.store.purges import PURGED
-from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish
+from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish, noted
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
@@ -50,12 +51,15 @@ _SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
-_SET_NOTE = "UPDATE events SET note = ? WHERE seq = ?"
+# Before what is noted already (`noted`).
+_SET_NOTE = "UPDATE events SET note = ?1 || coalesce('; ' || nullif(note, ?1), '') WHERE seq = ?2"
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
-_EVENT = "SELECT source, subject, data, time, received_at FROM events WHERE seq = ?"
+_EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHERE seq = ?"
 
 #: The note of an event whose reply was not sent.
 WITHHELD = "reply withheld: the person has opted out"
+#: In the place of a reply that would tell of a change that was none.
+_SILENCE = Reply("")
 
 
 def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
@@ -66,7 +70,7 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
     """
     new = _insert(db, intakes)
     # First what changes who may be messaged, then the replies.
-    jobs = {
+    followed = {
         intake.row.seq: _follow_up(db, intake)
         for intake in intakes
         if (intake.wishes or intake.jobs) and intake.row.seq in new
@@ -76,7 +80,7 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
             messages.note_report(db, intake.row, intake.report)
     opted_out = _opted_out(db, intakes)
     return [
-        _taken(db, intake, jobs, opted_out) if intake.row.seq in new else _repeat(db, intake)
+        _taken(db, intake, followed, opted_out) if intake.row.seq in new else _repeat(db, intake)
         for intake in intakes
     ]
 
@@ -140,20 +144,23 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
     """Ends a handle job with what its handler asked for; False if it had ended before."""
     if db.execute(_END_JOB, (done.job,)).fetchone() is None:
         return False
-    source, subject, data, time, received_at = db.execute(_EVENT, (done.seq,)).fetchone()
+    row = db.execute(_EVENT, (done.seq,)).fetchone()
+    source, subject, data, type_, time, received_at = row
     origin = Origin(
         event=done.seq,
         source=source,
         subject=subject,
-        time=time,
+        time=book.moment(type_, time, received_at),
         received_at=received_at,
         now=done.at,
     )
+    # First what changes who may be messaged, then the replies.
+    asked = [action for action in done.actions if not isinstance(action, Reply)]
+    changed = [carry_out(db, origin, done.handler, action) for action in asked]
     for action in done.actions:
         if isinstance(action, Reply):
-            late_reply(db, origin, done, action, data)
-        else:
-            carry_out(db, origin, done.handler, action)
+            said = action if any(changed) or not action.if_changed else _SILENCE
+            late_reply(db, origin, done, said, data)
     if done.note is not None:
         db.execute(_SET_NOTE, (done.note, done.seq))
     if done.last:
@@ -218,14 +225,14 @@ def _among(query: str, values: int) -> str:
     return f"{query} ({', '.join('?' * values)})"
 
 
-def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> opt_outs.Lines:
+def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> opt_out_lines.Lines:
     """The opt-outs of the people we would reply to."""
     people = [
         intake.row.subject
         for intake in intakes
         if intake.reply is not None and intake.reply.text and not intake.reply.even_if_opted_out
     ]
-    return opt_outs.lines_of(db, people)
+    return opt_out_lines.lines_of(db, people)
 
 
 def _repeat(db: sqlite3.Connection, intake: Intake) -> Taken:
@@ -236,13 +243,27 @@ def _repeat(db: sqlite3.Connection, intake: Intake) -> Taken:
     return Taken(seq, new=False, answer=bytes(answer), open=reply == ReplyState.OPEN)
 
 
-def _follow_up(db: sqlite3.Connection, intake: Intake) -> tuple[int, ...]:
-    """Carries out what inline handlers asked for; the ids of the jobs for the others."""
-    origin = _origin(intake.row)
+class _Followed(msgspec.Struct, frozen=True):
+    """What became of that which inline handlers asked for beside a reply."""
+
+    jobs: tuple[int, ...] = ()
+    """Ids of those for the other handlers."""
+    silent: bool = False
+    """The reply tells of a change, and there was none."""
+
+
+_NOTHING = _Followed()
+
+
+def _follow_up(db: sqlite3.Connection, intake: Intake) -> _Followed:
+    """Carries out what inline handlers asked for, and makes jobs for the others."""
+    origin, reply = _origin(intake.row), intake.reply
+    silent = reply is not None and reply.if_changed
     for wishes in intake.wishes:
         for action in wishes.actions:
-            carry_out(db, origin, wishes.handler, action)
-    return tuple(
+            if carry_out(db, origin, wishes.handler, action):
+                silent = silent and wishes.handler != intake.replied_by
+    jobs = tuple(
         add_job(
             db,
             origin,
@@ -255,25 +276,30 @@ def _follow_up(db: sqlite3.Connection, intake: Intake) -> tuple[int, ...]:
         )
         for job in intake.jobs
     )
+    return _Followed(jobs, silent)
 
 
 def _taken(
     db: sqlite3.Connection,
     intake: Intake,
-    jobs: dict[int, tuple[int, ...]],
-    opted_out: opt_outs.Lines,
+    followed: dict[int, _Followed],
+    opted_out: opt_out_lines.Lines,
 ) -> Taken:
     """A new event, with the reply to it where it belongs."""
     row, reply, answer = intake.row, intake.reply, intake.row.answer
+    done = followed.get(row.seq, _NOTHING)
     if reply is not None and reply.text:
-        if row.subject in opted_out and _is_withheld(opted_out[row.subject], row, reply):
+        if done.silent:
             answer = intake.plain_answer
-            db.execute(_SET_PLAIN, (answer, WITHHELD, row.seq))
+            db.execute(_SET_PLAIN, (answer, row.note, row.seq))
+        elif row.subject in opted_out and _is_withheld(opted_out[row.subject], row, reply):
+            answer = intake.plain_answer
+            db.execute(_SET_PLAIN, (answer, noted(WITHHELD, row.note), row.seq))
         elif not intake.reply_in_answer:
             wish = _reply_wish(row.subject, reply, row.data)
             messages.add(db, _origin(row), intake.replied_by, wish)
     is_open = row.reply == ReplyState.OPEN
-    return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=jobs.get(row.seq, ()))
+    return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
 
 
 def late_reply(
@@ -292,12 +318,12 @@ def late_reply(
         messages.add(db, origin, done.handler, _reply_wish(origin.subject, reply, data))
 
 
-def _is_withheld(lines: Sequence[tuple[str, str]], row: EventRow, reply: Reply) -> bool:
+def _is_withheld(lines: Sequence[Line], row: EventRow, reply: Reply) -> bool:
     """Whether one of these opt-outs of the person stands in the way of the reply."""
     if reply.even_if_opted_out:
         return False
     back = _handback(row.data)
-    return opt_outs.stand_in_the_way(lines, back.ours(row.subject), back.service_id)
+    return blocks(lines, back.ours(row.subject), back.service_id)
 
 
 def _must_not_message(
@@ -306,7 +332,7 @@ def _must_not_message(
     if reply.even_if_opted_out:
         return False
     back = _handback(data)
-    return opt_outs.blocked(db, subject, back.ours(subject), back.service_id)
+    return opt_out_lines.blocked(db, subject, back.ours(subject), back.service_id)
 
 
 class _Handback(msgspec.Struct):
@@ -347,7 +373,7 @@ def _origin(row: EventRow) -> Origin:
         event=row.seq,
         source=row.source,
         subject=row.subject,
-        time=row.time,
+        time=book.moment(row.type, row.time, row.received_at),
         received_at=row.received_at,
         now=row.received_at,
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from receiver.events import Data, Event
 from receiver.handlers import OptOut, Subscription
+from receiver.opt_out_rule import blocks, line
 from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
 
 
@@ -28,29 +29,27 @@ class FakePeople:
 
     def subscriptions(self, msisdn: str) -> list[Subscription]:
         """See `People`."""
-        return [line for line in self._subscriptions if line.msisdn == msisdn]
+        return [each for each in self._subscriptions if each.msisdn == msisdn]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
     ) -> bool:
         """See `People`."""
         return any(
-            line.state == "active"
-            and service_id in (None, line.service_id)
-            and short_code in (None, line.short_code)
-            for line in self.subscriptions(msisdn)
+            each.state == "active"
+            and service_id in (None, each.service_id)
+            and short_code in (None, each.short_code)
+            for each in self.subscriptions(msisdn)
         )
 
     def has_opted_out(
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
     ) -> bool:
         """See `People`."""
-        return any(
-            line.msisdn == msisdn
-            and (line.short_code or "") in ("", short_code)
-            and (line.service_id or "") in ("", service_id)
-            for line in self._opted_out
-        )
+        lines = [
+            line(out.short_code, out.service_id) for out in self._opted_out if out.msisdn == msisdn
+        ]
+        return blocks(lines, short_code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""

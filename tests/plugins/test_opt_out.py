@@ -12,19 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.handlers import (
-    Flag,
-    OptIn,
-    OptOut,
-    Reply,
-    SourceInfo,
-    Subscription,
-    Unsubscribe,
-    addresses,
-)
+from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.people import Nobody
 from receiver.plugins import Plugin, ordered
-from tests.harness import NOW
 from tests.plugins.asking import PERSON, ask, explain, faults, load, message, report
 
 PLUGIN = load("opt_out")
@@ -33,6 +23,7 @@ NAMED = load("opt_out", languages=["en", "sw"])
 BY_CODE = load("opt_out", scope="short_code")
 BY_SERVICE = load("opt_out", scope="service")
 SILENT = load("opt_out", stop_reply="", start_reply="")
+CONFIRMATION = Reply(PLUGIN.settings.stop_reply, even_if_opted_out=True, if_changed=True)
 GUIDE = Path(__file__).parents[2] / "docs" / "opt-outs.md"
 #: GSM 03.38: the basic alphabet without its letters for Greek and national use.
 GSM = re.compile(r"[A-Za-z0-9 @£$!\"#%&'()*+,\-./:;<=>?\n]*")
@@ -47,16 +38,9 @@ any_case = st.sampled_from([str.upper, str.lower, str.title, str.swapcase])
 class Known(Nobody):
     """People of whom something is known."""
 
-    def __init__(
-        self, *subscriptions: Subscription, out: tuple[str | None, str | None] | None = None
-    ) -> None:
+    def __init__(self, out: tuple[str | None, str | None]) -> None:
         """`out`: the short code and service of an opt-out, for `has_opted_out` to say yes to."""
-        self._subscriptions = list(subscriptions)
         self._out = out
-
-    def subscriptions(self, msisdn: str) -> list[Subscription]:
-        """Those given."""
-        return self._subscriptions
 
     def has_opted_out(
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
@@ -66,29 +50,9 @@ class Known(Nobody):
 
 
 def knowing(plugin: Plugin, people: Known) -> Plugin:
-    """The plugin where this is known, with a source that manages subscriptions and one that not."""
-    sources = {
-        name: SourceInfo(name=name, provider=name, manages_subscriptions=manages)
-        for name, manages in (("tilil", True), ("talkntalk", False))
-    }
-    context = msgspec.structs.replace(plugin.context, people=people, sources=sources)
+    """The plugin where this is known."""
+    context = msgspec.structs.replace(plugin.context, people=people)
     return msgspec.structs.replace(plugin, context=context)
-
-
-def subscription(**fields: Any) -> Subscription:
-    """An active line of the book."""
-    line = {
-        "msisdn": PERSON,
-        "source": "tilil",
-        "short_code": "22915",
-        "service_id": "44",
-        "state": "active",
-        "since": NOW,
-        "keyword": "NEWS",
-        "subscriber_ref": "r1",
-        "network": "safaricom",
-    }
-    return Subscription(**{**line, **fields})
 
 
 @pytest.mark.parametrize("word", STOPS)
@@ -96,7 +60,7 @@ def test_stop(word: str) -> None:
     """Each stop word opts out, is recorded as the reason, and is confirmed in spite of itself."""
     out, reply = ask(PLUGIN, message(word))
     assert out == OptOut(PERSON, word)
-    assert reply == Reply(PLUGIN.settings.stop_reply, even_if_opted_out=True)
+    assert reply == CONFIRMATION
 
 
 @pytest.mark.parametrize("word", ["START", "UNSTOP"])
@@ -221,7 +185,7 @@ def test_silence() -> None:
     """An empty text confirms nothing, but keeps other handlers from answering all the same."""
     assert ask(SILENT, message("stop")) == (
         OptOut(PERSON, "STOP"),
-        Reply("", even_if_opted_out=True),
+        Reply("", even_if_opted_out=True, if_changed=True),
     )
     assert ask(SILENT, message("start")) == (OptIn(PERSON, "START"), Reply(""))
 
@@ -366,6 +330,7 @@ def test_an_unknown_language_is_refused() -> None:
         (BY_CODE, "Stop, all!", {}, (None, None)),
         (BY_SERVICE, "stop", {"service_id": "44"}, (None, "44")),
         (BY_SERVICE, "stop", {}, ("22915", None)),
+        (BY_SERVICE, "stop", {"service_id": "0"}, ("22915", None)),
         (BY_SERVICE, "stop all", {"service_id": "44"}, (None, None)),
         (BY_SERVICE, "start", {"service_id": "44"}, (None, "44")),
         (BY_CODE, "start", {}, ("22915", None)),
@@ -397,58 +362,7 @@ def test_a_second_stop_is_not_confirmed(
 def test_a_wider_stop_is_confirmed() -> None:
     """Who is out of one short code and then says STOP to all is told so."""
     known = knowing(PLUGIN, Known(out=("22915", None)))
-    assert ask(known, message("stop"))[-1] == Reply(
-        PLUGIN.settings.stop_reply, even_if_opted_out=True
-    )
-
-
-def test_stop_ends_subscriptions() -> None:
-    """Those that are active, in the book, and at the provider where it manages them."""
-    known = Known(
-        subscription(),
-        subscription(service_id="45", state="inactive"),
-        subscription(source="talkntalk", service_id="", keyword=None),
-        subscription(source="gone", service_id="46"),
-    )
-    ended = [a for a in ask(knowing(PLUGIN, known), message("stop")) if isinstance(a, Unsubscribe)]
-    assert [(a.source, a.service_id, a.at_provider) for a in ended] == [
-        ("tilil", "44", True),
-        ("talkntalk", None, False),
-        ("gone", "46", False),
-    ]
-    assert ended[0] == Unsubscribe(
-        msisdn=PERSON,
-        short_code="22915",
-        service_id="44",
-        keyword="NEWS",
-        subscriber_ref="r1",
-        network="safaricom",
-        source="tilil",
-        at_provider=True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("plugin", "text", "data", "expected"),
-    [
-        (BY_CODE, "stop", {}, ["1", "2"]),
-        (BY_CODE, "stop", {"to": "+44 7786 200000"}, ["3"]),
-        (BY_CODE, "stop all", {}, ["1", "2", "3"]),
-        (BY_SERVICE, "stop", {"service_id": "2"}, ["2"]),
-        (PLUGIN, "start", {}, []),
-    ],
-)
-def test_stop_ends_subscriptions_of_its_scope(
-    plugin: Plugin, text: str, data: dict[str, Any], expected: list[str]
-) -> None:
-    """Those on other short codes or of other services stay; START begins none."""
-    known = Known(
-        subscription(service_id="1"),
-        subscription(service_id="2"),
-        subscription(service_id="3", short_code="447786200000"),
-    )
-    asked = ask(knowing(plugin, known), message(text, **data))
-    assert [a.service_id for a in asked if isinstance(a, Unsubscribe)] == expected
+    assert ask(known, message("stop"))[-1] == CONFIRMATION
 
 
 @pytest.mark.parametrize(
@@ -506,15 +420,6 @@ def test_one_letter_off(word: str, data: st.DataObject) -> None:
     typed = word[:at] + word[at + 1 :]
     asked = ask(PLUGIN, message(typed))
     assert asked == (Flag(f"near miss of {word}"),) or typed in MODULE.ORDINARY
-
-
-@given(st.sampled_from(["+447786200000", "447786200000", "22915"]))
-def test_subscriptions_are_found_by_any_form_of_the_number(code: str) -> None:
-    """A subscription on a number of ours is in the scope of that number, however it is written."""
-    scope = MODULE.Scope(short_code=code)
-    for form in addresses(code):
-        assert scope.holds(subscription(short_code=form))
-    assert not scope.holds(subscription(short_code="70700"))
 
 
 def test_explain_a_second_stop() -> None:

@@ -39,8 +39,8 @@ def test_change_is_booked(type_: EventType, record: type[Subscribe | Unsubscribe
 def test_greetings() -> None:
     """Who joins is welcomed and who leaves is told goodbye, where there are texts for it."""
     plugin = load("subscriptions", welcome="Hello!", goodbye="Bye!")
-    assert ask(plugin, change(ACTIVATED))[1:] == (Reply("Hello!"),)
-    assert ask(plugin, change(DEACTIVATED))[1:] == (Reply("Bye!"),)
+    assert ask(plugin, change(ACTIVATED))[1:] == (greeting("Hello!"),)
+    assert ask(plugin, change(DEACTIVATED))[1:] == (greeting("Bye!"),)
 
 
 def test_one_greeting_only() -> None:
@@ -64,6 +64,11 @@ NEWS: dict[str, Any] = {
 }
 JOINED = Subscribe(msisdn=PERSON, short_code="22915", service_id="44", keyword="NEWS")
 LEFT = Unsubscribe(msisdn=PERSON, short_code="22915", service_id="44", keyword="STOP NEWS")
+
+
+def greeting(text: str) -> Reply:
+    """For who joined or left by what is booked with it."""
+    return Reply(text, if_changed=True)
 
 
 class Known(Nobody):
@@ -123,7 +128,7 @@ def test_a_word_joins(text: str) -> None:
     assert (joined.msisdn, joined.short_code, joined.service_id) == (PERSON, "22915", "44")
     assert joined.keyword in ("NEWS", "JOIN NEWS")
     assert joined.network == "safaricom"
-    assert reply == Reply(f"Welcome to News, {PERSON}. You sent {joined.keyword}.")
+    assert reply == greeting(f"Welcome to News, {PERSON}. You sent {joined.keyword}.")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,7 @@ def test_who_is_a_subscriber_is_told_so() -> None:
 def test_a_word_leaves() -> None:
     """Who is a subscriber is told goodbye."""
     plugin = knowing(services(NEWS), "active")
-    assert ask(plugin, message("stop news")) == (LEFT, Reply("You left News."))
+    assert ask(plugin, message("stop news")) == (LEFT, greeting("You left News."))
 
 
 def test_who_is_no_subscriber_cannot_leave() -> None:
@@ -214,10 +219,10 @@ def test_texts_of_the_plugin_are_those_of_services_without_their_own() -> None:
     """An empty text is silence that nobody else fills."""
     bare = {name: NEWS[name] for name in ("name", "short_code", "join", "leave", "service_id")}
     plugin = services(bare, welcome="Hi from {name}!")
-    assert ask(plugin, message("NEWS"))[1] == Reply("Hi from News!")
+    assert ask(plugin, message("NEWS"))[1] == greeting("Hi from News!")
     assert ask(services(bare), message("NEWS")) == (JOINED,)
     empty = services({**bare, "welcome": ""})
-    assert ask(empty, message("NEWS")) == (JOINED, Reply(""))
+    assert ask(empty, message("NEWS")) == (JOINED, greeting(""))
     none = knowing(services({**bare, "already": ""}), "active")
     assert ask(none, message("NEWS")) == (JOINED, Reply(""))
 
@@ -226,7 +231,7 @@ def test_what_people_send_is_a_value_in_texts() -> None:
     """A number or keyword with braces in it is put in as it is."""
     plugin = load("subscriptions", welcome="{keyword}|{msisdn}|{name}|{{}}")
     pushed = change(ACTIVATED, keyword="{msisdn}")
-    assert ask(plugin, pushed)[1] == Reply(f"{{msisdn}}|{PERSON}|{{msisdn}}|{{}}")
+    assert ask(plugin, pushed)[1] == greeting(f"{{msisdn}}|{PERSON}|{{msisdn}}|{{}}")
 
 
 # Providers that manage subscriptions
@@ -255,13 +260,13 @@ def test_joining_is_for_the_provider_to_decide() -> None:
 def test_pushes_get_the_texts_of_their_service() -> None:
     """Others those of the plugin, by the keyword or else the service's id for a name."""
     plugin = services(NEWS, welcome="Hi, {name}")
-    assert ask(plugin, change(ACTIVATED, **FIELDS))[1] == Reply(
+    assert ask(plugin, change(ACTIVATED, **FIELDS))[1] == greeting(
         f"Welcome to News, {PERSON}. You sent GAME."
     )
     other = {**FIELDS, "service_id": "9"}
-    assert ask(plugin, change(ACTIVATED, **other))[1] == Reply("Hi, GAME")
-    assert ask(plugin, change(ACTIVATED, **{**other, "keyword": None}))[1] == Reply("Hi, 9")
-    assert ask(plugin, change(ACTIVATED))[1] == Reply("Hi, ")
+    assert ask(plugin, change(ACTIVATED, **other))[1] == greeting("Hi, GAME")
+    assert ask(plugin, change(ACTIVATED, **{**other, "keyword": None}))[1] == greeting("Hi, 9")
+    assert ask(plugin, change(ACTIVATED))[1] == greeting("Hi, ")
 
 
 @pytest.mark.parametrize(

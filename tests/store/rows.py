@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.events import EventType, Message, encode_data
+from receiver.events import Data, EventType, Message, SubscriptionChange, encode_data
 from receiver.handlers import Reply
 from receiver.store import (
     EventRow,
@@ -84,21 +84,32 @@ def intake(
     jobs: Sequence[str] = (),
     source: str = "tilil",
     request: bytes = RAW,
+    joined: bool | None = None,
 ) -> Intake:
-    """A message to store, whose id at the provider is `id_`; `jobs` are names of handlers."""
-    data = Message(
-        external_id=str(id_),
-        from_=sender,
-        to="22915",
-        service_id="32",
-        link_id=f"link-{id_}",
-    )
+    """A message to store, whose id at the provider is `id_`; `jobs` are names of handlers.
+
+    With `joined` a provider's word that somebody did, or left.
+    """
+    data: Data
+    if joined is None:
+        type_ = EventType.MESSAGE_RECEIVED
+        data = Message(
+            external_id=str(id_),
+            from_=sender,
+            to="22915",
+            service_id="32",
+            link_id=f"link-{id_}",
+        )
+    else:
+        word = "activated" if joined else "deactivated"
+        type_ = EventType(f"sms.subscription.{word}")
+        data = SubscriptionChange(msisdn=sender, short_code="22915", service_id="32")
     row = EventRow(
         seq=store.ids.next(to_micros(received_at)),
         source=source,
         key=f"message:{id_}",
         provider="tilil",
-        type=str(EventType.MESSAGE_RECEIVED),
+        type=str(type_),
         subject=subject,
         time=to_micros(time),
         received_at=to_micros(received_at),

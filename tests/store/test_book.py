@@ -125,10 +125,12 @@ def test_a_subscription_may_be_with_another_source() -> None:
 
 
 async def fill(store: Store, changes: Sequence[tuple[datetime, Action]]) -> None:
-    """Stores changes, each with an event of its own."""
+    """Stores changes that a provider pushes a week later, each with an event of its own."""
+    came = NOW + timedelta(days=7)
     for n, (time, action) in enumerate(changes):
         wish = Wishes(handler="mine.rule", actions=(action,))
-        await store.take(intake(store, n, time=time, wishes=[wish]))
+        push = intake(store, n, time=time, received_at=came, joined=True, wishes=[wish])
+        await store.take(push)
 
 
 @pytest.mark.anyio

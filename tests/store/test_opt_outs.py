@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.msisdn import ours
+from receiver.opt_out_rule import blocks
 from receiver.store import Accepted, Attempt, Intake, Report, Store, Wish, Wishes, open_reader
+from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
 from receiver.store.jobs import Origin
@@ -39,7 +41,7 @@ def carried_out(db: sqlite3.Connection, *asked: tuple[bool, str | None, str | No
     origin = Origin(source="tilil", time=0, received_at=0, now=0)
     for out, code, service in asked:
         if out:
-            rules.opt_out(db, origin, OptOut(PERSON, "STOP", code, service))
+            rules.opt_out(db, origin, "mine.rule", OptOut(PERSON, "STOP", code, service))
         else:
             rules.opt_in(db, origin, OptIn(PERSON, "START", code, service))
 
@@ -54,21 +56,21 @@ def test_what_stands_in_the_way(
     asked: list[tuple[bool, str | None, str | None]], code: str | None, service: str | None
 ) -> None:
     """An opt-out lasts until an opt-in that meets it, and blocks the messages it is about."""
-    lines: set[tuple[str | None, str | None]] = set()
+    left: set[tuple[str | None, str | None]] = set()
     for out, its_code, its_service in asked:
         if out:
-            lines.add((its_code, its_service))
+            left.add((its_code, its_service))
         else:
-            lines = {x for x in lines if not (meet(x[0], its_code) and meet(x[1], its_service))}
+            left = {x for x in left if not (meet(x[0], its_code) and meet(x[1], its_service))}
     expected = any(
-        (not x[0] or ours(x[0]) == ours(code)) and (not x[1] or x[1] == service) for x in lines
+        (not x[0] or ours(x[0]) == ours(code)) and (not x[1] or x[1] == service) for x in left
     )
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db)
         carried_out(db, *asked)
-        assert rules.blocked(db, PERSON, code, service) is expected
-        read = rules.lines_of(db, [PERSON, "+254711000001", None])
-        assert rules.stand_in_the_way(read.get(PERSON, []), code, service) is expected
+        assert lines.blocked(db, PERSON, code, service) is expected
+        read = lines.lines_of(db, [PERSON, "+254711000001", None])
+        assert blocks(read.get(PERSON, []), code, service) is expected
         assert set(read) <= {PERSON}
         assert db.execute("SELECT count(*) FROM opt_out_history").fetchone() == (len(asked),)
 
@@ -81,7 +83,7 @@ def test_an_opt_in_leaves_nothing_in_the_way(
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db)
         carried_out(db, *asked, (False, code, service))
-        assert not rules.blocked(db, PERSON, code, service)
+        assert not lines.blocked(db, PERSON, code, service)
 
 
 def test_a_narrow_opt_out_outlasts_a_wide_one(tmp_path: Path) -> None:
@@ -89,8 +91,8 @@ def test_a_narrow_opt_out_outlasts_a_wide_one(tmp_path: Path) -> None:
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db)
         carried_out(db, (True, None, None), (True, "22915", None), (False, "70700", None))
-        assert rules.blocked(db, PERSON, "22915", None)
-        assert not rules.blocked(db, PERSON, "70700", None)
+        assert lines.blocked(db, PERSON, "22915", None)
+        assert not lines.blocked(db, PERSON, "70700", None)
 
 
 async def test_many_people_in_a_batch(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ async def test_many_people_in_a_batch(tmp_path: Path) -> None:
         people = [f"+2547110{n:05}" for n in range(150)]
         for person in people:
             await store.opt_out(OptOut(person), NOW)
-        found = await store.writer.run(lambda db: rules.lines_of(db, people))
+        found = await store.writer.run(lambda db: lines.lines_of(db, people))
         assert dict(found) == {person: [("", "")] for person in people}
 
 

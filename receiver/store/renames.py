@@ -1,0 +1,146 @@
+"""A source that has another name now: what is stored under a former one goes over to it.
+
+In steps of some hundred rows, each a transaction of its own; it may be ended between two and begun
+again. What `is_known` looks at goes last: as long as there is any, there may be more of the rest.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from receiver.store import book
+
+#: Rows of one step: it takes some twenty milliseconds, in which no push is stored.
+_ROWS = 1000
+
+#: Tables without an index by source, and the key that they are gone through by.
+_THROUGHOUT = {
+    "subscription_history": "id",
+    "opt_out_history": "id",
+    "reports": "event",
+    "jobs": "id",
+    "quarantine": "id",
+    "messages": "id",
+}
+#: Tables with the source in their key, the rest of the key, and their other columns.
+_KEYED = {
+    "message_ids": ("key", ("message",)),
+    "links": ("link_id", ("message", "used_at", "invalid_at")),
+}
+_LINES = (
+    "SELECT short_code, service_id, msisdn, state, since, keyword, subscriber_ref, network"
+    " FROM subscriptions WHERE source = ? LIMIT ?"
+)
+_DROP_LINE = (
+    "DELETE FROM subscriptions WHERE source = :former AND short_code = :short_code"
+    " AND service_id = :service_id AND msisdn = :msisdn"
+)
+# The same push may have come to both names, while nobody knew that they are one.
+_EVENTS = (
+    "UPDATE events SET source = :name, key = CASE WHEN EXISTS (SELECT 1 FROM events AS e"
+    " WHERE e.source = :name AND e.key = events.key) THEN :former || ':' || key ELSE key END"
+    " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows)"
+)
+_KNOWN = (
+    "WITH RECURSIVE found (source) AS (SELECT min(source) FROM {table} UNION ALL"
+    " SELECT (SELECT min(source) FROM {table} WHERE source > found.source) FROM found"
+    " WHERE found.source IS NOT NULL) SELECT source FROM found WHERE source IS NOT NULL"
+)
+#: Where all sources stand that there is anything of, by an index.
+KNOWN_SOURCES = " UNION ".join(
+    f"SELECT source FROM ({_KNOWN.format(table=table)})"
+    for table in ("events", "subscriptions", "messages")
+)
+
+Step = Callable[[sqlite3.Connection, int], int | None]
+"""Does some rows, from a place on; where the next of its kind begins, or None if there is none."""
+#: Where the first of each kind begins.
+BEGINNING = -1
+
+
+def steps(former: str, name: str) -> Iterator[Step]:
+    """A step of each kind."""
+    names = {"former": former, "name": name}
+    for table, (key, columns) in _KEYED.items():
+        yield partial(_move, table=table, key=key, columns=columns, names=names)
+    yield partial(_move_opt_outs, names=names)
+    for table, key in _THROUGHOUT.items():
+        yield partial(_go_through, table=table, key=key, names=names)
+    yield partial(_move_lines, names=names)
+    yield partial(_move_events, names=names)
+
+
+def take_step(db: sqlite3.Connection, step: Step, place: int) -> int | None:
+    """Takes one of the steps, from this place on."""
+    return step(db, place)
+
+
+def is_known(db: sqlite3.Connection, source: str) -> bool:
+    """Whether there is anything of a source."""
+    return any(
+        db.execute(f"SELECT 1 FROM {table} WHERE source = ? LIMIT 1", (source,)).fetchone()
+        for table in ("events", "subscriptions", "messages")
+    )
+
+
+def _go_through(
+    db: sqlite3.Connection, after: int, *, table: str, key: str, names: dict[str, str]
+) -> int | None:
+    span = f"SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"
+    (last,) = db.execute(f"SELECT max({key}) FROM ({span})", (after, _ROWS)).fetchone()
+    if last is None:
+        return None
+    db.execute(
+        f"UPDATE {table} SET source = :name"
+        f" WHERE {key} > :after AND {key} <= :last AND source = :former",
+        {**names, "after": after, "last": last},
+    )
+    return int(last)
+
+
+def _move(
+    db: sqlite3.Connection,
+    after: int,
+    *,
+    table: str,
+    key: str,
+    columns: tuple[str, ...],
+    names: dict[str, str],
+) -> int | None:
+    span = f"SELECT {key} FROM {table} WHERE source = :former ORDER BY {key} LIMIT {_ROWS}"
+    (last,) = db.execute(f"SELECT max({key}) FROM ({span})", names).fetchone()
+    if last is None:
+        return None
+    values, some = {**names, "last": last}, f"source = :former AND {key} <= :last"
+    listed = ", ".join((key, *columns))
+    db.execute(
+        f"INSERT INTO {table} (source, {listed}) SELECT :name, {listed} FROM {table}"
+        f" WHERE {some} ON CONFLICT (source, {key}) DO NOTHING",
+        values,
+    )
+    db.execute(f"DELETE FROM {table} WHERE {some}", values)
+    return after
+
+
+def _move_opt_outs(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> None:
+    """They are about addresses and services of ours, not about sources: it says who told us."""
+    db.execute("UPDATE opt_outs SET source = :name WHERE source = :former", names)
+
+
+def _move_lines(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> int | None:
+    """Of two lines that fall together the later change stays."""
+    found = db.execute(_LINES, (names["former"], _ROWS))
+    columns = [column for column, *_ in found.description]
+    lines = [dict(zip(columns, row, strict=True)) for row in found]
+    for line in lines:
+        since = line.pop("since")
+        book.set_line(db, {**line, "source": names["name"], "time": since})
+        db.execute(_DROP_LINE, {**line, **names})
+    return after if lines else None
+
+
+def _move_events(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> int | None:
+    moved = db.execute(_EVENTS, {**names, "rows": _ROWS}).rowcount
+    return after if moved else None

@@ -1,0 +1,135 @@
+"""A source that was renamed: what is stored of it goes over to its new name."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from receiver import service as services
+from receiver.doctor import Case
+from receiver.doctor.sources import pushes
+from receiver.fake import Options, running
+from receiver.service import warn
+from receiver.store import renames
+from tests.harness import Clock, inbound, look, opened, parts, subscription, take
+from tests.test_deactivations import ANN, ENDED, until_ended
+from tests.test_stop import activation, message, raw, said
+
+pytestmark = pytest.mark.anyio
+
+TABLES = (
+    *("events", "subscriptions", "subscription_history", "jobs", "messages", "message_ids"),
+    *("reports", "links", "opt_outs", "opt_out_history", "quarantine"),
+)
+
+
+def renamed(*former: str) -> dict[str, Any]:
+    """The configuration in which `tilil` is called `kenya`; as what it was known before."""
+    configured = raw()
+    sources = configured["sources"]
+    sources["kenya"] = {**sources.pop("tilil"), "former_names": list(former)}
+    return configured
+
+
+async def test_a_renamed_source_has_all_that_it_had(tmp_path: Path) -> None:
+    """STOP is told to Tilil, no line stays active, and a repeat has the answer of the first."""
+    configured = raw()
+    configured["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": "Hi"}]}
+    async with opened(tmp_path, configured) as service:
+        await take(service, activation("20261120115000"))
+        first = await take(service, message(1, "game"))
+    async with running(Options()) as fake:
+        again = renamed("tilil")
+        account = {"api_key": "key", "sender": "SHOP", "url": fake.urls["tilil"]}
+        again["sources"]["kenya"]["send"] = account
+        async with opened(tmp_path, again) as service:
+            assert await take(service, message(1, "game"), source="kenya") == first
+            await take(service, message(2, "STOP"), source="kenya")
+            await until_ended(service)
+            assert fake.managed == ENDED
+            lines = look(service.store.path, "SELECT source, state FROM subscriptions")
+            assert lines == [("kenya", "inactive")]
+            events = look(service.store.path, "SELECT DISTINCT source FROM events")
+            assert events == [("kenya",)]
+
+
+def _fill(db: sqlite3.Connection) -> None:
+    """What falls together, and what takes sending to come by."""
+    for statement in (
+        (
+            "INSERT INTO message_ids VALUES ('tilil', 'a', 1), ('tilil', 'b', 2),"
+            " ('tilil', 'c', 3), ('kenya', 'a', 4)"
+        ),
+        "INSERT INTO links VALUES ('tilil', 'l', 1, 2, NULL)",
+        (
+            "INSERT INTO subscriptions VALUES ('kenya', '22915', '44', '+254708400001',"
+            " 'active', 4000000000000000, NULL, NULL, NULL)"
+        ),
+        (
+            "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at,"
+            " data, answer, reply) SELECT 1, 'kenya', key, provider, type, subject, time,"
+            " received_at, data, answer, reply FROM events LIMIT 1"
+        ),
+    ):
+        db.execute(statement)
+
+
+async def test_every_table_is_carried_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in many steps, and what falls together is one: the later change of a line stays."""
+    monkeypatch.setattr(renames, "_ROWS", 2)
+    async with opened(tmp_path, raw()) as service:
+        for number in range(5):
+            mobile = f"25470840000{number}"
+            await take(service, subscription("activation", "20261120110000", mobile=mobile))
+            await take(service, inbound(number, "STOP", mobile=mobile))
+        await service.store.writer.run(_fill)
+        assert await service.store.reader.sources() == ["kenya", "tilil"]
+        assert await service.store.rename_source("tilil", "kenya")
+        assert await service.store.reader.sources() == ["kenya"]
+        assert not await service.store.rename_source("tilil", "kenya")
+    store = tmp_path / "receiver.db"
+    for table in TABLES:
+        assert not look(store, f"SELECT * FROM {table} WHERE source = 'tilil'"), table
+    assert look(store, "SELECT key, message FROM message_ids ORDER BY key") == [
+        ("a", 4),
+        ("b", 2),
+        ("c", 3),
+    ]
+    assert look(store, "SELECT msisdn FROM subscriptions WHERE state = 'active'") == [
+        ("+254708400001",)
+    ]
+    assert look(store, "SELECT count(*) FROM events") == [(11,)]
+
+
+async def test_a_source_that_is_not_configured_is_named(tmp_path: Path) -> None:
+    """At the start, after a reload, and by the doctor; not once it is somebody's former name."""
+    async with opened(tmp_path, raw()) as service:
+        await take(service, message(1, "hello"))
+    for former, expected in ((), ["sources.tilil"]), (("tilil",), []):
+        made = parts(tmp_path, renamed(*former))
+        async with services.open_service(made, Clock()) as service:
+            with structlog.testing.capture_logs() as logs:
+                await warn(made, service.store)
+            keys = [line["key"] for line in logs]
+            assert [key for key in keys if key == "sources.tilil"] == expected
+            found = await pushes(Case(made, clock=Clock()))
+            named = [each.check for each in found if each.check == "source tilil"]
+            assert bool(named) is bool(expected)
+
+
+async def test_the_same_line_under_both_names(tmp_path: Path) -> None:
+    """The person who left under the new name stays out."""
+    async with opened(tmp_path, raw()) as service:
+        await take(service, activation("20261120110000"))
+    clock = Clock()
+    clock.move(hours=1)
+    async with opened(tmp_path, renamed(), clock=clock) as service:
+        left = subscription("deactivation", "20261120113000", mobile=ANN)
+        assert said(await take(service, left, source="kenya")) == ""
+    async with opened(tmp_path, renamed("tilil"), clock=clock) as service:
+        lines = look(service.store.path, "SELECT source, state FROM subscriptions")
+        assert lines == [("kenya", "inactive")]
