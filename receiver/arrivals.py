@@ -93,7 +93,8 @@ class Arrival:
     def judge(self, loop_guard: Guard) -> None:
         """Has the loop guard look at what may be replied to."""
         if self.plan.reply is not None or self.plan.jobs:
-            self.held = loop_guard.judge(self.event, self.parsed.key, self.seq >> 12)
+            at = self.received_at // 1000
+            self.held = loop_guard.judge(self.event, self.parsed.key, at)
 
     def record(self) -> Stored:
         """What to store."""
