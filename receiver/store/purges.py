@@ -20,7 +20,8 @@ _DROP_REQUEST = "UPDATE events SET request = NULL WHERE seq = ? AND request IS N
 # all that they need themselves.
 _EVENTS = (
     "SELECT seq, key, type, subject, data FROM events"
-    " WHERE seq IN ({}) AND type <> '' AND reply <> 1 AND (? OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.event = events.seq"
+    " WHERE seq IN ({}) AND type <> '' AND reply <> 1"
+    " AND (? OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.event = events.seq"
     " AND jobs.state = 'due' AND jobs.message IS NULL)) ORDER BY seq"
 )
 _EMPTY = (
