@@ -111,7 +111,8 @@ class Arrival:
         plan = self.plan
         if plan.reply is None and not plan.jobs:
             return
-        self.held = held = loop_guard.judge(self.event, self.parsed.key, self.seq >> 12)
+        at = self.received_at // 1000
+        self.held = held = loop_guard.judge(self.event, self.parsed.key, at)
         if held is not None and plan.jobs:  # judged once: what is said now is kept with the work
             jobs = tuple(msgspec.structs.replace(job, held=held) for job in plan.jobs)
             self.plan = msgspec.structs.replace(plan, jobs=jobs)

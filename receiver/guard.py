@@ -16,6 +16,7 @@ import msgspec
 from receiver.config import LoopGuard
 from receiver.events import Data, DeliveryReport, Event, Message
 from receiver.handlers import addresses
+from receiver.repeats import has_id
 from receiver.store import HELD_BACK
 
 _NO_PERSON = "the sender is no person's number"
@@ -31,6 +32,9 @@ Party = int
 Mark = int
 """Of an event: milliseconds since 1970, then `_BITS` of the hash of its text, and of its key."""
 _BITS = 0xFFFF_FFFF
+_KEY_AND_TEXT = _BITS << 32 | _BITS
+#: Events of a person that took a reply and may yet turn out to be repeats: those of one commit.
+_CHARGED = 4
 
 
 class _Frequent(msgspec.Struct):
@@ -41,6 +45,8 @@ class _Frequent(msgspec.Struct):
     last: Mark
     verdict: str | None = None
     """Of the last event."""
+    charged: tuple[str, ...] = ()
+    """The ids of the last events that took a reply."""
 
 
 class Guard:
@@ -78,8 +84,8 @@ class Guard:
     def judge(self, event: Event[Data], key: str, at: int) -> str | None:
         """Why the event must not be replied to; None if it may.
 
-        `key`: of the event within its source; a repeat of the person's last event costs nothing.
-        `at`: when it came, in milliseconds since 1970.
+        `key`: of the event within its source; a repeat of the person's last event, which has the
+        same key and text, costs nothing. `at`: when it came, in milliseconds since 1970.
         """
         if not self._enabled:
             return None
@@ -92,22 +98,24 @@ class Guard:
             if who == ours or who in self._own:
                 return _OURS
         else:
-            party, text = _party(data), key  # the same text in no two of them
+            party, text = _party(data), event.type
         last = self._recent.get(party) or self._before.get(party)
         self._recent[party] = this = at << 64 | (hash(text) & _BITS) << 32 | hash(key) & _BITS
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
-        if last is None or (at - (last >> 64) > self._quiet and party not in self._frequent):
+        # A clock that was ahead and is right again: what came before then is long ago, too.
+        if last is None or (abs(at - (last >> 64)) > self._quiet and party not in self._frequent):
             return None
-        return self._look_closely(party, last, this)
+        return self._look_closely(event, party, last, this)
 
     def give_back(self, event: Event[Data]) -> None:
-        """An event that was judged turned out to be a repeat of an older one."""
+        """An event that was judged turned out to be a repeat: what it took, it gives back."""
         person = self._frequent.get(_party(event.data))
-        if person is not None and person.verdict is None:
+        if person is not None and event.id in person.charged:
+            person.charged = tuple(id_ for id_ in person.charged if id_ != event.id)
             person.left += 1
 
-    def _look_closely(self, party: Party, last: Mark, this: Mark) -> str | None:
+    def _look_closely(self, event: Event[Data], party: Party, last: Mark, this: Mark) -> str | None:
         """Judges an event of somebody who has written just before."""
         person = self._frequent.get(party)
         if person is None:
@@ -116,10 +124,10 @@ class Guard:
                 self._frequent.popitem(last=False)
             self._frequent[party] = person
         differing = this ^ person.last
-        if not differing & _BITS:  # the same key
+        if not differing & _KEY_AND_TEXT and has_id(event.data):
             return person.verdict
-        same_text = not differing >> 32 & _BITS
-        passed = max(0, (this >> 64) - (person.last >> 64))
+        same_text = isinstance(event.data, Message) and not differing >> 32 & _BITS
+        passed = abs((this >> 64) - (person.last >> 64))
         person.left = min(self._burst, person.left + passed * self._per_ms)
         person.last = this
         if same_text and passed < self._same_text:
@@ -129,6 +137,7 @@ class Guard:
         else:
             person.verdict = None
             person.left -= 1
+            person.charged = (*person.charged[1 - _CHARGED :], event.id)
             if person.left >= self._burst - 1:  # nothing more to know than of anybody
                 del self._frequent[party]
         return person.verdict

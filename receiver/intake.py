@@ -56,6 +56,8 @@ class Counts(msgspec.Struct):
     """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
     events: Counter[str] = msgspec.field(default_factory=Counter)
     """Stored events by type."""
+    reused: Counter[str] = msgspec.field(default_factory=Counter)
+    """Of these the ones whose id was seen before with other content, by source."""
     last: dict[str, datetime] = msgspec.field(default_factory=dict)
     """When each source's last push came that was stored, or was before."""
 
@@ -180,6 +182,8 @@ class Intake:
                 self._workers.guard.held += 1
             if arrival.plan.jobs:
                 self._start(arrival, taken)
+            if taken.reused:
+                self.counts.reused[arrival.endpoint.name] += 1
         else:
             self._undecided.pop(arrival.seq, None)
             self._workers.guard.give_back(event)

@@ -123,6 +123,12 @@ class ServiceCollector(Collector):
             },
         )
         yield _counter("receiver_events", "Stored events by type.", ("type",), _one(counts.events))
+        yield _counter(
+            "receiver_ids_reused",
+            "Stored events whose provider's id was seen before with another person or content.",
+            ("source",),
+            _one({**dict.fromkeys(self._service.intake.endpoints, 0), **counts.reused}),
+        )
         yield _gauge(
             "receiver_last_push_timestamp_seconds",
             "When a source's last push came that was stored, or was a repeat.",

@@ -26,6 +26,11 @@ def later(event: Event[Any], seconds: float) -> Event[Any]:
     return msgspec.structs.replace(event, receivedat=moment)
 
 
+def named(event: Event[Any], id_: str) -> Event[Any]:
+    """The event with an id of its own."""
+    return msgspec.structs.replace(event, id=id_)
+
+
 def verdict(guard: Guard, event: Event[Any], key: str) -> str | None:
     """What the guard says of an event when it comes."""
     return guard.judge(event, key, milliseconds(event))
@@ -96,13 +101,49 @@ def test_people_and_numbers_of_ours_do_not_share() -> None:
 def test_a_repeat_costs_nothing() -> None:
     """A push that comes again has the verdict of the first, and takes no reply from the next."""
     guard = Guard(LoopGuard(burst=2), ())
-    first = message("a")
-    assert [verdict(guard, first, "1") for _ in range(9)] == [None] * 9
-    assert verdict(guard, later(message("b"), 1), "2") is None
-    repeat = later(message("a"), 1)  # of an older one, as the store says
-    guard.give_back(repeat)
-    assert verdict(guard, later(message("c"), 2), "3") is None
-    assert verdict(guard, repeat, "4") == OFTEN
+    assert [verdict(guard, named(message("a"), "1"), "1") for _ in range(9)] == [None] * 9
+    assert verdict(guard, named(later(message("b"), 1), "2"), "2") is None
+    assert verdict(guard, named(later(message("c"), 1), "3"), "3") == OFTEN
+
+
+def test_what_a_repeat_took_is_given_back() -> None:
+    """Of an older event, as the store says; once, and nothing of who took nothing."""
+    guard = Guard(LoopGuard(burst=3), ())
+    for n, text in enumerate("ab"):
+        assert verdict(guard, named(message(text), text), str(n)) is None
+    older, latest = named(message("a"), "c"), named(message("a"), "d")
+    assert [verdict(guard, one, "0") for one in (older, latest)] == [None, None]
+    for _ in range(3):
+        for one in (older, latest):
+            guard.give_back(one)
+    assert verdict(guard, named(message("e"), "e"), "4") is None
+    assert verdict(guard, named(message("f"), "f"), "5") == OFTEN
+
+
+def test_the_same_key_with_another_text_is_no_repeat() -> None:
+    """A gateway whose id is always the same does not make everything a repeat."""
+    guard = Guard(LoopGuard(burst=2), ())
+    assert [verdict(guard, message(text), "0") for text in "abc"] == [None, None, OFTEN]
+
+
+@pytest.mark.parametrize("id_", ["0", "NULL", "-"])
+def test_an_id_that_is_none_makes_no_repeat(id_: str) -> None:
+    """The same text under such an id is the same text again."""
+    guard = Guard(LoopGuard(), ())
+    event = message("away")
+    event = msgspec.structs.replace(
+        event, data=msgspec.structs.replace(event.data, external_id=id_)
+    )
+    assert [verdict(guard, event, f"message:{id_}") for _ in range(3)] == [None, SAME, SAME]
+
+
+def test_a_clock_that_was_ahead_holds_nothing_back() -> None:
+    """What came by that clock came long ago, however long it was ahead."""
+    guard = Guard(LoopGuard(burst=1), ())
+    assert judge(guard, "a", each=0) == [None]
+    assert verdict(guard, later(message("a"), 3 * 3600), "2") is None
+    assert verdict(guard, later(message("a"), 1800), "3") is None
+    assert verdict(guard, later(message("a"), 1801), "4") == SAME
 
 
 def test_reports_and_subscriptions_count_as_well() -> None:

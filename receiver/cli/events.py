@@ -36,7 +36,8 @@ def command(
         typer.Option(metavar="TIME", help="Received since: 2026-11-20T09:00Z, 30m, 2h, 7d."),
     ] = None,
     noted: Annotated[
-        bool, typer.Option("--noted", help="Only those with a note: a reply was held back.")
+        bool,
+        typer.Option("--noted", help="Only those with a note: no reply, or an id seen before."),
     ] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"At most so many; default: {_LIMIT} without --follow")

@@ -49,7 +49,7 @@ def command(
 ) -> None:
     """Lets go of data by its age, in small steps, also while the service runs.
 
-    What is left of an event is the provider's id of it, so that a repeat is known as one.
+    What is left of an event is the provider's id and digests, so that a repeat is known as one.
     """
     chosen = _kinds(kinds, narrowed=type_ is not None or source is not None)
     before = _before(older_than, chosen)

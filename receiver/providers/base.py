@@ -60,7 +60,8 @@ class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     type: EventType
     data: Data
     key: str
-    """Tells repeats: pushes of one source with the same key are the same event."""
+    """Tells repeats: pushes of one source with the same key are the same event, if they also say
+    the same of the same person (`receiver.repeats`)."""
     time: datetime
     text: str | None = None
     """Of the message that a delivery report is about, where the provider repeats it."""

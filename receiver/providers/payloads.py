@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from receiver.errors import Unreadable
+from receiver.repeats import is_placeholder
 
 T = TypeVar("T")
 
@@ -112,6 +113,12 @@ def as_word(value: object) -> str | None:
     if type(value) is str:
         return value.strip() or None
     return as_text(value) if value is not None else None
+
+
+def as_id(value: object) -> str | None:
+    """An id that need not be there: what stands for none (0, null, -, …) is absent."""
+    word = as_word(value)
+    return None if word is None or is_placeholder(word) else word
 
 
 def as_network(value: object) -> str | None:

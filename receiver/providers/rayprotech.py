@@ -37,7 +37,7 @@ from receiver.providers.api import (
     words,
 )
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
-from receiver.providers.payloads import as_text, as_word
+from receiver.providers.payloads import as_id, as_text, as_word
 from receiver.times import instant
 
 #: status, in any case: what it means.
@@ -155,7 +155,7 @@ class RayprotechApi(Api):
         answer = _answer(response)
         recipient = as_word(answer.get("recipient"))
         return Sent(
-            message_id=as_word(answer.get("message_id")),
+            message_id=as_id(answer.get("message_id")),
             to=self.provider.person(recipient) if recipient is not None else None,
             parts=count(answer.get("units_used")),
             cost=as_word(answer.get("cost")),

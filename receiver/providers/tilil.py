@@ -41,6 +41,7 @@ from receiver.providers.api import (
 )
 from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import (
+    as_id,
     as_network,
     as_text,
     as_word,
@@ -48,6 +49,7 @@ from receiver.providers.payloads import (
     read_json,
     repeated,
 )
+from receiver.repeats import STATE
 from receiver.signatures import DigestToken
 from receiver.times import instant
 
@@ -243,10 +245,9 @@ class TililApi(Api):
 
     def _sent(self, response: Response) -> Sent:
         answer = _accepted(response)
-        message_id = as_word(answer.get("message_id"))
         mobile = as_word(answer.get("mobile_number"))
         return Sent(
-            message_id=message_id if message_id != "0" else None,
+            message_id=as_id(answer.get("message_id")),
             to=self.provider.person(mobile) if mobile is not None else None,
             cost=_amount(answer.get("message_cost")),
             balance=_amount(answer.get("credit_balance")),
@@ -386,8 +387,8 @@ class Tilil(Provider[_Payload]):
             text=text,
             keyword=keyword(text),
             network=as_network(payload.network_name),
-            service_id=as_word(payload.service_id),
-            link_id=as_word(payload.link_id),
+            service_id=as_id(payload.service_id),
+            link_id=as_id(payload.link_id),
         )
         time = instant(as_text(payload.timestamp), self.timezone, push.received_at)
         return Parsed(
@@ -409,21 +410,23 @@ class Tilil(Provider[_Payload]):
             msisdn=msisdn,
             short_code=as_word(payload.shortcode),
             keyword=as_word(payload.keyword),
-            service_id=as_word(payload.service_id),
-            subscriber_ref=as_word(payload.subscriber_ref),
+            service_id=as_id(payload.service_id),
+            subscriber_ref=as_id(payload.subscriber_ref),
             network=as_network(payload.network_name),
         )
         stamp = as_word(payload.timestamp)
-        # Without a time of the provider a second deactivation must not pass for a repeat of
-        # the first for ever; Tilil's own repeats come within ten minutes.
-        moment = stamp or f"{push.received_at:%Y%m%dT%H}"
-        key = (data.service_id or "", msisdn, update, moment, data.subscriber_ref or "")
+        time = instant(stamp, self.timezone, push.received_at)
+        if time is None:
+            # There is no id either: what tells a repeat is that the person's state is that already.
+            key = f"{STATE}{_digest(data.service_id, msisdn, data.subscriber_ref)}"
+        else:  # ids as they came, as they are in the keys of earlier programs
+            service_id, reference = as_word(payload.service_id), as_word(payload.subscriber_ref)
+            key = f"subscription:{_digest(service_id, msisdn, update, stamp, reference)}"
         return Parsed(
             type=type_,
             data=data,
-            # A key outlives its event, and must not tell whose it was.
-            key=f"subscription:{blake2b(':'.join(key).encode(), digest_size=16).hexdigest()}",
-            time=instant(stamp, self.timezone, push.received_at) or push.received_at,
+            key=key,
+            time=time or push.received_at,
         )
 
     def _result(self, code: int, description: str) -> bytes:
@@ -432,6 +435,11 @@ class Tilil(Provider[_Payload]):
             body[f"{spelling}_code"] = code
             body[f"{spelling}_desc"] = description
         return msgspec.json.encode({**body, "result_message": ""})
+
+
+def _digest(*parts: str | None) -> str:
+    """Parts of a key, which outlives its event and must not tell whose it was."""
+    return blake2b(":".join(part or "" for part in parts).encode(), digest_size=16).hexdigest()
 
 
 def _delivery(

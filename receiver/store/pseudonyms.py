@@ -1,4 +1,4 @@
-"""Names in the place of numbers of people who were forgotten.
+"""Names in the place of numbers of people who were forgotten, and of what was purged.
 
 A keyed hash of the number: who asks for the number finds its opt-outs, who reads the store does not
 find the number. There are few enough numbers to try all of them with the key, which is in the
@@ -20,6 +20,11 @@ ANY = "SELECT 1 FROM opt_outs WHERE msisdn >= '#' AND msisdn < '$' LIMIT 1"
 def pseudonym(key: bytes, text: str) -> str:
     """The name that stands for `text`: `#` and 32 hexadecimal digits."""
     return MARK + hmac.digest(key, text.encode(), "sha256")[:16].hex()
+
+
+def digest(key: bytes, *texts: str) -> bytes:
+    """Eight bytes that stand for texts: equal for equal ones, and nothing without the key."""
+    return hmac.digest(key, "\0".join(texts).encode(), "sha256")[:8]
 
 
 def key_of(db: sqlite3.Connection) -> bytes:

@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.purges import PURGED
 from receiver.store.queries import Fetch
-from receiver.store.records import to_micros
+from receiver.store.records import PURGED, to_micros
 
 #: Rows that are looked at in one query. Others wait for the connection meanwhile.
 _STRETCH = 2000

@@ -1,4 +1,4 @@
-"""Letting go of data: contents go, the keys by which repeats are known stay.
+"""Letting go of data: contents go, what repeats are known by stays: keys, and keyed digests.
 
 Like `writes`, these run inside the writer's transaction, each for so few rows that no push waits
 long for it. Each says how many rows of what are gone. What is deleted is overwritten
@@ -13,20 +13,19 @@ from collections import Counter
 from collections.abc import Sequence
 
 from receiver.store.pseudonyms import key_of, pseudonym
-
-#: The type of an event of which only its row is left: see the migration 0004.
-PURGED = ""
+from receiver.store.repeats import remains
 
 _DROP_REQUEST = "UPDATE events SET request = NULL WHERE seq = ? AND request IS NOT NULL"
 # An answer that is open is for handlers at work; what is due still needs its event. Messages have
 # all that they need themselves.
 _EVENTS = (
-    "SELECT seq, key, subject FROM events WHERE seq IN ({}) AND type <> '' AND reply <> 1"
+    "SELECT seq, key, type, subject, data FROM events"
+    " WHERE seq IN ({}) AND type <> '' AND reply <> 1"
     " AND (? OR NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.event = events.seq"
     " AND jobs.state = 'due' AND jobs.message IS NULL)) ORDER BY seq"
 )
 _EMPTY = (
-    "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = x'',"
+    "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = ?,"
     " answer = x'', reply = 2, note = NULL, request = NULL WHERE seq = ?"
 )
 _RUNS = "SELECT run, last FROM people_runs WHERE last >= ? ORDER BY run"
@@ -48,6 +47,11 @@ _OF_MESSAGE = (
     "DELETE FROM jobs WHERE message = ?",
     "DELETE FROM messages WHERE id = ?",
 )
+_DROP_KEY = (
+    "DELETE FROM events WHERE seq = ? AND type = '' AND NOT EXISTS (SELECT 1 FROM events AS other"
+    " WHERE other.source = events.source"
+    " AND other.key > events.key || '#' AND other.key < events.key || '$')"
+)
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
@@ -68,12 +72,14 @@ def drop_events(
     rows = db.execute(query, (*seqs, wanted_or_not)).fetchall()
     if not rows:
         return Counter()
-    _drop_people(db, [(subject, seq) for seq, _, subject in rows if subject is not None])
-    key = key_of(db)
-    db.executemany(
-        _EMPTY, [(_without_number(stored, subject, key), seq) for seq, stored, subject in rows]
-    )
-    gone = [(seq,) for seq, _, _ in rows]
+    _drop_people(db, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
+    secret = key_of(db)
+    left = [
+        (_without_number(key, subject, secret), remains(secret, key, type_, subject, data), seq)
+        for seq, key, type_, subject, data in rows
+    ]
+    db.executemany(_EMPTY, left)
+    gone = [(seq,) for *_, seq in left]
     jobs = db.executemany("DELETE FROM jobs WHERE event = ? AND message IS NULL", gone).rowcount
     db.executemany("DELETE FROM flags WHERE event = ?", gone)
     return +Counter(events=len(rows), jobs=jobs)
@@ -97,9 +103,12 @@ def drop_messages(
 
 
 def drop_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
-    """What is left of these purged events: a repeat of one is then a new event."""
-    statement = "DELETE FROM events WHERE seq = ? AND type = ''"
-    return +Counter(keys=db.executemany(statement, [(seq,) for seq in seqs]).rowcount)
+    """What is left of these purged events: a repeat of one is then a new event.
+
+    Later ones first: those that came under the key of another one are found by that.
+    """
+    last_first = [(seq,) for seq in sorted(seqs, reverse=True)]
+    return +Counter(keys=db.executemany(_DROP_KEY, last_first).rowcount)
 
 
 def drop_quarantined(db: sqlite3.Connection, ids: Sequence[int]) -> Counter[str]:

@@ -85,12 +85,17 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def noted(first: str, other: str | None) -> str:
-    """A note of an event that has one already; who reads it looks how it begins."""
+    """A note of an event that may have one already."""
     return first if other is None else f"{first}; {other}"
 
 
-#: How the note begins of an event that was not replied to, since the loop guard held it back.
+#: The type of an event of which only its row is left: see the migration 0004.
+PURGED: Final = ""
+
+#: What is noted of an event that was not replied to, since the loop guard held it back.
 HELD_BACK = "reply held back: "
+#: What is noted of an event that came under the id of another one.
+SEEN_BEFORE = "its id was seen before, "
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -139,6 +144,8 @@ class Taken(msgspec.Struct, frozen=True):
     open: bool
     jobs: tuple[int, ...] = ()
     """Ids of the handle jobs, in the order of `Intake.jobs`."""
+    reused: bool = False
+    """It is new, and its id was seen before with other content."""
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,8 +154,7 @@ class Chronicle:
     def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:
         answer, reply, note = row[8:]
         event = event_of(self.ids, row[:8])
-        held_back = note is not None and note.startswith(HELD_BACK)
-        withheld = note is not None and note.startswith(WITHHELD)
+        withheld, held_back = (text in (note or "") for text in (WITHHELD, HELD_BACK))
         return Happened(row[0], event, answer, reply, withheld, held_back, past)
 
 

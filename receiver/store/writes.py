@@ -7,20 +7,28 @@ connection that anybody else uses.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from receiver.actions import Reply
 from receiver.opt_out_rule import Line, blocks
-from receiver.store import book, messages, opt_out_lines
+from receiver.store import book, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
-from receiver.store.purges import PURGED
-from receiver.store.records import EventRow, Finish, Intake, ReplyState, Taken, Wish, noted
+from receiver.store.records import (
+    SEEN_BEFORE,
+    EventRow,
+    Finish,
+    Intake,
+    ReplyState,
+    Taken,
+    Wish,
+)
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
@@ -46,13 +54,15 @@ _SET_RUN = (
     "INSERT INTO people_runs (run, last, events) VALUES (?, ?, ?)"
     " ON CONFLICT (run) DO UPDATE SET last = excluded.last, events = excluded.events"
 )
-_FIND_FIRST = "SELECT seq, answer, reply, type FROM events WHERE source = ? AND key = ?"
-_SET_PLAIN = "UPDATE events SET answer = ?, note = ? WHERE seq = ?"
+_SET_PLAIN = "UPDATE events SET answer = ? WHERE seq = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
-# Before what is noted already (`noted`).
-_SET_NOTE = "UPDATE events SET note = ?1 || coalesce('; ' || nullif(note, ?1), '') WHERE seq = ?2"
+# What was noted before is as true as ever.
+_ADD_NOTE = (
+    "UPDATE events SET note = CASE WHEN instr(note, ?1) THEN note"
+    " ELSE ?1 || coalesce('; ' || note, '') END WHERE seq = ?2"
+)
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
 _EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHERE seq = ?"
 
@@ -69,35 +79,63 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
     interpreter, and getting it back under load costs more than the row.
     """
     new = _insert(db, intakes)
-    # First what changes who may be messaged, then the replies.
-    followed = {
-        intake.row.seq: _follow_up(db, intake)
-        for intake in intakes
-        if (intake.wishes or intake.jobs) and intake.row.seq in new
-    }
-    for intake in intakes:
-        if intake.report is not None and intake.row.seq in new:
-            messages.note_report(db, intake.row, intake.report)
-    opted_out = _opted_out(db, intakes)
-    return [
-        _taken(db, intake, followed, opted_out) if intake.row.seq in new else _repeat(db, intake)
-        for intake in intakes
-    ]
+    return _follow_up(db, intakes) if len(new) == len(intakes) else _sort_out(db, intakes, new)
 
 
 def take_at_once(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken] | None:
     """As `take`, without a transaction around it; None, and nothing done, if it needs one.
 
     Most batches are nothing but events with their answers, and the people do not mind. Then one
-    statement stores all of it, and is a transaction by itself.
+    statement stores all of it, and is a transaction by itself. Only pushes whose keys are there
+    already need more, and should that fail, the others are repeats when they come again.
     """
     if len(intakes) > _ROWS or not all(map(_stands_alone, intakes)) or _opted_out(db, intakes):
         return None
     new = _insert(db, intakes)
-    return [
-        _taken(db, intake, {}, {}) if intake.row.seq in new else _repeat(db, intake)
-        for intake in intakes
-    ]
+    if len(new) == len(intakes):
+        return [_taken(db, intake, {}, {}) for intake in intakes]
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        return _sort_out(db, intakes, new)
+
+
+def _sort_out(
+    db: sqlite3.Connection, intakes: Sequence[Intake], new: Container[int]
+) -> list[Taken]:
+    """The keys of some pushes were there already: those are repeats, or stored under others."""
+    fresh: list[Intake] = []
+    firsts: dict[int, Taken] = {}
+    for intake in intakes:
+        if intake.row.seq in new:
+            fresh.append(intake)
+            continue
+        judged = repeats.judge(db, intake)
+        if isinstance(judged, Taken):
+            firsts[intake.row.seq] = judged
+        else:
+            _insert(db, [judged])
+            fresh.append(judged)
+    taken = {one.seq: one for one in _follow_up(db, fresh)}
+    for intake in fresh:
+        if SEEN_BEFORE in (intake.row.note or ""):
+            taken[intake.row.seq] = replace(taken[intake.row.seq], reused=True)
+    for seq, first in firsts.items():
+        # Of this batch: what follows from it may have changed its answer.
+        same = taken.get(first.seq)
+        taken[seq] = first if same is None else replace(first, answer=same.answer)
+    return [taken[intake.row.seq] for intake in intakes]
+
+
+def _follow_up(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
+    """What follows from new events: first what changes who may be messaged, then the replies."""
+    followed = {
+        intake.row.seq: _carry_out(db, intake) for intake in intakes if intake.wishes or intake.jobs
+    }
+    for intake in intakes:
+        if intake.report is not None:
+            messages.note_report(db, intake.row, intake.report)
+    opted_out = _opted_out(db, intakes)
+    return [_taken(db, intake, followed, opted_out) for intake in intakes]
 
 
 def _stands_alone(intake: Intake) -> bool:
@@ -162,7 +200,7 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
             said = action if any(changed) or not action.if_changed else _SILENCE
             late_reply(db, origin, done, said, data)
     if done.note is not None:
-        db.execute(_SET_NOTE, (done.note, done.seq))
+        db.execute(_ADD_NOTE, (done.note, done.seq))
     if done.last:
         db.execute(_CLOSE, (done.seq,))
     return True
@@ -235,14 +273,6 @@ def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> opt_out_lin
     return opt_out_lines.lines_of(db, people)
 
 
-def _repeat(db: sqlite3.Connection, intake: Intake) -> Taken:
-    row = intake.row
-    seq, answer, reply, type_ = db.execute(_FIND_FIRST, (row.source, row.key)).fetchone()
-    if type_ == PURGED:  # and the answer with it
-        answer = intake.plain_answer
-    return Taken(seq, new=False, answer=bytes(answer), open=reply == ReplyState.OPEN)
-
-
 class _Followed(msgspec.Struct, frozen=True):
     """What became of that which inline handlers asked for beside a reply."""
 
@@ -255,7 +285,7 @@ class _Followed(msgspec.Struct, frozen=True):
 _NOTHING = _Followed()
 
 
-def _follow_up(db: sqlite3.Connection, intake: Intake) -> _Followed:
+def _carry_out(db: sqlite3.Connection, intake: Intake) -> _Followed:
     """Carries out what inline handlers asked for, and makes jobs for the others."""
     origin, reply = _origin(intake.row), intake.reply
     silent = reply is not None and reply.if_changed
@@ -291,10 +321,11 @@ def _taken(
     if reply is not None and reply.text:
         if done.silent:
             answer = intake.plain_answer
-            db.execute(_SET_PLAIN, (answer, row.note, row.seq))
+            db.execute(_SET_PLAIN, (answer, row.seq))
         elif row.subject in opted_out and _is_withheld(opted_out[row.subject], row, reply):
             answer = intake.plain_answer
-            db.execute(_SET_PLAIN, (answer, noted(WITHHELD, row.note), row.seq))
+            db.execute(_SET_PLAIN, (answer, row.seq))
+            db.execute(_ADD_NOTE, (WITHHELD, row.seq))
         elif not intake.reply_in_answer:
             wish = _reply_wish(row.subject, reply, row.data)
             messages.add(db, _origin(row), intake.replied_by, wish)
@@ -307,7 +338,7 @@ def late_reply(
 ) -> None:
     """Gives a reply after the event was stored: into the answer while it is open, else to send."""
     if reply.text and _must_not_message(db, origin.subject, reply, data):
-        db.execute(_SET_NOTE, (WITHHELD, done.seq))
+        db.execute(_ADD_NOTE, (WITHHELD, done.seq))
         reply = Reply("")
     if reply.text and done.answer is not None:
         in_answer = db.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount

@@ -97,6 +97,31 @@ def test_shuffled_repeats_are_one_event(tmp_path: Path, events: int) -> None:
     assert look(tmp_path / "receiver.db", "SELECT count(*) FROM jobs") == [(0,)]
 
 
+@pytest.mark.parametrize("events", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_shuffled_repeats_under_shared_ids_are_told_apart(tmp_path: Path, events: int) -> None:
+    """Four people with two texts each to an id, the loop guard on: each is answered as its own."""
+    said = {str(n): (str(n // 8), f"+254711{n // 2:06}", f"ask {n % 2}") for n in range(events)}
+    bodies = [
+        (n, inbound(id_, text, mobile=person)) for n, (id_, person, text) in said.items()
+    ] * SENDS
+    random.Random(events).shuffle(bodies)
+    ledger = Ledger()
+    with serve(tmp_path, with_plugin(NOTING, loop_guard={"enabled": True})) as service:
+        run(send_all(service, bodies, ledger))
+        until(lambda: len(runs(tmp_path)) >= events, "handled")
+        query = "SELECT CAST(data AS TEXT), CAST(answer AS TEXT) FROM events"
+        stored = look(service.store, query)
+    assert ledger.statuses == {200: events * SENDS}
+    assert ledger.different == []
+    assert len({message(answer) for answer in ledger.acked.values()}) == events
+    answers = {said[n]: answer.decode() for n, answer in ledger.acked.items()}
+    found = [(json.loads(data), answer) for data, answer in stored]
+    assert len(found) == events
+    assert {(d["external_id"], d["from"], d["text"]): answer for d, answer in found} == answers
+    assert Counter(runs(tmp_path)) == {str(id_): 8 for id_ in range(events // 8)}
+    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM jobs") == [(0,)]
+
+
 async def post_at_once(service: Running, body: bytes, many: int) -> list[Reply]:
     """The answers to one body on many connections, sent when all of them stand."""
     connections = [Client(service.port) for _ in range(many)]

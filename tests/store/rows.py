@@ -74,6 +74,7 @@ def intake(
     *,
     subject: str | None = PERSON,
     sender: str = PERSON,
+    text: str = "",
     time: datetime = NOW,
     received_at: datetime = NOW,
     answer: bytes = b"answer",
@@ -97,6 +98,7 @@ def intake(
             external_id=str(id_),
             from_=sender,
             to="22915",
+            text=text,
             service_id="32",
             link_id=f"link-{id_}",
         )

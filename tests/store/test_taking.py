@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import Counter
 from datetime import timedelta
@@ -11,11 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import Job, ReplyState, Store, Wishes, to_micros
+from receiver.store import Job, ReplyState, Store, Taken, Wishes, to_micros
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, intake, opened
+from tests.store.rows import PERSON, finish, held, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +84,71 @@ async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
             await store.take(row)
         kinds = Counter(job.kind for job in await jobs(store))
         assert kinds == {"send": 2, "handle": 1}
+
+
+@pytest.mark.parametrize("jobs", [[], ["mine.handler"]])
+async def test_an_id_seen_before_is_stored_with_all_that_follows(
+    tmp_path: Path, jobs: list[str]
+) -> None:
+    """In the commit of the first or later: its own number, answer, wishes, jobs and repeats."""
+    people = [PERSON, "+254711000001", "+254711000002"]
+    state = ReplyState.OPEN if jobs else ReplyState.GIVEN
+
+    async def push(store: Store) -> list[Taken]:
+        rows = [
+            intake(
+                store,
+                subject=person,
+                sender=person,
+                answer=person.encode(),
+                wishes=[Wishes(handler="mine.rule", actions=(Send(to=person, text="hi"),))],
+                jobs=jobs,
+                state=state,
+            )
+            for person in people * 2
+        ]
+        async with held(store):
+            waiting = [store.take(row) for row in rows]
+        return await asyncio.gather(*waiting)
+
+    async with opened(tmp_path) as store:
+        first = await push(store)
+        assert [taken.new for taken in first] == [True] * 3 + [False] * 3
+        assert [taken.reused for taken in first] == [False, True, True] + [False] * 3
+        again = await push(store)
+        for taken in (first[3:], again[:3], again[3:]):
+            assert [(one.seq, one.answer) for one in taken] == [
+                (one.seq, one.answer) for one in first[:3]
+            ]
+            assert not any(one.new or one.jobs for one in taken)
+        assert [one.answer.decode() for one in first] == people * 2
+        assert [one.open for one in first] == [bool(jobs)] * 6
+        assert [len(one.jobs) for one in first[:3]] == [len(jobs)] * 3
+        assert {message.to for message in await store.reader.messages.find()} == set(people)
+        assert len(look(store.path, "SELECT id FROM messages")) == 3
+
+
+async def test_what_fails_beside_a_new_event_is_told_apart_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pushes of the batch are answered 503; those that were stored are repeats afterwards."""
+
+    async def push(store: Store) -> list[Taken | BaseException]:
+        rows = [intake(store, 1), intake(store, 1, text="other"), intake(store, 2)]
+        async with held(store):
+            waiting = [store.take(row) for row in rows]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with opened(tmp_path) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr("receiver.store.repeats.judge", fail)
+            assert [type(error) for error in await push(store)] == [StoreUnavailable] * 3
+        taken = await push(store)
+        assert [isinstance(one, Taken) and one.new for one in taken] == [False, True, False]
+        assert look(store.path, "SELECT count(*) FROM events") == [(3,)]
 
 
 async def test_an_event_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -97,7 +97,11 @@ async def test_one_statement_stores_the_same(
                     (taken.new, taken.answer, taken.open, len(taken.jobs))
                     for taken in await asyncio.gather(*waiting)
                 ]
-            table = "SELECT key, subject, answer, reply, note FROM events ORDER BY seq"
+            # Ids that were seen before have digests of the store's own, and notes name its events.
+            table = (
+                "SELECT substr(key, 1, instr(key || '#', '#')), subject, answer, reply,"
+                " substr(note, 1, 50) FROM events ORDER BY seq"
+            )
             messages = "SELECT msisdn, text FROM messages ORDER BY id"
             found.append((results, look(store.path, table), look(store.path, messages)))
     assert found[0] == found[1]

@@ -1,0 +1,165 @@
+"""What becomes of a push whose key is in the store: it is a repeat, or an event of its own.
+
+Only such a push is looked at here; all others never come this way. Like `writes`, this runs on the
+connection that writes, so nothing comes between looking and storing.
+
+An event whose key was another's before is stored under that key, `#` and digests of what it says
+and of its person, so that its own repeats meet it. The digests are keyed, and the key is part of
+them: neither they nor two of them together tell whose an event was.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+import msgspec
+
+from receiver.events import EventIds, EventType, decode_data
+from receiver.repeats import STATE, content, has_id
+from receiver.store.pseudonyms import digest, key_of
+from receiver.store.records import PURGED, SEEN_BEFORE, EventRow, Intake, ReplyState, Taken
+
+#: Microseconds within which gateways push again what was not taken.
+_AGAIN_WITHIN = 3600 * 1_000_000
+
+_STORED = "SELECT seq, key, answer, reply, type, subject, time, received_at, data FROM events"
+_WITH_KEY = f"{_STORED} WHERE source = ? AND key = ?"
+_WITH_EITHER_KEY = f"{_STORED} WHERE source = ? AND key IN (?, ?) ORDER BY seq LIMIT 1"
+# `$` follows `#`: the key itself, and those made of it.
+_BELOW_KEY = f"{_STORED} WHERE source = ? AND key >= ? AND key < ? || '$' ORDER BY seq LIMIT 1"
+_LATEST = f"{_STORED} WHERE source = ? AND key >= ? AND key < ? || '$' ORDER BY key DESC LIMIT 1"
+_IN_BOOK = (
+    "SELECT state FROM subscriptions"
+    " WHERE source = ? AND short_code = ? AND service_id = ? AND msisdn = ?"
+)
+
+
+class _Stored(NamedTuple):
+    """What is stored, as far as a push is compared with it."""
+
+    seq: int
+    key: str
+    answer: bytes
+    reply: int
+    type: str
+    subject: str | None
+    time: int
+    received_at: int
+    data: bytes
+
+
+def judge(db: sqlite3.Connection, intake: Intake) -> Taken | Intake:
+    """What a push repeats; or the push, to be stored under a key of its own."""
+    if intake.row.key.startswith(STATE):
+        return _judge_state(db, intake)
+    row, secret = intake.row, key_of(db)
+    first = _find(db, _WITH_KEY, row.source, row.key)
+    assert first is not None
+    differing = _differences(secret, first, row)
+    if not differing:
+        return _repeat(first, intake)
+    own, whose = _own_key(secret, row)
+    if row.subject is None:
+        second = _find(db, _BELOW_KEY, row.source, own, own)
+    else:
+        second = _find(db, _WITH_EITHER_KEY, row.source, own, whose)
+    if second is not None:
+        return _repeat(second, intake)
+    return _renamed(intake, whose, _note(db, first, differing))
+
+
+def remains(secret: bytes, key: str, type_: str, subject: str | None, data: bytes) -> bytes:
+    """What is kept of an event's content and person when it is purged, to know its repeats by."""
+    said = digest(secret, key, content(type_, decode_data(type_, data)))
+    return said + (_person(secret, key, subject) if subject is not None else b"")
+
+
+def _judge_state(db: sqlite3.Connection, intake: Intake) -> Taken | Intake:
+    row = intake.row
+    latest = _find(db, _LATEST, row.source, row.key, row.key)
+    assert latest is not None
+    if not _differences(key_of(db), latest, row) and not _is_left(db, latest, row):
+        return _repeat(latest, intake)
+    return _renamed(intake, f"{row.key}#{row.seq:016x}", row.note)
+
+
+def _is_left(db: sqlite3.Connection, latest: _Stored, row: EventRow) -> bool:
+    """Whether something else has changed the state since: a STOP, or a correction by hand."""
+    if row.received_at - latest.received_at < _AGAIN_WITHIN:
+        return False
+    data = decode_data(row.type, row.data)
+    place = (getattr(data, "short_code", None) or "", getattr(data, "service_id", None) or "")
+    line = db.execute(_IN_BOOK, (row.source, *place, row.subject)).fetchone()
+    is_active = row.type == EventType.SUBSCRIPTION_ACTIVATED
+    return line is not None and (line[0] == "active") != is_active
+
+
+def _find(db: sqlite3.Connection, query: str, *values: str) -> _Stored | None:
+    found = db.execute(query, values).fetchone()
+    return None if found is None else _Stored(*found)
+
+
+def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
+    """In what a push differs from what is stored under its key; in nothing: it is a repeat."""
+    data = decode_data(row.type, row.data)
+    said = content(row.type, data)
+    differing = []
+    if _is_another_person(secret, stored, row.subject):
+        differing.append("person")
+    if stored.type != PURGED:
+        says_same = content(stored.type, decode_data(stored.type, stored.data)) == said
+    else:  # by an earlier program there is no digest
+        says_same = stored.data[:8] in (b"", digest(secret, stored.key, said))
+    if not says_same:
+        differing.append("text" if row.type == EventType.MESSAGE_RECEIVED else "status")
+    if stored.time != row.time and not has_id(data):
+        differing.append("time")
+    return differing
+
+
+def _is_another_person(secret: bytes, stored: _Stored, subject: str | None) -> bool:
+    """Whether both are about somebody, and not the same."""
+    if subject is None:
+        return False
+    if stored.type != PURGED:
+        return stored.subject not in (None, subject)
+    return stored.data[8:] not in (b"", _person(secret, stored.key, subject))
+
+
+def _own_key(secret: bytes, row: EventRow) -> tuple[str, str]:
+    """The key of an event whose first one is another's: of anybody, and of its person."""
+    data = decode_data(row.type, row.data)
+    moment = "" if has_id(data) else str(row.time)
+    own = f"{row.key}#{digest(secret, row.key, content(row.type, data), moment).hex()}"
+    if row.subject is None:
+        return own, own
+    return own, f"{own}#{_person(secret, row.key, row.subject).hex()}"
+
+
+def _person(secret: bytes, key: str, subject: str) -> bytes:
+    return digest(secret, key, "person", subject)
+
+
+def _note(db: sqlite3.Connection, first: _Stored, differing: list[str]) -> str:
+    *others, last = differing
+    what = f"{', '.join(others)} and {last}" if others else last
+    note = f"{SEEN_BEFORE}with another {what}"
+    if first.type == PURGED:
+        return note
+    (node,) = db.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+    return f"{note}: event {EventIds(node).text(first.seq)}"
+
+
+def _renamed(intake: Intake, key: str, note: str | None) -> Intake:
+    """The push with a key of its own, and one more note."""
+    notes = [each for each in dict.fromkeys((intake.row.note, note)) if each]
+    row = msgspec.structs.replace(intake.row, key=key, note="; ".join(notes) or None)
+    return msgspec.structs.replace(intake, row=row)
+
+
+def _repeat(first: _Stored, intake: Intake) -> Taken:
+    # Of what is purged the answer is gone as well.
+    answer = intake.plain_answer if first.type == PURGED else first.answer
+    is_open = first.reply == ReplyState.OPEN
+    return Taken(first.seq, new=False, answer=bytes(answer), open=is_open)
