@@ -42,7 +42,6 @@ NEWS = {
 def raw(scope: str = "all", **news: Any) -> dict[str, Any]:
     """The shipped plugins, with a service of our own, and the loop guard as it is shipped."""
     configured = settings()
-    del configured["loop_guard"]
     configured["plugins"]["opt_out"] = {"scope": scope}
     configured["plugins"]["subscriptions"] = {"services": [{**NEWS, **news}]}
     return configured
