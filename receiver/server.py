@@ -24,7 +24,7 @@ from receiver.outlet import Outlet
 from receiver.protocol import LimitedProtocol, limited
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service, warn
-from receiver.supervisor import watched
+from receiver.supervisor import Life, watched
 
 log = structlog.get_logger("receiver.server")
 
@@ -50,7 +50,8 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     hands one over (the first is 3). It stays open between two processes of the service, so
     that a restart refuses nobody.
 
-    Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use.
+    Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use, and
+    when something has ended that the service cannot do without.
     """
     tune_interpreter()
     allow_files()
@@ -71,11 +72,19 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
             _stop_on_signals(servers)
             _reload_on_signal(service)
             log.info("listening", **_place(public), sources=list(parts.config.sources))
+            life = service.store.writer.life
             with service.requests.written_to(outlet):
-                async with watched(), asyncio.TaskGroup() as group:
+                async with watched(life), asyncio.TaskGroup() as group:
                     group.create_task(warn(parts))  # looking at thousands of rules takes a moment
-                    for server, listener in zip(servers, sockets, strict=True):
+                    serving = [
                         group.create_task(server.serve(sockets=[listener]))
+                        for server, listener in zip(servers, sockets, strict=True)
+                    ]
+                    ending = group.create_task(_stop_with(life, servers))
+                    await asyncio.wait(serving)
+                    ending.cancel()
+        if life.ended is not None:
+            raise ReceiverError(life.ended)
         log.info("stopped")
 
 
@@ -153,6 +162,13 @@ def _server(app: ASGIApp, settings: ServerSettings) -> _Server:
         timeout_graceful_shutdown=_GRACE,
     )
     return _Server(config)
+
+
+async def _stop_with(life: Life, servers: list[_Server]) -> None:
+    """Without what has ended there is nothing but refusals: another process does better."""
+    log.critical("the service ends", why=await life.wait())
+    for server in servers:
+        server.should_exit = True
 
 
 def _stop_on_signals(servers: list[_Server]) -> None:

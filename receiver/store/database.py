@@ -76,6 +76,15 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return db
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, whatever its name; None without one."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def migrations() -> list[str]:
     """The SQL scripts that make the schema, oldest first."""
     folder = resources.files(__package__) / "migrations"
