@@ -119,6 +119,7 @@ class Sending:
         """By source, since the start."""
         self.lines: dict[str, Line] = {}
         self.forwarder: Forwarder | None = None
+        self.retention: Retention | None = None
 
     async def start(self, parts: Parts) -> None:
         """Begins to send."""
@@ -142,7 +143,7 @@ class Sending:
             forwarder = Forwarder(targets, store, clock)
             forwarder.start()
             stack.push_async_callback(forwarder.stop)
-            self.lines, self.forwarder = lines, forwarder
+            self.lines, self.forwarder, self.retention = lines, forwarder, retention
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:

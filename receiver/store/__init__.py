@@ -34,7 +34,7 @@ from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forwards import Forwards
-from receiver.store.purge_reads import Kind, Sweep
+from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     HELD_BACK,
@@ -99,6 +99,7 @@ __all__ = [
     "Store",
     "StoredEvent",
     "StoredMessage",
+    "Stretch",
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
@@ -298,6 +299,10 @@ class Store:
         if wanted_or_not:
             drop = partial(drop, wanted_or_not=True)
         return await self.writer.run(lambda db: drop(db, ids))
+
+    async def trust_clock(self, now: datetime) -> None:
+        """Notes that this is the time: age is counted by clocks that go on from it."""
+        await self.writer.run(partial(purges.trust_clock, now=to_micros(now)))
 
     async def forget(self, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
         """Lets go of all of a person but events and the quarantine; how many of what."""

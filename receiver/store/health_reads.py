@@ -19,6 +19,7 @@ import msgspec
 
 from receiver.errors import StoreUnusable
 from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request
 
@@ -64,6 +65,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """Of the jobs that are to be done, when the first was due."""
     unjoined: int = 0
     """Delivery reports of messages that we do not know."""
+    trusted: datetime | None = None
+    """When the last sweep of `[retention]` was; see `PurgeReader.trusted`."""
     balances: dict[str, tuple[str, datetime]] = {}
     """By source: what the provider said with the message that was sent last."""
 
@@ -104,6 +107,7 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
             dead_jobs=_one(db, "SELECT count(*) FROM jobs WHERE state = 'dead'"),
             oldest_due=from_micros(due) if due is not None else None,
             unjoined=_one(db, "SELECT count(*) FROM reports WHERE message IS NULL"),
+            trusted=trusted(db.execute(TRUST).fetchone()),
             balances=_balances(db, sources),
         )
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 from receiver.store.pseudonyms import key_of, pseudonym
 
+#: Where `meta` has the time that age is counted by: of the last sweep, or of a person's word.
+TRUSTED = "trusted_clock"
 #: The type of an event of which only its row is left: see the migration 0004.
 PURGED = ""
 
@@ -37,10 +39,14 @@ _DROP_RUN = (
     " AND NOT EXISTS (SELECT 1 FROM people WHERE people.run = people_runs.run)"
 )
 # Replay finds by a message that an event has been replied to, so it lives as long as the event.
+#: Of a message: nothing waits for it.
+GOING = (
+    "(state NOT IN ('sending', 'waiting') AND NOT EXISTS (SELECT 1 FROM events"
+    " WHERE events.seq = messages.event AND events.type <> ''))"
+)
 _MESSAGES = (
     "SELECT id, source, link_id FROM messages WHERE id IN ({}) AND state <> 'sending'"
-    " AND (? OR state <> 'waiting' AND NOT EXISTS (SELECT 1 FROM events"
-    " WHERE events.seq = messages.event AND events.type <> ''))"
+    f" AND (? OR {GOING})"
 )
 _OF_MESSAGE = (
     "DELETE FROM message_ids WHERE message = ?",
@@ -123,3 +129,8 @@ def _drop_people(db: sqlite3.Connection, people: Sequence[tuple[str, int]]) -> N
 def _without_number(key: str, subject: str | None, secret: bytes) -> str:
     """The key of an event, under another name if the person's number is in it."""
     return pseudonym(secret, key) if subject and subject in key else key
+
+
+def trust_clock(db: sqlite3.Connection, now: int) -> None:
+    """Notes that this is the time."""
+    db.execute(f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{TRUSTED}', ?)", (now,))

@@ -341,6 +341,19 @@ def test_work_that_waits_for_a_person_is_told(filled: Path, tmp_path: Path) -> N
     assert "192.0.2.1: that is a proxy, or this machine" in words
 
 
+def test_a_clock_that_retention_does_not_believe_is_told(filled: Path, tmp_path: Path) -> None:
+    """With what to do; a clock that goes on from the last sweep is well."""
+    folder = tmp_path / "copy"
+    shutil.copytree(filled, folder)
+    trusted = "INSERT OR REPLACE INTO meta VALUES ('trusted_clock', {} * 1000000)"
+    change(folder / "receiver.db", trusted.format(int(time.time()) - 7200))
+    assert of(examined(folder), "retention")[0][0] == "green"
+    change(folder / "receiver.db", trusted.format(int(time.time()) + 3 * 365 * 86400))
+    [(level, words)] = of(examined(folder), "retention")
+    assert level == "yellow"
+    assert "the clock is 1095.0 days behind the last sweep" in words
+
+
 def test_work_that_nobody_does_is_told(filled: Path, tmp_path: Path) -> None:
     """Due for longer than anything is under way."""
     folder = tmp_path / "copy"
