@@ -93,7 +93,7 @@ class Arrival:
     def judge(self, loop_guard: Guard) -> None:
         """Has the loop guard look at what may be replied to."""
         if self.plan.reply is not None or self.plan.jobs:
-            self.held = loop_guard.judge(self.event, self.parsed.key, self.seq >> 12)
+            self.held = loop_guard.judge(self.event, self.parsed.key, self.received_at // 1000)
 
     def record(self) -> Stored:
         """What to store."""

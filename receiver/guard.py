@@ -97,7 +97,8 @@ class Guard:
         self._recent[party] = this = at << 64 | (hash(text) & _BITS) << 32 | hash(key) & _BITS
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
-        if last is None or (at - (last >> 64) > self._quiet and party not in self._frequent):
+        # A last one that lies ahead was told by a clock that has been set: it was not just before.
+        if last is None or (abs(at - (last >> 64)) > self._quiet and party not in self._frequent):
             return None
         return self._look_closely(party, last, this)
 
@@ -119,7 +120,7 @@ class Guard:
         if not differing & _BITS:  # the same key
             return person.verdict
         same_text = not differing >> 32 & _BITS
-        passed = max(0, (this >> 64) - (person.last >> 64))
+        passed = abs((this >> 64) - (person.last >> 64))
         person.left = min(self._burst, person.left + passed * self._per_ms)
         person.last = this
         if same_text and passed < self._same_text:

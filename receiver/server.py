@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from receiver import control
 from receiver.admin import create_admin
 from receiver.app import create_app
+from receiver.clock import SteadyClock
 from receiver.config import Server as ServerSettings
 from receiver.crowd import allow_files
 from receiver.errors import ConfigError, ReceiverError
@@ -62,7 +63,7 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
         public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
     with outlet.in_background():
-        async with open_service(parts) as service, control.listening(service):
+        async with open_service(parts, SteadyClock()) as service, control.listening(service):
             app = create_app(service.intake, settings, service.store.check, service.requests)
             servers = [_server(app, settings)]
             sockets = [public]

@@ -6,7 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import structlog
 
 from receiver import plugins, providers
 from receiver.advice import cautions
+from receiver.clock import SteadyClock
 from receiver.config import Config
 from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
@@ -23,7 +25,7 @@ from receiver.forwarding import Forwarder
 from receiver.guard import Guard
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
-from receiver.lines import Calls, Line, open_lines
+from receiver.lines import Calls, Line, every, open_lines
 from receiver.outbox import Outbox
 from receiver.plugins import Plugin, Surroundings
 from receiver.poller import Poller
@@ -36,6 +38,10 @@ from receiver.workers import Workers, running
 
 log = structlog.get_logger("receiver.service")
 
+#: Seconds between looks at whether the system's clock has jumped.
+_KEEP_TIME = 5.0
+#: Nothing is put off for longer: forwarding waits a day between its last tries, about.
+_LONGEST_PAUSE = timedelta(days=2)
 #: Lines of the log about a configuration; thousands of rules may have thousands of cautions.
 _MOST_CAUTIONS = 20
 
@@ -90,6 +96,20 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         task = asyncio.create_task(self._retire(old))
         self.retiring.add(task)
         task.add_done_callback(self.retiring.discard)
+
+    async def keep_time(self, clock: SteadyClock) -> None:
+        """Follows a jump of the system's clock that lasts. Raises `StoreUnavailable`."""
+        jump = clock.jump()
+        if jump is None or self.sending is None:
+            return
+        async with self.changing:
+            log.warning("the system's clock is followed, and what waits with it", seconds=jump)
+            await self.sending.stop()  # it knows times, of circuits and of what it took to send
+            try:
+                await self.store.move_due(timedelta(seconds=jump))
+                clock.follow(jump)
+            finally:
+                await self.sending.start(self.parts)
 
     def close(self) -> None:
         """Lets go of what the configuration has open."""
@@ -245,9 +265,15 @@ async def open_service(
         stack.callback(service.close)
         stack.push_async_callback(intake.close)
         if work:
+            now = clock()
+            if late := await store.hurry(now, now + _LONGEST_PAUSE):
+                log.warning("due now: the clock was ahead when it was put off", jobs=late)
             service.sending = Sending(store, intake, clock)
             await service.sending.start(parts)
             stack.push_async_callback(service.sending.stop)
+            if isinstance(clock, SteadyClock):
+                keeping = asyncio.create_task(every(_KEEP_TIME, partial(service.keep_time, clock)))
+                stack.push_async_callback(_end, [keeping])
         yield service
 
 

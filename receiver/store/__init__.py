@@ -178,6 +178,16 @@ class Store:
 
         return await self.writer.run(revive)
 
+    async def move_due(self, by: timedelta) -> None:
+        """Moves what waits by so much: the clock was set."""
+        await self.writer.run(partial(jobs.move, by=by // timedelta(microseconds=1)))
+
+    async def hurry(self, now: datetime, latest: datetime) -> int:
+        """Makes due what is due after `latest`: the clock was ahead when it was put off."""
+        return await self.writer.run(
+            partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
+        )
+
     async def quarantine(
         self,
         *,
