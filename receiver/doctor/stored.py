@@ -120,7 +120,8 @@ def _unusable(case: Case, error: StoreError) -> Finding:
         return yellow(f"{case.store}: may not be read by this user", _AS_USER)
     except OSError:
         pass
-    return red(str(error), "restore a backup (`receiver restore`), or mend store.url")
+    do = "do as it says, or restore a backup (`receiver restore`), or mend store.url"
+    return red(str(error), do)
 
 
 async def integrity(case: Case) -> list[Finding]:

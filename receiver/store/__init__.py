@@ -346,6 +346,7 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
 
     Raises `StoreLocked` or `StoreUnusable`.
     """
+    path = path.resolve()  # noqa: ASYNC240 - once, before anything runs
     with lock(path):
         db = open_writer(path)
         writer = Writer(db, path)

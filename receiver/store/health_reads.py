@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.database import APPLICATION_ID, check_alone, migrations
 from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request
@@ -138,6 +138,7 @@ def _checked(db: sqlite3.Connection, pragma: str) -> Verdict:
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that leaves every file as it is."""
+    check_alone(path)
     wal = path.with_name(f"{path.name}-wal")
     # Without a log nobody has the store open: whoever closes it last deletes its log.
     untouched = not wal.exists()
