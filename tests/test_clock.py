@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from receiver.carrying import carry_out
 from receiver.clock import SteadyClock, running
+from receiver.commands import RetryQuarantined
 from receiver.config import LoopGuard
+from receiver.errors import PushError
 from receiver.guard import Guard
 from receiver.store import to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
@@ -175,3 +179,41 @@ async def test_what_was_put_off_by_a_clock_ahead_is_due_at_the_next_start(tmp_pa
     async with opened(tmp_path, settings(), clock) as service:
         ((soonest, latest),) = look(service.store.path, "SELECT min(due_at), max(due_at) FROM jobs")
         assert (soonest, latest) == (to_micros(NOW), to_micros(later_))
+
+
+def digested(**digest: object) -> dict[str, object]:
+    """A configuration whose source goes by digests."""
+    raw = settings()
+    table = {"username": "acme", "password": "secret of the digests", **digest}
+    raw["sources"]["tilil"] = {"provider": "tilil", "digest": table}
+    return raw
+
+
+async def test_a_right_digest_of_another_time_is_no_forgery(tmp_path: Path) -> None:
+    """It has an outcome of its own and is kept as the provider's; a retry goes by its arrival."""
+    clock = Clock()
+    stamp = f"{NOW + timedelta(hours=3, minutes=20):%Y%m%d%H%M%S}"  # in Nairobi; 20 minutes ahead
+    made = hashlib.md5(f"acme{stamp}secret of the digests".encode()).hexdigest()
+    right = inbound(1, "GAME", timestamp=stamp, api_token=made)
+    forged = inbound(2, "GAME", timestamp=stamp, api_token=made[::-1])
+    async with opened(tmp_path, digested(), clock) as service:
+        for body in (right, forged):
+            with pytest.raises(PushError) as refused:
+                await take(service, body)
+            assert refused.value.status == 401
+            answer = service.intake.refuse(service.intake.endpoints["tilil"], refused.value)
+            assert b'"result_code":0' in answer.body
+        counts = service.intake.counts.outcomes
+        assert counts["tilil", "clock"] == counts["tilil", "credential_wrong"] == 1
+        kept = {each.outcome: each for each in await service.store.reader.quarantined()}
+        assert kept["clock"].authenticated
+        assert "1200 s ahead of ours; expected 900 s at most" in kept["clock"].reason
+        assert not kept["credential_wrong"].authenticated
+        assert (await carry_out(service, RetryQuarantined(), "somebody")).changed == 0
+    clock.move(days=2)
+    async with opened(tmp_path, digested(max_age=1800), clock) as service:
+        outcome = await carry_out(service, RetryQuarantined(), "somebody")
+        assert outcome.changed == 1
+        assert len(outcome.failures) == 1
+        (stored,) = [each async for each in service.store.reader.events()]
+        assert stored.event.receivedat == NOW

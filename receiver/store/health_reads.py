@@ -44,6 +44,8 @@ class Quarantine(msgspec.Struct, frozen=True):
     authenticated: bool
     requests: int
     newest: datetime
+    clock: int = 0
+    """Of the requests: the credential was right, but of a time too far from ours."""
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,9 +100,10 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
             searched_back_to=back_to,
             clients=_clients(db),
             quarantine=[
-                Quarantine(source, bool(authenticated), count, from_micros(at))
-                for source, authenticated, count, at in db.execute(
-                    "SELECT source, authenticated, count(*), max(received_at) FROM quarantine"
+                Quarantine(source, bool(authenticated), count, from_micros(at), clock)
+                for source, authenticated, count, at, clock in db.execute(
+                    "SELECT source, authenticated, count(*), max(received_at),"
+                    " sum(outcome = 'clock') FROM quarantine"
                     " GROUP BY source, authenticated ORDER BY source, authenticated DESC"
                 )
             ],

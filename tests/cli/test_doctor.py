@@ -89,7 +89,9 @@ def free_port() -> int:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service that has got a push from outside, by way of its proxy."""
     # Without lines of pushes, which are written a moment after the answer.
-    raw = quiet(server={"port": free_port()}, logs={"requests": "none"})
+    # And without sweeps, the first of which would come a minute after the start.
+    never = {"requests": "never", "quarantine": "never"}
+    raw = quiet(server={"port": free_port()}, logs={"requests": "none"}, retention=never)
     with serve(tmp_path_factory.mktemp("served"), raw) as service:
         reply = service.post(inbound(1), x_forwarded_for="198.51.100.7, 8.8.8.8")
         assert reply.status == 200
