@@ -118,7 +118,7 @@ async def _forget(service: Service, msisdn: str, *, force: bool) -> Outcome:
     obstacles = [] if force else await forgetting.obstacles(service.store, msisdn)
     if obstacles:
         return Outcome(failures=obstacles)
-    forgotten = await forgetting.forget(service.store, msisdn)
+    forgotten = await forgetting.forget(service.store, msisdn, service.parts.providers)
     counts = dict(forgotten.gone)
     return Outcome(forgotten.gone.total(), forgotten.left, counts=counts)
 

@@ -33,6 +33,7 @@ from receiver.store.audit import Act
 from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
 from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
@@ -83,6 +84,7 @@ __all__ = [
     "HandleJob",
     "Intake",
     "Job",
+    "Kept",
     "Kind",
     "MessageReport",
     "NearMiss",
@@ -313,6 +315,10 @@ class Store:
     async def trust_clock(self, now: datetime) -> None:
         """Notes that this is the time: age is counted by clocks that go on from it."""
         await self.writer.run(partial(purges.trust_clock, now=to_micros(now)))
+
+    async def rename_keys(self, seqs: Sequence[int]) -> None:
+        """Takes the number out of the keys of these, if purged: they go by a pseudonym."""
+        await self.writer.run(partial(forgetting.rename_keys, seqs=seqs))
 
     async def forget(self, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
         """Lets go of all of a person but events and the quarantine; how many of what."""
