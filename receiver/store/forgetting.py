@@ -39,8 +39,8 @@ _KEYS = (
 _PURGED_KEYS = "SELECT seq, key FROM events WHERE seq IN ({}) AND type = ''"
 _NOBODYS = "SELECT seq FROM events WHERE seq IN ({}) AND type <> '' AND subject IS NULL"
 _REPORTS = (
-    "SELECT event FROM reports WHERE message IN (SELECT id FROM messages WHERE msisdn IN ({}))"
-    " AND event IN (SELECT seq FROM events WHERE type <> '')"
+    "SELECT seq FROM messages CROSS JOIN reports ON reports.message = messages.id"
+    " CROSS JOIN events ON seq = reports.event WHERE msisdn IN ({}) AND type <> ''"
 )
 #: Requests of the quarantine that are read at once; each may be as large as `server.max_body`.
 _REQUESTS = 50
