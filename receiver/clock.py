@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -18,16 +19,19 @@ _JUMP = 5.0
 #: Seconds after which a jump is taken to last.
 _LASTING = 60.0
 
+_time = datetime.fromtimestamp
+
 log = structlog.get_logger("receiver.clock")
 
 
-def running() -> float:
-    """Seconds that nobody can set, those in which the machine slept included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+#: Seconds that nobody can set, those in which the machine slept included.
+running: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 
 class SteadyClock:
-    """Tells the time."""
+    """Tells the time. It is asked for every push."""
+
+    __slots__ = ("_jumped", "_offset", "_running", "_wall")
 
     def __init__(
         self, wall: Callable[[], float] = time.time, running: Callable[[], float] = running
@@ -40,13 +44,9 @@ class SteadyClock:
 
     def __call__(self) -> datetime:
         """The time, in UTC."""
-        now, running = self._wall(), self._running()
-        offset = now - running
-        if -_JUMP < offset - self._offset < _JUMP:
-            self._offset = offset
-        else:
-            now = running + self._offset
-        return datetime.fromtimestamp(now, UTC)
+        now = self._wall()
+        away = now - self._running() - self._offset
+        return _time(now if -_JUMP < away < _JUMP else now - away, UTC)
 
     def jump(self) -> float | None:
         """Seconds by which the system's clock is away, if that lasts; to be asked now and then."""
@@ -56,6 +56,7 @@ class SteadyClock:
             if self._jumped is not None:
                 log.warning("the system's clock is back")
             self._jumped = None
+            self._offset += away  # as clocks are slewed
             return None
         if self._jumped is None or abs(self._jumped[0] - away) > _JUMP:
             log.warning("the system's clock has jumped", seconds=round(away))
