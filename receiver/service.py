@@ -19,7 +19,7 @@ from receiver.clock import SteadyClock
 from receiver.config import Config
 from receiver.deactivations import Deactivator
 from receiver.dispatch import Bound, Dispatcher
-from receiver.errors import ConfigError, Fault
+from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.forwarding import Forwarder
 from receiver.guard import Guard
@@ -40,6 +40,8 @@ log = structlog.get_logger("receiver.service")
 
 #: Seconds between looks at whether the system's clock has jumped.
 _KEEP_TIME = 5.0
+#: Seconds between tries to send again.
+_STORE_PAUSE = 1.0
 #: Nothing is put off for longer: forwarding waits a day between its last tries, about.
 _LONGEST_PAUSE = timedelta(days=2)
 #: Lines of the log about a configuration; thousands of rules may have thousands of cautions.
@@ -109,7 +111,16 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
                 await self.store.move_due(timedelta(seconds=jump))
                 clock.follow(jump)
             finally:
-                await self.sending.start(self.parts)
+                await self._send_again(self.sending)
+
+    async def _send_again(self, sending: Sending) -> None:
+        """However long the store takes to take it: nobody else would begin."""
+        while True:
+            try:
+                return await sending.start(self.parts)
+            except StoreUnavailable as error:
+                log.warning("cannot go on sending", error=str(error))
+                await asyncio.sleep(_STORE_PAUSE)
 
     def close(self) -> None:
         """Lets go of what the configuration has open."""
