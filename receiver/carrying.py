@@ -110,16 +110,18 @@ async def _correct_book(service: Service, command: CorrectBook) -> Outcome:
 
 
 async def _purge(service: Service, command: PurgeStep) -> Outcome:
-    gone, position = await purging.step(service.store, command.sweep, command.after)
+    if not command.after:  # retention may go by the same clock now
+        await service.store.trust_clock(service.intake.clock())
+    gone, stretch = await purging.step(service.store, command.sweep, command.after)
     counts = Counter(command.gone) + gone
-    return Outcome(gone.total(), counts=dict(counts), position=position)
+    return Outcome(gone.total(), counts=dict(counts), position=stretch.position)
 
 
 async def _forget(service: Service, msisdn: str, *, force: bool) -> Outcome:
     obstacles = [] if force else await forgetting.obstacles(service.store, msisdn)
     if obstacles:
         return Outcome(failures=obstacles)
-    forgotten = await forgetting.forget(service.store, msisdn)
+    forgotten = await forgetting.forget(service.store, msisdn, service.parts.providers)
     counts = dict(forgotten.gone)
     return Outcome(forgotten.gone.total(), forgotten.left, counts=counts)
 

@@ -239,8 +239,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_path(self) -> Path:
-        """The SQLite file, absolute."""
-        return self.file.parent / self.store.url.removeprefix("sqlite:")
+        """The SQLite file, absolute, by the name that is no link: all beside it goes by that."""
+        return (self.file.parent / self.store.url.removeprefix("sqlite:")).resolve()
 
 
 def find(file: Path | None) -> Path:

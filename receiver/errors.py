@@ -8,6 +8,7 @@ ReceiverError
 │   ├── Malformed           400  authenticated, but no event can be made of it
 │   ├── CredentialMissing   401
 │   ├── CredentialWrong     401
+│   ├── ClockOff            401  the credential is right, its time is not ours
 │   ├── AddressRefused      403
 │   ├── UnknownSource       404
 │   ├── MethodRefused       405
@@ -96,6 +97,13 @@ class CredentialWrong(PushError):
 
     status = 401
     outcome = "credential_wrong"
+
+
+class ClockOff(PushError):
+    """The credential is right, but of a time too far from ours (digest.max_age)."""
+
+    status = 401
+    outcome = "clock"
 
 
 class AddressRefused(PushError):

@@ -7,11 +7,16 @@ and opt-outs, so that somebody who was forgotten is not messaged again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from receiver.msisdn import national_digits, spellings
-from receiver.store import Kind, Store
+from receiver.errors import PushError
+from receiver.msisdn import spellings
+from receiver.providers import Provider, Push
+from receiver.spelled import Spelled
+from receiver.store import Kept, Kind, Store, from_micros, unpack_request
 
 #: Events of one transaction: more would hold up the pushes.
 _PIECE = 32
@@ -37,24 +42,72 @@ async def obstacles(store: Store, msisdn: str) -> list[str]:
     return found
 
 
-async def forget(store: Store, msisdn: str) -> Forgotten:
-    """Lets go of all that is about a person. Raises `StoreUnavailable`; done again it goes on."""
-    names = spellings(msisdn)
-    gone = await store.forget(msisdn, names)  # first: nothing more is sent to them
+async def forget(
+    store: Store, msisdn: str, providers: Mapping[str, Provider[Any]] | None = None
+) -> Forgotten:
+    """Lets go of all that is about a person. Raises `StoreUnavailable`; done again it goes on.
+
+    `providers`: by source, to read what is in the quarantine as they would.
+    """
+    reader, names, spelled = store.reader.persons, spellings(msisdn), Spelled(msisdn)
+    gone: Counter[str] = Counter()
+    # While their messages are there: of most reports nothing else tells whose they are.
+    await _drop(store, Kind.EVENTS, await reader.reports(names), gone)
+    gone += await store.forget(msisdn, names)  # from now on nothing more is sent to them
     busy = 0
     after = 0
-    while seqs := await store.reader.persons.events(msisdn, after, _PIECE):
-        dropped = await store.drop(Kind.EVENTS, seqs, wanted_or_not=True)
-        busy += len(seqs) - dropped["events"]
-        gone += dropped
+    while seqs := await reader.events(msisdn, after, _PIECE):
+        busy += len(seqs) - await _drop(store, Kind.EVENTS, seqs, gone)
         after = seqs[-1]
-    digits = national_digits(msisdn).encode()
-    found = await store.reader.persons.quarantined(digits)
-    for start in range(0, len(found), _PIECE):
-        gone += await store.drop(Kind.QUARANTINE, found[start : start + _PIECE])
+    named = await reader.named(spelled.is_in_word)
+    for piece in _pieces(named):
+        await _drop(store, Kind.EVENTS, await reader.nobodys(piece), gone)
+        await store.rename_keys(piece)
+
+    def is_theirs(kept: Kept) -> bool:
+        if spelled.stands_in(kept.request) or spelled.stands_in(kept.reason.encode()):
+            return True
+        return _subject(kept, (providers or {}).get(kept.source)) == msisdn
+
+    await _drop(store, Kind.QUARANTINE, await reader.quarantined(is_theirs), gone)
     left = []
     if busy:
         left.append(f"{busy} events are being answered just now; forget again in a minute")
-    if sending := await store.reader.persons.messages(names):
+    if sending := await reader.messages(names):
         left.append(f"{sending} messages are being sent just now; forget again in a minute")
     return Forgotten(gone=gone, left=left)
+
+
+async def _drop(store: Store, kind: Kind, ids: Sequence[int], gone: Counter[str]) -> int:
+    """Lets go of these; how many went. All that went is counted in `gone`."""
+    dropped: Counter[str] = Counter()
+    for piece in _pieces(ids):
+        whole = {"wanted_or_not": True} if kind is Kind.EVENTS else {}
+        dropped += await store.drop(kind, piece, **whole)
+    gone += dropped
+    return dropped[kind]
+
+
+def _pieces(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _PIECE):
+        yield ids[start : start + _PIECE]
+
+
+def _subject(kept: Kept, provider: Provider[Any] | None) -> str | None:
+    """Whom a request is about, as its provider reads it."""
+    if provider is None:
+        return None
+    try:
+        request = unpack_request(kept.request)
+        return provider.parse(
+            Push(
+                method=request.method,
+                token=request.token,
+                query=request.query,
+                headers=request.headers,
+                body=request.body,
+                received_at=from_micros(kept.received_at),
+            )
+        ).subject
+    except (PushError, msgspec.MsgspecError):
+        return None

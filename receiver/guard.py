@@ -103,7 +103,7 @@ class Guard:
         self._recent[party] = this = at << 64 | (hash(text) & _BITS) << 32 | hash(key) & _BITS
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
-        # A clock that was ahead and is right again: what came before then is long ago, too.
+        # A last one that lies ahead was told by a clock that has been set: it was not just before.
         if last is None or (abs(at - (last >> 64)) > self._quiet and party not in self._frequent):
             return None
         return self._look_closely(event, party, last, this)

@@ -23,6 +23,7 @@ from receiver.config import Config
 from receiver.dispatch import Dispatcher
 from receiver.endpoint import Endpoint
 from receiver.errors import (
+    ClockOff,
     CredentialMissing,
     CredentialWrong,
     Malformed,
@@ -41,7 +42,7 @@ from receiver.workers import Workers
 log = structlog.get_logger("receiver.intake")
 
 #: Refusals whose request is worth a look.
-_KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong)
+_KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong, ClockOff)
 #: Strangers' requests kept in the quarantine: so many at once, and a second.
 _STRANGERS_BURST = 50
 _STRANGERS_RATE = 5.0
@@ -108,6 +109,7 @@ class Intake:
                 raise TooMany
             parsed = endpoint.provider.parse(push)
         except _KEPT as error:
+            authenticated |= isinstance(error, ClockOff)
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
             raise
         entry.parsed = perf_counter()

@@ -299,6 +299,12 @@ class ServiceCollector(Collector):
             ("authentic",),
             _one(figures.quarantined),
         )
+        retention = self._service.sending.retention if self._service.sending else None
+        yield _value(
+            "receiver_retention_held_back",
+            "1 while nothing is let go of by its age, since the clock is not believed.",
+            retention is not None and retention.held_back is not None,
+        )
         yield CounterMetricFamily(
             "receiver_log_lines_left_out",
             "Lines about pushes that the reader of the log left no room for.",

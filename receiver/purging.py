@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from receiver.config import Retention as Settings
 from receiver.lines import every
-from receiver.store import Kind, Store, Sweep
+from receiver.store import Kind, Store, Stretch, Sweep
 
 log = structlog.get_logger("receiver.purging")
 
@@ -29,10 +29,17 @@ _PAUSE = 3600.0
 _FIRST = 60.0
 
 
-async def step(store: Store, sweep: Sweep, after: int = 0) -> tuple[Counter[str], int | None]:
+#: Sweeps until one that looks at everything again: what was passed over, since something waited
+#: for it, may go by now.
+_WHOLE = 24
+#: How far the clock may be from where it should be, from one sweep to the next.
+_TOLERANCE = timedelta(days=1)
+
+
+async def step(store: Store, sweep: Sweep, after: int = 0) -> tuple[Counter[str], Stretch]:
     """Lets go of what is to go in the next stretch: what it was, and where to go on.
 
-    None: there is nothing more. Raises `StoreUnavailable`; what is gone by then is gone.
+    Raises `StoreUnavailable`; what is gone by then is gone.
     """
     stretch = await store.reader.purges.stretch(sweep, after)
     gone: Counter[str] = Counter()
@@ -40,18 +47,51 @@ async def step(store: Store, sweep: Sweep, after: int = 0) -> tuple[Counter[str]
         began = time.monotonic()
         gone += await store.drop(sweep.kind, stretch.ids[start : start + _PIECE])
         await asyncio.sleep((time.monotonic() - began) * _LEISURE)
-    return gone, stretch.position
+    return gone, stretch
+
+
+def disagreement(now: datetime, expected: datetime | None) -> str | None:
+    """Why nothing should go by its age now: the clock is not where it should be.
+
+    `expected`: where it should be, as far as anything tells.
+    """
+    if expected is None or abs(now - expected) <= _TOLERANCE:
+        return None
+    days, where = (
+        abs(now - expected) / timedelta(days=1),
+        "ahead of" if now > expected else "behind",
+    )
+    return f"the clock is {days:.1f} days {where} the last sweep: {now:%Y-%m-%d} is not believed"
+
+
+#: What a person can do about a disagreement.
+WORD = "set the clock right; if it is, `receiver purge --older-than AGE` by hand says so"
 
 
 class Retention:
-    """Lets go of what is older than `[retention]` allows, every hour."""
+    """Lets go of what is older than `[retention]` allows, every hour.
 
-    def __init__(self, settings: Settings, store: Store, clock: Callable[[], datetime]) -> None:
+    By a clock that goes on from the last sweep, a day more or less; by another one nothing goes
+    until a person has purged by hand.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ages = {Kind(name): age for name, age in settings.ages().items()}
         self._store = store
         self._clock = clock
-        # What lies before has been looked at by this process.
+        self._monotonic = monotonic
+        self._noted: tuple[datetime | None, float] = (None, 0.0)
+        # What lies before has been looked at by this process, and is old enough.
         self._positions = dict.fromkeys(self._ages, 0)
+        self._sweeps = 0
+        self.held_back: str | None = None
+        """Why nothing goes at the moment."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -62,20 +102,42 @@ class Retention:
 
     async def sweep(self) -> None:
         """Lets go of all that is too old now. Raises `StoreUnavailable`."""
-        gone: Counter[str] = Counter()
         now = self._clock()
+        self.held_back = disagreement(now, await self._expected())
+        if self.held_back is not None:
+            log.warning("retention holds back", why=self.held_back, do=WORD)
+            return
+        await self._store.trust_clock(now)
+        self._noted = (now, self._monotonic())
+        whole = self._sweeps % _WHOLE == 0
+        self._sweeps += 1
+        gone: Counter[str] = Counter()
         for kind, age in self._ages.items():
-            gone += await self._sweep_kind(kind, now - age)
+            gone += await self._sweep_kind(Sweep(kind=kind, before=now - age), whole=whole)
         if gone:
             log.info("let go of what is old", **gone)
             await self._store.note_act("retention", "purge", {"gone": dict(gone)}, now)
 
-    async def _sweep_kind(self, kind: Kind, before: datetime) -> Counter[str]:
+    async def _expected(self) -> datetime | None:
+        """Where the clock should be: where it was known to be, and what has passed since."""
+        trusted = await self._store.reader.purges.trusted()
+        if trusted != self._noted[0]:
+            self._noted = (trusted, self._monotonic())
+        passed = self._monotonic() - self._noted[1]
+        return trusted and trusted + timedelta(seconds=passed)
+
+    async def _sweep_kind(self, sweep: Sweep, *, whole: bool) -> Counter[str]:
+        """`whole`: from the first to the last, where otherwise only what is likely is looked at."""
         gone: Counter[str] = Counter()
-        sweep = Sweep(kind=kind, before=before)
-        position: int | None = self._positions[kind]
+        begin = 0 if whole else self._positions[sweep.kind]
+        position: int | None = begin
+        young: int | None = None
         while position is not None:
-            self._positions[kind] = position
-            found, position = await step(self._store, sweep, position)
+            begin = position
+            found, stretch = await step(self._store, sweep, position)
             gone += found
+            if young is None:
+                young = stretch.young
+            position = stretch.position if whole or not stretch.new else None
+        self._positions[sweep.kind] = begin if young is None else young - 1
         return gone

@@ -54,6 +54,7 @@ class Sending:
         self.lines: dict[str, Line] = {}
         self._outbox: Outbox
         self.forwarder: Forwarder
+        self.retention: Retention
 
     async def start(
         self, config: Config, providers: dict[str, Provider[Any]], plugins: Iterable[Plugin]
@@ -98,10 +99,11 @@ class Sending:
     def _ask(self, config: Config) -> None:
         """Starts what can be ended at any moment: it asks again for what it was not told."""
         lines, store, clock = self.lines.values(), self._store, self._clock
+        self.retention = Retention(config.retention, store, clock)
         workers = (
             Poller(lines, store, self._intake, clock),
             Deactivator(lines, store, clock),
-            Retention(config.retention, store, clock),
+            self.retention,
         )
         self._asking = [asyncio.create_task(worker.run()) for worker in workers]
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from receiver import control
 from receiver.admin import create_admin
 from receiver.app import create_app
+from receiver.clock import SteadyClock
 from receiver.config import Server as ServerSettings
 from receiver.crowd import allow_files
 from receiver.errors import ConfigError, ReceiverError
@@ -24,7 +25,7 @@ from receiver.outlet import Outlet
 from receiver.protocol import LimitedProtocol, limited
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service, warn
-from receiver.supervisor import watched
+from receiver.supervisor import Life, watched
 
 log = structlog.get_logger("receiver.server")
 
@@ -50,7 +51,8 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     hands one over (the first is 3). It stays open between two processes of the service, so
     that a restart refuses nobody.
 
-    Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use.
+    Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use, and
+    when something has ended that the service cannot do without.
     """
     tune_interpreter()
     allow_files()
@@ -61,7 +63,7 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
         public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
     with outlet.in_background():
-        async with open_service(parts) as service, control.listening(service):
+        async with open_service(parts, SteadyClock()) as service, control.listening(service):
             app = create_app(service.intake, settings, service.store.check, service.requests)
             servers = [_server(app, settings)]
             sockets = [public]
@@ -71,12 +73,20 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
             _stop_on_signals(servers)
             _reload_on_signal(service)
             log.info("listening", **_place(public), sources=list(parts.config.sources))
+            life = service.store.writer.life
             with service.requests.written_to(outlet):
-                async with watched(), asyncio.TaskGroup() as group:
+                async with watched(life), asyncio.TaskGroup() as group:
                     # Looking at thousands of rules takes a moment.
                     group.create_task(warn(parts, service.store))
-                    for server, listener in zip(servers, sockets, strict=True):
+                    serving = [
                         group.create_task(server.serve(sockets=[listener]))
+                        for server, listener in zip(servers, sockets, strict=True)
+                    ]
+                    ending = group.create_task(_stop_with(life, servers))
+                    await asyncio.wait(serving)
+                    ending.cancel()
+        if life.ended is not None:
+            raise ReceiverError(life.ended)
         log.info("stopped")
 
 
@@ -154,6 +164,13 @@ def _server(app: ASGIApp, settings: ServerSettings) -> _Server:
         timeout_graceful_shutdown=_GRACE,
     )
     return _Server(config)
+
+
+async def _stop_with(life: Life, servers: list[_Server]) -> None:
+    """Without what has ended there is nothing but refusals: another process does better."""
+    log.critical("the service ends", why=await life.wait())
+    for server in servers:
+        server.should_exit = True
 
 
 def _stop_on_signals(servers: list[_Server]) -> None:

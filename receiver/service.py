@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import structlog
 
 from receiver import plugins, providers
 from receiver.advice import cautions
+from receiver.clock import SteadyClock
 from receiver.config import Config
 from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault, StoreUnavailable
@@ -21,6 +23,7 @@ from receiver.events import utc_now
 from receiver.guard import Guard
 from receiver.handlers import SourceInfo
 from receiver.intake import Intake
+from receiver.lines import every
 from receiver.plugins import Plugin, Surroundings
 from receiver.providers import Provider
 from receiver.request_log import RequestLog
@@ -33,6 +36,10 @@ log = structlog.get_logger("receiver.service")
 
 #: What is wrong with a source that only the store knows.
 UNKNOWN = "the store has events or subscribers of it, and the configuration has not"
+#: Seconds between looks at whether the system's clock has jumped.
+_KEEP_TIME = 5.0
+#: Nothing is put off for longer: forwarding waits a day between its last tries, about.
+_LONGEST_PAUSE = timedelta(days=2)
 #: Lines of the log about a configuration; thousands of rules may have thousands of cautions.
 _MOST_CAUTIONS = 20
 
@@ -91,6 +98,22 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         task = asyncio.create_task(self._retire(old))
         self.retiring.add(task)
         task.add_done_callback(self.retiring.discard)
+
+    async def keep_time(self, clock: SteadyClock) -> None:
+        """Follows a jump of the system's clock that lasts. Raises `StoreUnavailable`."""
+        jump = clock.jump()
+        if jump is None:
+            return
+        log.warning("the system's clock is followed, and what waits with it", seconds=jump)
+        await self.store.move_due(timedelta(seconds=jump))
+        clock.follow(jump)
+        await self.hurry()  # what was put off by the time before, between the two
+
+    async def hurry(self) -> None:
+        """Makes due what a clock that was ahead put off for longer than anything is."""
+        now = self.intake.clock()
+        if late := await self.store.hurry(now, now + _LONGEST_PAUSE):
+            log.warning("due now: the clock was ahead when it was put off", jobs=late)
 
     def close(self) -> None:
         """Lets go of what the configuration has open."""
@@ -215,7 +238,11 @@ async def open_service(
         stack.callback(service.close)
         stack.push_async_callback(intake.close)
         if work:
+            await service.hurry()
             service.sending = Sending(store, intake, clock, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
+            if isinstance(clock, SteadyClock):
+                keeping = asyncio.create_task(every(_KEEP_TIME, partial(service.keep_time, clock)))
+                stack.callback(keeping.cancel)
         yield service

@@ -31,10 +31,36 @@ def reloading() -> None:
     notify("RELOADING=1", f"MONOTONIC_USEC={now}")
 
 
+class Life:
+    """Of all that the service cannot do without: it ends with the first of it that ends.
+
+    Whoever owns a thread or task of that kind calls `end`, on the event loop. The service is then
+    not alive any more for systemd, and ends as soon as it can, to be started anew.
+    """
+
+    def __init__(self) -> None:
+        self.ended: str | None = None
+        """Why it has."""
+        self._over = asyncio.Event()
+
+    def end(self, why: str) -> None:
+        """Ends it; the first reason is the one that counts."""
+        self.ended = self.ended or why
+        self._over.set()
+
+    async def wait(self) -> str:
+        """Until it ends: why."""
+        await self._over.wait()
+        return self.ended or ""
+
+
 @asynccontextmanager
-async def watched() -> AsyncIterator[None]:
-    """Ready with the block's begin, alive as long as the event loop turns, stopping at its end."""
-    alive = asyncio.create_task(_say_alive())
+async def watched(life: Life) -> AsyncIterator[None]:
+    """Ready with the block's begin, stopping at its end.
+
+    Alive as long as the event loop turns and `life` lasts.
+    """
+    alive = asyncio.create_task(_say_alive(life))
     notify("READY=1")
     try:
         yield
@@ -45,10 +71,10 @@ async def watched() -> AsyncIterator[None]:
             await alive
 
 
-async def _say_alive() -> None:
+async def _say_alive(life: Life) -> None:
     """Twice in the time after which systemd takes us for hung (`WatchdogSec=`)."""
     pause = _watchdog()
-    while pause is not None:
+    while pause is not None and life.ended is None:
         notify("WATCHDOG=1")
         await asyncio.sleep(pause)
 

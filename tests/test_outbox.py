@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ async def sending(
     folder: Path,
     source: str = "tilil",
     *,
-    clock: Clock | None = None,
+    clock: Callable[[], datetime] | None = None,
     raw: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
     **send: Any,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from receiver import config
+from receiver.carrying import carry_out
+from receiver.commands import PurgeStep
 from receiver.errors import PushError
 from receiver.purging import Retention
-from receiver.store import Kind
+from receiver.service import Service
+from receiver.store import Gone, Kind, Sweep, Wish
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +29,18 @@ def keeping(**ages: str) -> dict[str, Any]:
     return settings(retention={**FOREVER, **ages})
 
 
+async def pass_days(service: Service, clock: Clock, days: float) -> None:
+    """Lets so many days pass, in which sweeps went on."""
+    clock.move(days=days)
+    await service.store.trust_clock(clock())
+
+
+def events_left(service: Service) -> int:
+    """How many events there are."""
+    ((count,),) = look(service.store.path, "SELECT count(*) FROM events WHERE type <> ''")
+    return int(count)
+
+
 async def test_what_is_too_old_goes(tmp_path: Path) -> None:
     """Each kind at its own age, and nothing before; the audit says how much."""
     clock, raw = Clock(), keeping(requests="2d", events="7d", keys="9d")
@@ -34,7 +51,7 @@ async def test_what_is_too_old_goes(tmp_path: Path) -> None:
         expected = {1: (1, 1, 1), 3: (0, 1, 1), 8: (0, 0, 1), 10: (0, None, 0)}
         passed = 0
         for day, left in expected.items():
-            clock.move(days=day - passed)
+            await pass_days(service, clock, day - passed)
             passed = day
             await retention.sweep()
             assert look(service.store.path, counts) == [left], day
@@ -50,7 +67,7 @@ async def test_it_is_found_after_a_while_too(tmp_path: Path) -> None:
     async with opened(tmp_path, raw, clock) as service:
         await take(service, inbound(1, "hello"))
         await take(service, inbound(2, "hello"))
-        clock.move(days=8)
+        await pass_days(service, clock, 8)
         for _ in range(2):
             retention = Retention(service.parts.config.retention, service.store, clock)
             await retention.sweep()
@@ -62,7 +79,7 @@ async def test_the_running_service_does_it(tmp_path: Path, monkeypatch: pytest.M
     clock = Clock()
     async with opened(tmp_path, keeping(events="7d"), clock) as service:
         await take(service, inbound(1, "hello"))
-    clock.move(days=8)
+        await pass_days(service, clock, 8)
     monkeypatch.setattr("receiver.purging._FIRST", 0.0)
     async with opened(tmp_path, keeping(events="7d"), clock) as service:
 
@@ -77,7 +94,7 @@ async def test_pushes_go_on_while_much_is_purged(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path, keeping(events="7d"), clock) as service:
         await asyncio.gather(*[take(service, inbound(n, "hello")) for n in range(3000)])
-        clock.move(days=8)
+        await pass_days(service, clock, 8)
         retention = Retention(service.parts.config.retention, service.store, clock)
         sweeping = asyncio.create_task(retention.sweep())
         fresh = 0
@@ -94,7 +111,7 @@ async def test_a_purged_push_is_a_repeat_for_the_provider(tmp_path: Path) -> Non
     clock = Clock()
     async with opened(tmp_path, keeping(events="7d"), clock) as service:
         assert b"Welcome" in (await take(service, inbound(1, "GAME"))).body
-        clock.move(days=8)
+        await pass_days(service, clock, 8)
         await Retention(service.parts.config.retention, service.store, clock).sweep()
         body = (await take(service, inbound(1, "GAME"))).body
         assert b"Welcome" not in body
@@ -111,9 +128,115 @@ async def test_strangers_requests_are_purged_as_well(tmp_path: Path) -> None:
             with pytest.raises(PushError):
                 await take(service, body)
         assert len(await service.store.reader.quarantined()) == 2
-        clock.move(days=3)
+        await pass_days(service, clock, 3)
         await Retention(service.parts.config.retention, service.store, clock).sweep()
         assert await service.store.reader.quarantined() == []
+
+
+@pytest.mark.parametrize("kind", ["messages", "quarantine"])
+async def test_all_that_is_too_old_goes_whatever_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """What was too young among older things is looked at again, in every sweep until it goes."""
+    monkeypatch.setattr("receiver.store.purge_reads._STRETCH", 4)
+    clock = Clock()
+    async with opened(tmp_path, keeping(**{kind: "7d"}), clock) as service:
+        for n in range(30):  # each is some hours younger than the one before
+            if kind == "messages":
+                wish = Wish(source="tilil", to="+254711000222", text=str(n))
+                message = await service.store.add_message(wish, clock())
+                await service.store.kill_message(message, clock(), Gone("refused"))
+            else:
+                with pytest.raises(PushError):
+                    await take(service, inbound("", "hello", mobile=str(n)))
+            clock.move(hours=5)
+        retention = Retention(service.parts.config.retention, service.store, clock)
+        for _ in range(7 * 24):
+            await service.store.trust_clock(clock())
+            await retention.sweep()
+            oldest = await service.store.reader.purges.stretch(
+                Sweep(kind=Kind(kind), before=clock() - timedelta(days=7)), 0
+            )
+            assert oldest.ids == [], clock()
+            clock.move(hours=1)
+        assert look(service.store.path, f"SELECT count(*) FROM {kind}") == [(0,)]
+
+
+async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
+    """Keys may be due before their events, messages before theirs; then they go with these."""
+    clock = Clock()
+    raw = keeping(events="14d", messages="7d", keys="8d")
+    async with opened(tmp_path, raw, clock) as service:
+        await take(service, inbound(1, "hello"))
+        wish = Wish(source="tilil", to="+254711000222", text="hello")
+        message = await service.store.add_message(wish, clock())
+        await service.store.kill_message(message, clock(), Gone("refused"))
+        ((event,),) = look(service.store.path, "SELECT seq FROM events")
+
+        def answers(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE messages SET event = ?", (event,))
+
+        await service.store.writer.run(answers)
+        retention = Retention(service.parts.config.retention, service.store, clock)
+        for _ in range(16 * 24):
+            clock.move(hours=1)
+            await retention.sweep()
+        assert look(service.store.path, "SELECT count(*) FROM messages") == [(0,)]
+        assert look(service.store.path, "SELECT count(*) FROM events") == [(0,)]
+
+
+@pytest.mark.parametrize("days", [1096, 3, -1096])
+async def test_nothing_goes_by_a_clock_that_has_jumped(tmp_path: Path, days: float) -> None:
+    """Running or at the next start, whatever comes meanwhile; when it is right, it goes on."""
+    clock, raw = Clock(), keeping(events="7d", requests="2d")
+    async with opened(tmp_path, raw, clock) as service:
+        retention = Retention(service.parts.config.retention, service.store, clock)
+        await retention.sweep()
+        for n in range(50):
+            await take(service, inbound(n, "hello"))
+        clock.move(days=days)
+        await take(service, inbound(1000, "hello"))
+        await retention.sweep()
+        assert events_left(service) == 51
+        assert retention.held_back is not None
+        assert "the last sweep" in retention.held_back
+    async with opened(tmp_path, raw, clock) as service:
+        retention = Retention(service.parts.config.retention, service.store, clock)
+        await retention.sweep()
+        assert events_left(service) == 51
+        assert look(service.store.path, "SELECT count(request) FROM events") == [(51,)]
+        clock.move(days=-days)
+        await retention.sweep()
+        assert retention.held_back is None
+
+
+async def test_a_first_sweep_goes_by_the_newest_event(tmp_path: Path) -> None:
+    """Nothing goes from a store whose events all seem to be of long ago, until a person says so."""
+    clock, raw = Clock(), keeping(events="7d")
+    async with opened(tmp_path, raw, clock) as service:
+        await take(service, inbound(1, "hello"))
+        clock.move(days=9)
+        retention = Retention(service.parts.config.retention, service.store, clock)
+        await retention.sweep()
+        assert events_left(service) == 1
+        young = PurgeStep(sweep=Sweep(kind=Kind.REQUESTS, before=clock() - timedelta(days=100)))
+        await carry_out(service, young, "somebody")
+        await retention.sweep()
+        assert events_left(service) == 0
+
+
+async def test_time_that_passes_without_a_sweep_is_no_jump(tmp_path: Path) -> None:
+    """While the store takes nothing for days, time goes on; it is measured."""
+    clock, raw = Clock(), keeping(events="7d")
+    seconds = 0.0
+    async with opened(tmp_path, raw, clock) as service:
+        await take(service, inbound(1, "hello"))
+        retention = Retention(service.parts.config.retention, service.store, clock, lambda: seconds)
+        await retention.sweep()
+        clock.move(days=8)
+        seconds += timedelta(days=8).total_seconds()
+        await retention.sweep()
+        assert events_left(service) == 0
 
 
 def test_kinds_and_settings_are_the_same() -> None:

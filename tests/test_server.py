@@ -23,6 +23,7 @@ from tests.harness import (
     serve,
     settings,
     until,
+    with_plugin,
     write,
 )
 
@@ -151,3 +152,31 @@ def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
         assert asked.answer().status == 200
         assert service.stop(15) == 0
         assert asked.rest() == silent.rest() == b""
+
+
+FALLING = """
+from receiver.handlers import on_message
+from receiver.store.writer import Writer
+
+def setup(settings):
+    return []
+
+def fall(self, batch):
+    raise SystemExit("fallen")
+
+@on_message(inline=True)
+def answer(event, context):
+    if event.data.text == "FALL":
+        Writer._commit = fall
+"""
+
+
+def test_the_service_ends_with_its_writer(tmp_path: Path) -> None:
+    """Pushes get 503, and the process ends by itself with a line and a status that is a failure."""
+    with serve(tmp_path, with_plugin(FALLING)) as service:
+        assert service.post(inbound(1)).status == 200
+        assert service.post(inbound(2, "FALL")).status == 503
+        assert service.process.wait(PATIENCE) == 1
+        *_, last = service.log.splitlines()
+    said = "the store's writer has ended: SystemExit: fallen; the service has to start anew"
+    assert last == f"receiver: {said}"

@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from receiver.supervisor import notify, watched
+from receiver.supervisor import Life, notify, watched
 from tests.harness import PATIENCE, serve, settings, write
 
 
@@ -60,7 +60,7 @@ def test_signs_of_life(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
 
     async def run() -> None:
-        async with watched():
+        async with watched(Life()):
             states = [await asyncio.to_thread(systemd.recv, 4096) for _ in range(3)]
             seen.extend(state.decode() for state in states)
 
@@ -82,11 +82,34 @@ def test_no_signs_of_life_unless_they_are_wanted(
         monkeypatch.setenv("WATCHDOG_PID", pid)
 
     async def run() -> None:
-        async with watched():
+        async with watched(Life()):
             await asyncio.sleep(0)
 
     asyncio.run(run())
     assert [heard(systemd), heard(systemd)] == [["READY=1"], ["STOPPING=1"]]
+
+
+def test_no_signs_of_life_after_the_end(
+    systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has ended is not said to be alive, so that systemd starts the service anew."""
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    life = Life()
+
+    async def run() -> None:
+        async with watched(life):
+            while (await asyncio.to_thread(systemd.recv, 4096)) != b"WATCHDOG=1":
+                pass
+            life.end("the writer fell over")
+            life.end("and so did others")
+            assert await life.wait() == "the writer fell over"
+            systemd.settimeout(0.1)
+            with suppress(TimeoutError):
+                while await asyncio.to_thread(systemd.recv, 4096) == b"WATCHDOG=1":
+                    pass
+
+    asyncio.run(run())
+    assert heard(systemd) == ["STOPPING=1"]
 
 
 def test_the_service_tells(systemd: socket.socket, tmp_path: Path) -> None:

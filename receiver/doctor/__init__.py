@@ -27,6 +27,7 @@ LOCAL: dict[str, Check] = {
     "store": stored.contents,
     "integrity": stored.integrity,
     "work": stored.work,
+    "retention": stored.retention,
     "disk": disk.space,
     "sync": disk.sync,
     "sources": sources.pushes,

@@ -12,6 +12,7 @@ from time import monotonic
 from receiver.doctor.findings import Case, Finding, ago, green, red, size, yellow
 from receiver.doctor.running import holder_of
 from receiver.errors import StoreError
+from receiver.purging import WORD, disagreement
 from receiver.store.health_reads import verify
 
 #: Beside the store file.
@@ -119,7 +120,8 @@ def _unusable(case: Case, error: StoreError) -> Finding:
         return yellow(f"{case.store}: may not be read by this user", _AS_USER)
     except OSError:
         pass
-    return red(str(error), "restore a backup (`receiver restore`), or mend store.url")
+    do = "do as it says, or restore a backup (`receiver restore`), or mend store.url"
+    return red(str(error), do)
 
 
 async def integrity(case: Case) -> list[Finding]:
@@ -140,6 +142,20 @@ async def integrity(case: Case) -> list[Finding]:
         do = "`receiver doctor --thorough` reads all of it; it may take minutes"
         return [yellow(f"no damage in the part that {how} read in {_QUICK:g} s", do)]
     return [green(f"{how} finds no damage ({monotonic() - began:.1f} s)")]
+
+
+async def retention(case: Case) -> list[Finding]:
+    """Whether what is too old can go by the clock."""
+    try:
+        found = await case.vitals() if case.store.exists() else None
+    except StoreError:
+        return []  # `contents` tells
+    if found is None or found.trusted is None or not case.config.retention.ages():
+        return []
+    why = disagreement(case.clock(), found.trusted)
+    if why is not None:
+        return [yellow(f"nothing goes by its age: {why}", WORD)]
+    return [green(f"the clock goes on from {found.trusted:%Y-%m-%d %H:%M} UTC, the last sweep")]
 
 
 async def work(case: Case) -> list[Finding]:

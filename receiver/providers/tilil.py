@@ -21,7 +21,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from receiver.config import Source
-from receiver.errors import CredentialWrong, Malformed, ProviderError, PushError, Unreadable
+from receiver.errors import (
+    ClockOff,
+    CredentialWrong,
+    Malformed,
+    ProviderError,
+    PushError,
+    Unreadable,
+)
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
 from receiver.keywords import keyword
 from receiver.providers.api import (
@@ -303,8 +310,8 @@ class Tilil(Provider[_Payload]):
         # What is there and no text is no right credential, either.
         given = [as_text(token) or "" for token in tokens if token not in (None, "")]
         if self._digest:
-            for token in given:
-                self._verify_digest(self._digest, token, payload, push)
+            if given:
+                self._verify_digests(self._digest, given, payload, push)
             presented |= bool(given)
         else:
             presented |= self.tokens.verify(given)
@@ -363,14 +370,22 @@ class Tilil(Provider[_Payload]):
         id_ = "inbox_id" if kind == "inbound" else "subscriber_ref"
         return {id_: number, "timestamp": f"{now:%Y%m%d%H%M%S}"}
 
-    def _verify_digest(
-        self, digest: DigestToken, token: str, payload: _Payload, push: Push
+    def _verify_digests(
+        self, digest: DigestToken, given: list[str], payload: _Payload, push: Push
     ) -> None:
+        """All that were given must be right, and of about the time when the push came."""
         timestamp = as_text(payload.timestamp) or ""
         moment = instant(timestamp, self.timezone, push.received_at)
-        fresh = moment is not None and abs(push.received_at - moment) <= self._max_age
-        if not digest.verify(token, timestamp) or not fresh:
+        if moment is None or not all(digest.verify(token, timestamp) for token in given):
             raise CredentialWrong
+        away = push.received_at - moment
+        if abs(away) > self._max_age:
+            where = "behind" if away > timedelta(0) else "ahead of"
+            most, seconds = self._max_age.total_seconds(), abs(away).total_seconds()
+            raise ClockOff(
+                f"the credential is right, but its time is {seconds:.0f} s {where} ours; expected"
+                f" {most:.0f} s at most (digest.max_age)"
+            )
 
     def _message(self, payload: _Payload, push: Push) -> Parsed:
         external_id = as_word(payload.inbox_id)

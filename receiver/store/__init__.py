@@ -35,8 +35,9 @@ from receiver.store.audit import Act
 from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
-from receiver.store.purge_reads import Kind, Sweep
+from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     HELD_BACK,
@@ -86,6 +87,7 @@ __all__ = [
     "HandleJob",
     "Intake",
     "Job",
+    "Kept",
     "Kind",
     "MessageReport",
     "NearMiss",
@@ -102,6 +104,7 @@ __all__ = [
     "Store",
     "StoredEvent",
     "StoredMessage",
+    "Stretch",
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
@@ -182,6 +185,16 @@ class Store:
             return changed
 
         return await self.writer.run(revive)
+
+    async def move_due(self, by: timedelta) -> None:
+        """Moves what waits by so much: the clock was set."""
+        await self.writer.run(partial(jobs.move, by=by // timedelta(microseconds=1)))
+
+    async def hurry(self, now: datetime, latest: datetime) -> int:
+        """Makes due what is due after `latest`: the clock was ahead when it was put off."""
+        return await self.writer.run(
+            partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
+        )
 
     async def quarantine(
         self,
@@ -321,6 +334,14 @@ class Store:
             drop = partial(drop, wanted_or_not=True)
         return await self.writer.run(lambda db: drop(db, ids))
 
+    async def trust_clock(self, now: datetime) -> None:
+        """Notes that this is the time: age is counted by clocks that go on from it."""
+        await self.writer.run(partial(purges.trust_clock, now=to_micros(now)))
+
+    async def rename_keys(self, seqs: Sequence[int]) -> None:
+        """Takes the number out of the keys of these, if purged: they go by a pseudonym."""
+        await self.writer.run(partial(forgetting.rename_keys, seqs=seqs))
+
     async def forget(self, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
         """Lets go of all of a person but events and the quarantine; how many of what."""
         return await self.writer.run(partial(forgetting.forget, msisdn=msisdn, spellings=spellings))
@@ -353,6 +374,7 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
 
     Raises `StoreLocked` or `StoreUnusable`.
     """
+    path = path.resolve()  # noqa: ASYNC240 - once, before anything runs
     with lock(path):
         db = open_writer(path)
         writer = Writer(db, path)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.database import APPLICATION_ID, lock, migrations
+from receiver.store.database import (
+    APPLICATION_ID,
+    check_alone,
+    lock,
+    migrations,
+    undo_restore,
+)
 
 _FILES = ("", "-wal", "-shm")
 
@@ -35,8 +41,10 @@ def back_up(store: Path, target: Path) -> Copy:
 
     Raises `StoreUnusable` and OSError.
     """
+    store = store.resolve()
     if not store.is_file():
         raise StoreUnusable(f"{store}: no such store; `receiver serve` makes it")
+    check_alone(store)
     with _appearing(target) as unfinished:
         _copy(store, unfinished)
         return msgspec.structs.replace(_verify(unfinished, store), file=target)
@@ -78,34 +86,55 @@ def _verify(file: Path, name: Path) -> Copy:
 def restore(file: Path, store: Path, now: datetime) -> tuple[Copy, Path | None]:
     """Puts a copy in the place of the store; where the old one is kept, if there was one.
 
+    The rename is the moment: whatever ends the process before it leaves the old store, whole. What
+    it had begun is undone by whoever takes the lock next (`undo_restore`).
+
     Raises `StoreLocked` while a service runs, `StoreUnusable` for a copy that is not whole, and
     OSError. The store is as it was then.
     """
+    store = store.resolve()
     with lock(store):
-        with _appearing(store.with_name(f"{store.name}.restored")) as unfinished:
+        if not file.is_file():
+            raise StoreUnusable(f"{file}: no such file; name what `receiver backup` made")
+        if store.exists() and file.samefile(store):
+            raise StoreUnusable(f"{file}: the store itself; name what `receiver backup` made")
+        restored = store.with_name(f"{store.name}.restored")
+        with _appearing(restored) as unfinished:
             _copy(file, unfinished)
             verified = _verify(unfinished, file)
-        kept = _set_aside(store, now)
-        store.with_name(f"{store.name}.restored").rename(store)
+        try:
+            kept = _set_aside(store, now)
+            restored.rename(store)
+        except BaseException:
+            undo_restore(store)
+            raise
         _sync(store.parent)
     return msgspec.structs.replace(verified, file=store), kept
 
 
 def _set_aside(store: Path, now: datetime) -> Path | None:
-    """Gives the store another name with its WAL, which belongs to no other file.
+    """Gives the store another name, and its log, which belongs to no other file.
 
     The store keeps its own name as well until the copy takes it: there is never none, or a
     service that starts just then would make an empty one.
     """
     if not store.exists():
         return None
+    _write_back(store)
     kept = store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
     kept.hardlink_to(store)
-    for suffix in _FILES[1:]:
-        part = store.with_name(f"{store.name}{suffix}")
-        if part.exists():
-            part.rename(kept.with_name(f"{kept.name}{suffix}"))
+    log, index = (store.with_name(f"{store.name}{suffix}") for suffix in _FILES[1:])
+    if log.exists():  # of a store that is damaged, or that somebody reads
+        log.rename(kept.with_name(f"{kept.name}-wal"))
+    index.unlink(missing_ok=True)
     return kept
+
+
+def _write_back(store: Path) -> None:
+    """Writes the log of a store that was killed into its file, which is whole alone then."""
+    # What is no store any more has nothing to lose by this.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager

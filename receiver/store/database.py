@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import secrets
 import sqlite3
@@ -29,7 +30,11 @@ _PRAGMAS = {
 
 
 def lock(path: Path) -> IO[str]:
-    """Takes the lock of the store at `path`, for as long as the returned file is open."""
+    """Takes the lock of the store at `path`, for as long as the returned file is open.
+
+    What a restore that was killed has left goes then. Raises `StoreLocked` or `StoreUnusable`.
+    """
+    path = path.resolve()  # by whatever link it is reached, it is the same store
     name = path.with_name(f"{path.name}.lock")
     try:
         # Not truncated: it holds the process id of whoever has the lock.
@@ -45,7 +50,56 @@ def lock(path: Path) -> IO[str]:
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
+    try:
+        undo_restore(path)
+        check_alone(path)
+    except OSError as error:
+        file.close()
+        raise StoreUnusable(f"{error.filename or path}: {error.strerror}") from None
+    except StoreUnusable:
+        file.close()
+        raise
     return file
+
+
+def check_alone(path: Path) -> None:
+    """Raises `StoreUnusable` if the file has a second name.
+
+    SQLite keeps its log beside the name by which it was opened. What is opened by two names has two
+    logs, each without what the other one holds.
+    """
+    try:
+        links = path.stat().st_nlink
+    except FileNotFoundError:
+        return
+    if links > 1 + len(_kept_by_restore(path)):
+        raise StoreUnusable(
+            f"{path}: the file has {links} names (hard links), expected one;"
+            f" `find DISK -samefile {path}` finds the others: delete them, or copy the file"
+        )
+
+
+def undo_restore(path: Path) -> None:
+    """Takes back what a restore began that was killed before the copy had the store's name.
+
+    By then the store has a second name, under which it was to be kept, and its log perhaps that
+    alone. See `receiver.store.backup`.
+    """
+    for kept in _kept_by_restore(path):
+        log = kept.with_name(f"{kept.name}-wal")
+        if log.exists():
+            log.replace(path.with_name(f"{path.name}-wal"))
+        kept.unlink()
+    path.with_name(f"{path.name}.restored").unlink(missing_ok=True)
+
+
+def _kept_by_restore(path: Path) -> list[Path]:
+    """The names under which a restore was to keep the store, had it come to its end."""
+    store = identity(path)
+    if store is None:
+        return []
+    names = path.parent.glob(f"{glob.escape(path.name)}.before-*Z")
+    return [name for name in names if identity(name) == store]
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -74,6 +128,15 @@ def open_writer(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is, whatever its name; None without one."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def migrations() -> list[str]:

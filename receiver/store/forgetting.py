@@ -6,9 +6,11 @@ works on.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,9 +27,25 @@ _OPEN_WORK = (
     "SELECT count(*) FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
     " AND json_extract(CAST(payload AS TEXT), '$.msisdn') = ?"
 )
-_IN_QUARANTINE = "SELECT id, request FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+_IN_QUARANTINE = (
+    "SELECT id, source, reason, received_at, request FROM quarantine WHERE id > ?"
+    " ORDER BY id LIMIT ?"
+)
+# Along the index alone: it has all of them, and their rows are large.
+_KEYS = (
+    "SELECT source, key, seq FROM events INDEXED BY events_by_key WHERE (source, key) > (?, ?)"
+    " ORDER BY source, key LIMIT ?"
+)
+_PURGED_KEYS = "SELECT seq, key FROM events WHERE seq IN ({}) AND type = ''"
+_NOBODYS = "SELECT seq FROM events WHERE seq IN ({}) AND type <> '' AND subject IS NULL"
+_REPORTS = (
+    "SELECT seq FROM messages CROSS JOIN reports ON reports.message = messages.id"
+    " CROSS JOIN events ON seq = reports.event WHERE msisdn IN ({}) AND type <> ''"
+)
 #: Requests of the quarantine that are read at once; each may be as large as `server.max_body`.
 _REQUESTS = 50
+#: Keys that are read at once.
+_STRETCH = 2000
 
 _MESSAGES = "SELECT id FROM messages WHERE msisdn IN ({})"
 _KEEP_OPT_OUT = (
@@ -55,6 +73,15 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """That the provider has not been told of yet."""
 
 
+class Kept(NamedTuple):
+    """A request in the quarantine."""
+
+    source: str
+    reason: str
+    received_at: int
+    request: bytes
+
+
 class PersonReader:
     """Finds what is about a person. Every query may raise `StoreUnavailable`."""
 
@@ -78,14 +105,46 @@ class PersonReader:
         ((count,),) = await self._fetch(query, list(spellings))
         return int(count)
 
-    async def quarantined(self, digits: bytes) -> list[int]:
-        """Requests in the quarantine that these digits stand in, somewhere."""
+    async def reports(self, spellings: Sequence[str]) -> list[int]:
+        """Events that are delivery reports of messages to the person; many name nobody."""
+        rows = await self._fetch(_REPORTS.format(", ".join("?" * len(spellings))), list(spellings))
+        return [seq for (seq,) in rows]
+
+    async def named(self, is_named: Callable[[str], bool]) -> list[int]:
+        """Events, purged ones too, whose key names the person as `is_named` tells."""
+        found: list[int] = []
+        place = ["", ""]
+        while rows := await self._fetch(_KEYS, [*place, _STRETCH]):
+            found += [seq for _, key, seq in rows if is_named(key)]
+            place = list(rows[-1][:2])
+        return found
+
+    async def nobodys(self, seqs: Sequence[int]) -> list[int]:
+        """Those of these events that are there, and of which nobody is said to be the subject."""
+        rows = await self._fetch(_NOBODYS.format(", ".join("?" * len(seqs))), list(seqs))
+        return [seq for (seq,) in rows]
+
+    async def quarantined(self, is_theirs: Callable[[Kept], bool]) -> list[int]:
+        """Requests in the quarantine that are about the person, as `is_theirs` tells."""
         found: list[int] = []
         after = 0
         while rows := await self._fetch(_IN_QUARANTINE, [after, _REQUESTS]):
-            found += [id_ for id_, request in rows if digits in request]
+            # Beside the loop: large requests take a while.
+            found += await asyncio.to_thread(_theirs, rows, is_theirs)
             after = rows[-1][0]
         return found
+
+
+def _theirs(rows: list[Any], is_theirs: Callable[[Kept], bool]) -> list[int]:
+    return [row[0] for row in rows if is_theirs(Kept(*row[1:]))]
+
+
+def rename_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    """Gives the keys of those that are purged another name."""
+    secret = key_of(db)
+    rows = db.execute(_PURGED_KEYS.format(", ".join("?" * len(seqs))), seqs).fetchall()
+    names = [(pseudonym(secret, key), seq) for seq, key in rows]
+    db.executemany("UPDATE events SET key = ? WHERE seq = ?", names)
 
 
 def forget(db: sqlite3.Connection, msisdn: str, spellings: Sequence[str]) -> Counter[str]:

@@ -18,7 +18,8 @@ from urllib.parse import quote
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.database import APPLICATION_ID, check_alone, migrations
+from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
@@ -44,6 +45,8 @@ class Quarantine(msgspec.Struct, frozen=True):
     authenticated: bool
     requests: int
     newest: datetime
+    clock: int = 0
+    """Of the requests: the credential was right, but of a time too far from ours."""
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """Of the jobs that are to be done, when the first was due."""
     unjoined: int = 0
     """Delivery reports of messages that we do not know."""
+    trusted: datetime | None = None
+    """When the last sweep of `[retention]` was; see `PurgeReader.trusted`."""
     balances: dict[str, tuple[str, datetime]] = {}
     """By source: what the provider said with the message that was sent last."""
 
@@ -99,15 +104,17 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
             searched_back_to=back_to,
             clients=_clients(db),
             quarantine=[
-                Quarantine(source, bool(authenticated), count, from_micros(at))
-                for source, authenticated, count, at in db.execute(
-                    "SELECT source, authenticated, count(*), max(received_at) FROM quarantine"
+                Quarantine(source, bool(authenticated), count, from_micros(at), clock)
+                for source, authenticated, count, at, clock in db.execute(
+                    "SELECT source, authenticated, count(*), max(received_at),"
+                    " sum(outcome = 'clock') FROM quarantine"
                     " GROUP BY source, authenticated ORDER BY source, authenticated DESC"
                 )
             ],
             dead_jobs=_one(db, "SELECT count(*) FROM jobs WHERE state = 'dead'"),
             oldest_due=from_micros(due) if due is not None else None,
             unjoined=_one(db, "SELECT count(*) FROM reports WHERE message IS NULL"),
+            trusted=trusted(db.execute(TRUST).fetchone()),
             balances=_balances(db, sources),
         )
 
@@ -138,6 +145,7 @@ def _checked(db: sqlite3.Connection, pragma: str) -> Verdict:
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that leaves every file as it is."""
+    check_alone(path)
     wal = path.with_name(f"{path.name}-wal")
     # Without a log nobody has the store open: whoever closes it last deletes its log.
     untouched = not wal.exists()

@@ -81,6 +81,30 @@ def begin_job(db: sqlite3.Connection, job: int) -> None:
     db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))
 
 
+def move(db: sqlite3.Connection, by: int) -> None:
+    """Moves what waits, and when that began, by so many microseconds, as the clock was set."""
+    db.execute(
+        "UPDATE messages SET created_at = created_at + ? WHERE id IN"
+        " (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
+        (by,),
+    )
+    db.execute(
+        "UPDATE messages SET sent_at = sent_at + ? WHERE id IN"
+        " (SELECT message FROM jobs WHERE kind = 'poll' AND state = 'due')",
+        (by,),
+    )
+    db.execute(
+        "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1 WHERE state = 'due'",
+        (by,),
+    )
+
+
+def hurry(db: sqlite3.Connection, now: int, latest: int) -> int:
+    """Makes due what is due later than anything can be; how much there was."""
+    late = "UPDATE jobs SET due_at = ? WHERE state = 'due' AND due_at > ?"
+    return db.execute(late, (now, latest)).rowcount
+
+
 def revive(db: sqlite3.Connection, job: int | None, now: int) -> int:
     """Makes a dead job (None: all of them) due again; how many there were."""
     where, values = ("", ()) if job is None else (" AND id = ?", (job,))

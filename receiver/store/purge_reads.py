@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from receiver.store.purges import GOING, TRUSTED
 from receiver.store.queries import Fetch
-from receiver.store.records import PURGED, to_micros
+from receiver.store.records import PURGED, from_micros, to_micros
 
 #: Rows that are looked at in one query. Others wait for the connection meanwhile.
 _STRETCH = 2000
@@ -18,8 +19,14 @@ _OF_EVENTS = (
     "SELECT seq, type, source, request IS NOT NULL FROM events WHERE seq > ? AND seq < ?"
     " ORDER BY seq LIMIT ?"
 )
-_OF_MESSAGES = "SELECT id, created_at, updated_at FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+_OF_MESSAGES = (
+    f"SELECT id, created_at, updated_at, {GOING} FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+)
 _OF_QUARANTINE = "SELECT id, received_at FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+TRUST = (
+    f"SELECT coalesce((SELECT value FROM meta WHERE key = '{TRUSTED}'),"
+    " (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1))"
+)
 
 
 class Kind(StrEnum):
@@ -53,6 +60,10 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     """Sequence numbers of events, or ids."""
     position: int | None
     """Where the next one begins; None: there is none."""
+    young: int | None = None
+    """The first that is too young to go."""
+    new: bool = False
+    """All of it was made too late, as most of what follows."""
 
 
 class PurgeReader:
@@ -77,16 +88,37 @@ class PurgeReader:
     async def _messages(self, sweep: Sweep, after: int) -> Stretch:
         rows = await self._fetch(_OF_MESSAGES, [after, _STRETCH])
         end = to_micros(sweep.before)
-        ids = [id_ for id_, _, changed in rows if changed < end]
-        # Their ids are in the order in which they were made, but for those made due again.
-        old = any(made < end for _, made, _ in rows)
-        return Stretch(ids=ids, position=_next(rows) if old else None)
+        return Stretch(
+            ids=[id_ for id_, _, changed, going in rows if changed < end and going],
+            position=_next(rows),
+            young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
+            # Their ids are in the order in which they were made, but for those made due again.
+            new=all(made >= end for _, made, _, _ in rows),
+        )
 
     async def _quarantine(self, sweep: Sweep, after: int) -> Stretch:
         rows = await self._fetch(_OF_QUARANTINE, [after, _STRETCH])
         end = to_micros(sweep.before)
-        ids = [id_ for id_, received_at in rows if received_at < end]
-        return Stretch(ids=ids, position=_next(rows))
+        young = [id_ for id_, received_at in rows if received_at >= end]
+        return Stretch(
+            ids=[id_ for id_, received_at in rows if received_at < end],
+            position=_next(rows),
+            young=young[0] if young else None,
+            new=len(young) == len(rows),
+        )
+
+    async def trusted(self) -> datetime | None:
+        """The time that is known to have been: see `Store.trust_clock`; else of the newest event.
+
+        None where there is nothing to know it by.
+        """
+        (row,) = await self._fetch(TRUST, [])
+        return trusted(row)
+
+
+def trusted(row: Any) -> datetime | None:
+    """What `TRUST` found."""
+    return from_micros(row[0]) if row[0] is not None else None
 
 
 def _goes(sweep: Sweep, row: Any) -> bool:

@@ -16,7 +16,7 @@ from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import EventIds
 from receiver.store import deactivations
 from receiver.store.audit import AuditReader
-from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.database import APPLICATION_ID, check_alone, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forgetting import PersonReader
 from receiver.store.forward_reads import ForwardReader
@@ -58,6 +58,7 @@ async def open_reader(path: Path) -> AsyncIterator[Reader]:
     """
     if not path.is_file():  # noqa: ASYNC240 - once, before anything runs
         raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
+    check_alone(path)
     with naming(path, StoreUnusable):
         db = await aiosqlite.connect(path, isolation_level=None)
     try:

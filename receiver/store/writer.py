@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +23,9 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import writes
-from receiver.store.database import WAL_LIMIT
 from receiver.store.records import Intake, Taken
+from receiver.store.upkeep import Upkeep
+from receiver.supervisor import Life
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -61,8 +63,6 @@ _IDLE = 1.0
 _COMPLAINT_PAUSE = 10.0
 #: What tells of the disk or the file. The other errors of SQLite are about one operation.
 _STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
-#: Seconds between looks at whether the file is still there.
-_FILE_CHECK = 2.0
 
 log = structlog.get_logger("receiver.store")
 
@@ -72,24 +72,22 @@ class Writer:
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
-        self._path = path
-        self._wal = path.with_name(f"{path.name}-wal")
-        self._file = _identity(path)
-        self._checked = time.monotonic()
-        self._unindexed = writes.count_unindexed(db)
+        self._upkeep = Upkeep(db, path)
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[tuple[list[_Waiting], int] | None] = queue.SimpleQueue()
         self._waiting: list[_Waiting] = []
         self._arrivals: list[tuple[Any, asyncio.Future[Taken]]] = []
         self._prepare: Prepare[Any]
         self._busy = False
-        self._closed = False
+        self._refusal: str | None = None
         self._idle = asyncio.Event()
-        self._in_hand = 0
+        self._in_hand: list[_Waiting] = []
         self._waiting_bytes = 0
         self._complained = -math.inf
         self.trouble: str | None = None
         """Why the last commit failed; None when it did not."""
+        self.life = Life()
+        """Ends when the thread does, unless the store was closed: nothing more can be stored."""
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_rows = Histogram(COMMIT_ROWS)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -98,7 +96,7 @@ class Writer:
     @property
     def depth(self) -> int:
         """Operations that wait for their commit."""
-        return len(self._arrivals) + len(self._waiting) + self._in_hand
+        return len(self._arrivals) + len(self._waiting) + len(self._in_hand)
 
     @property
     def waiting_bytes(self) -> int:
@@ -132,7 +130,7 @@ class Writer:
 
     async def close(self) -> None:
         """Commits what waits, writes the WAL back and closes the connection."""
-        self._closed = True
+        self._refusal = self._refusal or "the store is closed"
         if self._busy:
             await self._idle.wait()
         self._batches.put(None)
@@ -145,8 +143,8 @@ class Writer:
 
     def _admit(self) -> asyncio.Future[Any]:
         """A future for the result of what is handed in, if it may wait."""
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
+        if self._refusal is not None:
+            raise StoreUnavailable(self._refusal)
         if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
             raise StoreUnavailable("too many requests wait for the store")
         if not self._busy:
@@ -156,12 +154,13 @@ class Writer:
 
     def _prepare_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
-        prepared: Sequence[Intake | Exception]
+        pairs: list[tuple[tuple[Any, asyncio.Future[Taken]], Intake | Exception]]
         try:
             prepared = self._prepare([arrival for arrival, _ in arrivals])
+            pairs = list(zip(arrivals, prepared, strict=True))
         except Exception as error:  # noqa: BLE001 - raised where they are waited for
-            prepared = [error] * len(arrivals)
-        for (_, future), intake in zip(arrivals, prepared, strict=True):
+            pairs = [(arrival, error) for arrival in arrivals]
+        for (_, future), intake in pairs:
             if not isinstance(intake, Exception):
                 self._waiting.append((intake, future))
             elif not future.done():
@@ -176,7 +175,7 @@ class Writer:
             self._prepare_arrivals()
         batch, self._waiting = self._waiting, []
         size, self._waiting_bytes = self._waiting_bytes, 0
-        self._in_hand = len(batch)
+        self._in_hand = batch
         if batch:
             self._batches.put((batch, size))
         else:  # nothing could be made of what arrived
@@ -190,24 +189,54 @@ class Writer:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        self._in_hand = 0
+        self._in_hand = []
         if self._waiting or self._arrivals:
             self._hand_over_after(_TURNS)
         else:
-            self._busy = False
-            if self._closed:
-                self._idle.set()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing waits."""
+        self._busy = False
+        if self._refusal is not None:
+            self._idle.set()
+
+    def _ended(self, why: str) -> None:
+        """The thread has ended though the store was not closed: nobody waits for it any longer."""
+        self._refusal = f"{why}; the service has to start anew"
+        waiting = [*self._in_hand, *self._waiting, *self._arrivals]
+        self._in_hand, self._waiting, self._arrivals = [], [], []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(StoreUnavailable(self._refusal))
+        self._rest()
+        self.life.end(self._refusal)
 
     # What follows runs on the writer's thread.
 
     def _run(self) -> None:
-        dirty, pages = False, 0
+        why = None
+        try:
+            self._work()
+        except BaseException as error:  # whatever it is, nobody must wait for ever
+            why = f"the store's writer has ended: {type(error).__name__}: {error}"
+            log.critical("the store's writer has ended", exc_info=True)
+        finally:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            if why is not None:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._ended, why)
+
+    def _work(self) -> None:
+        """Commits batch after batch until the store is closed."""
+        upkeep, dirty, pages = self._upkeep, False, 0
         while True:
             try:
                 handed_over = self._batches.get(timeout=_IDLE if dirty else None)
             except queue.Empty:
-                self._index_people()
-                dirty = not self._checkpoint()
+                upkeep.index_people()
+                dirty = not upkeep.checkpoint()
                 continue
             if handed_over is None:
                 break
@@ -219,20 +248,19 @@ class Writer:
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
             # Only now: those of this batch do not wait for it.
-            if self._unindexed >= PIECE:
-                self._index_people()
+            if upkeep.unindexed >= PIECE:
+                upkeep.index_people()
             pages += _COMMIT_PAGES + len(batch) + size // _PAGE
             if pages >= _WRITE_BACK:
                 pages = 0
-                self._write_back()
-        self._index_people()
-        self._checkpoint()
-        self._db.close()
+                upkeep.write_back()
+        upkeep.index_people()
+        upkeep.checkpoint()
 
     def _commit(self, batch: list[_Waiting]) -> _Results:
         began = time.perf_counter()
         try:
-            self._check_file()
+            self._upkeep.check_file(at_once=self.trouble is not None)
             results = self._store([work for work, _ in batch])
         except Exception as error:
             if isinstance(error, OSError) or type(error) in _STORE_ERRORS:
@@ -259,11 +287,13 @@ class Writer:
         self.trouble = reason
 
     def _store(self, work: list[Intake | Operation]) -> _Results:
+        if self._db.in_transaction:  # a ROLLBACK failed: what is added to it would be in no commit
+            self._db.execute("ROLLBACK")
         intakes = [item for item in work if isinstance(item, Intake)]
         if len(intakes) == len(work):
             taken = writes.take_at_once(self._db, intakes)
             if taken is not None:
-                self._unindexed += sum(one.new for one in taken)
+                self._upkeep.unindexed += sum(one.new for one in taken)
                 return taken
         return self._transaction(work, intakes)
 
@@ -275,74 +305,9 @@ class Writer:
             following = iter(taken)
             results = [next(following) if isinstance(item, Intake) else item(db) for item in work]
             db.execute("COMMIT")
-            self._unindexed += sum(one.new for one in taken)
+            self._upkeep.unindexed += sum(one.new for one in taken)
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
         return results
-
-    def _index_people(self) -> None:
-        """Adds the events that came since the last time to the index of people.
-
-        Without waiting for the disk: what is lost with the power is added after the next start.
-        """
-        if not self._unindexed:
-            return
-        self._unindexed = 0  # also if it fails: the next time adds those of this time, too
-        db = self._db
-        try:
-            db.execute("PRAGMA synchronous = NORMAL")
-            try:
-                with db:
-                    db.execute("BEGIN IMMEDIATE")
-                    writes.index_people(db)
-            finally:
-                db.execute("PRAGMA synchronous = FULL")
-        except sqlite3.Error as error:
-            log.warning("people not indexed", error=str(error))
-
-    def _check_file(self) -> None:
-        """A deleted file would take commits that nobody ever sees again."""
-        now = time.monotonic()
-        if now - self._checked > _FILE_CHECK or self.trouble:
-            if _identity(self._path) != self._file:
-                raise OSError(f"{self._path} was deleted or replaced; restart the service")
-            self._checked = now
-
-    def _write_back(self) -> None:
-        """Writes back what it can of the WAL, whose file keeps its size unless that is large."""
-        if self._wal_size() > WAL_LIMIT:
-            self._checkpoint()
-            return
-        try:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error as error:
-            log.warning("checkpoint failed", error=str(error))
-
-    def _checkpoint(self) -> bool:
-        """Writes the WAL back and empties it; False when a reader's old snapshot still needs it."""
-        try:
-            self._db.execute("PRAGMA busy_timeout = 0")
-            try:
-                busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                self._db.execute("PRAGMA busy_timeout = 5000")
-        except sqlite3.Error as error:
-            log.warning("checkpoint failed", error=str(error))
-            return False
-        return not busy
-
-    def _wal_size(self) -> int:
-        try:
-            return self._wal.stat().st_size
-        except FileNotFoundError:
-            return 0
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

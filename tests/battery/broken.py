@@ -59,7 +59,7 @@ def look_first() -> None:
 
 
 async def _look_then_insert(self: Writer, intake: Intake) -> Taken:
-    found = await asyncio.to_thread(_find, self._path, intake.row)
+    found = await asyncio.to_thread(_find, self._upkeep._path, intake.row)
     if found is not None:
         return Taken(found[0], new=False, answer=found[1], open=False)
     await self.run(partial(_insert, row=intake.row))

@@ -83,7 +83,9 @@ def state(folder: Path) -> Mapping[str, Any]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service that has got a push from outside, by way of its proxy."""
     # Without lines of pushes, which are written a moment after the answer.
-    raw = quiet(server={"port": free_port()}, logs={"requests": "none"})
+    # And without sweeps, the first of which would come a minute after the start.
+    never = {"requests": "never", "quarantine": "never"}
+    raw = quiet(server={"port": free_port()}, logs={"requests": "none"}, retention=never)
     with serve(tmp_path_factory.mktemp("served"), raw) as service:
         reply = service.post(inbound(1), x_forwarded_for="198.51.100.7, 8.8.8.8")
         assert reply.status == 200
@@ -335,6 +337,19 @@ def test_work_that_waits_for_a_person_is_told(filled: Path, tmp_path: Path) -> N
     [(level, words)] = of(found, "proxies")
     assert level == "yellow"
     assert "192.0.2.1: that is a proxy, or this machine" in words
+
+
+def test_a_clock_that_retention_does_not_believe_is_told(filled: Path, tmp_path: Path) -> None:
+    """With what to do; a clock that goes on from the last sweep is well."""
+    folder = tmp_path / "copy"
+    shutil.copytree(filled, folder)
+    trusted = "INSERT OR REPLACE INTO meta VALUES ('trusted_clock', {} * 1000000)"
+    change(folder / "receiver.db", trusted.format(int(time.time()) - 7200))
+    assert of(examined(folder), "retention")[0][0] == "green"
+    change(folder / "receiver.db", trusted.format(int(time.time()) + 3 * 365 * 86400))
+    [(level, words)] = of(examined(folder), "retention")
+    assert level == "yellow"
+    assert "the clock is 1095.0 days behind the last sweep" in words
 
 
 def test_work_that_nobody_does_is_told(filled: Path, tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import itertools
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
-from receiver.store import open_store
+from receiver.store import backup, open_reader, open_store
 from receiver.store.backup import back_up, restore
 from tests.harness import look
 from tests.store.rows import intake, opened
@@ -83,8 +89,121 @@ async def test_the_wal_of_the_old_store_goes_with_it(tmp_path: Path) -> None:
     path.with_name("receiver.db-wal").write_bytes(wal)  # as a crash would leave it
     _, kept = restore(tmp_path / "copy.db", path, NOW)
     assert kept is not None
-    assert kept.with_name(f"{kept.name}-wal").read_bytes() == wal
+    assert look(kept, "SELECT count(*) FROM events WHERE answer = 'after the backup'") == [(3,)]
+    assert names(tmp_path, "receiver.db-") == []
     assert look(path, "SELECT count(*) FROM events WHERE answer = 'after the backup'") == [(0,)]
+
+
+#: What a restore does to files, besides writing into them.
+STEPS = ("link", "rename", "replace", "unlink", "fsync", "open")
+OLD, NEW = [(6,)], [(3,)]
+
+
+def breaking(n: int, end: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Has `end` happen before the n-th step from now on; the list that the steps are noted in."""
+    done: list[str] = []
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            done.append(name)
+            if len(done) == n:
+                end()
+            return function(*arguments, **options)
+
+        return step
+
+    for name in STEPS:
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    return done
+
+
+def full() -> None:
+    """No room on the disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def fails(n: int, folder: Path) -> bool:
+    """Whether a restore has an n-th step, at which it fails then."""
+    with pytest.MonkeyPatch.context() as patched:
+        steps = breaking(n, full, patched)
+        try:
+            restore(folder.parent / "copy.db", folder / "receiver.db", NOW)
+        except (OSError, StoreUnusable):
+            assert len(steps) >= n
+            return True
+    return False
+
+
+def is_killed(n: int, folder: Path) -> bool:
+    """Whether a restore has an n-th step, before which it is killed then."""
+    child = os.fork()
+    if not child:  # nothing that would be done at an end is done
+        with pytest.MonkeyPatch.context() as patched:
+            breaking(n, lambda: os._exit(9), patched)
+            restore(folder.parent / "copy.db", folder / "receiver.db", NOW)
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 9
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Path:
+    """A folder with a store of 6 events, 3 of them in its log only; beside it a copy of 3."""
+    folder = tmp_path / "crashed"
+    folder.mkdir()
+
+    async def crash() -> None:
+        back_up(await filled(tmp_path, 3), tmp_path / "copy.db")
+        async with opened(tmp_path) as store:
+            for n in (3, 4, 5):
+                await store.take(intake(store, n))
+            for suffix in ("", "-wal", "-shm"):
+                shutil.copy(f"{store.path}{suffix}", folder)
+
+    asyncio.run(crash())
+    return folder
+
+
+async def events_of(folder: Path) -> list[Any]:
+    """How many events a service finds."""
+    async with opened(folder) as store:
+        return look(store.path, COUNT)
+
+
+@pytest.mark.parametrize("log_stays", [False, True])
+@pytest.mark.parametrize("ends", [fails, is_killed])
+def test_a_restore_that_ends_early_leaves_the_old_store_or_the_new_one(
+    tmp_path: Path,
+    crashed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: Callable[[int, Path], bool],
+    *,
+    log_stays: bool,
+) -> None:
+    """At every step, whole, for who opens it next; and another restore can be made.
+
+    `log_stays`: the log of the old store cannot be written back, since somebody reads it.
+    """
+    if log_stays:
+        monkeypatch.setattr(backup, "_write_back", lambda _: None)
+    found = []
+    for n in itertools.count(1):
+        folder = tmp_path / f"step-{n}"
+        shutil.copytree(crashed, folder)
+        ended = ends(n, folder)
+        if not log_stays:  # for who reads it without taking the lock as well
+            shutil.copytree(folder, tmp_path / f"read-{n}")
+            assert look(tmp_path / f"read-{n}" / "receiver.db", COUNT) in (OLD, NEW), n
+        found.append(asyncio.run(events_of(folder)))
+        if not ended:
+            break
+        restore(tmp_path / "copy.db", folder / "receiver.db", NOW + timedelta(seconds=1))
+        assert look(folder / "receiver.db", COUNT) == NEW
+        kept = [name for name in names(folder, "receiver.db.before-") if name.endswith("Z")]
+        assert len(kept) == (1 if found[-1] == OLD else 2)
+    before = found.count(OLD)
+    assert before > 5
+    assert found == [OLD] * before + [NEW] * (len(found) - before)
 
 
 async def test_no_restore_under_a_running_service(tmp_path: Path) -> None:
@@ -163,3 +282,63 @@ async def test_a_damaged_store_gives_no_copy(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match=r"receiver\.db: "):
         back_up(path, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
+
+
+@pytest.fixture
+async def symlink(tmp_path: Path) -> Path:
+    """A link to a store, in another folder."""
+    path, folder = await filled(tmp_path, 3), tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "second.db").symlink_to(path)
+    return folder / "second.db"
+
+
+@pytest.fixture
+async def hard_link(tmp_path: Path) -> Path:
+    """A second name of a store."""
+    path, name = await filled(tmp_path, 3), tmp_path / "second.db"
+    back_up(path, tmp_path / "copy.db")
+    name.hardlink_to(path)
+    return name
+
+
+async def test_a_link_leads_to_the_same_store(tmp_path: Path, symlink: Path) -> None:
+    """Its lock is that of the file: no second service, no restore; what it has is all there."""
+    back_up(symlink, tmp_path / "copy.db")
+    async with opened(tmp_path) as store:
+        await store.take(intake(store, 3))
+        with pytest.raises(StoreLocked, match="in use by process"):
+            async with open_store(symlink):
+                pass
+        with pytest.raises(StoreLocked, match="in use by process"):
+            restore(tmp_path / "copy.db", symlink, NOW)
+        assert back_up(symlink, tmp_path / "second.db").events == 4
+    _, kept = restore(tmp_path / "copy.db", symlink, NOW)
+    assert kept == tmp_path / "receiver.db.before-20261121T093000Z"
+    async with open_store(symlink):
+        assert look(tmp_path / "receiver.db", COUNT) == [(3,)]
+    assert names(symlink.parent, "") == ["second.db"]
+
+
+async def test_a_store_with_two_names_is_not_used(tmp_path: Path, hard_link: Path) -> None:
+    """By neither name, to write, to read, to copy: each would have its own log."""
+    path = tmp_path / "receiver.db"
+    before = path.read_bytes()
+    for name in (path, hard_link):
+        for open_ in (open_store, open_reader):
+            with pytest.raises(StoreUnusable, match=r"2 names \(hard links\), expected one"):
+                async with open_(name):
+                    pass
+        with pytest.raises(StoreUnusable, match="2 names"):
+            back_up(name, tmp_path / "third.db")
+        with pytest.raises(StoreUnusable, match="2 names"):
+            restore(tmp_path / "copy.db", name, NOW)
+    assert path.read_bytes() == before
+
+
+async def test_a_store_is_not_restored_from_itself(tmp_path: Path, symlink: Path) -> None:
+    """Nor from a file that is not there, which is not made."""
+    for file, why in ((symlink, "the store itself"), (tmp_path / "none.db", "no such file")):
+        with pytest.raises(StoreUnusable, match=why):
+            restore(file, tmp_path / "receiver.db", NOW)
+    assert not (tmp_path / "none.db").exists()

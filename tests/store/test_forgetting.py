@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from receiver.actions import Action, OptIn, OptOut, Send, Subscribe
+from receiver.config import Source
 from receiver.forgetting import forget, obstacles
 from receiver.handlers import Reply
 from receiver.msisdn import national_digits, spellings
-from receiver.store import Attempt, ReplyState, Store, Wishes
+from receiver.providers import Parsed, Push
+from receiver.providers.tilil import Tilil
+from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
 from receiver.store.people import StoredPeople
-from tests.harness import NOW, look
-from tests.store.rows import PERSON, intake, opened
+from tests.harness import NOW, inbound, look, push_of
+from tests.store.rows import PERSON, RAW, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +144,129 @@ async def test_a_subscriber_is_not_forgotten_unseen(tmp_path: Path) -> None:
         asked = Subscribe(msisdn=PERSON, short_code="22915", service_id="32")
         await store.take(intake(store, "one", wishes=wishes(asked)))
         assert await obstacles(store, PERSON) == ["subscribed at tilil to 22915 service 32"]
+
+
+WRITTEN = {
+    "spaced": b"mobile=0726 770 792",
+    "dashed": b'{"mobile": "0726-770-792"}',
+    "dashes of another kind": '{"mobile": "+254 (0)726\u2013770\u00a0792"}'.encode(),
+    "dashes of Windows": "mobile=0726\u2013770\u2013792".encode("cp1252"),
+    "a form": b"mobile=%2B254726770792",
+    "a form within a form": b"data=mobile%253D%252B254%2520726770792",
+    "digits of a form": b"mobile=%37%32%36%37%37%30%37%39%32",
+    "spaces of a form": b"mobile=0726+770+792",
+    "JSON": rb'{"mobile": "\u002b\u0032\u0035\u0034726770792"}',
+    "JSON in JSON": rb'{"body": "{\"mobile\": \"\\u0037\\u0032\\u00367 70792\"}"}',
+    "XML": b"<msisdn>&#43;254&#55;&#x32;6770792</msisdn>",
+    "UTF-16": '{"mobile": "0726 770 792"}'.encode("utf-16"),
+    "UTF-16, the other way round": "mobile=0726\u2013770792".encode("utf-16-be"),
+    "other digits": "\u0660\u0667\u0662\u0666\u0667\u0667\u0660\u0667\u0669\u0662".encode(),
+    "a number with a point": b'{"mobile": 254726770792.0}',
+    "an exponent": b'{"mobile": 2.54726770792e11}',
+    "what nobody sees": "mobile=0726\u200b770\u200d792".encode(),
+    "an id": b'{"messageId": "m-254726770792"}',
+}
+#: Of somebody else, or of nobody.
+UNLIKE = (b"mobile=0726770793", b"mobile=0726 77 a 0792", b'{"id": 72677, "n": 9079}', b"\xff\x00")
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+async def test_a_request_of_the_quarantine_goes_however_it_is_written(
+    tmp_path: Path, written: bytes
+) -> None:
+    """Whatever our readers would undo; what is somebody else's stays."""
+    async with opened(tmp_path) as store:
+        for body in (written, *UNLIKE):
+            await keep(store, pack_request("POST", None, b"", [], body, "192.0.2.1"))
+        for where in ((None, b"mobile=0726-770-792", []), (None, b"", [(b"from", b"0726 770792")])):
+            await keep(store, pack_request("GET", *where, b"", "192.0.2.1"))
+        await keep(store, RAW, reason="expected a number, got '0726 770 792 x'")
+        assert (await forget(store, PERSON)).gone == {"quarantine": 4}
+        assert len(look(store.path, "SELECT id FROM quarantine")) == len(UNLIKE)
+
+
+async def keep(store: Store, request: bytes, *, reason: str = "no id") -> None:
+    """Puts a request into the quarantine."""
+    await store.quarantine(
+        source="tilil",
+        authenticated=True,
+        outcome="malformed",
+        reason=reason,
+        received_at=NOW,
+        client="192.0.2.1",
+        request=request,
+        max_rows=50,
+        max_bytes=100_000,
+    )
+
+
+async def test_what_a_provider_reads_as_the_number_goes(tmp_path: Path) -> None:
+    """Also where no search finds it: the digits are apart, and its reader brings them together."""
+
+    class Apart(Tilil):
+        """Reads a number in two parts."""
+
+        def parse(self, push: Push) -> Parsed:
+            first, second = push.body.split(b" and then ")
+            return super().parse(push_of(inbound(1, mobile=(first + second).decode())))
+
+    async with opened(tmp_path) as store:
+        for body in (b"0726 and then 770792", b"0726 and then 770793", b"nothing and then more"):
+            await keep(store, pack_request("POST", None, b"", [], body, "192.0.2.1"))
+        providers = {"tilil": Apart(Source(provider="tilil"))}
+        assert (await forget(store, PERSON, providers)).gone == {"quarantine": 1}
+
+
+async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None:
+    """Of reports that name nobody, and of what was purged before; others' keys stay."""
+    keys = ("m-254726770792", "+254726770792-1", "00254726770792", "0726770792/2")
+    others = ("m-2547267707921", "726770792", "m-254711000000")
+    async with opened(tmp_path) as store:
+        for key in (*keys, *others):
+            await store.take(intake(store, key, subject=None))
+        await store.take(intake(store, "0726770792 of another", subject=OTHER))
+        for key in keys[:2]:
+            purged = intake(store, f"old {key}", subject=None)
+            await store.take(purged)
+            await store.drop(Kind.EVENTS, [purged.row.seq])
+        assert (await forget(store, PERSON)).gone == {"events": 4}
+        left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE key >= 'm'")}
+        assert left == {f"message:{key}" for key in (*others, "0726770792 of another")}
+        assert look(store.path, "SELECT count(*) FROM events WHERE type = ''") == [(6,)]
+
+
+async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
+    """By age, too: the key outlives its event."""
+    async with opened(tmp_path) as store:
+        seqs = []
+        for key in ("m-254726770792", "4448236"):
+            push = intake(store, key)
+            await store.take(push)
+            seqs.append(push.row.seq)
+        await store.drop(Kind.EVENTS, seqs)
+        (other,) = look(store.path, "SELECT key FROM events WHERE key NOT LIKE '#%'")
+        assert other == ("message:4448236",)
+
+
+async def test_reports_of_their_messages_go(tmp_path: Path) -> None:
+    """A report says whose message it is about by an id alone, mostly."""
+    async with opened(tmp_path) as store:
+        for person in (PERSON, OTHER):
+            asked = wishes(Send(to=person, text="hello"))
+            await store.take(intake(store, person[-4:], wishes=asked))
+        for n in (1, 2):
+            report = intake(store, f"report {n}", subject=None)
+            await store.take(report)
+
+            def join(db: sqlite3.Connection, seq: int = report.row.seq, message: int = n) -> None:
+                columns = "(event, source, key, status, message)"
+                values = (seq, "tilil", "key", "sent", message)
+                db.execute(f"INSERT INTO reports {columns} VALUES (?, ?, ?, ?, ?)", values)
+
+            await store.writer.run(join)
+        await forget(store, PERSON)
+        left = look(store.path, "SELECT key FROM events WHERE type <> '' AND subject IS NULL")
+        assert left == [("message:report 2",)]
 
 
 @pytest.mark.parametrize(

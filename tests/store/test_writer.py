@@ -13,6 +13,7 @@ import pytest
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
 from receiver.store import Intake, Store, Taken, Wishes, writes
+from receiver.store.upkeep import Upkeep
 from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.writes import index_people
 from tests.harness import NOW, look, until, until_async
@@ -340,6 +341,91 @@ async def test_a_deleted_store_is_noticed(
     lines = capsys.readouterr().out.splitlines()
     assert ["commit failed" in line for line in lines] == [True, False]
     assert "takes commits again" in lines[1]
+
+
+async def test_a_folder_that_is_replaced_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a file is in its place pushes are refused; afterwards they are stored again."""
+    monkeypatch.setattr("receiver.store.writer._WRITE_BACK", 1)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    async with opened(folder) as store, asyncio.timeout(30):
+        await store.take(intake(store, "before"))
+        folder.rename(tmp_path / "elsewhere")
+        folder.write_text("not a folder")
+        await store.take(intake(store, "looks at the log"))
+        await until_async(store.check, "not ready", 10)
+        with pytest.raises(StoreUnavailable):
+            await store.take(intake(store, "meanwhile"))
+        folder.unlink()
+        (tmp_path / "elsewhere").rename(folder)
+        assert await store.check() is None
+        assert (await store.take(intake(store, "after"))).new
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("unforeseen"), MemoryError()])
+@pytest.mark.parametrize("chore", ["_write_back", "_empty_wal", "_index_people"])
+async def test_no_chore_ends_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chore: str, error: Exception
+) -> None:
+    """Whatever goes wrong beside the commits, commits go on."""
+
+    def fail(self: Upkeep) -> bool:
+        tried.append(chore)
+        raise error
+
+    tried: list[str] = []
+    monkeypatch.setattr("receiver.store.writer._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.writer.PIECE", 1)
+    monkeypatch.setattr("receiver.store.writer._IDLE", 0.01)
+    monkeypatch.setattr(Upkeep, chore, fail)
+    async with opened(tmp_path) as store, asyncio.timeout(30):
+        await store.take(intake(store, 1))
+        await asyncio.to_thread(until, lambda: tried, "a try")
+        assert (await store.take(intake(store, 2))).new
+        assert store.writer.life.ended is None
+    assert look(store.path, COUNT) == [(2,)]
+
+
+def fall_over(db: sqlite3.Connection) -> None:
+    """Ends the thread, as nothing that is foreseen does."""
+    db.execute("INSERT INTO meta VALUES ('fallen', 1)")
+    raise SystemExit("fallen")
+
+
+async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
+    """What waits and what comes later fails at once, and says why; closing ends as well."""
+    async with asyncio.timeout(30), opened(tmp_path) as store:
+        await store.take(intake(store, 1))
+        async with held(store):
+            last = store.writer.run(fall_over)
+            waiting = [store.take(intake(store, n)) for n in range(2, 20)]
+            later = store.take_later(20, lambda ids: [intake(store, n) for n in ids], 100)
+        results = await asyncio.gather(last, *waiting, later, return_exceptions=True)
+        assert {type(result) for result in results} == {StoreUnavailable}
+        with pytest.raises(StoreUnavailable, match="the store's writer has ended: SystemExit"):
+            await store.take(intake(store, 21))
+        assert await store.check() == await store.writer.life.wait()
+        assert store.writer.depth == 0
+    assert look(store.path, COUNT) == [(1,)]
+
+
+async def test_a_preparation_of_the_wrong_length_is_told(tmp_path: Path) -> None:
+    """Nobody waits for ever for what is missing."""
+    async with opened(tmp_path) as store, asyncio.timeout(30):
+        both = [store.take_later(n, lambda _: [], 100) for n in (1, 2)]
+        failed = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(each) for each in failed] == [ValueError, ValueError]
+        assert (await store.take(intake(store, 3))).new
+
+
+async def test_no_commit_joins_a_transaction_that_was_left_open(tmp_path: Path) -> None:
+    """It would be told to be on disk, and be undone with the connection."""
+    async with opened(tmp_path) as store:
+        await store.writer.run(lambda db: db.execute("COMMIT") and db.execute("BEGIN") and None)
+        await store.take(intake(store, 1))
+        assert look(store.path, COUNT) == [(1,)]
 
 
 async def test_the_wal_is_written_back_when_nothing_comes(tmp_path: Path) -> None:
