@@ -244,5 +244,10 @@ async def open_service(
             stack.push_async_callback(service.sending.stop)
             if isinstance(clock, SteadyClock):
                 keeping = asyncio.create_task(every(_KEEP_TIME, partial(service.keep_time, clock)))
-                stack.callback(keeping.cancel)
+                stack.push_async_callback(_end, keeping)
         yield service
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -12,9 +12,8 @@ from receiver.carrying import carry_out
 from receiver.clock import SteadyClock, running
 from receiver.commands import RetryQuarantined
 from receiver.config import LoopGuard
-from receiver.errors import PushError, StoreUnavailable
+from receiver.errors import PushError
 from receiver.guard import Guard
-from receiver.outbox import Outbox
 from receiver.store import to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
 from tests.plugins.asking import message
@@ -165,29 +164,6 @@ async def test_what_waits_moves_with_the_clock(tmp_path: Path, by: timedelta) ->
         providers.set_faults({})
         system.pass_(3600)
         assert (await until_state(service, waiting, "sent", "dead")).state == "sent"
-
-
-async def test_sending_goes_on_also_if_the_store_failed_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it begins with is tried until the store takes it, or nobody would send any more."""
-    system = System()
-    failures = iter([StoreUnavailable(), StoreUnavailable()])
-    recover = Outbox.recover
-
-    async def failing(self: Outbox) -> None:
-        for failure in failures:
-            raise failure
-        await recover(self)
-
-    monkeypatch.setattr("receiver.service._STORE_PAUSE", 0.0)
-    async with sending(tmp_path, clock=system.steady) as (service, _):
-        monkeypatch.setattr(Outbox, "recover", failing)
-        system.set(timedelta(days=1))
-        for _ in range(14):
-            await service.keep_time(system.steady)
-            system.pass_(5)
-        await until_state(service, await ask(service), "sent")
 
 
 async def test_what_was_put_off_by_a_clock_ahead_is_due_at_the_next_start(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ async def kill_while_sending(folder: Path, count: int, kills: int) -> Outcome:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("count", "kills"), [(16, 1), pytest.param(1000, 20, marks=pytest.mark.slow)]
+    ("count", "kills"), [(60, 1), pytest.param(1000, 20, marks=pytest.mark.slow)]
 )
 async def test_everybody_gets_one_reply_at_most(tmp_path: Path, count: int, kills: int) -> None:
     """Time-outs after the message was taken, refusals, faults, repeated reports and kill -9.
