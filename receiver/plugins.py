@@ -18,6 +18,7 @@ from receiver.errors import ConfigError, Fault
 from receiver.events import Event, Message, data_class
 from receiver.handlers import (
     MARK,
+    Address,
     Context,
     Explanation,
     Finding,
@@ -27,6 +28,7 @@ from receiver.handlers import (
     SettingsError,
     SourceInfo,
     Target,
+    addresses,
 )
 from receiver.people import Nobody
 from receiver.plugin_files import ImportFailed, available, describe, import_module
@@ -153,13 +155,14 @@ def _plugin(
 ) -> Plugin:
     """Raises `ConfigError` with every fault of this plugin."""
     file = Path(module.__file__ or module.__name__)
-    handlers, messages = _handlers(module, file)
+    regions = {source.region for source in around.sources.values() if source.region}
+    handlers, messages = _handlers(module, file, regions)
     messages += _hook_faults(module, file)
     faults = [Fault(key, message) for message in messages]
     settings = state = None
     targets: tuple[Target, ...] = ()
     try:
-        settings = _settings(name, module, config, file)
+        settings = _settings(name, module, config, file, regions)
         if not messages:
             state = _made(name, module, "setup", settings, file)
             targets = tuple(_made(name, module, "targets", settings, file) or ())
@@ -188,7 +191,9 @@ def _plugin(
     )
 
 
-def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list[str]]:
+def _handlers(
+    module: ModuleType, file: Path, regions: Iterable[str]
+) -> tuple[tuple[Handler, ...], list[str]]:
     """The handlers of a module, and what is wrong with them."""
     functions = {
         id(value): value
@@ -199,7 +204,9 @@ def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list
     messages = []
     for function in functions.values():
         handler = getattr(function, MARK)
-        handlers.append(handler)
+        # A decorator does not know yet where numbers in national form belong.
+        to = addresses(Address(text, regions) for text in handler.to)
+        handlers.append(msgspec.structs.replace(handler, to=to))
         place = _place(function, file)
         messages += [f"{place}: {message}" for message in _handler_faults(function, handler)]
     names = Counter(getattr(handler.function, "__name__", None) for handler in handlers)
@@ -255,13 +262,15 @@ def _hook_faults(module: ModuleType, file: Path) -> list[str]:
     return messages
 
 
-def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgspec.Struct | None:
+def _settings(
+    name: str, module: ModuleType, config: Config, file: Path, regions: Iterable[str]
+) -> msgspec.Struct | None:
     key = f"plugins.{name}"
     raw = config.plugins.settings.get(name)
     type_ = getattr(module, "Settings", None)
     if _is_struct(type_):
         try:
-            return convert(raw or {}, type_, key, config.file.parent)
+            return convert(raw or {}, type_, key, config.file.parent, regions)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - such as a field whose type is not imported

@@ -21,9 +21,9 @@ from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
 from receiver.forwarding import Forwarder
 from receiver.guard import Guard
-from receiver.handlers import SourceInfo
+from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake import Intake
-from receiver.lines import Calls, Line, open_lines
+from receiver.lines import Calls, Line, apis, open_lines
 from receiver.outbox import Outbox
 from receiver.plugins import Plugin, Surroundings
 from receiver.poller import Poller
@@ -48,6 +48,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     plugins: list[Plugin]
     dispatcher: Dispatcher
     people: StoredPeople
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Of the sources: where numbers without a country code belong."""
+        return frozenset(provider.region for provider in self.providers.values())
 
 
 class Service(msgspec.Struct, kw_only=True, eq=False):
@@ -190,7 +195,7 @@ def prepare(config: Config) -> Parts:
 
 async def warn(parts: Parts) -> None:
     """Logs what works, but hardly as it is meant; what `receiver check` prints."""
-    found = await asyncio.to_thread(cautions, parts.config, parts.plugins)
+    found = await asyncio.to_thread(cautions, parts.config, parts.plugins, parts.regions)
     for caution in found[:_MOST_CAUTIONS]:
         log.warning("worth a look", key=caution.key, why=caution.message)
     if len(found) > _MOST_CAUTIONS:
@@ -198,8 +203,9 @@ async def warn(parts: Parts) -> None:
 
 
 def _guard(parts: Parts) -> Guard:
-    senders = [source.send.sender for source in parts.config.sources.values() if source.send]
-    return Guard(parts.config.loop_guard, filter(None, senders))
+    own = addresses(Address(n, parts.regions) for n in parts.config.loop_guard.own_numbers)
+    senders = [api.own_sender for api in apis(parts.config, parts.providers).values()]
+    return Guard(parts.config.loop_guard, own.union(filter(None, senders)))
 
 
 def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, SourceInfo]:
@@ -207,6 +213,7 @@ def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, S
         name: SourceInfo(
             name=name,
             provider=config.sources[name].provider,
+            region=provider.region,
             max_reply=provider.api.max_text if provider.api else None,
             manages_subscriptions=bool(
                 provider.api and config.sources[name].send and provider.api.manages_subscriptions

@@ -315,7 +315,7 @@ class Workers:
         task.set_name(bound.name)  # whom to blame if the loop stands still
         function, context = bound.handler.function, bound.context
         result = await self._beside.in_time(function, event, context, seconds=self._timeout)
-        return asked_for(result)
+        return asked_for(result, event, context.sources)
 
     async def _fetch(self) -> None:
         room = BACKLOG - len(self._held)

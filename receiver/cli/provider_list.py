@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from receiver.msisdn import is_e164
+from receiver.providers.payloads import whole
 from receiver.visible import visible
 
 _NUMBER = ("msisdn", "phone", "mobile", "phone_number", "mobile_number", "number")
@@ -107,7 +108,7 @@ def _json_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Values]
         if not text.strip():
             continue
         try:
-            found = json.loads(text)
+            found = json.loads(text, parse_float=whole)
         except (ValueError, RecursionError):
             yield line, "expected JSON, as on the first line"
             continue

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from receiver.errors import Unreadable
+from receiver.errors import Malformed, Unreadable
+from receiver.msisdn import is_decimal
 
 T = TypeVar("T")
 
@@ -26,9 +28,20 @@ MOST_ESCAPES = 4096
 _BOM = b"\xef\xbb\xbf"
 
 
+#: A JSON number with a point or an exponent, whose value is an integer of a reasonable length.
+_WHOLE = re.compile(r"-?[0-9]{1,24}(?:\.0+)?")
+_MOST_EXPONENT = 24
+
+
+class Float(str):
+    """A JSON number with a point or an exponent: the digits that came."""
+
+    __slots__ = ()
+
+
 def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
     """A decoder for payloads whose fields are `Any`: numbers keep their digits."""
-    return msgspec.json.Decoder(type_, float_hook=str)
+    return msgspec.json.Decoder(type_, float_hook=Float)
 
 
 def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
@@ -102,16 +115,47 @@ def as_text(value: object) -> str | None:
     """A field that should be a text: numbers are written out; empty and null are absent."""
     if type(value) is str:
         return value or None
-    if type(value) is int:
+    if type(value) is int or type(value) is Float:
         return str(value)
     return None
 
 
 def as_word(value: object) -> str | None:
-    """As `as_text`, without white space around it: ids, codes, names."""
+    """As `as_text`, without white space around it: ids, codes, names.
+
+    A JSON number that is an integer is written as one: gateways that keep ids as floats write
+    `4448236.0`.
+    """
     if type(value) is str:
         return value.strip() or None
+    if type(value) is Float:
+        return whole(value)
     return as_text(value) if value is not None else None
+
+
+def as_number(value: object) -> str | None:
+    """As `as_word`, for the number of a person or an address of ours, before it is normalised.
+
+    Raises `Malformed` for a text that a program made of a float: whose number it was is not
+    certain any more.
+    """
+    word = as_word(value)
+    if word is not None and not word.isdigit() and is_decimal(word):
+        raise Malformed(
+            "expected a number such as 254712345678, got a decimal fraction or an exponent; the"
+            " gateway must send it as a text of digits"
+        )
+    return word
+
+
+def whole(digits: str) -> str:
+    """`4448236.0` and `4.448236E+6` as `4448236`; a number that is no integer as it is."""
+    if "e" in digits or "E" in digits:
+        number = Decimal(digits)
+        if number.adjusted() < _MOST_EXPONENT and number == number.to_integral_value():
+            return f"{number:.0f}"
+        return digits
+    return digits.partition(".")[0] if _WHOLE.fullmatch(digits) else digits
 
 
 def as_network(value: object) -> str | None:

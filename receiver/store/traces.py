@@ -7,11 +7,12 @@ when it is done.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
+from receiver.msisdn import ours
 
 Trace = tuple[str, ...]
 """Kind of the action, and what it was about. Equal: the same was done."""
@@ -33,10 +34,6 @@ _OPTED = (
 )
 _FLAGS = f"SELECT event, handler, reason FROM flags {_OF_EVENTS}"
 _WORK = f"SELECT event, handler FROM jobs {_OF_EVENTS} AND kind = 'handle'"
-
-#: Digits at the end of a number that tell people apart: a message's number is brought into
-#: international form when it is sent, and may have had another one before.
-_TAIL = 8
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -131,9 +128,9 @@ def trace_of(action: Action, source: str) -> Trace | None:
             scope = (action.short_code or "", action.service_id or "", action.msisdn)
             return ("unsubscribe", action.source or source, *scope)
         case OptOut():
-            return ("opt_out", action.msisdn, action.short_code or "", action.service_id or "")
+            return ("opt_out", action.msisdn, ours(action.short_code), action.service_id or "")
         case OptIn():
-            return ("opt_in", action.msisdn, action.short_code or "", action.service_id or "")
+            return ("opt_in", action.msisdn, ours(action.short_code), action.service_id or "")
         case Flag(reason):
             return ("flag", reason)
     return None
@@ -162,13 +159,8 @@ def take_text(messages: list[Sent], text: str) -> list[Sent]:
     return []
 
 
-def same_person(one: str, other: str) -> bool:
-    """Whether two spellings of a number are of one person."""
-    return one == other or _tail(one) == _tail(other)
-
-
 def _take_message(messages: list[Sent], action: Send) -> bool:
-    theirs = [message for message in messages if same_person(message.msisdn, action.to)]
+    theirs = [message for message in messages if message.msisdn == action.to]
     taken = take_text(theirs, action.text)
     for message in taken:
         messages.remove(message)
@@ -177,7 +169,3 @@ def _take_message(messages: list[Sent], action: Send) -> bool:
 
 def _squeezed(text: str) -> str:
     return "".join(text.split())
-
-
-def _tail(number: str) -> Sequence[str]:
-    return "".join(filter(str.isalnum, number))[-_TAIL:]

@@ -116,9 +116,10 @@ class Running:
         return Asked(results)
 
     def _asked(self, handler: Handler, event: Event[Data]) -> tuple[Action, ...]:
+        result = handler.function(event, self.context)
         if handler.is_async:
-            return asked_for(self._runner.run(handler.function(event, self.context)))
-        return asked_for(handler.function(event, self.context))
+            result = self._runner.run(result)
+        return asked_for(result, event, self.context.sources)
 
 
 @contextmanager
