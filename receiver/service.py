@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import plugins, providers
+from receiver import plugins, providers, renumbering
 from receiver.advice import cautions
 from receiver.config import Config
 from receiver.deactivations import Deactivator
@@ -235,6 +235,7 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
+        await renumbering.before_serving(store, parts.providers)
         workers = await stack.enter_async_context(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
         )
@@ -254,6 +255,8 @@ async def open_service(
             service.sending = Sending(store, intake, clock)
             await service.sending.start(parts)
             stack.push_async_callback(service.sending.stop)
+            rest = asyncio.create_task(renumbering.beside_serving(store, parts.providers))
+            stack.push_async_callback(_end, [rest])
         yield service
 
 

@@ -95,6 +95,11 @@ def correct(
     return len(corrections)
 
 
+def put(db: sqlite3.Connection, values: dict[str, object]) -> None:
+    """Writes a line; one that is there stays if it is the later one."""
+    db.execute(_SET_SUBSCRIPTION, values)
+
+
 def _write(db: sqlite3.Connection, values: dict[str, object]) -> None:
     db.execute(_ADD_HISTORY, values)
-    db.execute(_SET_SUBSCRIPTION, values)
+    put(db, values)
