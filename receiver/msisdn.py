@@ -29,7 +29,9 @@ _SEPARATORS = re.compile(r"[\s\-()\u00a0\u2010-\u2015]+")
 _NUMBER = re.compile(r"(?:\+|00)?[0-9]{4,17}")
 # One point is a decimal point. Several are separators, as in 07.12.34.56.78.
 _IN_GROUPS = re.compile(r"\+?[0-9]+(?:\.[0-9]{2,}){2,}")
-_DECIMAL = re.compile(r"[+-]?[0-9][0-9\s]*(?:[.,][0-9\s]*)?(?:[eE][+-]?[0-9]+)?")
+_DECIMAL = re.compile(
+    r"[+-]?[0-9][0-9\s]*(?:\.[0-9\s]*|,[0-9]{1,4}|(?:[.,][0-9]*)?[eE][+-]?[0-9]+)"
+)
 #: Short codes have at most so many digits, numbers with their country code more.
 _SHORT = 6
 #: What has no more digits is a number only where its plan knows it.
@@ -70,8 +72,7 @@ def is_decimal(text: str) -> bool:
 
     What is left of such a number need not be the number of the same person.
     """
-    one_point = text.count(".") + text.count(",") == 1 or "e" in text or "E" in text
-    return one_point and _DECIMAL.fullmatch(text.strip()) is not None
+    return _DECIMAL.fullmatch(text.strip()) is not None
 
 
 def is_code(text: str) -> bool:

@@ -152,10 +152,9 @@ def whole(digits: str) -> str:
     """`4448236.0` and `4.448236E+6` as `4448236`; a number that is no integer as it is."""
     if "e" in digits or "E" in digits:
         number = Decimal(digits)
-        if number.adjusted() < _MOST_EXPONENT and number == number.to_integral_value():
-            return f"{number:.0f}"
-        return digits
-    return digits.partition(".")[0] if _WHOLE.fullmatch(digits) else digits
+        integral = number.adjusted() < _MOST_EXPONENT and number == number.to_integral_value()
+        return f"{number:.0f}" if integral else str(digits)
+    return digits.partition(".")[0] if _WHOLE.fullmatch(digits) else str(digits)
 
 
 def as_network(value: object) -> str | None:

@@ -26,7 +26,7 @@ from receiver.store.purges import PURGED
 #: Seconds of one transaction, about.
 _STEP = 0.01
 #: Rows that are looked at in one go.
-_ROWS = 200
+_ROWS = 100
 
 _GET = "SELECT value FROM meta WHERE key = 'numbers'"
 _SET = "UPDATE meta SET value = ? WHERE key = 'numbers'"

@@ -10,6 +10,7 @@ import msgspec
 
 from receiver.events import Data, Event
 from receiver.handlers import OptOut, Subscription
+from receiver.msisdn import normalise, ours
 from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
 
 
@@ -23,21 +24,23 @@ class FakePeople:
         history: Iterable[Event[Data]] = (),
     ) -> None:
         self._subscriptions = list(subscriptions)
-        self._opted_out = list(opted_out)
+        self._opted_out = [_line(entry) for entry in opted_out]
         self._history = list(history)
 
     def subscriptions(self, msisdn: str) -> list[Subscription]:
         """See `People`."""
-        return [line for line in self._subscriptions if line.msisdn == msisdn]
+        person = normalise(msisdn, None)
+        return [line for line in self._subscriptions if line.msisdn == person]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
     ) -> bool:
         """See `People`."""
+        code = short_code and normalise(short_code, None)
         return any(
             line.state == "active"
             and service_id in (None, line.service_id)
-            and short_code in (None, line.short_code)
+            and code in (None, line.short_code)
             for line in self.subscriptions(msisdn)
         )
 
@@ -45,16 +48,18 @@ class FakePeople:
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
     ) -> bool:
         """See `People`."""
+        asked = _line(OptOut(msisdn, short_code=short_code))
         return any(
-            line.msisdn == msisdn
-            and (line.short_code or "") in ("", short_code)
+            line.msisdn == asked.msisdn
+            and ours(line.short_code) in ("", ours(asked.short_code))
             and (line.service_id or "") in ("", service_id)
             for line in self._opted_out
         )
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""
-        return [event for event in reversed(self._history) if event.subject == msisdn][:limit]
+        person = normalise(msisdn, None)
+        return [event for event in reversed(self._history) if event.subject == person][:limit]
 
     def after(self, *events: Event[Data]) -> FakePeople:
         """The same people, when these events are stored, too."""
@@ -95,13 +100,22 @@ def subscription(
 ) -> Subscription:
     """A line of the subscription book."""
     return Subscription(
-        msisdn=msisdn,
+        msisdn=normalise(msisdn, None),
         source=source,
-        short_code=short_code,
+        short_code=normalise(short_code, None),
         service_id=service_id,
         state=state,
         since=since,
         keyword=keyword,
         subscriber_ref=subscriber_ref,
         network=network,
+    )
+
+
+def _line(entry: OptOut) -> OptOut:
+    """An opt-out with its numbers in their one form, as the store has it."""
+    return msgspec.structs.replace(
+        entry,
+        msisdn=normalise(entry.msisdn, None),
+        short_code=entry.short_code and normalise(entry.short_code, None),
     )
