@@ -76,6 +76,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     people: People = Nobody()
     sources: dict[str, SourceInfo] = {}
+    regions: frozenset[str] = frozenset()
+    """Where numbers without a country code may belong, in settings and decorators."""
 
 
 _NOWHERE = Surroundings()
@@ -109,9 +111,9 @@ def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
     return plugins
 
 
-def of_module(name: str, module: ModuleType, config: Config) -> Plugin:
+def of_module(name: str, module: ModuleType, config: Config, around: Surroundings) -> Plugin:
     """A plugin made of a module that is imported already. Raises `ConfigError`."""
-    return _plugin(name, module, config, f"plugins.{name}", _NOWHERE)
+    return _plugin(name, module, config, f"plugins.{name}", around)
 
 
 def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
@@ -155,14 +157,13 @@ def _plugin(
 ) -> Plugin:
     """Raises `ConfigError` with every fault of this plugin."""
     file = Path(module.__file__ or module.__name__)
-    regions = {source.region for source in around.sources.values() if source.region}
-    handlers, messages = _handlers(module, file, regions)
+    handlers, messages = _handlers(module, file, around.regions)
     messages += _hook_faults(module, file)
     faults = [Fault(key, message) for message in messages]
     settings = state = None
     targets: tuple[Target, ...] = ()
     try:
-        settings = _settings(name, module, config, file, regions)
+        settings = _settings(name, module, config, file, around.regions)
         if not messages:
             state = _made(name, module, "setup", settings, file)
             targets = tuple(_made(name, module, "targets", settings, file) or ())

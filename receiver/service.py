@@ -51,8 +51,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def regions(self) -> frozenset[str]:
-        """Of the sources: where numbers without a country code belong."""
-        return frozenset(provider.region for provider in self.providers.values())
+        """Of the sources: where numbers without a country code may belong."""
+        return _regions(self.providers)
 
 
 class Service(msgspec.Struct, kw_only=True, eq=False):
@@ -177,7 +177,9 @@ def prepare(config: Config) -> Parts:
     except ConfigError as error:
         faults += error.faults
     people = StoredPeople(config.store_path)
-    around = Surroundings(people=people, sources=_source_infos(config, made))
+    around = Surroundings(
+        people=people, sources=_source_infos(config, made), regions=_regions(made)
+    )
     try:
         loaded = plugins.load(config, around)
     except ConfigError as error:
@@ -206,6 +208,10 @@ def _guard(parts: Parts) -> Guard:
     own = addresses(Address(n, parts.regions) for n in parts.config.loop_guard.own_numbers)
     senders = [api.own_sender for api in apis(parts.config, parts.providers).values()]
     return Guard(parts.config.loop_guard, own.union(filter(None, senders)))
+
+
+def _regions(made: dict[str, Provider[Any]]) -> frozenset[str]:
+    return frozenset(provider.region for provider in made.values())
 
 
 def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, SourceInfo]:

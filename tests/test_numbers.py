@@ -280,10 +280,12 @@ def test_a_list_with_fractions_changes_nothing(tmp_path: Path) -> None:
     """A spreadsheet's `.0` is an invalid line; a float of JSON is its integer."""
     body = subscription("activation", "20261120115900", mobile="254726770792")
     with_service(tmp_path, settings(), lambda service: take(service, body))
-    (tmp_path / "list.csv").write_text("msisdn,service_id\n254726770792.0,44\n2.5E+11,44\n")
+    rows = ["msisdn,service_id", "254726770792.0,44", "2.5E+11,44", "254726770792,44.0"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
     refused = run(tmp_path, "subscribers", "reconcile", "list.csv", "--apply")
     assert "line 2: expected a number" in refused.stdout
     assert "line 3: expected a number" in refused.stdout
+    assert "line 4: expected a service_id, got the decimal '44.0'" in refused.stdout
     assert "nothing was written" in refused.stderr
     line = '{"msisdn": 254726770792.0, "service_id": 44.0, "state": "active"}\n'
     (tmp_path / "list.jsonl").write_text(line)

@@ -438,3 +438,14 @@ def test_people_are_found_by_their_number_in_any_form_with_its_country_code() ->
         assert known.is_subscriber("254726770792", short_code=number)
     assert not known.has_opted_out(PERSON, short_code="+447786200001")
     assert message("hello", from_="0726770792", to="0700 000001").data.to == "+254700000001"
+
+
+def test_numbers_of_tests_are_those_of_the_service(tmp_path: Path) -> None:
+    """In decorators, in what is asked for, and in events: by the region of the tests' source."""
+    write(
+        tmp_path,
+        '@on_message(to="0700 000001")\n'
+        'def mine(event, context): return Send(to="0711 000222", text="hello")\n',
+    )
+    asked = ask(tmp_path / "mine.py", message("x", to="254700000001"))
+    assert asked.actions == (Send(to="+254711000222", text="hello"),)
