@@ -158,10 +158,10 @@ def _normalised(action: Action, event: Event[Data], sources: Mapping[str, Source
         given = getattr(action, name)
         if given is None:
             continue
-        if is_decimal(given):
+        number = normalise(given, region)
+        if not number.removeprefix("+").isdigit() and is_decimal(number):
             where = f"{type(action).__name__}.{name}"
             raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
-        number = normalise(given, region)
         if number != given:
             changed[name] = number
     return msgspec.structs.replace(action, **changed) if changed else action

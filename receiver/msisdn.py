@@ -50,6 +50,8 @@ def normalise(raw: str, region: str | None) -> str:
     that only those with one are understood. Short codes, alphanumeric senders and whatever else
     is no number of a numbering plan stay as they are, without the white space around them.
     """
+    if len(raw) <= _SHORT and raw.isdigit():
+        return raw
     if region is not None and (match := _international(region).fullmatch(raw)):
         return f"+{match['e164']}"
     # What is too long for a number is not remembered.
