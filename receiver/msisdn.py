@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +33,8 @@ _IN_GROUPS = re.compile(r"\+?[0-9]+(?:\.[0-9]{2,}){2,}")
 _DECIMAL = re.compile(
     r"[+-]?[0-9][0-9\s]*(?:\.[0-9\s]*|,[0-9]{1,4}|(?:[.,][0-9]*)?[eE][+-]?[0-9]+)"
 )
+_WHOLE = re.compile(r"-?[0-9]{1,24}(?:\.0+)?")
+_MOST_DIGITS = 24
 #: Short codes have at most so many digits, numbers with their country code more.
 _SHORT = 6
 #: What has no more digits is a number only where its plan knows it.
@@ -75,6 +78,18 @@ def is_decimal(text: str) -> bool:
     What is left of such a number need not be the number of the same person.
     """
     return _DECIMAL.fullmatch(text.strip()) is not None
+
+
+def whole(digits: str) -> str:
+    """`4448236.0` and `4.448236E+6` as `4448236`; a number that is no integer as it is."""
+    if "e" in digits or "E" in digits:
+        try:
+            number = Decimal(digits)
+        except ArithmeticError:  # an exponent of twenty digits
+            return str(digits)
+        integral = number.adjusted() < _MOST_DIGITS and number == number.to_integral_value()
+        return f"{number:.0f}" if integral else str(digits)
+    return digits.partition(".")[0] if _WHOLE.fullmatch(digits) else str(digits)
 
 
 def is_code(text: str) -> bool:

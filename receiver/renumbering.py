@@ -61,6 +61,8 @@ async def before_serving(store: Store, providers: Mapping[str, Provider[Any]]) -
         if progress.urgent and time.monotonic() - told > _TELL:
             told = time.monotonic()
             log.info("bringing stored numbers into one form before serving", table=progress.name)
+    if progress.name:  # of a small store that is all
+        await store.renumber(known, urgent=False)
 
 
 async def beside_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:

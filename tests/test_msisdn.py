@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from receiver import msisdn
-from receiver.msisdn import is_code, is_decimal, is_e164, is_region, mask, normalise, ours, readings
+from receiver.msisdn import (
+    is_code,
+    is_decimal,
+    is_e164,
+    is_region,
+    mask,
+    normalise,
+    ours,
+    readings,
+    whole,
+)
 
 PERSONS = [
     # As the providers write them.
@@ -259,3 +269,21 @@ def test_one_form_of_an_address_is_its_own(text: str) -> None:
     """Whatever it was made of, made again it stays the same."""
     once = ours(text)
     assert ours(once) == once
+
+
+@pytest.mark.parametrize(
+    ("digits", "expected"),
+    [
+        ("4448236.0", "4448236"),
+        ("2.54726770792E+11", "254726770792"),
+        ("-1.0", "-1"),
+        ("1.50", "1.50"),
+        ("1.5e0", "1.5e0"),
+        ("1E400", "1E400"),
+        ("1E99999999999999999999", "1E99999999999999999999"),
+        ("1E-99999999999999999999", "1E-99999999999999999999"),
+    ],
+)
+def test_a_float_that_is_an_integer_is_written_as_one(digits: str, expected: str) -> None:
+    """Others keep their digits, and those that no number has room for."""
+    assert whole(digits) == expected

@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.msisdn import is_decimal, is_e164
-from receiver.providers.payloads import whole
+from receiver.msisdn import is_decimal, is_e164, whole
 from receiver.visible import visible
 
 _NUMBER = ("msisdn", "phone", "mobile", "phone_number", "mobile_number", "number")

@@ -18,8 +18,8 @@ import msgspec
 from receiver.config import Send
 from receiver.errors import ProviderError
 from receiver.events import Status
-from receiver.msisdn import is_decimal, is_e164
-from receiver.providers.payloads import as_word, whole
+from receiver.msisdn import is_decimal, is_e164, whole
+from receiver.providers.payloads import as_word
 
 if TYPE_CHECKING:
     from receiver.providers.base import Parsed, Provider

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -16,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from receiver.errors import Malformed, Unreadable
-from receiver.msisdn import is_decimal
+from receiver.msisdn import is_decimal, whole
 
 T = TypeVar("T")
 
@@ -26,11 +25,6 @@ MOST_PARAMETERS = 200
 MOST_ESCAPES = 4096
 
 _BOM = b"\xef\xbb\xbf"
-
-
-#: A JSON number with a point or an exponent, whose value is an integer of a reasonable length.
-_WHOLE = re.compile(r"-?[0-9]{1,24}(?:\.0+)?")
-_MOST_EXPONENT = 24
 
 
 class Float(str):
@@ -146,15 +140,6 @@ def as_number(value: object) -> str | None:
             " gateway must send it as a text of digits"
         )
     return word
-
-
-def whole(digits: str) -> str:
-    """`4448236.0` and `4.448236E+6` as `4448236`; a number that is no integer as it is."""
-    if "e" in digits or "E" in digits:
-        number = Decimal(digits)
-        integral = number.adjusted() < _MOST_EXPONENT and number == number.to_integral_value()
-        return f"{number:.0f}" if integral else str(digits)
-    return digits.partition(".")[0] if _WHOLE.fullmatch(digits) else str(digits)
 
 
 def as_network(value: object) -> str | None:

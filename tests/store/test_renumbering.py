@@ -156,8 +156,12 @@ def test_interrupted_at_any_step_it_goes_on(
     assert tables(path) == tables(expected)
 
 
-async def test_a_start_brings_what_is_urgent_before_it_serves(tmp_path: Path) -> None:
-    """The rest follows beside it; a second start has nothing to do."""
+async def test_a_start_brings_what_is_urgent_before_it_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest follows beside it, in steps."""
+    monkeypatch.setattr("receiver.store.renumbering._ROWS", 1)
+    monkeypatch.setattr("receiver.store.renumbering._STEP", 0.0)
     path = made(SAMPLE, tmp_path)
     write(tmp_path, raw())
     async with open_store(path) as store:
