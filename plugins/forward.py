@@ -9,6 +9,7 @@ import msgspec
 
 from receiver.handlers import (
     Action,
+    Address,
     Context,
     DeliveryReport,
     Event,
@@ -41,7 +42,7 @@ class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names of sources."""
     keywords: list[str] = []
     """First words of messages, keywords of subscriptions; delivery reports have none."""
-    to: list[str] = []
+    to: list[Address] = []
     """Short codes or numbers of ours."""
     secrets: list[Secret] = []
     headers: dict[str, Secret] = {}

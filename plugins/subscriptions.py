@@ -16,6 +16,7 @@ import msgspec
 
 from receiver.handlers import (
     Action,
+    Address,
     Context,
     Event,
     EventType,
@@ -51,7 +52,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """For people: `{name}` in the texts."""
-    short_code: str
+    short_code: Address
     """The short code or number of ours that people write to."""
     service_id: str | None = None
     """The provider's id of the service, where the provider has one."""
@@ -101,7 +102,9 @@ class State(msgspec.Struct, frozen=True):
 
 def setup(settings: Settings) -> State:
     """Raises an `ExceptionGroup` with every word, text and service that cannot work."""
-    places = {service.short_code: addresses(service.short_code) for service in settings.services}
+    places: dict[str, frozenset[str]] = {
+        service.short_code: addresses(service.short_code) for service in settings.services
+    }
     words: dict[str, list[Word]] = {}
     faults = list(_text_faults(settings))
     for n, service in enumerate(settings.services):

@@ -12,14 +12,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from receiver.config import Config, Send, Server, Source
-from receiver.conversion import Network, Secret
+from receiver.conversion import Address, Network, Secret
 from receiver.errors import PluginError
 from receiver.plugins import Plugin, WrongItems, findings
+
+SettingT = TypeVar("SettingT", Secret, Address)
 
 #: Characters that a token should have; those of `receiver init` have 43.
 _LONG_ENOUGH = 16
@@ -54,15 +57,21 @@ class Caution(msgspec.Struct, frozen=True):
         return f"{self.key}: {self.message}" if self.key else self.message
 
 
-def cautions(config: Config, plugins: Iterable[Plugin]) -> list[Caution]:
-    """Everything worth a look: the sockets, the sources, the secrets, what plugins warn of."""
+def cautions(
+    config: Config, plugins: Iterable[Plugin], regions: Iterable[str] = ()
+) -> list[Caution]:
+    """Everything worth a look: sockets, sources, secrets, numbers of ours, what plugins warn of.
+
+    `regions`: of the sources.
+    """
     plugins = list(plugins)
-    secrets = list(_secrets(config, plugins))
+    secrets = list(_of_type(Secret, config, plugins))
     return [
         *_of_server(config.server),
         *(each for name, source in config.sources.items() for each in _of_source(name, source)),
         *_repeated(config, secrets),
         *_exposed(config, secrets),
+        *_of_addresses(config, plugins, regions),
         *_of_plugins(plugins),
     ]
 
@@ -178,26 +187,28 @@ def _weakness(token: str) -> str | None:
 # The secrets
 
 
-def _secrets(config: Config, plugins: Iterable[Plugin]) -> Iterator[tuple[str, Secret]]:
-    """Every secret of the configuration, with its key."""
+def _of_type(
+    type_: type[SettingT], config: Config, plugins: Iterable[Plugin]
+) -> Iterator[tuple[str, SettingT]]:
+    """Every value of this type in the configuration, with its key."""
     for name, source in config.sources.items():
-        yield from _inside(f"sources.{name}", source)
+        yield from _inside(f"sources.{name}", source, type_)
     for plugin in plugins:
-        yield from _inside(f"plugins.{plugin.name}", plugin.settings)
+        yield from _inside(f"plugins.{plugin.name}", plugin.settings, type_)
 
 
-def _inside(key: str, value: object) -> Iterator[tuple[str, Secret]]:
-    if isinstance(value, Secret):
+def _inside(key: str, value: object, type_: type[SettingT]) -> Iterator[tuple[str, SettingT]]:
+    if isinstance(value, type_):
         yield key, value
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from _inside(f"{key}.{name}", getattr(value, name))
+            yield from _inside(f"{key}.{name}", getattr(value, name), type_)
     elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _inside(f"{key}.{name}", inner)
+        for name, item in value.items():
+            yield from _inside(f"{key}.{name}", item, type_)
     elif isinstance(value, list | tuple):
-        for n, inner in enumerate(value):
-            yield from _inside(f"{key}[{n}]", inner)
+        for n, item in enumerate(value):
+            yield from _inside(f"{key}[{n}]", item, type_)
 
 
 def _repeated(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[Caution]:
@@ -246,6 +257,17 @@ def others_can_read(file: Path) -> bool:
 
 
 # What plugins themselves warn of
+
+
+def _of_addresses(
+    config: Config, plugins: Iterable[Plugin], regions: Iterable[str]
+) -> Iterator[Caution]:
+    """Numbers of ours that may not be what they are meant to be."""
+    own = [Address(text, regions) for text in config.loop_guard.own_numbers]
+    given = [(f"loop_guard.own_numbers[{n}]", address) for n, address in enumerate(own)]
+    for key, address in [*given, *_of_type(Address, config, plugins)]:
+        if doubt := address.doubt():
+            yield Caution(key, doubt)
 
 
 def _of_plugins(plugins: Iterable[Plugin]) -> Iterator[Caution]:

@@ -143,7 +143,7 @@ async def _send(service: Service, command: SendMessage) -> Outcome:
     outgoing = Outgoing(
         to=api.provider.person(command.to),
         text=command.text,
-        sender=command.sender,
+        sender=api.provider.address(command.sender),
         service_id=command.service_id,
         link_id=command.link_id,
     )

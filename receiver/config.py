@@ -308,12 +308,16 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     )
 
 
-def convert(raw: object, type_: type[StructT], key: str, folder: Path) -> StructT:
+def convert(
+    raw: object, type_: type[StructT], key: str, folder: Path, regions: Iterable[str] = ()
+) -> StructT:
     """One table as the Struct `type_`, for settings that are not ours (plugins).
+
+    `regions`: of the sources, for numbers that are written without a country code.
 
     Raises `ConfigError` with every fault, each with its key below `key`.
     """
-    reader = Converter(folder)
+    reader = Converter(folder, regions=regions)
     value = reader.struct(raw, type_, key)
     if value is None:
         raise ConfigError(reader.faults)

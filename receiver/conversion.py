@@ -2,7 +2,7 @@
 
 msgspec's own `convert` stops at the first fault; `Converter` goes field by field, so that a
 person mends the whole file in one go. It adds the types that configuration needs: `Secret`,
-`Network`, `Age`, time zones and paths relative to the configuration file.
+`Address`, `Network`, `Age`, time zones and paths relative to the configuration file.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Self, TypeVar, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from receiver.errors import Fault
+from receiver.msisdn import is_code, is_e164, readings
 from receiver.times import length
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -85,6 +86,32 @@ class Network:
     __repr__ = __str__
 
 
+class Address(str):
+    """A short code, number or sender ID of ours, as a person wrote it in the configuration."""
+
+    __slots__ = ("forms",)
+
+    def __new__(cls, text: str, regions: Iterable[str] = ()) -> Self:
+        """`regions`: of the sources, where numbers without a country code may belong."""
+        address = super().__new__(cls, text)
+        address.forms = readings(text, regions)
+        return address
+
+    forms: frozenset[str]
+    """As events have it; several where the regions differ about it."""
+
+    def doubt(self) -> str | None:
+        """Why it may not be what it is meant to be; None where it is plain."""
+        if len(self.forms) > 1:
+            return f"{self} is {' or '.join(sorted(self.forms))}: write it with its country code"
+        if not self or any(is_e164(form) or is_code(form) for form in self.forms):
+            return None
+        return (
+            f"{self} is no number of a region of the sources and no short code, so nothing comes"
+            " to it: write it with its country code, such as +254712345678"
+        )
+
+
 class Age:
     """How old something may get: `180d`, or `never` for no limit."""
 
@@ -109,9 +136,15 @@ class Age:
 class Converter:
     """Converts field by field, so that one fault does not hide the next."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
-        """`folder` is where relative paths start."""
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str] = os.environ,
+        regions: Iterable[str] = (),
+    ) -> None:
+        """`folder` is where relative paths start, `regions` are those of the sources."""
         self.folder = folder
+        self.regions = frozenset(regions)
         self.environ = environ
         self.faults: list[Fault] = []
 
@@ -148,8 +181,8 @@ class Converter:
     def value(self, raw: object, type_: Any, key: str) -> Any:
         """`raw` as `type_`; structs inside it are converted one by one."""
         origin, args = get_origin(type_), get_args(type_)
-        if origin is UnionType and len(args) == 2 and args[1] is NoneType:
-            return self.value(raw, args[0], key)
+        if origin is UnionType and (one := _alternative(raw, args)) is not None:
+            return self.value(raw, one, key)
         if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
             return self.struct(raw, type_, key)
         if origin is list and isinstance(raw, list):
@@ -177,6 +210,8 @@ class Converter:
             return Network(raw)
         if type_ is Age:
             return Age(raw)
+        if type_ is Address:
+            return Address(raw, self.regions)
         if type_ is Path:
             return self.folder / raw
         raise ValueError(f"{type_.__name__} cannot be configured")
@@ -204,6 +239,14 @@ class Converter:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ValueError(f"{path}: {reason}") from None
+
+
+def _alternative(raw: object, types: tuple[Any, ...]) -> Any:
+    """The type of a union that a value is to be, where that is plain: a list, or the other one."""
+    lists = [type_ for type_ in types if get_origin(type_) is list]
+    others = [type_ for type_ in types if type_ not in (*lists, NoneType)]
+    fitting = lists if lists and isinstance(raw, list) else others
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _non_empty(text: str, otherwise: str) -> str:

@@ -6,7 +6,7 @@ same commit. All others are named as jobs of that commit and run by `receiver.wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from random import uniform
 from typing import Any
@@ -16,7 +16,20 @@ import structlog
 
 from receiver.border import describe, tamed
 from receiver.events import Data, Event, EventType
-from receiver.handlers import Action, Context, Handler, Reply, actions
+from receiver.handlers import (
+    Action,
+    Context,
+    Handler,
+    OptIn,
+    OptOut,
+    Reply,
+    Send,
+    SourceInfo,
+    Subscribe,
+    Unsubscribe,
+    actions,
+)
+from receiver.msisdn import is_decimal, mask, normalise
 from receiver.store import HandleJob, Wishes, to_micros
 
 log = structlog.get_logger("receiver.dispatch")
@@ -56,6 +69,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 _NOTHING = Plan()
 _encode = msgspec.msgpack.Encoder().encode
 _actions = msgspec.msgpack.Decoder(tuple[Action, ...])
+#: The fields of actions that hold numbers of people or addresses of ours.
+_NUMBERS: dict[type[Action], tuple[str, ...]] = {
+    Send: ("to", "sender"),
+    Subscribe: ("msisdn", "short_code"),
+    Unsubscribe: ("msisdn", "short_code"),
+    OptOut: ("msisdn", "short_code"),
+    OptIn: ("msisdn", "short_code"),
+}
 
 
 class Dispatcher:
@@ -97,7 +118,7 @@ class Dispatcher:
                 result = function(event, context)
                 if result is None:  # as nearly always
                     continue
-                asked = asked_for(result)
+                asked = asked_for(result, event, context.sources)
             except BaseException as raised:
                 error = tamed(raised)
                 log.exception("handler failed", handler=bound.name, event_id=event.id)
@@ -115,15 +136,39 @@ class Dispatcher:
         return Plan(reply=reply, replied_by=replied_by, wishes=tuple(wishes), jobs=tuple(jobs))
 
 
-def asked_for(result: object) -> tuple[Action, ...]:
-    """What a handler's return value asks for.
+def asked_for(
+    result: object, event: Event[Data], sources: Mapping[str, SourceInfo]
+) -> tuple[Action, ...]:
+    """What a handler's return value asks for, with numbers in their one form.
 
     Raises for what can be neither stored nor sent: Structs do not check their own fields, so a
     text may be None, bytes or no Unicode. Better the handler fails than the commit.
     """
     if type(result) is Reply and type(result.text) is str and result.text.isascii():
         return (result,)  # as most are; nothing in it can be wrong
-    return _actions.decode(_encode(actions(result)))
+    asked = _actions.decode(_encode(actions(result)))
+    return tuple([_normalised(action, event, sources) for action in asked])
+
+
+def _normalised(action: Action, event: Event[Data], sources: Mapping[str, SourceInfo]) -> Action:
+    """The action with E.164 numbers: by the region of its own source, else of the event's."""
+    names = _NUMBERS.get(type(action))
+    if names is None:
+        return action
+    source = sources.get(getattr(action, "source", None) or event.source_name)
+    region = source.region if source is not None else None
+    changed = {}
+    for name in names:
+        given = getattr(action, name)
+        if given is None:
+            continue
+        number = normalise(given, region)
+        if not number.removeprefix("+").isdigit() and is_decimal(number):
+            where = f"{type(action).__name__}.{name}"
+            raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
+        if number != given:
+            changed[name] = number
+    return msgspec.structs.replace(action, **changed) if changed else action
 
 
 def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:

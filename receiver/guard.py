@@ -15,7 +15,6 @@ import msgspec
 
 from receiver.config import LoopGuard
 from receiver.events import Data, DeliveryReport, Event, Message
-from receiver.handlers import addresses
 from receiver.repeats import has_id
 from receiver.store import HELD_BACK
 
@@ -59,12 +58,12 @@ class Guard:
     """
 
     def __init__(self, settings: LoopGuard, own: Iterable[str]) -> None:
-        """`own`: numbers of ours that may turn up as senders, besides `own_numbers`."""
+        """`own`: numbers of ours that may turn up as senders, as events have them."""
         self._enabled = settings.enabled
         self._burst = settings.burst
         self._per_ms = settings.per_minute / 60_000
         self._same_text = settings.same_text * 1000
-        self._own = addresses([*settings.own_numbers, *own])
+        self._own = frozenset(own)
         # After so long a reply has come to it: one more takes nothing away.
         self._quiet = max(60_000 / settings.per_minute, self._same_text)
         # The last event of each person. Who is in the second table has not written while so many

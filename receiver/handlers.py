@@ -54,7 +54,7 @@ from receiver.actions import (
     Unsubscribe,
     actions,
 )
-from receiver.conversion import Network, Secret
+from receiver.conversion import Address, Network, Secret
 from receiver.events import (
     Data,
     DeliveryReport,
@@ -66,7 +66,7 @@ from receiver.events import (
 )
 from receiver.keywords import fold, keyword, phrase, plain, split
 from receiver.limits import MOST_ASKED
-from receiver.msisdn import is_e164, ours
+from receiver.msisdn import is_e164
 from receiver.people import Nobody, People, Subscription
 from receiver.texts import Segments, beyond_gsm7, segments
 from receiver.visible import visible
@@ -74,6 +74,7 @@ from receiver.webhooks import check_push
 
 __all__ = [
     "Action",
+    "Address",
     "Context",
     "DeliveryReport",
     "Event",
@@ -197,6 +198,9 @@ class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Characters that its provider takes in one message; None: it does not say."""
     manages_subscriptions: bool = False
     """Whether it can be told to end a subscription (`Unsubscribe.at_provider`)."""
+    region: str | None = None
+    """Where numbers without a country code belong, `KE`: in its pushes, and in what handlers of
+    its events ask for."""
 
 
 def _logger() -> Any:
@@ -268,7 +272,8 @@ def on_message(
     """Decorates a handler of messages that people send us.
 
     Only those whose first word is one of these keywords, to one of these short codes or
-    numbers, from one of these sources; without, all.
+    numbers (without a country code: of the regions of the sources), from one of these sources;
+    without, all.
 
     `inline` is for pure functions that take microseconds, such as a look into rules: they
     run before the event is stored and share its commit. They must be `def`, do no I/O and
@@ -305,24 +310,20 @@ def on_subscription(
 
 
 def addresses(to: str | Iterable[str]) -> frozenset[str]:
-    """Short codes and numbers of ours in every form that an event's `to` may have.
+    """Short codes and numbers of ours as events have them, to look an event's `to` up in.
 
-    Providers and people write `+447786200000`, `447786200000` and `+44 7786 200000`.
+    Of an `Address` of the settings, in whatever form a person wrote it; of another text only
+    if it is no number in national form.
     """
-    forms = set()
-    for text in _several(to):
-        forms.add(text.strip())
-        one = ours(text)
-        if len(one) >= _NUMBER_LENGTH and one.isascii() and one.isdecimal():
-            forms |= {one, f"+{one}"}
-    return frozenset(forms)
+    return frozenset(
+        form
+        for text in ([to] if isinstance(to, str) else to)
+        for form in (text if isinstance(text, Address) else Address(text)).forms
+    )
 
 
 #: Where a decorator leaves the `Handler`; the loader looks for it.
 MARK = "__receiver_handler__"
-
-# Short codes have at most six digits, numbers with their country code seven or more.
-_NUMBER_LENGTH = 7
 
 
 def _decorator(

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver.msisdn import ours
+from receiver.repeats import is_placeholder
 
 Line = tuple[str, str]
 """Short code and service, each in the form that `line` gives it."""
 
-#: What Tilil writes for "no service".
-_NO_SERVICE = "0"
-
 
 def service(service_id: str | None) -> str:
     """The one form of a service's id; empty for none."""
-    return service_id if service_id and service_id != _NO_SERVICE else ""
+    return "" if service_id is None or is_placeholder(service_id) else service_id
 
 
 def line(short_code: str | None, service_id: str | None) -> Line:

@@ -314,7 +314,7 @@ class Outbox:
 def outgoing_of(message: StoredMessage, line: Line) -> Outgoing:
     """What the provider is to be told."""
     return Outgoing(
-        to=line.api.provider.person(message.to),
+        to=message.to,
         text=message.text,
         sender=message.sender,
         service_id=message.service_id,

@@ -26,7 +26,9 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class People(Protocol):
-    """Looks into the store, as it stands at this moment. Numbers are E.164.
+    """Looks into the store, as it stands at this moment.
+
+    Numbers are E.164, as events have them; any other form with a country code will do.
 
     Plain calls, for `def` and `async def` handlers alike; the first three take some ten
     microseconds, so that inline handlers can use them as well.

@@ -18,6 +18,7 @@ from receiver.errors import ConfigError, Fault, PluginError
 from receiver.events import Event, Message, data_class
 from receiver.handlers import (
     MARK,
+    Address,
     Context,
     Explanation,
     Finding,
@@ -27,6 +28,7 @@ from receiver.handlers import (
     SettingsError,
     SourceInfo,
     Target,
+    addresses,
 )
 from receiver.people import Nobody
 from receiver.plugin_files import ImportFailed, available, describe, import_module
@@ -80,6 +82,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     people: People = Nobody()
     sources: dict[str, SourceInfo] = {}
+    regions: frozenset[str] = frozenset()
+    """Where numbers without a country code may belong, in settings and decorators."""
 
 
 _NOWHERE = Surroundings()
@@ -113,9 +117,9 @@ def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
     return plugins
 
 
-def of_module(name: str, module: ModuleType, config: Config) -> Plugin:
+def of_module(name: str, module: ModuleType, config: Config, around: Surroundings) -> Plugin:
     """A plugin made of a module that is imported already. Raises `ConfigError`."""
-    return _plugin(name, module, config, f"plugins.{name}", _NOWHERE)
+    return _plugin(name, module, config, f"plugins.{name}", around)
 
 
 def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
@@ -188,13 +192,13 @@ def _plugin(
 ) -> Plugin:
     """Raises `ConfigError` with every fault of this plugin."""
     file = Path(module.__file__ or module.__name__)
-    handlers, messages = _handlers(module, file)
+    handlers, messages = _handlers(module, file, around.regions)
     messages += _hook_faults(module, file)
     faults = [Fault(key, message) for message in messages]
     settings = state = None
     targets: tuple[Target, ...] = ()
     try:
-        settings = _settings(name, module, config, file)
+        settings = _settings(name, module, config, file, around.regions)
         if not messages:
             state = _made(name, getattr(module, "setup", None), file, settings)
             if (function := getattr(module, "targets", None)) is not None:
@@ -224,7 +228,9 @@ def _plugin(
     )
 
 
-def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list[str]]:
+def _handlers(
+    module: ModuleType, file: Path, regions: Iterable[str]
+) -> tuple[tuple[Handler, ...], list[str]]:
     """The handlers of a module, and what is wrong with them."""
     functions = {
         id(value): value
@@ -235,7 +241,9 @@ def _handlers(module: ModuleType, file: Path) -> tuple[tuple[Handler, ...], list
     messages = []
     for function in functions.values():
         handler = getattr(function, MARK)
-        handlers.append(handler)
+        # A decorator does not know yet where numbers in national form belong.
+        to = addresses(Address(text, regions) for text in handler.to)
+        handlers.append(msgspec.structs.replace(handler, to=to))
         place = _place(function, file)
         messages += [f"{place}: {message}" for message in _handler_faults(function, handler)]
     names = Counter(getattr(handler.function, "__name__", None) for handler in handlers)
@@ -291,13 +299,15 @@ def _hook_faults(module: ModuleType, file: Path) -> list[str]:
     return messages
 
 
-def _settings(name: str, module: ModuleType, config: Config, file: Path) -> msgspec.Struct | None:
+def _settings(
+    name: str, module: ModuleType, config: Config, file: Path, regions: Iterable[str]
+) -> msgspec.Struct | None:
     key = f"plugins.{name}"
     raw = config.plugins.settings.get(name)
     type_ = getattr(module, "Settings", None)
     if _is_struct(type_):
         try:
-            return border.call(convert, raw or {}, type_, key, config.file.parent)
+            return border.call(convert, raw or {}, type_, key, config.file.parent, regions)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - such as a field whose type is not imported

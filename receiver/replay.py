@@ -20,7 +20,7 @@ from receiver.providers import PROVIDERS
 from receiver.store import HandleJob, Redo, ReplyState
 from receiver.store.people import StoredPeople
 from receiver.store.replay_reads import Happened
-from receiver.store.traces import Asked, Left, Sent, same_person, take_text, undone
+from receiver.store.traces import Asked, Left, Sent, take_text, undone
 
 _encode = msgspec.json.Encoder().encode
 
@@ -196,8 +196,9 @@ def _is_reply(message: Sent, event: Event[Data]) -> bool:
         getattr(data, "service_id", None),
         getattr(data, "link_id", None),
     )
-    return (message.sender, message.service_id, message.link_id) == back and same_person(
-        message.msisdn, event.subject or ""
+    return (
+        message.msisdn == event.subject
+        and (message.sender, message.service_id, message.link_id) == back
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import plugins, providers
+from receiver import plugins, providers, renumbering
 from receiver.advice import cautions
 from receiver.clock import SteadyClock
 from receiver.config import Config
@@ -21,9 +21,9 @@ from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.guard import Guard
-from receiver.handlers import SourceInfo
+from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake import Intake
-from receiver.lines import every
+from receiver.lines import apis, every
 from receiver.plugins import Plugin, Surroundings
 from receiver.providers import Provider
 from receiver.request_log import RequestLog
@@ -52,6 +52,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     plugins: list[Plugin]
     dispatcher: Dispatcher
     people: StoredPeople
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Of the sources: where numbers without a country code may belong."""
+        return _regions(self.providers)
 
 
 class Service(msgspec.Struct, kw_only=True, eq=False):
@@ -140,7 +145,9 @@ def prepare(config: Config) -> Parts:
     except ConfigError as error:
         faults += error.faults
     people = StoredPeople(config.store_path)
-    around = Surroundings(people=people, sources=_source_infos(config, made))
+    around = Surroundings(
+        people=people, sources=_source_infos(config, made), regions=_regions(made)
+    )
     try:
         loaded = plugins.load(config, around)
     except ConfigError as error:
@@ -171,7 +178,7 @@ async def warn(parts: Parts, store: Store) -> None:
     """
     for source in parts.config.strangers(await store.reader.sources()):
         log.warning("worth a look", key=f"sources.{source}", why=f"{UNKNOWN}; see former_names")
-    found = await asyncio.to_thread(cautions, parts.config, parts.plugins)
+    found = await asyncio.to_thread(cautions, parts.config, parts.plugins, parts.regions)
     for caution in found[:_MOST_CAUTIONS]:
         log.warning("worth a look", key=caution.key, why=caution.message)
     if len(found) > _MOST_CAUTIONS:
@@ -179,8 +186,13 @@ async def warn(parts: Parts, store: Store) -> None:
 
 
 def _guard(parts: Parts) -> Guard:
-    senders = [source.send.sender for source in parts.config.sources.values() if source.send]
-    return Guard(parts.config.loop_guard, filter(None, senders))
+    own = addresses(Address(n, parts.regions) for n in parts.config.loop_guard.own_numbers)
+    senders = [api.own_sender for api in apis(parts.config, parts.providers).values()]
+    return Guard(parts.config.loop_guard, own.union(filter(None, senders)))
+
+
+def _regions(made: dict[str, Provider[Any]]) -> frozenset[str]:
+    return frozenset(provider.region for provider in made.values())
 
 
 def _managing(parts: Parts) -> list[str]:
@@ -193,6 +205,7 @@ def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, S
         name: SourceInfo(
             name=name,
             provider=config.sources[name].provider,
+            region=provider.region,
             max_reply=provider.api.max_text if provider.api else None,
             manages_subscriptions=bool(
                 provider.api and config.sources[name].send and provider.api.manages_subscriptions
@@ -221,6 +234,7 @@ async def open_service(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
         await carry_over(store, parts.config)
+        await renumbering.before_serving(store, parts.providers)
         await store.manage(_managing(parts))
         workers = await stack.enter_async_context(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
@@ -242,6 +256,8 @@ async def open_service(
             service.sending = Sending(store, intake, clock, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
+            rest = asyncio.create_task(renumbering.beside_serving(store, parts.providers))
+            stack.push_async_callback(_end, rest)
             if isinstance(clock, SteadyClock):
                 keeping = asyncio.create_task(every(_KEEP_TIME, partial(service.keep_time, clock)))
                 stack.push_async_callback(_end, keeping)

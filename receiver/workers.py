@@ -296,7 +296,7 @@ class Workers:
         task.set_name(bound.name)  # whom to blame if the loop stands still
         function, context = bound.handler.function, bound.context
         result = await self._beside.in_time(function, event, context, seconds=self._timeout)
-        return border.call(asked_for, result)
+        return border.call(asked_for, result, event, context.sources)
 
     async def _fetch(self) -> bool:
         """Takes up what is due, as far as there is room; whether that was all of it."""

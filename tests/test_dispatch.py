@@ -27,6 +27,7 @@ from receiver.handlers import (
     on_message,
 )
 from tests.harness import NOW
+from tests.plugins.asking import message
 
 MESSAGE: Event[Message] = Event(
     id="0197",
@@ -194,18 +195,21 @@ def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
     job.error.encode()
 
 
+numbers = st.sampled_from(["+254726770792", "22915", "Shop"])
+
+
 @given(
     st.lists(
         st.builds(Reply, st.text())
-        | st.builds(Send, to=st.text(), text=st.text(), source=st.none() | st.text())
-        | st.builds(OptIn, st.text(), st.text())
-        | st.builds(Subscribe, msisdn=st.text(), keyword=st.none() | st.text())
+        | st.builds(Send, to=numbers, text=st.text(), source=st.none() | st.text())
+        | st.builds(OptIn, numbers, st.text())
+        | st.builds(Subscribe, msisdn=numbers, keyword=st.none() | st.text())
         | st.builds(Forward, url=st.text())
     )
 )
 def test_actions_pass_unchanged(actions: list[Any]) -> None:
     """Whatever can be asked for arrives as it was asked for."""
-    assert asked_for(actions) == tuple(actions)
+    assert asked_for(actions, message("hello"), {}) == tuple(actions)
 
 
 def test_pauses_grow_to_hours_and_end() -> None:

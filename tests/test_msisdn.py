@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from phonenumbers import PhoneNumberFormat
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from receiver import msisdn
-from receiver.msisdn import is_e164, is_region, mask, normalise, ours
+from receiver.msisdn import (
+    is_code,
+    is_decimal,
+    is_e164,
+    is_region,
+    mask,
+    normalise,
+    ours,
+    readings,
+    whole,
+)
 
 PERSONS = [
     # As the providers write them.
@@ -30,8 +42,13 @@ PERSONS = [
     ("+12025550123", "KE", "+12025550123"),
     ("256712345678", "KE", "+256712345678"),
     ("0712345678", "UG", "+256712345678"),
+    ("07.12.34.56.78", "FR", "+33712345678"),
+    ("+254.726.770.792", "KE", "+254726770792"),
     # Newer than our numbering plan, but of the right length.
     ("+254999999999", "KE", "+254999999999"),
+    ("0999999999", "KE", "+254999999999"),
+    ("999 999 999", "KE", "+254999999999"),
+    ("07000 900123", "GB", "+447000900123"),
 ]
 
 
@@ -58,6 +75,19 @@ OTHERS = [
     ("٢٥٤٧٢٦٧٧٠٧٩٢", "٢٥٤٧٢٦٧٧٠٧٩٢"),
     ("254726770792x5", "254726770792x5"),
     ("254726770792,254726770793", "254726770792,254726770793"),
+    # A digit less than a person's number, and not the number of a place.
+    ("072677079", "072677079"),
+    # Decimals of spreadsheets and floats, and what is left open.
+    ("254726770792.0", "254726770792.0"),
+    ("254726770792.", "254726770792."),
+    ("+254726770792.00", "+254726770792.00"),
+    ("0726770792.0", "0726770792.0"),
+    ("254 726 770 792.0", "254 726 770 792.0"),
+    ("2.54726770792E+11", "2.54726770792E+11"),
+    ("2,54726770792e11", "2,54726770792e11"),
+    ("254726770792,0", "254726770792,0"),
+    ("254.726.770.792.0", "254.726.770.792.0"),
+    (".254726770792", ".254726770792"),
 ]
 
 
@@ -121,8 +151,8 @@ def test_any_text_is_normalised_once(raw: str) -> None:
 
 @given(st.sampled_from(["+254726770792", "+447777777777"]), st.data())
 def test_separators_do_not_matter(number: str, data: st.DataObject) -> None:
-    """White space, brackets, dots and dashes among the digits change nobody's number."""
-    separators = st.text(" \t-.()\u00a0\u2011", max_size=2)
+    """White space, brackets and dashes among the digits change nobody's number."""
+    separators = st.text(" \t-()\u00a0\u2011", max_size=2)
     written = "".join(data.draw(separators) + char for char in number)
     assert normalise(written, "KE") == number
 
@@ -145,20 +175,92 @@ def test_masked_numbers_do_not_tell_the_person() -> None:
     assert mask("") == ""
 
 
+REGIONS = ["KE", "GB", "UG", "TZ", "RW", "ZA", "NG", "US", "FR", "DE"]
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@given(data=st.data())
+def test_every_spelling_of_a_number_is_the_same_person(data: st.DataObject, region: str) -> None:
+    """With and without the country code, the plus sign, 00, the national prefix."""
+    example = phonenumbers.example_number_for_type(region, PhoneNumberType.MOBILE)
+    assert example is not None
+    digits = phonenumbers.national_significant_number(example)
+    drawn = digits[:4] + data.draw(st.text("0123456789", min_size=4, max_size=4)) + digits[8:]
+    parsed = phonenumbers.parse(f"+{example.country_code}{drawn}")
+    assume(phonenumbers.is_valid_number_for_region(parsed, region))
+    number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+    bare = number.removeprefix("+")
+    international = phonenumbers.format_number(parsed, PhoneNumberFormat.INTERNATIONAL)
+    national = phonenumbers.format_number(parsed, PhoneNumberFormat.NATIONAL)
+    spelled = (number, bare, f"00{bare}", international, national, f" {national} ")
+    assert {normalise(text, region) for text in spelled} == {number}
+    assert {ours(normalise(text, region)) for text in spelled} == {number}
+    assert readings(national, [region]) == {number}
+
+
+@pytest.mark.parametrize("region", [*REGIONS, None])
+@given(text=st.text("0123456789+-. ()eE,", max_size=20))
+def test_what_was_normalised_stays(text: str, region: str | None) -> None:
+    """In every region."""
+    once = normalise(text, region)
+    assert normalise(once, region) == once
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@given(number=st.integers(10**6, 10**15), places=st.integers(1, 4), zeros=st.booleans())
+def test_no_fraction_is_joined_to_a_number(
+    number: int, places: int, zeros: bool, region: str
+) -> None:
+    """However a program writes a decimal, it is nobody's number, and known as a decimal."""
+    fraction = Decimal(number) if zeros else Decimal(number) / 10**places
+    for text in (
+        f"{fraction:.{places}f}",
+        f"+{fraction:.{places}f}",
+        f"{fraction:.{places}f}".replace(".", ","),
+        f"{float(number):.{places}e}",
+        f"{float(number):E}",
+        f"{number}.",
+    ):
+        assert normalise(text, region) == text
+        assert is_decimal(text)
+
+
+@pytest.mark.parametrize("text", ["254726770792", "+254 726 770 792", "07.12.34.56.78", "Eve", ""])
+def test_numbers_and_names_are_no_decimals(text: str) -> None:
+    """Nor are groups with several points between them."""
+    assert not is_decimal(text)
+
+
+def test_a_number_may_be_of_several_regions() -> None:
+    """Then it is all of their numbers; where it is one of some, it is that of those."""
+    assert readings("0712 345678", ["KE", "UG"]) == {"+254712345678", "+256712345678"}
+    assert readings("07786 200000", ["KE", "GB"]) == {"+447786200000"}
+    assert readings("447786200000", []) == {"+447786200000"}
+    assert readings("07786 200000", []) == {"07786 200000"}
+    assert readings(" 22915 ", ["KE", "GB"]) == {"22915"}
+
+
+def test_codes_and_names_are_told_from_numbers() -> None:
+    """What is neither may be a number that is written wrong."""
+    assert is_code("22915")
+    assert is_code("Shop 24")
+    assert not is_code("07786200000")
+    assert not is_code("22915.0")
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
         (None, ""),
         ("", ""),
         ("22915", "22915"),
-        ("+447786200000", "447786200000"),
-        ("+44 (7786) 200-000", "447786200000"),
+        ("+447786200000", "+447786200000"),
         (" Shop ", "SHOP"),
         ("Kwa-Heri 1", "KWA-HERI 1"),
     ],
 )
-def test_addresses_of_ours_have_one_form(address: str | None, expected: str) -> None:
-    """A number without plus and separators, a short code as it is, a sender ID in capitals."""
+def test_names_of_senders_are_compared_without_case(address: str | None, expected: str) -> None:
+    """Numbers and short codes are as they are stored."""
     assert ours(address) == expected
 
 
@@ -167,3 +269,21 @@ def test_one_form_of_an_address_is_its_own(text: str) -> None:
     """Whatever it was made of, made again it stays the same."""
     once = ours(text)
     assert ours(once) == once
+
+
+@pytest.mark.parametrize(
+    ("digits", "expected"),
+    [
+        ("4448236.0", "4448236"),
+        ("2.54726770792E+11", "254726770792"),
+        ("-1.0", "-1"),
+        ("1.50", "1.50"),
+        ("1.5e0", "1.5e0"),
+        ("1E400", "1E400"),
+        ("1E99999999999999999999", "1E99999999999999999999"),
+        ("1E-99999999999999999999", "1E-99999999999999999999"),
+    ],
+)
+def test_a_float_that_is_an_integer_is_written_as_one(digits: str, expected: str) -> None:
+    """Others keep their digits, and those that no number has room for."""
+    assert whole(digits) == expected

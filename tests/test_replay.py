@@ -258,7 +258,7 @@ async def _none(service: Service) -> bool:
 def test_a_text_sent_in_pieces_is_the_text(text: str, limit: int) -> None:
     """However it was broken up, it was sent, and is not to be sent again."""
     pieces = [Sent("a.b", PERSON, None, piece, None, None) for piece in split(text, limit)]
-    missing, left, _ = undone([("a.b", Send(to="0726770792", text=text))], Past(pieces), "tilil")
+    missing, left, _ = undone([("a.b", Send(to=PERSON, text=text))], Past(pieces), "tilil")
     assert (missing, left) == ([], [])
 
 

@@ -433,3 +433,27 @@ async def test_not_on_a_running_loop(tmp_path: Path) -> None:
     file = write(tmp_path, "@on_message()\ndef f(event, context): return None\n")
     with pytest.raises(RuntimeError, match="write the test as def, not async def"):
         ask(file, message("x"))
+
+
+def test_people_are_found_by_their_number_in_any_form_with_its_country_code() -> None:
+    """As in the store: of a person, and of ours in the scope of an opt-out."""
+    known = people(
+        subscriptions=[subscription("254726770792", short_code="447786200000")],
+        opted_out=[OptOut("+254726770792", "STOP", short_code="+447786200000")],
+    )
+    for number in ("+447786200000", "447786200000", "+44 7786 200000"):
+        assert known.has_opted_out("254 726 770792", short_code=number)
+        assert known.is_subscriber("254726770792", short_code=number)
+    assert not known.has_opted_out(PERSON, short_code="+447786200001")
+    assert message("hello", from_="0726770792", to="0700 000001").data.to == "+254700000001"
+
+
+def test_numbers_of_tests_are_those_of_the_service(tmp_path: Path) -> None:
+    """In decorators, in what is asked for, and in events: by the region of the tests' source."""
+    write(
+        tmp_path,
+        '@on_message(to="0700 000001")\n'
+        'def mine(event, context): return Send(to="0711 000222", text="hello")\n',
+    )
+    asked = ask(tmp_path / "mine.py", message("x", to="254700000001"))
+    assert asked.actions == (Send(to="+254711000222", text="hello"),)

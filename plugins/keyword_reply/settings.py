@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from receiver.handlers import Address
+
 Match = Literal["first", "exact", "prefix", "regex", "default"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -21,7 +23,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """`default`: answers what no other rule does."""
     pattern: str | None = None
     """Of a `regex` rule, in RE2's syntax."""
-    to: str | list[str] | None = None
+    to: Address | list[Address] | None = None
     """Only messages to this short code or number, or these."""
     from_: Any = msgspec.field(default=None, name="from")
     """A date or datetime of TOML: only messages that come then or later."""

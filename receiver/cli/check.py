@@ -31,7 +31,7 @@ def command(config: ConfigFile = None) -> None:
             ("admin", server.admin or "none"),
         )
     )
-    warnings = cautions(settings, parts.plugins)
+    warnings = cautions(settings, parts.plugins, parts.regions)
     if warnings:
         print()
     for warning in warnings:

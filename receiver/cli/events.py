@@ -13,7 +13,7 @@ import typer
 
 from receiver.cli import screen
 from receiver.cli.failing import Failed
-from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, person
+from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, normalised
 from receiver.cli.wording import SHORT_ID, kind, raw_details, raw_json, summary
 from receiver.events import Event, EventType, encode_event, utc_now
 from receiver.store import Job, Reader, StoredEvent, open_reader
@@ -53,7 +53,7 @@ def command(
     wanted: dict[str, Any] = {
         "type_": type_,
         "source": source,
-        "msisdn": person(msisdn, settings),
+        "msisdn": normalised(msisdn, settings),
         "since": moment(since, utc_now()) if since else None,
         "noted": noted,
         "request": raw,

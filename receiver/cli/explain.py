@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.options import ConfigFile, Json
+from receiver.cli.options import ConfigFile, Json, normalised
 from receiver.cli.preparing import prepare
 from receiver.dispatch import Plan
 from receiver.errors import ConfigError, Fault
@@ -62,8 +62,13 @@ def _event(
         key = f"sources.{name}" if name else "sources"
         raise ConfigError([Fault(key, "no such source")], str(parts.config.file))
     provider, now = parts.providers[name], utc_now()
-    sender = provider.person(from_) if from_ else _SOMEBODY.get(provider.region, "+254712345678")
-    message = Message(external_id="explain", from_=sender, to=to, text=text, keyword=keyword(text))
+    sender = normalised(from_, parts.config, name) or _SOMEBODY.get(
+        provider.region, "+254712345678"
+    )
+    ours = normalised(to, parts.config, name)
+    message = Message(
+        external_id="explain", from_=sender, to=ours, text=text, keyword=keyword(text)
+    )
     ids = EventIds(0)
     return Event(
         id=ids.text(ids.next(to_micros(now))),

@@ -11,7 +11,7 @@ import typer
 
 from receiver.cli import screen
 from receiver.cli.failing import Failed
-from receiver.cli.options import ConfigFile, Json, Msisdn, load, person
+from receiver.cli.options import ConfigFile, Json, Msisdn, load, normalised
 from receiver.events import Status
 from receiver.store import Job, MessageReport, Reader, StoredMessage, open_reader
 
@@ -47,6 +47,7 @@ def command(
 ) -> None:
     """What we sent, with its delivery status."""
     settings = load(config)
+    person = normalised(msisdn, settings)
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
@@ -57,7 +58,7 @@ def command(
                 status=status,
                 state=state,
                 source=source,
-                msisdn=person(msisdn, settings),
+                msisdn=person,
                 limit=min(limit, _MOST),
             )
         if json:

@@ -12,7 +12,7 @@ import typer
 
 from receiver.cli import screen
 from receiver.cli.family import ListByDefault
-from receiver.cli.options import ConfigFile, Json, Msisdn, load, person, person_or_fail
+from receiver.cli.options import ConfigFile, Json, Msisdn, load, normalised, person_or_fail
 from receiver.cli.wording import SHORT_ID
 from receiver.config import Config
 from receiver.store import OptOutChange, OptOutEntry, open_reader
@@ -51,7 +51,7 @@ def history(
 ) -> None:
     """Every word, report and command that opted somebody out or in, the newest first."""
     settings = load(config)
-    wanted = person(msisdn, settings)
+    wanted = normalised(msisdn, settings)
     found = _look(settings, lambda reader: reader.history(msisdn=wanted, limit=limit))
     if json:
         screen.json_lines(map(_as_json, found))
@@ -135,11 +135,12 @@ def _change(
     from receiver.commands import AddOptOut, RemoveOptOut
 
     parts = prepare(config)
-    number = person_or_fail(msisdn, parts.config)
+    person = person_or_fail(msisdn, parts.config)
     command = AddOptOut if out else RemoveOptOut
-    outcome = perform(parts, command(number, short_code, service))
+    address = normalised(short_code, parts.config)
+    outcome = perform(parts, command(person, address, service))
     already = "" if outcome.changed else "already "
-    print(f"{number} {already}{'opted out' if out else 'may be messaged'}")
+    print(f"{person} {already}{'opted out' if out else 'may be messaged'}")
 
 
 def _scope(line: OptOutEntry | OptOutChange) -> str:

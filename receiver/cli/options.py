@@ -10,7 +10,7 @@ import typer
 
 from receiver import config as configuration
 from receiver.config import Config
-from receiver.msisdn import is_e164, normalise
+from receiver.msisdn import is_decimal, is_e164, readings
 from receiver.times import length
 
 _NAMES = ", ".join(map(str, configuration.DEFAULT_FILES))
@@ -47,34 +47,45 @@ def moment(text: str, now: datetime) -> datetime:
         raise typer.BadParameter(f"expected {expected}, got {text!r}") from None
 
 
-def person(text: str | None, config: Config, source: str | None = None) -> str | None:
-    """A number as the store has it; see `region` for those without a country code."""
+def normalised(text: str | None, config: Config, source: str | None = None) -> str | None:
+    """A person's number, or a short code or number of ours, as the store has it.
+
+    Without a country code it belongs where this source is, or else where all of them are.
+    """
     if text is None:
         return None
-    where = region(config, source)
-    return text.strip() if where is None else normalise(text, where)
+    if is_decimal(text):
+        expected = "a number in digits such as +254712345678"
+        raise typer.BadParameter(f"expected {expected}, got the decimal {text!r}")
+    found: dict[str, list[str]] = {}
+    for name, region in regions(config, source).items():
+        for form in readings(text, [region]):
+            found.setdefault(form, []).append(name)
+    numbers = {form: names for form, names in found.items() if is_e164(form)}
+    if len(numbers) > 1:
+        several = " or ".join(f"{form} ({', '.join(names)})" for form, names in numbers.items())
+        raise typer.BadParameter(f"{text} is {several}: write it with its country code")
+    return next(iter(numbers), None) or min(readings(text, []))
 
 
-def region(config: Config, source: str | None = None) -> str | None:
-    """Where numbers without a country code belong: by this source, or the first; None without."""
-    name = source if source is not None else next(iter(config.sources), None)
-    if name is None:
-        return None
-    settings = config.sources.get(name)
-    if settings is None:
+def regions(config: Config, source: str | None = None) -> dict[str, str]:
+    """By source, this one or all of them, where numbers without a country code belong."""
+    if source is not None and source not in config.sources:
         known = ", ".join(config.sources) or "none"
-        raise typer.BadParameter(f"there is no source {name!r}; expected one of: {known}")
-    return settings.region or _default_region(settings.provider)
+        raise typer.BadParameter(f"there is no source {source!r}; expected one of: {known}")
+    return {
+        name: settings.region or _default_region(settings.provider)
+        for name, settings in config.sources.items()
+        if source in (None, name)
+    }
 
 
 def person_or_fail(text: str, config: Config) -> str:
-    """As `person`, for what must be a person's number."""
-    number = person(text, config)
-    assert number is not None
-    digits = number[1:]
-    if not is_e164(number) or not (digits.isascii() and digits.isdecimal()):
+    """As `normalised`, for what must be a person's number."""
+    msisdn = normalised(text, config)
+    if msisdn is None or not is_e164(msisdn):
         raise typer.BadParameter(f"expected a number such as +254712345678, got {text!r}")
-    return number
+    return msisdn
 
 
 def _default_region(provider: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.msisdn import is_e164
+from receiver.msisdn import is_decimal, is_e164, whole
 from receiver.visible import visible
 
 _NUMBER = ("msisdn", "phone", "mobile", "phone_number", "mobile_number", "number")
@@ -95,6 +95,8 @@ def _listed(line: int, values: Values, normalise: Callable[[str], str]) -> Liste
         return Invalid(
             line=line, why=f"expected a number such as +254712345678, got {_cut(number)}"
         )
+    if is_decimal(service):
+        return Invalid(line=line, why=f"expected a service_id, got the decimal {_cut(service)}")
     word = state.casefold()
     if word and word not in _ACTIVE + _INACTIVE:
         return Invalid(line=line, why=f"expected a state, active or inactive, got {_cut(state)}")
@@ -107,7 +109,7 @@ def _json_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Values]
         if not text.strip():
             continue
         try:
-            found = json.loads(text)
+            found = json.loads(text, parse_float=whole)
         except (ValueError, RecursionError):
             yield line, "expected JSON, as on the first line"
             continue

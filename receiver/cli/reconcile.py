@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ import typer
 
 from receiver.cli import screen
 from receiver.cli.failing import Failed
-from receiver.cli.options import ConfigFile, Json, load, moment, region
+from receiver.cli.options import ConfigFile, Json, load, moment, normalised, regions
 from receiver.cli.provider_list import HeadError, Invalid, Listed, read
 from receiver.events import utc_now
-from receiver.msisdn import normalise
+from receiver.msisdn import readings
 from receiver.store import Correction, Subscription, open_reader
 
 #: Corrections of a command to the running service, which reads 64 KiB.
@@ -78,9 +78,10 @@ def command(
     settings = load(config)
     now = utc_now()
     then = now if as_of is None else moment(as_of, now)
-    scope = Scope(source=source, short_code=short_code, service_id=service)
-    where = region(settings, source)
-    rows = _rows(file, where if where is not None else "KE")
+    address = normalised(short_code, settings, source)
+    scope = Scope(source=source, short_code=address, service_id=service)
+    where = set(regions(settings, source).values())
+    rows = _rows(file, where)
     compared = asyncio.run(_compare(settings.store_path, rows, scope, then))
     if json:
         screen.json_lines([*compared.differences, *compared.invalid])
@@ -99,13 +100,19 @@ def command(
         raise typer.Exit(1)
 
 
-def _rows(file: Path, where: str) -> list[Listed | Invalid]:
+def _rows(file: Path, where: Collection[str]) -> list[Listed | Invalid]:
     # What is no UTF-8 becomes a line that is invalid.
     with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         try:
-            return list(read(lines, partial(normalise, region=where)))
+            return list(read(lines, partial(_number, where)))
         except HeadError as error:
             raise Failed(f"{file}: {error}") from None
+
+
+def _number(where: Collection[str], text: str) -> str:
+    """In E.164, where these regions do not differ about it."""
+    forms = readings(text, where)
+    return text if len(forms) > 1 else next(iter(forms))
 
 
 async def _compare(

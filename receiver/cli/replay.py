@@ -15,7 +15,7 @@ import typer
 from receiver import commands, control, logs
 from receiver.cli import screen
 from receiver.cli.failing import Failed, say
-from receiver.cli.options import ConfigFile, Json, Msisdn, moment, person
+from receiver.cli.options import ConfigFile, Json, Msisdn, moment, normalised
 from receiver.cli.preparing import prepare
 from receiver.cli.replay_wording import as_json, lines, summary_lines
 from receiver.cli.wording import SHORT_ID
@@ -83,7 +83,7 @@ def command(
         id_=id_,
         type_=type_ and str(type_),
         source=source,
-        msisdn=person(msisdn, parts.config),
+        msisdn=normalised(msisdn, parts.config),
         since=moment(since, now) if since else None,
         until=moment(until, now) if until else None,
         limit=limit,

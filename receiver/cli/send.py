@@ -17,7 +17,7 @@ from receiver.cli import screen
 from receiver.cli.call import sending
 from receiver.cli.failing import Failed, say
 from receiver.cli.messages import as_json, note, why
-from receiver.cli.options import ConfigFile
+from receiver.cli.options import ConfigFile, normalised
 from receiver.cli.preparing import perform, prepare
 from receiver.commands import SendMessage
 from receiver.errors import StoreLocked
@@ -67,9 +67,9 @@ def command(
     name, api = _source(parts, source)
     wanted = SendMessage(
         source=name,
-        to=_person(api, to),
+        to=_person(parts, name, to),
         text=_whole(sys.stdin.buffer.read()) if text == "-" else text,
-        sender=sender,
+        sender=normalised(sender, parts.config, name),
         service_id=service_id,
         link_id=link_id,
     )
@@ -99,11 +99,11 @@ def _source(parts: Parts, wanted: str | None) -> tuple[str, Api]:
     return pair
 
 
-def _person(api: Api, text: str) -> str:
-    number = api.provider.person(text)
-    if not is_e164(number):
+def _person(parts: Parts, source: str, text: str) -> str:
+    to = normalised(text, parts.config, source)
+    if to is None or not is_e164(to):
         raise typer.BadParameter(f"expected --to a number such as +254712345678, got {text!r}")
-    return number
+    return to
 
 
 def _whole(read: bytes) -> str:

@@ -16,7 +16,7 @@ import typer
 
 from receiver.cli import reconcile, screen
 from receiver.cli.family import ListByDefault
-from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, person
+from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, normalised
 from receiver.events import utc_now
 from receiver.store import ServiceCount, Subscription, open_reader
 from receiver.visible import visible
@@ -109,10 +109,10 @@ def list_(
     filters: dict[str, Any] = {
         "source": source,
         "service_id": service,
-        "short_code": short_code,
+        "short_code": normalised(short_code, settings),
         "keyword": keyword,
         "state": state,
-        "msisdn": person(msisdn, settings),
+        "msisdn": normalised(msisdn, settings),
         "since": _moment(since),
         "until": _moment(until),
     }
@@ -159,6 +159,7 @@ def counts(
     """
     _refuse_both(json=json, as_csv=as_csv)
     settings = load(config)
+    wanted = normalised(short_code, settings)
     each: Literal["day", "service"] = "day" if by is By.DAY else "service"
 
     async def look() -> list[ServiceCount]:
@@ -167,7 +168,7 @@ def counts(
                 by=each,
                 source=source,
                 service_id=service,
-                short_code=short_code,
+                short_code=wanted,
                 since=_moment(since),
                 until=_moment(until),
             )

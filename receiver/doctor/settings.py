@@ -11,7 +11,7 @@ from receiver.doctor.findings import Case, Finding, green, yellow
 async def cautions(case: Case) -> list[Finding]:
     """Its warnings. One with faults does not get here."""
     parts = case.parts
-    found = await asyncio.to_thread(advice.cautions, parts.config, parts.plugins)
+    found = await asyncio.to_thread(advice.cautions, parts.config, parts.plugins, parts.regions)
     do = "change it in the configuration, then `receiver check` and `receiver reload`"
     plugins = ", ".join(plugin.name for plugin in parts.plugins) or "none"
     sources = ", ".join(parts.config.sources) or "none"

@@ -19,6 +19,7 @@ from receiver import limits
 from receiver.config import Send
 from receiver.errors import ProviderError
 from receiver.events import Status
+from receiver.msisdn import is_decimal, is_e164, whole
 from receiver.providers.payloads import as_word
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Api(ABC):
         self.send_settings = send
         self.url = (send.url or self.base_url).rstrip("/")
         self.key = send.api_key.reveal()
+        self.own_sender = provider.address(send.sender)
 
     @abstractmethod
     def send(self, message: Outgoing) -> Request[Sent]:
@@ -167,7 +169,28 @@ class Api(ABC):
 
     def sender(self, message: Outgoing) -> str | None:
         """Who the message comes from: what it says itself, else the source's sender."""
-        return message.sender or self.send_settings.sender
+        return self.provider.address(message.sender) or self.own_sender
+
+    def written_sender(self, message: Outgoing, *, plus: bool = False) -> str | None:
+        """The sender for the provider: numbers without their plus sign, unless `plus`.
+
+        The source's own as it stands in the configuration, where a person wrote what the
+        provider knows it by.
+        """
+        sender = self.sender(message)
+        if sender is None or sender == self.own_sender:
+            return self.send_settings.sender
+        return sender if plus or not is_e164(sender) else sender.removeprefix("+")
+
+    def number(self, to: str) -> str:
+        """Whom a message goes to, in E.164, or as it came. Raises `ProviderError`."""
+        if is_decimal(to):
+            raise ProviderError(f"expected a number to send to, got the decimal {to!r}")
+        return self.provider.person(to)
+
+    def digits(self, to: str) -> str:
+        """As `number`, without the plus sign: 254712345678. Raises `ProviderError`."""
+        return self.number(to).removeprefix("+")
 
     def service(self, message: Outgoing) -> str | None:
         """The service that the message belongs to: its own, else the source's."""
@@ -186,6 +209,11 @@ class Api(ABC):
 
     def check(self, message: Outgoing) -> None:
         """Raises `ProviderError` for what the provider would refuse: before it costs money."""
+        self.number(message.to)
+        self.check_text(message)
+
+    def check_text(self, message: Outgoing) -> None:
+        """As `check`, but for whom it goes to."""
         if not message.text.strip():
             raise ProviderError("the text is empty")
         if self.needs_sender and not self.sender(message):
@@ -220,10 +248,10 @@ def verbatim(request: Request[Any]) -> Request[Any]:
 def json_of(response: Response) -> Any:
     """The JSON in an answer. Raises an unknown `ProviderError` where there is none.
 
-    Numbers with a point are texts, with the digits that came.
+    Numbers with a point are texts, with the digits that came; as integers where they are some.
     """
     try:
-        value = json.loads(response.text, parse_float=str, parse_constant=str)
+        value = json.loads(response.text, parse_float=whole, parse_constant=str)
         # Half a surrogate pair could not be stored.
         return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):

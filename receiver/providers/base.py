@@ -190,3 +190,7 @@ class Provider(ABC, Generic[PayloadT]):
     def person(self, raw: str) -> str:
         """A person's number in E.164."""
         return normalise(raw, self.region)
+
+    def address(self, raw: str | None) -> str | None:
+        """A number of ours in E.164; short codes and names of senders as they are."""
+        return normalise(raw, self.region) if raw is not None else None

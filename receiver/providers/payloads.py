@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from receiver.errors import Unreadable
+from receiver.errors import Malformed, Unreadable
+from receiver.msisdn import is_decimal, whole
 from receiver.repeats import is_placeholder
 
 T = TypeVar("T")
@@ -27,9 +28,15 @@ MOST_ESCAPES = 4096
 _BOM = b"\xef\xbb\xbf"
 
 
+class Float(str):
+    """A JSON number with a point or an exponent: the digits that came."""
+
+    __slots__ = ()
+
+
 def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
     """A decoder for payloads whose fields are `Any`: numbers keep their digits."""
-    return msgspec.json.Decoder(type_, float_hook=str)
+    return msgspec.json.Decoder(type_, float_hook=Float)
 
 
 def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
@@ -103,15 +110,21 @@ def as_text(value: object) -> str | None:
     """A field that should be a text: numbers are written out; empty and null are absent."""
     if type(value) is str:
         return value or None
-    if type(value) is int:
+    if type(value) is int or type(value) is Float:
         return str(value)
     return None
 
 
 def as_word(value: object) -> str | None:
-    """As `as_text`, without white space around it: ids, codes, names."""
+    """As `as_text`, without white space around it: ids, codes, names.
+
+    A JSON number that is an integer is written as one: gateways that keep ids as floats write
+    `4448236.0`.
+    """
     if type(value) is str:
         return value.strip() or None
+    if type(value) is Float:
+        return whole(value)
     return as_text(value) if value is not None else None
 
 
@@ -119,6 +132,21 @@ def as_id(value: object) -> str | None:
     """An id that need not be there: what stands for none (0, null, -, …) is absent."""
     word = as_word(value)
     return None if word is None or is_placeholder(word) else word
+
+
+def as_number(value: object) -> str | None:
+    """As `as_word`, for the number of a person or an address of ours, before it is normalised.
+
+    Raises `Malformed` for a text that a program made of a float: whose number it was is not
+    certain any more.
+    """
+    word = as_word(value)
+    if word is not None and not word.isdigit() and is_decimal(word):
+        raise Malformed(
+            "expected a number such as 254712345678, got a decimal fraction or an exponent; the"
+            " gateway must send it as a text of digits"
+        )
+    return word
 
 
 def as_network(value: object) -> str | None:

@@ -80,9 +80,9 @@ class RayprotechApi(Api):
     def send(self, message: Outgoing) -> Request[Sent]:
         """Without a sender it is the account's own."""
         payload = {
-            "recipient": self._recipient(message.to),
+            "recipient": self.digits(message.to),
             "message": message.text,
-            "sender_id": self.sender(message),
+            "sender_id": self.written_sender(message),
         }
         return Request(**self._post("send_sms", payload), read=self._sent)
 
@@ -145,7 +145,7 @@ class RayprotechApi(Api):
 
     def _send_many(self, given: Mapping[str, str]) -> Request[Any]:
         payload = {
-            "recipients": [self._recipient(number) for number in listed(given["recipients"])],
+            "recipients": [self.digits(number) for number in listed(given["recipients"])],
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
@@ -176,7 +176,7 @@ class RayprotechApi(Api):
         data = DeliveryReport(
             message_id=message_id,
             to=self.provider.person(recipient) if recipient is not None else None,
-            sender=as_word(answer.get("sender_id")),
+            sender=self.provider.address(as_word(answer.get("sender_id"))),
             status=status,
             raw_status=word,
             reason=as_word(answer.get("error_message")),
@@ -190,10 +190,6 @@ class RayprotechApi(Api):
             key=f"delivery:{message_id}:{folded}",
             time=next(filter(None, moments), received_at),
         )
-
-    def _recipient(self, number: str) -> str:
-        """As 254712345678."""
-        return self.provider.person(number).removeprefix("+")
 
     def _post(self, call: str, payload: Mapping[str, object]) -> dict[str, Any]:
         return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, {})

@@ -43,6 +43,7 @@ from receiver.providers.api import (
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import (
     as_network,
+    as_number,
     as_text,
     as_word,
     decoder,
@@ -108,9 +109,9 @@ class TalkNTalkApi(Api):
     def send(self, message: Outgoing) -> Request[Sent]:
         """Without a sender it is the organisation's own."""
         payload = {
-            "mobile": self._mobile(message.to),
+            "mobile": self.digits(message.to),
             "message": message.text,
-            "sender_id": self.sender(message),
+            "sender_id": self.written_sender(message),
         }
         return Request(
             **post_json(f"{self.url}/sms/send/", payload, self._headers()), read=self._sent
@@ -140,7 +141,7 @@ class TalkNTalkApi(Api):
 
     def _send_many(self, given: Mapping[str, str]) -> Request[Any]:
         payload = {
-            "recipients": [self._mobile(number) for number in listed(given["recipients"])],
+            "recipients": [self.digits(number) for number in listed(given["recipients"])],
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
@@ -163,10 +164,6 @@ class TalkNTalkApi(Api):
             to=self.provider.person(mobile) if mobile is not None else None,
             status=STATUSES.get(word, Status.QUEUED),
         )
-
-    def _mobile(self, number: str) -> str:
-        """As 254712345678."""
-        return self.provider.person(number).removeprefix("+")
 
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
@@ -212,17 +209,17 @@ class TalkNTalk(Provider[_Payload]):
         word = as_word(message.status) or without_prefix(_EVENT, as_word(payload.event))
         folded = (word or "").casefold()
         status = STATUSES.get(folded, Status.UNKNOWN)
-        mobile = as_word(message.mobile)
+        mobile = as_number(message.mobile)
         data = DeliveryReport(
             message_id=message_id,
             to=self.person(mobile) if mobile is not None else None,
-            sender=as_word(message.sender_id),
+            sender=self.address(as_number(message.sender_id)),
             status=status,
             raw_status=word,
             network=as_network(message.network),
             final=status.final,
         )
-        times = (as_text(payload.timestamp), as_text(message.updated_at))
+        times = (as_word(payload.timestamp), as_word(message.updated_at))
         moments = (instant(time, self.timezone, push.received_at) for time in times)
         return Parsed(
             type=EventType.DELIVERY_UPDATED,

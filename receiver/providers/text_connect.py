@@ -41,7 +41,7 @@ from receiver.providers.api import (
     refusal,
 )
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
-from receiver.providers.payloads import as_word, read_form
+from receiver.providers.payloads import as_number, as_word, read_form
 from receiver.times import instant
 
 #: Supplemental data, which is there when the sender stands in a distribution list.
@@ -361,7 +361,7 @@ class TextConnectApi(Api):
 
     def _to_many(self, to: str, given: Mapping[str, str]) -> dict[str, str]:
         message = Outgoing(to=to, text=given["Body"], sender=given.get("SourceAddress"))
-        super().check(message)
+        self.check_text(message)
         return self._fields(to, message, given)
 
     def _fields(self, to: str, message: Outgoing, options: Mapping[str, str]) -> dict[str, str]:
@@ -376,8 +376,8 @@ class TextConnectApi(Api):
 
     def _source(self, message: Outgoing) -> dict[str, str]:
         """Who a message comes from; of short codes there is no SourceTON."""
-        person = self.provider.person(self.sender(message) or "")
-        source = person.removeprefix("+")
+        address = self.sender(message) or ""
+        source = address.removeprefix("+")
         is_number = source.isdecimal() and source.isascii()
         longest = _LONGEST_NUMBER if is_number else _LONGEST_NAME
         if len(source) > longest:
@@ -386,13 +386,13 @@ class TextConnectApi(Api):
                 f"the sender {source} has {len(source)} {kind}, and {self.provider.title} takes"
                 f" {longest}"
             )
-        if is_e164(person):
+        if is_e164(address):
             return {"SourceAddress": source, "SourceTON": _INTERNATIONAL}
         return {"SourceAddress": source, **({} if is_number else {"SourceTON": _ALPHANUMERIC})}
 
     def _number(self, to: str) -> str:
         """As 447777777777. Raises `ProviderError`."""
-        digits = self.provider.person(to).removeprefix("+")
+        digits = self.digits(to)
         if not (digits.isdecimal() and digits.isascii()):
             raise ProviderError(f"expected one number to send to, got {to!r}")
         return digits
@@ -482,13 +482,14 @@ class TextConnect(Provider[_Payload]):
         payload = self.payload(push)
         if payload.id is None:
             raise Malformed("expected id, the id of the message")
-        if payload.source is None:
+        source = as_number(payload.source)
+        if source is None:
             raise Malformed("expected source, the sender's number")
         text = payload.msg or ""
         data = Message(
             external_id=payload.id,
-            from_=self.person(payload.source),
-            to=self.person(payload.dest) if payload.dest is not None else None,
+            from_=self.person(source),
+            to=self.address(as_number(payload.dest)),
             text=text,
             keyword=keyword(text),
             fields=payload.fields,

@@ -50,6 +50,7 @@ from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sampl
 from receiver.providers.payloads import (
     as_id,
     as_network,
+    as_number,
     as_text,
     as_word,
     decoder,
@@ -169,8 +170,8 @@ class TililApi(Api):
     def send(self, message: Outgoing) -> Request[Sent]:
         """Service 0 is for messages that belong to none."""
         payload = {
-            "sender_name": self.sender(message),
-            "mobile": self._mobile(message.to),
+            "sender_name": self.written_sender(message),
+            "mobile": self.digits(message.to),
             "message": message.text,
             "service_id": self.service(message) or "0",
             "link_id": message.link_id or "",
@@ -241,7 +242,7 @@ class TililApi(Api):
         return verbatim(Request(**call, read=_accepted))
 
     def _subscriber(self, msisdn: str, service_id: str, option: str) -> dict[str, Any]:
-        payload = {"service_id": service_id, "mobile": self._mobile(msisdn), "option": option}
+        payload = {"service_id": service_id, "mobile": self.digits(msisdn), "option": option}
         return self._post("subscribermanage", payload)
 
     def _report(self, given: Mapping[str, str]) -> Request[Any]:
@@ -262,10 +263,6 @@ class TililApi(Api):
 
     def _post(self, call: str, payload: Mapping[str, object]) -> dict[str, Any]:
         return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, {})
-
-    def _mobile(self, number: str) -> str:
-        """As 254712345678."""
-        return self.provider.person(number).removeprefix("+")
 
 
 class Tilil(Provider[_Payload]):
@@ -391,21 +388,21 @@ class Tilil(Provider[_Payload]):
         external_id = as_word(payload.inbox_id)
         if external_id is None:
             raise Malformed("expected inbox_id, update_type or messageId; none of them came")
-        mobile = as_word(payload.mobile)
+        mobile = as_number(payload.mobile)
         if mobile is None:
             raise Malformed("expected mobile, the sender's number")
         text = as_text(payload.message) or ""
         data = Message(
             external_id=external_id,
             from_=self.person(mobile),
-            to=as_word(payload.shortcode),
+            to=self.address(as_number(payload.shortcode)),
             text=text,
             keyword=keyword(text),
             network=as_network(payload.network_name),
             service_id=as_id(payload.service_id),
             link_id=as_id(payload.link_id),
         )
-        time = instant(as_text(payload.timestamp), self.timezone, push.received_at)
+        time = instant(as_word(payload.timestamp), self.timezone, push.received_at)
         return Parsed(
             type=EventType.MESSAGE_RECEIVED,
             data=data,
@@ -417,13 +414,13 @@ class Tilil(Provider[_Payload]):
         type_ = _UPDATES.get(update)
         if type_ is None:
             raise Malformed(f"expected update_type activation or deactivation, got {update[:40]!r}")
-        mobile = as_word(payload.mobile)
+        mobile = as_number(payload.mobile)
         if mobile is None:
             raise Malformed("expected mobile, the subscriber's number")
         msisdn = self.person(mobile)
         data = SubscriptionChange(
             msisdn=msisdn,
-            short_code=as_word(payload.shortcode),
+            short_code=self.address(as_number(payload.shortcode)),
             keyword=as_word(payload.keyword),
             service_id=as_id(payload.service_id),
             subscriber_ref=as_id(payload.subscriber_ref),
@@ -478,7 +475,7 @@ def _delivery(
         type=EventType.DELIVERY_UPDATED,
         data=data,
         key=f"delivery:{message_id}:{code or (name or '').casefold()}",
-        time=instant(as_text(payload.dlrTime), zone, received_at) or received_at,
+        time=instant(as_word(payload.dlrTime), zone, received_at) or received_at,
         link_invalid=code == LINK_INVALID,
     )
 

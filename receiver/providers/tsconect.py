@@ -40,7 +40,14 @@ from receiver.providers.api import (
     verbatim,
 )
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
-from receiver.providers.payloads import as_text, as_word, decoder, read_json, without_prefix
+from receiver.providers.payloads import (
+    as_number,
+    as_text,
+    as_word,
+    decoder,
+    read_json,
+    without_prefix,
+)
 from receiver.times import instant
 
 #: status, in any case: what it means.
@@ -89,8 +96,8 @@ class TsconectApi(Api):
     def send(self, message: Outgoing) -> Request[Sent]:
         """Asks for callbacks at `send.callback_url`, if there is one."""
         payload = {
-            "sender": self.sender(message),
-            "to": self.provider.person(message.to),
+            "sender": self.written_sender(message, plus=True),
+            "to": self.number(message.to),
             "message": message.text,
             "callback_url": self._callback_url(),
         }
@@ -148,7 +155,7 @@ class TsconectApi(Api):
 
     def _send_many(self, given: Mapping[str, str]) -> Request[Any]:
         recipients = [
-            {**recipient, "to": self.provider.person(recipient["to"])}
+            {**recipient, "to": self.number(recipient["to"])}
             for recipient in _recipients(given["recipients"])
         ]
         payload = {
@@ -215,8 +222,8 @@ class Tsconect(Provider[_Payload]):
             raise Malformed("expected message_id, the id that sending returned")
         word = as_word(payload.status) or without_prefix(_EVENT, as_word(payload.event))
         came = push.received_at
-        time = instant(as_text(payload.timestamp), self.timezone, came) or came
-        return _report(self, message_id, word, as_word(payload.to), time)
+        time = instant(as_word(payload.timestamp), self.timezone, came) or came
+        return _report(self, message_id, word, as_number(payload.to), time)
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:

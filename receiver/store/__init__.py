@@ -28,6 +28,7 @@ from receiver.store import (
     opt_outs,
     purges,
     renames,
+    renumbering,
     replay_writes,
     writes,
 )
@@ -69,6 +70,7 @@ from receiver.store.records import (
     to_micros,
     unpack_request,
 )
+from receiver.store.renumbering import Forms, Progress
 from receiver.store.replay_writes import Redo, Redone
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.writer import Writer
@@ -82,6 +84,7 @@ __all__ = [
     "Deactivation",
     "EventRow",
     "Finish",
+    "Forms",
     "ForwardJob",
     "Gone",
     "HandleJob",
@@ -93,6 +96,7 @@ __all__ = [
     "NearMiss",
     "OptOutChange",
     "OptOutEntry",
+    "Progress",
     "Quarantined",
     "Reader",
     "Redo",
@@ -351,6 +355,14 @@ class Store:
         await self.writer.run(
             partial(audit.note, who=who, act=act, details=details, now=to_micros(now))
         )
+
+    async def renumbered(self) -> Progress:
+        """How far the numbers of earlier programs are brought into their one form."""
+        return await self.writer.run(renumbering.progress)
+
+    async def renumber(self, forms: Forms, *, urgent: bool) -> Progress:
+        """Goes on with that for some milliseconds; see `renumbering`."""
+        return await self.writer.run(partial(renumbering.step, forms=forms, urgent=urgent))
 
     async def check(self) -> str | None:
         """Tries a write transaction; None, or why it does not work."""

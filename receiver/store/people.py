@@ -12,6 +12,7 @@ from typing import Any
 
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds
+from receiver.msisdn import normalise
 from receiver.opt_out_rule import blocks, lines_after
 from receiver.people import Subscription
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
@@ -74,7 +75,7 @@ class StoredPeople:
 
     def subscriptions(self, msisdn: str) -> list[Subscription]:
         """See `People`."""
-        before = self._before.get()
+        before, msisdn = self._before.get(), normalise(msisdn, None)
         if before is None:
             rows = self._all(_SUBSCRIPTIONS, (msisdn,))
         else:
@@ -86,6 +87,7 @@ class StoredPeople:
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
     ) -> bool:
         """See `People`."""
+        msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if self._before.get() is None:
             return bool(self._all(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
         return any(
@@ -100,6 +102,7 @@ class StoredPeople:
     ) -> bool:
         """See `People`."""
         before = self._before.get()
+        msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if before is None:
             lines = self._all(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
         else:
@@ -108,7 +111,8 @@ class StoredPeople:
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""
-        rows = self._all(_HISTORY, (msisdn, msisdn, limit))
+        person = normalise(msisdn, None)
+        rows = self._all(_HISTORY, (person, person, limit))
         if not rows:
             return []
         ((node,),) = self._all("SELECT value FROM meta WHERE key = 'node'", ())
@@ -146,3 +150,8 @@ class StoredPeople:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA query_only = 1")
         return db
+
+
+def _number(address: str | None) -> str | None:
+    """An address of ours as the store has it."""
+    return None if address is None else normalise(address, None)

@@ -35,10 +35,6 @@ _OPTED = (
 _FLAGS = f"SELECT event, handler, reason FROM flags {_OF_EVENTS}"
 _WORK = f"SELECT event, handler FROM jobs {_OF_EVENTS} AND kind = 'handle'"
 
-#: Digits at the end of a number that tell people apart: a message's number is brought into
-#: international form when it is sent, and may have had another one before.
-_TAIL = 8
-
 
 class Sent(msgspec.Struct, frozen=True):
     """A message of the event, sent or to be sent."""
@@ -166,13 +162,8 @@ def take_text(messages: list[Sent], text: str) -> list[Sent]:
     return []
 
 
-def same_person(one: str, other: str) -> bool:
-    """Whether two spellings of a number are of one person."""
-    return one == other or _tail(one) == _tail(other)
-
-
 def _take_message(messages: list[Sent], action: Send) -> bool:
-    theirs = [message for message in messages if same_person(message.msisdn, action.to)]
+    theirs = [message for message in messages if message.msisdn == action.to]
     taken = take_text(theirs, action.text)
     for message in taken:
         messages.remove(message)
@@ -181,7 +172,3 @@ def _take_message(messages: list[Sent], action: Send) -> bool:
 
 def _squeezed(text: str) -> str:
     return "".join(text.split())
-
-
-def _tail(number: str) -> Sequence[str]:
-    return "".join(filter(str.isalnum, number))[-_TAIL:]

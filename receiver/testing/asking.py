@@ -18,8 +18,13 @@ from receiver.dispatch import asked_for
 from receiver.errors import ConfigError, Fault
 from receiver.events import Data, Event
 from receiver.handlers import Action, Context, Handler, People, Reply, SourceInfo
-from receiver.plugins import Plugin
+from receiver.plugins import Plugin, Surroundings
+from receiver.testing.making import REGION, SOURCE
 from receiver.testing.people import FakePeople
+
+#: Where tests take place, unless one says otherwise.
+_AROUND = Surroundings(regions=frozenset({REGION}))
+_SOURCES = {SOURCE: SourceInfo(name=SOURCE, provider=SOURCE, region=REGION)}
 
 PluginLike = str | Path | ModuleType | Plugin
 """A path, a name, a module, or what `load` gave."""
@@ -56,8 +61,8 @@ def load(plugin: str | Path | ModuleType, /, **settings: Any) -> Plugin:
     try:
         configuration = config.parse({"plugins": raw}, file)
         if isinstance(plugin, ModuleType):
-            return plugins.of_module(name, plugin, configuration)
-        return plugins.load(configuration)[0]
+            return plugins.of_module(name, plugin, configuration, _AROUND)
+        return plugins.load(configuration, _AROUND)[0]
     except ConfigError as error:  # without the name of a file that is not there
         raise ConfigError([_without_place(fault) for fault in error.faults]) from None
 
@@ -116,9 +121,10 @@ class Running:
         return Asked(results)
 
     def _asked(self, handler: Handler, event: Event[Data]) -> tuple[Action, ...]:
+        result = handler.function(event, self.context)
         if handler.is_async:
-            return asked_for(self._runner.run(handler.function(event, self.context)))
-        return asked_for(handler.function(event, self.context))
+            result = self._runner.run(result)
+        return asked_for(result, event, self.context.sources or _SOURCES)
 
 
 @contextmanager

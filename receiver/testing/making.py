@@ -18,6 +18,7 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.handlers import keyword as keyword_of
+from receiver.msisdn import normalise
 from receiver.store import to_micros
 
 #: Who writes to us, unless a test says otherwise.
@@ -28,6 +29,8 @@ MOMENT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SHORT_CODE = "22915"
 #: Through which source of the configuration.
 SOURCE = "tilil"
+#: Where numbers without a country code belong.
+REGION = "KE"
 
 #: Of all events that a test makes.
 IDS = EventIds(0)
@@ -47,10 +50,11 @@ def message(
     external_id: str | None = None,
 ) -> Event[Message]:
     """A message that somebody sends us; its keyword is the one that the service would find."""
+    from_ = _number(from_)
     data = Message(
         external_id=external_id if external_id is not None else _new_id(),
         from_=from_,
-        to=to,
+        to=to and _number(to),
         text=text,
         keyword=keyword_of(text),
         network=network,
@@ -74,11 +78,11 @@ def report(
     opted_out: bool = False,
 ) -> Event[DeliveryReport]:
     """A delivery report about a message of ours."""
-    known = Status(status)
+    known, to = Status(status), to and _number(to)
     data = DeliveryReport(
         message_id=message_id if message_id is not None else _new_id(),
         to=to,
-        sender=sender,
+        sender=sender and _number(sender),
         status=known,
         raw_status=str(known),
         reason=reason,
@@ -101,9 +105,10 @@ def activation(
     time: datetime = MOMENT,
 ) -> Event[SubscriptionChange]:
     """Somebody joins a service at the provider."""
+    msisdn = _number(msisdn)
     data = SubscriptionChange(
         msisdn=msisdn,
-        short_code=short_code,
+        short_code=short_code and _number(short_code),
         keyword=keyword,
         service_id=service_id,
         subscriber_ref=subscriber_ref,
@@ -131,6 +136,11 @@ def _event(
         receivedat=time,
         data=data,
     )
+
+
+def _number(text: str) -> str:
+    """A number of a person or of ours as events have it."""
+    return normalise(text, REGION)
 
 
 def _new_id() -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from receiver.events import Data, Event
 from receiver.handlers import OptOut, Subscription
+from receiver.msisdn import normalise
 from receiver.opt_out_rule import blocks, line
 from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
 
@@ -24,21 +25,23 @@ class FakePeople:
         history: Iterable[Event[Data]] = (),
     ) -> None:
         self._subscriptions = list(subscriptions)
-        self._opted_out = list(opted_out)
+        self._opted_out = [_line(entry) for entry in opted_out]
         self._history = list(history)
 
     def subscriptions(self, msisdn: str) -> list[Subscription]:
         """See `People`."""
-        return [each for each in self._subscriptions if each.msisdn == msisdn]
+        person = normalise(msisdn, None)
+        return [each for each in self._subscriptions if each.msisdn == person]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
     ) -> bool:
         """See `People`."""
+        code = short_code and normalise(short_code, None)
         return any(
             each.state == "active"
             and service_id in (None, each.service_id)
-            and short_code in (None, each.short_code)
+            and code in (None, each.short_code)
             for each in self.subscriptions(msisdn)
         )
 
@@ -46,14 +49,16 @@ class FakePeople:
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
     ) -> bool:
         """See `People`."""
+        person, code = normalise(msisdn, None), short_code and normalise(short_code, None)
         lines = [
-            line(out.short_code, out.service_id) for out in self._opted_out if out.msisdn == msisdn
+            line(out.short_code, out.service_id) for out in self._opted_out if out.msisdn == person
         ]
-        return blocks(lines, short_code, service_id)
+        return blocks(lines, code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""
-        return [event for event in reversed(self._history) if event.subject == msisdn][:limit]
+        person = normalise(msisdn, None)
+        return [event for event in reversed(self._history) if event.subject == person][:limit]
 
     def after(self, *events: Event[Data]) -> FakePeople:
         """The same people, when these events are stored, too."""
@@ -94,13 +99,22 @@ def subscription(
 ) -> Subscription:
     """A line of the subscription book."""
     return Subscription(
-        msisdn=msisdn,
+        msisdn=normalise(msisdn, None),
         source=source,
-        short_code=short_code,
+        short_code=normalise(short_code, None),
         service_id=service_id,
         state=state,
         since=since,
         keyword=keyword,
         subscriber_ref=subscriber_ref,
         network=network,
+    )
+
+
+def _line(entry: OptOut) -> OptOut:
+    """An opt-out with its numbers in their one form, as the store has it."""
+    return msgspec.structs.replace(
+        entry,
+        msisdn=normalise(entry.msisdn, None),
+        short_code=entry.short_code and normalise(entry.short_code, None),
     )

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from receiver import config
-from receiver.cli.options import moment, person
+from receiver.cli.options import moment, normalised
 from receiver.store import Reader
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
@@ -328,4 +328,4 @@ def test_numbers_belong_to_the_first_source(
     sources: dict[str, object], text: str, expected: str
 ) -> None:
     """Its region is where a number without a country code belongs."""
-    assert person(text, config.parse({"sources": sources}, Path("receiver.toml"))) == expected
+    assert normalised(text, config.parse({"sources": sources}, Path("receiver.toml"))) == expected

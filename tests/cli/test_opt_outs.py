@@ -28,9 +28,9 @@ def test_a_command_may_be_about_less_than_everything(place: Path) -> None:
     already = told(place, "opt-outs", "add", NUMBER, "--short-code", "447786200000")
     assert already == f"{NUMBER} already opted out\n"
     lines = {(line["short_code"], line["service_id"]) for line in table(place, "opt-outs")}
-    assert lines == {("447786200000", None), (None, "44")}
+    assert lines == {("+447786200000", None), (None, "44")}
     shown = told(place, "opt-outs")
-    assert "by 447786200000" in shown
+    assert "by +447786200000" in shown
     assert "service 44" in shown
     removed = told(place, "opt-outs", "remove", NUMBER, "--service", "45")
     assert removed == f"{NUMBER} may be messaged\n"

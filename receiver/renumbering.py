@@ -1,0 +1,85 @@
+"""At the first start, brings what earlier programs stored into the one form of numbers.
+
+What says who may be messaged, and what waits, before anything else is done; all the rest beside
+the service, in steps of some milliseconds (`receiver.store.renumbering`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import structlog
+
+from receiver.errors import StoreUnavailable
+from receiver.msisdn import is_e164, normalise, readings
+from receiver.providers import Provider
+from receiver.repeats import is_placeholder
+from receiver.store import Forms, Store
+
+log = structlog.get_logger("receiver.renumbering")
+
+#: Seconds between steps beside the service, and after one that failed.
+_PAUSE = 0.02
+_STORE_PAUSE = 1.0
+#: Seconds between lines of the log.
+_TELL = 5.0
+
+
+def forms(providers: Mapping[str, Provider[Any]]) -> Forms:
+    """The one form by the region of each source.
+
+    What belongs to no source, or to one that is configured no more, is brought into it where all
+    regions agree about it.
+    """
+    regions = {name: provider.region for name, provider in providers.items()}
+    every = frozenset(regions.values())
+
+    @lru_cache(maxsize=4096)
+    def read(source: str | None, text: str) -> str:
+        if source in regions:
+            return normalise(text, regions[source])
+        found = readings(text, every)
+        return next(iter(found)) if len(found) == 1 else text
+
+    def number(source: str | None, text: str) -> str:
+        return text if is_e164(text) else read(source, text)
+
+    return Forms(number=number, is_placeholder=is_placeholder)
+
+
+async def before_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:
+    """Brings along what has to be before anything else is done. Raises `StoreUnavailable`."""
+    known, told = forms(providers), time.monotonic()
+    progress = await store.renumbered()
+    while progress.urgent:
+        progress = await store.renumber(known, urgent=True)
+        if progress.urgent and time.monotonic() - told > _TELL:
+            told = time.monotonic()
+            log.info("bringing stored numbers into one form before serving", table=progress.name)
+    if progress.name:  # of a small store that is all
+        await store.renumber(known, urgent=False)
+
+
+async def beside_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:
+    """Brings along all the rest, and ends."""
+    known, began = forms(providers), time.monotonic()
+    told = began
+    progress = await store.renumbered()
+    if not progress.name:
+        return
+    while progress.name:
+        try:
+            progress = await store.renumber(known, urgent=False)
+            await asyncio.sleep(_PAUSE)
+        except StoreUnavailable as error:
+            log.warning("cannot bring stored numbers into one form", error=str(error))
+            await asyncio.sleep(_STORE_PAUSE)
+        if progress.name and time.monotonic() - told > _TELL:
+            told = time.monotonic()
+            log.info("bringing stored numbers into one form", table=progress.name)
+    seconds = round(time.monotonic() - began, 1)
+    log.info("stored numbers are in their one form", seconds=seconds)

@@ -1,0 +1,332 @@
+"""Brings what earlier programs stored into the one form of numbers (`receiver.msisdn`).
+
+They kept numbers of plugins and addresses of ours as they came, and ids that mean none (`0`,
+`null`) as ids. What is compared today has one form, so that is brought along, once: in stages, each
+a walk through a table in small steps. The place is part of each step's transaction, so that a step
+that was interrupted is done again or was done.
+
+What is the same line in the one form stays as the later change says. Raw requests stay as they
+came; of events the numbers are brought along, since late replies and replay compare them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from receiver.store import book
+from receiver.store.pseudonyms import MARK
+from receiver.store.records import PURGED
+
+#: Seconds of one transaction, about.
+_STEP = 0.01
+#: Rows that are looked at in one go.
+_ROWS = 100
+
+_GET = "SELECT value FROM meta WHERE key = 'numbers'"
+_SET = "UPDATE meta SET value = ? WHERE key = 'numbers'"
+
+_OPTED = (
+    "SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_outs WHERE msisdn > ?1 ORDER BY msisdn"
+    " LIMIT ?2) UNION SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_out_history"
+    " WHERE msisdn > ?1 ORDER BY msisdn LIMIT ?2) ORDER BY msisdn LIMIT ?2"
+)
+_OPTED_CHANGES = "SELECT id, source, short_code, service_id FROM opt_out_history WHERE msisdn = ?"
+_SET_OPTED_CHANGE = (
+    "UPDATE opt_out_history SET msisdn = ?, short_code = ?, service_id = ? WHERE id = ?"
+)
+_OPT_OUTS = (
+    "SELECT source, short_code, service_id, time, reason, event FROM opt_outs WHERE msisdn = ?"
+)
+_DROP_OPT_OUT = "DELETE FROM opt_outs WHERE msisdn = ? AND short_code = ? AND service_id = ?"
+_PUT_OPT_OUT = (
+    "INSERT INTO opt_outs (source, msisdn, short_code, service_id, time, reason, event)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET source = excluded.source,"
+    " time = excluded.time, reason = excluded.reason, event = excluded.event"
+    " WHERE excluded.time > time"
+)
+# Opt-outs that a later word took back, which was of the same person in another spelling. In the
+# order in which they came; those of before there was a history, by their time.
+_TAKE_BACK = (
+    "DELETE FROM opt_outs WHERE msisdn = ?1 AND EXISTS ("
+    " SELECT 1 FROM opt_out_history AS back WHERE back.msisdn = ?1 AND back.change = 'in'"
+    " AND (back.short_code = '' OR opt_outs.short_code IN ('', back.short_code))"
+    " AND (back.service_id = '' OR opt_outs.service_id IN ('', back.service_id))"
+    " AND coalesce(back.id > (SELECT max(id) FROM opt_out_history AS out WHERE out.msisdn = ?1"
+    " AND out.change = 'out' AND out.short_code = opt_outs.short_code"
+    " AND out.service_id = opt_outs.service_id), back.time > opt_outs.time))"
+)
+
+_LINES = (
+    "SELECT source, short_code, service_id, msisdn, state, since, keyword, subscriber_ref, network"
+    " FROM subscriptions WHERE (source, short_code, service_id, msisdn) > (?, ?, ?, ?)"
+    " ORDER BY source, short_code, service_id, msisdn LIMIT ?"
+)
+_DROP_LINE = (
+    "DELETE FROM subscriptions WHERE source = ? AND short_code = ? AND service_id = ?"
+    " AND msisdn = ?"
+)
+_CHANGES = (
+    "SELECT id, source, short_code, service_id, msisdn, subscriber_ref FROM subscription_history"
+    " WHERE id > ? ORDER BY id LIMIT ?"
+)
+_SET_CHANGE = (
+    "UPDATE subscription_history SET short_code = ?, service_id = ?, msisdn = ?,"
+    " subscriber_ref = ? WHERE id = ?"
+)
+_JOBS = (
+    "SELECT jobs.id, kind, coalesce(jobs.source, events.source), payload, jobs.subject, message,"
+    " event FROM jobs LEFT JOIN events ON seq = event WHERE jobs.id > ? ORDER BY jobs.id LIMIT ?"
+)
+_SET_JOB = "UPDATE jobs SET payload = ?, subject = ? WHERE id = ?"
+_MESSAGE = "SELECT id, source, msisdn, sender, service_id, link_id FROM messages"
+_SET_MESSAGE = (
+    "UPDATE messages SET msisdn = ?, sender = ?, service_id = ?, link_id = ? WHERE id = ?"
+)
+_LINKS = (
+    "SELECT source, link_id FROM links WHERE (source, link_id) > (?, ?)"
+    " ORDER BY source, link_id LIMIT ?"
+)
+_DROP_LINK = "DELETE FROM links WHERE source = ? AND link_id = ?"
+_EVENT = "SELECT seq, source, type, subject, data FROM events"
+_SET_EVENT = "UPDATE events SET subject = ?, data = ? WHERE seq = ?"
+_SET_PERSON = (
+    "UPDATE people SET subject = ? WHERE seq = ? AND subject = ?"
+    " AND run = (SELECT min(run) FROM people_runs WHERE last >= ?)"
+)
+
+
+class Forms(msgspec.Struct, frozen=True, kw_only=True):
+    """The one form of what is stored."""
+
+    number: Callable[[str | None, str], str]
+    """Takes a source, or None where there is none, and a number or address of ours."""
+    is_placeholder: Callable[[str], bool]
+    """Whether an id stands for none."""
+
+    def address(self, source: str | None, text: str | None) -> str | None:
+        """A number or address of ours; absent where it is empty."""
+        return self.number(source, text) if text else text
+
+    def id_(self, text: str | None) -> str | None:
+        """An id, or None where there is none."""
+        return None if text is None or self.is_placeholder(text.strip()) else text
+
+
+Place = Any
+"""Where a stage goes on: JSON; None at its beginning."""
+Step = Callable[[sqlite3.Connection, Forms, Place], Place]
+"""Looks at some rows after a place; the place of the last of them, None after the last of all."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far it is."""
+
+    stage: int
+    name: str
+    """Of the table that the stage walks through; empty when all of it is done."""
+    urgent: bool
+    """What has to be done before anything else happens: it says who may be messaged."""
+
+
+def progress(db: sqlite3.Connection) -> Progress:
+    """How far it is."""
+    stage, _ = json.loads(db.execute(_GET).fetchone()[0])
+    return _progress(stage)
+
+
+def step(db: sqlite3.Connection, forms: Forms, *, urgent: bool) -> Progress:
+    """Goes on for some milliseconds; with `urgent` no further than to the end of what is."""
+    stage, place = json.loads(db.execute(_GET).fetchone()[0])
+    end = monotonic() + _STEP
+    while stage < (_URGENT if urgent else len(_STAGES)):
+        place = _STAGES[stage][1](db, forms, place)
+        stage += place is None
+        if monotonic() > end:
+            break
+    db.execute(_SET, (json.dumps([stage, place], separators=(",", ":")),))
+    return _progress(stage)
+
+
+def _progress(stage: int) -> Progress:
+    name = _STAGES[stage][0] if stage < len(_STAGES) else ""
+    return Progress(stage, name, stage < _URGENT)
+
+
+def _opt_outs(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    """By person, since what a person's words come to depends on all of them."""
+    names = [name for (name,) in db.execute(_OPTED, (place or "", _ROWS))]
+    for name in names:
+        if name.startswith(MARK):
+            continue
+        touched = _rename_history(db, forms, name) | _rename_opt_outs(db, forms, name)
+        for person in touched:
+            db.execute(_TAKE_BACK, (person,))
+    return names[-1] if names else None
+
+
+def _rename_history(db: sqlite3.Connection, forms: Forms, name: str) -> set[str]:
+    touched = set()
+    for id_, source, *scope in db.execute(_OPTED_CHANGES, (name,)).fetchall():
+        new = _scope(forms, source, name, *scope)
+        if new != (name, *scope):
+            db.execute(_SET_OPTED_CHANGE, (*new, id_))
+            touched.add(new[0])
+    return touched
+
+
+def _rename_opt_outs(db: sqlite3.Connection, forms: Forms, name: str) -> set[str]:
+    touched = set()
+    for source, short_code, service_id, *rest in db.execute(_OPT_OUTS, (name,)).fetchall():
+        new = _scope(forms, source, name, short_code, service_id)
+        if new != (name, short_code, service_id):
+            db.execute(_DROP_OPT_OUT, (name, short_code, service_id))
+            db.execute(_PUT_OPT_OUT, (source, *new, *rest))
+            touched.add(new[0])
+    return touched
+
+
+def _scope(
+    forms: Forms, source: str | None, msisdn: str, short_code: str, service_id: str
+) -> tuple[str, str, str]:
+    """Person, short code and service, both empty where an opt-out is of none."""
+    address = forms.address(source, short_code) or ""
+    return forms.number(source, msisdn), address, forms.id_(service_id) or ""
+
+
+def _lines(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    """Of the lines of a subscription that was several, the book keeps the latest."""
+    rows = db.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
+    for source, short_code, service_id, msisdn, *rest in rows:
+        person, *scope = _scope(forms, source, msisdn, short_code, service_id)
+        state, since, keyword, subscriber_ref, network = rest
+        ref = forms.id_(subscriber_ref)
+        if (person, *scope, ref) == (msisdn, short_code, service_id, subscriber_ref):
+            continue
+        db.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
+        line = {"source": source, "short_code": scope[0], "service_id": scope[1]}
+        facts = {"state": state, "time": since, "keyword": keyword, "network": network}
+        book.set_line(db, {**line, **facts, "msisdn": person, "subscriber_ref": ref})
+    return rows[-1][:4] if rows else None
+
+
+def _changes(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    rows = db.execute(_CHANGES, (place or 0, _ROWS)).fetchall()
+    for id_, source, short_code, service_id, msisdn, subscriber_ref in rows:
+        person, *scope = _scope(forms, source, msisdn, short_code, service_id)
+        new = (*scope, person, forms.id_(subscriber_ref))
+        if new != (short_code, service_id, msisdn, subscriber_ref):
+            db.execute(_SET_CHANGE, (*new, id_))
+    return rows[-1][0] if rows else None
+
+
+def _jobs(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    """What waits, and the messages and events that it is about: it may be done in a moment."""
+    rows = db.execute(_JOBS, (place or 0, _ROWS)).fetchall()
+    for id_, kind, source, payload, subject, message, event in rows:
+        new = payload
+        if kind == "deactivate":
+            new = _data(forms, source, payload) or payload
+        person = forms.address(source, subject)
+        if (new, person) != (payload, subject):
+            db.execute(_SET_JOB, (new, person, id_))
+        _put_messages(db, forms, db.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall())
+        _put_events(db, forms, db.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall())
+    return rows[-1][0] if rows else None
+
+
+def _messages(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    query = f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?"
+    rows = db.execute(query, (place or 0, _ROWS)).fetchall()
+    _put_messages(db, forms, rows)
+    return rows[-1][0] if rows else None
+
+
+def _put_messages(db: sqlite3.Connection, forms: Forms, rows: Iterable[Any]) -> None:
+    for id_, source, msisdn, sender, service_id, link_id in rows:
+        to, by = forms.number(source, msisdn), forms.address(source, sender)
+        new = (to, by, forms.id_(service_id), forms.id_(link_id))
+        if new != (msisdn, sender, service_id, link_id):
+            db.execute(_SET_MESSAGE, (*new, id_))
+
+
+def _links(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    """What means none was never used up."""
+    rows = db.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
+    for source, link_id in rows:
+        if forms.id_(link_id) is None:
+            db.execute(_DROP_LINK, (source, link_id))
+    return rows[-1] if rows else None
+
+
+def _events(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+    query = f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?"
+    rows = db.execute(query, (place or 0, _ROWS)).fetchall()
+    _put_events(db, forms, rows)
+    return rows[-1][0] if rows else None
+
+
+def _put_events(db: sqlite3.Connection, forms: Forms, rows: Iterable[Any]) -> None:
+    for seq, source, type_, subject, data in rows:
+        if type_ == PURGED:
+            continue
+        person, new = forms.address(source, subject), _data(forms, source, data)
+        if person != subject or new is not None:
+            db.execute(_SET_EVENT, (person, new or data, seq))
+        if person != subject:
+            db.execute(_SET_PERSON, (person, seq, subject, seq))
+
+
+class _Numbers(msgspec.Struct):
+    """What may need another form in the data of an event, and in what a job is to end."""
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    sender: str | None = None
+    msisdn: str | None = None
+    short_code: str | None = None
+    service_id: str | None = None
+    link_id: str | None = None
+    subscriber_ref: str | None = None
+
+
+_numbers = msgspec.json.Decoder(_Numbers).decode
+_ADDRESSES = frozenset(("from", "to", "sender", "msisdn", "short_code"))
+_IDS = frozenset(("service_id", "link_id", "subscriber_ref"))
+
+
+def _data(forms: Forms, source: str | None, data: bytes) -> bytes | None:
+    """The data in its new form; None where it is in that already, as nearly always."""
+    found = _numbers(data)
+    numbers = (found.from_, found.to, found.sender, found.msisdn, found.short_code)
+    ids = (found.service_id, found.link_id, found.subscriber_ref)
+    if all(forms.address(source, number) == number for number in numbers) and all(
+        forms.id_(id_) == id_ for id_ in ids
+    ):
+        return None
+    fields = msgspec.json.decode(data)
+    for name, value in list(fields.items()):
+        if name in _ADDRESSES:
+            fields[name] = forms.address(source, value)
+        elif name in _IDS and forms.id_(value) is None:
+            del fields[name]
+    return msgspec.json.encode(fields)
+
+
+#: In their order, which is part of what is noted: a new one stands at the end.
+_STAGES: tuple[tuple[str, Step], ...] = (
+    ("opt_outs", _opt_outs),
+    ("subscriptions", _lines),
+    ("subscription_history", _changes),
+    ("jobs", _jobs),
+    ("messages", _messages),
+    ("links", _links),
+    ("events", _events),
+)
+#: So many of them say who may be messaged, and what waits to be done.
+_URGENT = 4
