@@ -45,6 +45,7 @@ class Arrival:
         "entry",
         "event",
         "held",
+        "judged",
         "note",
         "parsed",
         "plain",
@@ -78,6 +79,8 @@ class Arrival:
         self.seq = 0
         self.abandoned = False
         """Nobody waits for its answer any more."""
+        self.judged = False
+        """The loop guard has looked at it."""
         self.held: str | None = None
         """Why there must be no reply."""
         self.note: str | None = None
@@ -111,10 +114,12 @@ class Arrival:
         plan = self.plan
         if plan.reply is None and not plan.jobs:
             return
-        at = self.received_at // 1000
-        self.held = held = loop_guard.judge(self.event, self.parsed.key, at)
-        if held is not None and plan.jobs:  # judged once: what is said now is kept with the work
-            jobs = tuple(msgspec.structs.replace(job, held=held) for job in plan.jobs)
+        if not self.judged:  # also if its record is made a second time
+            at = self.received_at // 1000
+            self.held = loop_guard.judge(self.event, self.parsed.key, at)
+            self.judged = True
+        if self.held is not None and plan.jobs:  # what is said now is kept with the work
+            jobs = tuple(msgspec.structs.replace(job, held=self.held) for job in plan.jobs)
             self.plan = msgspec.structs.replace(plan, jobs=jobs)
 
     def record(self) -> Stored:
@@ -183,8 +188,8 @@ def records(
     except Exception as error:  # noqa: BLE001 - it is told where the push is waited for
         if len(arrivals) == 1:
             return [error]
-        # One of them is to blame, the others are not. That they are asked and judged again changes
-        # nothing: handlers are pure, and the guard knows who came just before.
+        # One of them is to blame, the others are not. That they are asked again changes nothing:
+        # handlers are pure.
         return [each for arrival in arrivals for each in records([arrival], ids, loop_guard)]
     took = perf_counter() - began
     for arrival in arrivals:

@@ -546,7 +546,7 @@ async def test_an_old_start_does_not_lift_a_later_stop(tmp_path: Path, *, again:
     await say(tmp_path, numbered(), "START", "STOP")
     assert not any(one.differs or one.missing for one in judged(tmp_path, numbered()))
     await apply(tmp_path, numbered(), again=again)
-    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("447786200000",)]
+    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("+447786200000",)]
 
 
 async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: Path) -> None:
@@ -554,13 +554,13 @@ async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: P
     bare = {**numbered(), "plugins": {"enabled": []}}
     await say(tmp_path, bare, "START")
     async with opened(tmp_path, bare) as service:
-        out = OptOut("+447777777777", "operator", "447786200000")
+        out = OptOut("+447777777777", "operator", "+447786200000")
         await service.store.opt_out(out, NOW + timedelta(minutes=5))
     wide = numbered()
     wide["plugins"]["opt_out"] = {"scope": "all"}
     outcome = await apply(tmp_path, wide)
     assert "a later opt-out or opt-in of the person stands" in outcome.failures[0]
-    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("447786200000",)]
+    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("+447786200000",)]
 
 
 async def test_a_stop_that_was_missed_ends_what_was_before_it(tmp_path: Path) -> None:

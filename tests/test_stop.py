@@ -315,11 +315,3 @@ async def test_a_line_of_the_future_is_ended_too(tmp_path: Path) -> None:
         await service.store.writer.run(later)
         await take(service, message(1, "STOP"))
         assert book(service) == [("44", "inactive")]
-
-
-async def test_lifting_takes_the_forms_of_a_number_for_one(tmp_path: Path) -> None:
-    """An opt-out and an opt-in of one number of ours meet, however each is written."""
-    async with opened(tmp_path, raw()) as service:
-        assert await service.store.opt_out(OptOut(ME, "", "+447786200000"), NOW)
-        assert await service.store.opt_in(OptIn(ME, "", "447786200000"), NOW)
-        assert await service.store.reader.opt_outs.find() == []
