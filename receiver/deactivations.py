@@ -68,7 +68,7 @@ class Deactivator:
             log.exception("ending a subscription failed", job=wanted.job, source=line.name)
             await self._bury(wanted.job, _BROKEN)
             return
-        await self._store.end_job(wanted.job)
+        await self._store.deactivated(line.name, wanted, self._clock())
 
     async def _put_off(self, line: Line, wanted: Deactivation, error: ProviderError) -> None:
         log.info("subscription not ended", job=wanted.job, source=line.name, code=error.code)

@@ -193,6 +193,24 @@ async def test_who_joined_again_stays(tmp_path: Path) -> None:
         assert state(service) == [(f"+{ANN}", "44", "active")]
 
 
+async def test_what_the_provider_ended_is_ended_here_too(tmp_path: Path) -> None:
+    """Also if the person joined there a moment before, and the provider tells that afterwards."""
+    clock = Clock()
+    async with sending(tmp_path, raw=raw(), clock=clock) as (service, fake):
+        take_keys(fake, "another")
+        await joined_and_stopped(service)
+        await until_job(service, attempts=1)
+        take_keys(fake)
+        clock.move(hours=3)  # in Nairobi it is twelve by then, and three
+        await until_ended(service)
+        assert fake.managed == ENDED
+        await take(service, subscription("activation", "20261120140000", mobile=ANN))
+        assert state(service) == [(f"+{ANN}", "44", "inactive")]
+        clock.move(minutes=2)
+        await take(service, subscription("activation", "20261120150100", mobile=ANN))
+        assert state(service) == [(f"+{ANN}", "44", "active")]
+
+
 async def test_a_crash_loses_no_deactivation(tmp_path: Path) -> None:
     """It is a row of the STOP's own commit: the next process asks."""
     configured = raw()

@@ -228,6 +228,16 @@ class Store:
         """A job is done, or there is no need for it any more."""
         await self.writer.run(partial(jobs.end, job=job))
 
+    async def deactivated(self, source: str, done: Deactivation, now: datetime) -> None:
+        """The provider has ended the subscription."""
+        at = to_micros(now)
+
+        def end(db: sqlite3.Connection) -> None:
+            jobs.end(db, done.job)
+            book.told(db, source, done.subscription, at)
+
+        await self.writer.run(end)
+
     async def opt_out(self, change: OptOut, now: datetime) -> bool:
         """Notes that a person must not be messaged; False if that was so already."""
         origin = _operator(now)

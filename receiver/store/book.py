@@ -50,8 +50,9 @@ _ACTIVE = (
 )
 _WRITTEN_BY_PEOPLE = str(EventType.MESSAGE_RECEIVED)
 
-#: The reason, in the history, of what an opt-out ended.
+#: The reasons, in the history, of what an opt-out ended, and of what the provider was told to end.
 OPT_OUT = "opt-out"
+TOLD = "ended at the provider"
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +207,26 @@ def _end(db: sqlite3.Connection, origin: Origin, handler: str, began: _Change, t
             service_id=began.service_id,
         )
         deactivations.add(db, origin, handler, ended, began.source)
+
+
+def told(db: sqlite3.Connection, source: str, ended: deactivations.Subscribed, now: int) -> None:
+    """Notes that the provider has ended a subscription, whenever the person joined before that.
+
+    They may have joined there again a moment before, which the provider has yet to push.
+    """
+    made = _Change(
+        event=None,
+        source=source,
+        short_code=ended.short_code or "",
+        service_id=service(ended.service_id),
+        msisdn=ended.msisdn,
+        state="inactive",
+        time=now,
+        received_at=now,
+        reason=TOLD,
+    )
+    if _look(db, made) != (None, None):
+        _write(db, made)
 
 
 def set_line(db: sqlite3.Connection, values: Mapping[str, object]) -> None:
