@@ -37,6 +37,9 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q
 LOCK := $(COMPILE) --generate-hashes
 
+# Without it each process of the tests would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast test-lowest test-on battery bench lint audit sbom format lock wheel \
   install clean
@@ -47,9 +50,10 @@ help: ## this list
 run: $(READY) ## the whole service with sample traffic, in a folder that is thrown away
 	$(BIN)/receiver demo
 
-test: lint ## lint, then the quick tests with coverage
-	$(BIN)/coverage erase
-	$(BIN)/pytest $(QUICK) --cov --cov-report=term
+# Measuring takes as long again as the tests: .ci/run does it, make test COVERAGE=yes.
+test: lint ## lint, then the quick tests; with coverage: make test COVERAGE=yes
+	$(if $(COVERAGE),$(BIN)/coverage erase)
+	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
 
 test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
 	$(BIN)/pytest $(QUICK) --hypothesis-profile=fast $(FAST)
@@ -60,7 +64,7 @@ battery: $(READY) ## all tests, the slow ones too
 # In an environment of its own: $(call tested,FOLDER,PYTHON,LOCK FILE)
 define tested
 	$(BIN)/uv venv -q --clear --no-python-downloads --python $(2) $(1)
-	$(BIN)/uv pip install -q --python $(1)/bin/python $(LOCKED) -r $(3)
+	$(BIN)/uv pip install -q --compile-bytecode --python $(1)/bin/python $(LOCKED) -r $(3)
 	$(BIN)/uv pip install -q --python $(1)/bin/python $(TREE) -e .
 	$(BIN)/uv pip check -q --python $(1)/bin/python
 	$(1)/bin/pytest $(QUICK) $(TESTS)

@@ -89,8 +89,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serve(tmp_path_factory.mktemp("served"), raw) as service:
         reply = service.post(inbound(1), x_forwarded_for="198.51.100.7, 8.8.8.8")
         assert reply.status == 200
-        wal = service.folder / "receiver.db-wal"
-        until(lambda: wal.stat().st_size == 0, "what is stored is written back, and all is quiet")
         yield service
 
 
@@ -118,6 +116,8 @@ def test_all_is_well_with_a_service(served: Running) -> None:
 
 def test_nothing_is_changed_beside_a_service(served: Running) -> None:
     """No file, and no line of its log; thorough or not."""
+    wal = served.folder / "receiver.db-wal"
+    until(lambda: wal.stat().st_size == 0, "the service has written back what is stored, and rests")
     before, log = state(served.folder), served.log
     examined(served.folder)
     examined(served.folder, "--thorough")
