@@ -1,6 +1,7 @@
 """Measures sms-receiver in one run, as ratios, and prints a table and JSON.
 
     python -m benchmarks [--quick] [--rounds N] [--seconds S] [--only SECTION …] [--json FILE]
+        [--before FOLDER]
 
 Everything runs on this machine: the server on one core, wrk on another, at 127.0.0.1. What is
 compared takes turns of seconds (`benchmarks.contest`), since machines change their pace.
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Messages a minute, measured over two minutes; 0: not measured."""
     folder: Path
     keep: Path
+    before: Path | None = None
+    """A checkout of another version, to take turns with this one."""
 
 
 def main() -> None:
@@ -63,13 +66,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="sections to run")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument(
+        "--before", type=Path, help="a checkout of another version, for the section versions"
+    )
+    parser.add_argument(
         "--keep",
         type=Path,
         default=Path(tempfile.gettempdir()) / "sms-receiver-benchmark",
         help="folder of the large store, which is made once",
     )
     arguments = parser.parse_args()
-    chosen = {"seconds": arguments.seconds, "rounds": arguments.rounds}
+    chosen: dict[str, Any] = {"seconds": arguments.seconds, "rounds": arguments.rounds}
     if arguments.quick:
         chosen = {
             "seconds": 1,
@@ -83,7 +89,9 @@ def main() -> None:
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        settings = Settings(folder=Path(folder), keep=arguments.keep, **chosen)
+        settings = Settings(
+            folder=Path(folder), keep=arguments.keep, before=arguments.before, **chosen
+        )
         for name in arguments.only or SECTIONS:
             console.rule(name)
             results[name] = SECTIONS[name](settings, console)
@@ -141,6 +149,31 @@ def half_load(settings: Settings, console: Console) -> dict[str, Any]:
     ratio = contest.ratio("c inbound", "a constant", "p99_ms")
     console.print(f"p99 c/a = {ratio:.2f}")
     return {"capacity": capacity, "measured": contest.medians(), "p99 c/a": ratio}
+
+
+def versions(settings: Settings, console: Console) -> dict[str, Any]:
+    """This version against another one, whose checkout `--before` names: full and half load."""
+    if settings.before is None:
+        console.print("skipped: name a checkout of another version by --before")
+        return {}
+    results: dict[str, Any] = {}
+    before = partial(_receiver, tree=settings.before.resolve())
+    for kind in ("inbound", "callback"):
+        entries: dict[str, tuple[Maker, str]] = {"before": (before, kind), "now": (_receiver, kind)}
+        full = _compete(settings, entries, 64)
+        full.show(console, f"{kind}, 64 connections")
+        pause_ms = 64 / (full.medians()["now"].rate / 2) * 1000
+        half = _compete(settings, entries, 64, pause_ms)
+        half.show(console, f"{kind}, half of that")
+        results[kind] = {
+            "requests/s": full.ratio("now", "before"),
+            "CPU": full.ratio("now", "before", "cpu_us"),
+            "p99": full.ratio("now", "before", "p99_ms"),
+            "p99 at half load": half.ratio("now", "before", "p99_ms"),
+        }
+        ratios = results[kind].items()
+        console.print("now/before: " + "  ".join(f"{name} = {value:.2f}" for name, value in ratios))
+    return results
 
 
 def ten_million(settings: Settings, console: Console) -> dict[str, Any]:
@@ -290,6 +323,7 @@ def start_up(settings: Settings, console: Console) -> dict[str, Any]:
 SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "throughput": throughput,
     "half_load": half_load,
+    "versions": versions,
     "ten_million": ten_million,
     "sending": sending,
     "replay": replaying,
@@ -351,12 +385,12 @@ def _tutorial(folder: Path) -> AbstractContextManager[Contestant]:
 
 
 def _receiver(
-    folder: Path, store: str = "receiver.db", before: str = ""
+    folder: Path, store: str = "receiver.db", before: str = "", tree: Path | None = None
 ) -> AbstractContextManager[Contestant]:
     if store == "receiver.db":  # empty each time
         for file in folder.glob("receiver.db*"):
             file.unlink()
-    return contestants.receiver(SERVER_CORE, folder, store=store, before=before)
+    return contestants.receiver(SERVER_CORE, folder, store=store, before=before, tree=tree)
 
 
 async def _look_up(store: Path) -> dict[str, float]:

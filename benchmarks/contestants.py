@@ -79,13 +79,23 @@ def tutorial(core: int, folder: Path) -> Iterator[Contestant]:
 
 @contextmanager
 def receiver(
-    core: int, folder: Path, *, rules: int = 50, store: str = "receiver.db", before: str = ""
+    core: int,
+    folder: Path,
+    *,
+    rules: int = 50,
+    store: str = "receiver.db",
+    before: str = "",
+    tree: Path | None = None,
 ) -> Iterator[Contestant]:
-    """Contestant c: this program, full configuration; `before` are further rules in front."""
+    """Contestant c: this program, full configuration; `before` are further rules in front.
+
+    `tree`: a checkout whose program it is instead.
+    """
     port = free_port()
     config = write_config(folder, port, rules=rules, store=store, before=before)
     command = [sys.executable, "-m", "receiver", "serve", "--config", str(config)]
-    with running(command, core, port, {}, folder / "receiver.log") as contestant:
+    environ = {"PYTHONPATH": str(tree)} if tree is not None else {}
+    with running(command, core, port, environ, folder / "receiver.log") as contestant:
         yield contestant
 
 
