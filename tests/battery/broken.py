@@ -24,7 +24,7 @@ from receiver.store.writer import Writer
 #: Seconds for which what was acknowledged is only in memory.
 _BEHIND = 0.05
 #: Seconds that a commit takes on a slow disk, and how many may wait for it.
-_SLOW_COMMIT = 0.2
+SLOW_COMMIT = 0.2
 _FEW = 64
 
 
@@ -90,7 +90,7 @@ def slow_disk() -> None:
     commit = Writer._commit
 
     def slowly(self: Writer, batch: list[object]) -> list[object]:
-        time.sleep(_SLOW_COMMIT)
+        time.sleep(SLOW_COMMIT)
         return commit(self, batch)  # type: ignore[arg-type] # whatever a batch is made of
 
     _replace(Writer, "_commit", slowly)

@@ -17,9 +17,7 @@ from tests.harness import PATIENCE, Client, Running, inbound, serve, settings
 CLIENTS = 250
 #: Seconds until a client that was refused comes again: less than it was told.
 AGAIN = 0.2
-#: Seconds within which a refusal is there (half of them: the clients share the machine), and
-#: which no answer takes.
-REFUSED_WITHIN = 0.1
+#: Seconds which no answer takes.
 NEVER_LONGER = 10.0
 #: Bodies of strangers a second, and how large they are.
 STRANGERS = 300
@@ -34,6 +32,7 @@ class Overload:
         self.service = service
         self.ledger = Ledger()
         self.refused: list[float] = []
+        self.taken: list[float] = []
         self.longest = 0.0
         self.strangers = 0
         self.memory = 0
@@ -63,7 +62,9 @@ class Overload:
             took = time.monotonic() - started
             self.longest = max(self.longest, took)
             self.ledger.note(id_, reply)
-            if reply.status != 200:
+            if reply.status == 200:
+                self.taken.append(took)
+            else:
                 self.refused.append(took)
                 await asyncio.sleep(AGAIN)
         connection.close()
@@ -97,7 +98,9 @@ def test_beyond_capacity_pushes_are_refused_at_once(tmp_path: Path, seconds: int
     assert set(load.ledger.statuses) == {200, 503}
     assert all(int(reply.headers["retry-after"]) > 0 for reply in load.ledger.others)
     assert all(reply.json["result_desc"] == "FAILED" for reply in load.ledger.others)
-    assert statistics.median(load.refused) <= REFUSED_WITHIN
+    # Who is refused waits for no commit, who is taken does; for the machine all wait alike.
+    waited = statistics.median(load.taken) - statistics.median(load.refused)
+    assert waited >= broken.SLOW_COMMIT / 2
     assert load.longest <= NEVER_LONGER
     assert load.strangers > seconds * STRANGERS / 20, "too few: the case proves nothing"
     assert load.memory <= MEMORY
