@@ -141,7 +141,7 @@ def as_number(value: object) -> str | None:
     certain any more.
     """
     word = as_word(value)
-    if word is not None and not word.isdigit() and is_decimal(word):
+    if word is not None and not word[1:].isdigit() and is_decimal(word):
         raise Malformed(
             "expected a number such as 254712345678, got a decimal fraction or an exponent; the"
             " gateway must send it as a text of digits"
