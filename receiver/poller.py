@@ -7,7 +7,7 @@ the same intake: what was known already is a repeat there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from random import uniform
@@ -16,13 +16,15 @@ import structlog
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import DeliveryReport
-from receiver.intake import Intake
 from receiver.lines import Line, every
 from receiver.providers import Parsed
 from receiver.providers.api import Request, Response
 from receiver.store import Store, StoredMessage
 
 log = structlog.get_logger("receiver.poller")
+
+Observe = Callable[[str, Parsed, bytes], Awaitable[bool]]
+"""Takes what a source's provider said, as `Intake.observe` does."""
 
 #: Seconds between one question and the next about the same message; the last one repeats.
 PAUSES = (5, 10, 30, 60, 300, 900, 3600)
@@ -40,12 +42,12 @@ class Poller:
         self,
         lines: Iterable[Line],
         store: Store,
-        intake: Intake,
+        observe: Observe,
         clock: Callable[[], datetime],
     ) -> None:
         self._lines = [line for line in lines if line.polls]
         self._store = store
-        self._intake = intake
+        self._observe = observe
         self._clock = clock
 
     async def run(self) -> None:
@@ -75,7 +77,7 @@ class Poller:
                 return
             line.reserve()
             parsed, answer = await line.call(_with_body(request))
-            await self._intake.observe(line.name, parsed, answer)
+            await self._observe(line.name, parsed, answer)
             if isinstance(parsed.data, DeliveryReport) and parsed.data.final:
                 await store.end_polling(message.id)
                 return

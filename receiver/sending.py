@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from receiver.deactivations import Deactivator
 from receiver.forwarding import Forwarder
 from receiver.handlers import Target
-from receiver.intake import Intake
 from receiver.lines import Calls, Line, open_lines
 from receiver.outbox import Outbox
 from receiver.plugins import Plugin
-from receiver.poller import Poller
+from receiver.poller import Observe, Poller
 from receiver.purging import Retention
 from receiver.store import Store
 
@@ -37,13 +36,13 @@ class Sending:
     def __init__(
         self,
         store: Store,
-        intake: Intake,
+        observe: Observe,
         clock: Callable[[], datetime],
         now: Callable[[], float],
     ) -> None:
         """`now`: seconds of a clock that nobody sets."""
         self._store = store
-        self._intake = intake
+        self._observe = observe
         self._clock = clock
         self._now = now
         self._stack = AsyncExitStack()
@@ -101,7 +100,7 @@ class Sending:
         lines, store, clock = self.lines.values(), self._store, self._clock
         self.retention = Retention(config.retention, store, clock)
         workers = (
-            Poller(lines, store, self._intake, clock),
+            Poller(lines, store, self._observe, clock),
             Deactivator(lines, store, clock),
             self.retention,
         )

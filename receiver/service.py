@@ -253,7 +253,7 @@ async def open_service(
         stack.push_async_callback(intake.close)
         if work:
             await service.hurry()
-            service.sending = Sending(store, intake, clock, now)
+            service.sending = Sending(store, intake.observe, clock, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
             rest = asyncio.create_task(renumbering.beside_serving(store, parts.providers))

@@ -14,7 +14,7 @@ import pytest
 from receiver import commands
 from receiver.carrying import carry_out
 from receiver.fake import Fake
-from receiver.handlers import OptIn, OptOut
+from receiver.handlers import OptOut
 from receiver.reloading import reload
 from receiver.service import Service
 from receiver.store import Correction, from_micros
