@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from receiver.allowance import Allowance
 from receiver.config import Source
 from receiver.dispatch import Dispatcher
+from receiver.limits import Allowance
 from receiver.providers import Provider
 from receiver.providers.api import Api
 

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from receiver.circuit import Circuit, jittered
 from receiver.errors import NoAnswer, StoreUnavailable
 from receiver.events import Data, Event, encode_event
 from receiver.handlers import Target
+from receiver.limits import Circuit, jittered
 from receiver.store import ForwardJob, Store
 from receiver.webhooks import signed_headers, signing_key
 

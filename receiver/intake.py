@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver.allowance import Allowance
 from receiver.arrivals import Arrival, records
 from receiver.config import Config
 from receiver.dispatch import Dispatcher
@@ -33,6 +32,7 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import Data, Event, utc_now
+from receiver.limits import Allowance
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.request_log import Entry, unnoted
 from receiver.store import Intake as Stored

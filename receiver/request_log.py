@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from receiver.allowance import Allowance
 from receiver.config import Logs
+from receiver.limits import Allowance
 from receiver.msisdn import mask
 from receiver.outlet import Outlet
 

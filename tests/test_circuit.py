@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.circuit import LONGEST_REST, TOLERATED, Circuit, jittered
+from receiver.limits import LONGEST_REST, TOLERATED, Circuit, jittered
 
 NOW = 1000.0
 PAUSES = (5.0, 300.0, 7200.0)
