@@ -15,8 +15,8 @@ from typing import Any
 
 from receiver import config, plugins
 from receiver.events import Event, EventType, Message
-from receiver.keywords import keyword
 from receiver.plugins import Plugin
+from receiver.text.keywords import keyword
 
 PATTERNS = 20
 _MESSAGES = 20_000

@@ -24,7 +24,7 @@ from receiver.providers import Answer, Parsed, Push
 from receiver.request_log import Entry
 from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to_micros
 from receiver.store import Intake as Stored
-from receiver.times import SKEW
+from receiver.text.times import SKEW
 
 #: What is replied where a reply is held back: nothing, and nothing later either.
 _SILENCE = Reply("")

@@ -26,12 +26,12 @@ from receiver.commands import (
 )
 from receiver.errors import ConfigError, ProviderError, PushError
 from receiver.lines import apis
-from receiver.msisdn import mask
 from receiver.providers import Push
 from receiver.providers.api import Outgoing
 from receiver.reloading import reload
 from receiver.service import Service
 from receiver.store import Reader, Wish
+from receiver.text.msisdn import mask
 
 log = structlog.get_logger("receiver.carrying")
 

@@ -22,7 +22,7 @@ import msgspec
 from receiver.conversion import Age, Converter, Network, Secret, StructT, shown
 from receiver.errors import ConfigError, Fault
 from receiver.limits import MOST_ASKED
-from receiver.msisdn import is_region
+from receiver.text.msisdn import is_region
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 

@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from receiver.errors import Fault
-from receiver.msisdn import is_code, is_e164, readings
-from receiver.times import length
+from receiver.text.msisdn import is_code, is_e164, readings
+from receiver.text.times import length
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 

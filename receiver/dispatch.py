@@ -29,8 +29,8 @@ from receiver.handlers import (
     Unsubscribe,
     actions,
 )
-from receiver.msisdn import is_decimal, mask, normalise
 from receiver.store import HandleJob, Wishes, to_micros
+from receiver.text.msisdn import is_decimal, mask, normalise
 
 log = structlog.get_logger("receiver.dispatch")
 

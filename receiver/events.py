@@ -82,7 +82,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     """The text exactly as typed."""
     keyword: str | None = None
-    """First word, folded (see `receiver.keywords`); None for a text without words."""
+    """First word, folded (see `receiver.text.keywords`); None for a text without words."""
     network: str | None = None
     """The mobile network, in lower case."""
     service_id: str | None = None

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from receiver.errors import PushError
-from receiver.msisdn import spellings
 from receiver.providers import Provider, Push
 from receiver.spelled import Spelled
 from receiver.store import Kept, Kind, Store, from_micros, unpack_request
+from receiver.text.msisdn import spellings
 
 #: Events of one transaction: more would hold up the pushes.
 _PIECE = 32

@@ -64,12 +64,12 @@ from receiver.events import (
     Status,
     SubscriptionChange,
 )
-from receiver.keywords import fold, keyword, phrase, plain, split
 from receiver.limits import MOST_ASKED
-from receiver.msisdn import is_e164
 from receiver.people import Nobody, People, Subscription
-from receiver.texts import Segments, beyond_gsm7, segments
-from receiver.visible import visible
+from receiver.text.escape import visible
+from receiver.text.keywords import fold, keyword, phrase, plain, split
+from receiver.text.msisdn import is_e164
+from receiver.text.sms_length import Segments, beyond_gsm7, segments
 from receiver.webhooks import check_push
 
 __all__ = [

@@ -20,7 +20,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExcInfo, Processor
 
 from receiver.outlet import Outlet
-from receiver.visible import visible
+from receiver.text.escape import visible
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 _SHARED: list[Processor] = [

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from receiver.msisdn import ours
 from receiver.repeats import is_placeholder
+from receiver.text.msisdn import ours
 
 Line = tuple[str, str]
 """Short code and service, each in the form that `line` gives it."""

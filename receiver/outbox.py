@@ -22,7 +22,7 @@ from receiver.events import Status
 from receiver.lines import Line, every, next_try
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
-from receiver.texts import split
+from receiver.text.sms_length import split
 
 log = structlog.get_logger("receiver.outbox")
 

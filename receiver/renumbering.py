@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 
 from receiver.errors import StoreUnavailable
-from receiver.msisdn import is_e164, normalise, readings
 from receiver.providers import Provider
 from receiver.repeats import is_placeholder
 from receiver.store import Forms, Store
+from receiver.text.msisdn import is_e164, normalise, readings
 
 log = structlog.get_logger("receiver.renumbering")
 

@@ -20,8 +20,8 @@ import msgspec
 
 from receiver.config import Logs
 from receiver.limits import Allowance
-from receiver.msisdn import mask
 from receiver.outlet import Outlet
+from receiver.text.msisdn import mask
 
 #: Entries that become lines at once. They do so on the event loop: another thread that runs Python
 #: beside it costs more by taking the interpreter away again and again than by what it does.

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
-from receiver.msisdn import national_digits, spellings
+from receiver.text.msisdn import national_digits, spellings
 
 #: May stand between the digits of a number: white space, punctuation, what nobody sees, what could
 #: not be decoded.

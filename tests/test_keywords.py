@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver import keywords
-from receiver.keywords import fold, keyword, phrase, plain, split
+from receiver.text import keywords
+from receiver.text.keywords import fold, keyword, phrase, plain, split
 
 # All code points, lone surrogates too.
 any_text = st.text(st.characters(exclude_categories=()))

@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from receiver import msisdn
-from receiver.msisdn import (
+from receiver.text import msisdn
+from receiver.text.msisdn import (
     is_code,
     is_decimal,
     is_e164,

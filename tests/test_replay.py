@@ -28,7 +28,7 @@ from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
 from receiver.store.database import open_writer
 from receiver.store.replay_reads import Selection, open_chronicle
 from receiver.store.traces import Past, Sent, pasts, undone
-from receiver.texts import split
+from receiver.text.sms_length import split
 from tests.harness import (
     NOW,
     TOKEN,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.texts import Segments, beyond_gsm7, segments, split
+from receiver.text.sms_length import Segments, beyond_gsm7, segments, split
 
 # All code points, lone surrogates too.
 any_text = st.text(st.characters(exclude_categories=()))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.times import _instant, instant
+from receiver.text.times import _instant, instant
 from tests.harness import NOW
 
 NAIROBI = ZoneInfo("Africa/Nairobi")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.visible import visible, visible_json
+from receiver.text.escape import visible, visible_json
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from receiver.lines import apis
 from receiver.providers import Provider, create
 from receiver.providers.api import Api, Operation, Request
 from receiver.pushing import masked
-from receiver.visible import visible_json
+from receiver.text.escape import visible_json
 
 T = TypeVar("T")
 

@@ -36,7 +36,7 @@ from receiver.outlet import Outlet
 from receiver.providers import PROVIDERS
 from receiver.pushing import address, masked
 from receiver.store import Reader, StoredMessage, open_reader
-from receiver.visible import visible
+from receiver.text.escape import visible
 
 #: Seconds between pushes for somebody who watches.
 _PAUSE = 0.15

@@ -15,7 +15,7 @@ from receiver.cli import screen
 from receiver.cli.options import ConfigFile, Json
 from receiver.cli.preparing import prepare
 from receiver.doctor import Case, Finding, Level, examine
-from receiver.visible import visible
+from receiver.text.escape import visible
 
 _COLOURS = {Level.GREEN: 32, Level.YELLOW: 33, Level.RED: 31}
 _WIDTH = max(len(level) for level in Level)

@@ -16,10 +16,10 @@ from receiver.dispatch import Plan
 from receiver.errors import ConfigError, Fault
 from receiver.events import Event, EventIds, EventType, Message, utc_now
 from receiver.handlers import Explanation
-from receiver.keywords import keyword
 from receiver.plugins import explanations
 from receiver.service import Parts
 from receiver.store import open_reader, to_micros
+from receiver.text.keywords import keyword
 
 _SOMEBODY = {"KE": "+254712345678", "GB": "+447777777777"}
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from receiver.errors import ConfigError, ReceiverError
-from receiver.visible import visible
+from receiver.text.escape import visible
 
 #: 128 + SIGINT, as a shell reports it.
 _INTERRUPTED = 130

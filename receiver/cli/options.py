@@ -10,8 +10,8 @@ import typer
 
 from receiver import config as configuration
 from receiver.config import Config
-from receiver.msisdn import is_decimal, is_e164, readings
-from receiver.times import length
+from receiver.text.msisdn import is_decimal, is_e164, readings
+from receiver.text.times import length
 
 _NAMES = ", ".join(map(str, configuration.DEFAULT_FILES))
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from receiver.msisdn import is_decimal, is_e164, whole
-from receiver.visible import visible
+from receiver.text.escape import visible
+from receiver.text.msisdn import is_decimal, is_e164, whole
 
 _NUMBER = ("msisdn", "phone", "mobile", "phone_number", "mobile_number", "number")
 _SERVICE = ("service_id", "service", "serviceid")

@@ -19,7 +19,7 @@ from receiver.config import YOUNGEST
 from receiver.events import EventType, utc_now
 from receiver.service import Parts
 from receiver.store import Kind, Sweep, open_reader
-from receiver.times import length
+from receiver.text.times import length
 
 #: In their order: what was sent goes once the event that it answers is gone. Without keys, which
 #: are what tells repeats.

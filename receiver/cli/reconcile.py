@@ -18,8 +18,8 @@ from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, Json, load, moment, normalised, regions
 from receiver.cli.provider_list import HeadError, Invalid, Listed, read
 from receiver.events import utc_now
-from receiver.msisdn import readings
 from receiver.store import Correction, Subscription, open_reader
+from receiver.text.msisdn import readings
 
 #: Corrections of a command to the running service, which reads 64 KiB.
 _BATCH = 100

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.visible import visible, visible_json
+from receiver.text.escape import visible, visible_json
 
 Cell = str | None
 

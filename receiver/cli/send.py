@@ -22,12 +22,12 @@ from receiver.cli.preparing import perform, prepare
 from receiver.commands import SendMessage
 from receiver.errors import StoreLocked
 from receiver.events import Status
-from receiver.msisdn import is_e164
 from receiver.providers.api import Api, Outgoing
 from receiver.service import Parts
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.store.database import lock
-from receiver.texts import beyond_gsm7, segments
+from receiver.text.msisdn import is_e164
+from receiver.text.sms_length import beyond_gsm7, segments
 
 #: Seconds between looks for a change.
 _POLL = 0.2

@@ -19,7 +19,7 @@ from receiver.cli.family import ListByDefault
 from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, normalised
 from receiver.events import utc_now
 from receiver.store import ServiceCount, Subscription, open_reader
-from receiver.visible import visible
+from receiver.text.escape import visible
 
 family = typer.Typer(cls=ListByDefault, help="The subscription book.")
 family.command("reconcile")(reconcile.command)

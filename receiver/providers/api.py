@@ -19,8 +19,8 @@ from receiver import limits
 from receiver.config import Send
 from receiver.errors import ProviderError
 from receiver.events import Status
-from receiver.msisdn import is_decimal, is_e164, whole
 from receiver.providers.payloads import as_word
+from receiver.text.msisdn import is_decimal, is_e164, whole
 
 if TYPE_CHECKING:
     from receiver.providers.base import Parsed, Provider

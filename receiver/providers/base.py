@@ -17,10 +17,10 @@ import msgspec
 from receiver.config import Source
 from receiver.errors import CredentialMissing, PushError
 from receiver.events import Data, DeliveryReport, EventType, Message
-from receiver.msisdn import normalise
 from receiver.providers.api import Api
 from receiver.providers.payloads import read_form
 from receiver.signatures import Tokens
+from receiver.text.msisdn import normalise
 
 PayloadT = TypeVar("PayloadT")
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from receiver.errors import Malformed, Unreadable
-from receiver.msisdn import is_decimal, whole
 from receiver.repeats import is_placeholder
+from receiver.text.msisdn import is_decimal, whole
 
 T = TypeVar("T")
 

@@ -38,7 +38,7 @@ from receiver.providers.api import (
 )
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import as_id, as_text, as_word
-from receiver.times import instant
+from receiver.text.times import instant
 
 #: status, in any case: what it means.
 STATUSES = {

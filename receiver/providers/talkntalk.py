@@ -50,7 +50,7 @@ from receiver.providers.payloads import (
     read_json,
     without_prefix,
 )
-from receiver.times import instant
+from receiver.text.times import instant
 
 #: data.status, in any case: what it means.
 STATUSES = {

@@ -23,8 +23,6 @@ import msgspec
 
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Message, Status
-from receiver.keywords import keyword
-from receiver.msisdn import is_e164
 from receiver.providers.api import (
     Api,
     Balance,
@@ -42,7 +40,9 @@ from receiver.providers.api import (
 )
 from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
 from receiver.providers.payloads import as_number, as_word, read_form
-from receiver.times import instant
+from receiver.text.keywords import keyword
+from receiver.text.msisdn import is_e164
+from receiver.text.times import instant
 
 #: Supplemental data, which is there when the sender stands in a distribution list.
 FIELDS = ("MMName", "MMEmail", "MM1", "MM2", "MM3", "MM4", "MM5")

@@ -30,7 +30,6 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
-from receiver.keywords import keyword
 from receiver.providers.api import (
     Api,
     Operation,
@@ -59,7 +58,8 @@ from receiver.providers.payloads import (
 )
 from receiver.repeats import STATE
 from receiver.signatures import DigestToken
-from receiver.times import instant
+from receiver.text.keywords import keyword
+from receiver.text.times import instant
 
 _JSON = b"application/json"
 

@@ -48,7 +48,7 @@ from receiver.providers.payloads import (
     read_json,
     without_prefix,
 )
-from receiver.times import instant
+from receiver.text.times import instant
 
 #: status, in any case: what it means.
 STATUSES = {

@@ -17,7 +17,7 @@ from receiver.events import Status, advance
 from receiver.store import opt_out_lines, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Accepted, Attempt, EventRow, Gone, Report, Wish, to_micros
-from receiver.texts import segments
+from receiver.text.sms_length import segments
 
 #: Microseconds that a report waits for its message, and a message for a report without its id.
 JOIN_WITHIN = 72 * 3600 * 1_000_000

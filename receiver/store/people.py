@@ -12,7 +12,6 @@ from typing import Any
 
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds
-from receiver.msisdn import normalise
 from receiver.opt_out_rule import blocks, lines_after
 from receiver.people import Subscription
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
@@ -25,6 +24,7 @@ from receiver.store.queries import (
     subscription_columns,
     subscription_fields,
 )
+from receiver.text.msisdn import normalise
 
 _SUBSCRIPTIONS = (
     f"SELECT {subscription_columns('since')} FROM subscriptions WHERE msisdn = ?"

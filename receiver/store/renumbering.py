@@ -1,4 +1,4 @@
-"""Brings what earlier programs stored into the one form of numbers (`receiver.msisdn`).
+"""Brings what earlier programs stored into the one form of numbers (`receiver.text.msisdn`).
 
 They kept numbers of plugins and addresses of ours as they came, and ids that mean none (`0`,
 `null`) as ids. What is compared today has one form, so that is brought along, once: in stages, each

@@ -18,8 +18,8 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.handlers import keyword as keyword_of
-from receiver.msisdn import normalise
 from receiver.store import to_micros
+from receiver.text.msisdn import normalise
 
 #: Who writes to us, unless a test says otherwise.
 PERSON = "+254726770792"

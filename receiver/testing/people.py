@@ -10,9 +10,9 @@ import msgspec
 
 from receiver.events import Data, Event
 from receiver.handlers import OptOut, Subscription
-from receiver.msisdn import normalise
 from receiver.opt_out_rule import blocks, line
 from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
+from receiver.text.msisdn import normalise
 
 
 class FakePeople:

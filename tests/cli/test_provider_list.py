@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.cli.provider_list import HeadError, Invalid, Listed, read
-from receiver.msisdn import is_e164, normalise
+from receiver.text.msisdn import is_e164, normalise
 
 ONE, TWO = "+254711000001", "+254711000002"
 kenyan = partial(normalise, region="KE")

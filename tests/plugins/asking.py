@@ -11,8 +11,8 @@ from receiver import config, plugins
 from receiver.errors import ConfigError
 from receiver.events import Data, DeliveryReport, Event, EventType, Message, SubscriptionChange
 from receiver.handlers import Action, Explanation, actions
-from receiver.keywords import keyword
 from receiver.plugins import Plugin
+from receiver.text.keywords import keyword
 from tests.harness import NOW
 
 PERSON = "+254726770792"

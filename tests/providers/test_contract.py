@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from receiver.errors import CredentialMissing, CredentialWrong, PushError
 from receiver.events import EventType, decode_data, encode_data
-from receiver.msisdn import is_region
 from receiver.providers import PROVIDERS, Answer, Provider, Push
+from receiver.text.msisdn import is_region
 from tests.providers import pushes
 
 ORDER = [

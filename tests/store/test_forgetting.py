@@ -12,11 +12,11 @@ from receiver.actions import Action, OptIn, OptOut, Send, Subscribe
 from receiver.config import Source
 from receiver.forgetting import forget, obstacles
 from receiver.handlers import Reply
-from receiver.msisdn import national_digits, spellings
 from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
 from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
 from receiver.store.people import StoredPeople
+from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, look, push_of
 from tests.store.rows import PERSON, RAW, intake, opened
 

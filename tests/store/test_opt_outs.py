@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
-from receiver.msisdn import ours
 from receiver.opt_out_rule import blocks
 from receiver.store import Accepted, Attempt, Intake, Report, Store, Wish, Wishes, open_reader
 from receiver.store import opt_out_lines as lines
@@ -23,6 +22,7 @@ from receiver.store import opt_outs as rules
 from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
 from receiver.store.jobs import Origin
 from receiver.store.people import StoredPeople
+from receiver.text.msisdn import ours
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, finish, intake, opened
 

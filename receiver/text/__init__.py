@@ -1,0 +1,1 @@
+"""Words, numbers, times and signs: text as people and gateways write it."""
