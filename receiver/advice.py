@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from receiver.config import Config, Send, Server, Source
-from receiver.conversion import Address, Network, Secret
+from receiver.config.convert import Address, Network, Secret
 from receiver.errors import PluginError
 from receiver.plugins import Plugin, WrongItems, findings
 

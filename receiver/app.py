@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.config import Server
-from receiver.conversion import Network
+from receiver.config.convert import Network
 from receiver.endpoint import Endpoint
 from receiver.errors import (
     AddressRefused,

@@ -54,7 +54,7 @@ from receiver.actions import (
     Unsubscribe,
     actions,
 )
-from receiver.conversion import Address, Network, Secret
+from receiver.config.convert import Address, Network, Secret
 from receiver.events import (
     Data,
     DeliveryReport,

@@ -22,7 +22,7 @@ import httpx2
 import msgspec
 
 from receiver import __version__
-from receiver.conversion import Network
+from receiver.config.convert import Network
 from receiver.errors import NoAnswer
 from receiver.limits import retry_after
 

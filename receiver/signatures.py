@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 
 from receiver.config import Digest
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.errors import CredentialWrong
 
 

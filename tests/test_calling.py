@@ -10,7 +10,7 @@ import pytest
 
 from receiver.calling import open_caller
 from receiver.config import Send
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.providers.api import Request, Response
 from tests.harness import NOW

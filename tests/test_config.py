@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver import config
-from receiver.conversion import Converter, Network, Secret
+from receiver.config.convert import Converter, Network, Secret
 from receiver.errors import ConfigError
 
 SECRET = "very-secret-0123456789"

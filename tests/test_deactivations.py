@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from receiver.config import Send, Source
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.fake import Fake, Options, running
 from receiver.fake.book import Managed
 from receiver.providers import PROVIDERS

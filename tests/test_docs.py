@@ -30,7 +30,7 @@ from receiver.config import (
     Store,
     load,
 )
-from receiver.conversion import Age, Network
+from receiver.config.convert import Age, Network
 from receiver.errors import PushError
 from receiver.events import (
     DeliveryReport,

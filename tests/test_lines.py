@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.config import Send, Source
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.lines import MINUTE, Calls, Line, Window, next_try
 from receiver.providers import PROVIDERS

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.conversion import Network
+from receiver.config.convert import Network
 from receiver.errors import NoAnswer
 from receiver.outward import MOST_BYTES, Answer, open_sender, permitted, resolve
 from tests.harness import NOW

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.config import Digest
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.errors import CredentialWrong
 from receiver.signatures import DigestToken, Tokens
 

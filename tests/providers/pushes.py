@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import msgspec
 
 from receiver.config import Digest, Source
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.providers import PROVIDERS, Parsed, Provider, Push, Sample
 
 SECRET = "s3cret pass/ü"

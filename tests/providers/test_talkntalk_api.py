@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from receiver.config import Send, Source
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.providers.api import Outgoing, Request, Response, Sent

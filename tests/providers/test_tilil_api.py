@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from receiver.calling import open_caller
 from receiver.config import Send, Source
-from receiver.conversion import Secret
+from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
 from receiver.providers import Parsed

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from receiver.conversion import Age, Converter, Network, Secret, StructT, shown
+from receiver.config.convert import Age, Converter, Network, Secret, StructT, shown
 from receiver.errors import ConfigError, Fault
 from receiver.limits import MOST_ASKED
 from receiver.text.msisdn import is_region
