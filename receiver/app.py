@@ -164,7 +164,7 @@ class Receiver:
         entry.client = entry.client or self._client(scope, _forwarded(scope))
 
     async def _body(self, receive: Receive) -> bytes:
-        """The body in the messages of other servers than ours (`receiver.protocol`)."""
+        """The body in the messages of other servers than ours (`receiver.http.protocol`)."""
         message = await receive()
         body: bytes = message.get("body", b"")
         while message.get("more_body", False):

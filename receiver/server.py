@@ -19,10 +19,10 @@ from receiver.admin import create_admin
 from receiver.app import create_app
 from receiver.clock import SteadyClock
 from receiver.config import Server as ServerSettings
-from receiver.crowd import allow_files
 from receiver.errors import ConfigError, ReceiverError
+from receiver.http.connections import allow_files
+from receiver.http.protocol import LimitedProtocol, limited
 from receiver.outlet import Outlet
-from receiver.protocol import LimitedProtocol, limited
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service, warn
 from receiver.supervisor import Life, watched

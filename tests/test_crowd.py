@@ -6,7 +6,7 @@ import resource
 from contextlib import ExitStack
 from pathlib import Path
 
-from receiver.crowd import MOST_CONNECTIONS, Crowd, most_connections
+from receiver.http.connections import MOST_CONNECTIONS, Crowd, most_connections
 from tests.harness import inbound, request, serve, settings
 
 #: Open files that a service of these tests may have.

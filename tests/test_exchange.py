@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from receiver.exchange import Exchange
-from receiver.protocol import limited
+from receiver.http.exchange import Exchange
+from receiver.http.protocol import limited
 from tests.harness import Client, Reply, request, until_async
 
 pytestmark = pytest.mark.anyio

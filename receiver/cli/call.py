@@ -14,10 +14,10 @@ from receiver.cli.options import ConfigFile, load
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, ProviderError
 from receiver.events import utc_now
+from receiver.http.redact import masked
 from receiver.lines import apis
 from receiver.providers import Provider, create
 from receiver.providers.api import Api, Operation, Request
-from receiver.pushing import masked
 from receiver.text.escape import visible_json
 
 T = TypeVar("T")

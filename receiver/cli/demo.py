@@ -32,9 +32,9 @@ from receiver.cli.options import UnusedConfigFile
 from receiver.cli.wording import kind, summary
 from receiver.config import Config
 from receiver.events import utc_now
+from receiver.http.redact import address, masked
 from receiver.outlet import Outlet
 from receiver.providers import PROVIDERS
-from receiver.pushing import address, masked
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.text.escape import visible
 

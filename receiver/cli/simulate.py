@@ -15,8 +15,8 @@ from receiver.cli.options import ConfigFile, load
 from receiver.config import Config, Source
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
+from receiver.http.redact import address, masked
 from receiver.providers import PROVIDERS, Provider, Sample
-from receiver.pushing import address, masked
 from receiver.signatures import DigestToken
 
 _PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}

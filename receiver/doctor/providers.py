@@ -15,9 +15,9 @@ import msgspec
 from receiver.calling import open_caller
 from receiver.doctor.findings import Case, Finding, ago, green, red, yellow
 from receiver.errors import ProviderError, StoreError
+from receiver.http.redact import masked
 from receiver.lines import apis
 from receiver.providers.api import Api, Balance, Request, Response
-from receiver.pushing import masked
 
 T = TypeVar("T")
 

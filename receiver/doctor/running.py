@@ -14,7 +14,7 @@ import httpx2
 
 from receiver.config import Server
 from receiver.doctor.findings import Case, Finding, green, red, yellow
-from receiver.pushing import address
+from receiver.http.redact import address
 
 #: Seconds that it is given for an answer.
 _PATIENCE = 3.0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from receiver.config import Server
+from receiver.http.redact import address, masked
 from receiver.providers import PROVIDERS
-from receiver.pushing import address, masked
 from tests.cli.program import run, spawn, table, told
 from tests.harness import TOKEN, Running, serve, settings, write
 

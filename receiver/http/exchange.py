@@ -12,7 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.server import ServerState
 
-log = structlog.get_logger("receiver.exchange")
+log = structlog.get_logger("receiver.http.exchange")
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus

@@ -25,11 +25,11 @@ import structlog
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from receiver.crowd import Crowd
 from receiver.errors import EncodingRefused, PushError, TooLarge, TooSlow
-from receiver.exchange import CLOSES, Exchange, answer_head
+from receiver.http.connections import Crowd
+from receiver.http.exchange import CLOSES, Exchange, answer_head
 
-log = structlog.get_logger("receiver.protocol")
+log = structlog.get_logger("receiver.http.protocol")
 
 #: Most headers in a request, and bytes in them; bytes in its URL.
 MAX_HEADERS = 100

@@ -1,0 +1,1 @@
+"""Whole requests within limits; nothing about SMS."""
