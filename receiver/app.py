@@ -34,8 +34,8 @@ from receiver.errors import (
     UnknownSource,
 )
 from receiver.intake import Intake
+from receiver.logs.requests import Entry, RequestLog
 from receiver.providers import Answer, Push
-from receiver.request_log import Entry, RequestLog
 
 log = structlog.get_logger("receiver.app")
 

@@ -20,8 +20,8 @@ from receiver.dispatch import Plan
 from receiver.endpoint import Endpoint
 from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
 from receiver.guard import Guard
+from receiver.logs.requests import Entry
 from receiver.providers import Answer, Parsed, Push
-from receiver.request_log import Entry
 from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to_micros
 from receiver.store import Intake as Stored
 from receiver.text.times import SKEW

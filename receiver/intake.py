@@ -33,8 +33,8 @@ from receiver.errors import (
 )
 from receiver.events import Data, Event, utc_now
 from receiver.limits import Allowance
+from receiver.logs.requests import Entry, unnoted
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.request_log import Entry, unnoted
 from receiver.store import Intake as Stored
 from receiver.store import ReplyState, Store, Taken, pack_request
 from receiver.workers import Workers

@@ -16,7 +16,7 @@ import structlog
 
 from receiver.config import Config, Send, Source
 from receiver.errors import ProviderError, StoreUnavailable
-from receiver.histogram import CALL_SECONDS, Histogram
+from receiver.logs.histogram import CALL_SECONDS, Histogram
 from receiver.providers import Provider
 from receiver.providers.api import Api, Request
 

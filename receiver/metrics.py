@@ -26,8 +26,8 @@ from prometheus_client.registry import Collector
 from receiver import __version__
 from receiver.errors import PushError, StoreUnavailable
 from receiver.figures import Figures, Newest, Sizes, look, sizes
-from receiver.histogram import Histogram
 from receiver.lines import FAILURES
+from receiver.logs.histogram import Histogram
 from receiver.service import Service
 from receiver.store.metric_reads import DATABASE_VERSION, Pile, amount
 

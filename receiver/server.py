@@ -22,7 +22,7 @@ from receiver.config import Server as ServerSettings
 from receiver.errors import ConfigError, ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
-from receiver.outlet import Outlet
+from receiver.logs.writer import Outlet
 from receiver.reloading import reload
 from receiver.service import Parts, Service, open_service, warn
 from receiver.supervisor import Life, watched

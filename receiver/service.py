@@ -24,9 +24,9 @@ from receiver.guard import Guard
 from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake import Intake
 from receiver.lines import apis, every
+from receiver.logs.requests import RequestLog
 from receiver.plugins import Plugin, Surroundings
 from receiver.providers import Provider
-from receiver.request_log import RequestLog
 from receiver.sending import Sending
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople

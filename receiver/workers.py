@@ -28,8 +28,8 @@ from receiver.events import Data, Event
 from receiver.guard import Guard, note
 from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
-from receiver.histogram import Runs
 from receiver.left import Left
+from receiver.logs.histogram import Runs
 from receiver.plugin_hooks import StartedPlugins
 from receiver.plugins import Plugin
 from receiver.store import Finish, Job, Store, to_micros

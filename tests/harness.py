@@ -28,8 +28,8 @@ from urllib.parse import quote
 import msgspec
 
 from receiver import config, service
+from receiver.logs.requests import unnoted
 from receiver.providers import PROVIDERS, Answer, Push
-from receiver.request_log import unnoted
 from receiver.service import Parts, Service
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from receiver import figures, metrics
 from receiver.errors import ConfigError, StoreUnavailable
-from receiver.histogram import Histogram
+from receiver.logs.histogram import Histogram
 from receiver.metrics import ServiceCollector
 from receiver.reloading import reload
 from receiver.service import Service

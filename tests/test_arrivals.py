@@ -8,7 +8,7 @@ import pytest
 
 from receiver import arrivals
 from receiver.arrivals import Arrival
-from receiver.request_log import unnoted
+from receiver.logs.requests import unnoted
 from receiver.store import Intake
 from tests.harness import inbound, opened, push_of, settings
 

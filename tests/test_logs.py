@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from receiver import logs
+from receiver.logs import setup
 from tests.cli.program import restored_logging
 
 FORGED = "text\r\n2026-11-20 [info] forged \x1b[2J\x9b\x7f\u2028"
@@ -54,7 +54,7 @@ def fail() -> None:
 
 def test_one_event_is_one_line_of_json() -> None:
     """Whatever a field holds, it neither ends the line nor reaches a terminal."""
-    logs.configure(stream=(stream := io.StringIO()))
+    setup.configure(stream=(stream := io.StringIO()))
     structlog.get_logger("receiver.test").info(f"took {FORGED}", text=FORGED, many=[FORGED])
     [line] = stream.getvalue().splitlines()
     assert re.fullmatch(r"[ -~]+", line)
@@ -66,7 +66,7 @@ def test_one_event_is_one_line_of_json() -> None:
 
 def test_errors_come_with_frames_and_without_variables() -> None:
     """An exception is told with where it was, but not with what stood in variables."""
-    logs.configure(stream=(stream := io.StringIO()))
+    setup.configure(stream=(stream := io.StringIO()))
     fail()
     [entry] = written(stream)
     [error] = entry["exception"]
@@ -77,7 +77,7 @@ def test_errors_come_with_frames_and_without_variables() -> None:
 
 def test_libraries_are_heard_from_warning_on() -> None:
     """Standard logging comes out in the same form, with the name of its logger."""
-    logs.configure(stream=(stream := io.StringIO()))
+    setup.configure(stream=(stream := io.StringIO()))
     logging.getLogger("uvicorn.error").info("started")
     logging.getLogger("uvicorn.error").warning("odd %s", FORGED)
     [entry] = written(stream)
@@ -86,7 +86,7 @@ def test_libraries_are_heard_from_warning_on() -> None:
 
 def test_a_forgotten_task_is_told_without_its_error() -> None:
     """Asyncio's own lines hold the words of an error: only what happened is kept."""
-    logs.configure(stream=(stream := io.StringIO()))
+    setup.configure(stream=(stream := io.StringIO()))
 
     async def forget() -> None:
         async def broken() -> None:
@@ -105,7 +105,7 @@ def test_a_forgotten_task_is_told_without_its_error() -> None:
 
 def test_commands_are_quiet() -> None:
     """At another level only what matters is said."""
-    logs.configure(level=logging.WARNING, stream=(stream := io.StringIO()))
+    setup.configure(level=logging.WARNING, stream=(stream := io.StringIO()))
     structlog.get_logger("receiver.test").info("all is well")
     structlog.get_logger("receiver.test").warning("not quite")
     assert [entry["event"] for entry in written(stream)] == ["not quite"]
@@ -113,7 +113,7 @@ def test_commands_are_quiet() -> None:
 
 def test_a_terminal_gets_colours_and_no_other_escapes() -> None:
     """For people a line is text; what strangers wrote is made visible, errors are set apart."""
-    logs.configure(stream=(stream := Terminal()))
+    setup.configure(stream=(stream := Terminal()))
     structlog.get_logger("receiver.test").info(f"took {FORGED}", text=FORGED, port=8080, many=[1])
     fail()
     shown = stream.getvalue()
@@ -132,7 +132,7 @@ def test_a_terminal_gets_colours_and_no_other_escapes() -> None:
 def test_a_log_that_nobody_reads_stops_nothing() -> None:
     """Writing to a closed pipe is no error of the service."""
     stream = io.StringIO()
-    logs.configure(stream=stream)
+    setup.configure(stream=stream)
     stream.close()
     structlog.get_logger("receiver.test").info("to nobody")
     logging.getLogger("other").warning("to nobody either")

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import pytest
 
-from receiver import outlet as module
-from receiver.outlet import Outlet
+from receiver.logs import writer as module
+from receiver.logs.writer import Outlet
 from tests.harness import until
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from receiver import logs, request_log
 from receiver.config import Logs
-from receiver.request_log import REFUSALS_BURST, Entry, RequestLog
+from receiver.logs import requests as request_log
+from receiver.logs import setup
+from receiver.logs.requests import REFUSALS_BURST, Entry, RequestLog
 from tests.cli.program import restored_logging
 from tests.harness import (
     PROGRAM,
@@ -70,7 +71,7 @@ def written(
     """A request log that is written, and its lines so far."""
     requests, stream = RequestLog(Logs(**options)), stream or io.StringIO()
     with restored_logging():
-        outlet = logs.configure(stream=stream)
+        outlet = setup.configure(stream=stream)
     with requests.written_to(outlet):
         yield requests, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
@@ -239,7 +240,7 @@ async def test_nothing_gathers_where_nobody_writes() -> None:
     requests = RequestLog(Logs())
     requests.note(entry())
     with restored_logging():
-        outlet = logs.configure(stream=(stream := io.StringIO()))
+        outlet = setup.configure(stream=(stream := io.StringIO()))
     with requests.written_to(outlet):
         pass
     requests.note(entry())

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from receiver import config as configuration
-from receiver import fake, logs, server, service
+from receiver import fake, server, service
 from receiver.cli.demo_traffic import Step, Traffic
 from receiver.cli.failing import Failed
 from receiver.cli.options import UnusedConfigFile
@@ -33,7 +33,8 @@ from receiver.cli.wording import kind, summary
 from receiver.config import Config
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
-from receiver.outlet import Outlet
+from receiver.logs import setup
+from receiver.logs.writer import Outlet
 from receiver.providers import PROVIDERS
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.text.escape import visible
@@ -68,7 +69,7 @@ def command(
     keep = False
     try:
         with (folder / "serve.log").open("w", encoding="utf-8") as log:
-            outlet = logs.configure(stream=log)
+            outlet = setup.configure(stream=log)
             demo = Demo(configuration.load(_write(folder)), outlet)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 if not runner.run(demo.run(leave=leave)):

@@ -6,14 +6,15 @@ import asyncio
 import logging
 from pathlib import Path
 
-from receiver import commands, control, logs, service
+from receiver import commands, control, service
 from receiver.cli.options import load
+from receiver.logs import setup
 from receiver.service import Parts
 
 
 def prepare(file: Path | None) -> Parts:
     """Providers and plugins of the configuration. Raises `ConfigError`."""
-    logs.configure(level=logging.WARNING)
+    setup.configure(level=logging.WARNING)
     return service.prepare(load(file))
 
 

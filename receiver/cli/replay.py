@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from receiver import commands, control, logs
+from receiver import commands, control
 from receiver.cli import screen
 from receiver.cli.failing import Failed, say
 from receiver.cli.options import ConfigFile, Json, Msisdn, moment, normalised
@@ -20,6 +20,7 @@ from receiver.cli.preparing import prepare
 from receiver.cli.replay_wording import as_json, lines, summary_lines
 from receiver.cli.wording import SHORT_ID
 from receiver.events import EventType, utc_now
+from receiver.logs import setup
 from receiver.replay import Judgement, Tally, judge
 from receiver.service import Parts
 from receiver.store.replay_reads import Chronicle, Selection, open_chronicle
@@ -77,7 +78,7 @@ def command(
         expected = "--since, --id, --type, --source or --msisdn with it, or --all-events"
         raise typer.BadParameter(f"--apply sends messages: expected {expected}")
     parts = prepare(config)
-    logs.configure(level=logging.CRITICAL)  # handlers that fail are part of what is shown
+    setup.configure(level=logging.CRITICAL)  # handlers that fail are part of what is shown
     now = utc_now()
     wanted = Selection(
         id_=id_,

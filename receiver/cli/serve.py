@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 import uvloop
 
-from receiver import logs, server, service
+from receiver import server, service
 from receiver.cli.options import ConfigFile, load
+from receiver.logs import setup
 
 
 def command(
@@ -21,7 +22,7 @@ def command(
 ) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Logs go to stderr, a JSON object a line."""
     settings = load(config)
-    outlet = logs.configure()
+    outlet = setup.configure()
     parts = service.prepare(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(parts, outlet, fd))

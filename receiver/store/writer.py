@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import structlog
 
 from receiver.errors import StoreUnavailable
-from receiver.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
+from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import writes
 from receiver.store.records import Intake, Taken
 from receiver.store.upkeep import Upkeep

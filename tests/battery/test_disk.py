@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.request_log import REFUSALS_BURST, REFUSALS_RATE
+from receiver.logs.requests import REFUSALS_BURST, REFUSALS_RATE
 from tests.battery.load import Ledger, run
 from tests.harness import Client, Running, inbound, serve, settings, until_async
 

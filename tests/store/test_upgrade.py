@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from receiver.logs.requests import unnoted
 from receiver.providers import Push
-from receiver.request_log import unnoted
 from receiver.service import Service
 from receiver.store import StoredEvent, from_micros, unpack_request
 from receiver.store.database import migrations, open_writer

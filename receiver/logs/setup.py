@@ -19,7 +19,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExcInfo, Processor
 
-from receiver.outlet import Outlet
+from receiver.logs.writer import Outlet
 from receiver.text.escape import visible
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)

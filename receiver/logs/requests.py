@@ -1,7 +1,7 @@
 """The request log: a line for each push, with what became of it and how long each step took.
 
 A push notes an `Entry`. When there are a few dozen of them, or after a moment, they become lines,
-and a thread writes these (`receiver.outlet`): numbers are masked here, and texts and credentials
+and a thread writes these (`receiver.logs.writer`): numbers are masked here, and texts and credentials
 never come near. Lines of refusals, which strangers can bring about as often as they like, are
 rationed.
 """
@@ -20,7 +20,7 @@ import msgspec
 
 from receiver.config import Logs
 from receiver.limits import Allowance
-from receiver.outlet import Outlet
+from receiver.logs.writer import Outlet
 from receiver.text.msisdn import mask
 
 #: Entries that become lines at once. They do so on the event loop: another thread that runs Python
