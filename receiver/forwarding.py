@@ -26,13 +26,13 @@ from receiver.errors import NoAnswer, StoreUnavailable
 from receiver.events import Data, Event, encode_event
 from receiver.handlers import Target
 from receiver.limits import Circuit, jittered
+from receiver.net.webhooks import signed_headers, signing_key
 from receiver.store import ForwardJob, Store
-from receiver.webhooks import signed_headers, signing_key
 
 if TYPE_CHECKING:
     import ssl
 
-    from receiver.outward import Answer, Sender
+    from receiver.net.client import Answer, Sender
 
 log = structlog.get_logger("receiver.forwarding")
 
@@ -208,7 +208,7 @@ class Forwarder:
 
     async def _serve(self, name: str, target: Target, tls: ssl.SSLContext) -> None:
         """One lane; that of a URL which is no target's ends when nothing waits for it."""
-        from receiver.outward import open_sender  # noqa: PLC0415 - loaded by now, see `_load`
+        from receiver.net.client import open_sender  # noqa: PLC0415 - loaded by now, see `_load`
 
         gate = nullcontext() if name in self._targets else self._passing
         try:
@@ -358,7 +358,7 @@ class Forwarder:
 
 def _load() -> ssl.SSLContext:
     """Loads what makes requests, and the certificates that are trusted."""
-    import receiver.outward  # noqa: PLC0415 - see `_open`
+    import receiver.net.client  # noqa: PLC0415 - see `_open`
     from receiver.calling import tls_context  # noqa: PLC0415 - as above
 
     assert receiver.outward

@@ -65,12 +65,12 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.limits import MOST_ASKED
+from receiver.net.webhooks import check_push
 from receiver.people import Nobody, People, Subscription
 from receiver.text.escape import visible
 from receiver.text.keywords import fold, keyword, phrase, plain, split
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import Segments, beyond_gsm7, segments
-from receiver.webhooks import check_push
 
 __all__ = [
     "Action",

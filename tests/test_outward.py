@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from receiver.config.convert import Network
 from receiver.errors import NoAnswer
-from receiver.outward import MOST_BYTES, Answer, open_sender, permitted, resolve
+from receiver.net.client import MOST_BYTES, Answer, open_sender, permitted, resolve
 from tests.harness import NOW
 from tests.listening import Listener, answer, listening
 

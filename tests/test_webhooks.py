@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from receiver.webhooks import check_header, check_push, check_url, signed_headers, signing_key
+from receiver.net.webhooks import check_header, check_push, check_url, signed_headers, signing_key
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw"
 

@@ -1,0 +1,1 @@
+"""Requests to other systems: the guarded client, and Standard Webhooks."""
