@@ -14,8 +14,8 @@ import msgspec
 
 from receiver.errors import PushError
 from receiver.providers import Provider, Push
-from receiver.spelled import Spelled
 from receiver.store import Kept, Kind, Store, from_micros, unpack_request
+from receiver.store.spellings import Spelled
 from receiver.text.msisdn import spellings
 
 #: Events of one transaction: more would hold up the pushes.

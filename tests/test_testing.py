@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver import opt_out_rule, testing
+from receiver import testing
 from receiver.errors import ConfigError
 from receiver.events import Data, Event, EventType, Message, Status, decode_data, encode_data
 from receiver.handlers import OptOut, Reply, Send, SourceInfo, Subscription
+from receiver.store import opt_out_rule
 from receiver.store.people import StoredPeople
 from receiver.testing import (
     MOMENT,

@@ -15,10 +15,10 @@ import msgspec
 
 from receiver.actions import Subscribe, Unsubscribe
 from receiver.events import EventType
-from receiver.opt_out_rule import Line, blocks, service
 from receiver.store import deactivations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_lines import blocked, opted_out_at
+from receiver.store.opt_out_rule import Line, blocks, service
 
 _ADD_HISTORY = (
     "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"

@@ -20,9 +20,9 @@ from receiver.actions import (
     Subscribe,
     Unsubscribe,
 )
-from receiver.opt_out_rule import service
 from receiver.store import book, deactivations, messages, opt_outs
 from receiver.store.jobs import Origin, add_job
+from receiver.store.opt_out_rule import service
 from receiver.store.records import Wish
 
 _ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?)"

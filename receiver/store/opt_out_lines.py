@@ -1,4 +1,4 @@
-"""Fetches the opt-outs of people, for `receiver.opt_out_rule` to judge.
+"""Fetches the opt-outs of people, for `receiver.store.opt_out_rule` to judge.
 
 A line of somebody who was forgotten stands under a pseudonym (`pseudonyms`).
 Like `writes`, these run inside the writer's transaction.
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 
-from receiver.opt_out_rule import Line, blocks
+from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.pseudonyms import ANY, MARK, alias, aliases
 
 #: Parameters: the person, the person's pseudonym or None.

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from receiver.events import EventIds
-from receiver.opt_out_rule import blocks
+from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import Fetch
 from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 
-from receiver import opt_out_rule
 from receiver.actions import OptIn, OptOut
-from receiver.opt_out_rule import Line
-from receiver.store import book
+from receiver.store import book, opt_out_rule
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_lines import of_person
+from receiver.store.opt_out_rule import Line
 from receiver.store.pseudonyms import alias
 
 _ADD = (

@@ -12,9 +12,9 @@ from typing import Any
 
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds
-from receiver.opt_out_rule import blocks, lines_after
 from receiver.people import Subscription
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
+from receiver.store.opt_out_rule import blocks, lines_after
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import (
     EVENT_COLUMNS,

@@ -12,9 +12,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from receiver.spelled import Spelled
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.repeats import remains
+from receiver.store.spellings import Spelled
 
 #: Where `meta` has the time that age is counted by: of the last sweep, or of a person's word.
 TRUSTED = "trusted_clock"

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import msgspec
 
 from receiver.actions import Action, OptIn, OptOut, Reply
-from receiver.opt_out_rule import lifts
 from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
+from receiver.store.opt_out_rule import lifts
 from receiver.store.records import Finish, ReplyState, Wishes
 from receiver.store.traces import NOTHING, Asked, Past, pasts, undone
 from receiver.store.writes import late_reply

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
-from receiver.opt_out_rule import line, service
+from receiver.store.opt_out_rule import line, service
 
 Trace = tuple[str, ...]
 """Kind of the action, and what it was about. Equal: the same was done."""

@@ -16,10 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.actions import Reply
-from receiver.opt_out_rule import Line, blocks
 from receiver.store import book, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
+from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,

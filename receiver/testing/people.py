@@ -10,7 +10,7 @@ import msgspec
 
 from receiver.events import Data, Event
 from receiver.handlers import OptOut, Subscription
-from receiver.opt_out_rule import blocks, line
+from receiver.store.opt_out_rule import blocks, line
 from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
 from receiver.text.msisdn import normalise
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
-from receiver.opt_out_rule import blocks
 from receiver.store import Accepted, Attempt, Intake, Report, Store, Wish, Wishes, open_reader
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
 from receiver.store.jobs import Origin
+from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import ours
 from tests.harness import NOW, look
