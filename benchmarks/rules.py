@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from receiver import config, plugins
+from receiver import config
 from receiver.events import Event, EventType, Message
-from receiver.plugins import Plugin
+from receiver.plugin_host import loader
+from receiver.plugin_host.loader import Plugin
 from receiver.text.keywords import keyword
 
 PATTERNS = 20
@@ -73,7 +74,7 @@ def choose(count: int) -> dict[str, float]:
 
 def _loaded(count: int) -> list[Plugin]:
     tables = {"enabled": ["keyword_reply"], "keyword_reply": {"rules": list(mixed(count))}}
-    return plugins.load(config.parse({"plugins": tables}, Path("/benchmark.toml")))
+    return loader.load(config.parse({"plugins": tables}, Path("/benchmark.toml")))
 
 
 def _events(count: int) -> Iterator[Event[Message]]:

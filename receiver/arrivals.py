@@ -14,13 +14,13 @@ from time import perf_counter
 
 import msgspec
 
-from receiver import guard
 from receiver.actions import Reply
-from receiver.dispatch import Plan
 from receiver.endpoint import Endpoint
 from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
-from receiver.guard import Guard
 from receiver.logs.requests import Entry
+from receiver.plugin_host import loop_guard as guard
+from receiver.plugin_host.dispatch import Plan
+from receiver.plugin_host.loop_guard import Guard
 from receiver.providers import Answer, Parsed, Push
 from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to_micros
 from receiver.store import Intake as Stored

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from receiver.config import Source
-from receiver.dispatch import Dispatcher
 from receiver.limits import Allowance
+from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Provider
 from receiver.providers.api import Api
 

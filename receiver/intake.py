@@ -19,7 +19,6 @@ import structlog
 
 from receiver.arrivals import Arrival, records
 from receiver.config import Config
-from receiver.dispatch import Dispatcher
 from receiver.endpoint import Endpoint
 from receiver.errors import (
     ClockOff,
@@ -34,6 +33,7 @@ from receiver.errors import (
 from receiver.events import Data, Event, utc_now
 from receiver.limits import Allowance
 from receiver.logs.requests import Entry, unnoted
+from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.store import Intake as Stored
 from receiver.store import ReplyState, Store, Taken, pack_request

@@ -13,9 +13,9 @@ from collections import Counter
 
 import msgspec
 
-from receiver.dispatch import Dispatcher, Plan
 from receiver.events import Data, Event, Message, SubscriptionChange
 from receiver.handlers import Forward, People
+from receiver.plugin_host.dispatch import Dispatcher, Plan
 from receiver.providers import PROVIDERS
 from receiver.store import HandleJob, Redo, ReplyState
 from receiver.store.people import StoredPeople

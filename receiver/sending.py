@@ -14,7 +14,7 @@ from receiver.forwarding import Forwarder
 from receiver.handlers import Target
 from receiver.lines import Calls, Line, open_lines
 from receiver.outbox import Outbox
-from receiver.plugins import Plugin
+from receiver.plugin_host.loader import Plugin
 from receiver.poller import Observe, Poller
 from receiver.purging import Retention
 from receiver.store import Store

@@ -13,19 +13,20 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import plugins, providers, renumbering
-from receiver.advice import cautions
+from receiver import providers, renumbering
 from receiver.clock import SteadyClock
 from receiver.config import Config
-from receiver.dispatch import Bound, Dispatcher
 from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
-from receiver.guard import Guard
 from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake import Intake
 from receiver.lines import apis, every
 from receiver.logs.requests import RequestLog
-from receiver.plugins import Plugin, Surroundings
+from receiver.plugin_host import loader
+from receiver.plugin_host.dispatch import Bound, Dispatcher
+from receiver.plugin_host.lint import cautions
+from receiver.plugin_host.loader import Plugin, Surroundings
+from receiver.plugin_host.loop_guard import Guard
 from receiver.providers import Provider
 from receiver.sending import Sending
 from receiver.store import Store, open_store
@@ -149,14 +150,13 @@ def prepare(config: Config) -> Parts:
         people=people, sources=_source_infos(config, made), regions=_regions(made)
     )
     try:
-        loaded = plugins.load(config, around)
+        loaded = loader.load(config, around)
     except ConfigError as error:
         faults += error.faults
     if faults:
         raise ConfigError(faults, str(config.file))
     bound = [
-        Bound.of(plugin.name, handler, plugin.context)
-        for plugin, handler in plugins.ordered(loaded)
+        Bound.of(plugin.name, handler, plugin.context) for plugin, handler in loader.ordered(loaded)
     ]
     return Parts(
         config=config, providers=made, plugins=loaded, dispatcher=Dispatcher(bound), people=people

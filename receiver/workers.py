@@ -1,6 +1,6 @@
 """Runs the handlers that are not inline, after their event is stored.
 
-They run beside the service (`receiver.handler_loop`), so that none of them can hold up an answer,
+They run beside the service (`receiver.plugin_host.runner`), so that none of them can hold up an answer,
 between the `start` and the `stop` of their plugins. One person's events are handled
 one after the other in the order they were received; different people never wait for each
 other. Each piece of work is a job in the store, so that nothing is forgotten: what a crash
@@ -20,18 +20,18 @@ from time import perf_counter
 import msgspec
 import structlog
 
-from receiver import border
-from receiver.border import describe
-from receiver.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
-from receiver.guard import Guard, note
-from receiver.handler_loop import HandlerLoop
 from receiver.handlers import Action, Reply
 from receiver.left import Left
 from receiver.logs.histogram import Runs
-from receiver.plugin_hooks import StartedPlugins
-from receiver.plugins import Plugin
+from receiver.plugin_host import border
+from receiver.plugin_host.border import describe
+from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
+from receiver.plugin_host.hooks import StartedPlugins
+from receiver.plugin_host.loader import Plugin
+from receiver.plugin_host.loop_guard import Guard, note
+from receiver.plugin_host.runner import HandlerLoop
 from receiver.store import Finish, Job, Store, to_micros
 
 log = structlog.get_logger("receiver.workers")
@@ -66,7 +66,7 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
     done: asyncio.Future[None] | None = None
     """Resolved when a reply is committed or the last handler is done."""
     held: str | None = None
-    """Why the event must not be replied to (`receiver.guard`)."""
+    """Why the event must not be replied to (`receiver.plugin_host.loop_guard`)."""
 
 
 class Workers:

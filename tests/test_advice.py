@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from receiver import config
-from receiver.advice import cautions
+from receiver.plugin_host.lint import cautions
 from tests.harness import TOKEN, parts, settings, with_plugin, write
 
 HANDLER = "from receiver.handlers import on_message\n@on_message()\ndef f(e, c): ...\n"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from receiver import border
+from receiver.plugin_host import border
 
 pytestmark = pytest.mark.anyio
 

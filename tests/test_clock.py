@@ -13,7 +13,7 @@ from receiver.clock import SteadyClock, running
 from receiver.commands import RetryQuarantined
 from receiver.config import LoopGuard
 from receiver.errors import PushError
-from receiver.guard import Guard
+from receiver.plugin_host.loop_guard import Guard
 from receiver.store import to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
 from tests.plugins.asking import message

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.border import describe
-from receiver.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, next_try
 from receiver.events import DeliveryReport, Event, EventType, Message
 from receiver.handlers import (
     MARK,
@@ -26,6 +24,8 @@ from receiver.handlers import (
     on_delivery,
     on_message,
 )
+from receiver.plugin_host.border import describe
+from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, next_try
 from tests.harness import NOW
 from tests.plugins.asking import message
 

@@ -15,7 +15,7 @@ import pytest
 import typer.main
 from prometheus_client.core import Metric
 
-from receiver import __version__, plugin_files, plugins
+from receiver import __version__
 from receiver.cli import COMMANDS, application
 from receiver.config import (
     DEFAULT_FILES,
@@ -41,7 +41,8 @@ from receiver.events import (
     event_schema,
 )
 from receiver.metrics import ServiceCollector
-from receiver.plugin_files import shipped_folder
+from receiver.plugin_host import files, loader
+from receiver.plugin_host.files import shipped_folder
 from receiver.providers import PROVIDERS
 from tests import harness
 from tests.schema import validator
@@ -155,7 +156,7 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         ("[sources.NAME.send]", Send),
         ("[plugins]", Plugins),
     )
-    for name in sorted(plugin_files.files(shipped_folder())):
+    for name in sorted(files.files(shipped_folder())):
         module = importlib.import_module(f"plugins.{name}")
         yield f"[plugins.{name}]", module.Settings
         for field in msgspec.structs.fields(module.Settings):
@@ -199,7 +200,7 @@ def _as_written(value: Network | Age) -> str:
 def test_example_has_every_setting() -> None:
     """Every setting has a line in config.example.toml, which is a configuration without faults."""
     config = load(ROOT / "config.example.toml", {})
-    assert plugins.load(config)
+    assert loader.load(config)
     example = tomllib.loads(config.file.read_text("utf-8"))
     for heading, type_ in settings():
         tables = [example]

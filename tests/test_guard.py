@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from receiver.config import LoopGuard
 from receiver.events import Event, EventType, Message
-from receiver.guard import Guard
 from receiver.handlers import addresses
+from receiver.plugin_host.loop_guard import Guard
 from tests.harness import NOW
 from tests.plugins.asking import change, message, report
 
@@ -162,7 +162,7 @@ def test_it_can_be_switched_off() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more people than it remembers, those are forgotten who have not written for long."""
-    monkeypatch.setattr("receiver.guard._REMEMBERED", 10)
+    monkeypatch.setattr("receiver.plugin_host.loop_guard._REMEMBERED", 10)
     guard = Guard(LoopGuard(burst=1), ())
     people = [f"+2547110{n:05}" for n in range(1000)]
     for n, person in enumerate(people):

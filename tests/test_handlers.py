@@ -37,7 +37,7 @@ from receiver.handlers import (
     on_message,
     on_subscription,
 )
-from receiver.plugins import HOOKS
+from receiver.plugin_host.loader import HOOKS
 from tests.harness import opened, with_plugin
 from tests.plugins.asking import change, message, report
 

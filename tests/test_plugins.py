@@ -20,14 +20,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from receiver import config, plugin_files, testing
+from receiver import config, testing
 from receiver.config import Config
-from receiver.dispatch import PAUSES
 from receiver.errors import ConfigError
 from receiver.handlers import Reply, Send
-from receiver.plugin_files import shipped_folder
-from receiver.plugin_hooks import START_TIMEOUT, STOP_TIMEOUT
-from receiver.plugins import Plugin, load, ordered
+from receiver.plugin_host import files
+from receiver.plugin_host.dispatch import PAUSES
+from receiver.plugin_host.files import shipped_folder
+from receiver.plugin_host.hooks import START_TIMEOUT, STOP_TIMEOUT
+from receiver.plugin_host.loader import Plugin, load, ordered
 from receiver.workers import TIMEOUT
 from tests.harness import inbound, opened, settings, take
 from tests.plugins.asking import ask, explain, message
@@ -93,7 +94,7 @@ def test_nothing_is_enabled(tmp_path: Path) -> None:
 
 def test_shipped_plugins_are_found(tmp_path: Path) -> None:
     """The plugins that come with the program need no path, and come in the order of `enabled`."""
-    names = sorted(plugin_files.files(shipped_folder()))
+    names = sorted(files.files(shipped_folder()))
     assert names == ["forward", "keyword_reply", "opt_out", "subscriptions"]
     for order in (names, names[::-1]):
         assert [plugin.name for plugin in load(configuration(tmp_path, *order))] == order
@@ -101,7 +102,7 @@ def test_shipped_plugins_are_found(tmp_path: Path) -> None:
 
 def test_shipped_folder_of_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an installed package the shipped plugins are in it, in a checkout beside it."""
-    monkeypatch.setattr(plugin_files, "__file__", str(tmp_path / "receiver" / "x.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "receiver" / "x.py"))
     assert shipped_folder() == tmp_path / "plugins"
     (tmp_path / "receiver" / "shipped").mkdir(parents=True)
     assert shipped_folder() == tmp_path / "receiver" / "shipped"
@@ -170,7 +171,7 @@ def test_entry_point_that_is_not_there(tmp_path: Path, installed: Path) -> None:
 def test_entry_point_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point that is no module is refused."""
     point = EntryPoint("mine", "os.path:join", "receiver.plugins")
-    monkeypatch.setattr(plugin_files, "entry_points", lambda group: [point])
+    monkeypatch.setattr(files, "entry_points", lambda group: [point])
     assert faults(configuration(tmp_path, "mine")) == [
         "plugins.enabled[0]: os.path:join: expected the entry point to be a module, got function"
     ]

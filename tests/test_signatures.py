@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver.config import Digest
 from receiver.config.convert import Secret
 from receiver.errors import CredentialWrong
-from receiver.signatures import DigestToken, Tokens
+from receiver.providers.signatures import DigestToken, Tokens
 
 # RFC 4231, section 4: key, data, HMAC-SHA-256. Case 5 is the one with a truncated output.
 RFC_4231 = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from receiver import plugin_hooks
 from receiver.errors import PluginError
+from receiver.plugin_host import hooks
 from receiver.service import open_service
 from tests.cli.program import spawn
 from tests.harness import Clock, inbound, opened, parts, serve, take, until, with_plugin, write
@@ -138,7 +138,7 @@ async def test_a_start_that_hangs_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     """After its time the service says so and ends, even where the hook blocks its loop."""
-    monkeypatch.setattr(plugin_hooks, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(hooks, "START_TIMEOUT", 0.05)
     with pytest.raises(PluginError, match=r"mine\.py:17: TimeoutError: took longer than 0\.05 s"):
         async with opened(tmp_path, plugin(f"GO = Path(__file__).with_name('go')\n{body}")):
             pass
@@ -171,7 +171,7 @@ async def test_a_stop_that_fails_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], body: str
 ) -> None:
     """It keeps neither the service from ending nor the other plugins from being stopped."""
-    monkeypatch.setattr(plugin_hooks, "STOP_TIMEOUT", 0.05)
+    monkeypatch.setattr(hooks, "STOP_TIMEOUT", 0.05)
     raw = plugin(body)
     other = tmp_path / "plugins" / "other.py"
     other.parent.mkdir()

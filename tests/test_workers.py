@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver import handler_loop
 from receiver import workers as workers_module
 from receiver.config import LoopGuard
-from receiver.dispatch import PAUSES, Bound, Dispatcher
 from receiver.events import Event, Message
-from receiver.guard import Guard
 from receiver.handlers import MARK, Context, Flag, OptOut, Reply, Send, on_message
+from receiver.plugin_host import runner
+from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
+from receiver.plugin_host.loop_guard import Guard
 from receiver.store import HandleJob, Intake, Job, ReplyState, Store
 from receiver.workers import Workers, running
 from tests.harness import Clock, change, look, until_async
@@ -267,8 +267,8 @@ async def test_who_blocks_the_others_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While an `async def` blocks the handlers' loop the log says which, and when it is over."""
-    monkeypatch.setattr(handler_loop, "WATCH_PAUSE", 0.01)
-    monkeypatch.setattr(handler_loop, "STANDSTILL", 0.05)
+    monkeypatch.setattr(runner, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(runner, "STANDSTILL", 0.05)
     go_on = threading.Event()
 
     async def blocks(event: object, context: object) -> None:
@@ -617,7 +617,7 @@ async def test_hanging_threads_are_bounded(tmp_path: Path) -> None:
         go_on.wait(60)
 
     dispatcher = Dispatcher([bound(hangs)])
-    most = handler_loop.MOST_THREADS
+    most = runner.MOST_THREADS
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened(tmp_path))
         workers = Workers(dispatcher, store, Clock(), GUARD, timeout=0.01)

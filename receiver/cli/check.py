@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.advice import cautions
 from receiver.cli import screen
 from receiver.cli.options import ConfigFile
 from receiver.cli.preparing import prepare
 from receiver.config import Source
+from receiver.plugin_host.lint import cautions
 from receiver.providers import PROVIDERS, Entry
 
 

@@ -12,11 +12,11 @@ import typer
 from receiver.cli import screen
 from receiver.cli.options import ConfigFile, Json, normalised
 from receiver.cli.preparing import prepare
-from receiver.dispatch import Plan
 from receiver.errors import ConfigError, Fault
 from receiver.events import Event, EventIds, EventType, Message, utc_now
 from receiver.handlers import Explanation
-from receiver.plugins import explanations
+from receiver.plugin_host.dispatch import Plan
+from receiver.plugin_host.loader import explanations
 from receiver.service import Parts
 from receiver.store import open_reader, to_micros
 from receiver.text.keywords import keyword

@@ -17,7 +17,7 @@ from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
 from receiver.providers import PROVIDERS, Provider, Sample
-from receiver.signatures import DigestToken
+from receiver.providers.signatures import DigestToken
 
 _PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}
 _KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in _PUSHING.items())

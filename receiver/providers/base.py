@@ -19,7 +19,7 @@ from receiver.errors import CredentialMissing, PushError
 from receiver.events import Data, DeliveryReport, EventType, Message
 from receiver.providers.api import Api
 from receiver.providers.payloads import read_form
-from receiver.signatures import Tokens
+from receiver.providers.signatures import Tokens
 from receiver.text.msisdn import normalise
 
 PayloadT = TypeVar("PayloadT")

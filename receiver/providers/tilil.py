@@ -56,8 +56,8 @@ from receiver.providers.payloads import (
     read_json,
     repeated,
 )
+from receiver.providers.signatures import DigestToken
 from receiver.repeats import STATE
-from receiver.signatures import DigestToken
 from receiver.text.keywords import keyword
 from receiver.text.times import instant
 

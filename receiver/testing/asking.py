@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-from receiver import config, plugins
-from receiver.dispatch import asked_for
+from receiver import config
 from receiver.errors import ConfigError, Fault
 from receiver.events import Data, Event
 from receiver.handlers import Action, Context, Handler, People, Reply, SourceInfo
-from receiver.plugins import Plugin, Surroundings
+from receiver.plugin_host import loader
+from receiver.plugin_host.dispatch import asked_for
+from receiver.plugin_host.loader import Plugin, Surroundings
 from receiver.testing.making import REGION, SOURCE
 from receiver.testing.people import FakePeople
 
@@ -61,8 +62,8 @@ def load(plugin: str | Path | ModuleType, /, **settings: Any) -> Plugin:
     try:
         configuration = config.parse({"plugins": raw}, file)
         if isinstance(plugin, ModuleType):
-            return plugins.of_module(name, plugin, configuration, _AROUND)
-        return plugins.load(configuration, _AROUND)[0]
+            return loader.of_module(name, plugin, configuration, _AROUND)
+        return loader.load(configuration, _AROUND)[0]
     except ConfigError as error:  # without the name of a file that is not there
         raise ConfigError([_without_place(fault) for fault in error.faults]) from None
 
@@ -112,7 +113,7 @@ class Running:
         The event is in the history of people from now on; inline handlers, which are asked before
         it is stored, do not see it there yet.
         """
-        wanting = [handler for _, handler in plugins.ordered([self.plugin]) if handler.wants(event)]
+        wanting = [handler for _, handler in loader.ordered([self.plugin]) if handler.wants(event)]
         results = {h.function.__name__: self._asked(h, event) for h in wanting if h.inline}
         if isinstance(self.context.people, FakePeople):
             people = self.context.people.after(event)

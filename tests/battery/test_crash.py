@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.dispatch import PAUSES
+from receiver.plugin_host.dispatch import PAUSES
 from tests.battery import broken
 from tests.battery.load import Ledger, clients, run, stored_twice
 from tests.harness import (

@@ -6,7 +6,8 @@ import re
 import stat
 from pathlib import Path
 
-from receiver import config, plugin_files, providers
+from receiver import config, providers
+from receiver.plugin_host import files
 from receiver.providers import PROVIDERS
 from tests.cli.program import run, told
 
@@ -103,5 +104,5 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     shown = told(tmp_path, "check")
     assert "no faults" in shown
     assert "warning" not in shown
-    shipped = plugin_files.files(plugin_files.shipped_folder())
+    shipped = files.files(files.shipped_folder())
     assert set(config.load(EXAMPLE).plugins.enabled) == shipped.keys()

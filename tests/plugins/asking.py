@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from receiver import config, plugins
+from receiver import config
 from receiver.errors import ConfigError
 from receiver.events import Data, DeliveryReport, Event, EventType, Message, SubscriptionChange
 from receiver.handlers import Action, Explanation, actions
-from receiver.plugins import Plugin
+from receiver.plugin_host import loader
+from receiver.plugin_host.loader import Plugin
 from receiver.text.keywords import keyword
 from tests.harness import NOW
 
@@ -21,7 +22,7 @@ PERSON = "+254726770792"
 def load(name: str, **settings: Any) -> Plugin:
     """The shipped plugin `name` with these settings."""
     raw = {"plugins": {"enabled": [name], name: settings}}
-    return plugins.load(config.parse(raw, Path("/etc/receiver/receiver.toml")))[0]
+    return loader.load(config.parse(raw, Path("/etc/receiver/receiver.toml")))[0]
 
 
 def faults(name: str, **settings: Any) -> dict[str, str]:

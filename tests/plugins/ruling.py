@@ -8,7 +8,7 @@ import msgspec
 
 from receiver.handlers import Finding, People, Reply, SourceInfo
 from receiver.people import Nobody
-from receiver.plugins import Plugin
+from receiver.plugin_host.loader import Plugin
 from tests.plugins.asking import ask, faults, load, message
 
 ECHO = "{{ keyword }}|{{ rest }}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from receiver.handlers import Reply
-from receiver.plugins import Plugin
+from receiver.plugin_host.loader import Plugin
 from tests.plugins.asking import PERSON, ask, explain, faults, load, message
 
 ECHO = "{{ keyword }}|{{ rest }}"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.plugins import Plugin
+from receiver.plugin_host.loader import Plugin
 from tests.plugins.asking import PERSON, explain, message
 from tests.plugins.ruling import Subscribers, among, answer, reply, rules, wrong
 

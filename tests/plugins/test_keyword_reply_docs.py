@@ -11,9 +11,10 @@ import pytest
 
 from plugins.keyword_reply.settings import Match, Rule
 from plugins.keyword_reply.templates import VARIABLES
-from receiver import config, plugins
+from receiver import config
 from receiver.handlers import Reply
-from receiver.plugins import Plugin
+from receiver.plugin_host import loader
+from receiver.plugin_host.loader import Plugin
 from tests.plugins.asking import PERSON, ask, message
 from tests.plugins.ruling import Subscribers, among, linted, reply
 
@@ -24,7 +25,7 @@ def loaded() -> list[Plugin]:
     """The rules of each configuration in the page."""
     blocks = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     every = (config.parse(tomllib.loads(block), Path("/etc/receiver.toml")) for block in blocks)
-    return [plugins.load(each)[-1] for each in every]
+    return [loader.load(each)[-1] for each in every]
 
 
 REPLIES, PATTERNS, CONDITIONS = loaded()
@@ -85,7 +86,7 @@ def test_table_of_modes(match: str, yes: list[str], no: list[str]) -> None:
     """The examples in the table of modes are right, and stand there."""
     raw: dict[str, Any] = {"keyword": "GAME", "match": match, "reply": "yes"}
     tables = {"enabled": ["keyword_reply"], "keyword_reply": {"rules": [raw]}}
-    [plugin] = plugins.load(config.parse({"plugins": tables}, Path("/etc/receiver.toml")))
+    [plugin] = loader.load(config.parse({"plugins": tables}, Path("/etc/receiver.toml")))
     assert [reply(plugin, text) for text in yes] == ["yes"] * len(yes)
     assert [reply(plugin, text) for text in no] == [None] * len(no)
     [row] = re.findall(rf'^\| `"{match}"` \|.*$', GUIDE, re.MULTILINE)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.people import Nobody
-from receiver.plugins import Plugin, ordered
+from receiver.plugin_host.loader import Plugin, ordered
 from tests.plugins.asking import PERSON, ask, explain, faults, load, message, report
 
 PLUGIN = load("opt_out")

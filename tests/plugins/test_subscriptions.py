@@ -15,7 +15,7 @@ from plugins import opt_out, subscriptions
 from receiver.events import EventType
 from receiver.handlers import Reply, SourceInfo, Subscribe, Subscription, Unsubscribe
 from receiver.people import Nobody
-from receiver.plugins import Plugin
+from receiver.plugin_host.loader import Plugin
 from tests.harness import NOW, inbound, opened, settings, subscription, take
 from tests.plugins.asking import PERSON, ask, change, explain, faults, load, message
 

@@ -18,7 +18,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from receiver.border import encodable, said
+from receiver.plugin_host.border import encodable, said
 
 GROUP = "receiver.plugins"
 

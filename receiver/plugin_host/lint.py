@@ -20,7 +20,7 @@ import msgspec
 from receiver.config import Config, Send, Server, Source
 from receiver.config.convert import Address, Network, Secret
 from receiver.errors import PluginError
-from receiver.plugins import Plugin, WrongItems, findings
+from receiver.plugin_host.loader import Plugin, WrongItems, findings
 
 SettingT = TypeVar("SettingT", Secret, Address)
 

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver.border import describe, tamed
 from receiver.events import Data, Event, EventType
 from receiver.handlers import (
     Action,
@@ -29,10 +28,11 @@ from receiver.handlers import (
     Unsubscribe,
     actions,
 )
+from receiver.plugin_host.border import describe, tamed
 from receiver.store import HandleJob, Wishes, to_micros
 from receiver.text.msisdn import is_decimal, mask, normalise
 
-log = structlog.get_logger("receiver.dispatch")
+log = structlog.get_logger("receiver.plugin_host.dispatch")
 
 #: Seconds until a handler that failed is tried again; after the last it is a dead letter.
 PAUSES = (5, 30, 120, 600, 1800, 7200, 21600)

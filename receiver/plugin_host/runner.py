@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import structlog
 
-from receiver import border
+from receiver.plugin_host import border
 
-log = structlog.get_logger("receiver.handler_loop")
+log = structlog.get_logger("receiver.plugin_host.runner")
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import structlog
 
 from receiver.errors import PluginError
-from receiver.handler_loop import HandlerLoop
-from receiver.plugins import Plugin, hook_failure
+from receiver.plugin_host.loader import Plugin, hook_failure
+from receiver.plugin_host.runner import HandlerLoop
 
-log = structlog.get_logger("receiver.plugin_hooks")
+log = structlog.get_logger("receiver.plugin_host.hooks")
 
 #: Seconds that a plugin's `start` and `stop` may take.
 START_TIMEOUT = 30.0

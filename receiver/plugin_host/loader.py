@@ -12,7 +12,6 @@ from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
-from receiver import border, shapes
 from receiver.config import Config, convert
 from receiver.errors import ConfigError, Fault, PluginError
 from receiver.events import Event, Message, data_class
@@ -31,7 +30,8 @@ from receiver.handlers import (
     addresses,
 )
 from receiver.people import Nobody
-from receiver.plugin_files import ImportFailed, available, describe, import_module
+from receiver.plugin_host import border, callback_check
+from receiver.plugin_host.files import ImportFailed, available, describe, import_module
 
 T = TypeVar("T")
 
@@ -261,8 +261,8 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
         return
     if handler.function is not function:
         yield f"{name}: on_message and its like must stand above all other decorators"
-    if not shapes.takes(handler.function, 2):
-        yield f"{name}{shapes.parameters(handler.function)} must take (event, context)"
+    if not callback_check.takes(handler.function, 2):
+        yield f"{name}{callback_check.parameters(handler.function)} must take (event, context)"
     yield from (f"{name}: {fault}" for fault in _annotation_faults(handler))
     if handler.inline and handler.is_async:
         yield f"{name} is inline, so it must be def, not async def"
@@ -275,10 +275,10 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
 def _annotation_faults(handler: Handler) -> Iterator[str]:
     """Where it says that it takes something else than it would get."""
     kinds = {data_class(type_) for type_ in handler.types}
-    if (annotated := shapes.foreign_event(handler.function, kinds)) is not None:
+    if (annotated := callback_check.foreign_event(handler.function, kinds)) is not None:
         expected = " or ".join(f"Event[{kind.__name__}]" for kind in kinds)
         yield f"its decorator gives it {expected}, it is annotated to take {annotated}"
-    if (annotated := shapes.foreign_context(handler.function, Context)) is not None:
+    if (annotated := callback_check.foreign_context(handler.function, Context)) is not None:
         yield f"its second parameter is the Context, it is annotated to be {annotated}"
 
 
@@ -292,7 +292,7 @@ def _hook_faults(module: ModuleType, file: Path) -> list[str]:
         hook = getattr(module, name, None)
         if hook is None:
             continue
-        wrong = not callable(hook) or not shapes.takes(hook, len(parameters))
+        wrong = not callable(hook) or not callback_check.takes(hook, len(parameters))
         if wrong or (inspect.iscoroutinefunction(hook) and name not in _ASYNC_HOOKS):
             expected = f"def {name}({', '.join(parameters)})"
             messages.append(f"{_place(hook, file)}: expected {expected}")
