@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.config import Server
 from receiver.config.convert import Network
-from receiver.endpoint import Endpoint
 from receiver.errors import (
     AddressRefused,
     EncodingRefused,
@@ -33,7 +32,8 @@ from receiver.errors import (
     TooMany,
     UnknownSource,
 )
-from receiver.intake import Intake
+from receiver.intake.endpoint import Endpoint
+from receiver.intake.intake import Intake
 from receiver.logs.requests import Entry, RequestLog
 from receiver.providers import Answer, Push
 

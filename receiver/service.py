@@ -19,7 +19,7 @@ from receiver.config import Config
 from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.handlers import Address, SourceInfo, addresses
-from receiver.intake import Intake
+from receiver.intake.intake import Intake
 from receiver.lines import apis, every
 from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader

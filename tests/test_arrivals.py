@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver import arrivals
-from receiver.arrivals import Arrival
+from receiver.intake import batch
+from receiver.intake.batch import Arrival
 from receiver.logs.requests import unnoted
 from receiver.store import Intake
 from tests.harness import inbound, opened, push_of, settings
@@ -30,7 +30,7 @@ async def test_each_step_is_for_all_of_them(
             parsed = endpoint.provider.parse(push)
             plain = endpoint.provider.acknowledge(push, parsed, "")
             came.append(Arrival(endpoint, push, parsed, plain, entry))
-        made = arrivals.records(came, service.store.ids, service.workers.guard)
+        made = batch.records(came, service.store.ids, service.workers.guard)
     assert steps == ["identify"] * 3 + ["ask"] * 3 + ["judge"] * 3 + ["record"] * 3
     rows = [each.row for each in made if isinstance(each, Intake)]
     assert [row.key for row in rows] == ["message:0", "message:1", "message:2"]

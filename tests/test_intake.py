@@ -225,7 +225,7 @@ async def test_one_of_many_that_cannot_be_recorded_fails_alone(
             raise ValueError("a fault of ours")
         return encode_data(data)
 
-    monkeypatch.setattr("receiver.arrivals.encode_data", failing)
+    monkeypatch.setattr("receiver.intake.batch.encode_data", failing)
     rules = {"rules": [{"keyword": "HI", "reply": "karibu"}]}
     raw = settings(plugins={"enabled": ["keyword_reply"], "keyword_reply": rules})
     async with opened(tmp_path, raw) as service:

@@ -1,6 +1,6 @@
 """The way of a push, and the only place that knows the order of its steps.
 
-authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.arrivals`) → one commit →
+authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.batch`) → one commit →
 other handlers, for as long as the source waits → the answer. What cannot become an event goes into
 the quarantine, and its answer says why by its status alone.
 """
@@ -17,9 +17,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver.arrivals import Arrival, records
 from receiver.config import Config
-from receiver.endpoint import Endpoint
 from receiver.errors import (
     ClockOff,
     CredentialMissing,
@@ -31,6 +29,8 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import Data, Event, utc_now
+from receiver.intake.batch import Arrival, records
+from receiver.intake.endpoint import Endpoint
 from receiver.limits import Allowance
 from receiver.logs.requests import Entry, unnoted
 from receiver.plugin_host.dispatch import Dispatcher
@@ -39,7 +39,7 @@ from receiver.store import Intake as Stored
 from receiver.store import ReplyState, Store, Taken, pack_request
 from receiver.workers import Workers
 
-log = structlog.get_logger("receiver.intake")
+log = structlog.get_logger("receiver.intake.intake.intake")
 
 #: Refusals whose request is worth a look.
 _KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong, ClockOff)

@@ -15,8 +15,8 @@ from time import perf_counter
 import msgspec
 
 from receiver.actions import Reply
-from receiver.endpoint import Endpoint
 from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
+from receiver.intake.endpoint import Endpoint
 from receiver.logs.requests import Entry
 from receiver.plugin_host import loop_guard as guard
 from receiver.plugin_host.dispatch import Plan
