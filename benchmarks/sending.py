@@ -21,10 +21,10 @@ import uvloop
 
 from benchmarks.contestants import free_port, running
 from receiver import config, server, service
-from receiver.calling import open_caller
 from receiver.config import Config
 from receiver.events import utc_now
-from receiver.lines import apis
+from receiver.jobs.calling import open_caller
+from receiver.jobs.channel import apis
 from receiver.providers.api import Outgoing
 from receiver.store import Wish
 

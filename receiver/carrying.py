@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import forgetting, purging, replay
+from receiver import forgetting, replay
 from receiver.actions import OptIn, OptOut
 from receiver.commands import (
     AddOptOut,
@@ -25,7 +25,8 @@ from receiver.commands import (
     SendMessage,
 )
 from receiver.errors import ConfigError, ProviderError, PushError
-from receiver.lines import apis
+from receiver.jobs import purge
+from receiver.jobs.channel import apis
 from receiver.providers import Push
 from receiver.providers.api import Outgoing
 from receiver.reloading import reload
@@ -112,7 +113,7 @@ async def _correct_book(service: Service, command: CorrectBook) -> Outcome:
 async def _purge(service: Service, command: PurgeStep) -> Outcome:
     if not command.after:  # retention may go by the same clock now
         await service.store.trust_clock(service.intake.clock())
-    gone, stretch = await purging.step(service.store, command.sweep, command.after)
+    gone, stretch = await purge.step(service.store, command.sweep, command.after)
     counts = Counter(command.gone) + gone
     return Outcome(gone.total(), counts=dict(counts), position=stretch.position)
 

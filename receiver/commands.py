@@ -70,7 +70,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
 
 
 class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
-    """Lets go of what is to go in the next stretch; see `receiver.purging`."""
+    """Lets go of what is to go in the next stretch; see `receiver.jobs.purge`."""
 
     sweep: Sweep
     after: int = 0

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from receiver import __version__
 from receiver.errors import PushError, StoreUnavailable
 from receiver.figures import Figures, Newest, Sizes, look, sizes
-from receiver.lines import FAILURES
+from receiver.jobs.channel import FAILURES
 from receiver.logs.histogram import Histogram
 from receiver.service import Service
 from receiver.store.metric_reads import DATABASE_VERSION, Pile, amount

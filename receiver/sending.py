@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from receiver.deactivations import Deactivator
-from receiver.forwarding import Forwarder
 from receiver.handlers import Target
-from receiver.lines import Calls, Line, open_lines
-from receiver.outbox import Outbox
+from receiver.jobs.channel import Calls, Line, open_lines
+from receiver.jobs.deactivate import Deactivator
+from receiver.jobs.forward import Forwarder
+from receiver.jobs.poll import Observe, Poller
+from receiver.jobs.purge import Retention
+from receiver.jobs.send import Outbox
 from receiver.plugin_host.loader import Plugin
-from receiver.poller import Observe, Poller
-from receiver.purging import Retention
 from receiver.store import Store
 
 if TYPE_CHECKING:

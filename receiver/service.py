@@ -20,7 +20,8 @@ from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake.intake import Intake
-from receiver.lines import apis, every
+from receiver.jobs.channel import apis, every
+from receiver.jobs.handle import Workers, running
 from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import Bound, Dispatcher
@@ -31,7 +32,6 @@ from receiver.providers import Provider
 from receiver.sending import Sending
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
-from receiver.workers import Workers, running
 
 log = structlog.get_logger("receiver.service")
 

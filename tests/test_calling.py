@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from receiver.calling import open_caller
 from receiver.config import Send
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
+from receiver.jobs.calling import open_caller
 from receiver.providers.api import Request, Response
 from tests.harness import NOW
 

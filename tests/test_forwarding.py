@@ -14,8 +14,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from receiver.events import encode_event, utc_now
-from receiver.forwarding import PAUSES, Forwarder
 from receiver.handlers import Network, Target
+from receiver.jobs.forward import PAUSES, Forwarder
 from receiver.reloading import reload
 from receiver.service import Service, open_service
 from receiver.store import Job

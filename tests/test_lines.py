@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
-from receiver.lines import MINUTE, Calls, Line, Window, next_try
+from receiver.jobs.channel import MINUTE, Calls, Line, Window, next_try
 from receiver.providers import PROVIDERS
 from receiver.providers.api import Request
 from tests.harness import NOW

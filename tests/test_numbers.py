@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from receiver.errors import PushError
-from receiver.lines import apis
+from receiver.jobs.channel import apis
 from receiver.providers.api import Outgoing
 from receiver.service import Service
 from receiver.store import StoredMessage

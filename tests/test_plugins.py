@@ -24,12 +24,12 @@ from receiver import config, testing
 from receiver.config import Config
 from receiver.errors import ConfigError
 from receiver.handlers import Reply, Send
+from receiver.jobs.handle import TIMEOUT
 from receiver.plugin_host import files
 from receiver.plugin_host.dispatch import PAUSES
 from receiver.plugin_host.files import shipped_folder
 from receiver.plugin_host.hooks import START_TIMEOUT, STOP_TIMEOUT
 from receiver.plugin_host.loader import Plugin, load, ordered
-from receiver.workers import TIMEOUT
 from tests.harness import inbound, opened, settings, take
 from tests.plugins.asking import ask, explain, message
 

@@ -14,7 +14,7 @@ from receiver import config
 from receiver.carrying import carry_out
 from receiver.commands import PurgeStep
 from receiver.errors import PushError
-from receiver.purging import Retention
+from receiver.jobs.purge import Retention
 from receiver.service import Service
 from receiver.store import Gone, Kind, Sweep, Wish
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
@@ -80,7 +80,7 @@ async def test_the_running_service_does_it(tmp_path: Path, monkeypatch: pytest.M
     async with opened(tmp_path, keeping(events="7d"), clock) as service:
         await take(service, inbound(1, "hello"))
         await pass_days(service, clock, 8)
-    monkeypatch.setattr("receiver.purging._FIRST", 0.0)
+    monkeypatch.setattr("receiver.jobs.purge._FIRST", 0.0)
     async with opened(tmp_path, keeping(events="7d"), clock) as service:
 
         async def gone() -> bool:

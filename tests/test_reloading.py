@@ -17,7 +17,7 @@ from receiver import control, fake
 from receiver.commands import Outcome, Reload
 from receiver.errors import ConfigError
 from receiver.fake import Options
-from receiver.lines import open_lines
+from receiver.jobs.channel import open_lines
 from receiver.reloading import reload
 from receiver.service import Service
 from receiver.store import Wish

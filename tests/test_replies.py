@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from receiver import workers as workers_module
 from receiver.carrying import carry_out
 from receiver.commands import RetryQuarantined
 from receiver.errors import CredentialWrong
+from receiver.jobs import handle as workers_module
 from receiver.providers import Answer
 from receiver.reloading import reload
 from receiver.service import Service

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver import server, workers
+from receiver import server
 from receiver.config import DEFAULT_FILES, Server
+from receiver.jobs import handle
 from tests.harness import (
     PROGRAM,
     Wire,
@@ -91,7 +92,7 @@ def test_unit_starts_what_make_installs() -> None:
 def test_unit_waits_for_the_end() -> None:
     """Systemd kills no sooner than the service gives requests and handlers to finish."""
     [seconds] = values("TimeoutStopSec")
-    assert float(seconds) > server._GRACE + workers._GRACE
+    assert float(seconds) > server._GRACE + handle._GRACE
 
 
 def test_a_migration_may_take_its_time() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver import workers as workers_module
 from receiver.config import LoopGuard
 from receiver.events import Event, Message
 from receiver.handlers import MARK, Context, Flag, OptOut, Reply, Send, on_message
+from receiver.jobs import handle as workers_module
+from receiver.jobs.handle import Workers, running
 from receiver.plugin_host import runner
 from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
 from receiver.store import HandleJob, Intake, Job, ReplyState, Store
-from receiver.workers import Workers, running
 from tests.harness import Clock, change, look, until_async
 from tests.store.rows import PERSON, finish, held, intake, opened
 

@@ -15,7 +15,7 @@ from receiver.config import Config
 from receiver.errors import ConfigError, Fault, ProviderError
 from receiver.events import utc_now
 from receiver.http.redact import masked
-from receiver.lines import apis
+from receiver.jobs.channel import apis
 from receiver.providers import Provider, create
 from receiver.providers.api import Api, Operation, Request
 from receiver.text.escape import visible_json
@@ -80,7 +80,7 @@ def sending(
 
 async def ask(api: Api, request: Request[T]) -> T:
     """Makes a request, over a connection of its own. Raises `ProviderError`."""
-    from receiver.calling import open_caller  # loading HTTP takes a while
+    from receiver.jobs.calling import open_caller  # loading HTTP takes a while
 
     async with open_caller(utc_now, api.send_settings) as caller:
         return await caller.perform(request)

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from receiver.calling import tls_context
 from receiver.doctor.findings import Case, Finding, green, red, yellow
+from receiver.jobs.calling import tls_context
 
 _PATIENCE = 5.0
 #: A source that nobody has.

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from receiver.calling import open_caller
 from receiver.doctor.findings import Case, Finding, ago, green, red, yellow
 from receiver.errors import ProviderError, StoreError
 from receiver.http.redact import masked
-from receiver.lines import apis
+from receiver.jobs.calling import open_caller
+from receiver.jobs.channel import apis
 from receiver.providers.api import Api, Balance, Request, Response
 
 T = TypeVar("T")

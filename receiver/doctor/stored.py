@@ -12,7 +12,7 @@ from time import monotonic
 from receiver.doctor.findings import Case, Finding, ago, green, red, size, yellow
 from receiver.doctor.running import holder_of
 from receiver.errors import StoreError
-from receiver.purging import WORD, disagreement
+from receiver.jobs.purge import WORD, disagreement
 from receiver.store.health_reads import verify
 
 #: Beside the store file.

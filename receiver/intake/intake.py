@@ -31,13 +31,13 @@ from receiver.errors import (
 from receiver.events import Data, Event, utc_now
 from receiver.intake.batch import Arrival, records
 from receiver.intake.endpoint import Endpoint
+from receiver.jobs.handle import Workers
 from receiver.limits import Allowance
 from receiver.logs.requests import Entry, unnoted
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.store import Intake as Stored
 from receiver.store import ReplyState, Store, Taken, pack_request
-from receiver.workers import Workers
 
 log = structlog.get_logger("receiver.intake.intake.intake")
 

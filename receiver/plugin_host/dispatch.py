@@ -1,7 +1,7 @@
 """Which handlers look at an event, and what they make of it.
 
 Inline handlers are asked here, before the event is stored; what they say becomes part of the
-same commit. All others are named as jobs of that commit and run by `receiver.workers`.
+same commit. All others are named as jobs of that commit and run by `receiver.jobs.handle`.
 """
 
 from __future__ import annotations

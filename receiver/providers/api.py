@@ -1,7 +1,7 @@
 """What calling a provider means: requests to make and answers to read, without doing I/O.
 
-Each provider that we can send through has an `Api` in its own file. `receiver.calling` makes
-its requests, `receiver.outbox` and `receiver.poller` decide when.
+Each provider that we can send through has an `Api` in its own file. `receiver.jobs.calling` makes
+its requests, `receiver.jobs.send` and `receiver.jobs.poll` decide when.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.calling import open_caller
 from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
+from receiver.jobs.calling import open_caller
 from receiver.providers import Parsed
 from receiver.providers.api import Balance, Outgoing, Request, Response, Sent
 from receiver.providers.text_connect import (

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.calling import open_caller
 from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
+from receiver.jobs.calling import open_caller
 from receiver.providers import Parsed
 from receiver.providers.api import Outgoing, Request, Response, Sent
 from receiver.providers.tilil import REFUSALS, STATUSES, Tilil, TililApi

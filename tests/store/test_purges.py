@@ -27,7 +27,7 @@ EVENTS = Sweep(kind=Kind.EVENTS, before=LATER)
 
 
 async def drop_all(store: Store, sweep: Sweep) -> dict[str, int]:
-    """Lets go of all that a sweep finds, as `receiver.purging` does; how many of what."""
+    """Lets go of all that a sweep finds, as `receiver.jobs.purge` does; how many of what."""
     gone: dict[str, int] = {}
     position: int | None = 0
     while position is not None:

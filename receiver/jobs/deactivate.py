@@ -15,11 +15,11 @@ from functools import partial
 import structlog
 
 from receiver.errors import ProviderError
-from receiver.lines import Line, every, next_try
+from receiver.jobs.channel import Line, every, next_try
 from receiver.providers.api import Request
 from receiver.store import Deactivation, Store
 
-log = structlog.get_logger("receiver.deactivations")
+log = structlog.get_logger("receiver.jobs.deactivate")
 
 #: Seconds between looks into the store for subscriptions to end.
 _POLL = 0.5

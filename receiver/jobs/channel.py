@@ -23,11 +23,11 @@ from receiver.providers.api import Api, Request
 if TYPE_CHECKING:
     import ssl
 
-    from receiver.calling import Caller
+    from receiver.jobs.calling import Caller
 
 T = TypeVar("T")
 
-log = structlog.get_logger("receiver.lines")
+log = structlog.get_logger("receiver.jobs.channel")
 
 #: Seconds until what was certainly not done is tried again; the last one repeats.
 PAUSES = (5, 15, 60, 300, 900, 1800, 3600)
@@ -218,7 +218,7 @@ async def open_lines(
     if not fresh:
         return lines
     tls = await asyncio.to_thread(_load)  # it takes a while, and pushes must not wait for it
-    from receiver.calling import make_caller  # noqa: PLC0415 - loaded by now, see `_load`
+    from receiver.jobs.calling import make_caller  # noqa: PLC0415 - loaded by now, see `_load`
 
     for name, api in fresh.items():
         settings, source = api.send_settings, config.sources[name]
@@ -229,7 +229,7 @@ async def open_lines(
 
 def _load() -> ssl.SSLContext:
     """Loads what makes requests, and the certificates that are trusted."""
-    from receiver.calling import tls_context  # noqa: PLC0415 - loading takes a while
+    from receiver.jobs.calling import tls_context  # noqa: PLC0415 - loading takes a while
 
     return tls_context()
 

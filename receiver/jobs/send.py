@@ -19,12 +19,12 @@ import structlog
 from receiver.actions import OptOut
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
-from receiver.lines import Line, every, next_try
+from receiver.jobs.channel import Line, every, next_try
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
 from receiver.text.sms_length import split
 
-log = structlog.get_logger("receiver.outbox")
+log = structlog.get_logger("receiver.jobs.send")
 
 #: Seconds until what became of a message is asked for the first time.
 FIRST_POLL = 2.0

@@ -23,7 +23,7 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.handlers import Action, Reply
-from receiver.left import Left
+from receiver.jobs.overflow import Left
 from receiver.logs.histogram import Runs
 from receiver.plugin_host import border
 from receiver.plugin_host.border import describe
@@ -34,7 +34,7 @@ from receiver.plugin_host.loop_guard import Guard, note
 from receiver.plugin_host.runner import HandlerLoop
 from receiver.store import Finish, Job, Store, to_micros
 
-log = structlog.get_logger("receiver.workers")
+log = structlog.get_logger("receiver.jobs.handle")
 
 #: Seconds that a handler may take.
 TIMEOUT = 30.0

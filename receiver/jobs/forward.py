@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from receiver.net.client import Answer, Sender
 
-log = structlog.get_logger("receiver.forwarding")
+log = structlog.get_logger("receiver.jobs.forward")
 
 _HOUR = 3600.0
 #: Seconds until an event that was not taken is tried again; after the last it is a dead letter.
@@ -359,7 +359,7 @@ class Forwarder:
 def _load() -> ssl.SSLContext:
     """Loads what makes requests, and the certificates that are trusted."""
     import receiver.net.client  # noqa: PLC0415 - see `_open`
-    from receiver.calling import tls_context  # noqa: PLC0415 - as above
+    from receiver.jobs.calling import tls_context  # noqa: PLC0415 - as above
 
     assert receiver.outward
     return tls_context()

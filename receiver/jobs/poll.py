@@ -16,12 +16,12 @@ import structlog
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import DeliveryReport
-from receiver.lines import Line, every
+from receiver.jobs.channel import Line, every
 from receiver.providers import Parsed
 from receiver.providers.api import Request, Response
 from receiver.store import Store, StoredMessage
 
-log = structlog.get_logger("receiver.poller")
+log = structlog.get_logger("receiver.jobs.poll")
 
 Observe = Callable[[str, Parsed, bytes], Awaitable[bool]]
 """Takes what a source's provider said, as `Intake.observe` does."""

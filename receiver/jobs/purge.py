@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from receiver.config import Retention as Settings
-from receiver.lines import every
+from receiver.jobs.channel import every
 from receiver.store import Kind, Store, Stretch, Sweep
 
-log = structlog.get_logger("receiver.purging")
+log = structlog.get_logger("receiver.jobs.purge")
 
 #: Rows of one transaction, and how many times as long as it took is left to the pushes: their
 #: p99 under load is twice what it is otherwise at most (docs/performance.md).

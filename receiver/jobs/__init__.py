@@ -1,0 +1,1 @@
+"""Work in the background: handlers, messages, questions, ends of subscriptions, forwards."""
