@@ -20,12 +20,14 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.contestants import free_port, running
-from receiver import config, server, service
+from receiver import config
 from receiver.config import Config
 from receiver.events import utc_now
 from receiver.jobs.calling import open_caller
 from receiver.jobs.channel import apis
 from receiver.providers.api import Outgoing
+from receiver.service import parts as service
+from receiver.service import server
 from receiver.store import Wish
 
 _CONNECTIONS = 16

@@ -27,10 +27,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from receiver import config, service
+from receiver import config
 from receiver.logs.requests import unnoted
 from receiver.providers import PROVIDERS, Answer, Push
-from receiver.service import Parts, Service
+from receiver.service import parts as service
+from receiver.service.parts import Parts, Service
 
 T = TypeVar("T")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from receiver import figures, metrics
 from receiver.errors import ConfigError, StoreUnavailable
 from receiver.logs.histogram import Histogram
-from receiver.metrics import ServiceCollector
-from receiver.reloading import reload
-from receiver.service import Service
+from receiver.service import figures, metrics
+from receiver.service.metrics import ServiceCollector
+from receiver.service.parts import Service
+from receiver.service.reload import reload
 from receiver.store import metric_reads, to_micros
 from tests.harness import (
     TOKEN,

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.app import Receiver, create_app
-from receiver.service import Service
+from receiver.service.app import Receiver, create_app
+from receiver.service.parts import Service
 from tests.harness import (
     TOKEN,
     Running,

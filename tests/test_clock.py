@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from receiver.carrying import carry_out
-from receiver.clock import SteadyClock, running
-from receiver.commands import RetryQuarantined
 from receiver.config import LoopGuard
 from receiver.errors import PushError
 from receiver.plugin_host.loop_guard import Guard
+from receiver.service.clock import SteadyClock, running
+from receiver.service.commands import RetryQuarantined
+from receiver.service.execute import carry_out
 from receiver.store import to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
 from tests.plugins.asking import message

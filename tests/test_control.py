@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver import control
-from receiver.commands import (
+from receiver.errors import Malformed, StoreError, StoreLocked
+from receiver.service import control
+from receiver.service.commands import (
     AddOptOut,
     Command,
     Outcome,
@@ -22,8 +23,7 @@ from receiver.commands import (
     RetryJobs,
     RetryQuarantined,
 )
-from receiver.errors import Malformed, StoreError, StoreLocked
-from receiver.service import Service
+from receiver.service.parts import Service
 from receiver.store import open_store
 from tests.harness import (
     TOKEN,

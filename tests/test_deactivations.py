@@ -15,7 +15,7 @@ from receiver.config.convert import Secret
 from receiver.fake import Fake, Options, running
 from receiver.fake.book import Managed
 from receiver.providers import PROVIDERS
-from receiver.service import Service
+from receiver.service.parts import Service
 from receiver.store import Job
 from tests.harness import (
     TOKEN,

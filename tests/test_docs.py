@@ -40,10 +40,10 @@ from receiver.events import (
     SubscriptionChange,
     event_schema,
 )
-from receiver.metrics import ServiceCollector
 from receiver.plugin_host import files, loader
 from receiver.plugin_host.files import shipped_folder
 from receiver.providers import PROVIDERS
+from receiver.service.metrics import ServiceCollector
 from tests import harness
 from tests.schema import validator
 

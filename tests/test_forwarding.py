@@ -16,8 +16,8 @@ from standardwebhooks import Webhook
 from receiver.events import encode_event, utc_now
 from receiver.handlers import Network, Target
 from receiver.jobs.forward import PAUSES, Forwarder
-from receiver.reloading import reload
-from receiver.service import Service, open_service
+from receiver.service.parts import Service, open_service
+from receiver.service.reload import reload
 from receiver.store import Job
 from tests.harness import (
     Clock,

@@ -21,7 +21,7 @@ from receiver.errors import (
 )
 from receiver.events import Message, encode_data
 from receiver.providers import Answer
-from receiver.service import Service
+from receiver.service.parts import Service
 from tests.harness import (
     TOKEN,
     Clock,

@@ -14,7 +14,7 @@ import pytest
 from receiver.errors import PushError
 from receiver.jobs.channel import apis
 from receiver.providers.api import Outgoing
-from receiver.service import Service
+from receiver.service.parts import Service
 from receiver.store import StoredMessage
 from tests.cli.program import run, table, told
 from tests.harness import (

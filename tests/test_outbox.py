@@ -17,7 +17,7 @@ from receiver.fake import Fake, Options
 from receiver.handlers import OptOut
 from receiver.providers.api import Outgoing, Request, Sent
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
-from receiver.service import Service
+from receiver.service.parts import Service
 from receiver.store import StoredMessage, Wish, open_store
 from tests.harness import (
     NOW,

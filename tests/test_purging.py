@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from receiver import config
-from receiver.carrying import carry_out
-from receiver.commands import PurgeStep
 from receiver.errors import PushError
 from receiver.jobs.purge import Retention
-from receiver.service import Service
+from receiver.service.commands import PurgeStep
+from receiver.service.execute import carry_out
+from receiver.service.parts import Service
 from receiver.store import Gone, Kind, Sweep, Wish
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from receiver import control, fake
-from receiver.commands import Outcome, Reload
+from receiver import fake
 from receiver.errors import ConfigError
 from receiver.fake import Options
 from receiver.jobs.channel import open_lines
-from receiver.reloading import reload
-from receiver.service import Service
+from receiver.service import control
+from receiver.service.commands import Outcome, Reload
+from receiver.service.parts import Service
+from receiver.service.reload import reload
 from receiver.store import Wish
 from tests.harness import (
     PROGRAM,
@@ -194,7 +195,7 @@ async def test_what_cannot_send_changes_nothing(
                     raise OSError("no certificates")
                 return await open_lines(*arguments, **options)
 
-            monkeypatch.setattr("receiver.sending.open_lines", lines)
+            monkeypatch.setattr("receiver.service.sending.open_lines", lines)
             write(tmp_path, answering("new"))
             with pytest.raises(OSError, match="no certificates"):
                 await reload(service)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from receiver.service import Service
+from receiver.service.parts import Service
 from receiver.store import Kind, StoredEvent
 from tests.harness import (
     TOKEN,

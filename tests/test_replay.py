@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from receiver import commands, control, replay
-from receiver.carrying import carry_out
-from receiver.commands import Outcome
 from receiver.errors import StoreUnusable
 from receiver.events import utc_now
 from receiver.handlers import Action, Flag, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
-from receiver.replay import Judgement, ReplyChange
-from receiver.service import Service
+from receiver.service import commands, control, replay
+from receiver.service.commands import Outcome
+from receiver.service.execute import carry_out
+from receiver.service.parts import Service
+from receiver.service.replay import Judgement, ReplyChange
 from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
 from receiver.store.database import open_writer
 from receiver.store.replay_reads import Selection, open_chronicle

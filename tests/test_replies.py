@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from receiver.carrying import carry_out
-from receiver.commands import RetryQuarantined
 from receiver.errors import CredentialWrong
 from receiver.jobs import handle as workers_module
 from receiver.providers import Answer
-from receiver.reloading import reload
-from receiver.service import Service
+from receiver.service.commands import RetryQuarantined
+from receiver.service.execute import carry_out
+from receiver.service.parts import Service
+from receiver.service.reload import reload
 from tests.harness import (
     TOKEN,
     Clock,

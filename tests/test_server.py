@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receiver.errors import ReceiverError
-from receiver.server import bind
+from receiver.service.server import bind
 from tests.cli.program import run
 from tests.harness import (
     PATIENCE,

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.errors import PluginError
 from receiver.plugin_host import hooks
-from receiver.service import open_service
+from receiver.service.parts import open_service
 from tests.cli.program import spawn
 from tests.harness import Clock, inbound, opened, parts, serve, take, until, with_plugin, write
 

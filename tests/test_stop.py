@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from receiver import commands
-from receiver.carrying import carry_out
 from receiver.fake import Fake
 from receiver.handlers import OptOut
-from receiver.reloading import reload
-from receiver.service import Service
+from receiver.service import commands
+from receiver.service.execute import carry_out
+from receiver.service.parts import Service
+from receiver.service.reload import reload
 from receiver.store import Correction, from_micros
 from tests.harness import NOW, Clock, inbound, look, opened, settings, subscription, take, write
 from tests.test_deactivations import ANN, ENDED, take_keys, until_ended, until_job

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver import server
 from receiver.config import DEFAULT_FILES, Server
 from receiver.jobs import handle
+from receiver.service import server
 from tests.harness import (
     PROGRAM,
     Wire,

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from receiver import config as configuration
-from receiver import fake, server, service
+from receiver import fake
 from receiver.cli.demo_traffic import Step, Traffic
 from receiver.cli.failing import Failed
 from receiver.cli.options import UnusedConfigFile
@@ -36,6 +36,8 @@ from receiver.http.redact import address, masked
 from receiver.logs import setup
 from receiver.logs.writer import Outlet
 from receiver.providers import PROVIDERS
+from receiver.service import parts as service
+from receiver.service import server
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.text.escape import visible
 

@@ -17,7 +17,7 @@ from receiver.events import Event, EventIds, EventType, Message, utc_now
 from receiver.handlers import Explanation
 from receiver.plugin_host.dispatch import Plan
 from receiver.plugin_host.loader import explanations
-from receiver.service import Parts
+from receiver.service.parts import Parts
 from receiver.store import open_reader, to_micros
 from receiver.text.keywords import keyword
 

@@ -10,8 +10,8 @@ from receiver.cli import screen
 from receiver.cli.failing import Failed, say
 from receiver.cli.options import ConfigFile, Json, person_or_fail
 from receiver.cli.preparing import perform, prepare
-from receiver.commands import Forget
 from receiver.events import utc_now
+from receiver.service.commands import Forget
 
 _REST = (
     "backups that were made before, and what was forwarded or logged elsewhere, still have it",

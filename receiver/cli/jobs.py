@@ -68,7 +68,7 @@ def retry(
     """Makes dead letters due again."""
     # See opt_outs.
     from receiver.cli.preparing import perform, prepare
-    from receiver.commands import RetryJobs
+    from receiver.service.commands import RetryJobs
 
     wanted = one_or_all(id_, every=every)
     outcome = perform(prepare(config), RetryJobs(wanted))

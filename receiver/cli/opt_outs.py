@@ -132,7 +132,7 @@ def _change(
 ) -> None:
     # Only the commands that change something need what works with a store of their own.
     from receiver.cli.preparing import perform, prepare
-    from receiver.commands import AddOptOut, RemoveOptOut
+    from receiver.service.commands import AddOptOut, RemoveOptOut
 
     parts = prepare(config)
     person = person_or_fail(msisdn, parts.config)

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from pathlib import Path
 
-from receiver import commands, control, service
 from receiver.cli.options import load
 from receiver.logs import setup
-from receiver.service import Parts
+from receiver.service import commands, control
+from receiver.service import parts as service
+from receiver.service.parts import Parts
 
 
 def prepare(file: Path | None) -> Parts:

@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-from receiver import control
 from receiver.cli import screen
 from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.cli.preparing import prepare
-from receiver.commands import PurgeStep
 from receiver.config import YOUNGEST
 from receiver.events import EventType, utc_now
-from receiver.service import Parts
+from receiver.service import control
+from receiver.service.commands import PurgeStep
+from receiver.service.parts import Parts
 from receiver.store import Kind, Sweep, open_reader
 from receiver.text.times import length
 

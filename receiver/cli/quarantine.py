@@ -73,7 +73,7 @@ def retry(
     """Takes requests again; what becomes an event leaves the quarantine."""
     # See opt_outs.
     from receiver.cli.preparing import perform, prepare
-    from receiver.commands import RetryQuarantined
+    from receiver.service.commands import RetryQuarantined
 
     wanted = one_or_all(id_, every=every)
     outcome = perform(prepare(config), RetryQuarantined(wanted))

@@ -209,7 +209,7 @@ def _kind(difference: Difference) -> str:
 def _apply(corrections: list[Correction], then: datetime, config: Path | None) -> int:
     """Writes corrections, through the running service if there is one; how many."""
     from receiver.cli.preparing import perform, prepare
-    from receiver.commands import CorrectBook
+    from receiver.service.commands import CorrectBook
 
     parts = prepare(config)
     written = 0

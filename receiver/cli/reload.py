@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from receiver import commands, control
 from receiver.cli.failing import Failed
 from receiver.cli.options import ConfigFile, load
+from receiver.service import commands, control
 
 
 def command(config: ConfigFile = None) -> None:

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from receiver import commands, control
 from receiver.cli import screen
 from receiver.cli.failing import Failed, say
 from receiver.cli.options import ConfigFile, Json, Msisdn, moment, normalised
@@ -21,8 +20,9 @@ from receiver.cli.replay_wording import as_json, lines, summary_lines
 from receiver.cli.wording import SHORT_ID
 from receiver.events import EventType, utc_now
 from receiver.logs import setup
-from receiver.replay import Judgement, Tally, judge
-from receiver.service import Parts
+from receiver.service import commands, control
+from receiver.service.parts import Parts
+from receiver.service.replay import Judgement, Tally, judge
 from receiver.store.replay_reads import Chronicle, Selection, open_chronicle
 
 #: Events of one request to the service, done in one transaction: more would hold up the pushes.

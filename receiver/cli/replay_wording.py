@@ -10,7 +10,7 @@ import msgspec
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
 from receiver.cli import screen
 from receiver.cli.wording import SHORT_ID
-from receiver.replay import Judgement, ReplyChange, Tally
+from receiver.service.replay import Judgement, ReplyChange, Tally
 from receiver.store.traces import Left, Sent
 
 

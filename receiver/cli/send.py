@@ -19,11 +19,11 @@ from receiver.cli.failing import Failed, say
 from receiver.cli.messages import as_json, note, why
 from receiver.cli.options import ConfigFile, normalised
 from receiver.cli.preparing import perform, prepare
-from receiver.commands import SendMessage
 from receiver.errors import StoreLocked
 from receiver.events import Status
 from receiver.providers.api import Api, Outgoing
-from receiver.service import Parts
+from receiver.service.commands import SendMessage
+from receiver.service.parts import Parts
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.store.database import lock
 from receiver.text.msisdn import is_e164

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 import uvloop
 
-from receiver import server, service
 from receiver.cli.options import ConfigFile, load
 from receiver.logs import setup
+from receiver.service import parts as service
+from receiver.service import server
 
 
 def command(

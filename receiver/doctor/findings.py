@@ -13,7 +13,7 @@ import msgspec
 
 from receiver.config import Config
 from receiver.events import utc_now
-from receiver.service import Parts
+from receiver.service.parts import Parts
 from receiver.store.health_reads import Vitals, vitals
 
 T = TypeVar("T")

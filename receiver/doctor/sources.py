@@ -9,7 +9,7 @@ from typing import Any
 from receiver.doctor.findings import Case, Finding, ago, green, yellow
 from receiver.errors import StoreError
 from receiver.providers import PROVIDERS, Provider
-from receiver.service import UNKNOWN
+from receiver.service.parts import UNKNOWN
 from receiver.store.health_reads import Vitals
 
 #: A source that pushed nothing for so long has perhaps been forgotten.

@@ -18,7 +18,7 @@ from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.fake import Fake
 from receiver.providers import PROVIDERS, create
-from receiver.service import open_service
+from receiver.service.parts import open_service
 from receiver.store import Accepted, Attempt, Wish
 from tests.cli.program import Result, run, table, told
 from tests.cli.test_send import KEY, NUMBER, faking, sources

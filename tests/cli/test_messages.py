@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.events import Status
-from receiver.service import Service, open_service
+from receiver.service.parts import Service, open_service
 from receiver.store import Accepted, Attempt, Gone, Wish
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told

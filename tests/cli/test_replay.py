@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from receiver.cli import replay as command
-from receiver.replay import judge
+from receiver.service.replay import judge
 from receiver.store import open_store
 from tests.cli.program import on_terminal, run, spawn, table, told
 from tests.harness import (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from receiver.metrics import ServiceCollector
+from receiver.service.metrics import ServiceCollector
 from tests.harness import opened
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ import pytest
 
 from receiver.actions import Action, OptIn, OptOut, Send, Subscribe
 from receiver.config import Source
-from receiver.forgetting import forget, obstacles
 from receiver.handlers import Reply
 from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
+from receiver.service.forget import forget, obstacles
 from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import national_digits, spellings

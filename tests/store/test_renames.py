@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import structlog
 
-from receiver import service as services
 from receiver.doctor import Case
 from receiver.doctor.sources import pushes
 from receiver.fake import Options, running
-from receiver.service import warn
+from receiver.service import parts as services
+from receiver.service.parts import warn
 from receiver.store import renames
 from tests.harness import Clock, inbound, look, opened, parts, subscription, take
 from tests.test_deactivations import ANN, ENDED, until_ended

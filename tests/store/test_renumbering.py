@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from receiver import providers, renumbering
+from receiver import providers
 from receiver.config import parse
 from receiver.errors import StoreUnusable
+from receiver.service import renumber
 from receiver.store import Forms, database, open_store
 from receiver.store.database import migrations, open_writer
 from receiver.store.renumbering import _STAGES, progress, step
@@ -30,7 +31,7 @@ OURS = "+254700000001"
 
 def forms() -> Forms:
     """The one form, in Kenya."""
-    return renumbering.forms(providers.create(parse(plain(), Path("receiver.toml"))))
+    return renumber.forms(providers.create(parse(plain(), Path("receiver.toml"))))
 
 
 def plain() -> dict[str, Any]:
@@ -166,7 +167,7 @@ async def test_a_start_brings_what_is_urgent_before_it_serves(
     write(tmp_path, raw())
     async with open_store(path) as store:
         known = providers.create(parse(plain(), Path("receiver.toml")))
-        await renumbering.before_serving(store, known)
+        await renumber.before_serving(store, known)
         assert (await store.renumbered()).name == "messages"
         opt_outs = await store.reader.opt_outs.find("+254722000111")
         assert opt_outs == []
@@ -236,7 +237,7 @@ def test_a_new_store_has_nothing_to_bring_along(tmp_path: Path) -> None:
 
 def test_what_belongs_to_no_source_is_read_where_regions_agree() -> None:
     """Opt-outs by hand, and lines of a source that is configured no more."""
-    found = renumbering.forms(
+    found = renumber.forms(
         providers.create(
             parse(
                 {

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.logs.requests import unnoted
 from receiver.providers import Push
-from receiver.service import Service
+from receiver.service.parts import Service
 from receiver.store import StoredEvent, from_micros, unpack_request
 from receiver.store.database import migrations, open_writer
 from tests.cli.program import table

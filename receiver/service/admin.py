@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.metrics import ServiceCollector
-from receiver.service import Service
+from receiver.service.metrics import ServiceCollector
+from receiver.service.parts import Service
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

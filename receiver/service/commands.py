@@ -62,7 +62,7 @@ class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.co
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
-    """Does for stored events what handlers ask for today; see `receiver.replay`."""
+    """Does for stored events what handlers ask for today; see `receiver.service.replay`."""
 
     events: list[tuple[int, int]]
     """Their sequence numbers, each with the `digest` of what is expected to be asked for."""

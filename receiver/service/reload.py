@@ -15,9 +15,9 @@ import structlog
 from receiver import config, supervisor
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, PluginError
-from receiver.service import Parts, Service, prepare, warn
+from receiver.service.parts import Parts, Service, prepare, warn
 
-log = structlog.get_logger("receiver.reloading")
+log = structlog.get_logger("receiver.service.reload")
 
 
 async def reload(service: Service) -> Parts:

@@ -20,7 +20,7 @@ from receiver.repeats import is_placeholder
 from receiver.store import Forms, Store
 from receiver.text.msisdn import is_e164, normalise, readings
 
-log = structlog.get_logger("receiver.renumbering")
+log = structlog.get_logger("receiver.service.renumber")
 
 #: Seconds between steps beside the service, and after one that failed.
 _PAUSE = 0.02

@@ -25,13 +25,13 @@ from prometheus_client.registry import Collector
 
 from receiver import __version__
 from receiver.errors import PushError, StoreUnavailable
-from receiver.figures import Figures, Newest, Sizes, look, sizes
 from receiver.jobs.channel import FAILURES
 from receiver.logs.histogram import Histogram
-from receiver.service import Service
+from receiver.service.figures import Figures, Newest, Sizes, look, sizes
+from receiver.service.parts import Service
 from receiver.store.metric_reads import DATABASE_VERSION, Pile, amount
 
-log = structlog.get_logger("receiver.metrics")
+log = structlog.get_logger("receiver.service.metrics")
 
 #: Seconds that a look into the store answers for.
 TTL = 5.0

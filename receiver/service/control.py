@@ -20,12 +20,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from receiver.carrying import carry_out
-from receiver.commands import Command, Order, Outcome
 from receiver.errors import ReceiverError, StoreError, StoreLocked
-from receiver.service import Parts, Service, open_service
+from receiver.service.commands import Command, Order, Outcome
+from receiver.service.execute import carry_out
+from receiver.service.parts import Parts, Service, open_service
 
-log = structlog.get_logger("receiver.control")
+log = structlog.get_logger("receiver.service.control")
 
 Carrier = Callable[[Command], Awaitable[Outcome]]
 

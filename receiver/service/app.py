@@ -37,7 +37,7 @@ from receiver.intake.intake import Intake
 from receiver.logs.requests import Entry, RequestLog
 from receiver.providers import Answer, Push
 
-log = structlog.get_logger("receiver.app")
+log = structlog.get_logger("receiver.service.app")
 
 #: Seconds after which a provider may come back when the store cannot take its push.
 RETRY_AFTER = b"5"

@@ -21,7 +21,7 @@ _LASTING = 60.0
 
 _time = datetime.fromtimestamp
 
-log = structlog.get_logger("receiver.clock")
+log = structlog.get_logger("receiver.service.clock")
 
 
 #: Seconds that nobody can set, those in which the machine slept included.

@@ -14,20 +14,20 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from receiver import control
-from receiver.admin import create_admin
-from receiver.app import create_app
-from receiver.clock import SteadyClock
 from receiver.config import Server as ServerSettings
 from receiver.errors import ConfigError, ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
 from receiver.logs.writer import Outlet
-from receiver.reloading import reload
-from receiver.service import Parts, Service, open_service, warn
+from receiver.service import control
+from receiver.service.admin import create_admin
+from receiver.service.app import create_app
+from receiver.service.clock import SteadyClock
+from receiver.service.parts import Parts, Service, open_service, warn
+from receiver.service.reload import reload
 from receiver.supervisor import Life, watched
 
-log = structlog.get_logger("receiver.server")
+log = structlog.get_logger("receiver.service.server")
 
 #: Seconds that requests under way are given when the service stops.
 _GRACE = 5

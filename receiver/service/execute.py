@@ -8,9 +8,14 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import forgetting, replay
 from receiver.actions import OptIn, OptOut
-from receiver.commands import (
+from receiver.errors import ConfigError, ProviderError, PushError
+from receiver.jobs import purge
+from receiver.jobs.channel import apis
+from receiver.providers import Push
+from receiver.providers.api import Outgoing
+from receiver.service import forget, replay
+from receiver.service.commands import (
     AddOptOut,
     Command,
     CorrectBook,
@@ -24,17 +29,12 @@ from receiver.commands import (
     RetryQuarantined,
     SendMessage,
 )
-from receiver.errors import ConfigError, ProviderError, PushError
-from receiver.jobs import purge
-from receiver.jobs.channel import apis
-from receiver.providers import Push
-from receiver.providers.api import Outgoing
-from receiver.reloading import reload
-from receiver.service import Service
+from receiver.service.parts import Service
+from receiver.service.reload import reload
 from receiver.store import Reader, Wish
 from receiver.text.msisdn import mask
 
-log = structlog.get_logger("receiver.carrying")
+log = structlog.get_logger("receiver.service.execute")
 
 #: What a source lacks whose reply comes too late for an answer.
 _NO_SEND = "its source has no [sources.NAME.send]; add its api_key, then `receiver jobs retry`"
@@ -119,10 +119,10 @@ async def _purge(service: Service, command: PurgeStep) -> Outcome:
 
 
 async def _forget(service: Service, msisdn: str, *, force: bool) -> Outcome:
-    obstacles = [] if force else await forgetting.obstacles(service.store, msisdn)
+    obstacles = [] if force else await forget.obstacles(service.store, msisdn)
     if obstacles:
         return Outcome(failures=obstacles)
-    forgotten = await forgetting.forget(service.store, msisdn, service.parts.providers)
+    forgotten = await forget.forget(service.store, msisdn, service.parts.providers)
     counts = dict(forgotten.gone)
     return Outcome(forgotten.gone.total(), forgotten.left, counts=counts)
 

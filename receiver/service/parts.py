@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver import providers, renumbering
-from receiver.clock import SteadyClock
+from receiver import providers
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
@@ -29,11 +28,13 @@ from receiver.plugin_host.lint import cautions
 from receiver.plugin_host.loader import Plugin, Surroundings
 from receiver.plugin_host.loop_guard import Guard
 from receiver.providers import Provider
-from receiver.sending import Sending
+from receiver.service import renumber
+from receiver.service.clock import SteadyClock
+from receiver.service.sending import Sending
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
 
-log = structlog.get_logger("receiver.service")
+log = structlog.get_logger("receiver.service.parts")
 
 #: What is wrong with a source that only the store knows.
 UNKNOWN = "the store has events or subscribers of it, and the configuration has not"
@@ -234,7 +235,7 @@ async def open_service(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
         await carry_over(store, parts.config)
-        await renumbering.before_serving(store, parts.providers)
+        await renumber.before_serving(store, parts.providers)
         await store.manage(_managing(parts))
         workers = await stack.enter_async_context(
             running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
@@ -256,7 +257,7 @@ async def open_service(
             service.sending = Sending(store, intake.observe, clock, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
-            rest = asyncio.create_task(renumbering.beside_serving(store, parts.providers))
+            rest = asyncio.create_task(renumber.beside_serving(store, parts.providers))
             stack.push_async_callback(_end, rest)
             if isinstance(clock, SteadyClock):
                 keeping = asyncio.create_task(every(_KEEP_TIME, partial(service.keep_time, clock)))
