@@ -1,7 +1,7 @@
 """How often something may happen, and how long what fails or asks for it is left alone.
 
-Times of circuits are seconds of a clock that nobody sets (`time.monotonic`). How long the other side
-of a call asks to be left alone is Retry-After (RFC 9110, 10.2.3).
+Times of circuits are seconds of a clock that nobody sets (`time.monotonic`). How long the other
+side of a call asks to be left alone is Retry-After (RFC 9110, 10.2.3).
 """
 
 from __future__ import annotations

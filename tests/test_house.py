@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.floors import floors, imports, shown, table
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "receiver").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
@@ -37,59 +39,17 @@ def tree(file: Path) -> ast.Module:
 # Floors
 
 
-def floors() -> dict[str, int]:
-    """The table of docs/architecture.md: file or folder (with a slash), floor."""
-    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
-    return {name: int(floor) for floor, cell in rows for name in re.findall(r"`([^`]+)`", cell)}
+def test_the_table_of_floors_is_that_of_the_code() -> None:
+    """`python -m tests.floors` writes it; a room imports only from floors below, so no circle."""
+    assert shown() == table()
 
 
-FLOORS = floors()
-
-
-def place(module: str) -> str | None:
-    """What the table calls a module below `receiver`; None for what has no place in it."""
-    top, *inner = module.split(".")
-    name = f"{top}/" if inner or (ROOT / "receiver" / top).is_dir() else f"{top}.py"
-    return None if top in ("", "__main__", "__version__") else name
-
-
-def imports(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of each module below `receiver` that a file imports, anywhere in it."""
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Import):
-            yield from (
-                (node.lineno, alias.name.partition(".")[2])
-                for alias in node.names
-                if alias.name.partition(".")[0] == "receiver"
-            )
-        elif isinstance(node, ast.ImportFrom):
-            # A plugin that is a folder does not know what its modules are called.
-            if node.level == 1 and file.parent.parent == ROOT / "plugins":
-                continue
-            assert node.level == 0, "relative import"
-            package, _, module = (node.module or "").partition(".")
-            if package == "receiver":
-                yield from ((node.lineno, module or alias.name) for alias in node.names)
-
-
-def test_the_table_of_floors_names_every_file() -> None:
-    """All that is in the package has its place, and the table names nothing that is not there."""
-    modules = [file.relative_to(ROOT / "receiver") for file in PACKAGE]
-    there = {f"{path.parts[0]}/" if len(path.parts) > 1 else path.name for path in modules}
-    assert set(FLOORS) == there - {"__init__.py", "__main__.py"}
-
-
-@each_module
-def test_modules_import_only_from_floors_below(file: Path) -> None:
-    """Or from their own folder; so there are no circles, and it is plain who may know whom."""
-    own = place(".".join(file.relative_to(ROOT / "receiver").with_suffix("").parts))
-    if own is None:
-        return
-    for line, module in imports(file):
-        other = place(module)
-        if other is not None and other != own:
-            assert FLOORS[other] < FLOORS[own], f"{file}:{line}: {own} imports {other}"
+def test_the_house_stays_small() -> None:
+    """Few modules beside packages, few rooms, few floors: a stranger can keep them in mind."""
+    found = floors()
+    assert len([name for name in found if name.endswith(".py")]) <= 8
+    assert len(found) <= 30
+    assert max(found.values()) < 10
 
 
 @pytest.mark.parametrize("file", PLUGINS, ids=names(PLUGINS))

@@ -30,8 +30,8 @@ from tests.harness import (
     with_plugin,
     write,
 )
-from tests.test_outbox import sending
-from tests.test_replay import judged
+from tests.jobs.test_send import sending
+from tests.service.test_replay import judged
 
 pytestmark = pytest.mark.anyio
 

@@ -19,8 +19,8 @@ from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import Correction, from_micros
 from tests.harness import NOW, Clock, inbound, look, opened, settings, subscription, take, write
-from tests.test_deactivations import ANN, ENDED, take_keys, until_ended, until_job
-from tests.test_outbox import sending
+from tests.jobs.test_deactivate import ANN, ENDED, take_keys, until_ended, until_job
+from tests.jobs.test_send import sending
 
 pytestmark = pytest.mark.anyio
 

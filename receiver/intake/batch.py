@@ -18,9 +18,8 @@ from receiver.actions import Reply
 from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
 from receiver.intake.endpoint import Endpoint
 from receiver.logs.requests import Entry
-from receiver.plugin_host import loop_guard as guard
 from receiver.plugin_host.dispatch import Plan
-from receiver.plugin_host.loop_guard import Guard
+from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.providers import Answer, Parsed, Push
 from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to_micros
 from receiver.store import Intake as Stored
@@ -127,7 +126,7 @@ class Arrival:
         endpoint, push, parsed, plan = self.endpoint, self.push, self.parsed, self.plan
         provider, reply = endpoint.provider, plan.reply
         if self.held is not None and reply is not None and reply.text:
-            reply, self.note = _SILENCE, guard.note(self.held)
+            reply, self.note = _SILENCE, held_back(self.held)
         in_answer = (
             (reply is not None or bool(plan.jobs))
             and self.answered

@@ -1,8 +1,8 @@
 """The way of a push, and the only place that knows the order of its steps.
 
-authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.batch`) → one commit →
-other handlers, for as long as the source waits → the answer. What cannot become an event goes into
-the quarantine, and its answer says why by its status alone.
+authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.batch`) → one
+commit → other handlers, for as long as the source waits → the answer. What cannot become an event
+goes into the quarantine, and its answer says why by its status alone.
 """
 
 from __future__ import annotations

@@ -361,7 +361,7 @@ def _load() -> ssl.SSLContext:
     import receiver.net.client  # noqa: PLC0415 - see `_open`
     from receiver.jobs.calling import tls_context  # noqa: PLC0415 - as above
 
-    assert receiver.outward
+    assert receiver.net.client
     return tls_context()
 
 

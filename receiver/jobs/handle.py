@@ -1,7 +1,7 @@
 """Runs the handlers that are not inline, after their event is stored.
 
-They run beside the service (`receiver.plugin_host.runner`), so that none of them can hold up an answer,
-between the `start` and the `stop` of their plugins. One person's events are handled
+They run beside the service (`receiver.plugin_host.runner`), so that none of them can hold up an
+answer, between the `start` and the `stop` of their plugins. One person's events are handled
 one after the other in the order they were received; different people never wait for each
 other. Each piece of work is a job in the store, so that nothing is forgotten: what a crash
 interrupts is found again, what fails is tried again, and what keeps failing becomes a dead
@@ -30,7 +30,7 @@ from receiver.plugin_host.border import describe
 from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
-from receiver.plugin_host.loop_guard import Guard, note
+from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.plugin_host.runner import HandlerLoop
 from receiver.store import Finish, Job, Store, to_micros
 
@@ -264,7 +264,7 @@ class Workers:
             return asked, None
         silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)
         self.guard.held += 1
-        return silent, note(work.held)
+        return silent, held_back(work.held)
 
     async def _begin(self, work: Work) -> bool:
         """Whether work from the store is still to be done; if so, its attempt is counted.

@@ -1,9 +1,9 @@
 """The request log: a line for each push, with what became of it and how long each step took.
 
 A push notes an `Entry`. When there are a few dozen of them, or after a moment, they become lines,
-and a thread writes these (`receiver.logs.writer`): numbers are masked here, and texts and credentials
-never come near. Lines of refusals, which strangers can bring about as often as they like, are
-rationed.
+and a thread writes these (`receiver.logs.writer`): numbers are masked here, and texts and
+credentials never come near. Lines of refusals, which strangers can bring about as often as they
+like, are rationed.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class Guard:
         return person.verdict
 
 
-def note(reason: str) -> str:
+def held_back(reason: str) -> str:
     """What an event whose reply is held back says of it."""
     return f"{HELD_BACK}{reason}"
 

@@ -1,7 +1,7 @@
 """Raw abuse of the public port, all of it against one service: no error of ours, bounded memory.
 
-What each kind is answered stands in tests/test_protocol.py; behind the shipped proxies the same
-series is run by tests/deploy/test_abuse.py.
+What each kind is answered stands in tests/http/test_protocol.py; behind the shipped proxies
+tests/deploy/test_abuse.py runs the same series.
 """
 
 from __future__ import annotations

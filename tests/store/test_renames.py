@@ -16,7 +16,7 @@ from receiver.service import parts as services
 from receiver.service.parts import warn
 from receiver.store import renames
 from tests.harness import Clock, inbound, look, opened, parts, subscription, take
-from tests.test_deactivations import ANN, ENDED, until_ended
+from tests.jobs.test_deactivate import ANN, ENDED, until_ended
 from tests.test_stop import activation, message, raw, said
 
 pytestmark = pytest.mark.anyio

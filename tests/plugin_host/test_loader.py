@@ -33,7 +33,7 @@ from receiver.plugin_host.loader import Plugin, load, ordered
 from tests.harness import inbound, opened, settings, take
 from tests.plugins.asking import ask, explain, message
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text("utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
 HANDLER = """
     from receiver.handlers import on_message, on_delivery, SettingsError
     import msgspec

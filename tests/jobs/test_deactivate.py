@@ -30,7 +30,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.test_outbox import ask, sending, until_state
+from tests.jobs.test_send import ask, sending, until_state
 
 pytestmark = pytest.mark.anyio
 

@@ -33,8 +33,8 @@ from tests.harness import (
     with_plugin,
     write,
 )
+from tests.logs.test_setup import Terminal
 from tests.ports import free_port
-from tests.test_logs import Terminal
 
 pytestmark = pytest.mark.anyio
 

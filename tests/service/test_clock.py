@@ -16,9 +16,9 @@ from receiver.service.commands import RetryQuarantined
 from receiver.service.execute import carry_out
 from receiver.store import to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
+from tests.jobs.test_send import ask, sending, until_code, until_state
+from tests.plugin_host.test_loop_guard import later, verdict
 from tests.plugins.asking import message
-from tests.test_guard import later, verdict
-from tests.test_outbox import ask, sending, until_code, until_state
 
 pytestmark = pytest.mark.anyio
 
