@@ -39,6 +39,7 @@ from receiver.testing import (
     running,
     subscription,
 )
+from receiver.text.msisdn import normalise
 from tests.harness import change, opened
 
 OTHER = "+254711000000"
@@ -223,7 +224,11 @@ def test_people_are_as_the_store_would_have_them(
             store,
             "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source)"
             " VALUES (?, ?, ?, 0, '', 'tilil') ON CONFLICT DO NOTHING",
-            *(out.msisdn, *opt_out_rule.line(out.short_code, out.service_id)),
+            # In the one form of numbers, as what a handler asks for comes into the store.
+            *(
+                out.msisdn,
+                *opt_out_rule.line(normalise(out.short_code or "", None), out.service_id),
+            ),
         )
     fake, real = people(subscriptions=lines, opted_out=outs), StoredPeople(store)
     asked = {"short_code": code or None, "service_id": service or None}

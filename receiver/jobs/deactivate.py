@@ -60,6 +60,7 @@ class Deactivator:
             request = _request(line, wanted)
             await line.ready()
             line.reserve()
+            asked_at = self._clock()  # who joins there while this is on its way has joined since
             await line.call(request)
         except ProviderError as error:
             await self._put_off(line, wanted, error)
@@ -68,7 +69,7 @@ class Deactivator:
             log.exception("ending a subscription failed", job=wanted.job, source=line.name)
             await self._bury(wanted.job, _BROKEN)
             return
-        await self._store.deactivated(line.name, wanted, self._clock())
+        await self._store.deactivated(line.name, wanted, asked_at)
 
     async def _put_off(self, line: Line, wanted: Deactivation, error: ProviderError) -> None:
         log.info("subscription not ended", job=wanted.job, source=line.name, code=error.code)

@@ -25,7 +25,7 @@ GROUP = "receiver.plugins"
 
 def shipped_folder() -> Path:
     """Where the plugins that come with the program are: in the package, or beside it."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     shipped = package / "shipped"
     return shipped if shipped.is_dir() else package.parent / "plugins"
 

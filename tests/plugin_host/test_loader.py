@@ -102,7 +102,7 @@ def test_shipped_plugins_are_found(tmp_path: Path) -> None:
 
 def test_shipped_folder_of_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an installed package the shipped plugins are in it, in a checkout beside it."""
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "receiver" / "x.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "receiver" / "plugin_host" / "x.py"))
     assert shipped_folder() == tmp_path / "plugins"
     (tmp_path / "receiver" / "shipped").mkdir(parents=True)
     assert shipped_folder() == tmp_path / "receiver" / "shipped"
