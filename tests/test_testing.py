@@ -226,11 +226,7 @@ def test_people_are_as_the_store_would_have_them(
             store,
             "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source)"
             " VALUES (?, ?, ?, 0, '', 'tilil') ON CONFLICT DO NOTHING",
-            # In the one form of numbers, as what a handler asks for comes into the store.
-            *(
-                out.msisdn,
-                *opt_out_rule.line(normalise(out.short_code or "", None), out.service_id),
-            ),
+            *(out.msisdn, *opt_out_rule.line(code_out, out.service_id)),
         )
     fake, real = people(subscriptions=lines, opted_out=outs), StoredPeople(store)
     asked = {"short_code": code or None, "service_id": service or None}
