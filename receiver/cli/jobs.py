@@ -36,7 +36,7 @@ def list_(
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Lists it, the oldest first; this is what the family does without a word."""
+    """Lists it, the oldest first; without a further word the command does this."""
     settings = load(config)
 
     async def look() -> list[tuple[Job, str | None]]:

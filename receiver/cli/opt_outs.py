@@ -35,7 +35,7 @@ _Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")
 
 @family.command("list")
 def list_(*, json: Json = False, config: ConfigFile = None) -> None:
-    """Lists them, the newest first; this is what the family does without a word."""
+    """Lists them, the newest first; without a further word the command does this."""
     found = _look(load(config), lambda reader: reader.find())
     if json:
         screen.json_lines(map(_as_json, found))

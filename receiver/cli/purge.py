@@ -122,4 +122,4 @@ def _report(counts: Counter[str], before: datetime, *, dry_run: bool, json: bool
         return
     done = "would go" if dry_run else "are gone"
     found = ", ".join(f"{count:,} {what}" for what, count in (+counts).items())
-    screen.line(f"{found} {done}" if found else "there is nothing so old")
+    screen.line(f"{found} {done}" if found else "nothing is that old")

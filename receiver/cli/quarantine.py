@@ -34,7 +34,7 @@ def list_(
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Lists them, the newest first; this is what the family does without a word."""
+    """Lists them, the newest first; without a further word the command does this."""
     settings = load(config)
 
     async def look() -> list[Quarantined]:

@@ -101,7 +101,7 @@ def list_(
     as_csv: _Csv = False,
     config: ConfigFile = None,
 ) -> None:
-    """Lists the book by person; this is what the family does without a word."""
+    """Lists the book by person; without a further word the command does this."""
     _refuse_both(json=json, as_csv=as_csv)
     if history and as_of is not None:
         raise typer.BadParameter("--history and --as-of exclude each other")

@@ -348,7 +348,9 @@ class _ConfigReader(Converter):
             for n, former in enumerate(source.former_names):
                 if former in taken:
                     key = f"sources.{name}.former_names[{n}]"
-                    self.fault(key, f"{former} is {taken[former]}; expected a name of nobody now")
+                    self.fault(
+                        key, f"{former} is {taken[former]}; expected a name that no source has now"
+                    )
                 taken[former] = f"a former name of {name}"
 
     def check_source(self, source: Source, key: str) -> None:

@@ -155,7 +155,8 @@ async def retention(case: Case) -> list[Finding]:
     why = disagreement(case.clock(), found.trusted)
     if why is not None:
         return [yellow(f"nothing goes by its age: {why}", WORD)]
-    return [green(f"the clock goes on from {found.trusted:%Y-%m-%d %H:%M} UTC, the last sweep")]
+    confirmed = f"{found.trusted:%Y-%m-%d %H:%M} UTC"
+    return [green(f"the clock goes on from {confirmed}, when it was last confirmed")]
 
 
 async def work(case: Case) -> list[Finding]:

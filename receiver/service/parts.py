@@ -37,7 +37,7 @@ from receiver.store.people import StoredPeople
 log = structlog.get_logger("receiver.service.parts")
 
 #: What is wrong with a source that only the store knows.
-UNKNOWN = "the store has events or subscribers of it, and the configuration has not"
+UNKNOWN = "the store has events or subscribers of it, the configuration does not name it"
 #: Seconds between looks at whether the system's clock has jumped.
 _KEEP_TIME = 5.0
 #: Nothing is put off for longer: forwarding waits a day between its last tries, about.

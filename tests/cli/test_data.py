@@ -63,7 +63,7 @@ def test_the_old_goes_and_the_new_stays(place: Path) -> None:
     old = ["purge", "--older-than", "180d"]
     assert told(place, *old, "--dry-run") == "2 requests, 2 events, 1 quarantine would go\n"
     assert told(place, *old) == "2 requests, 2 events, 1 quarantine are gone\n"
-    assert told(place, *old) == "there is nothing so old\n"
+    assert told(place, *old) == "nothing is that old\n"
     ids = {event["data"]["external_id"] for event in table(place, "events")}
     assert ids == {"2", "12"}
     assert len(table(place, "quarantine")) == 1
@@ -75,7 +75,7 @@ def test_only_what_was_asked_for_goes(place: Path) -> None:
     assert counted["counts"] == {"requests": 2}
     assert len(table(place, "events")) == 4
     reports = ["purge", "--older-than", "7d", "--type", "sms.delivery.updated"]
-    assert told(place, *reports) == "there is nothing so old\n"
+    assert told(place, *reports) == "nothing is that old\n"
     assert told(place, *reports[:3], "--source", "tilil") == "2 events are gone\n"
     assert told(place, *reports[:3], "--kind", "keys") == "2 keys are gone\n"
 
