@@ -382,6 +382,19 @@ async def test_a_handler_that_gives_a_fraction_fails(tmp_path: Path, text: str) 
     assert look(tmp_path / "receiver.db", "SELECT count(*) FROM messages") == [(0,)]
 
 
+@pytest.mark.parametrize("to", ["+254726770792,+254726770793", "254726770792/3", "all", "", "٠٧٢٦"])
+@pytest.mark.parametrize("source", ["tilil", "talkntalk", "tsconect", "rayprotech"])
+async def test_a_message_goes_to_one_number(tmp_path: Path, source: str, to: str) -> None:
+    """Several at once would reach those of them who have opted out: it is dead, and says why."""
+    made = doing(f"Send(to={to!r}, text='hello', source={source!r})")
+    async with sending(tmp_path, source, raw=made) as (service, providers):
+        await take(service, inbound(1))
+        [message] = await ended(service, 1)
+        assert (message.state, message.status) == ("dead", "rejected")
+        assert (message.error or "").startswith("expected one number to send to")
+        assert providers.sent == []
+
+
 # Opt-outs and replay
 
 

@@ -18,7 +18,19 @@ from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import Correction, from_micros
-from tests.harness import NOW, Clock, inbound, look, opened, settings, subscription, take, write
+from tests.harness import (
+    NOW,
+    Clock,
+    inbound,
+    look,
+    opened,
+    push_of,
+    settings,
+    subscription,
+    take,
+    with_plugin,
+    write,
+)
 from tests.jobs.test_deactivate import ANN, ENDED, take_keys, until_ended, until_job
 from tests.jobs.test_send import sending
 
@@ -315,3 +327,50 @@ async def test_a_line_of_the_future_is_ended_too(tmp_path: Path) -> None:
         await service.store.writer.run(later)
         await take(service, message(1, "STOP"))
         assert book(service) == [("44", "inactive")]
+
+
+@pytest.mark.parametrize("scope", ["all", "short_code"])
+async def test_an_old_start_out_of_the_quarantine_lifts_no_later_stop(
+    tmp_path: Path, scope: str
+) -> None:
+    """It counts from its arrival: what the person said since stands, and nobody is told else."""
+    clock = Clock()
+    async with opened(tmp_path, raw(scope), clock) as service:
+        old = push_of(message(1, "START"), now=clock())
+        clock.move(hours=1)
+        await take(service, message(2, "STOP"))
+        await service.intake.retake("tilil", old)
+        (entry,) = await service.store.reader.opt_outs.find()
+        assert entry.reason == "STOP"
+        assert await service.store.reader.messages.find() == []
+        clock.move(hours=1)
+        await take(service, message(3, "START"))
+        assert await service.store.reader.opt_outs.find() == []
+
+
+async def test_an_old_start_that_is_tried_again_lifts_no_later_stop(tmp_path: Path) -> None:
+    """A handler that failed hears it after the STOP; what stood before it is taken back."""
+    plugin = """
+from receiver.handlers import OptIn, on_message
+tries = []
+@on_message(keyword="JOIN")
+def join(event, context):
+    tries.append(event)
+    if len(tries) == 1:
+        raise RuntimeError("not now")
+    return [OptIn(event.data.from_), "welcome"]
+"""
+    clock = Clock()
+    async with opened(tmp_path, with_plugin(plugin, "opt_out"), clock) as service:
+        earlier = OptOut(ME, "operator", "70700")
+        await service.store.opt_out(earlier, clock())
+        clock.move(seconds=1)
+        await take(service, message(1, "JOIN"))
+        await until_job(service, attempts=1)
+        clock.move(seconds=1)
+        await take(service, message(2, "STOP"))
+        clock.move(minutes=1)
+        await until_ended(service)
+        (entry,) = await service.store.reader.opt_outs.find()
+        assert (entry.reason, entry.short_code) == ("STOP", "")
+        assert await service.store.reader.messages.find() == []

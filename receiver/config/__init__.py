@@ -261,7 +261,7 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Reads and validates a configuration file.
 
     Raises `ConfigError` with every fault in it. Plugins' own settings are validated when
-    the plugins are loaded (`receiver.plugins.load`).
+    the plugins are loaded (`receiver.plugin_host.loader.load`).
     """
     try:
         raw = tomllib.loads(file.read_text("utf-8"))

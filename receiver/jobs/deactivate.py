@@ -44,11 +44,15 @@ class Deactivator:
         await asyncio.gather(every(_POLL, self._refuse_homeless), *workers)
 
     async def _look(self, line: Line) -> None:
-        """Ends all that are due, one after the other, within the provider's rate."""
+        """Ends all that are due, one after the other, within the provider's rate.
+
+        Each is looked up when its request may leave: the person may join again while it waits.
+        """
         reader = self._store.reader
-        while due := await reader.deactivations(line.name, self._clock()):
-            for each in due:
-                await self._end(line, each)
+        await line.ready()
+        while due := await reader.deactivations(line.name, self._clock(), limit=1):
+            await self._end(line, due[0])
+            await line.ready()
 
     async def _end(self, line: Line, wanted: Deactivation) -> None:
         """Asks the provider once, and stores what became of it."""
@@ -58,7 +62,6 @@ class Deactivator:
             return
         try:
             request = _request(line, wanted)
-            await line.ready()
             line.reserve()
             asked_at = self._clock()  # who joins there while this is on its way has joined since
             await line.call(request)

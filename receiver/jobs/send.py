@@ -203,7 +203,7 @@ class Outbox:
         """The request to make; None if the provider could not take it: it is split or dead."""
         now = self._clock()
         life = timedelta(seconds=line.settings.give_up_after)
-        if now - message.created_at > life:
+        if now - message.created_at > life and now > await self._worth(line, message):
             why = Gone("it waited longer than send.give_up_after", Status.EXPIRED)
             await self._store.kill_message(message.id, now, why)
             return None
@@ -261,6 +261,7 @@ class Outbox:
 
     async def _stopped(self, line: Line, message: StoredMessage, error: ProviderError) -> None:
         """Nothing was sent, or nobody knows."""
+        worth = await self._worth(line, message)
         now, store = self._clock(), self._store
         log.info(
             "message not sent" if not error.unknown else "message unknown",
@@ -275,7 +276,6 @@ class Outbox:
         if error.unknown and not line.settings.resend_unknown:
             await store.lose_message(message.id, now, Gone(error.words, Status.UNKNOWN, error.code))
             return
-        worth = message.created_at + timedelta(seconds=line.settings.give_up_after)
         due = next_try(now, message.attempts, error.retry_after, worth)
         if not (error.retryable or error.unknown):
             why = Gone(error.words, Status.REJECTED, error.code)
@@ -286,6 +286,14 @@ class Outbox:
         else:
             why = Gone(error.words, Status.QUEUED, error.code)
             await store.put_off_message(message.id, now, due, why)
+
+    async def _worth(self, line: Line, message: StoredMessage) -> datetime:
+        """Until when a message is worth sending.
+
+        Asked of the store: the clock may have been set, and the message moved, since it was read.
+        """
+        found = await self._store.reader.messages.find(id_=message.id) or [message]
+        return found[0].created_at + timedelta(seconds=line.settings.give_up_after)
 
     async def _keep(self, change: Callable[[], Awaitable[None]]) -> None:
         """Stores what became of a message, however long the store takes to take it."""

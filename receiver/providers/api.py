@@ -183,10 +183,17 @@ class Api(ABC):
         return sender if plus or not is_e164(sender) else sender.removeprefix("+")
 
     def number(self, to: str) -> str:
-        """Whom a message goes to, in E.164, or as it came. Raises `ProviderError`."""
+        """Whom a message goes to, in E.164 or as digits. Raises `ProviderError`.
+
+        One number: opt-outs are of one person, and several would reach more.
+        """
         if is_decimal(to):
             raise ProviderError(f"expected a number to send to, got the decimal {to!r}")
-        return self.provider.person(to)
+        number = self.provider.person(to)
+        digits = number.removeprefix("+")
+        if not (digits.isdecimal() and digits.isascii()):
+            raise ProviderError(f"expected one number to send to, got {to!r}")
+        return number
 
     def digits(self, to: str) -> str:
         """As `number`, without the plus sign: 254712345678. Raises `ProviderError`."""

@@ -192,10 +192,9 @@ class TextConnectApi(Api):
     polls = True
 
     def check(self, message: Outgoing) -> None:
-        """To one number: several, or the name of a list, would reach many."""
+        """Also what it comes from."""
         super().check(message)
         self._source(message)
-        self._number(message.to)
 
     def send(self, message: Outgoing) -> Request[Sent]:
         """Of a long text the id is that of its first part."""
@@ -344,12 +343,12 @@ class TextConnectApi(Api):
             ids = _ids(response)
             return Sent(message_id=ids[0], to=message.to, parts=len(ids) if ids[1:] else None)
 
-        fields = self._fields(self._number(message.to), message, options)
+        fields = self._fields(self.digits(message.to), message, options)
         return self._request("Send", fields, read)
 
     def _send_many(self, given: Mapping[str, str]) -> Request[list[Addressed]]:
         # Of a number that is named twice nobody knows how often it is answered.
-        numbers = dict.fromkeys(map(self._number, listed(given["DestinationAddress"])))
+        numbers = dict.fromkeys(map(self.digits, listed(given["DestinationAddress"])))
         if not numbers:
             raise ProviderError("DestinationAddress: expected numbers with commas between them")
         to = [f"+{number}" for number in numbers]
@@ -389,13 +388,6 @@ class TextConnectApi(Api):
         if is_e164(address):
             return {"SourceAddress": source, "SourceTON": _INTERNATIONAL}
         return {"SourceAddress": source, **({} if is_number else {"SourceTON": _ALPHANUMERIC})}
-
-    def _number(self, to: str) -> str:
-        """As 447777777777. Raises `ProviderError`."""
-        digits = self.digits(to)
-        if not (digits.isdecimal() and digits.isascii()):
-            raise ProviderError(f"expected one number to send to, got {to!r}")
-        return digits
 
     def _background(self, response: Response) -> list[DeliveryReport]:
         """The messages of a background send. Its own refusal is JSON, others are codes."""

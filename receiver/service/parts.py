@@ -112,9 +112,18 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         if jump is None:
             return
         log.warning("the system's clock is followed, and what waits with it", seconds=jump)
-        await self.store.move_due(timedelta(seconds=jump))
-        clock.follow(jump)
-        await self.hurry()  # what was put off by the time before, between the two
+        # Between the two what waits may look younger than it is, and be due too early; never older.
+        if jump < 0:
+            clock.follow(jump)
+        try:
+            await self.store.move_due(timedelta(seconds=jump))
+        except StoreUnavailable:
+            if jump < 0:
+                clock.follow(-jump)  # it is found again
+            raise
+        if jump > 0:
+            clock.follow(jump)
+        await self.hurry()
 
     async def hurry(self) -> None:
         """Makes due what a clock that was ahead put off for longer than anything is."""

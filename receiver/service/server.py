@@ -160,7 +160,7 @@ def _server(app: ASGIApp, settings: ServerSettings) -> _Server:
         log_config=None,
         access_log=False,  # it would show the tokens in the URLs
         server_header=False,
-        proxy_headers=False,  # receiver.app decides whom to believe
+        proxy_headers=False,  # receiver.service.app decides whom to believe
         timeout_graceful_shutdown=_GRACE,
     )
     return _Server(config)

@@ -17,6 +17,7 @@ from receiver.events import Status, advance
 from receiver.store import opt_out_lines, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Accepted, Attempt, EventRow, Gone, Report, Wish, to_micros
+from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
 
 #: Microseconds that a report waits for its message, and a message for a report without its id.
@@ -56,8 +57,15 @@ _MARK_LINK = (
     "INSERT INTO links (source, link_id, message, used_at, invalid_at) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET invalid_at = excluded.invalid_at"
 )
-_ADD_ID = "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-_BY_ID = "SELECT message FROM message_ids WHERE source = ? AND key = ?"
+# Of a provider that counts from 1 again the newest message has the id.
+_ADD_ID = (
+    "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET message = excluded.message"
+)
+_BY_ID = (
+    "SELECT message, msisdn FROM message_ids JOIN messages ON id = message"
+    " WHERE message_ids.source = ? AND key = ?"
+)
 # Those whose id we do not know: an answer that never came, or a provider with two kinds of ids.
 _BY_PERSON = (
     "SELECT id, text FROM messages WHERE source = ? AND msisdn = ? AND sent_at BETWEEN ? AND ?"
@@ -69,8 +77,9 @@ _ADD_REPORT = (
     "INSERT INTO reports (event, source, key, status, message, opted_out) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _UNJOINED = (
-    "SELECT event, status, opted_out FROM reports WHERE source = ? AND key = ? AND message IS NULL"
-    " AND event >= ? ORDER BY event"
+    "SELECT event, status, opted_out, subject FROM reports LEFT JOIN events ON seq = event"
+    " WHERE reports.source = ? AND reports.key = ? AND message IS NULL AND event >= ?"
+    " ORDER BY event"
 )
 _FORGET = (
     "DELETE FROM reports WHERE event IN (SELECT event FROM reports WHERE message IS NULL"
@@ -294,8 +303,10 @@ def ask_again(db: sqlite3.Connection, message: int, due: int, error: str | None)
 def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
     """Joins a delivery report to its message, or keeps it until there is one."""
     key = message_key(report.message_id)
-    known = db.execute(_BY_ID, (row.source, key)).fetchone()
-    message = known[0] if known else _by_person(db, row, report)
+    known, whose = db.execute(_BY_ID, (row.source, key)).fetchone() or (None, None)
+    if _is_another(row.subject, whose):
+        known = None  # the gateway counts from 1 again
+    message = _by_person(db, row, report) if known is None else known
     if known is None and message is not None:
         db.execute(_ADD_ID, (row.source, key, message))
     # A report that names the person leaves it to the handlers.
@@ -320,11 +331,22 @@ def _know(db: sqlite3.Connection, source: str, key: str, message: int, now: int)
     """Learns an id of a message, and joins the reports that came before."""
     db.execute(_ADD_ID, (source, key, message))
     oldest = max(0, now - JOIN_WITHIN) // 1000 << 12
-    for event, status, opted_out in db.execute(_UNJOINED, (source, key, oldest)).fetchall():
+    (whose,) = db.execute("SELECT msisdn FROM messages WHERE id = ?", (message,)).fetchone()
+    for event, status, opted_out, subject in db.execute(
+        _UNJOINED, (source, key, oldest)
+    ).fetchall():
+        if _is_another(subject, whose):
+            continue
         _advance(db, message, Status(status), now)
         if opted_out:
             _opt_out(db, message, event, now)
         db.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
+
+
+def _is_another(subject: str | None, whose: str | None) -> bool:
+    """Whether a report and a message name two people; a text that is no number names nobody."""
+    numbers = [text for text in (subject, whose) if text is not None and is_e164(text)]
+    return len(set(numbers)) > 1
 
 
 def _opt_out(db: sqlite3.Connection, message: int, event: int, now: int) -> None:

@@ -7,6 +7,7 @@ Like `writes`, these run inside the writer's transaction.
 from __future__ import annotations
 
 import sqlite3
+from typing import Literal
 
 from receiver.actions import OptIn, OptOut
 from receiver.store import book, opt_out_rule
@@ -18,6 +19,12 @@ from receiver.store.pseudonyms import alias
 _ADD = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+# What an event says counts from the moment it came; one of the quarantine has a number of later.
+# In doubt the opt-out is the last word.
+_SINCE = (
+    "SELECT short_code, service_id FROM opt_out_history WHERE msisdn = ?1 AND change = ?2"
+    " AND (event > ?3 OR (event IS NULL OR change = 'out') AND time > ?4)"
 )
 _REMOVE = "DELETE FROM opt_outs WHERE msisdn IN (?, ?) AND short_code = ? AND service_id = ?"
 _ADD_HISTORY = (
@@ -42,9 +49,16 @@ def opt_out(db: sqlite3.Connection, origin: Origin, handler: str, change: OptOut
 
 
 def opt_in(db: sqlite3.Connection, origin: Origin, change: OptIn) -> bool:
-    """Takes back every opt-out that is about messages of the scope; False if there was none."""
-    back = line_of(change)
-    lifted = [out for out in of_person(db, change.msisdn) if opt_out_rule.lifts(back, out)]
+    """Takes back every opt-out that is about messages of the scope; False if there was none.
+
+    Those of after its event stay: it may be heard late, out of the quarantine or tried again.
+    """
+    back, stand = line_of(change), said_since(db, origin, change.msisdn, "out")
+    lifted = [
+        out
+        for out in of_person(db, change.msisdn)
+        if opt_out_rule.lifts(back, out) and out not in stand
+    ]
     for out in lifted:
         db.execute(_REMOVE, (change.msisdn, alias(db, change.msisdn), *out))
     _note(db, origin, change, "in")
@@ -54,6 +68,15 @@ def opt_in(db: sqlite3.Connection, origin: Origin, change: OptIn) -> bool:
 def line_of(change: OptOut | OptIn) -> Line:
     """The line that an opt-out or opt-in stands for."""
     return opt_out_rule.line(change.short_code, change.service_id)
+
+
+def said_since(
+    db: sqlite3.Connection, origin: Origin, msisdn: str, change: Literal["out", "in"]
+) -> list[Line]:
+    """The lines of such changes of a person since an event; what a person commands is the last."""
+    if origin.event is None:
+        return []
+    return db.execute(_SINCE, (msisdn, change, origin.event, origin.received_at)).fetchall()
 
 
 def _note(db: sqlite3.Connection, origin: Origin, change: OptOut | OptIn, direction: str) -> None:

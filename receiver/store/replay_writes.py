@@ -24,11 +24,6 @@ _EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM even
 _REOPEN = "UPDATE events SET reply = 0 WHERE seq = ?"
 _COUNT_MESSAGES = "SELECT count(*) FROM messages WHERE event = ?"
 _END_WORK = "DELETE FROM jobs WHERE event = ? AND kind = 'handle' AND handler = ?"
-# What an event says counts from the moment it came.
-_LATER = (
-    "SELECT change, short_code, service_id FROM opt_out_history WHERE msisdn = ?1"
-    " AND (event > ?2 OR event IS NULL AND time > ?3)"
-)
 
 
 class Redo(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,10 +110,11 @@ def _overtaken(db: sqlite3.Connection, origin: Origin, action: Action) -> bool:
     """Whether the person has said the opposite since, about messages that this is about too."""
     if not isinstance(action, OptOut | OptIn):
         return False
-    opposite = "in" if isinstance(action, OptOut) else "out"
     line = opt_outs.line_of(action)
-    later = db.execute(_LATER, (action.msisdn, origin.event, origin.received_at))
-    return any(change == opposite and lifts(line, other) for change, *other in later)
+    later = opt_outs.said_since(
+        db, origin, action.msisdn, "in" if isinstance(action, OptOut) else "out"
+    )
+    return any(lifts(line, other) for other in later)
 
 
 def _reply(db: sqlite3.Connection, origin: Origin, wanted: Redo, data: bytes) -> int:

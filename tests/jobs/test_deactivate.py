@@ -14,7 +14,9 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.fake import Fake, Options, running
 from receiver.fake.book import Managed
+from receiver.jobs.channel import Line
 from receiver.providers import PROVIDERS
+from receiver.providers.api import Request
 from receiver.service.parts import Service
 from receiver.store import Job
 from tests.harness import (
@@ -191,6 +193,35 @@ async def test_who_joined_again_stays(tmp_path: Path) -> None:
         await until_ended(service)
         assert fake.managed == []
         assert state(service) == [(f"+{ANN}", "44", "active")]
+
+
+async def test_who_joins_again_while_others_are_ended_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is looked up when its turn comes: Tilil allows so many a minute."""
+    bob = "254726770792"
+    asked, gate, call = asyncio.Event(), asyncio.Event(), Line.call
+
+    async def slow(line: Line, request: Request[Any]) -> Any:
+        asked.set()
+        await gate.wait()
+        return await call(line, request)
+
+    monkeypatch.setattr(Line, "call", slow)
+    clock = Clock()
+    async with sending(tmp_path, raw=raw(), clock=clock) as (service, fake):
+        for mobile in (ANN, bob):
+            await take(service, subscription("activation", "20261120100000", mobile=mobile))
+        stops = [(1, ANN), (2, bob)]
+        await asyncio.gather(
+            *(take(service, inbound(id_, "STOP", mobile=mobile)) for id_, mobile in stops)
+        )
+        await asyncio.wait_for(asked.wait(), 30)
+        clock.move(seconds=3)
+        await take(service, subscription("activation", "20261120120002", mobile=bob))
+        gate.set()
+        await until_ended(service)
+        assert fake.managed == ENDED
 
 
 async def test_what_the_provider_ended_is_ended_here_too(tmp_path: Path) -> None:

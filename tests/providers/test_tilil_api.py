@@ -412,7 +412,9 @@ REQUESTS: list[Request[Any]] = [
     api().deactivate("+254726770792", "44"),
     look_up("+254726770792"),
     *(
-        operation.make({**dict.fromkeys(operation.required, ID), "option": "activation"})
+        operation.make(
+            {**dict.fromkeys(operation.required, "254726770792"), "option": "activation"}
+        )
         for operation in api(report_url=REPORTS).operations().values()
     ),
 ]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from receiver.config import LoopGuard
 from receiver.errors import PushError
+from receiver.jobs.channel import Line
 from receiver.plugin_host.loop_guard import Guard
+from receiver.providers.api import Request
 from receiver.service.clock import SteadyClock, running
 from receiver.service.commands import RetryQuarantined
 from receiver.service.execute import carry_out
-from receiver.store import to_micros
+from receiver.service.parts import Service
+from receiver.store import Wish, to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
 from tests.jobs.test_send import ask, sending, until_code, until_state
 from tests.plugin_host.test_loop_guard import later, verdict
@@ -154,9 +159,7 @@ async def test_what_waits_moves_with_the_clock(tmp_path: Path, by: timedelta) ->
 
         before = times()
         system.set(by)
-        for _ in range(14):
-            await service.keep_time(system.steady)
-            system.pass_(5)
+        await keep_time(service, system)
         moved = by // timedelta(microseconds=1)
         assert abs(times()[0] - before[0] - moved) < 10
         assert abs(times()[2] - before[2] - moved) < 10
@@ -164,6 +167,48 @@ async def test_what_waits_moves_with_the_clock(tmp_path: Path, by: timedelta) ->
         providers.set_faults({})
         system.pass_(3600)
         assert (await until_state(service, waiting, "sent", "dead")).state == "sent"
+
+
+async def keep_time(service: Service, system: System) -> None:
+    """Has a service follow a jump."""
+    for _ in range(14):
+        await service.keep_time(system.steady)
+        system.pass_(5)
+
+
+@pytest.mark.parametrize("by", [timedelta(days=3), timedelta(days=-3)])
+@pytest.mark.parametrize("faults", [{}, {"429": 1.0}])
+async def test_what_is_in_memory_moves_with_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: timedelta, faults: dict[str, float]
+) -> None:
+    """A message on its way, and one that waits for its turn, are no older than they are."""
+    gate, call = asyncio.Event(), Line.call
+
+    async def slow(line: Line, request: Request[Any]) -> Any:
+        await gate.wait()
+        return await call(line, request)
+
+    monkeypatch.setattr(Line, "call", slow)
+    system = System()
+    options = {"faults": faults}
+    async with sending(tmp_path, clock=system.steady, options=options, connections=1) as (
+        service,
+        providers,
+    ):
+        store, now = service.store, system.steady()
+        both = [Wish(source="tilil", to=f"+25472677079{n}", text="hi") for n in (2, 4)]
+        messages = await asyncio.gather(*(store.add_message(wish, now) for wish in both))
+        await until_state(service, messages[0], "sending")
+        system.set(by)
+        await keep_time(service, system)
+        gate.set()
+        if faults:
+            for message in messages:
+                assert (await until_code(service, message, "429")).state == "waiting"
+            providers.set_faults({})
+            system.pass_(3600)
+        for message in messages:
+            assert (await until_state(service, message, "sent", "dead")).state == "sent"
 
 
 async def test_what_was_put_off_by_a_clock_ahead_is_due_at_the_next_start(tmp_path: Path) -> None:

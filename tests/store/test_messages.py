@@ -258,6 +258,33 @@ async def test_reports_find_their_message(tmp_path: Path, reported: str) -> None
         assert joined.event == store.ids.text(taken.seq)
 
 
+@pytest.mark.parametrize("early", [True, False], ids=["before the answer", "after it"])
+async def test_a_report_about_another_person_changes_nothing(
+    tmp_path: Path, *, early: bool
+) -> None:
+    """A gateway that counts from 1 again: nobody's message is delivered by anybody else's."""
+    async with opened(tmp_path) as store:
+        others = report(store, "m-1", Status.DELIVERED, to="+254711111111")
+        if early:
+            await store.take(others)
+        message = await send(store, msgspec.structs.replace(WISH, link_id="link"))
+        if not early:
+            await store.take(others)
+        assert (await the(store, message)).status is Status.QUEUED
+        assert await store.reader.messages.reports(message) == []
+        await store.take(report(store, "m-1", Status.FAILED, to=PERSON))
+        assert (await the(store, message)).status is Status.FAILED
+
+
+async def test_of_two_messages_with_one_id_the_newer_is_meant(tmp_path: Path) -> None:
+    """Reports that name nobody are about what was sent last under their id."""
+    async with opened(tmp_path) as store:
+        first, second = await send(store), await send(store)
+        await store.take(report(store, "m-1", Status.DELIVERED))
+        assert (await the(store, first)).status is Status.QUEUED
+        assert (await the(store, second)).status is Status.DELIVERED
+
+
 async def test_a_report_that_came_before_the_answer_is_joined(tmp_path: Path) -> None:
     """For 72 hours; older ones were about something else."""
     async with opened(tmp_path) as store:
