@@ -10,7 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import msgspec
+
 from receiver.store import book
+from receiver.store.records import EventRow
+from receiver.store.repeats import renamed_key
 
 #: Rows of one step: it takes some twenty milliseconds, in which no push is stored.
 _ROWS = 1000
@@ -37,12 +41,13 @@ _DROP_LINE = (
     "DELETE FROM subscriptions WHERE source = :former AND short_code = :short_code"
     " AND service_id = :service_id AND msisdn = :msisdn"
 )
-# The same push may have come to both names, while nobody knew that they are one.
 _EVENTS = (
-    "UPDATE events SET source = :name, key = CASE WHEN EXISTS (SELECT 1 FROM events AS e"
-    " WHERE e.source = :name AND e.key = events.key) THEN :former || ':' || key ELSE key END"
+    "UPDATE OR IGNORE events SET source = :name"
     " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows)"
 )
+# The same push may have come to both names while nobody knew that they are one, or the same id.
+_MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
+_SET_SOURCE = "UPDATE events SET source = ?, key = ? WHERE seq = ?"
 _KNOWN = (
     "WITH RECURSIVE found (source) AS (SELECT min(source) FROM {table} UNION ALL"
     " SELECT (SELECT min(source) FROM {table} WHERE source > found.source) FROM found"
@@ -142,5 +147,12 @@ def _move_lines(db: sqlite3.Connection, after: int, *, names: dict[str, str]) ->
 
 
 def _move_events(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> int | None:
-    moved = db.execute(_EVENTS, {**names, "rows": _ROWS}).rowcount
-    return after if moved else None
+    """Those whose keys are there already get keys of their own, which their repeats find."""
+    if db.execute(_EVENTS, {**names, "rows": _ROWS}).rowcount:
+        return after
+    rows = db.execute(_MEETING, (names["former"], _ROWS)).fetchall()
+    for values in rows:
+        row = msgspec.structs.replace(EventRow(*values), source=names["name"])
+        key = renamed_key(db, row) or f"{names['former']}:{row.key}"
+        db.execute(_SET_SOURCE, (row.source, key, row.seq))
+    return after if rows else None

@@ -69,6 +69,19 @@ def judge(db: sqlite3.Connection, intake: Intake) -> Taken | Intake:
     return _renamed(intake, whose, _note(db, first, differing))
 
 
+def renamed_key(db: sqlite3.Connection, row: EventRow) -> str | None:
+    """The key of a stored event whose source takes a name under which its key is there already.
+
+    None where it says the same as what is there, or is purged: nothing more is to be told of it.
+    """
+    secret = key_of(db)
+    first = _find(db, _WITH_KEY, row.source, row.key)
+    if first is None or row.type == PURGED or not _differences(secret, first, row):
+        return None
+    _, whose = _own_key(secret, row)
+    return None if _find(db, _WITH_KEY, row.source, whose) else whose
+
+
 def remains(secret: bytes, key: str, type_: str, subject: str | None, data: bytes) -> bytes:
     """What is kept of an event's content and person when it is purged, to know its repeats by."""
     said = digest(secret, key, content(type_, decode_data(type_, data)))

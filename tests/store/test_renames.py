@@ -57,6 +57,23 @@ async def test_a_renamed_source_has_all_that_it_had(tmp_path: Path) -> None:
             assert events == [("kenya",)]
 
 
+async def test_one_id_under_both_names_is_two_events(tmp_path: Path) -> None:
+    """Each has its repeats, with the answer that was made for it."""
+    configured = raw()
+    configured["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": "{{ text }}"}]}
+    configured["sources"]["kenya"] = configured["sources"]["tilil"]
+    async with opened(tmp_path, configured) as service:
+        old = await take(service, inbound(5, "game old", mobile="254708400001"))
+        new = await take(service, inbound(5, "game new", mobile="254708400002"), source="kenya")
+    again = renamed("tilil")
+    again["plugins"]["keyword_reply"] = configured["plugins"]["keyword_reply"]
+    async with opened(tmp_path, again) as service:
+        for text, mobile, answer in (("old", "254708400001", old), ("new", "254708400002", new)):
+            push = inbound(5, f"game {text}", mobile=mobile)
+            assert await take(service, push, source="kenya") == answer
+        assert look(service.store.path, "SELECT count(*) FROM events") == [(2,)]
+
+
 def _fill(db: sqlite3.Connection) -> None:
     """What falls together, and what takes sending to come by."""
     for statement in (
