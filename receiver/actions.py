@@ -25,6 +25,10 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
     come together one is confirmed."""
 
 
+SILENCE = Reply("")
+"""In the place of a reply that must not be given: nothing now, and nothing later either."""
+
+
 class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
     """Sends a message through a source's API, to anybody."""
 

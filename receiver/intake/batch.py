@@ -14,7 +14,7 @@ from time import perf_counter
 
 import msgspec
 
-from receiver.actions import Reply
+from receiver.actions import SILENCE
 from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
 from receiver.intake.endpoint import Endpoint
 from receiver.logs.requests import Entry
@@ -25,8 +25,6 @@ from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to
 from receiver.store import Intake as Stored
 from receiver.text.times import SKEW
 
-#: What is replied where a reply is held back: nothing, and nothing later either.
-_SILENCE = Reply("")
 #: Headers that say nothing about a push; all others are kept with the event.
 _UNINTERESTING = frozenset(
     b"accept accept-encoding accept-language cache-control connection content-length cookie host"
@@ -126,7 +124,7 @@ class Arrival:
         endpoint, push, parsed, plan = self.endpoint, self.push, self.parsed, self.plan
         provider, reply = endpoint.provider, plan.reply
         if self.held is not None and reply is not None and reply.text:
-            reply, self.note = _SILENCE, held_back(self.held)
+            reply, self.note = SILENCE, held_back(self.held)
         in_answer = (
             (reply is not None or bool(plan.jobs))
             and self.answered

@@ -20,6 +20,7 @@ from time import perf_counter
 import msgspec
 import structlog
 
+from receiver.actions import SILENCE
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.handlers import Action, Reply
@@ -262,7 +263,7 @@ class Workers:
         """What a handler asked for, with its reply held back if it must be; what to note then."""
         if work.held is None or not any(isinstance(each, Reply) and each.text for each in asked):
             return asked, None
-        silent = tuple(Reply("") if isinstance(action, Reply) else action for action in asked)
+        silent = tuple(SILENCE if isinstance(action, Reply) else action for action in asked)
         self.guard.held += 1
         return silent, held_back(work.held)
 

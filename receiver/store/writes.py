@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from receiver.actions import Reply
+from receiver.actions import SILENCE, Reply
 from receiver.store import book, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
@@ -68,8 +68,6 @@ _EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHER
 
 #: The note of an event whose reply was not sent.
 WITHHELD = "reply withheld: the person has opted out"
-#: In the place of a reply that would tell of a change that was none.
-_SILENCE = Reply("")
 
 
 def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
@@ -197,7 +195,7 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
     changed = [carry_out(db, origin, done.handler, action) for action in asked]
     for action in done.actions:
         if isinstance(action, Reply):
-            said = action if any(changed) or not action.if_changed else _SILENCE
+            said = action if any(changed) or not action.if_changed else SILENCE
             late_reply(db, origin, done, said, data)
     if done.note is not None:
         db.execute(_ADD_NOTE, (done.note, done.seq))
@@ -322,7 +320,9 @@ def _taken(
         if done.silent:
             answer = intake.plain_answer
             db.execute(_SET_PLAIN, (answer, row.seq))
-        elif row.subject in opted_out and _is_withheld(opted_out[row.subject], row, reply):
+        elif row.subject in opted_out and _is_withheld(
+            opted_out[row.subject], row.subject, row.data, reply
+        ):
             answer = intake.plain_answer
             db.execute(_SET_PLAIN, (answer, row.seq))
             db.execute(_ADD_NOTE, (WITHHELD, row.seq))
@@ -337,9 +337,11 @@ def late_reply(
     db: sqlite3.Connection, origin: Origin, done: Finish, reply: Reply, data: bytes
 ) -> None:
     """Gives a reply after the event was stored: into the answer while it is open, else to send."""
-    if reply.text and _must_not_message(db, origin.subject, reply, data):
-        db.execute(_ADD_NOTE, (WITHHELD, done.seq))
-        reply = Reply("")
+    if reply.text:
+        lines = opt_out_lines.lines_of(db, [origin.subject]).get(origin.subject or "", [])
+        if _is_withheld(lines, origin.subject, data, reply):
+            db.execute(_ADD_NOTE, (WITHHELD, done.seq))
+            reply = SILENCE
     if reply.text and done.answer is not None:
         in_answer = db.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount
         if in_answer:
@@ -349,21 +351,12 @@ def late_reply(
         messages.add(db, origin, done.handler, _reply_wish(origin.subject, reply, data))
 
 
-def _is_withheld(lines: Sequence[Line], row: EventRow, reply: Reply) -> bool:
-    """Whether one of these opt-outs of the person stands in the way of the reply."""
-    if reply.even_if_opted_out:
-        return False
-    back = _handback(row.data)
-    return blocks(lines, back.ours(row.subject), back.service_id)
-
-
-def _must_not_message(
-    db: sqlite3.Connection, subject: str | None, reply: Reply, data: bytes
-) -> bool:
+def _is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: Reply) -> bool:
+    """Whether one of these opt-outs of the person forbids the reply to an event with this data."""
     if reply.even_if_opted_out:
         return False
     back = _handback(data)
-    return opt_out_lines.blocked(db, subject, back.ours(subject), back.service_id)
+    return blocks(lines, back.ours(subject), back.service_id)
 
 
 class _Handback(msgspec.Struct):

@@ -195,15 +195,22 @@ def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
     job.error.encode()
 
 
-numbers = st.sampled_from(["+254726770792", "22915", "Shop"])
+people = st.sampled_from(["+254726770792", "22915"])
+addresses = people | st.just("Shop")
 
 
 @given(
     st.lists(
         st.builds(Reply, st.text())
-        | st.builds(Send, to=numbers, text=st.text(), source=st.none() | st.text())
-        | st.builds(OptIn, numbers, st.text())
-        | st.builds(Subscribe, msisdn=numbers, keyword=st.none() | st.text())
+        | st.builds(
+            Send,
+            to=people,
+            sender=st.none() | addresses,
+            text=st.text(),
+            source=st.none() | st.text(),
+        )
+        | st.builds(OptIn, people, st.text(), st.none() | addresses)
+        | st.builds(Subscribe, msisdn=people, keyword=st.none() | st.text())
         | st.builds(Forward, url=st.text())
     )
 )
