@@ -382,16 +382,6 @@ async def test_a_handler_that_gives_a_fraction_fails(tmp_path: Path, text: str) 
     assert look(tmp_path / "receiver.db", "SELECT count(*) FROM messages") == [(0,)]
 
 
-@pytest.mark.parametrize("person", ["", "abc", "+"])
-async def test_an_opt_out_of_nobody_is_no_opt_out(tmp_path: Path, person: str) -> None:
-    """It would protect nobody, and nobody would know: the handler fails, with a word."""
-    async with opened(tmp_path, doing(f"OptOut({person!r})")) as service:
-        await take(service, inbound("1"))
-        [job] = await service.store.reader.jobs()
-        assert "OptOut.msisdn: expected the number of a person" in (job.error or "")
-        assert await service.store.reader.opt_outs.find() == []
-
-
 @pytest.mark.parametrize("to", ["+254726770792,+254726770793", "254726770792/3", "all", "", "٠٧٢٦"])
 @pytest.mark.parametrize("source", ["tilil", "talkntalk", "tsconect", "rayprotech"])
 async def test_a_message_goes_to_one_number(tmp_path: Path, source: str, to: str) -> None:

@@ -166,9 +166,6 @@ def _normalised(action: Action, event: Event[Data], sources: Mapping[str, Source
         if not number.removeprefix("+").isdigit() and is_decimal(number):
             where = f"{type(action).__name__}.{name}"
             raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
-        if name == "msisdn" and not any(map(str.isdigit, number)):
-            where = f"{type(action).__name__}.{name}"
-            raise ValueError(f"{where}: expected the number of a person, got {given[:20]!r}")
         if number != given:
             changed[name] = number
     return msgspec.structs.replace(action, **changed) if changed else action
