@@ -21,14 +21,14 @@ import uvloop
 
 from benchmarks.contestants import free_port, running
 from receiver import config
+from receiver.actions import Send
 from receiver.config import Config
 from receiver.events import utc_now
 from receiver.jobs.calling import open_caller
 from receiver.jobs.channel import apis
-from receiver.providers.api import Outgoing
+from receiver.outgoing import OutgoingMessage
 from receiver.service import parts as service
 from receiver.service import server
-from receiver.store import Wish
 
 _CONNECTIONS = 16
 
@@ -78,7 +78,7 @@ async def _client(settings: Config, count: int) -> float:
 
         async def work() -> None:
             for number in numbers:
-                message = Outgoing(to=_person(number), text="Your code is 123456")
+                message = OutgoingMessage(to=_person(number), text="Your code is 123456")
                 await caller.perform(api.send(message))
 
         started = time.perf_counter()
@@ -91,7 +91,7 @@ async def _outbox(settings: Config, count: int) -> float:
     parts = service.prepare(settings)
     async with service.open_service(parts, work=False) as idle:
         wishes = [
-            Wish(source="tsconect", to=_person(number), text="Your code is 123456")
+            Send(source="tsconect", to=_person(number), text="Your code is 123456")
             for number in range(count)
         ]
         await asyncio.gather(*[idle.store.add_message(wish, utc_now()) for wish in wishes])

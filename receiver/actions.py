@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from receiver.outgoing import OutgoingMessage
+
 
 class Reply(msgspec.Struct, frozen=True, tag="reply"):
     """Answers the person the event is about.
@@ -29,18 +31,11 @@ SILENCE = Reply("")
 """In the place of a reply that must not be given: nothing now, and nothing later either."""
 
 
-class Send(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
+class Send(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
     """Sends a message through a source's API, to anybody."""
 
-    to: str
-    text: str
     source: str | None = None
     """Default: the source of the event."""
-    sender: str | None = None
-    """Short code or alphanumeric sender ID; default: the source's own (`send.sender`)."""
-    service_id: str | None = None
-    link_id: str | None = None
-    """Of an on-demand message that this answers: good once, and for a day."""
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):

@@ -13,7 +13,7 @@ import pytest
 
 from receiver.errors import PushError
 from receiver.jobs.channel import apis
-from receiver.providers.api import Outgoing
+from receiver.outgoing import OutgoingMessage
 from receiver.service.parts import Service
 from receiver.store import StoredMessage
 from tests.cli.program import run, table, told
@@ -436,8 +436,8 @@ async def test_the_sender_leaves_as_the_provider_writes_it(
     made["sources"][source]["send"] = {"api_key": "key", "sender": "0711 000 001"}
     prepared = parts(tmp_path, made)
     api = apis(prepared.config, prepared.providers)[source]
-    request = api.send(Outgoing(to=PERSON, text="x", sender=sender))
+    request = api.send(OutgoingMessage(to=PERSON, text="x", sender=sender))
     assert json.loads(request.body)[field] == written
     # The source's own as the configuration has it, but compared in the one form.
-    assert json.loads(api.send(Outgoing(to=PERSON, text="x")).body)[field] == "0711 000 001"
-    assert api.sender(Outgoing(to=PERSON, text="x")) == "+254711000001"
+    assert json.loads(api.send(OutgoingMessage(to=PERSON, text="x")).body)[field] == "0711 000 001"
+    assert api.sender(OutgoingMessage(to=PERSON, text="x")) == "+254711000001"

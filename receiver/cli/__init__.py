@@ -1,7 +1,7 @@
 """The program `receiver`: one module a command, imported only when that command runs.
 
-`COMMANDS` is the registry. A module has the function `command`, or, for a family such as
-`opt-outs`, the Typer application `family`.
+`COMMANDS` is the registry. A module has the function `command`, or, for a group such as
+`opt-outs`, the Typer application `group`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from receiver import __version__
-from receiver.cli.failing import as_status
+from receiver.cli.exit_status import as_status
 
 #: Name: what `receiver --help` says about it.
 COMMANDS = {
@@ -88,8 +88,8 @@ def application(arguments: list[str]) -> typer.Typer:
             app.command(name, help=summary)(_elsewhere)
             continue
         module = import_module(f"receiver.cli.{name.replace('-', '_')}")
-        if hasattr(module, "family"):
-            app.add_typer(module.family, name=name)
+        if hasattr(module, "group"):
+            app.add_typer(module.group, name=name)
         else:
             app.command(name)(module.command)
     return app

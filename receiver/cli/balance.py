@@ -12,7 +12,7 @@ import typer
 
 from receiver.cli import screen
 from receiver.cli.call import ask, sending, told
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.errors import ProviderError, StoreError
 from receiver.events import utc_now

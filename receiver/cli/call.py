@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, load
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, ProviderError

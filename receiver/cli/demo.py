@@ -27,7 +27,7 @@ from rich.text import Text
 from receiver import config as configuration
 from receiver import fake
 from receiver.cli.demo_traffic import Step, Traffic
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import UnusedConfigFile
 from receiver.cli.wording import kind, summary
 from receiver.config import Config

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, normalised
 from receiver.cli.wording import SHORT_ID, kind, raw_details, raw_json, summary
 from receiver.events import Event, EventType, encode_event, utc_now

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed, say
+from receiver.cli.exit_status import Failed, say
 from receiver.cli.options import ConfigFile, Json, person_or_fail
 from receiver.cli.preparing import perform, prepare
 from receiver.events import utc_now

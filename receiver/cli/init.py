@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.providers import PROVIDERS
 
 #: 256 bits.

@@ -11,13 +11,13 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
-from receiver.cli.family import ListByDefault, one_or_all, report
+from receiver.cli.command_group import ListByDefault, one_or_all, report
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.cli.wording import SHORT_ID
 from receiver.store import Job, open_reader
 
-family = typer.Typer(cls=ListByDefault, help="Background work and dead letters.")
+group = typer.Typer(cls=ListByDefault, help="Background work and dead letters.")
 
 _EVERY = 2**62
 
@@ -29,7 +29,7 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-@family.command("list")
+@group.command("list")
 def list_(
     *,
     state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
@@ -58,7 +58,7 @@ def list_(
     screen.table(titles, rows, nothing="nothing to do")
 
 
-@family.command()
+@group.command()
 def retry(
     id_: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
     *,

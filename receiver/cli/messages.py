@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, Msisdn, load, normalised
 from receiver.events import Status
 from receiver.store import Job, MessageReport, Reader, StoredMessage, open_reader

@@ -11,14 +11,14 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.family import ListByDefault
+from receiver.cli.command_group import ListByDefault
 from receiver.cli.options import ConfigFile, Json, Msisdn, load, normalised, person_or_fail
 from receiver.cli.wording import SHORT_ID
 from receiver.config import Config
 from receiver.store import OptOutChange, OptOutEntry, open_reader
 from receiver.store.opt_out_reads import OptOutReader
 
-family = typer.Typer(cls=ListByDefault, help="Who must not be messaged.")
+group = typer.Typer(cls=ListByDefault, help="Who must not be messaged.")
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _Service = Annotated[str | None, typer.Option("--service", help="Only about this
 _Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")]
 
 
-@family.command("list")
+@group.command("list")
 def list_(*, json: Json = False, config: ConfigFile = None) -> None:
     """Lists them, the newest first; without a further word the command does this."""
     found = _look(load(config), lambda reader: reader.find())
@@ -45,7 +45,7 @@ def list_(*, json: Json = False, config: ConfigFile = None) -> None:
     screen.table(titles, rows, nothing="nobody has opted out")
 
 
-@family.command()
+@group.command()
 def history(
     *, msisdn: Msisdn = None, limit: _Limit = 1000, json: Json = False, config: ConfigFile = None
 ) -> None:
@@ -72,7 +72,7 @@ def history(
     screen.table(titles, rows, nothing="nobody has ever opted out")
 
 
-@family.command("near-misses")
+@group.command("near-misses")
 def near_misses(*, limit: _Limit = 1000, json: Json = False, config: ConfigFile = None) -> None:
     """Messages that may have been meant as a stop word, for a person to look at."""
     found = _look(load(config), lambda reader: reader.near_misses(limit=limit))
@@ -95,7 +95,7 @@ def near_misses(*, limit: _Limit = 1000, json: Json = False, config: ConfigFile 
     screen.table(titles, rows, nothing="no near misses")
 
 
-@family.command()
+@group.command()
 def add(
     msisdn: _Number,
     *,
@@ -107,7 +107,7 @@ def add(
     _change(msisdn, short_code, service, config, out=True)
 
 
-@family.command()
+@group.command()
 def remove(
     msisdn: _Number,
     *,

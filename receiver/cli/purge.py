@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.cli.preparing import prepare
 from receiver.config import YOUNGEST

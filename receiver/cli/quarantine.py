@@ -9,18 +9,18 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
-from receiver.cli.family import ListByDefault, one_or_all, report
+from receiver.cli.command_group import ListByDefault, one_or_all, report
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.cli.wording import raw_details, raw_json
 from receiver.store import Quarantined, open_reader
 
-family = typer.Typer(cls=ListByDefault, help="Requests that could not become events.")
+group = typer.Typer(cls=ListByDefault, help="Requests that could not become events.")
 
 _PAGE = 1000
 
 
-@family.command("list")
+@group.command("list")
 def list_(
     id_: Annotated[
         int | None,
@@ -63,7 +63,7 @@ def list_(
         screen.table(titles, rows, nothing="the quarantine is empty")
 
 
-@family.command()
+@group.command()
 def retry(
     id_: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
     *,

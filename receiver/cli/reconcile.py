@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load, moment, normalised, regions
 from receiver.cli.provider_list import HeadError, Invalid, Listed, read
 from receiver.events import utc_now

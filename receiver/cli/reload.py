@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, load
 from receiver.service import commands, control
 

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed, say
+from receiver.cli.exit_status import Failed, say
 from receiver.cli.options import ConfigFile, Json, Msisdn, moment, normalised
 from receiver.cli.preparing import prepare
 from receiver.cli.replay_wording import as_json, lines, summary_lines

@@ -11,7 +11,7 @@ from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsub
 from receiver.cli import screen
 from receiver.cli.wording import SHORT_ID
 from receiver.service.replay import Judgement, ReplyChange, Tally
-from receiver.store.traces import Left, Sent
+from receiver.store.event_effects import EventMessage, Left
 
 
 class Done(Protocol):
@@ -89,8 +89,8 @@ def _with_scope(kind: str, msisdn: str, short_code: str | None, service_id: str 
     return f"{kind} {msisdn}{code}{service}"
 
 
-def _message(message: Sent) -> str:
-    return f"send to {message.msisdn}: {message.text!r} by {message.handler}"
+def _message(message: EventMessage) -> str:
+    return f"send to {message.to}: {message.text!r} by {message.handler}"
 
 
 def _left(left: Left) -> str:
@@ -121,8 +121,8 @@ def as_json(judged: Judgement) -> dict[str, Any]:
     }
 
 
-def _sent(sent: Sent) -> dict[str, Any]:
-    return {"type": "send", "to": sent.msisdn, "text": sent.text}
+def _sent(sent: EventMessage) -> dict[str, Any]:
+    return {"type": "send", "to": sent.to, "text": sent.text}
 
 
 #: By kind: what the parts of a trace after it are.

@@ -15,13 +15,14 @@ import typer
 
 from receiver.cli import screen
 from receiver.cli.call import sending
-from receiver.cli.failing import Failed, say
+from receiver.cli.exit_status import Failed, say
 from receiver.cli.messages import as_json, note, why
 from receiver.cli.options import ConfigFile, normalised
 from receiver.cli.preparing import perform, prepare
 from receiver.errors import StoreLocked
 from receiver.events import Status
-from receiver.providers.api import Api, Outgoing
+from receiver.outgoing import OutgoingMessage
+from receiver.providers.api import Api
 from receiver.service.commands import SendMessage
 from receiver.service.parts import Parts
 from receiver.store import Reader, StoredMessage, open_reader
@@ -134,7 +135,7 @@ def _warn(api: Api, message: SendMessage) -> None:
         say([f"the text is UCS-2, 70 characters to an SMS, because of {_named(message.text)}"])
     if counted.parts > 1:
         say([f"the text takes {counted.parts} parts ({counted.units} units of {counted.encoding})"])
-    if not message.link_id and api.too_long(Outgoing(to=message.to, text=message.text)):
+    if not message.link_id and api.too_long(OutgoingMessage(to=message.to, text=message.text)):
         say([f"beyond {api.max_text} characters it is sent as several messages; this is the first"])
 
 

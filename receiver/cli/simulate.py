@@ -10,7 +10,7 @@ import httpx2
 import typer
 
 from receiver.cli import screen
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, load
 from receiver.config import Config, Source
 from receiver.errors import ConfigError, Fault

@@ -15,14 +15,14 @@ import msgspec
 import typer
 
 from receiver.cli import reconcile, screen
-from receiver.cli.family import ListByDefault
+from receiver.cli.command_group import ListByDefault
 from receiver.cli.options import ConfigFile, Json, Msisdn, load, moment, normalised
 from receiver.events import utc_now
 from receiver.store import ServiceCount, Subscription, open_reader
 from receiver.text.escape import visible
 
-family = typer.Typer(cls=ListByDefault, help="The subscription book.")
-family.command("reconcile")(reconcile.command)
+group = typer.Typer(cls=ListByDefault, help="The subscription book.")
+group.command("reconcile")(reconcile.command)
 
 _COLUMNS = (
     ("MSISDN", "msisdn"),
@@ -81,7 +81,7 @@ _Until = Annotated[
 ]
 
 
-@family.command("list")
+@group.command("list")
 def list_(
     *,
     service: _Service = None,
@@ -139,7 +139,7 @@ def list_(
     asyncio.run(show())
 
 
-@family.command()
+@group.command()
 def counts(
     *,
     by: Annotated[By, typer.Option(help="A line a day, or one for the whole time.")] = By.DAY,

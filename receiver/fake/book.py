@@ -115,7 +115,7 @@ class Counts(msgspec.Struct, kw_only=True):
     faults: dict[str, int] = {}
     """Requests, by kind."""
     callbacks_sent: int = 0
-    """Taken by whom they were for."""
+    """StoreResult by whom they were for."""
     callbacks_failed: int = 0
     """Tries that had no answer, or one that says no."""
 

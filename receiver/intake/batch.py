@@ -21,8 +21,7 @@ from receiver.logs.requests import Entry
 from receiver.plugin_host.dispatch import Plan
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.providers import Answer, Parsed, Push
-from receiver.store import EventRow, ReplyState, Report, noted, pack_request, to_micros
-from receiver.store import Intake as Stored
+from receiver.store import EventRow, ReplyState, Report, StoredPush, noted, pack_request, to_micros
 from receiver.text.times import SKEW
 
 #: Headers that say nothing about a push; all others are kept with the event.
@@ -119,7 +118,7 @@ class Arrival:
             jobs = tuple(msgspec.structs.replace(job, held=self.held) for job in plan.jobs)
             self.plan = msgspec.structs.replace(plan, jobs=jobs)
 
-    def record(self) -> Stored:
+    def record(self) -> StoredPush:
         """What to store."""
         endpoint, push, parsed, plan = self.endpoint, self.push, self.parsed, self.plan
         provider, reply = endpoint.provider, plan.reply
@@ -157,7 +156,7 @@ class Arrival:
             pack_request(push.method, push.token, push.query, headers, push.body, push.client),
             note,
         )
-        return Stored(
+        return StoredPush(
             row=row,
             plain_answer=self.plain.body,
             reply=reply,
@@ -171,7 +170,7 @@ class Arrival:
 
 def records(
     arrivals: Sequence[Arrival], ids: EventIds, loop_guard: Guard
-) -> list[Stored | Exception]:
+) -> list[StoredPush | Exception]:
     """What to store of each push, or why that failed."""
     began = perf_counter()
     try:
@@ -181,7 +180,7 @@ def records(
             arrival.ask()
         for arrival in arrivals:
             arrival.judge(loop_guard)
-        made: list[Stored | Exception] = [arrival.record() for arrival in arrivals]
+        made: list[StoredPush | Exception] = [arrival.record() for arrival in arrivals]
     except Exception as error:  # noqa: BLE001 - it is told where the push is waited for
         if len(arrivals) == 1:
             return [error]

@@ -36,8 +36,7 @@ from receiver.limits import Allowance
 from receiver.logs.requests import Entry, unnoted
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.store import Intake as Stored
-from receiver.store import ReplyState, Store, Taken, pack_request
+from receiver.store import ReplyState, Store, StoredPush, StoreResult, pack_request
 
 log = structlog.get_logger("receiver.intake.intake.intake")
 
@@ -56,7 +55,7 @@ class Counts(msgspec.Struct):
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
     events: Counter[str] = msgspec.field(default_factory=Counter)
-    """Stored events by type."""
+    """StoredPush events by type."""
     reused: Counter[str] = msgspec.field(default_factory=Counter)
     """Of these the ones whose id was seen before with other content, by source."""
     last: dict[str, datetime] = msgspec.field(default_factory=dict)
@@ -174,7 +173,7 @@ class Intake:
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, arrival.plain.content_type), taken.new
 
-    def _hand_over(self, arrival: Arrival, taken: Taken) -> None:
+    def _hand_over(self, arrival: Arrival, taken: StoreResult) -> None:
         """Counts what is stored, and starts the handlers of what is new."""
         event, entry = arrival.event, arrival.entry
         self._note(entry, event, taken)
@@ -191,7 +190,7 @@ class Intake:
             self._workers.guard.give_back(event)
         self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
 
-    def _prepare(self, arrivals: Sequence[Arrival]) -> list[Stored | Exception]:
+    def _prepare(self, arrivals: Sequence[Arrival]) -> list[StoredPush | Exception]:
         """Makes what is stored of pushes whose commit is about to begin."""
         made = records(arrivals, self._store.ids, self._workers.guard)
         for arrival, record in zip(arrivals, made, strict=True):
@@ -201,7 +200,7 @@ class Intake:
                 self._undecided[arrival.seq] = asyncio.get_running_loop().create_future()
         return made
 
-    def _note(self, entry: Entry, event: Event[Data], taken: Taken) -> None:
+    def _note(self, entry: Entry, event: Event[Data], taken: StoreResult) -> None:
         entry.committed = perf_counter()
         entry.outcome = "stored" if taken.new else "repeat"
         entry.event_id = event.id if taken.new else self._store.ids.text(taken.seq)
@@ -215,7 +214,7 @@ class Intake:
             return await self._store.settle(seq)
         return await asyncio.shield(undecided)  # others may wait for it too
 
-    def _start(self, arrival: Arrival, taken: Taken) -> None:
+    def _start(self, arrival: Arrival, taken: StoreResult) -> None:
         """Hands the new event to its handlers, and sees to it that its answer is decided."""
         endpoint, plan = arrival.endpoint, arrival.plan
 

@@ -57,7 +57,7 @@ _GRACE = 10.0
 _STORE_PAUSE = 1.0
 
 _BROKEN = "internal error; see the log of the service"
-_GONE = "410 Gone: the target takes nothing more; `receiver reload` once it does"
+_GONE = "410 Failure: the target takes nothing more; `receiver reload` once it does"
 
 
 class Lane:

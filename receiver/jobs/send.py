@@ -20,8 +20,9 @@ from receiver.actions import OptOut
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
 from receiver.jobs.channel import Line, every, next_try
-from receiver.providers.api import Outgoing, Request, Sent
-from receiver.store import Accepted, Attempt, Gone, Store, StoredMessage
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.api import Request
+from receiver.store import Attempt, Failure, Store, StoredMessage
 from receiver.text.sms_length import split
 
 log = structlog.get_logger("receiver.jobs.send")
@@ -198,13 +199,13 @@ class Outbox:
         return [pair for pair, why in zip(ready, gone, strict=True) if why is None]
 
     async def _prepare(
-        self, line: Line, message: StoredMessage, outgoing: Outgoing
+        self, line: Line, message: StoredMessage, outgoing: OutgoingMessage
     ) -> Request[Sent] | None:
         """The request to make; None if the provider could not take it: it is split or dead."""
         now = self._clock()
         life = timedelta(seconds=line.settings.give_up_after)
         if now - message.created_at > life and now > await self._worth(line, message):
-            why = Gone("it waited longer than send.give_up_after", Status.EXPIRED)
+            why = Failure("it waited longer than send.give_up_after", Status.EXPIRED)
             await self._store.kill_message(message.id, now, why)
             return None
         try:
@@ -215,11 +216,11 @@ class Outbox:
             if pieces:
                 await self._store.split_message(message.id, pieces, now)
             else:
-                why = Gone(str(error), Status.REJECTED, error.code)
+                why = Failure(str(error), Status.REJECTED, error.code)
                 await self._store.kill_message(message.id, now, why)
         except Exception:  # it must not keep those after it from being sent
             log.exception("message cannot be sent", message=message.id, source=line.name)
-            await self._store.kill_message(message.id, now, Gone(_BROKEN))
+            await self._store.kill_message(message.id, now, Failure(_BROKEN))
         return None
 
     async def _send(
@@ -249,15 +250,8 @@ class Outbox:
     async def _sent(self, line: Line, message: StoredMessage, sent: Sent) -> None:
         now = self._clock()
         polls = line.polls and sent.message_id is not None and not sent.status.final
-        accepted = Accepted(
-            provider_id=sent.message_id,
-            status=sent.status,
-            parts=sent.parts,
-            cost=sent.cost,
-            balance=sent.balance,
-            poll_at=now + timedelta(seconds=FIRST_POLL) if polls else None,
-        )
-        await self._store.message_sent(message.id, now, accepted)
+        poll_at = now + timedelta(seconds=FIRST_POLL) if polls else None
+        await self._store.message_sent(message.id, now, sent, poll_at)
 
     async def _stopped(self, line: Line, message: StoredMessage, error: ProviderError) -> None:
         """Nothing was sent, or nobody knows."""
@@ -274,17 +268,19 @@ class Outbox:
         if error.link_invalid:
             await store.mark_link(message.id, now)
         if error.unknown and not line.settings.resend_unknown:
-            await store.lose_message(message.id, now, Gone(error.words, Status.UNKNOWN, error.code))
+            await store.lose_message(
+                message.id, now, Failure(error.words, Status.UNKNOWN, error.code)
+            )
             return
         due = next_try(now, message.attempts, error.retry_after, worth)
         if not (error.retryable or error.unknown):
-            why = Gone(error.words, Status.REJECTED, error.code)
+            why = Failure(error.words, Status.REJECTED, error.code)
             await store.kill_message(message.id, now, why)
         elif due is None:
-            why = Gone(f"given up: {error.words}", Status.FAILED, error.code)
+            why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
             await store.kill_message(message.id, now, why)
         else:
-            why = Gone(error.words, Status.QUEUED, error.code)
+            why = Failure(error.words, Status.QUEUED, error.code)
             await store.put_off_message(message.id, now, due, why)
 
     async def _worth(self, line: Line, message: StoredMessage) -> datetime:
@@ -308,7 +304,7 @@ class Outbox:
         """Messages of sources that cannot send are dead letters, not forgotten."""
         lines = list(self._lines)
         for message in await self._store.reader.messages.homeless(lines, limit=_BATCH):
-            why = Gone(_NO_LINE.format(message.source), Status.REJECTED)
+            why = Failure(_NO_LINE.format(message.source), Status.REJECTED)
             await self._store.kill_message(message.id, self._clock(), why)
 
     async def _tidy(self) -> None:
@@ -319,9 +315,9 @@ class Outbox:
             await asyncio.sleep(_STORE_PAUSE)
 
 
-def outgoing_of(message: StoredMessage, line: Line) -> Outgoing:
+def outgoing_of(message: StoredMessage, line: Line) -> OutgoingMessage:
     """What the provider is to be told."""
-    return Outgoing(
+    return OutgoingMessage(
         to=message.to,
         text=message.text,
         sender=message.sender,
@@ -345,7 +341,7 @@ def _choose(waiting: deque[StoredMessage], busy: set[str], room: int) -> list[St
     return chosen
 
 
-def _pieces(line: Line, outgoing: Outgoing) -> list[str]:
+def _pieces(line: Line, outgoing: OutgoingMessage) -> list[str]:
     """The text in pieces that the provider takes; empty where it must not be split."""
     limit = line.api.max_text
     if limit is None or not line.settings.split or not line.api.too_long(outgoing):

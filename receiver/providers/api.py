@@ -18,7 +18,7 @@ import msgspec
 from receiver import limits
 from receiver.config import Send
 from receiver.errors import ProviderError
-from receiver.events import Status
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.payloads import as_word
 from receiver.text.msisdn import is_decimal, is_e164, whole
 
@@ -29,33 +29,6 @@ T = TypeVar("T")
 
 #: Characters of a provider's own words that are kept.
 _MOST_WORDS = 300
-
-
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
-    """A message to send."""
-
-    to: str
-    """E.164 (`+254726770792`), or as a person wrote it where that is no number."""
-    text: str
-    sender: str | None = None
-    """Short code or alphanumeric sender ID; None: the source's own (`send.sender`)."""
-    service_id: str | None = None
-    link_id: str | None = None
-    """Of the message that this answers, for on-demand services."""
-
-
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider says about a message that it took."""
-
-    message_id: str | None
-    """None where it gives none."""
-    to: str | None = None
-    status: Status = Status.QUEUED
-    parts: int | None = None
-    cost: str | None = None
-    """As the provider writes it, in the account's currency or units."""
-    balance: str | None = None
-    """After this message, in the same."""
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +122,7 @@ class Api(ABC):
         self.own_sender = provider.address(send.sender)
 
     @abstractmethod
-    def send(self, message: Outgoing) -> Request[Sent]:
+    def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Sends one message. Its text and sender passed `check`."""
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed] | None:
@@ -167,11 +140,11 @@ class Api(ABC):
     def operations(self) -> dict[str, Operation]:
         """Every call that the provider documents, by its own name, sending included."""
 
-    def sender(self, message: Outgoing) -> str | None:
+    def sender(self, message: OutgoingMessage) -> str | None:
         """Who the message comes from: what it says itself, else the source's sender."""
         return self.provider.address(message.sender) or self.own_sender
 
-    def written_sender(self, message: Outgoing, *, plus: bool = False) -> str | None:
+    def written_sender(self, message: OutgoingMessage, *, plus: bool = False) -> str | None:
         """The sender for the provider: numbers without their plus sign, unless `plus`.
 
         The source's own as it stands in the configuration, where a person wrote what the
@@ -199,7 +172,7 @@ class Api(ABC):
         """As `number`, without the plus sign: 254712345678. Raises `ProviderError`."""
         return self.number(to).removeprefix("+")
 
-    def service(self, message: Outgoing) -> str | None:
+    def service(self, message: OutgoingMessage) -> str | None:
         """The service that the message belongs to: its own, else the source's."""
         return message.service_id or self.send_settings.service_id
 
@@ -210,16 +183,16 @@ class Api(ABC):
         """
         return None
 
-    def too_long(self, message: Outgoing) -> bool:
+    def too_long(self, message: OutgoingMessage) -> bool:
         """Whether the text has more characters than the provider takes at once."""
         return self.max_text is not None and len(message.text) > self.max_text
 
-    def check(self, message: Outgoing) -> None:
+    def check(self, message: OutgoingMessage) -> None:
         """Raises `ProviderError` for what the provider would refuse: before it costs money."""
         self.number(message.to)
         self.check_text(message)
 
-    def check_text(self, message: Outgoing) -> None:
+    def check_text(self, message: OutgoingMessage) -> None:
         """As `check`, but for whom it goes to."""
         if not message.text.strip():
             raise ProviderError("the text is empty")

@@ -16,15 +16,14 @@ from zoneinfo import ZoneInfo
 
 from receiver.errors import CredentialMissing, Malformed, ProviderError, Unreadable
 from receiver.events import DeliveryReport, EventType, Status
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.api import (
     Api,
     Balance,
     Operation,
-    Outgoing,
     Refusal,
     Request,
     Response,
-    Sent,
     count,
     garbled,
     http_refusal,
@@ -77,7 +76,7 @@ class RayprotechApi(Api):
     base_url = "https://texin.hotspotbillingsystem.co.ke/api"
     polls = True
 
-    def send(self, message: Outgoing) -> Request[Sent]:
+    def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Without a sender it is the account's own."""
         payload = {
             "recipient": self.digits(message.to),
@@ -140,7 +139,7 @@ class RayprotechApi(Api):
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
         sender = given.get("sender_id")
-        message = Outgoing(to=given["recipient"], text=given["message"], sender=sender)
+        message = OutgoingMessage(to=given["recipient"], text=given["message"], sender=sender)
         return verbatim(self.send(message))
 
     def _send_many(self, given: Mapping[str, str]) -> Request[Any]:

@@ -22,14 +22,13 @@ import msgspec
 
 from receiver.errors import CredentialWrong, Malformed
 from receiver.events import DeliveryReport, EventType, Status
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.api import (
     Api,
     Operation,
-    Outgoing,
     Refusal,
     Request,
     Response,
-    Sent,
     garbled,
     http_refusal,
     ids_in,
@@ -106,7 +105,7 @@ class TalkNTalkApi(Api):
     bulk_rate = 60
     foreign_ids = True
 
-    def send(self, message: Outgoing) -> Request[Sent]:
+    def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Without a sender it is the organisation's own."""
         payload = {
             "mobile": self.digits(message.to),
@@ -136,7 +135,7 @@ class TalkNTalkApi(Api):
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
         sender = given.get("sender_id")
-        message = Outgoing(to=given["mobile"], text=given["message"], sender=sender)
+        message = OutgoingMessage(to=given["mobile"], text=given["message"], sender=sender)
         return verbatim(self.send(message))
 
     def _send_many(self, given: Mapping[str, str]) -> Request[Any]:

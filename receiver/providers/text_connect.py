@@ -23,15 +23,14 @@ import msgspec
 
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Message, Status
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.api import (
     Api,
     Balance,
     Operation,
-    Outgoing,
     Refusal,
     Request,
     Response,
-    Sent,
     garbled,
     http_error,
     json_of,
@@ -191,12 +190,12 @@ class TextConnectApi(Api):
     needs_sender = True
     polls = True
 
-    def check(self, message: Outgoing) -> None:
+    def check(self, message: OutgoingMessage) -> None:
         """Also what it comes from."""
         super().check(message)
         self._source(message)
 
-    def send(self, message: Outgoing) -> Request[Sent]:
+    def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Of a long text the id is that of its first part."""
         return self._send(message, {})
 
@@ -330,7 +329,7 @@ class TextConnectApi(Api):
         )
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Sent]:
-        message = Outgoing(
+        message = OutgoingMessage(
             to=self.provider.person(given["DestinationAddress"]),
             text=given["Body"],
             sender=given.get("SourceAddress"),
@@ -338,7 +337,7 @@ class TextConnectApi(Api):
         self.check(message)
         return self._send(message, given)
 
-    def _send(self, message: Outgoing, options: Mapping[str, str]) -> Request[Sent]:
+    def _send(self, message: OutgoingMessage, options: Mapping[str, str]) -> Request[Sent]:
         def read(response: Response) -> Sent:
             ids = _ids(response)
             return Sent(message_id=ids[0], to=message.to, parts=len(ids) if ids[1:] else None)
@@ -359,11 +358,13 @@ class TextConnectApi(Api):
         return self._request("Send", self._to_many(whom, given), _background_ids, bulk=True)
 
     def _to_many(self, to: str, given: Mapping[str, str]) -> dict[str, str]:
-        message = Outgoing(to=to, text=given["Body"], sender=given.get("SourceAddress"))
+        message = OutgoingMessage(to=to, text=given["Body"], sender=given.get("SourceAddress"))
         self.check_text(message)
         return self._fields(to, message, given)
 
-    def _fields(self, to: str, message: Outgoing, options: Mapping[str, str]) -> dict[str, str]:
+    def _fields(
+        self, to: str, message: OutgoingMessage, options: Mapping[str, str]
+    ) -> dict[str, str]:
         source = self._source(message)
         return {
             **source,
@@ -373,7 +374,7 @@ class TextConnectApi(Api):
             "Body": message.text,
         }
 
-    def _source(self, message: Outgoing) -> dict[str, str]:
+    def _source(self, message: OutgoingMessage) -> dict[str, str]:
         """Who a message comes from; of short codes there is no SourceTON."""
         address = self.sender(message) or ""
         source = address.removeprefix("+")

@@ -30,14 +30,13 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.api import (
     Api,
     Operation,
-    Outgoing,
     Refusal,
     Request,
     Response,
-    Sent,
     garbled,
     http_error,
     json_of,
@@ -167,7 +166,7 @@ class TililApi(Api):
     needs_sender = True
     manages_subscriptions = True
 
-    def send(self, message: Outgoing) -> Request[Sent]:
+    def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Service 0 is for messages that belong to none."""
         payload = {
             "sender_name": self.written_sender(message),
@@ -224,7 +223,7 @@ class TililApi(Api):
         }
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
-        message = Outgoing(
+        message = OutgoingMessage(
             to=given["mobile"],
             text=given["message"],
             sender=given.get("sender_name"),

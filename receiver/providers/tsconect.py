@@ -20,14 +20,13 @@ import msgspec
 
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.api import (
     Api,
     Operation,
-    Outgoing,
     Refusal,
     Request,
     Response,
-    Sent,
     count,
     garbled,
     http_refusal,
@@ -93,7 +92,7 @@ class TsconectApi(Api):
     base_url = "https://api.tsconect.com/v1"
     needs_sender = True
 
-    def send(self, message: Outgoing) -> Request[Sent]:
+    def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Asks for callbacks at `send.callback_url`, if there is one."""
         payload = {
             "sender": self.written_sender(message, plus=True),
@@ -150,7 +149,7 @@ class TsconectApi(Api):
         }
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
-        message = Outgoing(to=given["to"], text=given["message"], sender=given.get("sender"))
+        message = OutgoingMessage(to=given["to"], text=given["message"], sender=given.get("sender"))
         return verbatim(self.send(message))
 
     def _send_many(self, given: Mapping[str, str]) -> Request[Any]:

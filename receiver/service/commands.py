@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from receiver.outgoing import OutgoingMessage
 from receiver.store import Correction, Sweep
 
 
@@ -38,15 +39,10 @@ class RetryJobs(msgspec.Struct, frozen=True, tag="jobs.retry"):
     id: int | None = None
 
 
-class SendMessage(msgspec.Struct, frozen=True, kw_only=True, tag="send"):
+class SendMessage(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
     """Sends a message through a source's API, as soon as its service runs."""
 
     source: str
-    to: str
-    text: str
-    sender: str | None = None
-    service_id: str | None = None
-    link_id: str | None = None
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):

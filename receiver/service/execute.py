@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver.actions import OptIn, OptOut
+from receiver.actions import OptIn, OptOut, Send
 from receiver.errors import ConfigError, ProviderError, PushError
 from receiver.jobs import purge
 from receiver.jobs.channel import apis
+from receiver.outgoing import OutgoingMessage
 from receiver.providers import Push
-from receiver.providers.api import Outgoing
 from receiver.service import forget, replay
 from receiver.service.commands import (
     AddOptOut,
@@ -31,7 +31,7 @@ from receiver.service.commands import (
 )
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import Reader, Wish
+from receiver.store import Reader
 from receiver.text.msisdn import mask
 
 log = structlog.get_logger("receiver.service.execute")
@@ -141,7 +141,7 @@ async def _send(service: Service, command: SendMessage) -> Outcome:
     if api is None:
         expected = f"[sources.{command.source}.send] in the configuration, to send through it"
         return Outcome(failures=[f"{command.source}: expected {expected}"])
-    outgoing = Outgoing(
+    outgoing = OutgoingMessage(
         to=api.provider.person(command.to),
         text=command.text,
         sender=api.provider.address(command.sender),
@@ -161,8 +161,8 @@ async def _send(service: Service, command: SendMessage) -> Outcome:
     if blocking is not None:
         hint = "`receiver opt-outs remove` if that is no longer so"
         return Outcome(failures=[f"{outgoing.to} has opted out; {hint}"])
-    wish = Wish(source=command.source, **msgspec.structs.asdict(outgoing))
-    message = await service.store.add_message(wish, service.intake.clock())
+    wanted = Send(source=command.source, **msgspec.structs.asdict(outgoing))
+    message = await service.store.add_message(wanted, service.intake.clock())
     return Outcome(1, message=message)
 
 

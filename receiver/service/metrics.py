@@ -27,9 +27,9 @@ from receiver import __version__
 from receiver.errors import PushError, StoreUnavailable
 from receiver.jobs.channel import FAILURES
 from receiver.logs.histogram import Histogram
-from receiver.service.figures import Figures, Newest, Sizes, look, sizes
 from receiver.service.parts import Service
-from receiver.store.metric_reads import DATABASE_VERSION, Pile, amount
+from receiver.service.store_metrics import Newest, Sizes, StoreMetrics, look, sizes
+from receiver.store.metric_reads import DATABASE_VERSION, Backlog, amount
 
 log = structlog.get_logger("receiver.service.metrics")
 
@@ -54,7 +54,7 @@ class ServiceCollector(Collector):
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._figures = Figures()
+        self._figures = StoreMetrics()
         self._until = 0.0
         self._sizes: Sizes | None = None
         self._newest = Newest(service.store.reader.metrics)
@@ -76,10 +76,10 @@ class ServiceCollector(Collector):
                 await self._newest.look(self._silent())
             except StoreUnavailable as error:
                 log.warning("cannot look for metrics", error=str(error))
-                self._figures = Figures()
+                self._figures = StoreMetrics()
             except Exception:
                 log.exception("metrics of the store failed")
-                self._figures = Figures()
+                self._figures = StoreMetrics()
             self._until = time.monotonic() + TTL
 
     def collect(self) -> Iterator[Metric]:
@@ -323,7 +323,7 @@ class ServiceCollector(Collector):
         found = {**self._newest.found, **intake.counts.last}
         return {name: found[name] for name in intake.endpoints if name in found}
 
-    def _age(self, pile: Pile) -> float:
+    def _age(self, pile: Backlog) -> float:
         if pile.since is None:
             return 0.0
         return max(0.0, (self._service.intake.clock() - pile.since).total_seconds())

@@ -12,9 +12,10 @@ import asyncio
 import msgspec
 import structlog
 
-from receiver import config, supervisor
+from receiver import config
 from receiver.config import Config
 from receiver.errors import ConfigError, Fault, PluginError
+from receiver.service import systemd
 from receiver.service.parts import Parts, Service, prepare, warn
 
 log = structlog.get_logger("receiver.service.reload")
@@ -27,7 +28,7 @@ async def reload(service: Service) -> Parts:
     """
     async with service.changing:
         service.refused = True  # until it is taken in
-        supervisor.reloading()
+        systemd.reloading()
         try:
             parts = await asyncio.to_thread(_prepare, service.parts.config)
             await service.adopt(parts)
@@ -40,7 +41,7 @@ async def reload(service: Service) -> Parts:
             _tell(error)
             raise
         finally:
-            supervisor.notify("READY=1")
+            systemd.notify("READY=1")
         await warn(parts, service.store)
         plugins = [plugin.name for plugin in parts.plugins]
         log.info("reloaded", sources=list(parts.config.sources), plugins=plugins)

@@ -18,9 +18,9 @@ from receiver.handlers import Forward, People
 from receiver.plugin_host.dispatch import Dispatcher, Plan
 from receiver.providers import PROVIDERS
 from receiver.store import HandleJob, Redo, ReplyState
+from receiver.store.event_effects import Asked, EventMessage, Left, take_text, undone
 from receiver.store.people import StoredPeople
 from receiver.store.replay_reads import Happened
-from receiver.store.traces import Asked, Left, Sent, take_text, undone
 
 _encode = msgspec.json.Encoder().encode
 
@@ -46,7 +46,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """None: as then."""
     added: tuple[Asked, ...] = ()
     """Actions that are asked for now and were not done."""
-    unsent: tuple[Sent, ...] = ()
+    unsent: tuple[EventMessage, ...] = ()
     """Messages of then that nobody asks for now."""
     gone: tuple[Left, ...] = ()
     """Other actions of then that nobody asks for now."""
@@ -148,7 +148,11 @@ def redo_of(plan: Plan, seq: int, *, again: bool) -> Redo:
 
 
 def _reply(
-    plan: Plan, people: People, happened: Happened, messages: list[Sent], later: tuple[str, ...]
+    plan: Plan,
+    people: People,
+    happened: Happened,
+    messages: list[EventMessage],
+    later: tuple[str, ...],
 ) -> ReplyChange | None:
     """What differs in the reply. Takes those of then out of `messages`."""
     answered, sent = _replies_of_then(happened, messages)
@@ -175,7 +179,9 @@ def _reply(
     )
 
 
-def _replies_of_then(happened: Happened, messages: list[Sent]) -> tuple[str, list[Sent]]:
+def _replies_of_then(
+    happened: Happened, messages: list[EventMessage]
+) -> tuple[str, list[EventMessage]]:
     """The reply in the answer, or empty, and those that were messages, out of `messages`."""
     event = happened.event
     provider = PROVIDERS.get(event.provider)
@@ -188,7 +194,7 @@ def _replies_of_then(happened: Happened, messages: list[Sent]) -> tuple[str, lis
     return answered, sent
 
 
-def _is_reply(message: Sent, event: Event[Data]) -> bool:
+def _is_reply(message: EventMessage, event: Event[Data]) -> bool:
     """Whether a message hands back what replies hand back: see `writes`."""
     data = event.data
     back = (
@@ -197,7 +203,7 @@ def _is_reply(message: Sent, event: Event[Data]) -> bool:
         getattr(data, "link_id", None),
     )
     return (
-        message.msisdn == event.subject
+        message.to == event.subject
         and (message.sender, message.service_id, message.link_id) == back
     )
 

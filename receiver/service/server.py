@@ -25,7 +25,8 @@ from receiver.service.app import create_app
 from receiver.service.clock import SteadyClock
 from receiver.service.parts import Parts, Service, open_service, warn
 from receiver.service.reload import reload
-from receiver.supervisor import Life, watched
+from receiver.service.systemd import watched
+from receiver.store.writer import Life
 
 log = structlog.get_logger("receiver.service.server")
 

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from receiver.actions import OptIn, OptOut
+from receiver.actions import OptIn, OptOut, Send
 from receiver.events import EventIds
+from receiver.outgoing import Sent
 from receiver.people import Subscription
 from receiver.store import (
     audit,
@@ -42,14 +43,12 @@ from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     HELD_BACK,
-    Accepted,
     Attempt,
     EventRow,
+    Failure,
     Finish,
     ForwardJob,
-    Gone,
     HandleJob,
-    Intake,
     Job,
     MessageReport,
     NearMiss,
@@ -61,8 +60,8 @@ from receiver.store.records import (
     Request,
     StoredEvent,
     StoredMessage,
-    Taken,
-    Wish,
+    StoredPush,
+    StoreResult,
     Wishes,
     from_micros,
     noted,
@@ -77,18 +76,16 @@ from receiver.store.writer import Writer
 
 __all__ = [
     "HELD_BACK",
-    "Accepted",
     "Act",
     "Attempt",
     "Correction",
     "Deactivation",
     "EventRow",
+    "Failure",
     "Finish",
     "Forms",
     "ForwardJob",
-    "Gone",
     "HandleJob",
-    "Intake",
     "Job",
     "Kept",
     "Kind",
@@ -106,15 +103,15 @@ __all__ = [
     "Request",
     "ServiceCount",
     "Store",
+    "StoreResult",
     "StoredEvent",
     "StoredMessage",
+    "StoredPush",
     "Stretch",
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
     "Sweep",
-    "Taken",
-    "Wish",
     "Wishes",
     "from_micros",
     "noted",
@@ -273,11 +270,11 @@ class Store:
             partial(book.correct, corrections=corrections, time=at, now=when, reason=reason)
         )
 
-    async def add_message(self, wish: Wish, now: datetime) -> int:
+    async def add_message(self, message: Send, now: datetime) -> int:
         """Makes a message that a person asks for; its id."""
         origin = _operator(now)
         return await self.writer.run(
-            partial(messages.add, origin=origin, handler=_OPERATOR, wish=wish)
+            partial(messages.add, origin=origin, handler=_OPERATOR, message=message)
         )
 
     async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
@@ -286,26 +283,30 @@ class Store:
 
     async def begin_messages(
         self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta
-    ) -> list[Gone | None]:
+    ) -> list[Failure | None]:
         """Marks messages as being sent; for each None, or why it must not be sent."""
         ttl = link_ttl // timedelta(microseconds=1)
         return await self.writer.run(
             partial(messages.begin, attempts=attempts, now=to_micros(now), link_ttl=ttl)
         )
 
-    async def message_sent(self, message: int, now: datetime, taken: Accepted) -> None:
-        """The provider took it."""
-        await self._change(messages.sent, message, now, taken=taken)
+    async def message_sent(
+        self, message: int, now: datetime, taken: Sent, poll_at: datetime | None = None
+    ) -> None:
+        """The provider took it. `poll_at`: when its status is asked for; None: it reports."""
+        await self._change(messages.sent, message, now, taken=taken, poll_at=poll_at)
 
-    async def put_off_message(self, message: int, now: datetime, due: datetime, why: Gone) -> None:
+    async def put_off_message(
+        self, message: int, now: datetime, due: datetime, why: Failure
+    ) -> None:
         """Nothing was sent; it is tried again then."""
         await self._change(messages.put_off, message, now, due=to_micros(due), why=why)
 
-    async def kill_message(self, message: int, now: datetime, why: Gone) -> None:
+    async def kill_message(self, message: int, now: datetime, why: Failure) -> None:
         """Nothing was sent, and nothing will be unless a person says so."""
         await self._change(messages.kill, message, now, why=why)
 
-    async def lose_message(self, message: int, now: datetime, why: Gone) -> None:
+    async def lose_message(self, message: int, now: datetime, why: Failure) -> None:
         """Nobody knows whether it was sent."""
         await self._change(messages.lose, message, now, why=why)
 

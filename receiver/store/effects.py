@@ -23,7 +23,6 @@ from receiver.actions import (
 from receiver.store import book, deactivations, messages, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import service
-from receiver.store.records import Wish
 
 _ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?)"
 
@@ -48,7 +47,7 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
         case Flag(reason):
             db.execute(_ADD_FLAG, (origin.event, handler, reason, origin.now))
         case Send():
-            messages.add(db, origin, handler, _wish(action))
+            messages.add(db, origin, handler, action)
         case Forward():
             add_job(
                 db,
@@ -71,14 +70,3 @@ def _deactivate(db: sqlite3.Connection, origin: Origin, handler: str, left: Unsu
         service_id=service(left.service_id) or None,
     )
     deactivations.add(db, origin, handler, ended, left.source or origin.source or "")
-
-
-def _wish(action: Send) -> Wish:
-    return Wish(
-        to=action.to,
-        text=action.text,
-        source=action.source,
-        sender=action.sender,
-        service_id=action.service_id,
-        link_id=action.link_id,
-    )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 
-import msgspec
-
-from receiver.actions import OptOut
+from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
+from receiver.outgoing import Sent
 from receiver.store import opt_out_lines, opt_outs
 from receiver.store.jobs import Origin, add_job
-from receiver.store.records import Accepted, Attempt, EventRow, Gone, Report, Wish, to_micros
+from receiver.store.records import Attempt, EventRow, Failure, Report, to_micros
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
 
@@ -105,26 +105,33 @@ def message_key(id_: str) -> str:
     return id_.strip().casefold().lstrip("0") or "0"
 
 
-def add(db: sqlite3.Connection, origin: Origin, handler: str, wish: Wish) -> int:
+def add(
+    db: sqlite3.Connection,
+    origin: Origin,
+    handler: str,
+    message: Send,
+    *,
+    even_if_opted_out: bool = False,
+) -> int:
     """Makes a message that is to be sent now; its id."""
-    counted = segments(wish.text)
-    source = wish.source or origin.source or ""
+    counted = segments(message.text)
+    source = message.source or origin.source or ""
     values = (
         source,
         origin.event,
         handler,
-        wish.to,
-        wish.sender,
-        wish.text,
-        wish.service_id,
-        wish.link_id,
-        wish.even_if_opted_out,
+        message.to,
+        message.sender,
+        message.text,
+        message.service_id,
+        message.link_id,
+        even_if_opted_out,
         counted.encoding,
         counted.parts,
         origin.now,
         origin.now,
     )
-    (message,) = db.execute(_ADD, values).fetchone()
+    (id_,) = db.execute(_ADD, values).fetchone()
     add_job(
         db,
         origin,
@@ -132,14 +139,14 @@ def add(db: sqlite3.Connection, origin: Origin, handler: str, wish: Wish) -> int
         handler=handler,
         due_at=origin.now,
         source=source,
-        message=message,
+        message=id_,
     )
-    return int(message)
+    return int(id_)
 
 
 def begin(
     db: sqlite3.Connection, attempts: Sequence[Attempt], now: int, link_ttl: int
-) -> list[Gone | None]:
+) -> list[Failure | None]:
     """Marks messages as being sent; None, or why one must not be sent.
 
     `link_ttl`: microseconds that a link_id lives. A message that must not be sent is dead, with
@@ -148,17 +155,17 @@ def begin(
     return [_begin(db, attempt, now, link_ttl) for attempt in attempts]
 
 
-def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) -> Gone | None:
+def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) -> Failure | None:
     row = db.execute(_WAITING, (attempt.message,)).fetchone()
     if row is None:
-        return Gone("it is not waiting any more")
+        return Failure("it is not waiting any more")
     source, link_id, service_id, even_if_opted_out, came_at = row
     why = None
     about = attempt.service_id or service_id
     if not even_if_opted_out and opt_out_lines.blocked(db, attempt.msisdn, attempt.sender, about):
-        why = Gone("the person has opted out", Status.REJECTED)
+        why = Failure("the person has opted out", Status.REJECTED)
     elif link_id and now - came_at > link_ttl:
-        why = Gone(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
+        why = Failure(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
     elif link_id:
         why = _use_link(db, source, link_id, attempt.message, now)
     if why is not None:
@@ -171,24 +178,29 @@ def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) ->
 
 def _use_link(
     db: sqlite3.Connection, source: str, link_id: str, message: int, now: int
-) -> Gone | None:
+) -> Failure | None:
     """Takes the link_id for this message; why it cannot."""
     used_by, invalid_at = db.execute(_LINK, (source, link_id)).fetchone() or (None, None)
     if invalid_at is not None:
-        return Gone(f"the provider called link_id {link_id} invalid", Status.REJECTED)
+        return Failure(f"the provider called link_id {link_id} invalid", Status.REJECTED)
     if used_by not in (None, message):
-        return Gone(f"link_id {link_id} was used by message {used_by}", Status.REJECTED)
+        return Failure(f"link_id {link_id} was used by message {used_by}", Status.REJECTED)
     db.execute(_USE_LINK, (source, link_id, message, now))
     return None
 
 
-def sent(db: sqlite3.Connection, message: int, now: int, taken: Accepted) -> None:
-    """A provider took a message: what it said, and the reports that came before its answer."""
+def sent(
+    db: sqlite3.Connection, message: int, now: int, taken: Sent, poll_at: datetime | None
+) -> None:
+    """A provider took a message: what it said, and the reports that came before its answer.
+
+    `poll_at`: when its status is asked for; None: the provider reports by itself.
+    """
     source, status = _current(db, message)
     status = advance(Status(status), taken.status)
     values = (
         status,
-        taken.provider_id,
+        taken.message_id,
         taken.parts,
         taken.cost,
         taken.balance,
@@ -197,22 +209,22 @@ def sent(db: sqlite3.Connection, message: int, now: int, taken: Accepted) -> Non
     )
     db.execute(_SENT, values)
     db.execute(_END_SEND, (message,))
-    if taken.provider_id is not None:
-        _know(db, source, message_key(taken.provider_id), message, now)
-    if taken.poll_at is not None:
+    if taken.message_id is not None:
+        _know(db, source, message_key(taken.message_id), message, now)
+    if poll_at is not None:
         origin = Origin(time=now, received_at=now, now=now)
         add_job(
             db,
             origin,
             kind="poll",
             handler=_POLLER,
-            due_at=to_micros(taken.poll_at),
+            due_at=to_micros(poll_at),
             source=source,
             message=message,
         )
 
 
-def put_off(db: sqlite3.Connection, message: int, now: int, due: int, why: Gone) -> None:
+def put_off(db: sqlite3.Connection, message: int, now: int, due: int, why: Failure) -> None:
     """Nothing was sent; it is tried again then."""
     db.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
     db.execute(
@@ -221,7 +233,7 @@ def put_off(db: sqlite3.Connection, message: int, now: int, due: int, why: Gone)
     )
 
 
-def kill(db: sqlite3.Connection, message: int, now: int, why: Gone) -> None:
+def kill(db: sqlite3.Connection, message: int, now: int, why: Failure) -> None:
     """Nothing was sent, and nothing will be unless a person says so: a dead letter."""
     db.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
     db.execute(
@@ -230,7 +242,7 @@ def kill(db: sqlite3.Connection, message: int, now: int, why: Gone) -> None:
     )
 
 
-def lose(db: sqlite3.Connection, message: int, now: int, why: Gone) -> None:
+def lose(db: sqlite3.Connection, message: int, now: int, why: Failure) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
     _, status = _current(db, message)
     # A report may have come before we gave up waiting for the answer.
@@ -243,7 +255,7 @@ def lose(db: sqlite3.Connection, message: int, now: int, why: Gone) -> None:
 def recover(db: sqlite3.Connection, now: int, resend: Sequence[str]) -> int:
     """After a crash: what was under way is unknown; how many. `resend`: sources that dare."""
     rows = db.execute("SELECT id, source FROM messages WHERE state = 'sending'").fetchall()
-    why = Gone("the process ended while it was being sent")
+    why = Failure("the process ended while it was being sent")
     for message, source in rows:
         if source in resend:
             put_off(db, message, now, now, why)
@@ -258,14 +270,6 @@ def split(db: sqlite3.Connection, message: int, now: int, texts: Sequence[str]) 
     if row is None:
         return
     source, event, handler, to, sender, service_id, even_if_opted_out = row
-    wish = Wish(
-        source=source,
-        to=to,
-        text=texts[0],
-        sender=sender,
-        service_id=service_id,
-        even_if_opted_out=bool(even_if_opted_out),
-    )
     counted = segments(texts[0])
     db.execute(
         "UPDATE messages SET text = ?, encoding = ?, parts = ?, updated_at = ? WHERE id = ?",
@@ -273,7 +277,8 @@ def split(db: sqlite3.Connection, message: int, now: int, texts: Sequence[str]) 
     )
     origin = Origin(event=event, time=now, received_at=now, now=now)
     for text in texts[1:]:
-        add(db, origin, handler, msgspec.structs.replace(wish, text=text))
+        piece = Send(source=source, to=to, text=text, sender=sender, service_id=service_id)
+        add(db, origin, handler, piece, even_if_opted_out=bool(even_if_opted_out))
 
 
 def revive(db: sqlite3.Connection, now: int) -> None:

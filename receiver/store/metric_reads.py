@@ -59,7 +59,7 @@ _NEWEST = (
 _ABOVE_ALL = 2**63 - 1
 
 
-class Pile(msgspec.Struct, frozen=True):
+class Backlog(msgspec.Struct, frozen=True):
     """What waits or is dead."""
 
     rows: int
@@ -68,7 +68,7 @@ class Pile(msgspec.Struct, frozen=True):
     """When the oldest of them was asked for; None without any."""
 
 
-class Heard(msgspec.Struct, frozen=True):
+class Balance(msgspec.Struct, frozen=True):
     """Credit, as a provider told it."""
 
     amount: str
@@ -81,11 +81,11 @@ class MetricReader:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def jobs(self, state: str) -> dict[str, Pile]:
+    async def jobs(self, state: str) -> dict[str, Backlog]:
         """Background work in this state, by kind."""
         return {kind: await self._pile(_JOBS, state, kind) for kind in _KINDS}
 
-    async def outbox(self, source: str) -> Pile:
+    async def outbox(self, source: str) -> Backlog:
         """Messages of a source that wait to be sent."""
         return await self._pile(_OUTBOX, source)
 
@@ -105,10 +105,10 @@ class MetricReader:
         missing = sum(count for status, count in rows if not Status(status).final)
         return missing / every if every else None
 
-    async def balance(self, source: str) -> Heard | None:
+    async def balance(self, source: str) -> Balance | None:
         """What a source's provider last told with a message; None if it has not lately."""
         rows = await self._fetch(_BALANCES, [source])
-        return next((Heard(amount, from_micros(time)) for amount, time in rows), None)
+        return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
     async def quarantined(self, *, authenticated: bool) -> int:
         """Requests in the quarantine: providers' own, or strangers'."""
@@ -125,9 +125,9 @@ class MetricReader:
         newest = {source: from_micros(at) for source, at, _ in rows}
         return newest, min((seq for _, _, seq in rows), default=None)
 
-    async def _pile(self, query: str, *values: object) -> Pile:
+    async def _pile(self, query: str, *values: object) -> Backlog:
         ((rows, since),) = await self._fetch(query, list(values))
-        return Pile(rows, from_micros(since) if since is not None else None)
+        return Backlog(rows, from_micros(since) if since is not None else None)
 
 
 def amount(text: str) -> float | None:

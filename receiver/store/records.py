@@ -9,6 +9,7 @@ import msgspec
 
 from receiver.actions import Action, Reply
 from receiver.events import Data, Event, Status
+from receiver.outgoing import OutgoingMessage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -119,7 +120,7 @@ class EventRow(msgspec.Struct, frozen=True):
     """What a person should know about its handling."""
 
 
-class Intake(msgspec.Struct, frozen=True, kw_only=True):
+class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
     """One push to store: its event, and what inline handlers made of it."""
 
     row: EventRow
@@ -134,8 +135,8 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     """About a message that we may have sent."""
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """What became of an `Intake`."""
+class StoreResult(msgspec.Struct, frozen=True):
+    """What became of an `StoredPush`."""
 
     seq: int
     new: bool
@@ -143,7 +144,7 @@ class Taken(msgspec.Struct, frozen=True):
     answer: bytes
     open: bool
     jobs: tuple[int, ...] = ()
-    """Ids of the handle jobs, in the order of `Intake.jobs`."""
+    """Ids of the handle jobs, in the order of `StoredPush.jobs`."""
     reused: bool = False
     """It is new, and its id was seen before with other content."""
 
@@ -262,19 +263,6 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that somebody asks to be sent."""
-
-    to: str
-    text: str
-    source: str | None = None
-    """None: the source of the event."""
-    sender: str | None = None
-    service_id: str | None = None
-    link_id: str | None = None
-    even_if_opted_out: bool = False
-
-
 class Attempt(msgspec.Struct, frozen=True):
     """A message that is about to be sent, to this number."""
 
@@ -286,24 +274,12 @@ class Attempt(msgspec.Struct, frozen=True):
     """That it is about, the source's own included."""
 
 
-class Gone(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True):
     """Why a message is not sent (any more), and the status it has then."""
 
     error: str
     status: Status = Status.FAILED
     code: str | None = None
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider said about a message that it took."""
-
-    provider_id: str | None
-    status: Status
-    parts: int | None = None
-    cost: str | None = None
-    balance: str | None = None
-    poll_at: datetime | None = None
-    """When to ask what became of it; None: the provider tells by itself."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,7 +296,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The person wants no more from the sender of the message."""
 
 
-class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
     """A message of ours, and what became of it."""
 
     id: int
@@ -329,11 +305,6 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the event that it answers."""
     handler: str
     """Who asked for it: `plugin.function` or `operator`."""
-    to: str
-    sender: str | None
-    text: str
-    service_id: str | None
-    link_id: str | None
     encoding: Literal["GSM-7", "UCS-2"]
     parts: int
     state: Literal["waiting", "sending", "sent", "unknown", "dead"]

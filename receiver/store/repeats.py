@@ -18,7 +18,14 @@ import msgspec
 from receiver.events import EventIds, EventType, decode_data
 from receiver.repeats import STATE, content, has_id
 from receiver.store.pseudonyms import digest, key_of
-from receiver.store.records import PURGED, SEEN_BEFORE, EventRow, Intake, ReplyState, Taken
+from receiver.store.records import (
+    PURGED,
+    SEEN_BEFORE,
+    EventRow,
+    ReplyState,
+    StoredPush,
+    StoreResult,
+)
 
 #: Microseconds within which gateways push again what was not taken.
 _AGAIN_WITHIN = 3600 * 1_000_000
@@ -49,7 +56,7 @@ class _Stored(NamedTuple):
     data: bytes
 
 
-def judge(db: sqlite3.Connection, intake: Intake) -> Taken | Intake:
+def judge(db: sqlite3.Connection, intake: StoredPush) -> StoreResult | StoredPush:
     """What a push repeats; or the push, to be stored under a key of its own."""
     if intake.row.key.startswith(STATE):
         return _judge_state(db, intake)
@@ -88,7 +95,7 @@ def remains(secret: bytes, key: str, type_: str, subject: str | None, data: byte
     return said + (_person(secret, key, subject) if subject is not None else b"")
 
 
-def _judge_state(db: sqlite3.Connection, intake: Intake) -> Taken | Intake:
+def _judge_state(db: sqlite3.Connection, intake: StoredPush) -> StoreResult | StoredPush:
     row = intake.row
     latest = _find(db, _LATEST, row.source, row.key, row.key)
     assert latest is not None
@@ -164,15 +171,15 @@ def _note(db: sqlite3.Connection, first: _Stored, differing: list[str]) -> str:
     return f"{note}: event {EventIds(node).text(first.seq)}"
 
 
-def _renamed(intake: Intake, key: str, note: str | None) -> Intake:
+def _renamed(intake: StoredPush, key: str, note: str | None) -> StoredPush:
     """The push with a key of its own, and one more note."""
     notes = [each for each in dict.fromkeys((intake.row.note, note)) if each]
     row = msgspec.structs.replace(intake.row, key=key, note="; ".join(notes) or None)
     return msgspec.structs.replace(intake, row=row)
 
 
-def _repeat(first: _Stored, intake: Intake) -> Taken:
+def _repeat(first: _Stored, intake: StoredPush) -> StoreResult:
     # Of what is purged the answer is gone as well.
     answer = intake.plain_answer if first.type == PURGED else first.answer
     is_open = first.reply == ReplyState.OPEN
-    return Taken(first.seq, new=False, answer=bytes(answer), open=is_open)
+    return StoreResult(first.seq, new=False, answer=bytes(answer), open=is_open)

@@ -14,10 +14,10 @@ import msgspec
 from receiver.actions import Action, OptIn, OptOut, Reply
 from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
+from receiver.store.event_effects import NOTHING, Asked, Past, pasts, undone
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
 from receiver.store.records import Finish, ReplyState, Wishes
-from receiver.store.traces import NOTHING, Asked, Past, pasts, undone
 from receiver.store.writes import late_reply
 
 _EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM events WHERE seq = ?"

@@ -23,16 +23,15 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import writes
-from receiver.store.records import Intake, Taken
+from receiver.store.records import StoredPush, StoreResult
 from receiver.store.upkeep import Upkeep
-from receiver.supervisor import Life
 
 A = TypeVar("A")
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], Any]
 #: Makes what is stored of what arrived, or says why not, one for each.
-Prepare = Callable[[list[A]], Sequence[Intake | Exception]]
-_Waiting = tuple[Intake | Operation, "asyncio.Future[Any]"]
+Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
+_Waiting = tuple[StoredPush | Operation, "asyncio.Future[Any]"]
 #: Results of a batch, in its order; an exception stands for the operation it ended.
 _Results = list[Any]
 
@@ -67,6 +66,29 @@ _STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 log = structlog.get_logger("receiver.store")
 
 
+class Life:
+    """Of all that the service cannot do without: it ends with the first of it that ends.
+
+    Whoever owns a thread or task of that kind calls `end`, on the event loop. The service is then
+    not alive any more for systemd, and ends as soon as it can, to be started anew.
+    """
+
+    def __init__(self) -> None:
+        self.ended: str | None = None
+        """Why it has."""
+        self._over = asyncio.Event()
+
+    def end(self, why: str) -> None:
+        """Ends it; the first reason is the one that counts."""
+        self.ended = self.ended or why
+        self._over.set()
+
+    async def wait(self) -> str:
+        """Until it ends: why."""
+        await self._over.wait()
+        return self.ended or ""
+
+
 class Writer:
     """Owns the connection that writes."""
 
@@ -76,7 +98,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[tuple[list[_Waiting], int] | None] = queue.SimpleQueue()
         self._waiting: list[_Waiting] = []
-        self._arrivals: list[tuple[Any, asyncio.Future[Taken]]] = []
+        self._arrivals: list[tuple[Any, asyncio.Future[StoreResult]]] = []
         self._prepare: Prepare[Any]
         self._busy = False
         self._refusal: str | None = None
@@ -103,14 +125,14 @@ class Writer:
         """Bytes of the pushes that are in no commit yet."""
         return self._waiting_bytes
 
-    def take(self, intake: Intake) -> asyncio.Future[Taken]:
+    def take(self, intake: StoredPush) -> asyncio.Future[StoreResult]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
         future = self._submit(intake)
         row = intake.row
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
-    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[Taken]:
+    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[StoreResult]:
         """As `take`, of what `prepare` makes of the arrival. `size`: of that in bytes, about.
 
         It is called on the event loop just before their commit begins, for all arrivals of that
@@ -136,7 +158,7 @@ class Writer:
         self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _submit(self, work: Intake | Operation) -> asyncio.Future[Any]:
+    def _submit(self, work: StoredPush | Operation) -> asyncio.Future[Any]:
         future = self._admit()
         self._waiting.append((work, future))
         return future
@@ -154,7 +176,7 @@ class Writer:
 
     def _prepare_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
-        pairs: list[tuple[tuple[Any, asyncio.Future[Taken]], Intake | Exception]]
+        pairs: list[tuple[tuple[Any, asyncio.Future[StoreResult]], StoredPush | Exception]]
         try:
             prepared = self._prepare([arrival for arrival, _ in arrivals])
             pairs = list(zip(arrivals, prepared, strict=True))
@@ -286,10 +308,10 @@ class Writer:
             self._complained = now
         self.trouble = reason
 
-    def _store(self, work: list[Intake | Operation]) -> _Results:
+    def _store(self, work: list[StoredPush | Operation]) -> _Results:
         if self._db.in_transaction:  # a ROLLBACK failed: what is added to it would be in no commit
             self._db.execute("ROLLBACK")
-        intakes = [item for item in work if isinstance(item, Intake)]
+        intakes = [item for item in work if isinstance(item, StoredPush)]
         if len(intakes) == len(work):
             taken = writes.take_at_once(self._db, intakes)
             if taken is not None:
@@ -297,13 +319,17 @@ class Writer:
                 return taken
         return self._transaction(work, intakes)
 
-    def _transaction(self, work: list[Intake | Operation], intakes: list[Intake]) -> _Results:
+    def _transaction(
+        self, work: list[StoredPush | Operation], intakes: list[StoredPush]
+    ) -> _Results:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
             taken = writes.take(db, intakes)
             following = iter(taken)
-            results = [next(following) if isinstance(item, Intake) else item(db) for item in work]
+            results = [
+                next(following) if isinstance(item, StoredPush) else item(db) for item in work
+            ]
             db.execute("COMMIT")
             self._upkeep.unindexed += sum(one.new for one in taken)
         except BaseException:

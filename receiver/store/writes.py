@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from receiver.actions import SILENCE, Reply
+from receiver.actions import SILENCE, Reply, Send
 from receiver.store import book, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin, add_job
@@ -24,10 +24,9 @@ from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
     Finish,
-    Intake,
     ReplyState,
-    Taken,
-    Wish,
+    StoredPush,
+    StoreResult,
 )
 
 _EVENT_COLUMNS = (
@@ -70,7 +69,7 @@ _EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHER
 WITHHELD = "reply withheld: the person has opted out"
 
 
-def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
+def take(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> list[StoreResult]:
     """Stores pushes, all of one transaction; what is a repeat comes back as the first.
 
     What most pushes need is done for many of them in one call: each call lets go of the
@@ -80,7 +79,7 @@ def take(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
     return _follow_up(db, intakes) if len(new) == len(intakes) else _sort_out(db, intakes, new)
 
 
-def take_at_once(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken] | None:
+def take_at_once(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> list[StoreResult] | None:
     """As `take`, without a transaction around it; None, and nothing done, if it needs one.
 
     Most batches are nothing but events with their answers, and the people do not mind. Then one
@@ -98,17 +97,17 @@ def take_at_once(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Take
 
 
 def _sort_out(
-    db: sqlite3.Connection, intakes: Sequence[Intake], new: Container[int]
-) -> list[Taken]:
+    db: sqlite3.Connection, intakes: Sequence[StoredPush], new: Container[int]
+) -> list[StoreResult]:
     """The keys of some pushes were there already: those are repeats, or stored under others."""
-    fresh: list[Intake] = []
-    firsts: dict[int, Taken] = {}
+    fresh: list[StoredPush] = []
+    firsts: dict[int, StoreResult] = {}
     for intake in intakes:
         if intake.row.seq in new:
             fresh.append(intake)
             continue
         judged = repeats.judge(db, intake)
-        if isinstance(judged, Taken):
+        if isinstance(judged, StoreResult):
             firsts[intake.row.seq] = judged
         else:
             _insert(db, [judged])
@@ -124,7 +123,7 @@ def _sort_out(
     return [taken[intake.row.seq] for intake in intakes]
 
 
-def _follow_up(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]:
+def _follow_up(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> list[StoreResult]:
     """What follows from new events: first what changes who may be messaged, then the replies."""
     followed = {
         intake.row.seq: _carry_out(db, intake) for intake in intakes if intake.wishes or intake.jobs
@@ -136,14 +135,14 @@ def _follow_up(db: sqlite3.Connection, intakes: Sequence[Intake]) -> list[Taken]
     return [_taken(db, intake, followed, opted_out) for intake in intakes]
 
 
-def _stands_alone(intake: Intake) -> bool:
+def _stands_alone(intake: StoredPush) -> bool:
     """Whether nothing follows from it: no change, no work for later, nothing to send."""
     reply = intake.reply
     sends = reply is not None and reply.text and not intake.reply_in_answer
     return not (intake.wishes or intake.jobs or sends) and intake.report is None
 
 
-def _insert(db: sqlite3.Connection, intakes: Sequence[Intake]) -> set[int]:
+def _insert(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> set[int]:
     """Inserts what is no repeat; the sequence numbers of that."""
     new: set[int] = set()
     for start in range(0, len(intakes), _ROWS):
@@ -261,7 +260,7 @@ def _among(query: str, values: int) -> str:
     return f"{query} ({', '.join('?' * values)})"
 
 
-def _opted_out(db: sqlite3.Connection, intakes: Sequence[Intake]) -> opt_out_lines.Lines:
+def _opted_out(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> opt_out_lines.Lines:
     """The opt-outs of the people we would reply to."""
     people = [
         intake.row.subject
@@ -283,7 +282,7 @@ class _Followed(msgspec.Struct, frozen=True):
 _NOTHING = _Followed()
 
 
-def _carry_out(db: sqlite3.Connection, intake: Intake) -> _Followed:
+def _carry_out(db: sqlite3.Connection, intake: StoredPush) -> _Followed:
     """Carries out what inline handlers asked for, and makes jobs for the others."""
     origin, reply = _origin(intake.row), intake.reply
     silent = reply is not None and reply.if_changed
@@ -309,10 +308,10 @@ def _carry_out(db: sqlite3.Connection, intake: Intake) -> _Followed:
 
 def _taken(
     db: sqlite3.Connection,
-    intake: Intake,
+    intake: StoredPush,
     followed: dict[int, _Followed],
     opted_out: opt_out_lines.Lines,
-) -> Taken:
+) -> StoreResult:
     """A new event, with the reply to it where it belongs."""
     row, reply, answer = intake.row, intake.reply, intake.row.answer
     done = followed.get(row.seq, _NOTHING)
@@ -327,10 +326,9 @@ def _taken(
             db.execute(_SET_PLAIN, (answer, row.seq))
             db.execute(_ADD_NOTE, (WITHHELD, row.seq))
         elif not intake.reply_in_answer:
-            wish = _reply_wish(row.subject, reply, row.data)
-            messages.add(db, _origin(row), intake.replied_by, wish)
+            _send_reply(db, _origin(row), intake.replied_by, reply, row.data)
     is_open = row.reply == ReplyState.OPEN
-    return Taken(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
+    return StoreResult(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
 
 
 def late_reply(
@@ -348,7 +346,7 @@ def late_reply(
             return
     first = db.execute(_REPLY_ONCE, (done.seq,)).rowcount
     if first and reply.text:
-        messages.add(db, origin, done.handler, _reply_wish(origin.subject, reply, data))
+        _send_reply(db, origin, done.handler, reply, data)
 
 
 def _is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: Reply) -> bool:
@@ -379,17 +377,19 @@ class _Handback(msgspec.Struct):
 _handback = msgspec.json.Decoder(_Handback).decode
 
 
-def _reply_wish(subject: str | None, reply: Reply, data: bytes) -> Wish:
-    """The reply as a message, from the address that the person wrote to."""
+def _send_reply(
+    db: sqlite3.Connection, origin: Origin, handler: str, reply: Reply, data: bytes
+) -> None:
+    """Makes a message of the reply, from the address that the person wrote to."""
     back = _handback(data)
-    return Wish(
-        to=subject or "",
+    message = Send(
+        to=origin.subject or "",
         text=reply.text,
-        sender=back.ours(subject),
+        sender=back.ours(origin.subject),
         service_id=back.service_id,
         link_id=back.link_id,
-        even_if_opted_out=reply.even_if_opted_out,
     )
+    messages.add(db, origin, handler, message, even_if_opted_out=reply.even_if_opted_out)
 
 
 def _origin(row: EventRow) -> Origin:

@@ -18,7 +18,7 @@ from pathlib import Path
 from receiver import cli, store
 from receiver.store import database, writer
 from receiver.store.database import open_writer
-from receiver.store.records import EventRow, Intake, Taken
+from receiver.store.records import EventRow, StoredPush, StoreResult
 from receiver.store.writer import Writer
 
 #: Seconds for which what was acknowledged is only in memory.
@@ -32,11 +32,13 @@ def answer_first() -> None:
     """Acknowledges, and stores a moment later: "write-behind"."""
     take = Writer.take
 
-    def eager(self: Writer, intake: Intake) -> asyncio.Future[Taken]:
+    def eager(self: Writer, intake: StoredPush) -> asyncio.Future[StoreResult]:
         loop = asyncio.get_running_loop()
         loop.call_later(_BEHIND, take, self, intake)
-        future: asyncio.Future[Taken] = loop.create_future()
-        future.set_result(Taken(intake.row.seq, new=True, answer=intake.row.answer, open=False))
+        future: asyncio.Future[StoreResult] = loop.create_future()
+        future.set_result(
+            StoreResult(intake.row.seq, new=True, answer=intake.row.answer, open=False)
+        )
         return future
 
     _take_pushes_with(eager)
@@ -45,7 +47,7 @@ def answer_first() -> None:
 def look_first() -> None:
     """Looks whether the event is there, then inserts it: no unique index decides."""
 
-    def look_then_insert(self: Writer, intake: Intake) -> asyncio.Future[Taken]:
+    def look_then_insert(self: Writer, intake: StoredPush) -> asyncio.Future[StoreResult]:
         return asyncio.ensure_future(_look_then_insert(self, intake))
 
     def open_without_index(path: Path) -> sqlite3.Connection:
@@ -58,12 +60,12 @@ def look_first() -> None:
     _replace(store, "open_writer", open_without_index)
 
 
-async def _look_then_insert(self: Writer, intake: Intake) -> Taken:
+async def _look_then_insert(self: Writer, intake: StoredPush) -> StoreResult:
     found = await asyncio.to_thread(_find, self._upkeep._path, intake.row)
     if found is not None:
-        return Taken(found[0], new=False, answer=found[1], open=False)
+        return StoreResult(found[0], new=False, answer=found[1], open=False)
     await self.run(partial(_insert, row=intake.row))
-    return Taken(intake.row.seq, new=True, answer=intake.row.answer, open=False)
+    return StoreResult(intake.row.seq, new=True, answer=intake.row.answer, open=False)
 
 
 def _find(path: Path, row: EventRow) -> tuple[int, bytes] | None:
@@ -97,12 +99,12 @@ def slow_disk() -> None:
     _replace(writer, "QUEUE_LIMIT", _FEW)
 
 
-def _take_pushes_with(take: Callable[[Writer, Intake], asyncio.Future[Taken]]) -> None:
+def _take_pushes_with(take: Callable[[Writer, StoredPush], asyncio.Future[StoreResult]]) -> None:
     def take_later(
         self: Writer, arrival: object, prepare: writer.Prepare[object], size: int
-    ) -> asyncio.Future[Taken]:
+    ) -> asyncio.Future[StoreResult]:
         [intake] = prepare([arrival])
-        assert isinstance(intake, Intake)
+        assert isinstance(intake, StoredPush)
         return take(self, intake)
 
     _replace(Writer, "take_later", take_later)

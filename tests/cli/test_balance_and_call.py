@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from receiver.actions import Send
 from receiver.cli.call import sending
 from receiver.cli.call import told as told_by
 from receiver.config import load
 from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.fake import Fake
+from receiver.outgoing import Sent
 from receiver.providers import PROVIDERS, create
 from receiver.service.parts import open_service
-from receiver.store import Accepted, Attempt, Wish
+from receiver.store import Attempt
 from tests.cli.program import Result, run, table, told
 from tests.cli.test_send import KEY, NUMBER, faking, sources
 from tests.harness import NOW, Clock, parts, serve, settings, write
@@ -96,11 +98,11 @@ async def _send(folder: Path, raw: dict[str, Any]) -> None:
     async with open_service(parts(folder, raw), Clock(), work=False) as service:
         store = service.store
         for _ in range(3):
-            await store.add_message(Wish(source="tilil", to=NUMBER, text="hello"), NOW)
+            await store.add_message(Send(source="tilil", to=NUMBER, text="hello"), NOW)
         for id_, seconds, balance in ((2, 0, "42.00"), (1, 5, "41.00"), (3, 10, None)):
             now = NOW + timedelta(seconds=seconds)
             await store.begin_messages([Attempt(id_, NUMBER)], now, timedelta(days=1))
-            accepted = Accepted(provider_id=f"m-{id_}", status=Status.QUEUED, balance=balance)
+            accepted = Sent(message_id=f"m-{id_}", status=Status.QUEUED, balance=balance)
             await store.message_sent(id_, now, accepted)
 
 

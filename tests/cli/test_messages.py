@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from receiver.actions import Send
 from receiver.events import Status
+from receiver.outgoing import Sent
 from receiver.service.parts import Service, open_service
-from receiver.store import Accepted, Attempt, Gone, Wish
+from receiver.store import Attempt, Failure
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
 from tests.harness import NOW, TOKEN, Clock, delivery, parts, settings, take, write
@@ -36,27 +38,27 @@ async def _fill(folder: Path) -> None:
     raw = settings(sources={**settings()["sources"], "tilil": source})
     async with open_service(parts(folder, raw), Clock(), work=False) as service:
         store = service.store
-        await store.add_message(Wish(source="tilil", to=NUMBER, text="new"), NOW)
-        await _begin(service, Wish(source="talkntalk", to=NUMBER, text="x" * 41))
-        await store.put_off_message(PUT_OFF, NOW, LATER, Gone("no credit", Status.QUEUED, "402"))
-        await _begin(service, Wish(source="tilil", to="+254711000222", text="on its way"))
-        await _begin(service, Wish(source="tsconect", to=NUMBER, text="taken"))
+        await store.add_message(Send(source="tilil", to=NUMBER, text="new"), NOW)
+        await _begin(service, Send(source="talkntalk", to=NUMBER, text="x" * 41))
+        await store.put_off_message(PUT_OFF, NOW, LATER, Failure("no credit", Status.QUEUED, "402"))
+        await _begin(service, Send(source="tilil", to="+254711000222", text="on its way"))
+        await _begin(service, Send(source="tsconect", to=NUMBER, text="taken"))
         await store.message_sent(
-            TAKEN, NOW, Accepted(provider_id="msg_1", status=Status.QUEUED, cost="1", balance="9")
+            TAKEN, NOW, Sent(message_id="msg_1", status=Status.QUEUED, cost="1", balance="9")
         )
-        wish = Wish(source="tilil", to=NUMBER, text=NASTY, sender="22915", link_id="l-1")
+        wish = Send(source="tilil", to=NUMBER, text=NASTY, sender="22915", link_id="l-1")
         await _begin(service, wish)
-        accepted = Accepted(provider_id="m-5", status=Status.QUEUED, cost="0.8", balance="41.20")
+        accepted = Sent(message_id="m-5", status=Status.QUEUED, cost="0.8", balance="41.20")
         await store.message_sent(DELIVERED, NOW, accepted)
         await take(service, delivery("M-5", 5), token=TOKEN)
         await take(service, delivery("m-5", 1), token=TOKEN)
-        await _begin(service, Wish(source="tilil", to=NUMBER, text="lost"))
-        await store.lose_message(UNKNOWN, NOW, Gone("no answer within 30 s", code="timeout"))
-        await _begin(service, Wish(source="tilil", to=NUMBER, text="refused"))
-        await store.kill_message(DEAD, NOW, Gone("evil\x1b[2J", Status.REJECTED, "1003"))
+        await _begin(service, Send(source="tilil", to=NUMBER, text="lost"))
+        await store.lose_message(UNKNOWN, NOW, Failure("no answer within 30 s", code="timeout"))
+        await _begin(service, Send(source="tilil", to=NUMBER, text="refused"))
+        await store.kill_message(DEAD, NOW, Failure("evil\x1b[2J", Status.REJECTED, "1003"))
 
 
-async def _begin(service: Service, wish: Wish) -> None:
+async def _begin(service: Service, wish: Send) -> None:
     """Makes a message and begins to send it."""
     id_ = await service.store.add_message(wish, NOW)
     await service.store.begin_messages([Attempt(id_, wish.to)], NOW, timedelta(days=1))

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from receiver.cli import COMMANDS, application
-from receiver.cli.failing import Failed, as_status
+from receiver.cli.exit_status import Failed, as_status
 from receiver.errors import StoreError
 from tests.cli.program import run, spawn
 from tests.harness import PATIENCE, PROGRAM

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 from receiver.cli.send import _follow, _judge
 from receiver.events import Status
 from receiver.fake import Fake, Message, Options, running

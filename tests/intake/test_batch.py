@@ -9,7 +9,7 @@ import pytest
 from receiver.intake import batch
 from receiver.intake.batch import Arrival
 from receiver.logs.requests import unnoted
-from receiver.store import Intake
+from receiver.store import StoredPush
 from tests.harness import inbound, opened, push_of, settings
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ async def test_each_step_is_for_all_of_them(
             came.append(Arrival(endpoint, push, parsed, plain, entry))
         made = batch.records(came, service.store.ids, service.workers.guard)
     assert steps == ["identify"] * 3 + ["ask"] * 3 + ["judge"] * 3 + ["record"] * 3
-    rows = [each.row for each in made if isinstance(each, Intake)]
+    rows = [each.row for each in made if isinstance(each, StoredPush)]
     assert [row.key for row in rows] == ["message:0", "message:1", "message:2"]
     assert sorted({row.seq for row in rows}) == [row.seq for row in rows]
     assert all(arrival.entry.planned > 0 for arrival in came)

@@ -386,7 +386,7 @@ async def test_a_target_that_is_gone_gets_nothing_more(tmp_path: Path) -> None:
             await take(service, inbound(6, mobile=BEN))
             letters = await dead(service, 6)
             assert {job.error for job in letters} == {
-                "410 Gone: the target takes nothing more; `receiver reload` once it does"
+                "410 Failure: the target takes nothing more; `receiver reload` once it does"
             }
             assert len(crm.pushed) == 1
             crm.says(200)

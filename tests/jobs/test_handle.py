@@ -20,7 +20,7 @@ from receiver.jobs.handle import Workers, running
 from receiver.plugin_host import runner
 from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
-from receiver.store import HandleJob, Intake, Job, ReplyState, Store
+from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush
 from tests.harness import Clock, change, look, until_async
 from tests.store.rows import PERSON, finish, held, intake, opened
 
@@ -80,7 +80,7 @@ class Bench:
         await until_async(idle, "all work done")
 
 
-def event_of(store: Store, row: Intake) -> Event[Message]:
+def event_of(store: Store, row: StoredPush) -> Event[Message]:
     """The event of a row."""
     message = Message(external_id=row.row.key.removeprefix("message:"), from_=PERSON)
     return Event(
@@ -748,7 +748,7 @@ async def test_inline_handlers_that_failed_are_retried_from_the_store(tmp_path: 
     async with bench(tmp_path, rule, clock=clock) as work:
         failed = HandleJob(handler="mine.rule", attempts=1, due_at=due, error="no")
         row = intake(work.store, 1)
-        await work.store.take(Intake(row=row.row, plain_answer=b"plain", jobs=(failed,)))
+        await work.store.take(StoredPush(row=row.row, plain_answer=b"plain", jobs=(failed,)))
         await work.done()
         assert seen == []
         clock.move(seconds=6)

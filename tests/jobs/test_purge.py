@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from receiver import config
+from receiver.actions import Send
 from receiver.errors import PushError
 from receiver.jobs.purge import Retention
 from receiver.service.commands import PurgeStep
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
-from receiver.store import Gone, Kind, Sweep, Wish
+from receiver.store import Failure, Kind, Sweep
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 
 pytestmark = pytest.mark.anyio
@@ -143,9 +144,9 @@ async def test_all_that_is_too_old_goes_whatever_the_order(
     async with opened(tmp_path, keeping(**{kind: "7d"}), clock) as service:
         for n in range(30):  # each is some hours younger than the one before
             if kind == "messages":
-                wish = Wish(source="tilil", to="+254711000222", text=str(n))
+                wish = Send(source="tilil", to="+254711000222", text=str(n))
                 message = await service.store.add_message(wish, clock())
-                await service.store.kill_message(message, clock(), Gone("refused"))
+                await service.store.kill_message(message, clock(), Failure("refused"))
             else:
                 with pytest.raises(PushError):
                     await take(service, inbound("", "hello", mobile=str(n)))
@@ -168,9 +169,9 @@ async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
     raw = keeping(events="14d", messages="7d", keys="8d")
     async with opened(tmp_path, raw, clock) as service:
         await take(service, inbound(1, "hello"))
-        wish = Wish(source="tilil", to="+254711000222", text="hello")
+        wish = Send(source="tilil", to="+254711000222", text="hello")
         message = await service.store.add_message(wish, clock())
-        await service.store.kill_message(message, clock(), Gone("refused"))
+        await service.store.kill_message(message, clock(), Failure("refused"))
         ((event,),) = look(service.store.path, "SELECT seq FROM events")
 
         def answers(db: sqlite3.Connection) -> None:

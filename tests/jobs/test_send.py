@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from receiver import fake
+from receiver.actions import Send
 from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
 from receiver.handlers import OptOut
-from receiver.providers.api import Outgoing, Request, Sent
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.api import Request
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service.parts import Service
-from receiver.store import StoredMessage, Wish, open_store
+from receiver.store import StoredMessage, open_store
 from tests.harness import (
     NOW,
     Clock,
@@ -68,7 +70,7 @@ async def sending(
 
 async def ask(service: Service, source: str = "tilil", to: str = ANN, **fields: Any) -> int:
     """Asks for a message; its id."""
-    wish = Wish(**{"source": source, "to": to, "text": "karibu", **fields})
+    wish = Send(**{"source": source, "to": to, "text": "karibu", **fields})
     return await service.store.add_message(wish, service.intake.clock())
 
 
@@ -287,7 +289,7 @@ async def test_restarting_finds_what_was_under_way(tmp_path: Path) -> None:
     """It is unknown; what waited is sent."""
     async with open_store(tmp_path / "receiver.db") as store:
         for to in (ANN, BEN):
-            await store.add_message(Wish(source="tilil", to=to, text="karibu"), NOW)
+            await store.add_message(Send(source="tilil", to=to, text="karibu"), NOW)
     change(tmp_path / "receiver.db", "UPDATE messages SET state = 'sending' WHERE id = 1")
     async with sending(tmp_path) as (service, providers):
         await until_state(service, 2, "sent")
@@ -329,7 +331,7 @@ async def test_one_message_that_breaks_us_holds_up_no_other(
     class Broken(RayprotechApi):
         """Cannot make a request of one text."""
 
-        def send(self, message: Outgoing) -> Request[Sent]:
+        def send(self, message: OutgoingMessage) -> Request[Sent]:
             """Raises what is no error of a provider's."""
             if message.text == "poison":
                 raise ValueError(message.to)
@@ -347,7 +349,7 @@ async def test_many_messages_to_one_person_hide_nobody_else(tmp_path: Path) -> N
     """Theirs leave one at a time, also when that takes long; others' leave beside them."""
     options = {"faults": {"timeout": 1.0}}
     async with sending(tmp_path, options=options, connections=2, timeout=2.0) as (service, fakes):
-        wish = Wish(source="tilil", to=ANN, text="karibu")
+        wish = Send(source="tilil", to=ANN, text="karibu")
         now = service.intake.clock()
         await asyncio.gather(*[service.store.add_message(wish, now) for _ in range(250)])
         await ask(service, to=BEN)

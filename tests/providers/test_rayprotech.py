@@ -14,13 +14,14 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
-from receiver.providers.api import Balance, Outgoing, Request, Response, Sent
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.api import Balance, Request, Response
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
 
 BASE = "https://texin.hotspotbillingsystem.co.ke/api"
-MESSAGE = Outgoing(to="+254712345678", text="Your code is 847291")
+MESSAGE = OutgoingMessage(to="+254712345678", text="Your code is 847291")
 ID = "API-1768205981"
 #: As documented.
 SENT = {
@@ -87,7 +88,7 @@ def test_a_sender_is_given() -> None:
     request = line.send(MESSAGE)
     assert request.url == "http://127.0.0.1:9/send_sms"
     assert json.loads(request.body)["sender_id"] == "SHOP"
-    request = line.send(Outgoing(to="0712345678", text="x", sender="ME"))
+    request = line.send(OutgoingMessage(to="0712345678", text="x", sender="ME"))
     sent = json.loads(request.body)
     assert (sent["sender_id"], sent["recipient"]) == ("ME", "254712345678")
 

@@ -13,13 +13,14 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import Status
-from receiver.providers.api import Outgoing, Request, Response, Sent
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.api import Request, Response
 from receiver.providers.talkntalk import TalkNTalk, TalkNTalkApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
 
 BASE = "https://api.talkntalk.africa/v1"
-MESSAGE = Outgoing(to="+254712345678", text="Your OTP is 847291.")
+MESSAGE = OutgoingMessage(to="+254712345678", text="Your OTP is 847291.")
 UUID = "018f3a2b-7c4d-7e1a-b3f2-9d8e2c1a4b5f"
 #: As documented.
 SENT = {
@@ -62,7 +63,7 @@ def test_a_sender_is_given() -> None:
     request = line.send(MESSAGE)
     assert request.url == "http://127.0.0.1:9/sms/send/"
     assert json.loads(request.body)["sender_id"] == "SHOP"
-    request = line.send(Outgoing(to="0712345678", text="x", sender="ME"))
+    request = line.send(OutgoingMessage(to="0712345678", text="x", sender="ME"))
     sent = json.loads(request.body)
     assert (sent["sender_id"], sent["mobile"]) == ("ME", "254712345678")
 

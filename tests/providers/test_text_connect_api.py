@@ -15,8 +15,9 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.jobs.calling import open_caller
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
-from receiver.providers.api import Balance, Outgoing, Request, Response, Sent
+from receiver.providers.api import Balance, Request, Response
 from receiver.providers.text_connect import (
     REFUSALS,
     STATUSES,
@@ -31,7 +32,7 @@ from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
 
 BASE = "https://goto.text-connect.co.uk/api"
-MESSAGE = Outgoing(to="+447777777777", text="Hello & goodbye")
+MESSAGE = OutgoingMessage(to="+447777777777", text="Hello & goodbye")
 #: In every request.
 ALWAYS = {"Token": "key/1", "ShowErrorMessage": "1"}
 BODY = {"Body": "Hello"}
@@ -101,7 +102,7 @@ def test_a_message_is_sent_as_documented() -> None:
 )
 def test_a_sender_has_a_type(sender: str, address: str, ton: str | None) -> None:
     """Alphanumeric or international; for a short code there is none."""
-    message = Outgoing(to="+447777777777", text="x", sender=sender)
+    message = OutgoingMessage(to="+447777777777", text="x", sender=sender)
     api().check(message)
     sent = fields(api().send(message))
     assert (sent["SourceAddress"], sent.get("SourceTON")) == (address, ton)
@@ -133,7 +134,7 @@ def test_a_sender_is_needed() -> None:
     """Of the message or of the source; Text-Connect would refuse it."""
     with pytest.raises(ProviderError, match=r"needs a sender: set send\.sender"):
         api(sender=None).check(MESSAGE)
-    longest = Outgoing(to="+447777777777", text="x" * 459, sender="SHOP")
+    longest = OutgoingMessage(to="+447777777777", text="x" * 459, sender="SHOP")
     api(sender=None).check(longest)
 
 

@@ -17,8 +17,9 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
 from receiver.jobs.calling import open_caller
+from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
-from receiver.providers.api import Outgoing, Request, Response, Sent
+from receiver.providers.api import Request, Response
 from receiver.providers.tilil import REFUSALS, STATUSES, Tilil, TililApi
 from tests.fake.trying import trying, until_ended
 from tests.harness import NOW
@@ -27,7 +28,7 @@ from tests.providers.answers import answer, anything, outcome, refused
 
 BASE = "https://api.tililsms.com/sms/v3"
 REPORTS = "https://api.tililsms.com/sms/v3/report"
-MESSAGE = Outgoing(to="+254726770792", text="Karibu")
+MESSAGE = OutgoingMessage(to="+254726770792", text="Karibu")
 ID = "sms.5ed0e9e9619937.17151728"
 #: As documented.
 SENT = {
@@ -83,7 +84,9 @@ def test_a_message_is_sent_as_documented() -> None:
 
 def test_a_message_says_more() -> None:
     """Its sender and service go before those of the source; its link_id is handed back."""
-    message = Outgoing(to="0726770792", text="x", sender="70700", service_id="32", link_id="763")
+    message = OutgoingMessage(
+        to="0726770792", text="x", sender="70700", service_id="32", link_id="763"
+    )
     request = api(url="http://127.0.0.1:9/v3/", service_id="7").send(message)
     assert request.url == "http://127.0.0.1:9/v3/sendsms"
     sent = json.loads(request.body)
@@ -95,13 +98,13 @@ def test_a_message_says_more() -> None:
 @pytest.mark.parametrize(
     ("message", "send", "words"),
     [
-        (Outgoing(to="1", text=" "), {}, "the text is empty"),
-        (Outgoing(to="1", text="x" * 921), {}, "921 characters.* takes 920"),
+        (OutgoingMessage(to="1", text=" "), {}, "the text is empty"),
+        (OutgoingMessage(to="1", text="x" * 921), {}, "921 characters.* takes 920"),
         (MESSAGE, {"sender": None}, r"needs a sender: set send\.sender"),
     ],
 )
 def test_what_would_be_refused_does_not_leave(
-    message: Outgoing, send: dict[str, Any], words: str
+    message: OutgoingMessage, send: dict[str, Any], words: str
 ) -> None:
     """An empty or long text, and a message that comes from nobody."""
     with pytest.raises(ProviderError, match=words) as caught:
@@ -111,7 +114,7 @@ def test_what_would_be_refused_does_not_leave(
 
 def test_what_is_taken_may_leave() -> None:
     """A text of 920 characters, and a sender that the message has itself."""
-    message = Outgoing(to="1", text="x" * 920, sender="70700")
+    message = OutgoingMessage(to="1", text="x" * 920, sender="70700")
     api(sender=None).check(message)
 
 

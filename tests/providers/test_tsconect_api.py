@@ -14,13 +14,14 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
-from receiver.providers.api import Outgoing, Request, Response, Sent
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.api import Request, Response
 from receiver.providers.tsconect import Tsconect, TsconectApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
 
 BASE = "https://api.tsconect.com/v1"
-MESSAGE = Outgoing(to="+254700000000", text="Your code is 847291")
+MESSAGE = OutgoingMessage(to="+254700000000", text="Your code is 847291")
 #: As documented.
 SENT = {"message_id": "msg_01HX92", "status": "queued", "parts": 1, "cost_units": 1}
 STATUS = {
@@ -64,7 +65,9 @@ def test_callbacks_are_asked_for() -> None:
 
 def test_the_sender_of_a_message_goes_first() -> None:
     """Before the one of the source; and the address may be another."""
-    request = api(url="http://127.0.0.1:9/").send(Outgoing(to="0700000000", text="x", sender="ME"))
+    request = api(url="http://127.0.0.1:9/").send(
+        OutgoingMessage(to="0700000000", text="x", sender="ME")
+    )
     assert request.url == "http://127.0.0.1:9/messages/send"
     sent = json.loads(request.body)
     assert (sent["sender"], sent["to"]) == ("ME", "+254700000000")
@@ -75,9 +78,9 @@ def test_a_sender_is_needed() -> None:
     with pytest.raises(ProviderError, match=r"needs a sender: set send\.sender") as caught:
         api(sender=None).check(MESSAGE)
     assert not caught.value.retryable
-    api(sender=None).check(Outgoing(to="+254700000000", text="x", sender="ME"))
+    api(sender=None).check(OutgoingMessage(to="+254700000000", text="x", sender="ME"))
     with pytest.raises(ProviderError, match="the text is empty"):
-        api().check(Outgoing(to="+254700000000", text=" "))
+        api().check(OutgoingMessage(to="+254700000000", text=" "))
 
 
 def test_ids_are_quoted_in_a_url() -> None:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from receiver.errors import ConfigError, StoreUnavailable
 from receiver.logs.histogram import Histogram
-from receiver.service import figures, metrics
+from receiver.service import metrics, store_metrics
 from receiver.service.metrics import ServiceCollector
 from receiver.service.parts import Service
 from receiver.service.reload import reload
@@ -169,7 +169,7 @@ async def test_last_pushes_survive_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A source's last push is that of its newest event, however far down, until the next one."""
-    monkeypatch.setattr(figures, "_STRETCHES", 1)
+    monkeypatch.setattr(store_metrics, "_STRETCHES", 1)
     monkeypatch.setattr(metrics, "TTL", 0.0)
     one_by_one = metric_reads._NEWEST.replace(f"LIMIT {metric_reads._STRETCH}", "LIMIT 1")
     monkeypatch.setattr(metric_reads, "_NEWEST", one_by_one)

@@ -65,7 +65,7 @@ def client_of(service: Running, id_: str) -> str:
     return str(msgspec.msgpack.decode(packed)[-1])
 
 
-# Taken
+# StoreResult
 
 
 def test_a_source_has_a_limit_of_its_own(service: Running) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from receiver.actions import Send
 from receiver.config import LoopGuard
 from receiver.errors import PushError
 from receiver.jobs.channel import Line
@@ -19,7 +20,7 @@ from receiver.service.clock import SteadyClock, running
 from receiver.service.commands import RetryQuarantined
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
-from receiver.store import Wish, to_micros
+from receiver.store import to_micros
 from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
 from tests.jobs.test_send import ask, sending, until_code, until_state
 from tests.plugin_host.test_loop_guard import later, verdict
@@ -196,7 +197,7 @@ async def test_what_is_in_memory_moves_with_the_clock(
         providers,
     ):
         store, now = service.store, system.steady()
-        both = [Wish(source="tilil", to=f"+25472677079{n}", text="hi") for n in (2, 4)]
+        both = [Send(source="tilil", to=f"+25472677079{n}", text="hi") for n in (2, 4)]
         messages = await asyncio.gather(*(store.add_message(wish, now) for wish in both))
         await until_state(service, messages[0], "sending")
         system.set(by)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from receiver import fake
+from receiver.actions import Send
 from receiver.errors import ConfigError
 from receiver.fake import Options
 from receiver.jobs.channel import open_lines
@@ -21,7 +22,6 @@ from receiver.service import control
 from receiver.service.commands import Outcome, Reload
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import Wish
 from tests.harness import (
     PROGRAM,
     TOKEN,
@@ -201,7 +201,7 @@ async def test_what_cannot_send_changes_nothing(
                 await reload(service)
             assert service.parts is old
             assert reply_in((await take(service, game(1))).body) == "old"
-            wish = Wish(source="tilil", to="+254711000000", text="karibu")
+            wish = Send(source="tilil", to="+254711000000", text="karibu")
             message = await service.store.add_message(wish, service.intake.clock())
 
             async def sent() -> bool:
@@ -229,7 +229,7 @@ async def test_messages_leave_with_the_new_key(tmp_path: Path) -> None:
             "url": "http://127.0.0.1:1",
         }
         async with opened(tmp_path, raw) as service:
-            wish = Wish(source="tilil", to="+254711000000", text="karibu")
+            wish = Send(source="tilil", to="+254711000000", text="karibu")
             message = await service.store.add_message(wish, service.intake.clock())
 
             async def state() -> str:
@@ -316,7 +316,7 @@ def sending_to(listener: Listener, key: str = "key", reply: str = "old") -> dict
 
 async def asked(service: Service, to: str) -> int:
     """A message that is to be sent; its id."""
-    wish = Wish(source="tilil", to=to, text="karibu")
+    wish = Send(source="tilil", to=to, text="karibu")
     return await service.store.add_message(wish, service.intake.clock())
 
 

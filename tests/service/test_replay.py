@@ -26,8 +26,8 @@ from receiver.service.parts import Service
 from receiver.service.replay import Judgement, ReplyChange
 from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
 from receiver.store.database import open_writer
+from receiver.store.event_effects import EventMessage, Past, pasts, undone
 from receiver.store.replay_reads import Selection, open_chronicle
-from receiver.store.traces import Past, Sent, pasts, undone
 from receiver.text.sms_length import split
 from tests.harness import (
     NOW,
@@ -257,7 +257,7 @@ async def _none(service: Service) -> bool:
 @given(st.text(min_size=1, max_size=400), st.integers(5, 160))
 def test_a_text_sent_in_pieces_is_the_text(text: str, limit: int) -> None:
     """However it was broken up, it was sent, and is not to be sent again."""
-    pieces = [Sent("a.b", PERSON, None, piece, None, None) for piece in split(text, limit)]
+    pieces = [EventMessage(handler="a.b", to=PERSON, text=piece) for piece in split(text, limit)]
     missing, left, _ = undone([("a.b", Send(to=PERSON, text=text))], Past(pieces), "tilil")
     assert (missing, left) == ([], [])
 

@@ -22,10 +22,10 @@ from receiver.store import (
     EventRow,
     Finish,
     HandleJob,
-    Intake,
     ReplyState,
     Request,
     Store,
+    StoredPush,
     Wishes,
     open_store,
     to_micros,
@@ -86,7 +86,7 @@ def intake(
     source: str = "tilil",
     request: bytes = RAW,
     joined: bool | None = None,
-) -> Intake:
+) -> StoredPush:
     """A message to store, whose id at the provider is `id_`; `jobs` are names of handlers.
 
     With `joined` a provider's word that somebody did, or left.
@@ -120,7 +120,7 @@ def intake(
         reply=state,
         request=request,
     )
-    return Intake(
+    return StoredPush(
         row=row,
         plain_answer=b"plain",
         reply=reply,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from receiver.actions import Action, OptIn, OptOut, Subscribe, Unsubscribe
 from receiver.events import EventIds
-from receiver.store import Correction, Intake, Store, Subscribed, Wishes, to_micros
+from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, to_micros
 from receiver.store import book as rules
 from receiver.store.database import migrate
 from receiver.store.deactivations import DUE, manage
@@ -55,7 +55,7 @@ class World:
         """That are to arrive: when, a number, the provider's time, whether the person joined."""
         self._numbers = count()
         self._store = cast("Store", SimpleNamespace(ids=EventIds(0)))
-        self._waiting: list[Intake] = []
+        self._waiting: list[StoredPush] = []
         """For the next commit."""
 
     def step(self, what: str, late: int) -> None:

@@ -16,18 +16,18 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
+from receiver.actions import Send
 from receiver.events import DeliveryReport, EventType, Status, advance, encode_data
 from receiver.handlers import OptOut, Reply
+from receiver.outgoing import Sent
 from receiver.store import (
-    Accepted,
     Attempt,
-    Gone,
-    Intake,
+    Failure,
     ReplyState,
     Report,
     Store,
     StoredMessage,
-    Wish,
+    StoredPush,
     open_store,
     to_micros,
 )
@@ -38,11 +38,11 @@ from tests.store.rows import PERSON, intake, opened
 pytestmark = pytest.mark.anyio
 
 DAY = timedelta(days=1)
-WISH = Wish(source="tilil", to=PERSON, text="karibu")
+WISH = Send(source="tilil", to=PERSON, text="karibu")
 _numbers = count()
 
 
-async def begin(store: Store, message: int, now: datetime = NOW) -> Gone | None:
+async def begin(store: Store, message: int, now: datetime = NOW) -> Failure | None:
     """Begins one message."""
     (why,) = await store.begin_messages([Attempt(message, PERSON)], now, DAY)
     return why
@@ -54,14 +54,14 @@ async def the(store: Store, message: int) -> StoredMessage:
     return found
 
 
-async def send(store: Store, wish: Wish = WISH, id_: str | None = "m-1") -> int:
+async def send(store: Store, wish: Send = WISH, id_: str | None = "m-1") -> int:
     """A message that the provider took under this id; None: without an answer."""
     message = await store.add_message(wish, NOW)
     assert await begin(store, message) is None
     if id_ is None:
-        await store.lose_message(message, NOW, Gone("no answer", Status.UNKNOWN))
+        await store.lose_message(message, NOW, Failure("no answer", Status.UNKNOWN))
     else:
-        await store.message_sent(message, NOW, Accepted(provider_id=id_, status=Status.QUEUED))
+        await store.message_sent(message, NOW, Sent(message_id=id_, status=Status.QUEUED))
     return message
 
 
@@ -75,7 +75,7 @@ def report(
     text: str | None = None,
     foreign_ids: bool = False,
     link_invalid: bool = False,
-) -> Intake:
+) -> StoredPush:
     """A delivery report to store."""
     data = DeliveryReport(message_id=id_, to=to, status=status)
     made = intake(store, next(_numbers), subject=to, received_at=at)
@@ -112,7 +112,7 @@ async def test_a_message_begins_once(tmp_path: Path) -> None:
         first, second = await store.begin_messages(both, NOW, DAY)
         assert first is None
         assert second is not None
-        await store.message_sent(message, NOW, Accepted(provider_id="1", status=Status.SENT))
+        await store.message_sent(message, NOW, Sent(message_id="1", status=Status.SENT))
         assert await begin(store, message) is not None
         assert (await the(store, message)).attempts == 1
 
@@ -122,15 +122,8 @@ async def test_what_the_provider_said_is_kept(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
-        taken = Accepted(
-            provider_id="7",
-            status=Status.SENT,
-            parts=2,
-            cost="0.8",
-            balance="91.2",
-            poll_at=NOW + DAY,
-        )
-        await store.message_sent(message, NOW, taken)
+        taken = Sent(message_id="7", status=Status.SENT, parts=2, cost="0.8", balance="91.2")
+        await store.message_sent(message, NOW, taken, poll_at=NOW + DAY)
         found = await the(store, message)
         assert (found.state, found.status, found.provider_id) == ("sent", "sent", "7")
         assert (found.parts, found.cost, found.balance) == (2, "0.8", "91.2")
@@ -142,8 +135,9 @@ async def test_who_opted_out_gets_nothing(tmp_path: Path) -> None:
     """Not even what was asked for before; only the confirmation of the opt-out itself passes."""
     async with opened(tmp_path) as store:
         message = await store.add_message(WISH, NOW)
-        confirmation = msgspec.structs.replace(WISH, even_if_opted_out=True)
-        confirming = await store.add_message(confirmation, NOW)
+        confirmation = Reply("you are out", even_if_opted_out=True)
+        await store.take(intake(store, 1, reply=confirmation, reply_in_answer=False))
+        confirming = message + 1
         await store.opt_out(OptOut(PERSON, "STOP"), NOW)
         assert await begin(store, message) is not None
         assert await begin(store, confirming) is None
@@ -157,14 +151,14 @@ async def test_a_message_that_was_certainly_not_sent_waits_again(tmp_path: Path)
     async with opened(tmp_path) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
-        why = Gone("too much", Status.QUEUED, "429")
+        why = Failure("too much", Status.QUEUED, "429")
         await store.put_off_message(message, NOW, NOW + DAY, why)
         found = await the(store, message)
         assert (found.state, found.code, found.due_at) == ("waiting", "429", NOW + DAY)
         reader = store.reader.messages
         assert await reader.due("tilil", "send", NOW, limit=9) == []
         assert [m.id for m in await reader.due("tilil", "send", NOW + DAY, limit=9)] == [message]
-        await store.kill_message(message, NOW, Gone("no credit", Status.REJECTED))
+        await store.kill_message(message, NOW, Failure("no credit", Status.REJECTED))
         assert await reader.due("tilil", "send", NOW + DAY, limit=9) == []
         assert await store.revive(None, NOW) == 1
         assert [m.status for m in await reader.due("tilil", "send", NOW, limit=9)] == ["queued"]
@@ -205,7 +199,7 @@ async def test_a_link_id_is_good_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         first, second = [await store.add_message(linked, NOW) for _ in range(2)]
         assert await begin(store, first) is None
-        await store.put_off_message(first, NOW, NOW, Gone("busy"))
+        await store.put_off_message(first, NOW, NOW, Failure("busy"))
         assert await begin(store, first) is None
         why = await begin(store, second)
         assert why is not None
@@ -293,7 +287,7 @@ async def test_a_report_that_came_before_the_answer_is_joined(tmp_path: Path) ->
         await store.take(report(store, "early", Status.DELIVERED, at=NOW - timedelta(hours=71)))
         for message, id_ in ((early, "early"), (old, "old")):
             await begin(store, message)
-            accepted = Accepted(provider_id=id_, status=Status.QUEUED)
+            accepted = Sent(message_id=id_, status=Status.QUEUED)
             await store.message_sent(message, NOW, accepted)
         assert (await the(store, early)).status is Status.DELIVERED
         assert (await the(store, old)).status is Status.QUEUED
@@ -354,7 +348,7 @@ async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Pat
         await begin(store, message)
         told = report(store, "9", Status.DELIVERED, to=PERSON, text="karibu", foreign_ids=True)
         await store.take(told)
-        await store.lose_message(message, NOW, Gone("no answer", Status.UNKNOWN))
+        await store.lose_message(message, NOW, Failure("no answer", Status.UNKNOWN))
         found = await the(store, message)
         assert (found.state, found.status) == ("sent", "delivered")
 
@@ -380,7 +374,7 @@ def test_the_status_moves_forward_only(
             seen: list[Status] = []
             for number in range(len(reported) + 1):
                 if number == answer:
-                    accepted = Accepted(provider_id="m-1", status=status)
+                    accepted = Sent(message_id="m-1", status=status)
                     await store.message_sent(message, NOW, accepted)
                     # What came before it is joined after it.
                     seen = [status, *seen]

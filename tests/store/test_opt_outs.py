@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.actions import Send
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
-from receiver.store import Accepted, Attempt, Intake, Report, Store, Wish, Wishes, open_reader
+from receiver.outgoing import Sent
+from receiver.store import Attempt, Report, Store, StoredPush, Wishes, open_reader
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
@@ -171,7 +173,7 @@ async def test_a_message_obeys_the_scope(
 ) -> None:
     """At the last moment before it is sent, by the sender and service that it really has."""
     async with opened(tmp_path) as store:
-        message = await store.add_message(Wish(source="tilil", to=PERSON, text="hi"), NOW)
+        message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         await store.opt_out(OptOut(PERSON, "STOP", *scope), NOW)
         beginning = [Attempt(message, PERSON, *attempt)]
         (gone,) = await store.begin_messages(beginning, NOW, timedelta(days=1))
@@ -182,12 +184,12 @@ async def test_a_message_obeys_the_scope(
 async def test_the_network_means_the_sender_of_the_message(tmp_path: Path, *, early: bool) -> None:
     """A report that names no person opts out who its message was for, of that message's sender."""
     async with opened(tmp_path) as store:
-        message = await store.add_message(Wish(source="tilil", to=PERSON, text="hi"), NOW)
+        message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         beginning = [Attempt(message, PERSON, "SHOP")]
         assert await store.begin_messages(beginning, NOW, timedelta(days=1)) == [None]
         if early:
             await store.take(blacklisted(store, "M1"))
-        await store.message_sent(message, NOW, Accepted(provider_id="M1", status=Status.QUEUED))
+        await store.message_sent(message, NOW, Sent(message_id="M1", status=Status.QUEUED))
         if not early:
             await store.take(blacklisted(store, "M1"))
         (entry,) = await store.reader.opt_outs.find()
@@ -201,14 +203,14 @@ async def test_the_network_about_nobody(tmp_path: Path) -> None:
     """A report about no message of ours opts nobody out, and neither does an ordinary one."""
     async with opened(tmp_path) as store:
         await store.take(blacklisted(store, "M1"))
-        message = await store.add_message(Wish(source="tilil", to=PERSON, text="hi"), NOW)
+        message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         await store.begin_messages([Attempt(message, PERSON)], NOW, timedelta(days=1))
-        await store.message_sent(message, NOW, Accepted(provider_id="M2", status=Status.QUEUED))
+        await store.message_sent(message, NOW, Sent(message_id="M2", status=Status.QUEUED))
         await store.take(blacklisted(store, "M2", opted_out=False))
         assert await store.reader.opt_outs.find() == []
 
 
-def blacklisted(store: Store, id_: str, *, opted_out: bool = True) -> Intake:
+def blacklisted(store: Store, id_: str, *, opted_out: bool = True) -> StoredPush:
     """A delivery report that names the message alone."""
     data = DeliveryReport(message_id=id_, status=Status.REJECTED, opted_out=opted_out)
     plain = intake(store, f"report-{id_}", subject=None)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Flag, Send
-from receiver.store import Attempt, Gone, Kind, ReplyState, Store, Sweep, Wishes
+from receiver.store import Attempt, Failure, Kind, ReplyState, Store, Sweep, Wishes
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import Stretch
 from tests.harness import NOW, look
@@ -116,9 +116,9 @@ async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
         assert await drop_all(store, EVENTS) == {"events": 1}
         assert look(store.path, "SELECT * FROM flags") == []
         assert await drop_all(store, sent) == {}  # it waits
-        await store.kill_message(1, NOW, Gone("refused"))
+        await store.kill_message(1, NOW, Failure("refused"))
         await store.take(intake(store, "two", wishes=(wish,)))
-        await store.kill_message(2, NOW, Gone("refused"))
+        await store.kill_message(2, NOW, Failure("refused"))
         assert await drop_all(store, sent) == {"messages": 1}
         assert look(store.path, "SELECT id FROM messages") == [(2,)]
         assert look(store.path, "SELECT message FROM jobs") == [(2,)]
@@ -131,7 +131,7 @@ async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
         await store.take(intake(store, "one", wishes=(wish,)))
         await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
         assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {}
-        await store.kill_message(1, NOW, Gone("refused"))
+        await store.kill_message(1, NOW, Failure("refused"))
         assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {"messages": 1}
 
 

@@ -15,7 +15,7 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import Job, ReplyState, Store, Taken, Wishes, to_micros
+from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, finish, held, intake, opened
 
@@ -94,7 +94,7 @@ async def test_an_id_seen_before_is_stored_with_all_that_follows(
     people = [PERSON, "+254711000001", "+254711000002"]
     state = ReplyState.OPEN if jobs else ReplyState.GIVEN
 
-    async def push(store: Store) -> list[Taken]:
+    async def push(store: Store) -> list[StoreResult]:
         rows = [
             intake(
                 store,
@@ -133,7 +133,7 @@ async def test_what_fails_beside_a_new_event_is_told_apart_next_time(
 ) -> None:
     """All pushes of the batch are answered 503; those that were stored are repeats afterwards."""
 
-    async def push(store: Store) -> list[Taken | BaseException]:
+    async def push(store: Store) -> list[StoreResult | BaseException]:
         rows = [intake(store, 1), intake(store, 1, text="other"), intake(store, 2)]
         async with held(store):
             waiting = [store.take(row) for row in rows]
@@ -147,7 +147,7 @@ async def test_what_fails_beside_a_new_event_is_told_apart_next_time(
             patched.setattr("receiver.store.repeats.judge", fail)
             assert [type(error) for error in await push(store)] == [StoreUnavailable] * 3
         taken = await push(store)
-        assert [isinstance(one, Taken) and one.new for one in taken] == [False, True, False]
+        assert [isinstance(one, StoreResult) and one.new for one in taken] == [False, True, False]
         assert look(store.path, "SELECT count(*) FROM events") == [(3,)]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
-from receiver.store import Intake, Store, Taken, Wishes, writes
+from receiver.store import Store, StoredPush, StoreResult, Wishes, writes
 from receiver.store.upkeep import Upkeep
 from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.writes import index_people
@@ -52,7 +52,7 @@ async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Pa
         statements: list[str] = []
         store.writer._db.set_trace_callback(statements.append)
 
-        async def words(*rows: Intake) -> list[str]:
+        async def words(*rows: StoredPush) -> list[str]:
             async with held(store):
                 waiting = [store.take(row) for row in rows]
             await asyncio.gather(*waiting)
@@ -108,7 +108,7 @@ async def test_one_statement_stores_the_same(
     assert found[0] == found[1]
 
 
-def some(store: Store, chance: random.Random) -> Intake:
+def some(store: Store, chance: random.Random) -> StoredPush:
     """A push of a few people, perhaps a repeat, perhaps with a reply of some kind."""
     id_ = chance.randrange(300)
     reply = chance.choice([None, Reply(""), Reply("karibu"), Reply("x", even_if_opted_out=True)])
@@ -225,7 +225,7 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
     """When their commit is about to begin, some dozens at once; each gets its own result."""
     pieces: list[list[int]] = []
 
-    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         pieces.append(numbers)
         return [intake(store, n, answer=str(n).encode()) for n in numbers]
 
@@ -245,7 +245,7 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
 async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
     """The others of its commit are stored; where there are none, there is no commit."""
 
-    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
     async with opened(tmp_path) as store:
@@ -256,7 +256,7 @@ async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
         assert store.writer.depth == store.writer.waiting_bytes == 0
         both = [store.take_later(n, prepare, 100) for n in (3, 4)]
         taken, failed = await asyncio.gather(*both, return_exceptions=True)
-        assert isinstance(taken, Taken)
+        assert isinstance(taken, StoreResult)
         assert isinstance(failed, ValueError)
         assert look(store.path, COUNT) == [(1,)]
 
@@ -264,7 +264,7 @@ async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
 async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
     """Those it was for are told, and the next ones are stored."""
 
-    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         if 3 in numbers:
             raise KeyError(3)
         return [intake(store, n) for n in numbers]
@@ -279,7 +279,7 @@ async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
 async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_path: Path) -> None:
     """Whether it can be prepared or not, nothing is raised to nobody."""
 
-    def prepare(numbers: list[int]) -> list[Intake | Exception]:
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
     async with opened(tmp_path) as store:

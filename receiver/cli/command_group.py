@@ -7,11 +7,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from receiver.cli.failing import Failed
+from receiver.cli.exit_status import Failed
 
 
 class ListByDefault(TyperGroup):
-    """Without one of its words, a family lists."""
+    """Without one of its words, a group lists."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Puts `list` first, unless another word or --help stands there."""

@@ -9,27 +9,27 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.store.metric_reads import Heard, MetricReader, Pile
+from receiver.store.metric_reads import Backlog, Balance, MetricReader
 
 #: Looks for the newest event of silent sources, at once, and in all: a million events.
 _STRETCHES = 4
 _MOST_STRETCHES = 200
 
 
-class Figures(msgspec.Struct, kw_only=True):
+class StoreMetrics(msgspec.Struct, kw_only=True):
     """What was found in the store."""
 
     readable: bool = False
-    due: Mapping[str, Pile] = {}
+    due: Mapping[str, Backlog] = {}
     """Background work by kind."""
-    dead: Mapping[str, Pile] = {}
+    dead: Mapping[str, Backlog] = {}
     quarantined: dict[str, int] = {}
     """`yes`: the providers' own, `no`: strangers'."""
-    outbox: dict[str, Pile] = {}
+    outbox: dict[str, Backlog] = {}
     """By source, as all that follows."""
     statuses: dict[str, dict[str, int]] = {}
     unreported: dict[str, float] = {}
-    balances: dict[str, Heard] = {}
+    balances: dict[str, Balance] = {}
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -64,9 +64,9 @@ class Newest:
             self._left = self._left - 1 if self._below is not None else 0
 
 
-async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> Figures:
+async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> StoreMetrics:
     """The figures, for these sources that send. May raise `StoreUnavailable`."""
-    figures = Figures(
+    figures = StoreMetrics(
         readable=True,
         due=await reader.jobs("due"),
         dead=await reader.jobs("dead"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
+from receiver.outgoing import OutgoingMessage
 from receiver.store.opt_out_rule import line, service
 
 Trace = tuple[str, ...]
@@ -36,15 +37,10 @@ _FLAGS = f"SELECT event, handler, reason FROM flags {_OF_EVENTS}"
 _WORK = f"SELECT event, handler FROM jobs {_OF_EVENTS} AND kind = 'handle'"
 
 
-class Sent(msgspec.Struct, frozen=True):
+class EventMessage(OutgoingMessage, frozen=True, kw_only=True):
     """A message of the event, sent or to be sent."""
 
     handler: str
-    msisdn: str
-    sender: str | None
-    text: str
-    service_id: str | None
-    link_id: str | None
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -57,7 +53,7 @@ class Left(msgspec.Struct, frozen=True):
 class Past(msgspec.Struct):
     """All that one event brought about."""
 
-    messages: list[Sent] = []
+    messages: list[EventMessage] = []
     """In the order in which they were asked for."""
     marks: list[Left] = []
     """Of the subscription book, of opt-outs, flags."""
@@ -77,7 +73,7 @@ def pasts(db: sqlite3.Connection, first: int, last: int, wanted: set[int]) -> di
     found: dict[int, Past] = {}
     for seq, *facts in db.execute(_MESSAGES, (first, last)):
         if seq in wanted:
-            found.setdefault(seq, Past()).messages.append(Sent(*facts))
+            found.setdefault(seq, Past()).messages.append(_message(*facts))
     for seq, mark in _marks(db, first, last):
         if seq in wanted:
             found.setdefault(seq, Past()).marks.append(mark)
@@ -85,6 +81,14 @@ def pasts(db: sqlite3.Connection, first: int, last: int, wanted: set[int]) -> di
         if seq in wanted:
             found.setdefault(seq, Past()).work.append(handler)
     return found
+
+
+def _message(
+    handler: str, to: str, sender: str | None, text: str, service: str | None, link: str | None
+) -> EventMessage:
+    return EventMessage(
+        handler=handler, to=to, sender=sender, text=text, service_id=service, link_id=link
+    )
 
 
 def _marks(db: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int, Left]]:
@@ -97,7 +101,7 @@ def _marks(db: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int,
 
 def undone(
     asked: Sequence[Asked], past: Past, source: str
-) -> tuple[list[Asked], list[Sent], list[Left]]:
+) -> tuple[list[Asked], list[EventMessage], list[Left]]:
     """Which of the actions asked for are not done, and what was done that none of them asks for.
 
     What is asked for twice has to be done twice. Forwards are neither. `source` is that of the
@@ -139,7 +143,7 @@ def trace_of(action: Action, source: str) -> Trace | None:
     return None
 
 
-def take_text(messages: list[Sent], text: str) -> list[Sent]:
+def take_text(messages: list[EventMessage], text: str) -> list[EventMessage]:
     """Those of the messages that together say `text`; they are taken out of the list.
 
     A long text leaves as several messages, without the white space where it was broken.
@@ -149,7 +153,7 @@ def take_text(messages: list[Sent], text: str) -> list[Sent]:
         if _squeezed(message.text) == whole:
             messages.remove(message)
             return [message]
-    pieces: list[Sent] = []
+    pieces: list[EventMessage] = []
     for message in messages:
         piece = _squeezed(message.text)
         if piece and whole.startswith(piece):
@@ -162,8 +166,8 @@ def take_text(messages: list[Sent], text: str) -> list[Sent]:
     return []
 
 
-def _take_message(messages: list[Sent], action: Send) -> bool:
-    theirs = [message for message in messages if message.msisdn == action.to]
+def _take_message(messages: list[EventMessage], action: Send) -> bool:
+    theirs = [message for message in messages if message.to == action.to]
     taken = take_text(theirs, action.text)
     for message in taken:
         messages.remove(message)

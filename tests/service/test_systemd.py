@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.supervisor import Life, notify, watched
+from receiver.service.systemd import notify, watched
+from receiver.store.writer import Life
 from tests.harness import PATIENCE, serve, settings, write
 
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from receiver.store.writer import Life
+
 
 def notify(*states: str) -> None:
     """Sends these states, for example `READY=1`. That nobody listens is no error."""
@@ -29,29 +31,6 @@ def reloading() -> None:
     """Says that the configuration is being read; `READY=1` says that it is done."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     notify("RELOADING=1", f"MONOTONIC_USEC={now}")
-
-
-class Life:
-    """Of all that the service cannot do without: it ends with the first of it that ends.
-
-    Whoever owns a thread or task of that kind calls `end`, on the event loop. The service is then
-    not alive any more for systemd, and ends as soon as it can, to be started anew.
-    """
-
-    def __init__(self) -> None:
-        self.ended: str | None = None
-        """Why it has."""
-        self._over = asyncio.Event()
-
-    def end(self, why: str) -> None:
-        """Ends it; the first reason is the one that counts."""
-        self.ended = self.ended or why
-        self._over.set()
-
-    async def wait(self) -> str:
-        """Until it ends: why."""
-        await self._over.wait()
-        return self.ended or ""
 
 
 @asynccontextmanager

@@ -1,0 +1,34 @@
+"""Messages that leave: what is sent, and what the provider says when it takes one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from receiver.events import Status
+
+
+class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to send."""
+
+    to: str
+    """E.164 (`+254726770792`), or as a person wrote it where that is no number."""
+    text: str
+    sender: str | None = None
+    """Short code or alphanumeric sender ID; None: the source's own (`send.sender`)."""
+    service_id: str | None = None
+    link_id: str | None = None
+    """Of an on-demand message that this answers: good once, and for a day."""
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider says about a message that it took."""
+
+    message_id: str | None
+    """None where it gives none."""
+    to: str | None = None
+    status: Status = Status.QUEUED
+    parts: int | None = None
+    cost: str | None = None
+    """As the provider writes it, in the account's currency or units."""
+    balance: str | None = None
+    """After this message, in the same."""
