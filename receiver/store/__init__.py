@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from receiver.actions import OptIn, OptOut, Send
 from receiver.events import EventIds
@@ -123,6 +123,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 #: Who asks for what no handler asks for.
 _OPERATOR = "operator"
 
@@ -150,6 +151,15 @@ class Store:
         self.take_later = writer.take_later
         self.forwards = Forwards(writer)
 
+    async def run(
+        self,
+        change: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Runs a change in the writer's transaction; it is on disk when this returns."""
+        return await self.writer.run(lambda db: change(db, *args, **kwargs))
+
     async def finish(self, done: Finish) -> bool:
         """Ends a handler's work; False if it had been ended before."""
         return await self.writer.run(partial(writes.finish, done=done))
@@ -174,7 +184,7 @@ class Store:
 
     async def begin_job(self, job: int) -> None:
         """Counts an attempt of a job before it is made."""
-        await self.writer.run(partial(jobs.begin_job, job=job))
+        await self.run(jobs.begin_job, job)
 
     async def revive(self, job: int | None, now: datetime) -> int:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
@@ -223,7 +233,7 @@ class Store:
 
     async def end_job(self, job: int) -> None:
         """A job is done, or there is no need for it any more."""
-        await self.writer.run(partial(jobs.end, job=job))
+        await self.run(jobs.end, job)
 
     async def deactivated(self, source: str, done: Deactivation, now: datetime) -> None:
         """The provider has ended the subscription."""
