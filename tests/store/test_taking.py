@@ -297,6 +297,22 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
         assert "opted out" in (await note(store) or "")
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_late_confirmation_tells_of_a_change_or_nothing(
+    tmp_path: Path, *, again: bool
+) -> None:
+    """A handler that opts somebody out a second time confirms nothing, also after the answer."""
+    async with opened(tmp_path) as store:
+        if again:
+            await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        taken = await store.take(intake(store, 1, state=ReplyState.OPEN, jobs=["mine.handler"]))
+        said = Reply("you are out", even_if_opted_out=True, if_changed=True)
+        asked = (OptOut(PERSON, "STOP"), said)
+        await store.finish(finish(taken.jobs[0], taken.seq, *asked, answer=b"out", last=True))
+        assert await store.settle(taken.seq) == (b"answer" if again else b"out")
+        assert not await store.reader.messages.find()
+
+
 async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> None:
     """After a restart nobody waits for them: replies go through the send API from then on."""
     async with opened(tmp_path) as store:
