@@ -2,7 +2,7 @@
 
 msgspec's own `convert` stops at the first fault; `Converter` goes field by field, so that a
 person mends the whole file in one go. It adds the types that configuration needs: `Secret`,
-`Address`, `Network`, `Age`, time zones and paths relative to the configuration file.
+`Address`, `Network`, `Url`, `Age`, time zones and paths relative to the configuration file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -112,6 +113,23 @@ class Address(str):
         )
 
 
+class Url(str):
+    """An address of another system's: `https://`, or `http://`, and a host."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Raises ValueError for what is no address."""
+        try:
+            parts = urlsplit(text)
+            right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 0) >= 0
+        except ValueError:  # a port beyond 65535, an address that is none
+            right = False
+        if not right:
+            raise ValueError(f"expected https:// and an address, got {text!r}")
+        return super().__new__(cls, text)
+
+
 class Age:
     """How old something may get: `180d`, or `never` for no limit."""
 
@@ -162,7 +180,7 @@ class Converter:
         names = [field.encode_name for field in fields]
         for name in raw:
             if name not in names:
-                self.fault(f"{key}.{name}", _unknown(name, names))
+                self.fault(f"{key}.{name}", self.unknown_key(key, name, names))
         values = {}
         for field in fields:
             where = f"{key}.{field.encode_name}"
@@ -177,6 +195,15 @@ class Converter:
         except ValueError as error:  # from __post_init__
             self.fault(key, str(error))
             return None
+
+    def unknown_key(self, table: str, name: str, names: list[str]) -> str:
+        """Says what is wrong with a key `name` of a table that may have `names`."""
+        close = difflib.get_close_matches(name, names, 1)
+        return (
+            f"unknown key; did you mean {close[0]}?"
+            if close
+            else "unknown key; expected " + ", ".join(names)
+        )
 
     def value(self, raw: object, type_: Any, key: str) -> Any:
         """`raw` as `type_`; structs inside it are converted one by one."""
@@ -206,10 +233,8 @@ class Converter:
                 raise ValueError(
                     f"expected a time zone such as Africa/Nairobi, got {raw!r}"
                 ) from None
-        if type_ is Network:
-            return Network(raw)
-        if type_ is Age:
-            return Age(raw)
+        if type_ in (Network, Url, Age):
+            return type_(raw)
         if type_ is Address:
             return Address(raw, self.regions)
         if type_ is Path:
@@ -255,15 +280,6 @@ def _non_empty(text: str, otherwise: str) -> str:
     return text
 
 
-def _unknown(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1)
-    return (
-        f"unknown key; did you mean {close[0]}?"
-        if close
-        else "unknown key; expected " + ", ".join(names)
-    )
-
-
 @cache
 def _fields(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
     """Looked up once: there may be thousands of rules."""
@@ -278,7 +294,9 @@ def shown(raw: object) -> str:
 
 
 def _plain(error: Exception) -> str:
-    """The message of msgspec in the words of a TOML file."""
+    """Returns the message of msgspec in the words of a TOML file; one of our own as it is."""
+    if error.__cause__ is not None:  # of `Converter.decode`
+        return str(error.__cause__)
     message = (
         str(error).replace("`", "").replace("Expected", "expected").replace("Invalid", "invalid")
     )

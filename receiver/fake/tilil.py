@@ -26,7 +26,7 @@ from receiver.fake.provider import (
     local,
     word,
 )
-from receiver.providers.tilil import STATUSES
+from receiver.providers.tilil.reports import STATUSES
 
 _LONGEST = 920
 _LINKS = 100_000

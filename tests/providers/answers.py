@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from receiver.errors import ProviderError
-from receiver.providers.api import Request, Response
+from receiver.providers.contract import Request, Response
 from tests.providers import pushes
 
 

@@ -10,13 +10,12 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import Request, Response
-from receiver.providers.tsconect import Tsconect, TsconectApi
+from receiver.providers.contract import Request, Response
+from receiver.providers.tsconect import Tsconect, TsconectApi, TsconectSend, TsconectSource
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
 
@@ -33,8 +32,8 @@ STATUS = {
 
 def api(**send: Any) -> TsconectApi:
     """The API of a source with these settings for sending."""
-    settings = Send(**{"api_key": Secret("ts_test_1"), "sender": "SHOP", **send})
-    return TsconectApi(Tsconect(Source(provider="tsconect")), settings)
+    settings = TsconectSend(**{"api_key": Secret("ts_test_1"), "sender": "SHOP", **send})
+    return TsconectApi(Tsconect(TsconectSource(provider="tsconect")), settings)
 
 
 # Requests
@@ -186,7 +185,8 @@ def test_a_success_that_says_nothing_is_unknown(body: bytes) -> None:
 def test_a_look_up_and_a_callback_are_the_same_event(status: str) -> None:
     """Whichever comes first, the other is a repeat of it."""
     callback = {"message_id": "msg_01HX92", "status": status, "to": "+254700000000"}
-    pushed = pushes.provider("tsconect").parse(pushes.push(body=json.dumps(callback).encode()))
+    body = json.dumps(callback).encode()
+    pushed = pushes.parse(pushes.provider("tsconect"), pushes.push(body=body))
     asked = api().look_up("msg_01HX92", "+254700000000").read(answer(200, {**STATUS, **callback}))
     assert asked.key == pushed.key
     assert asked.data == pushed.data
