@@ -68,7 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     server: Server
     store: Store
     sources: dict[str, Source]
-    """What every source may set; the settings of a provider's own are in `Provider.source`."""
+    """The settings that every source has; those of a provider's own are in `Provider.source`."""
     source_tables: SourceTables
     plugins: Plugins
     loop_guard: LoopGuard = LoopGuard()
@@ -85,18 +85,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.source_tables.read(name, type_, elsewhere)
 
     def strangers(self, sources: Iterable[str]) -> list[str]:
-        """Those of these sources that are none of the configuration, by no name of theirs."""
+        """Returns those of `sources` that no source of the configuration is or was called."""
         known = {name for source in self.sources.values() for name in source.former_names}
         return [name for name in sources if name not in known.union(self.sources)]
 
     @property
     def store_path(self) -> Path:
-        """The SQLite file, absolute, by the name that is no link: all beside it goes by that."""
+        """The absolute path of the SQLite file, links resolved: files beside it have that name."""
         return (self.file.parent / self.store.url.removeprefix("sqlite:")).resolve()
 
 
 def find(file: Path | None) -> Path:
-    """The configuration file to use: `file`, or the first default that exists."""
+    """Returns the configuration file to use: `file`, or the first default that exists."""
     candidates = (file,) if file else DEFAULT_FILES
     for candidate in candidates:
         try:
@@ -128,7 +128,7 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration in already decoded TOML; `file` is where it stood."""
+    """Reads a configuration from decoded TOML; `file` is where it came from."""
     reader = _ConfigReader(file.parent, environ)
     for key in raw.keys() - _SECTIONS:
         expected = ", ".join(_SECTIONS)
@@ -164,9 +164,9 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
 def convert(
     raw: object, type_: type[StructT], key: str, folder: Path, regions: Iterable[str] = ()
 ) -> StructT:
-    """One table as the Struct `type_`, for settings that are not ours (plugins).
+    """Converts one table to the Struct `type_`, for settings of plugins.
 
-    `regions`: of the sources, for numbers that are written without a country code.
+    `regions` of the sources are for numbers without a country code.
 
     Raises `ConfigError` with every fault, each with its key below `key`.
     """
@@ -178,10 +178,10 @@ def convert(
 
 
 class _ConfigReader(Converter):
-    """Adds what one field alone cannot tell."""
+    """Checks what one field alone cannot tell."""
 
     def plugins(self, raw: object) -> Plugins | None:
-        """`path` and `enabled` are ours; every other table belongs to the plugin of its name."""
+        """Reads `[plugins]`: each table in it belongs to the plugin of its name."""
         if not isinstance(raw, dict):
             self.fault("plugins", f"expected a table, got {shown(raw)}")
             return None

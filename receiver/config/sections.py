@@ -32,11 +32,11 @@ class Server(Section, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    #: Metrics; never the public address. Empty: none.
+    #: The address of the metrics; never the public one. Empty: none.
     admin: str = "127.0.0.1:8081"
-    #: Whose X-Forwarded-For we believe: addresses or networks.
+    #: Addresses or networks whose X-Forwarded-For is believed.
     trusted_proxies: list[Network] = msgspec.field(default_factory=lambda: [Network("127.0.0.1")])
-    #: Bytes.
+    #: The most bytes in a body.
     max_body: Positive = 65536
     #: Seconds for the whole request to arrive.
     request_timeout: Seconds = 10.0
@@ -59,38 +59,38 @@ class Store(Section, frozen=True, kw_only=True):
 
 
 class LoopGuard(Section, frozen=True, kw_only=True):
-    """`[loop_guard]`: which replies are held back, so that no two programs keep on replying."""
+    """`[loop_guard]`: limits of replies, so that two programs do not answer each other for ever."""
 
     enabled: bool = True
     #: Replies that one person can get from one number of ours at once.
     burst: Positive = 30
-    #: Replies a minute that come to it.
+    #: Replies that are added to it each minute.
     per_minute: Positive = 2
-    #: Seconds in which the same text is answered only once; 0: each time.
+    #: Seconds in which the same text is answered only once; 0: no limit.
     same_text: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     #: Our own numbers, besides those that sources send from: they get no replies.
     own_numbers: list[str] = []
 
 
 class Logs(Section, frozen=True, kw_only=True):
-    """`[logs]`: what is logged."""
+    """`[logs]`: the log of pushes."""
 
-    #: Which pushes get a line each.
+    #: The pushes that get a line each.
     requests: Literal["all", "refused", "none"] = "all"
 
 
 class Retention(Section, frozen=True, kw_only=True):
-    """`[retention]`: how old data may get; `receiver purge` lets go of it by hand."""
+    """`[retention]`: the age at which data is deleted; `receiver purge` deletes it by hand."""
 
     #: The raw requests that events were made of.
     requests: Age = Age("90d")
     #: Requests in the quarantine.
     quarantine: Age = Age("90d")
-    #: Events. What is left of one are its provider's id and its times.
+    #: Events. The provider's id and the times of one are kept.
     events: Age = Age("never")
-    #: What we sent, once the event that it answers is gone.
+    #: Messages that we sent, once the event that one answers is deleted.
     messages: Age = Age("never")
-    #: What is left of purged events: a repeat of one is then a new event.
+    #: The ids and times of deleted events: a repeat of one is then a new event.
     keys: Age = Age("never")
 
     def __post_init__(self) -> None:
@@ -103,13 +103,13 @@ class Retention(Section, frozen=True, kw_only=True):
                 )
 
     def ages(self) -> dict[str, timedelta]:
-        """The limits that there are, by what they are for."""
+        """Returns the limits that are set, by the name of the setting."""
         given = {name: getattr(self, name).limit for name in self.__struct_fields__}
         return {name: limit for name, limit in given.items() if limit is not None}
 
 
 class Send(Section, frozen=True, kw_only=True):
-    """`[sources.NAME.send]`: only where we also send."""
+    """`[sources.NAME.send]`: needed if we also send through the source."""
 
     api_key: Secret
     #: Short code or alphanumeric sender ID that messages come from.
@@ -124,15 +124,15 @@ class Send(Section, frozen=True, kw_only=True):
     connections: Positive = 8
     #: Seconds for a whole request; what has no answer by then is unknown.
     timeout: Seconds = 30.0
-    #: Seconds that the source rests at most, however long the provider asks it to.
+    #: The most seconds that the source rests when the provider asks for it.
     retry_after_max: Seconds = MOST_ASKED
-    #: Seconds after which a message that could not be sent is not worth sending any more.
+    #: Seconds after which a message that could not be sent is given up.
     give_up_after: Seconds = 86400.0
     #: Seconds that a link_id lives.
     link_id_ttl: Seconds = 86400.0
-    #: Whether to ask for the status; by default where the provider never reports it.
+    #: Ask for the status of messages; by default if the provider never reports it.
     poll: bool | None = None
-    #: Send again what may have been sent already. Some people then get a message twice.
+    #: Send again what may have been sent already: some people then get a message twice.
     resend_unknown: bool = False
     #: Send a text that is too long as several messages.
     split: bool = False
@@ -142,30 +142,30 @@ class Source(Section, frozen=True, kw_only=True):
     """`[sources.NAME]`: one account at one provider. The name is part of the URL."""
 
     provider: str
-    #: Names that the source had before: what is stored under them is its own from now on.
+    #: Names that the source had before: it takes over what is stored under them.
     former_names: list[str] = []
     #: Several allow rotation: any of them is right.
     tokens: list[Secret] = []
-    #: "none": take pushes without any credential. Reported at every start.
+    #: "none": pushes need no credential. Reported at every start.
     authentication: Literal["required", "none"] = "required"
     #: Addresses or networks that may push; empty: any.
     allow_ips: list[Network] = []
-    #: Authenticated pushes a second; beyond them 429. Without: no limit but the machine's.
+    #: Authenticated pushes a second; beyond them 429. None: no limit.
     max_per_second: Positive | None = None
-    #: Zone of times that the provider writes without one; the provider's own by default.
+    #: The zone of times without one; the provider's by default.
     timezone: ZoneInfo | None = None
-    #: For numbers written without a country code; the provider's own by default.
+    #: The region of numbers without a country code; the provider's by default.
     region: str | None = None
-    #: Seconds; a reply later than this goes through the send API.
+    #: Seconds; a reply after this goes through the send API.
     reply_within: Seconds = 3.0
     send: Send | None = None
 
 
 class Plugins(Section, frozen=True, kw_only=True):
-    """`[plugins]`: which handlers run, and their own settings."""
+    """`[plugins]`: the plugins that run, and their own settings."""
 
     #: Folders of single-file plugins, besides installed ones.
     path: list[Path] = []
     enabled: list[str] = []
-    #: `[plugins.NAME]` as it stands in the file; each plugin validates its own.
+    #: The tables `[plugins.NAME]` as they are in the file; each plugin validates its own.
     settings: dict[str, dict[str, Any]] = {}

@@ -77,7 +77,7 @@ def _faults(provider: Provider[Any]) -> Iterator[tuple[str, str]]:
 
 @cache
 def _keys_of_others(provider: type[Provider[Any]]) -> dict[str, str]:
-    """What to say about keys below `[sources.NAME]` that only other providers have."""
+    """Returns messages about the keys below `[sources.NAME]` that only other providers have."""
     owners: dict[str, list[str]] = {}
     for other in PROVIDERS.values():
         for key in _keys(other.settings) - _keys(provider.settings):
@@ -86,7 +86,7 @@ def _keys_of_others(provider: type[Provider[Any]]) -> dict[str, str]:
 
 
 def _keys(settings: type[Source]) -> set[str]:
-    """The keys below `[sources.NAME]`, with those of its `send`."""
+    """Returns the keys below `[sources.NAME]`, with those of its `send`."""
     [send] = [field for field in msgspec.structs.fields(settings) if field.name == "send"]
     [send_type] = [type_ for type_ in get_args(send.type) if issubclass(type_, Send)]
     below = {f"send.{name}" for name in send_type.__struct_encode_fields__}

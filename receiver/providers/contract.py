@@ -199,7 +199,7 @@ class Provider(ABC, Generic[PayloadT]):
     @classmethod
     @abstractmethod
     def fresh_values(cls, kind: str, now: datetime) -> dict[str, str]:
-        """Returns an id and a time for `sample` that no push had; `now` is local to the provider."""
+        """Returns an id and a time for `sample` that are new; `now` is local to the provider."""
 
     def with_credential(self, values: dict[str, str]) -> dict[str, str]:
         """Adds the credential to values for `sample`, if this source has one that is no token."""
