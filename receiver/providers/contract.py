@@ -66,7 +66,7 @@ class Push(msgspec.Struct, kw_only=True):
         return tokens
 
 
-class Parsed(msgspec.Struct, frozen=True, kw_only=True):
+class Parsed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event that a push tells, before it has an id of ours."""
 
     type: EventType

@@ -10,7 +10,7 @@ import json
 import re
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -86,24 +86,29 @@ def read_form(body: bytes, *names: str) -> dict[str, list[str]]:
     any provider sends.
     """
     text = body.removeprefix(_BOM).decode("utf-8", "replace")
+    pieces = _pieces(names).findall(f"&{text}") if names else text.split("&")
     if names:
-        pieces = _pieces(names).findall(text)
         if len(pieces) > MOST_PARAMETERS:
             raise Unreadable(f"expected at most {MOST_PARAMETERS} parameters of known names")
-        text = "&".join(pieces)
-        if not text.isascii() and text.count("%") > MOST_ESCAPES:
+        known = "".join(pieces)
+        if not known.isascii() and known.count("%") > MOST_ESCAPES:
             raise Unreadable("expected a form in UTF-8 or in escapes, not in both")
     parameters: dict[str, list[str]] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
-        parameters.setdefault(name, []).append(value)
+    for piece in filter(None, pieces):
+        name, _, value = piece.partition("=")
+        parameters.setdefault(_unescaped(name), []).append(_unescaped(value))
     return parameters
+
+
+def _unescaped(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 @cache
 def _pieces(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds parameters of these names, and those whose names contain escapes."""
+    """Finds parameters of these names, and those whose names contain escapes, after each `&`."""
     known = "|".join(map(re.escape, names))
-    return re.compile(f"(?:^|(?<=&))(?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?")
+    return re.compile(f"&((?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?)")
 
 
 def as_text(value: object) -> str | None:

@@ -189,13 +189,14 @@ class RayprotechApi(Api):
             reason=as_word(answer.get("error_message")),
             final=status.final,
         )
-        times = (as_text(answer.get("delivered_at")), as_text(answer.get("sent_at")))
-        moments = (instant(time, self.provider.timezone, received_at) for time in times)
+        zone = self.provider.timezone
+        delivered = instant(as_text(answer.get("delivered_at")), zone, received_at)
+        sent = instant(as_text(answer.get("sent_at")), zone, received_at)
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
             key=f"delivery:{message_id}:{folded}",
-            time=next(filter(None, moments), received_at),
+            time=delivered or sent or received_at,
         )
 
     def _post(

@@ -229,13 +229,13 @@ class TalkNTalk(Provider[_Payload]):
             network=as_network(message.network),
             final=status.final,
         )
-        times = (as_word(payload.timestamp), as_word(message.updated_at))
-        moments = (instant(time, self.timezone, push.received_at) for time in times)
+        came = push.received_at
+        time = instant(as_word(payload.timestamp), self.timezone, came)
         report = Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
             key=f"delivery:{message_id}:{folded}",
-            time=next(filter(None, moments), push.received_at),
+            time=time or instant(as_word(message.updated_at), self.timezone, came) or came,
             text=as_text(message.message),
         )
         return [report]

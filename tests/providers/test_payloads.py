@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
 import pytest
@@ -177,6 +177,12 @@ def test_any_bytes_are_a_form(body: bytes) -> None:
     """Every body is a form, and its texts are writable as JSON."""
     json.dumps(read_form(body)).encode()
     msgspec.json.encode(read_form(body))
+
+
+@given(st.text("%+&=;aEF0 8é\n"))
+def test_forms_are_read_as_the_standard_library_does(text: str) -> None:
+    """Which takes three times as long."""
+    assert read_form(text.encode()) == parse_qs(text, keep_blank_values=True)
 
 
 @given(st.dictionaries(st.text(), st.text()))
