@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
-from receiver.errors import CredentialMissing, Malformed, ProviderError, Unreadable
+from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.calls import (
@@ -30,19 +30,9 @@ from receiver.providers.calls import (
     words,
     words_in,
 )
-from receiver.providers.contract import (
-    Api,
-    Balance,
-    Operation,
-    Parsed,
-    Provider,
-    Push,
-    PushUrl,
-    Request,
-    Response,
-    Sample,
-)
+from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
 from receiver.providers.payloads import as_id, as_text, as_word
+from receiver.providers.send_only import SendOnlyProvider
 from receiver.text.times import instant
 
 #: The meaning of each `status`, whatever its case.
@@ -73,13 +63,11 @@ _GATEWAY_FAILURE = 500
 #: Refusals have no codes; these words say that it works again after topping up.
 _CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
 
-_PUSHES_NOTHING = "RAYPROTECH pushes nothing"
-
 T = TypeVar("T")
 
 
 class RayprotechApi(Api):
-    """Sending through RAYPROTECH."""
+    """Sends through RAYPROTECH."""
 
     base_url = "https://texin.hotspotbillingsystem.co.ke/api"
     polls = True
@@ -210,40 +198,14 @@ class RayprotechApi(Api):
         return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, read, bulk=bulk)
 
 
-class Rayprotech(Provider[None]):
-    """Refuses every push: RAYPROTECH makes none."""
+class Rayprotech(SendOnlyProvider):
+    """Only sends."""
 
     name = "rayprotech"
     title = "RAYPROTECH (Kenya)"
-    methods = frozenset()
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
-    sample_kinds: ClassVar[tuple[str, ...]] = ()
-    push_urls: ClassVar[tuple[PushUrl, ...]] = ()
     api: ClassVar = RayprotechApi
-    pushes = False
-
-    def read(self, push: Push) -> None:
-        """Raises `Unreadable`."""
-        raise Unreadable(_PUSHES_NOTHING)
-
-    def authenticate(self, push: Push) -> None:
-        """Raises `CredentialMissing`."""
-        raise CredentialMissing(_PUSHES_NOTHING)
-
-    def parse(self, push: Push) -> list[Parsed]:
-        """Raises `Malformed`."""
-        raise Malformed(_PUSHES_NOTHING)
-
-    @classmethod
-    def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
-        """Raises LookupError."""
-        raise LookupError(_PUSHES_NOTHING)
-
-    @classmethod
-    def fresh_values(cls, kind: str, now: datetime) -> dict[str, str]:
-        """Raises LookupError."""
-        raise LookupError(_PUSHES_NOTHING)
 
 
 def _answer(response: Response) -> dict[str, Any]:

@@ -108,7 +108,7 @@ _decoder = decoder(_Payload)
 
 
 class TalkNTalkApi(Api):
-    """Sending through TalkNTalk."""
+    """Sends through TalkNTalk."""
 
     base_url = "https://api.talkntalk.africa/v1"
     rate = 300

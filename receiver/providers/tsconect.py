@@ -111,7 +111,7 @@ _decoder = decoder(_Payload)
 
 
 class TsconectApi(Api):
-    """Sending through TSCONECT."""
+    """Sends through TSCONECT."""
 
     base_url = "https://api.tsconect.com/v1"
     needs_sender = True

@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.events import Status
-from receiver.fake.address_book import AddressBook
 from receiver.fake.book import Message, Refused, Why
 from receiver.fake.provider import Call, FakeProvider, World, answer_json, local
+from receiver.fake.text_connect.address_book import AddressBook
 
 _LONDON = ZoneInfo("Europe/London")
 _LONGEST = 459
