@@ -31,7 +31,7 @@ def parse(
 def faults(
     raw: dict[str, Any], folder: Path = Path("/etc/receiver"), **environ: str
 ) -> dict[str, str]:
-    """What is wrong with a configuration, by key."""
+    """The faults of a configuration, by key."""
     with pytest.raises(ConfigError) as caught:
         parse(raw, folder, **environ)
     assert str(caught.value).startswith(str(folder / "receiver.toml"))
@@ -103,7 +103,7 @@ def test_the_admin_address_may_be_absent_or_ipv6() -> None:
 
 
 def test_plugins_own_tables_are_passed_on() -> None:
-    """What stands under the name of an enabled plugin is for that plugin to judge."""
+    """A table with the name of an enabled plugin is left to that plugin."""
     raw = {"plugins": {"enabled": ["mine"], "mine": {"anything": [1, {"at": "all"}]}}}
     assert parse(raw).plugins.settings == {"mine": {"anything": [1, {"at": "all"}]}}
 
@@ -311,7 +311,7 @@ def test_secrets_do_not_show_themselves() -> None:
     ],
 )
 def test_faults_do_not_show_secrets(raw: dict[str, Any]) -> None:
-    """What is wrong is told by what kind of thing it is."""
+    """A wrong value is named by its kind alone."""
     with pytest.raises(ConfigError) as caught:
         parse(raw)
     shown = str(caught.value).replace(f"unknown key {SECRET}", "")

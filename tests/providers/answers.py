@@ -32,7 +32,7 @@ def refused(request: Request[Any], response: Response) -> ProviderError:
 
 
 def outcome(request: Request[Any], response: Response) -> object:
-    """What an answer is read into, or the error that it is."""
+    """The result that an answer is read into, or its error."""
     try:
         return request.read(response)
     except ProviderError as error:

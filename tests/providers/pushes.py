@@ -58,7 +58,7 @@ def of_sample(sample: Sample) -> Push:
 
 
 def take(provider: Provider[Any], push: Push) -> Parsed:
-    """What the intake does with a push first. Raises `PushError`."""
+    """Authenticates and parses a push, as the intake does. Raises `PushError`."""
     provider.authenticate(push)
     return parse(provider, push)
 
@@ -70,6 +70,6 @@ def parse(provider: Provider[Any], push: Push) -> Parsed:
 
 
 def builtins(parsed: Parsed) -> dict[str, Any]:
-    """What a push says, as JSON has it."""
+    """The event in a push, as JSON has it."""
     said: dict[str, Any] = msgspec.to_builtins(parsed)
     return {**said, "subject": parsed.subject}

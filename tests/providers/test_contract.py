@@ -1,4 +1,4 @@
-"""What every provider promises, held against every one in `PROVIDERS`.
+"""The promises of the contract, held against every provider in `PROVIDERS`.
 
 A new provider is covered by its line there: names of fields come from its own samples.
 """
@@ -95,7 +95,7 @@ NAMING = ("providers/__init__.py", "fake/server.py", "fake/options.py", "testing
 
 
 def test_shared_code_knows_no_provider() -> None:
-    """What one of them does otherwise is an attribute or method of the contract."""
+    """Behaviour that differs is an attribute or method of the contract."""
     known = {*PROVIDERS, *(provider.__name__ for provider in PROVIDERS.values())}
     root = Path(receiver.__file__).parent
     own = {name.replace("-", "_") for name in PROVIDERS}
@@ -125,7 +125,7 @@ def test_provider_says_what_its_portal_needs(name: str) -> None:
 @every_kind
 @given(st.text())
 def test_the_reply_in_an_answer_is_found_again(name: str, kind: str, text: str) -> None:
-    """What `acknowledge` puts in, `reply_in` takes out; where it puts nothing in there is none."""
+    """`reply_in` finds the text that `acknowledge` puts in, and none if it puts none in."""
     provider = pushes.provider(name)
     push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
     parsed = pushes.take(provider, push)
@@ -278,7 +278,7 @@ def test_pushes_are_read_once(name: str, kind: str) -> None:
 
 @every_kind
 def test_data_comes_back_from_the_store(name: str, kind: str) -> None:
-    """What is stored of a push decodes to what was parsed."""
+    """The stored data of a push decode to the parsed data."""
     provider = pushes.provider(name)
     parsed = pushes.parse(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
     assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data

@@ -24,7 +24,7 @@ def configured(**source: Any) -> config.Config:
 
 
 def faults(**source: Any) -> dict[str, str]:
-    """What `create` finds wrong with a source `s`: keys below it, and messages."""
+    """The faults that `create` finds in a source `s`: keys below it, and messages."""
     with pytest.raises(ConfigError) as caught:
         create(configured(**source))
     return {fault.key.removeprefix("sources.s."): fault.message for fault in caught.value.faults}
@@ -58,7 +58,7 @@ def test_a_digest_is_a_credential() -> None:
 
 
 def test_nobody_pushes_as_rayprotech() -> None:
-    """What would let somebody push has no place in a source whose provider does not."""
+    """Settings that let somebody push are faults in a source whose provider does not."""
     found = faults(provider="rayprotech", tokens=["t"], allow_ips=["192.0.2.1"])
     assert found == dict.fromkeys(("tokens", "allow_ips"), "rayprotech pushes nothing")
     found = faults(provider="rayprotech", authentication="none")
@@ -101,7 +101,7 @@ def test_settings_are_taken_by_their_provider(key: str, only: str, value: object
 
 
 def test_settings_of_a_provider_arrive_in_their_types() -> None:
-    """What only one provider knows stands beside what every source has."""
+    """Settings of one provider stand beside those of every source."""
     send = {"api_key": "env:K", "names": {"empty_group": "Leer"}}
     source = create(configured(provider="text-connect", region="KE", send=send))["s"].source
     account = TextConnectSend(api_key=Secret("key"), names=Names(empty_group="Leer"))
@@ -150,7 +150,7 @@ SECRET = "very-secret-0123456789"
     ],
 )
 def test_faults_of_sources_do_not_show_secrets(settings: dict[str, Any]) -> None:
-    """What is wrong is told by what kind of thing it is."""
+    """A wrong value is named by its kind alone."""
     assert SECRET not in str(faults(provider="tilil", **settings))
 
 

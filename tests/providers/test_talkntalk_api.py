@@ -189,7 +189,7 @@ def test_every_documented_call_can_be_made() -> None:
 
 
 def test_many_are_sent_to_at_once() -> None:
-    """Which counts against a limit of its own."""
+    """Such requests count against a limit of their own."""
     request = bulk()
     assert request.url == f"{BASE}/sms/send-bulk/"
     assert request.bulk

@@ -56,7 +56,7 @@ def call(operation: str, /, **given: str) -> Request[Any]:
 
 
 def reads(request: Request[Any], text: str) -> Any:
-    """What comes of an answer."""
+    """The result of an answer."""
     return request.read(answer(200, text.encode()))
 
 
@@ -307,7 +307,7 @@ def test_many_are_sent_to_at_once() -> None:
 
 
 def taken(*answers: list[str] | tuple[str, str]) -> list[Addressed]:
-    """What became of each number: the ids of a message, or code and words."""
+    """Each number has the ids of its message, or code and words."""
     return [
         Addressed(to=to, code=said[0], words=said[1])
         if isinstance(said, tuple)
@@ -512,7 +512,7 @@ def test_a_background_send_may_be_refused() -> None:
 
 @pytest.mark.anyio
 async def test_the_fake_provider_understands() -> None:
-    """Which was written after the same documentation: every call is made."""
+    """The fake was written after the same documentation: every call is made."""
     async with trying(balance=100) as (fake, _):
         here = api(url=f"{fake.url}/text-connect")
         async with open_caller(lambda: NOW, here.send_settings) as caller:

@@ -52,7 +52,7 @@ def api(**send: Any) -> TililApi:
 
 
 def look_up(to: str | None = None, **send: Any) -> Request[Parsed]:
-    """What asks for a report."""
+    """The request for a report."""
     request = api(**{"report_url": REPORTS, **send}).look_up(ID, to)
     assert request is not None
     return request
@@ -392,7 +392,7 @@ def test_a_report_is_asked_for_by_hand() -> None:
 
 @pytest.mark.anyio
 async def test_the_fake_provider_understands() -> None:
-    """Which was written after the same documentation: a message, a report, a subscription."""
+    """The fake was written after the same documentation: a message, a report, a subscription."""
     async with trying(balance=10) as (fake, _):
         here = api(url=f"{fake.url}/tilil", report_url=f"{fake.url}/tilil/report")
         async with open_caller(lambda: NOW, here.send_settings) as caller:

@@ -279,7 +279,7 @@ def test_wrong_recipients_are_told(recipients: str) -> None:
     ],
 )
 def test_any_shape_with_ids_is_a_yes(body: object) -> None:
-    """What comes of sending to many is not printed, so it is shown as it came."""
+    """The answer to sending to many is not documented, so it is shown as it came."""
     request = api().operations()["bulk"].make({"template": "Hi", "recipients": "0700000001"})
     assert request.read(answer(202, body)) == body
 
