@@ -120,12 +120,7 @@ class Url(str):
 
     def __new__(cls, text: str) -> Self:
         """Raises ValueError for what is no address."""
-        try:
-            parts = urlsplit(text)
-            right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 0) >= 0
-        except ValueError:  # a port beyond 65535, an address that is none
-            right = False
-        if not right:
+        if not is_url(text):
             raise ValueError(f"expected https:// and an address, got {text!r}")
         return super().__new__(cls, text)
 
@@ -264,6 +259,15 @@ class Converter:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ValueError(f"{path}: {reason}") from None
+
+
+def is_url(text: str) -> bool:
+    """Returns True for `https://` or `http://` with a host, and a port that may be."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:  # a port beyond 65535, an address that is none
+        return False
 
 
 def _alternative(raw: object, types: tuple[Any, ...]) -> Any:

@@ -168,10 +168,12 @@ def _in_the_clear(key: str, send: object) -> Iterator[Caution]:
 
 
 def _is_unencrypted(url: str) -> bool:
-    if not url.startswith("http://"):
+    if url[:7].lower() != "http://":
         return False
-    parts = urlsplit(url)
-    return not _is_loopback(parts.hostname or "")
+    try:
+        return not _is_loopback(urlsplit(url).hostname or "")
+    except ValueError:  # no address, but a secret that begins like one
+        return False
 
 
 def _weakness(token: str) -> str | None:

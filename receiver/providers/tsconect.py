@@ -10,7 +10,7 @@ the API to many messages at once is not documented either.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from receiver.config import Send, Source
-from receiver.config.convert import Secret
+from receiver.config.convert import Secret, is_url
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
@@ -232,6 +232,13 @@ class Tsconect(Provider[_Payload]):
     sample_kinds: ClassVar = ("queued", "sent", "delivered", "failed")
     push_urls = (PushUrl("delivery callbacks: callback_url"),)
     api: ClassVar = TsconectApi
+    source: TsconectSource
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields a callback_url that is no address, without showing it."""
+        url = self.source.send and self.source.send.callback_url
+        if url and not is_url(url.reveal()):
+            yield "send.callback_url", "expected https:// and an address"
 
     def read(self, push: Push) -> _Payload:
         """Reads the JSON object in the body."""

@@ -118,6 +118,8 @@ def test_urls_in_the_clear_are_told(tmp_path: Path) -> None:
         "sources.tilil.send.url",
         "sources.tilil.send.report_url",
     }
+    shouted = {"api_key": "http://[", "url": "HTTP://api.example.com"}
+    assert told(tmp_path, sources=tilil(send=shouted)).keys() == {"sources.tilil.send.url"}
     here = {"api_key": "key", "url": "http://127.0.0.1:9000"}
     assert told(tmp_path, sources=tilil(send=here)) == {}
 

@@ -196,6 +196,13 @@ def test_names_that_nothing_has_are_faults(names: dict[str, str]) -> None:
     assert list(found) == [f"send.names.{name}" for name in names]
 
 
+def test_a_callback_url_that_is_none_is_a_fault() -> None:
+    """It is found when the file is read, and not shown: there is a token in it."""
+    send = {"api_key": "k", "callback_url": "sms.example.com/hooks/s/the-token"}
+    found = faults(provider="tsconect", send=send)
+    assert found == {"send.callback_url": "expected https:// and an address"}
+
+
 def test_faults_of_all_sources_are_named_at_once() -> None:
     """A person mends the whole file in one go."""
     sources = {
