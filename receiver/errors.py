@@ -100,7 +100,7 @@ class CredentialWrong(PushError):
 
 
 class ClockOff(PushError):
-    """The credential is right, but of a time too far from ours (digest.max_age)."""
+    """The credential is right, but of a time too far from ours."""
 
     status = 401
     outcome = "clock"

@@ -8,18 +8,19 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast, get_args
 
 import msgspec
 import pytest
 import typer.main
+from msgspec.structs import FieldInfo
 from prometheus_client.core import Metric
 
 from receiver import __version__
 from receiver.cli import COMMANDS, application
 from receiver.config import (
     DEFAULT_FILES,
-    Digest,
     Logs,
     LoopGuard,
     Plugins,
@@ -42,7 +43,8 @@ from receiver.events import (
 )
 from receiver.plugin_host import files, loader
 from receiver.plugin_host.files import shipped_folder
-from receiver.providers import PROVIDERS
+from receiver.providers import PROVIDERS, Provider
+from receiver.providers.tilil.settings import Digest
 from receiver.service.metrics import ServiceCollector
 from tests import harness
 from tests.schema import validator
@@ -143,9 +145,9 @@ def test_make_targets_in_pages_exist(page: Path) -> None:
 # Configuration
 
 
-def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
-    """Every table of the configuration, with the Struct that it becomes."""
-    yield from (
+def settings() -> Iterator[tuple[str, dict[str, FieldInfo]]]:
+    """Every table of the configuration, with its settings by their keys."""
+    tables: list[tuple[str, type[msgspec.Struct]]] = [
         ("[server]", Server),
         ("[store]", Store),
         ("[loop_guard]", LoopGuard),
@@ -155,25 +157,49 @@ def settings() -> Iterator[tuple[str, type[msgspec.Struct]]]:
         ("[sources.NAME.digest]", Digest),
         ("[sources.NAME.send]", Send),
         ("[plugins]", Plugins),
-    )
+    ]
     for name in sorted(files.files(shipped_folder())):
         module = importlib.import_module(f"plugins.{name}")
-        yield f"[plugins.{name}]", module.Settings
+        tables.append((f"[plugins.{name}]", module.Settings))
         for field in msgspec.structs.fields(module.Settings):
-            for inner in get_args(field.type):
-                if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-                    yield f"[[plugins.{name}.{field.name}]]", inner
+            tables += [
+                (f"[[plugins.{name}.{field.name}]]", inner)
+                for inner in get_args(field.type)
+                if isinstance(inner, type) and issubclass(inner, msgspec.Struct)
+            ]
+    for heading, type_ in tables:
+        found = {field.encode_name: field for field in msgspec.structs.fields(type_)}
+        if type_ is Plugins:
+            del found["settings"]  # the tables of plugins themselves
+        yield heading, found
+    for provider in PROVIDERS.values():
+        every = keys(provider.settings)
+        own = {key: field for key, field in every.items() if key not in keys(Source)}
+        if own:
+            yield f"[sources.NAME] of {known_as(provider)}", own
 
 
-@pytest.mark.parametrize(("heading", "type_"), list(settings()))
-def test_setting_is_described(heading: str, type_: type[msgspec.Struct]) -> None:
+def keys(type_: type[msgspec.Struct], prefix: str = "") -> dict[str, FieldInfo]:
+    """The settings of a source, with those of its `send` and of tables that are always there."""
+    found: dict[str, FieldInfo] = {}
+    for field in sorted(msgspec.structs.fields(type_), key=lambda field: field.name == "send"):
+        key = f"{prefix}{field.encode_name}"
+        inner = type(field.default) if isinstance(field.default, msgspec.Struct) else None
+        if key == "send":
+            [inner] = [each for each in get_args(field.type) if each is not NoneType]
+        found |= {key: field} if inner is None else keys(inner, f"{key}.")
+    return found
+
+
+def known_as(provider: type[Provider[Any]]) -> str:
+    """What pages call a provider."""
+    return provider.title.split(" (")[0].removesuffix(" Technologies")
+
+
+@pytest.mark.parametrize(("heading", "fields"), list(settings()))
+def test_setting_is_described(heading: str, fields: dict[str, FieldInfo]) -> None:
     """Every setting has its row in docs/configuration.md, with the default that it really has."""
     documented = {row[0].strip("`"): row[1] for row in rows(section("configuration.md", heading))}
-    fields = {
-        field.encode_name: field
-        for field in msgspec.structs.fields(type_)
-        if (type_, field.name) != (Plugins, "settings")  # the tables of plugins themselves
-    }
     assert list(documented) == list(fields)
     for name, field in fields.items():
         written = documented[name]
@@ -202,22 +228,21 @@ def test_example_has_every_setting() -> None:
     config = load(ROOT / "config.example.toml", {})
     assert loader.load(config)
     example = tomllib.loads(config.file.read_text("utf-8"))
-    for heading, type_ in settings():
-        tables = [example]
-        for part in heading.strip("[]").split("."):
-            found = [one for table in tables for one in _inside(table, part)]
-            tables = [one for one in found if isinstance(one, dict)]
-        expected = {field.encode_name for field in msgspec.structs.fields(type_)}
-        expected -= {"settings"} if type_ is Plugins else set()
-        assert expected <= {key for table in tables for key in table}, heading
+    for heading, fields in settings():
+        for key in fields:
+            found: list[Any] = [example]
+            for part in (*heading.partition(" of ")[0].strip("[]").split("."), *key.split(".")):
+                found = [one for table in found for one in _inside(table, part)]
+            assert found, f"{heading} {key}"
 
 
-def _inside(table: dict[str, Any], part: str) -> list[Any]:
-    """What stands at a key: one thing, those of a list, or for NAME every one there is."""
+def _inside(table: Any, part: str) -> list[Any]:
+    """What stands at a key of a table or of several in a list; for NAME every one there is."""
+    if isinstance(table, list):
+        return [one for each in table for one in _inside(each, part)]
     if part == "NAME":
         return list(table.values())
-    inside = table.get(part, [])
-    return inside if isinstance(inside, list) else [inside]
+    return [table[part]] if part in table else []
 
 
 def test_default_files_are_described() -> None:
@@ -309,12 +334,11 @@ def test_status_order_is_described() -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_provider_is_described(name: str) -> None:
     """Every provider has its section, with the URLs to enter and the portal's name of the token."""
-    title = PROVIDERS[name].title.split(" (")[0].removesuffix(" Technologies")
-    text = section("providers.md", title)
-    for entry in PROVIDERS[name].entries:
-        token = "/TOKEN" if entry.secret is None else ""
+    text = section("providers.md", known_as(PROVIDERS[name]))
+    for url in PROVIDERS[name].push_urls:
+        token = "/TOKEN" if url.secret is None else ""
         assert f"`https://sms.example.com/hooks/{name}{token}`" in text
-        assert (entry.secret or "").replace("api_token", "API token") in text
+        assert (url.secret or "").replace("api_token", "API token") in text
 
 
 # Operations

@@ -17,7 +17,7 @@ from receiver.cli.options import ConfigFile, Json, load
 from receiver.errors import ProviderError, StoreError
 from receiver.events import utc_now
 from receiver.providers import create
-from receiver.providers.api import Api
+from receiver.providers.contract import Api
 from receiver.store import StoredMessage, open_reader
 
 #: Messages that are looked through for a balance.

@@ -17,7 +17,7 @@ from receiver.events import utc_now
 from receiver.http.redact import masked
 from receiver.jobs.channel import apis
 from receiver.providers import Provider, create
-from receiver.providers.api import Api, Operation, Request
+from receiver.providers.contract import Api, Operation, Request
 from receiver.text.escape import visible_json
 
 T = TypeVar("T")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from receiver.cli import screen
 from receiver.cli.options import ConfigFile
 from receiver.cli.preparing import prepare
-from receiver.config import Source
 from receiver.plugin_host.lint import cautions
-from receiver.providers import PROVIDERS, Entry
+from receiver.providers import Provider, PushUrl
 
 
 def command(config: ConfigFile = None) -> None:
@@ -17,7 +17,7 @@ def command(config: ConfigFile = None) -> None:
     parts = prepare(config)
     settings = parts.config
     print(f"{settings.file}: no faults\n")
-    rows = [row for name, source in settings.sources.items() for row in _rows(name, source)]
+    rows = [row for name, provider in parts.providers.items() for row in _rows(name, provider)]
     titles = ("SOURCE", "PROVIDER", "URL", "FOR", "CREDENTIAL")
     screen.table(titles, rows, nothing="no sources: nothing can push")
     plugins = ", ".join(plugin.name for plugin in parts.plugins)
@@ -31,32 +31,21 @@ def command(config: ConfigFile = None) -> None:
             ("admin", server.admin or "none"),
         )
     )
-    warnings = cautions(settings, parts.plugins, parts.regions)
+    warnings = cautions(settings, parts.providers, parts.plugins)
     if warnings:
         print()
     for warning in warnings:
         screen.line(f"warning: {warning}")
 
 
-def _rows(name: str, source: Source) -> Iterator[tuple[str, ...]]:
-    provider = PROVIDERS[source.provider]
+def _rows(name: str, provider: Provider[Any]) -> Iterator[tuple[str, ...]]:
     if not provider.pushes:
         yield (name, provider.name, "", "sending: it pushes nothing", "")
-    for entry in provider.entries:
-        path, credential = _path(name, entry, source), _credential(entry, source)
-        yield (name, provider.name, path, entry.label, credential)
+    for url in provider.push_urls:
+        path, credential = _path(name, url, provider), provider.credential(url)
+        yield (name, provider.name, path, url.label, credential)
 
 
-def _path(name: str, entry: Entry, source: Source) -> str:
-    in_url = entry.secret is None and source.authentication == "required"
+def _path(name: str, url: PushUrl, provider: Provider[Any]) -> str:
+    in_url = url.secret is None and provider.requires_credential
     return f"/hooks/{name}/TOKEN" if in_url else f"/hooks/{name}"
-
-
-def _credential(entry: Entry, source: Source) -> str:
-    if source.authentication == "none":
-        return "none"
-    if entry.secret is None:
-        return "the token in the URL" if source.tokens else "impossible: no tokens"
-    if source.digest:
-        return f"{entry.secret}, a {source.digest.algorithm} digest"
-    return entry.secret

@@ -53,7 +53,7 @@ class Traffic:
     def _push(self, source: str, kind: str, *, token: str | None = None, **values: str) -> Sample:
         provider = PROVIDERS[source]
         self._now += timedelta(microseconds=1)
-        fresh = provider.fresh(kind, self._now.astimezone(provider.default_timezone))
+        fresh = provider.fresh_values(kind, self._now.astimezone(provider.default_timezone))
         secret = self._tokens[source] if token is None else token
         return provider.sample(kind, secret, {**fresh, **values})
 

@@ -31,11 +31,14 @@ def command(
     ] = None,
     callback: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=URL", help="Where tilil or talkntalk reports to."),
+        typer.Option(
+            metavar="NAME=URL",
+            help="Where a provider reports to that has the address in its portal.",
+        ),
     ] = None,
     secret: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SECRET", help="What talkntalk signs with."),
+        typer.Option(metavar="NAME=SECRET", help="What a provider signs its reports with."),
     ] = None,
     fault: Annotated[
         list[str] | None,
@@ -64,7 +67,7 @@ def command(
         int, typer.Option(min=0, help="Seconds that a fault 429 asks to wait.")
     ] = _DEFAULT.retry_after,
     limits: Annotated[
-        bool, typer.Option("--limits", help="Keeps talkntalk's documented requests a minute.")
+        bool, typer.Option("--limits", help="Keeps documented limits of requests a minute.")
     ] = False,
     balance: Annotated[
         int, typer.Option(min=0, help="Credit at each provider, in parts of messages.")

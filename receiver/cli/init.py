@@ -50,18 +50,18 @@ def command(
     screen.line(f"Wrote {path}. Enter in the portals of your providers:")
     for name, token in tokens.items():
         print(f"\n{PROVIDERS[name].title}")
-        screen.details(_entries(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
+        screen.details(_portal(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
     print("\nThen: receiver check, receiver serve")
 
 
-def _entries(name: str, token: str, url: str) -> list[tuple[str, str]]:
-    """What to enter, and where."""
+def _portal(name: str, token: str, url: str) -> list[tuple[str, str]]:
+    """Returns what to enter in the provider's portal, and where."""
     pairs = []
-    for entry in PROVIDERS[name].entries:
-        in_url = entry.secret is None
-        pairs.append((f"  {entry.label}", f"{url}/{quote(token)}" if in_url else url))
-        if entry.secret is not None:
-            pairs.append((f"  {entry.secret}", token))
+    for push_url in PROVIDERS[name].push_urls:
+        in_url = push_url.secret is None
+        pairs.append((f"  {push_url.label}", f"{url}/{quote(token)}" if in_url else url))
+        if push_url.secret is not None:
+            pairs.append((f"  {push_url.secret}", token))
     return pairs
 
 

@@ -22,7 +22,7 @@ from receiver.cli.preparing import perform, prepare
 from receiver.errors import StoreLocked
 from receiver.events import Status
 from receiver.outgoing import OutgoingMessage
-from receiver.providers.api import Api
+from receiver.providers.contract import Api
 from receiver.service.commands import SendMessage
 from receiver.service.parts import Parts
 from receiver.store import Reader, StoredMessage, open_reader

@@ -12,12 +12,11 @@ import typer
 from receiver.cli import screen
 from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, load
-from receiver.config import Config, Source
+from receiver.config import Config
 from receiver.errors import ConfigError, Fault
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
-from receiver.providers import PROVIDERS, Provider, Sample
-from receiver.providers.signatures import DigestToken
+from receiver.providers import PROVIDERS, Provider, Sample, create
 
 _PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}
 _KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in _PUSHING.items())
@@ -43,16 +42,16 @@ def command(
 ) -> None:
     """Sends a realistic push to a running service and shows the answer."""
     settings = load(config)
-    known = _provider(provider, kind)
-    name, account = _source(settings, provider, source)
+    _check(provider, kind)
+    name, pushing = _source(settings, provider, source)
     fields = _fields(values or [])
     base = _base(url, settings)
     refused = 0
     with httpx2.Client(timeout=30, trust_env=False) as client:
         for n in range(repeat):
-            sample = make(known, kind, account, fields, utc_now() + timedelta(microseconds=n))
+            sample = make(pushing, kind, fields, utc_now() + timedelta(microseconds=n))
             for _ in range(2 if duplicate else 1):
-                refused += not _send(client, f"{base}/hooks/{name}{sample.path}", sample, account)
+                refused += not _send(client, f"{base}/hooks/{name}{sample.path}", sample, pushing)
     if refused:
         raise Failed(f"{refused} of {repeat * (2 if duplicate else 1)} pushes were not taken")
 
@@ -67,23 +66,15 @@ def _base(url: str | None, settings: Config) -> str:
     return url.rstrip("/")
 
 
-def make(
-    provider: type[Provider[Any]],
-    kind: str,
-    source: Source,
-    fields: dict[str, str],
-    now: datetime,
-) -> Sample:
-    """A push that never was, with the credential of a source."""
-    local = now.astimezone(source.timezone or provider.default_timezone)
-    values = {**provider.fresh(kind, local), **fields}
-    secret = source.tokens[0].reveal() if source.tokens else ""
-    if source.digest and "timestamp" in values:
-        values.setdefault("api_token", DigestToken(source.digest).token(values["timestamp"]))
-    return provider.sample(kind, secret, values)
+def make(provider: Provider[Any], kind: str, fields: dict[str, str], now: datetime) -> Sample:
+    """Makes a push that never was, with the credential of its source."""
+    values = {**provider.fresh_values(kind, now.astimezone(provider.timezone)), **fields}
+    tokens = provider.source.tokens
+    secret = tokens[0].reveal() if tokens else ""
+    return provider.sample(kind, secret, provider.with_credential(values))
 
 
-def _provider(name: str, kind: str) -> type[Provider[Any]]:
+def _check(name: str, kind: str) -> None:
     known = _PUSHING.get(name)
     if known is None:
         raise typer.BadParameter(f"expected one of {', '.join(_PUSHING)}; got {name!r}")
@@ -91,13 +82,12 @@ def _provider(name: str, kind: str) -> type[Provider[Any]]:
         raise typer.BadParameter(
             f"{name} pushes one of {', '.join(known.sample_kinds)}; got {kind!r}"
         )
-    return known
 
 
-def _source(settings: Config, provider: str, wanted: str | None) -> tuple[str, Source]:
-    for name, source in settings.sources.items():
-        if source.provider == provider and wanted in (None, name):
-            return name, source
+def _source(settings: Config, provider: str, wanted: str | None) -> tuple[str, Provider[Any]]:
+    for name, made in create(settings).items():
+        if made.name == provider and wanted in (None, name):
+            return name, made
     key = f"sources.{wanted}" if wanted else "sources"
     raise ConfigError([Fault(key, f"no such source of provider {provider}")], str(settings.file))
 
@@ -112,9 +102,9 @@ def _fields(pairs: list[str]) -> dict[str, str]:
     return fields
 
 
-def _send(client: httpx2.Client, url: str, sample: Sample, source: Source) -> bool:
+def _send(client: httpx2.Client, url: str, sample: Sample, provider: Provider[Any]) -> bool:
     """Sends it and shows what went over the wire, without the credential."""
-    secrets = [token.reveal() for token in source.tokens]
+    secrets = [token.reveal() for token in provider.source.tokens]
     try:
         request = client.build_request(
             sample.method, url, headers=sample.headers, content=sample.body

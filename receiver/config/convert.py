@@ -1,8 +1,8 @@
-"""From decoded TOML to typed Structs, with every fault named at once.
+"""Converts decoded TOML to typed Structs, and names every fault at once.
 
 msgspec's own `convert` stops at the first fault; `Converter` goes field by field, so that a
 person mends the whole file in one go. It adds the types that configuration needs: `Secret`,
-`Address`, `Network`, `Age`, time zones and paths relative to the configuration file.
+`Address`, `Network`, `Url`, `Age`, time zones and paths relative to the configuration file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -30,18 +31,18 @@ _EVERYBODY = "everybody is no network; name the addresses"
 
 
 class Secret:
-    """A text that must not be shown; `reveal()` gives it to whoever needs it."""
+    """A text that is not shown when printed; `reveal()` returns it."""
 
     __slots__ = ("_text", "file", "in_place")
 
     def __init__(self, text: str, *, in_place: bool = False, file: Path | None = None) -> None:
-        """`in_place`: it stands in the configuration itself; `file`: the one that it came from."""
+        """`in_place`: it is written in the configuration itself; `file`: the file that held it."""
         self._text = text
         self.in_place = in_place
         self.file = file
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Returns the text itself."""
         return self._text
 
     def __repr__(self) -> str:
@@ -92,16 +93,16 @@ class Address(str):
     __slots__ = ("forms",)
 
     def __new__(cls, text: str, regions: Iterable[str] = ()) -> Self:
-        """`regions`: of the sources, where numbers without a country code may belong."""
+        """`regions` of the sources are for numbers without a country code."""
         address = super().__new__(cls, text)
         address.forms = readings(text, regions)
         return address
 
     forms: frozenset[str]
-    """As events have it; several where the regions differ about it."""
+    """The forms that events have; several if the regions read it differently."""
 
     def doubt(self) -> str | None:
-        """Why it may not be what it is meant to be; None where it is plain."""
+        """Explains why it may be no address of ours, or another; None if it is plain."""
         if len(self.forms) > 1:
             return f"{self} is {' or '.join(sorted(self.forms))}: write it with its country code"
         if not self or any(is_e164(form) or is_code(form) for form in self.forms):
@@ -112,14 +113,26 @@ class Address(str):
         )
 
 
+class Url(str):
+    """An address of another system's: `https://`, or `http://`, and a host."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Raises ValueError for what is no address."""
+        if not is_url(text):
+            raise ValueError(f"expected https:// and an address, got {text!r}")
+        return super().__new__(cls, text)
+
+
 class Age:
-    """How old something may get: `180d`, or `never` for no limit."""
+    """A limit of age: `180d`, or `never` for none."""
 
     __slots__ = ("limit",)
 
     def __init__(self, text: str) -> None:
         self.limit = None if text.strip() == "never" else length(text)
-        """None: none."""
+        """None for no limit."""
         if self.limit is None and text.strip() != "never":
             raise ValueError(f'expected an age such as 180d, 26w or 12h, or "never", got {text!r}')
 
@@ -142,7 +155,7 @@ class Converter:
         environ: Mapping[str, str] = os.environ,
         regions: Iterable[str] = (),
     ) -> None:
-        """`folder` is where relative paths start, `regions` are those of the sources."""
+        """Relative paths start at `folder`; `regions` are those of the sources."""
         self.folder = folder
         self.regions = frozenset(regions)
         self.environ = environ
@@ -153,7 +166,7 @@ class Converter:
         self.faults.append(Fault(key, message))
 
     def struct(self, raw: object, type_: type[StructT], key: str) -> StructT | None:
-        """The table `raw` as `type_`; None when there were faults, which are noted."""
+        """Returns the table `raw` as `type_`; None if it has faults, which are noted."""
         if not isinstance(raw, dict):
             self.fault(key, f"expected a table, got {shown(raw)}")
             return None
@@ -162,7 +175,7 @@ class Converter:
         names = [field.encode_name for field in fields]
         for name in raw:
             if name not in names:
-                self.fault(f"{key}.{name}", _unknown(name, names))
+                self.fault(f"{key}.{name}", self.unknown_key(key, name, names))
         values = {}
         for field in fields:
             where = f"{key}.{field.encode_name}"
@@ -178,8 +191,17 @@ class Converter:
             self.fault(key, str(error))
             return None
 
+    def unknown_key(self, table: str, name: str, names: list[str]) -> str:
+        """Says what is wrong with a key `name` of a table that may have `names`."""
+        close = difflib.get_close_matches(name, names, 1)
+        return (
+            f"unknown key; did you mean {close[0]}?"
+            if close
+            else "unknown key; expected " + ", ".join(names)
+        )
+
     def value(self, raw: object, type_: Any, key: str) -> Any:
-        """`raw` as `type_`; structs inside it are converted one by one."""
+        """Returns `raw` as `type_`; Structs inside it are converted field by field."""
         origin, args = get_origin(type_), get_args(type_)
         if origin is UnionType and (one := _alternative(raw, args)) is not None:
             return self.value(raw, one, key)
@@ -194,7 +216,7 @@ class Converter:
             return None
 
     def decode(self, type_: type, raw: object) -> object:
-        """What msgspec does not know itself. Raises ValueError."""
+        """Converts to types that msgspec does not know. Raises ValueError."""
         if not isinstance(raw, str):
             raise ValueError(f"expected a text, got {shown(raw)}")
         if type_ is Secret:
@@ -206,10 +228,8 @@ class Converter:
                 raise ValueError(
                     f"expected a time zone such as Africa/Nairobi, got {raw!r}"
                 ) from None
-        if type_ is Network:
-            return Network(raw)
-        if type_ is Age:
-            return Age(raw)
+        if type_ in (Network, Url, Age):
+            return type_(raw)
         if type_ is Address:
             return Address(raw, self.regions)
         if type_ is Path:
@@ -217,7 +237,7 @@ class Converter:
         raise ValueError(f"{type_.__name__} cannot be configured")
 
     def secret(self, text: str) -> Secret:
-        """Resolves `env:`, `file:` and `credential:`."""
+        """Resolves `env:`, `file:` and `credential:`. Raises ValueError."""
         kind, colon, name = text.partition(":")
         if not colon or kind not in ("env", "file", "credential"):
             return Secret(_non_empty(text, "the text is empty"), in_place=True)
@@ -241,8 +261,17 @@ class Converter:
             raise ValueError(f"{path}: {reason}") from None
 
 
+def is_url(text: str) -> bool:
+    """Returns True for `https://` or `http://` with a host, and a port that may be."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:  # a port beyond 65535, an address that is none
+        return False
+
+
 def _alternative(raw: object, types: tuple[Any, ...]) -> Any:
-    """The type of a union that a value is to be, where that is plain: a list, or the other one."""
+    """Picks the type of a union for a value: the list for a list, else the only other one."""
     lists = [type_ for type_ in types if get_origin(type_) is list]
     others = [type_ for type_ in types if type_ not in (*lists, NoneType)]
     fitting = lists if lists and isinstance(raw, list) else others
@@ -255,30 +284,23 @@ def _non_empty(text: str, otherwise: str) -> str:
     return text
 
 
-def _unknown(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1)
-    return (
-        f"unknown key; did you mean {close[0]}?"
-        if close
-        else "unknown key; expected " + ", ".join(names)
-    )
-
-
 @cache
 def _fields(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """Looked up once: there may be thousands of rules."""
+    """Looks the fields up once: there may be thousands of rules."""
     return msgspec.structs.fields(type_)
 
 
 def shown(raw: object) -> str:
-    """The kind of thing that came, without its value: it may be a secret."""
+    """Names the kind of a value, without the value: it may be a secret."""
     return {dict: "a table", list: "a list", str: "a text", bool: "a boolean"}.get(
         type(raw), "a number" if isinstance(raw, int | float) else type(raw).__name__
     )
 
 
 def _plain(error: Exception) -> str:
-    """The message of msgspec in the words of a TOML file."""
+    """Returns the message of msgspec in the words of a TOML file; one of our own as it is."""
+    if error.__cause__ is not None:  # of `Converter.decode`
+        return str(error.__cause__)
     message = (
         str(error).replace("`", "").replace("Expected", "expected").replace("Invalid", "invalid")
     )

@@ -17,7 +17,7 @@ from receiver.errors import ProviderError, StoreError
 from receiver.http.redact import masked
 from receiver.jobs.calling import open_caller
 from receiver.jobs.channel import apis
-from receiver.providers.api import Api, Balance, Request, Response
+from receiver.providers.contract import Api, Balance, Request, Response
 
 T = TypeVar("T")
 
@@ -138,12 +138,12 @@ async def clock(case: Case) -> list[Finding]:
     visits = await asyncio.gather(*(_visit(case, name, api) for name, api in found.items()))
     apart = {name: _difference(visit) for name, visit in zip(found, visits, strict=True)}
     known = {name: each for name, each in apart.items() if each is not None}
-    return [of_clock(known, digests=_digests(case))]
-
-
-def _digests(case: Case) -> dict[str, float]:
-    """By source: how far a push's own time may be from ours, in seconds."""
-    return {n: s.digest.max_age for n, s in case.config.sources.items() if s.digest}
+    tolerances = {
+        name: provider.clock_tolerance
+        for name, provider in case.parts.providers.items()
+        if provider.clock_tolerance is not None
+    }
+    return [of_clock(known, tolerances)]
 
 
 def _difference(visit: Visit) -> timedelta | None:
@@ -165,27 +165,28 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def of_clock(apart: Mapping[str, timedelta], digests: Mapping[str, float]) -> Finding:
-    """What is to be said about these differences, ours less theirs.
+def of_clock(apart: Mapping[str, timedelta], tolerances: Mapping[str, timedelta]) -> Finding:
+    """Judges the differences between our clock and the providers', ours less theirs.
 
-    The smallest counts: one provider's clock may be wrong, hardly all of them.
+    The smallest counts: one provider's clock may be wrong, hardly all of them. `tolerances`: by
+    source, how far the time in a push may be from ours, if its credential depends on it.
     """
     do = "have the clock set by the network: timedatectl set-ntp true"
     if not apart:
         said = "nobody told the time"
-        if digests:
-            return yellow(
-                f"{said}, and digests depend on it", "timedatectl says if it is synchronised"
-            )
+        if tolerances:
+            said = f"{said}, and credentials of pushes depend on it"
+            return yellow(said, "timedatectl says if it is synchronised")
         return green(said)
     name = min(apart, key=lambda each: abs(apart[each]))
     seconds = apart[name].total_seconds()
     said = (
         f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} that of {name}'s provider"
     )
-    late = [source for source, age in digests.items() if abs(seconds) >= age]
+    difference = abs(apart[name])
+    late = [source for source, tolerance in tolerances.items() if difference >= tolerance]
     if late:
-        return red(f"{said}: pushes of {', '.join(late)} are refused (digest.max_age)", do)
+        return red(f"{said}: pushes of {', '.join(late)} are refused", do)
     if abs(seconds) > _MOST_SECONDS:
         return yellow(said, do)
     return green(said)

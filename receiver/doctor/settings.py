@@ -11,7 +11,7 @@ from receiver.plugin_host import lint
 async def cautions(case: Case) -> list[Finding]:
     """Its warnings. One with faults does not get here."""
     parts = case.parts
-    found = await asyncio.to_thread(lint.cautions, parts.config, parts.plugins, parts.regions)
+    found = await asyncio.to_thread(lint.cautions, parts.config, parts.providers, parts.plugins)
     do = "change it in the configuration, then `receiver check` and `receiver reload`"
     plugins = ", ".join(plugin.name for plugin in parts.plugins) or "none"
     sources = ", ".join(parts.config.sources) or "none"

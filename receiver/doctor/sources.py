@@ -54,8 +54,11 @@ def of_source(
         said = f"{entry.requests} requests in the quarantine, the last {ago(entry.newest, now)}"
         if entry.clock:
             late = f"{entry.clock} of them have the right credential, but another time than ours"
-            do = "set the clock (timedatectl), or raise digest.max_age and `receiver reload`; then"
-            findings.append(yellow(late, f"{do} `receiver quarantine retry --all`", check=check))
+            do = (
+                "set the clock (timedatectl), or raise the setting that `receiver quarantine`"
+                " names and `receiver reload`; then `receiver quarantine retry --all`"
+            )
+            findings.append(yellow(late, do, check=check))
         if entry.authenticated:
             do = "`receiver quarantine` shows why; mend that, `receiver quarantine retry --all`"
             findings.append(yellow(f"{said}: the provider's own", do, check=check))

@@ -1,4 +1,4 @@
-"""What the fake providers have accepted, and what becomes of it."""
+"""Keeps the messages that the fake providers accepted, with their statuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.fake.options import NAMES
 
 
 class Why(Enum):
-    """Why a message is refused."""
+    """The reason why a message is refused."""
 
     INVALID = "invalid number"
     CREDIT = "not enough credit"
@@ -31,12 +31,12 @@ class Refused(Exception):
 
 
 class Fate(msgspec.Struct, frozen=True):
-    """What becomes of a message that is accepted."""
+    """The way of a message after it is accepted."""
 
     steps: tuple[Status, ...]
     """The statuses after queued."""
     code: str
-    """Tilil's dlrStatus for the last of them."""
+    """The last of them as a dlrStatus, for the provider that reports such codes."""
     reason: str | None = None
 
     @property
@@ -49,8 +49,8 @@ DELIVERED = Fate((Status.SENT, Status.DELIVERED), "1")
 INVALID_LINK = Fate((Status.FAILED,), "8", "link_id is used up or too old")
 _BLOCKED = Fate((Status.REJECTED,), "10", Why.BLOCKED.value)
 
-#: What happens to messages for numbers with these last digits. Where the provider refuses
-#: people who opted out at once, as Text-Connect does, `0003` is refused.
+#: What happens to messages for numbers with these last digits. A provider that refuses people who
+#: opted out at once refuses `0003`.
 ENDINGS: dict[str, Why | Fate] = {
     "0001": Why.INVALID,
     "0002": Why.CREDIT,
@@ -65,15 +65,15 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
 
     provider: str
     to: str
-    """As it came."""
+    """The number as the request has it."""
     text: str
     sender: str | None = None
     service_id: str | None = None
     link_id: str | None = None
     id: str
-    """As the answer to sending said."""
+    """The id in the answer to sending."""
     number: int
-    """As TalkNTalk's webhooks say. Of several parts it is the first one's."""
+    """Its number among all messages; of several parts that of the first."""
     parts: int
     status: Status = Status.QUEUED
     accepted_at: datetime
@@ -82,7 +82,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     fate: Fate = DELIVERED
     callback_url: str | None = None
     duplicate: bool = False
-    """Whether its callbacks are sent twice."""
+    """True if its callbacks are sent twice."""
 
     def move(self, status: Status) -> None:
         """Notes that it has this status from now on."""
@@ -98,26 +98,26 @@ class Managed(msgspec.Struct, frozen=True):
     """A subscription that a provider was told to begin or to end."""
 
     to: str
-    """As it came."""
+    """The number as the request has it."""
     service_id: str
     option: str
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """What happened so far."""
+    """The counts since the start."""
 
     requests: int = 0
-    """To the providers, of every kind."""
+    """Requests to the providers, of every kind."""
     accepted: int = 0
-    """Messages."""
+    """Messages that were accepted."""
     refused: int = 0
-    """Messages, and requests that are refused as a whole."""
+    """Messages that were refused, and requests that were refused as a whole."""
     faults: dict[str, int] = {}
-    """Requests, by kind."""
+    """Requests with a fault, by its kind."""
     callbacks_sent: int = 0
-    """StoreResult by whom they were for."""
+    """Callbacks that were answered with a yes."""
     callbacks_failed: int = 0
-    """Tries that had no answer, or one that says no."""
+    """Tries of callbacks that had no answer, or one that says no."""
 
     def fault(self, kind: str) -> None:
         """Counts a request with this fault."""
@@ -131,19 +131,19 @@ class Book:
         self.counts = Counts()
         self.balances = dict.fromkeys(NAMES, balance)
         self.managed: deque[Managed] = deque(maxlen=kept)
-        """Subscriptions that it was told to begin or end, oldest first."""
+        """Subscriptions that a provider was told to begin or end, oldest first."""
         self._kept = kept
-        # In microseconds, so that ids of one run are none of another's.
+        # Microseconds: no id of one run is the id of another.
         self._next = time.time_ns() // 1000
         self._messages: OrderedDict[tuple[str, str], Message] = OrderedDict()
 
     def number(self, parts: int = 1) -> int:
-        """A number that nothing had so far; as many after it are free as there are parts."""
+        """Returns a number that nothing had so far, with one for each of the parts after it."""
         self._next += parts
         return self._next - parts
 
     def accept(self, message: Message, *, blocks: bool = False) -> None:
-        """Takes a message, and its cost. Raises `Refused`.
+        """Accepts a message and takes its cost. Raises `Refused`.
 
         `blocks`: people who opted out are refused at once.
         """
@@ -168,11 +168,11 @@ class Book:
         raise Refused(why)
 
     def find(self, provider: str, id_: str) -> Message | None:
-        """A message by the id that its answer said."""
+        """Returns a message by the id in its answer."""
         return self._messages.get((provider, id_))
 
     def messages(self) -> list[Message]:
-        """All that are remembered, in the order in which they were accepted."""
+        """Returns the messages that are remembered, in the order in which they were accepted."""
         return list(self._messages.values())
 
     def forget(self) -> None:
@@ -183,6 +183,6 @@ class Book:
 
 
 def parts(text: str) -> int:
-    """The messages that a text takes on the way; what is not ASCII takes the shorter ones."""
+    """Returns how many SMS a text takes; they are shorter if it is not ASCII."""
     one, many = (160, 153) if text.isascii() else (70, 67)
     return 1 if len(text) <= one else -(-len(text) // many)

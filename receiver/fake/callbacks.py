@@ -1,4 +1,4 @@
-"""Callbacks on their way to whoever asked for them."""
+"""Delivers the callbacks of the fake providers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: dict[str, str] = {}
     refusal: bytes | None = None
-    """An answer that begins so says no, and only this is a reason to try again."""
+    """An answer that begins with this says no, and only that is a reason to try again."""
     pauses: tuple[float, ...] = ()
     """Seconds before each further try."""
 
 
 class Postman:
-    """Delivers callbacks in the order in which they come, some at a time."""
+    """Delivers callbacks in their order, some at the same time."""
 
     def __init__(self, counts: Callable[[], Counts]) -> None:
         self._counts = counts
@@ -52,14 +52,14 @@ class Postman:
             await self._client.aclose()
 
     def put(self, callback: Callback) -> None:
-        """Has a callback delivered."""
+        """Queues a callback."""
         try:
             self._waiting.put_nowait(callback)
         except asyncio.QueueFull:
             self._counts().callbacks_failed += 1
 
     async def deliver(self, callback: Callback) -> None:
-        """Delivers a callback now; a further try, where there is one, comes later."""
+        """Delivers a callback now; further tries come later."""
         answer = await self._post(callback)
         refused = bool(callback.refusal and answer and answer.content.startswith(callback.refusal))
         if answer is not None and answer.is_success and not refused:
@@ -76,7 +76,7 @@ class Postman:
             await self.deliver(await self._waiting.get())
 
     async def _post(self, callback: Callback) -> httpx2.Response | None:
-        """The answer; None where there is none."""
+        """Returns the answer; None without one."""
         if self._client is None:  # it loads the system's certificates, which takes a while
             limits = httpx2.Limits(max_connections=2 * _AT_ONCE, keepalive_expiry=1.5)
             self._client = httpx2.AsyncClient(trust_env=False, timeout=_PATIENCE, limits=limits)

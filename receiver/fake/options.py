@@ -1,4 +1,4 @@
-"""How the fake providers shall behave."""
+"""The settings of the fake providers."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 0
-    """0: any that is free."""
+    """0: any free port."""
     keys: tuple[str, ...] = ()
     """The keys that are right; without any, every key that is not empty and not `wrong`."""
     callbacks: dict[str, str] = {}
-    """Where Tilil and TalkNTalk report to. TSCONECT is told with each message."""
+    """Where providers report to that have the address in their portal, by their names."""
     secrets: dict[str, str] = {}
-    """TalkNTalk's signing secret."""
+    """What providers sign their reports with, by their names."""
     sent_after: float = 0.2
-    """From queued to sent."""
+    """The time from queued to sent."""
     delivered_after: float = 0.5
-    """From sent to what becomes of it."""
+    """The time from sent to the last status."""
     jitter: float = 0.1
-    """At most this much more, for each step."""
+    """Each step takes up to so much longer."""
     retry_pauses: tuple[float, ...] = (0.2, 0.5, 1.0)
-    """Before each further try of a callback: minutes, at the real ones."""
+    """The pause before each further try of a callback; the real ones wait for minutes."""
     faults: dict[str, float] = {}
     """Shares from 0 to 1, by `KIND` or `PROVIDER:KIND`; see `receiver.fake.faults`."""
     seed: int | None = None
     """Makes faults and jitter repeat."""
     hang: float = 60.0
-    """How long `timeout` holds a connection."""
+    """The fault `timeout` holds a connection for so long."""
     slow: float = 3.0
-    """How long `slow` takes."""
+    """The fault `slow` takes so long."""
     retry_after: int = 1
-    """Retry-After of the fault `429`."""
+    """The Retry-After of the fault `429`."""
     limits: bool = False
-    """Whether TalkNTalk keeps its documented limits of requests a minute."""
+    """True: documented limits of requests a minute are kept."""
     balance: int = 1_000_000_000
     """Credit at each provider, in parts of messages."""
     kept: int = 100_000
-    """Messages that are remembered."""
+    """The most messages that are remembered."""

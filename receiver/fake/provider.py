@@ -1,4 +1,4 @@
-"""What all fake providers have in common: their world, and the way of a request."""
+"""The base of the fake providers: their shared state, and the way of a request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NONSENSE = b"\x00\xff\xfe<<<{ nonsense \x1f\x8b"
 
 
 class Call:
-    """A request, whole, and the messages that it had accepted."""
+    """A whole request, and the messages that were accepted from it."""
 
     def __init__(self, request: Request, body: bytes) -> None:
         self.request = request
@@ -47,7 +47,7 @@ class Call:
 
     @cached_property
     def json(self) -> dict[str, Any] | None:
-        """The JSON object in the body; None where there is none."""
+        """The JSON object in the body; None if there is none."""
         try:
             return _object.decode(self.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -55,7 +55,7 @@ class Call:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The same; empty where there is none."""
+        """The JSON object in the body; empty if there is none."""
         return self.json or {}
 
     @cached_property
@@ -72,17 +72,17 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 
 def always(call: Call) -> bool:
-    """Each request sends."""
+    """Returns True: each request sends."""
     return True
 
 
 def never(call: Call) -> bool:
-    """No request sends."""
+    """Returns False: no request sends."""
     return False
 
 
 class World:
-    """What the fake providers share."""
+    """Holds what the fake providers share."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -94,22 +94,22 @@ class World:
         self._held: set[asyncio.Transport] = set()
 
     def knows(self, key: object) -> bool:
-        """Whether this is the key of an account."""
+        """Returns True for the key of an account."""
         if not isinstance(key, str) or not key or key == WRONG_KEY:
             return False
         return not self.options.keys or key in self.options.keys
 
     def delay(self, seconds: float) -> float:
-        """These seconds and a little more."""
+        """Returns these seconds with the jitter added."""
         return seconds + self._jitter.random() * self.options.jitter
 
     async def pause(self, seconds: float) -> None:
-        """Waits, unless everything ends."""
+        """Waits, at most until everything ends."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.ending.wait(), seconds)
 
     async def silence(self, scope: Scope, receive: Receive, seconds: float) -> None:
-        """Closes the connection after so many seconds; returns when it is closed."""
+        """Closes the connection after these seconds; returns when it is closed."""
         transport: asyncio.Transport = scope["state"]["transport"]
         timer = asyncio.get_running_loop().call_later(seconds, transport.abort)
         self._held.add(transport)
@@ -121,14 +121,14 @@ class World:
             self._held.discard(transport)
 
     def end(self) -> None:
-        """Lets go of whatever is held."""
+        """Closes the connections that are held."""
         self.ending.set()
         for transport in list(self._held):
             transport.abort()
 
 
 class Silence(Response):
-    """No answer: the connection is held, and then closed."""
+    """Sends no answer: holds the connection, then closes it."""
 
     def __init__(self, world: World, seconds: float) -> None:
         super().__init__()
@@ -136,16 +136,18 @@ class Silence(Response):
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: returns when the connection is closed."""
+        """Returns when the connection is closed (ASGI)."""
         await self._world.silence(scope, receive, self._seconds)
 
 
 class FakeProvider(ABC):
-    """One provider's API, and the callbacks that it makes."""
+    """Answers as one provider's API does, and makes its callbacks."""
 
     name: ClassVar[str]
     numbers: ClassVar[re.Pattern[str]]
-    """Those that it takes."""
+    """The numbers that it takes."""
+    portal: ClassVar[bool] = False
+    """True if its callbacks go to an address that is set in its portal (`Options.callbacks`)."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -154,22 +156,22 @@ class FakeProvider(ABC):
 
     @abstractmethod
     def routes(self) -> list[Route]:
-        """Its paths."""
+        """Returns its paths."""
 
     def callback(self, message: Message) -> Callback | None:
-        """What it tells about the status that a message has now; None: nothing."""
+        """Makes the callback about the status that a message has now; None if there is none."""
         return None
 
     def busy(self) -> Response:
-        """Its answer to too many requests, without Retry-After."""
+        """Makes its answer to too many requests, without Retry-After."""
         return Response("Too Many Requests\n", 429, media_type="text/plain")
 
     def broken(self) -> Response:
-        """Its answer when it fails."""
+        """Makes its answer when it fails."""
         return Response("Internal Server Error\n", 500, media_type="text/plain")
 
     def id_of(self, number: int) -> str:
-        """The id of a message, in its manner."""
+        """Returns the id of a message in the provider's form."""
         return str(number)
 
     def route(
@@ -180,7 +182,7 @@ class FakeProvider(ABC):
         *,
         sends: Callable[[Call], bool] = never,
     ) -> Route:
-        """A path below the provider's name. Only what `sends` is struck by faults."""
+        """Makes a path below the provider's name. Only requests that `sends` picks have faults."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -205,7 +207,7 @@ class FakeProvider(ABC):
         fate: Fate = DELIVERED,
         blocks: bool = False,
     ) -> Message:
-        """Takes a message. Raises `Refused`."""
+        """Accepts a message. Raises `Refused`."""
         if not self.numbers.fullmatch(to):
             self.book.refuse(Why.INVALID)
         count = parts(text)
@@ -234,7 +236,7 @@ class FakeProvider(ABC):
         return answer
 
     async def _send(self, do: Callable[[Call], Response], call: Call) -> Response:
-        """Sends, unless a fault is in the way, and answers, unless another is."""
+        """Sends and answers, each unless a fault prevents it."""
         strike = self.world.faults.draw(self.name)
         if strike is NONE:
             answer = do(call)
@@ -276,7 +278,7 @@ class FakeProvider(ABC):
         return answer
 
     def _begin(self, message: Message) -> None:
-        """Sets a message on its way."""
+        """Begins the way of a message."""
         for callback in self._callbacks(message):
             self.world.postman.put(callback)
         self._later(self.options.sent_after, message, 0)
@@ -295,7 +297,7 @@ class FakeProvider(ABC):
             self._later(self.options.delivered_after, message, step + 1)
 
     async def _hurry(self, message: Message) -> None:
-        """The whole way of a message, at once."""
+        """Goes the whole way of a message at once."""
         for status in (Status.QUEUED, *message.fate.steps):
             message.move(status)
             for callback in self._callbacks(message):
@@ -309,22 +311,22 @@ class FakeProvider(ABC):
 
 
 def is_text(value: object) -> bool:
-    """Whether there is something to say in it."""
+    """Returns True for a text that is more than white space."""
     return isinstance(value, str) and bool(value.strip())
 
 
 def answer_json(payload: object, status: int = 200) -> Response:
-    """An answer in JSON."""
+    """Makes an answer in JSON."""
     return Response(msgspec.json.encode(payload), status, media_type="application/json")
 
 
 def word(value: object) -> str:
-    """A field that is a text or a number, without white space around it; else empty."""
+    """Returns a field that is a text or a number, without white space around it; else empty."""
     if type(value) is str:
         return value.strip()
     return str(value) if type(value) is int else ""
 
 
 def local(moment: datetime | None, zone: ZoneInfo = NAIROBI) -> str | None:
-    """`2026-11-21 09:00:00`, as clocks show it there."""
+    """Writes a moment as `2026-11-21 09:00:00`, in a zone."""
     return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}" if moment else None

@@ -14,7 +14,7 @@ from receiver.fake.book import Message, Refused, Why
 from receiver.fake.provider import Call, FakeProvider, always, answer_json, is_text, local, word
 
 _DEFAULT_SENDER = "Texin"
-#: Of one unit; a message takes one for each of its parts.
+#: The price of one unit; a message takes one for each of its parts.
 _COST = 0.3
 _PREVIEW = 50
 
@@ -34,7 +34,7 @@ class Rayprotech(FakeProvider):
     numbers = re.compile(r"(?:254|0)[17][0-9]{8}")
 
     def routes(self) -> list[Route]:
-        """The key stands in the body of all but one."""
+        """Returns its paths; all but one take the key in the body."""
         return [
             self.route("/send_sms", self._send_one, sends=always),
             self.route("/send_bulk_sms", self._send_bulk, sends=always),
@@ -44,15 +44,15 @@ class Rayprotech(FakeProvider):
         ]
 
     def busy(self) -> Response:
-        """As its refusals."""
+        """Makes an answer in the form of its refusals."""
         return _refused(429, "Too many requests")
 
     def broken(self) -> Response:
-        """As its refusals."""
+        """Makes an answer in the form of its refusals."""
         return _refused(500, "SMS gateway failure")
 
     def id_of(self, number: int) -> str:
-        """As `API-1768205981`."""
+        """Returns an id such as `API-1768205981`."""
         return f"API-{number}"
 
     def _send_one(self, call: Call) -> Response:

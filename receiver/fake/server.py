@@ -39,8 +39,9 @@ from receiver.fake.tsconect import Tsconect
 _GRACE = 2
 #: Seconds that a connection may idle: longer than any client keeps one.
 _IDLE = 75
+_PROVIDERS: tuple[type[FakeProvider], ...] = (Tilil, TextConnect, Tsconect, TalkNTalk, Rayprotech)
 #: Providers that report to an address that their portal knows.
-_REPORTING = ("tilil", "talkntalk")
+_PORTALS = [provider.name for provider in _PROVIDERS if provider.portal]
 
 _shares = msgspec.json.Decoder(dict[str, float])
 
@@ -50,16 +51,16 @@ class Fake:
 
     def __init__(self, options: Options) -> None:
         """Raises `ReceiverError` for options that cannot be."""
-        for name in {*options.callbacks, *options.secrets} - set(_REPORTING):
-            raise ReceiverError(f"expected one of {', '.join(_REPORTING)}; got {name!r}")
+        for name in {*options.callbacks, *options.secrets} - set(_PORTALS):
+            raise ReceiverError(f"expected one of {', '.join(_PORTALS)}; got {name!r}")
         self.options = options
         self.world = World(options)
         self.url = ""
-        """Where they are, without a path."""
+        """Their address, without a path."""
 
     @property
     def urls(self) -> dict[str, str]:
-        """What to set as `send.url`, by provider."""
+        """The values for `send.url`, by provider."""
         return {name: f"{self.url}/{name}" for name in NAMES}
 
     @property
@@ -69,12 +70,12 @@ class Fake:
 
     @property
     def managed(self) -> list[Managed]:
-        """Subscriptions that Tilil was told to begin or end, oldest first."""
+        """Subscriptions that a provider was told to begin or end, oldest first."""
         return list(self.world.book.managed)
 
     @property
     def counts(self) -> Counts:
-        """What happened so far."""
+        """The counts since the start."""
         return self.world.book.counts
 
     def set_faults(self, shares: Mapping[str, float]) -> None:
@@ -86,11 +87,8 @@ class Fake:
         self.world.book.forget()
 
     def application(self) -> Starlette:
-        """The paths of all providers, and those to look after them."""
-        providers: list[FakeProvider] = [
-            provider(self.world)
-            for provider in (Tilil, TextConnect, Tsconect, TalkNTalk, Rayprotech)
-        ]
+        """Makes the application: the paths of all providers, and `/control`."""
+        providers = [provider(self.world) for provider in _PROVIDERS]
         routes = [route for provider in providers for route in provider.routes()]
         routes += [
             Route("/control/sent", self._get_sent, methods=["GET"]),
@@ -155,7 +153,7 @@ async def running(options: Options | None = None) -> AsyncIterator[Fake]:
 
 
 class _Server(uvicorn.Server):
-    """Ends with an event, and leaves the signals alone: who runs it decides when it ends."""
+    """Ends with an event; signals are left to the program that runs it."""
 
     def __init__(self, ending: asyncio.Event, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -199,7 +197,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _url(listener: socket.socket) -> str:
-    """Where a socket is reached from its own machine."""
+    """Returns the address of a socket for its own machine."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:

@@ -55,6 +55,7 @@ class TalkNTalk(FakeProvider):
     """TalkNTalk, of Kenya."""
 
     name = "talkntalk"
+    portal = True
     numbers = re.compile(r"254[0-9]{9}")
 
     def __init__(self, world: World) -> None:
@@ -62,23 +63,23 @@ class TalkNTalk(FakeProvider):
         self._windows: dict[tuple[str, bool], deque[float]] = {}
 
     def routes(self) -> list[Route]:
-        """Paths end in a slash."""
+        """Returns its paths, which end in a slash."""
         return [
             self.route("/sms/send/", self._send_one, sends=always),
             self.route("/sms/send-bulk/", self._send_bulk, sends=always),
         ]
 
     def busy(self) -> Response:
-        """As documented."""
+        """Makes the documented answer to too many requests."""
         return _throttled(self.options.retry_after)
 
     def id_of(self, number: int) -> str:
-        """A UUID that does not show the number."""
+        """Returns a UUID that does not show the number."""
         digest = hmac.digest(b"receiver.fake", str(number).encode(), "sha256")
         return str(UUID(bytes=digest[:16], version=4))
 
     def callback(self, message: Message) -> Callback | None:
-        """A webhook; whatever has no 2xx as its answer is tried again, three times."""
+        """Makes a webhook; without a 2xx as its answer it is tried again, three times."""
         url = self.options.callbacks.get(self.name)
         status = _WORDS.get(message.status, message.status)
         if url is None or status is None:
@@ -132,7 +133,7 @@ class TalkNTalk(FakeProvider):
         return answer_json(answers, 201)
 
     def _one_of(self, call: Call, sender: str, text: str, recipient: Any) -> dict[str, Any]:
-        """What the answer says about one of many."""
+        """Returns the part of the answer about one message of many."""
         mobile = word(recipient.get("mobile") if isinstance(recipient, dict) else recipient)
         try:
             return _shown(self.accept(call, to=mobile, text=text, sender=sender))
@@ -141,7 +142,7 @@ class TalkNTalk(FakeProvider):
             return {"id": None, "mobile": mobile, "status": "failed", "detail": detail}
 
     def _refusal(self, call: Call, *, bulk: bool) -> Response | None:
-        """The answer to a request without a right key, or to one too many."""
+        """Returns the answer to a request with a wrong key, or to one too many; else None."""
         key = call.bearer
         if not self.world.knows(key):
             return _error("authentication_failed")
@@ -160,7 +161,7 @@ class TalkNTalk(FakeProvider):
 
 
 def _sender(fields: dict[str, Any]) -> str | None:
-    """Who a message comes from; None for what cannot be a sender."""
+    """Returns the sender of a message; None for what cannot be a sender."""
     sender = word(fields.get("sender_id")) or _DEFAULT_SENDER
     return sender if _SENDER.fullmatch(sender) else None
 
@@ -189,5 +190,5 @@ def _throttled(seconds: int) -> Response:
 
 
 def _time(moment: datetime) -> str:
-    """`2026-05-20T11:30:04+03:00`."""
+    """Writes a time as `2026-05-20T11:30:04+03:00`."""
     return moment.astimezone(NAIROBI).isoformat("T", "seconds")

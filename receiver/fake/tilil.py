@@ -26,13 +26,13 @@ from receiver.fake.provider import (
     local,
     word,
 )
-from receiver.providers.tilil import STATUSES
+from receiver.providers.tilil.reports import STATUSES
 
 _LONGEST = 920
 _LINKS = 100_000
 _NETWORK = "Safaricom"
 
-#: status_code: what it means.
+#: The meaning of each status_code.
 _CODES = {
     "1": "Success",
     "1000": "Success",
@@ -50,6 +50,7 @@ class Tilil(FakeProvider):
     """Tilil Technologies, of Kenya."""
 
     name = "tilil"
+    portal = True
     numbers = re.compile(r"\+?(?:[\s().-]*[0-9]){9,15}")
 
     def __init__(self, world: World) -> None:
@@ -57,7 +58,7 @@ class Tilil(FakeProvider):
         self._links: OrderedDict[str, None] = OrderedDict()
 
     def routes(self) -> list[Route]:
-        """Other methods than POST are a refusal of their own."""
+        """Returns its paths; other methods than POST are refused with a code."""
         return [
             self.route("/sendsms", self._send_sms, ["GET", "POST", "PUT"], sends=always),
             self.route("/subscribermanage", self._manage, ["GET", "POST", "PUT"]),
@@ -65,7 +66,7 @@ class Tilil(FakeProvider):
         ]
 
     def callback(self, message: Message) -> Callback | None:
-        """A delivery report, once the network has told what became of it."""
+        """Makes a delivery report, once the message has its last status."""
         url = self.options.callbacks.get(self.name)
         if url is None or message.ended_at is None:
             return None
@@ -129,7 +130,7 @@ class Tilil(FakeProvider):
         return answer_json([answer])
 
     def _is_usable(self, link_id: str) -> bool:
-        """It can be used once, for a while."""
+        """Returns True for a link_id that is neither used nor expired."""
         return not link_id.startswith("expired") and link_id not in self._links
 
     def _use(self, link_id: str) -> None:
@@ -159,7 +160,7 @@ class Tilil(FakeProvider):
         return answer_json(answer)
 
     def _refusal(self, call: Call) -> str | None:
-        """The code for a request that is wrong as such."""
+        """Returns the code for a request that is wrong as such."""
         if call.request.method != "POST":
             return "1010"
         fields = call.json
@@ -192,7 +193,7 @@ def _refused(code: str, mobile: str) -> Response:
 
 
 def _outcome(message: Message) -> tuple[str, str, str, str]:
-    """Code, name, time and turn-around time of a message that came to its end."""
+    """Returns code, name, time and turn-around time of a message with its last status."""
     ended = message.ended_at or datetime.now(UTC)
     seconds = int((ended - message.accepted_at).total_seconds())
     tat = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

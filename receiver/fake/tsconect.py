@@ -36,7 +36,7 @@ class Tsconect(FakeProvider):
     numbers = re.compile(r"\+?[1-9][0-9]{8,14}")
 
     def routes(self) -> list[Route]:
-        """The key is a bearer token in all of them."""
+        """Returns its paths; all take the key as a bearer token."""
         return [
             self.route("/messages/send", self._send_one, sends=always),
             self.route("/messages/bulk", self._send_bulk, sends=always),
@@ -44,19 +44,19 @@ class Tsconect(FakeProvider):
         ]
 
     def busy(self) -> Response:
-        """As its other errors."""
+        """Makes an answer in the form of its other errors."""
         return _error(429)
 
     def broken(self) -> Response:
-        """As its other errors."""
+        """Makes an answer in the form of its other errors."""
         return _error(500)
 
     def id_of(self, number: int) -> str:
-        """As `msg_01HX92`."""
+        """Returns an id such as `msg_01HX92`."""
         return f"msg_{number:X}"
 
     def callback(self, message: Message) -> Callback | None:
-        """One for each status; it is not documented that any is tried again."""
+        """Makes a callback for each status; no further tries are documented."""
         if message.callback_url is None:
             return None
         report = {
@@ -98,7 +98,7 @@ class Tsconect(FakeProvider):
     def _one_of(
         self, call: Call, sender: str, template: str, recipient: Any, url: str | None
     ) -> dict[str, Any]:
-        """What the answer says about one of many."""
+        """Returns the part of the answer about one message of many."""
         values = recipient if isinstance(recipient, dict) else {}
         to = word(values.get("to"))
         text = _FIELD.sub(lambda field: word(values.get(field[1])) or field[0], template)
@@ -127,5 +127,5 @@ def _error(status: int) -> Response:
 
 
 def _time(moment: datetime | None) -> str | None:
-    """`2026-04-28T09:14:00Z`."""
+    """Writes a time as `2026-04-28T09:14:00Z`."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else None

@@ -10,7 +10,7 @@ from receiver.config import Source
 from receiver.limits import Allowance
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Provider
-from receiver.providers.api import Api
+from receiver.providers.contract import Api
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

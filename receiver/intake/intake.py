@@ -106,7 +106,7 @@ class Intake:
             # Only now: strangers must not use up what is the provider's.
             if endpoint.limit is not None and not endpoint.limit.take(push.received_at):
                 raise TooMany
-            parsed = endpoint.provider.parse(push)
+            parsed = _only(endpoint.provider.parse(push))
         except _KEPT as error:
             authenticated |= isinstance(error, ClockOff)
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
@@ -131,7 +131,7 @@ class Intake:
         if endpoint is None:
             raise Malformed(f"no source {source!r} in the configuration")
         endpoint.provider.authenticate(push)
-        parsed = endpoint.provider.parse(push)
+        parsed = _only(endpoint.provider.parse(push))
         plain = endpoint.provider.acknowledge(push, parsed, "")
         # The provider has been answered long ago: a reply is sent.
         arrival = Arrival(endpoint, push, parsed, plain, unnoted(), answered=False)
@@ -271,3 +271,10 @@ class Intake:
         except StoreUnavailable:
             if authenticated:
                 raise
+
+
+def _only(parsed: list[Parsed]) -> Parsed:
+    """Returns the one event in a push: it is stored and answered as one."""
+    if len(parsed) != 1:
+        raise RuntimeError(f"expected one event of the provider's parse, got {len(parsed)}")
+    return parsed[0]

@@ -19,7 +19,7 @@ import httpx2
 from receiver import __version__
 from receiver.config import Send
 from receiver.errors import ProviderError
-from receiver.providers.api import Request, Response
+from receiver.providers.contract import Request, Response
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from receiver.config import Config, Send, Source
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.logs.histogram import CALL_SECONDS, Histogram
 from receiver.providers import Provider
-from receiver.providers.api import Api, Request
+from receiver.providers.contract import Api, Request
 
 if TYPE_CHECKING:
     import ssl
@@ -211,7 +211,7 @@ async def open_lines(
     fresh = {}
     for name, api in apis(config, providers).items():
         line = kept.get(name)
-        if line is not None and line.source == config.sources[name]:
+        if line is not None and line.source == api.provider.source:
             lines[name] = line
         else:
             fresh[name] = api
@@ -221,7 +221,7 @@ async def open_lines(
     from receiver.jobs.calling import make_caller  # noqa: PLC0415 - loaded by now, see `_load`
 
     for name, api in fresh.items():
-        settings, source = api.send_settings, config.sources[name]
+        settings, source = api.send_settings, api.provider.source
         caller = make_caller(clock, settings, tls)
         lines[name] = Line(name, api, settings, caller, calls[name], source)
     return lines
@@ -235,12 +235,13 @@ def _load() -> ssl.SSLContext:
 
 
 def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
-    """The APIs of the sources that send."""
+    """Returns the APIs of the sources that send."""
     found = {}
-    for name, source in config.sources.items():
+    for name in config.sources:
         provider = providers[name]
-        if source.send is not None and provider.api is not None:
-            found[name] = provider.api(provider, source.send)
+        send = provider.source.send
+        if send is not None and provider.api is not None:
+            found[name] = provider.api(provider, send)
     return found
 
 

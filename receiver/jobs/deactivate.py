@@ -16,7 +16,7 @@ import structlog
 
 from receiver.errors import ProviderError
 from receiver.jobs.channel import Line, every, next_try
-from receiver.providers.api import Request
+from receiver.providers.contract import Request
 from receiver.store import Deactivation, Store
 
 log = structlog.get_logger("receiver.jobs.deactivate")

@@ -18,7 +18,7 @@ from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import DeliveryReport
 from receiver.jobs.channel import Line, every
 from receiver.providers import Parsed
-from receiver.providers.api import Request, Response
+from receiver.providers.contract import Request, Response
 from receiver.store import Store, StoredMessage
 
 log = structlog.get_logger("receiver.jobs.poll")

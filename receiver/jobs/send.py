@@ -21,7 +21,7 @@ from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
 from receiver.jobs.channel import Line, every, next_try
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import Request
+from receiver.providers.contract import Request
 from receiver.store import Attempt, Failure, Store, StoredMessage
 from receiver.text.sms_length import split
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import math
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from receiver.config import Config, Send, Server, Source
-from receiver.config.convert import Address, Network, Secret
+from receiver.config import Config, Server
+from receiver.config.convert import Address, Network, Secret, Url
 from receiver.errors import PluginError
 from receiver.plugin_host.loader import Plugin, WrongItems, findings
+from receiver.providers import Provider
 
-SettingT = TypeVar("SettingT", Secret, Address)
+SettingT = TypeVar("SettingT", Secret, Address, Url)
 
 #: Characters that a token should have; those of `receiver init` have 43.
 _LONG_ENOUGH = 16
@@ -58,20 +59,19 @@ class Caution(msgspec.Struct, frozen=True):
 
 
 def cautions(
-    config: Config, plugins: Iterable[Plugin], regions: Iterable[str] = ()
+    config: Config, providers: Mapping[str, Provider[Any]], plugins: Iterable[Plugin]
 ) -> list[Caution]:
-    """Everything worth a look: sockets, sources, secrets, numbers of ours, what plugins warn of.
-
-    `regions`: of the sources.
-    """
-    plugins = list(plugins)
-    secrets = list(_of_type(Secret, config, plugins))
+    """Everything worth a look: sockets, sources, secrets, numbers of ours, what plugins warn of."""
+    settings: dict[str, object] = {f"sources.{name}": p.source for name, p in providers.items()}
+    settings |= {f"plugins.{plugin.name}": plugin.settings for plugin in plugins}
+    secrets = list(_of_type(Secret, settings))
+    regions = {provider.region for provider in providers.values()}
     return [
         *_of_server(config.server),
-        *(each for name, source in config.sources.items() for each in _of_source(name, source)),
-        *_repeated(config, secrets),
+        *(each for name, made in providers.items() for each in _of_source(f"sources.{name}", made)),
+        *_repeated(secrets, providers),
         *_exposed(config, secrets),
-        *_of_addresses(config, plugins, regions),
+        *_of_addresses(config, settings, regions),
         *_of_plugins(plugins),
     ]
 
@@ -134,8 +134,8 @@ def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) 
 # The sources
 
 
-def _of_source(name: str, source: Source) -> Iterator[Caution]:
-    key = f"sources.{name}"
+def _of_source(key: str, provider: Provider[Any]) -> Iterator[Caution]:
+    source = provider.source
     if source.authentication == "none":
         if source.allow_ips:
             yield Caution(
@@ -150,29 +150,30 @@ def _of_source(name: str, source: Source) -> Iterator[Caution]:
     for n, token in enumerate(source.tokens):
         if weak := _weakness(token.reveal()):
             yield Caution(f"{key}.tokens[{n}]", weak)
-    if source.digest and not source.tokens:
-        yield Caution(
-            f"{key}.tokens", "none, so delivery reports, which carry no digest, are refused"
-        )
-    if source.send:
-        yield from _of_send(f"{key}.send", source.send)
+    for url in provider.push_urls:
+        if url.secret is None and provider.requires_credential and not source.tokens:
+            why = f"none, so {url.label} are refused: their only credential is one in their URL"
+            yield Caution(f"{key}.tokens", why)
+    yield from _in_the_clear(f"{key}.send", source.send)
 
 
-def _of_send(key: str, send: Send) -> Iterator[Caution]:
-    callback = send.callback_url.reveal() if send.callback_url else None
-    urls = (("callback_url", callback), ("url", send.url), ("report_url", send.report_url))
-    shown = {"callback_url": "the token in it", "url": "the api_key", "report_url": "the api_key"}
-    for setting, url in urls:
-        if url is not None and _in_the_clear(url):
-            yield Caution(
-                f"{key}.{setting}",
-                f"http://: {shown[setting]} can be read on the way; use https://",
-            )
+def _in_the_clear(key: str, send: object) -> Iterator[Caution]:
+    """Addresses over which a secret would travel without HTTPS."""
+    secrets = [(where, secret.reveal()) for where, secret in _inside(key, send, Secret)]
+    urls = [(where, url, "the token in it") for where, url in secrets]
+    urls += [(where, url, "the api_key") for where, url in _inside(key, send, Url)]
+    for where, url, exposed in urls:
+        if _is_unencrypted(url):
+            yield Caution(where, f"http://: {exposed} can be read on the way; use https://")
 
 
-def _in_the_clear(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+def _is_unencrypted(url: str) -> bool:
+    if url[:7].lower() != "http://":
+        return False
+    try:
+        return not _is_loopback(urlsplit(url).hostname or "")
+    except ValueError:  # no address, but a secret that begins like one
+        return False
 
 
 def _weakness(token: str) -> str | None:
@@ -188,13 +189,11 @@ def _weakness(token: str) -> str | None:
 
 
 def _of_type(
-    type_: type[SettingT], config: Config, plugins: Iterable[Plugin]
+    type_: type[SettingT], settings: Mapping[str, object]
 ) -> Iterator[tuple[str, SettingT]]:
-    """Every value of this type in the configuration, with its key."""
-    for name, source in config.sources.items():
-        yield from _inside(f"sources.{name}", source, type_)
-    for plugin in plugins:
-        yield from _inside(f"plugins.{plugin.name}", plugin.settings, type_)
+    """Yields every value of this type in settings, with its key."""
+    for key, value in settings.items():
+        yield from _inside(key, value, type_)
 
 
 def _inside(key: str, value: object, type_: type[SettingT]) -> Iterator[tuple[str, SettingT]]:
@@ -211,7 +210,9 @@ def _inside(key: str, value: object, type_: type[SettingT]) -> Iterator[tuple[st
             yield from _inside(f"{key}[{n}]", item, type_)
 
 
-def _repeated(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[Caution]:
+def _repeated(
+    secrets: Iterable[tuple[str, Secret]], providers: Mapping[str, Provider[Any]]
+) -> Iterator[Caution]:
     """Secrets with two uses: who knows it for the one has the other.
 
     One account may stand behind several sources: they share its key.
@@ -219,20 +220,17 @@ def _repeated(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator
     uses: dict[Secret, list[str]] = defaultdict(list)
     for key, secret in secrets:
         uses[secret].append(key)
+    accounts = {
+        key: provider.name
+        for name, provider in providers.items()
+        for key, _ in _inside(f"sources.{name}.send", provider.source.send, Secret)
+    }
     for keys in uses.values():
-        if len(keys) > 1 and not _one_account(config, keys):
+        one_account = keys[0] in accounts and len({accounts.get(key) for key in keys}) == 1
+        if len(keys) > 1 and not one_account:
             for key in keys:
                 others = ", ".join(other for other in keys if other != key)
                 yield Caution(key, f"the same secret as {others}")
-
-
-def _one_account(config: Config, keys: list[str]) -> bool:
-    owners = {
-        f"sources.{name}.send.{setting}": source.provider
-        for name, source in config.sources.items()
-        for setting in ("api_key", "callback_url")
-    }
-    return len({owners.get(key) for key in keys}) == 1 and keys[0] in owners
 
 
 def _exposed(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[Caution]:
@@ -260,12 +258,12 @@ def others_can_read(file: Path) -> bool:
 
 
 def _of_addresses(
-    config: Config, plugins: Iterable[Plugin], regions: Iterable[str]
+    config: Config, settings: Mapping[str, object], regions: Iterable[str]
 ) -> Iterator[Caution]:
     """Numbers of ours that may not be what they are meant to be."""
     own = [Address(text, regions) for text in config.loop_guard.own_numbers]
     given = [(f"loop_guard.own_numbers[{n}]", address) for n, address in enumerate(own)]
-    for key, address in [*given, *_of_type(Address, config, plugins)]:
+    for key, address in [*given, *_of_type(Address, settings)]:
         if doubt := address.doubt():
             yield Caution(key, doubt)
 

@@ -1,23 +1,23 @@
-"""The providers we know. Adding one: its file, and one line in `PROVIDERS`."""
+"""The providers we know. Adding one: its file, and its class in `PROVIDERS`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-from urllib.parse import urlsplit
+from functools import cache
+from typing import Any, get_args
+
+import msgspec
 
 from receiver.config import Config, Send, Source
 from receiver.errors import ConfigError, Fault
-from receiver.providers import text_connect
-from receiver.providers.api import Api
-from receiver.providers.base import Answer, Entry, Parsed, Provider, Push, Sample
+from receiver.providers.contract import Answer, Api, Parsed, Provider, Push, PushUrl, Sample
 from receiver.providers.rayprotech import Rayprotech
 from receiver.providers.talkntalk import TalkNTalk
 from receiver.providers.text_connect import TextConnect
 from receiver.providers.tilil import Tilil
 from receiver.providers.tsconect import Tsconect
 
-__all__ = ["PROVIDERS", "Answer", "Entry", "Parsed", "Provider", "Push", "Sample", "create"]
+__all__ = ["PROVIDERS", "Answer", "Parsed", "Provider", "Push", "PushUrl", "Sample", "create"]
 
 _ALL: tuple[type[Provider[Any]], ...] = (
     Tilil,
@@ -28,79 +28,66 @@ _ALL: tuple[type[Provider[Any]], ...] = (
 )
 PROVIDERS = {provider.name: provider for provider in _ALL}
 
-#: Settings of `[sources.NAME.send]` that one provider has use for.
-_SEND_ONLY: dict[str, type[Provider[Any]]] = {
-    "service_id": Tilil,
-    "callback_url": Tsconect,
-    "report_url": Tilil,
-    "names": TextConnect,
-}
-
 
 def create(config: Config) -> dict[str, Provider[Any]]:
-    """A provider for each source, by the source's name. Raises `ConfigError`."""
-    faults = [
-        fault
-        for name, source in config.sources.items()
-        for fault in _faults(f"sources.{name}", source)
-    ]
+    """Makes the provider of each source, by the source's name. Raises `ConfigError`."""
+    made: dict[str, Provider[Any]] = {}
+    faults: list[Fault] = []
+    for name, source in config.sources.items():
+        try:
+            made[name] = _create(config, name, source.provider)
+        except ConfigError as error:
+            faults += error.faults
     if faults:
         raise ConfigError(faults, str(config.file))
-    return {name: PROVIDERS[source.provider](source) for name, source in config.sources.items()}
+    return made
 
 
-def _faults(key: str, source: Source) -> Iterator[Fault]:
-    provider = PROVIDERS.get(source.provider)
-    if provider is None:
-        message = f"expected one of {', '.join(PROVIDERS)}; got {source.provider!r}"
-        yield Fault(f"{key}.provider", message)
-        return
-    if provider is not Tilil:
-        if source.digest:
-            yield Fault(f"{key}.digest", "only Tilil sends a digest")
-        if source.ack_fields != "result":
-            yield Fault(f"{key}.ack_fields", "only for provider tilil")
-    yield from _credential_faults(key, source, provider)
-    if source.send is not None:
-        yield from _send_faults(f"{key}.send", source.send, provider)
+def _create(config: Config, name: str, provider: str) -> Provider[Any]:
+    known = PROVIDERS.get(provider)
+    if known is None:
+        expected = f"expected one of {', '.join(PROVIDERS)}; got {provider!r}"
+        raise ConfigError([Fault(f"sources.{name}.provider", expected)])
+    made = known(config.source_as(name, known.settings, _keys_of_others(known)))
+    faults = [
+        Fault(f"sources.{name}.{key}", message) for key, message in (*_faults(made), *made.faults())
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return made
 
 
-def _credential_faults(key: str, source: Source, provider: type[Provider[Any]]) -> Iterator[Fault]:
-    required = source.authentication == "required"
+def _faults(provider: Provider[Any]) -> Iterator[tuple[str, str]]:
+    """Yields what no provider takes: keys below `[sources.NAME]`, and what is wrong."""
+    source, required = provider.source, provider.requires_credential
+    credentials = [name for name in provider.credential_settings if getattr(source, name)]
     if not provider.pushes:
-        nothing = f"{provider.name} pushes nothing"
-        if source.tokens:
-            yield Fault(f"{key}.tokens", nothing)
-        if not required:
-            yield Fault(f"{key}.authentication", nothing)
-        if source.allow_ips:
-            yield Fault(f"{key}.allow_ips", nothing)
-    elif required and not (source.tokens or source.digest):
-        message = (
-            'none, so nothing could push; to take pushes from anybody: authentication = "none"'
-        )
-        yield Fault(f"{key}.tokens", message)
+        given = {"tokens": source.tokens, "authentication": not required}
+        given["allow_ips"] = source.allow_ips
+        yield from ((key, f"{provider.name} pushes nothing") for key in given if given[key])
+    elif required and not credentials:
+        anybody = 'to take pushes from anybody: authentication = "none"'
+        yield "tokens", f"none, so nothing could push; {anybody}"
+    elif credentials and not required:
+        yield "authentication", f'"none" contradicts {" and ".join(credentials)}'
+    asked = source.send is not None and source.send.poll
+    if asked and provider.api is not None and provider.api.look_up is Api.look_up:
+        yield "send.poll", f"{provider.name} cannot be asked for the status"
 
 
-def _send_faults(key: str, send: Send, provider: type[Provider[Any]]) -> Iterator[Fault]:
-    for setting, only in _SEND_ONLY.items():
-        if getattr(send, setting) and provider is not only:
-            yield Fault(f"{key}.{setting}", f"only for provider {only.name}")
-    if send.poll and provider.api and provider.api.look_up is Api.look_up:
-        yield Fault(f"{key}.poll", f"{provider.name} cannot be asked for the status")
-    if send.poll and provider is Tilil and not send.report_url:
-        yield Fault(f"{key}.poll", "needs report_url: Tilil does not print where to ask")
-    for setting, url in (("url", send.url), ("report_url", send.report_url)):
-        if url is not None and not _is_http(url):
-            yield Fault(f"{key}.{setting}", f"expected https:// and an address, got {url!r}")
-    for name in send.names.keys() - text_connect.NAMES:
-        expected = ", ".join(text_connect.NAMES)
-        yield Fault(f"{key}.names.{name}", f"unknown key; expected {expected}")
+@cache
+def _keys_of_others(provider: type[Provider[Any]]) -> dict[str, str]:
+    """Returns messages about the keys below `[sources.NAME]` that only other providers have."""
+    owners: dict[str, list[str]] = {}
+    for other in PROVIDERS.values():
+        for key in _keys(other.settings) - _keys(provider.settings):
+            owners.setdefault(key, []).append(other.name)
+    return {key: f"only for provider {' or '.join(names)}" for key, names in owners.items()}
 
 
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
-    except ValueError:  # a port beyond 65535, an address that is none
-        return False
+def _keys(settings: type[Source]) -> set[str]:
+    """Returns the keys below `[sources.NAME]`, with those of its `send`."""
+    [send] = [field for field in msgspec.structs.fields(settings) if field.name == "send"]
+    [send_type] = [type_ for type_ in get_args(send.type) if issubclass(type_, Send)]
+    below = {f"send.{name}" for name in send_type.__struct_encode_fields__}
+    return {*settings.__struct_encode_fields__, *below}

@@ -1,7 +1,7 @@
-"""Reading what providers send: leniently, and totally.
+"""Reads what providers send: leniently, and totally.
 
-Every function here takes any bytes there are. What cannot be read raises `Unreadable`;
-nothing else leaves.
+Every function here takes any bytes. It raises `Unreadable` for what cannot be read, and nothing
+else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -20,9 +20,9 @@ from receiver.text.msisdn import is_decimal, whole
 
 T = TypeVar("T")
 
-#: Parameters of known names that are read. No provider sends a name more than once.
+#: The most parameters of known names that are read. No provider sends a name more than once.
 MOST_PARAMETERS = 200
-#: Escapes beside raw characters that are no ASCII: the two in turn take long to read.
+#: The most escapes beside raw characters that are not ASCII: both together take long to read.
 MOST_ESCAPES = 4096
 
 _BOM = b"\xef\xbb\xbf"
@@ -35,12 +35,12 @@ class Float(str):
 
 
 def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
-    """A decoder for payloads whose fields are `Any`: numbers keep their digits."""
+    """Makes a decoder for payloads whose fields are `Any`: numbers keep their digits."""
     return msgspec.json.Decoder(type_, float_hook=Float)
 
 
 def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
-    """The JSON object in a body; a byte order mark before it is fine."""
+    """Returns the JSON object in a body; a byte order mark before it is fine."""
     if body.startswith(_BOM):
         body = body[3:]
     try:
@@ -56,11 +56,11 @@ def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
 
 
 def repeated(body: bytes, key: str) -> list[Any]:
-    """Every value that a readable JSON object gives for `key`, if it may give several.
+    """Returns every value of `key` in a JSON object, if it may have several.
 
-    JSON decoders keep one of several and do not tell. A credential must be right each time
-    it stands there, so the object is read again where the key may stand twice. Of values that
-    are objects nothing is left but that they are.
+    JSON decoders keep one value of a repeated key. A credential must be right each time it is
+    there, so the object is read again if it may have the key twice. Values that are objects become
+    empty ones.
     """
     # "\u00" could spell any letter of the key; é and other letters beside it cost a re-read.
     if body.count(key.encode()) < 2 and b"\\u00" not in body:
@@ -79,35 +79,40 @@ def repeated(body: bytes, key: str) -> list[Any]:
 
 
 def read_form(body: bytes, *names: str) -> dict[str, list[str]]:
-    """The parameters of a query string or form; broken UTF-8 is replaced by U+FFFD.
+    """Returns the parameters of a query string or form; broken UTF-8 becomes U+FFFD.
 
-    With `names` only those are looked for: strangers can make a body of thirty thousand
-    parameters, which take seven times as long to read as to skip. Raises `Unreadable` then,
-    for more of these than anybody sends.
+    With `names` only those are read: a stranger's body may have thirty thousand parameters, which
+    take seven times as long to read as to skip. It then raises `Unreadable` for more of these than
+    any provider sends.
     """
     text = body.removeprefix(_BOM).decode("utf-8", "replace")
+    pieces = _pieces(names).findall(f"&{text}") if names else text.split("&")
     if names:
-        pieces = _pieces(names).findall(text)
         if len(pieces) > MOST_PARAMETERS:
             raise Unreadable(f"expected at most {MOST_PARAMETERS} parameters of known names")
-        text = "&".join(pieces)
-        if not text.isascii() and text.count("%") > MOST_ESCAPES:
+        known = "".join(pieces)
+        if not known.isascii() and known.count("%") > MOST_ESCAPES:
             raise Unreadable("expected a form in UTF-8 or in escapes, not in both")
     parameters: dict[str, list[str]] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
-        parameters.setdefault(name, []).append(value)
+    for piece in filter(None, pieces):
+        name, _, value = piece.partition("=")
+        parameters.setdefault(_unescaped(name), []).append(_unescaped(value))
     return parameters
+
+
+def _unescaped(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 @cache
 def _pieces(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds parameters of these names, and those whose names have escapes in them."""
+    """Finds parameters of these names, and those whose names contain escapes, after each `&`."""
     known = "|".join(map(re.escape, names))
-    return re.compile(f"(?:^|(?<=&))(?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?")
+    return re.compile(f"&((?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?)")
 
 
 def as_text(value: object) -> str | None:
-    """A field that should be a text: numbers are written out; empty and null are absent."""
+    """Reads a field that should be a text: numbers are written out; empty and null are None."""
     if type(value) is str:
         return value or None
     if type(value) is int or type(value) is Float:
@@ -116,10 +121,9 @@ def as_text(value: object) -> str | None:
 
 
 def as_word(value: object) -> str | None:
-    """As `as_text`, without white space around it: ids, codes, names.
+    """Reads a text without white space around it: an id, a code, a name.
 
-    A JSON number that is an integer is written as one: gateways that keep ids as floats write
-    `4448236.0`.
+    A whole JSON number loses its fraction: gateways that keep ids as floats write `4448236.0`.
     """
     if type(value) is str:
         return value.strip() or None
@@ -129,16 +133,15 @@ def as_word(value: object) -> str | None:
 
 
 def as_id(value: object) -> str | None:
-    """An id that need not be there: what stands for none (0, null, -, …) is absent."""
+    """Reads an optional id: a placeholder (0, null, -, …) is None."""
     word = as_word(value)
     return None if word is None or is_placeholder(word) else word
 
 
 def as_number(value: object) -> str | None:
-    """As `as_word`, for the number of a person or an address of ours, before it is normalised.
+    """Reads the number of a person or an address of ours, before it is normalised.
 
-    Raises `Malformed` for a text that a program made of a float: whose number it was is not
-    certain any more.
+    Raises `Malformed` for a text that a program made of a float: it may have lost digits.
     """
     word = as_word(value)
     if word is not None and not word[1:].isdigit() and is_decimal(word):
@@ -150,13 +153,13 @@ def as_number(value: object) -> str | None:
 
 
 def as_network(value: object) -> str | None:
-    """The name of a mobile network, in lower case."""
+    """Reads the name of a mobile network, in lower case."""
     word = as_word(value)
     return word.lower() if word is not None else None
 
 
 def without_prefix(prefix: str, word: str | None) -> str | None:
-    """The status in the name of an event: `delivered` of `sms.delivered`."""
+    """Returns the status in the name of an event: `delivered` for `sms.delivered`."""
     if word is not None and word[: len(prefix)].casefold() == prefix:
         word = word[len(prefix) :]
     return word or None

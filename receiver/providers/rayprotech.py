@@ -1,29 +1,24 @@
 """RAYPROTECH (Texin), Kenya: the API to send with. It pushes nothing.
 
 Documentation: https://texin.hotspotbillingsystem.co.ke/api. Every call is a JSON object in a
-POST with the key in it; a refusal may come with HTTP 200 and says `"success": false`. What
-became of a message is asked for with check_status, whose words are not listed: these are the
+POST with the key in it; a refusal may come with HTTP 200 and says `"success": false`.
+`check_status` tells the status of a message; its words are not documented, so the table has the
 usual ones. Times are local.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
-from receiver.errors import CredentialMissing, Malformed, ProviderError, Unreadable
+from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import (
-    Api,
-    Balance,
-    Operation,
+from receiver.providers.calls import (
     Refusal,
-    Request,
-    Response,
     count,
     garbled,
     http_refusal,
@@ -31,15 +26,16 @@ from receiver.providers.api import (
     listed,
     object_of,
     post_json,
-    said,
     verbatim,
     words,
+    words_in,
 )
-from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
+from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
 from receiver.providers.payloads import as_id, as_text, as_word
+from receiver.providers.send_only import SendOnlyProvider
 from receiver.text.times import instant
 
-#: status, in any case: what it means.
+#: The meaning of each `status`, whatever its case.
 STATUSES = {
     "pending": Status.QUEUED,
     "queued": Status.QUEUED,
@@ -54,7 +50,7 @@ STATUSES = {
     "cancelled": Status.CANCELLED,
 }
 
-#: HTTP status: what it means. For 500 see `_refused`.
+#: The meaning of each HTTP status; for 500 see `_refused`.
 REFUSALS = {
     400: Refusal(meaning="invalid request"),
     401: Refusal(meaning="wrong api_key", retryable=True),
@@ -67,26 +63,26 @@ _GATEWAY_FAILURE = 500
 #: Refusals have no codes; these words say that it works again after topping up.
 _CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
 
-_PUSHES_NOTHING = "RAYPROTECH pushes nothing"
+T = TypeVar("T")
 
 
 class RayprotechApi(Api):
-    """Sending through RAYPROTECH."""
+    """Sends through RAYPROTECH."""
 
     base_url = "https://texin.hotspotbillingsystem.co.ke/api"
     polls = True
 
     def send(self, message: OutgoingMessage) -> Request[Sent]:
-        """Without a sender it is the account's own."""
+        """Sends a message; without a sender the account's own is used."""
         payload = {
             "recipient": self.digits(message.to),
             "message": message.text,
             "sender_id": self.written_sender(message),
         }
-        return Request(**self._post("send_sms", payload), read=self._sent)
+        return self._post("send_sms", payload, self._sent)
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:
-        """The only way to hear of a message again."""
+        """Asks for the status: RAYPROTECH never reports it."""
 
         def read(response: Response) -> Parsed:
             answer = _answer(response)
@@ -95,10 +91,10 @@ class RayprotechApi(Api):
                 raise garbled(response, f"the status of {message_id}")
             return self._report(message_id, word, to, answer, response.received_at)
 
-        return Request(**self._post("check_status", {"message_id": message_id}), read=read)
+        return self._post("check_status", {"message_id": message_id}, read)
 
     def balance(self) -> Request[Balance]:
-        """A message takes a unit for each of its parts."""
+        """Asks for the credit: a message takes a unit for each of its parts."""
 
         def read(response: Response) -> Balance:
             amount = as_word(_answer(response).get("sms_balance"))
@@ -106,10 +102,10 @@ class RayprotechApi(Api):
                 raise garbled(response, "sms_balance")
             return Balance(amount=amount, unit="SMS units")
 
-        return Request(**self._post("get_balance", {}), read=read)
+        return self._post("get_balance", {}, read)
 
     def operations(self) -> dict[str, Operation]:
-        """Parameters are called as in the documentation."""
+        """Returns the calls, with parameters that are called as in the documentation."""
         return {
             "send_sms": Operation(
                 summary="Sends a message.",
@@ -124,7 +120,7 @@ class RayprotechApi(Api):
                 make=self._send_many,
             ),
             "check_status": Operation(
-                summary="Asks what became of a message.",
+                summary="Asks for the status of a message.",
                 required=("message_id",),
                 make=lambda given: verbatim(self.look_up(given["message_id"], None)),
             ),
@@ -148,7 +144,7 @@ class RayprotechApi(Api):
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
-        return Request(**self._post("send_bulk_sms", payload), read=_answer, bulk=True)
+        return self._post("send_bulk_sms", payload, _answer, bulk=True)
 
     def _sent(self, response: Response) -> Sent:
         answer = _answer(response)
@@ -181,57 +177,39 @@ class RayprotechApi(Api):
             reason=as_word(answer.get("error_message")),
             final=status.final,
         )
-        times = (as_text(answer.get("delivered_at")), as_text(answer.get("sent_at")))
-        moments = (instant(time, self.provider.timezone, received_at) for time in times)
+        zone = self.provider.timezone
+        delivered = instant(as_text(answer.get("delivered_at")), zone, received_at)
+        sent = instant(as_text(answer.get("sent_at")), zone, received_at)
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
             key=f"delivery:{message_id}:{folded}",
-            time=next(filter(None, moments), received_at),
+            time=delivered or sent or received_at,
         )
 
-    def _post(self, call: str, payload: Mapping[str, object]) -> dict[str, Any]:
-        return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, {})
+    def _post(
+        self,
+        call: str,
+        payload: Mapping[str, object],
+        read: Callable[[Response], T],
+        *,
+        bulk: bool = False,
+    ) -> Request[T]:
+        return post_json(f"{self.url}/{call}", {"api_key": self.key, **payload}, read, bulk=bulk)
 
 
-class Rayprotech(Provider[None]):
-    """RAYPROTECH as a source, from which nothing comes."""
+class Rayprotech(SendOnlyProvider):
+    """Only sends."""
 
     name = "rayprotech"
     title = "RAYPROTECH (Kenya)"
-    methods = frozenset()
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
-    sample_kinds: ClassVar[tuple[str, ...]] = ()
-    entries: ClassVar[tuple[Entry, ...]] = ()
     api: ClassVar = RayprotechApi
-    pushes = False
-
-    def read(self, push: Push) -> None:
-        """Nothing that comes is RAYPROTECH's."""
-        raise Unreadable(_PUSHES_NOTHING)
-
-    def authenticate(self, push: Push) -> None:
-        """Nobody can be RAYPROTECH."""
-        raise CredentialMissing(_PUSHES_NOTHING)
-
-    def parse(self, push: Push) -> Parsed:
-        """Nothing that comes is an event."""
-        raise Malformed(_PUSHES_NOTHING)
-
-    @classmethod
-    def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
-        """There are none."""
-        raise LookupError(_PUSHES_NOTHING)
-
-    @classmethod
-    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
-        """There are none."""
-        raise LookupError(_PUSHES_NOTHING)
 
 
 def _answer(response: Response) -> dict[str, Any]:
-    """The answer, if it says `"success": true`."""
+    """Returns an answer that says `"success": true`. Raises `ProviderError` for others."""
     if not response.succeeded:
         raise _refused(response)
     answer = object_of(response)
@@ -243,7 +221,7 @@ def _answer(response: Response) -> dict[str, Any]:
 
 
 def _refused(response: Response) -> ProviderError:
-    error = http_refusal(REFUSALS, response, said(response, "error", "message"))
+    error = http_refusal(REFUSALS, response, words_in(response, "error", "message"))
     if _says_no(response):  # then a gateway failure is no guess any more
         retryable = response.status == _GATEWAY_FAILURE or _CREDIT.search(error.words)
         error.retryable = error.retryable or bool(retryable)
@@ -259,7 +237,7 @@ def _says_no(response: Response) -> bool:
 
 
 def _up(response: Response) -> Any:
-    """What the API says of itself: any success but a no."""
+    """Returns the answer of an API that is up: any success but a no."""
     if not response.succeeded or _says_no(response):
         raise _refused(response)
     try:

@@ -5,7 +5,8 @@ dashboard; what is not taken comes again after 1, 5 and 30 minutes. Where a sign
 set there, `X-TalkNTalk-Signature` is the HMAC-SHA256 of the raw body. Its encoding is not
 documented, so `Tokens.verify_hmac_sha256` takes all the usual ones. `data.id` is an integer
 here and a UUID in the answer to sending. The header `X-TalkNTalk-Event` only repeats `event`,
-and is not signed: nothing is read from it. The API has limits, by the minute and organisation.
+and is not signed: nothing is read from it. The API limits the requests of an organisation in a
+minute.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,12 +24,8 @@ import msgspec
 from receiver.errors import CredentialWrong, Malformed
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import (
-    Api,
-    Operation,
+from receiver.providers.calls import (
     Refusal,
-    Request,
-    Response,
     garbled,
     http_refusal,
     ids_in,
@@ -36,10 +33,20 @@ from receiver.providers.api import (
     listed,
     object_of,
     post_json,
-    said,
     verbatim,
+    words_in,
 )
-from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
+from receiver.providers.contract import (
+    Api,
+    Operation,
+    Parsed,
+    Provider,
+    Push,
+    PushUrl,
+    Request,
+    Response,
+    Sample,
+)
 from receiver.providers.payloads import (
     as_network,
     as_number,
@@ -51,7 +58,7 @@ from receiver.providers.payloads import (
 )
 from receiver.text.times import instant
 
-#: data.status, in any case: what it means.
+#: The meaning of each `data.status`, whatever its case.
 STATUSES = {
     "queued": Status.QUEUED,
     "sent": Status.SENT,
@@ -61,7 +68,7 @@ STATUSES = {
     "cancelled": Status.CANCELLED,  # before sending
 }
 
-#: HTTP status: what it means.
+#: The meaning of each HTTP status.
 REFUSALS = {
     400: Refusal(meaning="missing field or invalid sender"),
     401: Refusal(meaning="authentication_failed", retryable=True),
@@ -72,6 +79,9 @@ REFUSALS = {
 _THROTTLED = re.compile(r"available in ([0-9]{1,7}) seconds?", re.IGNORECASE)
 _EVENT = "sms."
 _SIGNATURE = b"x-talkntalk-signature"
+
+
+T = TypeVar("T")
 
 
 class _Message(msgspec.Struct):
@@ -98,7 +108,7 @@ _decoder = decoder(_Payload)
 
 
 class TalkNTalkApi(Api):
-    """Sending through TalkNTalk."""
+    """Sends through TalkNTalk."""
 
     base_url = "https://api.talkntalk.africa/v1"
     rate = 300
@@ -106,18 +116,16 @@ class TalkNTalkApi(Api):
     foreign_ids = True
 
     def send(self, message: OutgoingMessage) -> Request[Sent]:
-        """Without a sender it is the organisation's own."""
+        """Sends a message; without a sender the organisation's own is used."""
         payload = {
             "mobile": self.digits(message.to),
             "message": message.text,
             "sender_id": self.written_sender(message),
         }
-        return Request(
-            **post_json(f"{self.url}/sms/send/", payload, self._headers()), read=self._sent
-        )
+        return self._post("send", payload, self._sent)
 
     def operations(self) -> dict[str, Operation]:
-        """Parameters are called as in the documentation."""
+        """Returns the calls, with parameters that are called as in the documentation."""
         return {
             "send": Operation(
                 summary="Sends a message.",
@@ -144,12 +152,7 @@ class TalkNTalkApi(Api):
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
-        request = Request(
-            **post_json(f"{self.url}/sms/send-bulk/", payload, self._headers()),
-            read=_sent_to_many,
-            bulk=True,
-        )
-        return verbatim(request)
+        return verbatim(self._post("send-bulk", payload, _sent_to_many, bulk=True))
 
     def _sent(self, response: Response) -> Sent:
         answer = object_of(_succeeded(response))
@@ -164,12 +167,20 @@ class TalkNTalkApi(Api):
             status=STATUSES.get(word, Status.QUEUED),
         )
 
-    def _headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self.key}"}
+    def _post(
+        self,
+        call: str,
+        payload: Mapping[str, object],
+        read: Callable[[Response], T],
+        *,
+        bulk: bool = False,
+    ) -> Request[T]:
+        headers = {"authorization": f"Bearer {self.key}"}
+        return post_json(f"{self.url}/sms/{call}/", payload, read, headers=headers, bulk=bulk)
 
 
 class TalkNTalk(Provider[_Payload]):
-    """Pushes of TalkNTalk."""
+    """Reads the pushes of TalkNTalk."""
 
     name = "talkntalk"
     title = "TalkNTalk (Kenya)"
@@ -177,15 +188,15 @@ class TalkNTalk(Provider[_Payload]):
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
     sample_kinds: ClassVar = ("sent", "delivered", "failed", "undelivered", "cancelled")
-    entries = (Entry("webhooks", "signing secret"),)
+    push_urls = (PushUrl("webhooks", "signing secret"),)
     api: ClassVar = TalkNTalkApi
 
     def read(self, push: Push) -> _Payload:
-        """The JSON object in the body."""
+        """Reads the JSON object in the body."""
         return read_json(push.body, _decoder)
 
     def authenticate(self, push: Push) -> None:
-        """The signature of the body, every one of them, or the token in the URL."""
+        """Compares every signature of the body, and the token in the URL."""
         if not self.requires_credential:
             return
         presented = self.tokens.verify(push.url_tokens())
@@ -196,10 +207,10 @@ class TalkNTalk(Provider[_Payload]):
             if not self.tokens.verify_hmac_sha256(signature, push.body):
                 raise CredentialWrong
             presented = True
-        self.require(presented=presented)
+        self.require_credential(presented=presented)
 
-    def parse(self, push: Push) -> Parsed:
-        """A delivery report."""
+    def parse(self, push: Push) -> list[Parsed]:
+        """Returns a delivery report."""
         payload = self.payload(push)
         message = payload.data or _Message()
         message_id = as_word(message.id)
@@ -218,19 +229,20 @@ class TalkNTalk(Provider[_Payload]):
             network=as_network(message.network),
             final=status.final,
         )
-        times = (as_word(payload.timestamp), as_word(message.updated_at))
-        moments = (instant(time, self.timezone, push.received_at) for time in times)
-        return Parsed(
+        came = push.received_at
+        time = instant(as_word(payload.timestamp), self.timezone, came)
+        report = Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
             key=f"delivery:{message_id}:{folded}",
-            time=next(filter(None, moments), push.received_at),
+            time=time or instant(as_word(message.updated_at), self.timezone, came) or came,
             text=as_text(message.message),
         )
+        return [report]
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
-        """As the example in the documentation, signed; `values` belong to `data` or beside it."""
+        """Makes the example of the documentation, signed; `values` go into `data` or beside it."""
         message = {**_SAMPLE, "status": kind}
         payload: dict[str, Any] = {
             "event": f"{_EVENT}{kind}",
@@ -249,8 +261,8 @@ class TalkNTalk(Provider[_Payload]):
         return Sample(method="POST", path="", headers=headers, body=body)
 
     @classmethod
-    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
-        """The id that sending returned."""
+    def fresh_values(cls, kind: str, now: datetime) -> dict[str, str]:
+        """Returns the id of another message."""
         time = now.isoformat("T", "seconds")
         number = str(int(now.timestamp() * 1_000_000))
         return {"id": number, "timestamp": time, "updated_at": time}
@@ -272,14 +284,16 @@ _SAMPLE: dict[str, Any] = {
 def _succeeded(response: Response) -> Response:
     if response.succeeded:
         return response
-    error = http_refusal(REFUSALS, response, said(response, "detail", "error", "message", "code"))
+    error = http_refusal(
+        REFUSALS, response, words_in(response, "detail", "error", "message", "code")
+    )
     if error.retry_after is None and (throttled := _THROTTLED.search(error.words)):
         error.retry_after = float(throttled[1])
     raise error
 
 
 def _sent_to_many(response: Response) -> list[str]:
-    """The ids of the messages; 207 says that there are some for which there is none."""
+    """Reads the ids of the messages; with status 207 some messages have none."""
     ids = ids_in(json_of(_succeeded(response)), "id", "ids")
     if not ids:
         raise garbled(response, "ids of messages")

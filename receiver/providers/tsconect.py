@@ -3,30 +3,28 @@
 Documentation: https://api.tsconect.com (v1, "Delivery callbacks"). A callback goes to the
 `callback_url` given when sending; neither token nor signature is documented, so the secret is
 part of that URL. One message gets several callbacks, one for each status. Of the words for a
-status only `queued` and `delivered` are printed; the others are the usual ones. What the API
-answers to many messages at once is not printed either.
+status only `queued` and `delivered` are documented; the others are the usual ones. The answer of
+the API to many messages at once is not documented either.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from receiver.config import Send, Source
+from receiver.config.convert import Secret, is_url
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import (
-    Api,
-    Operation,
+from receiver.providers.calls import (
     Refusal,
-    Request,
-    Response,
     count,
     garbled,
     http_refusal,
@@ -35,10 +33,20 @@ from receiver.providers.api import (
     listed,
     object_of,
     post_json,
-    said,
     verbatim,
+    words_in,
 )
-from receiver.providers.base import Entry, Parsed, Provider, Push, Sample
+from receiver.providers.contract import (
+    Api,
+    Operation,
+    Parsed,
+    Provider,
+    Push,
+    PushUrl,
+    Request,
+    Response,
+    Sample,
+)
 from receiver.providers.payloads import (
     as_number,
     as_text,
@@ -49,7 +57,7 @@ from receiver.providers.payloads import (
 )
 from receiver.text.times import instant
 
-#: status, in any case: what it means.
+#: The meaning of each `status`, whatever its case.
 STATUSES = {
     "queued": Status.QUEUED,
     "sent": Status.SENT,
@@ -61,7 +69,7 @@ STATUSES = {
     "cancelled": Status.CANCELLED,
 }
 
-#: HTTP status: what it means.
+#: The meaning of each HTTP status.
 REFUSALS = {
     400: Refusal(meaning="invalid payload"),
     401: Refusal(meaning="wrong API key", retryable=True),
@@ -71,6 +79,22 @@ REFUSALS = {
 }
 
 _EVENT = "message."
+
+
+class TsconectSend(Send, frozen=True, kw_only=True):
+    """`[sources.NAME.send]` of TSCONECT."""
+
+    callback_url: Secret | None = None
+    """Where delivery callbacks go: our public URL, with the token in it."""
+
+
+class TsconectSource(Source, frozen=True, kw_only=True):
+    """`[sources.NAME]` of TSCONECT."""
+
+    send: TsconectSend | None = None
+
+
+T = TypeVar("T")
 
 
 class _Payload(msgspec.Struct):
@@ -87,10 +111,11 @@ _decoder = decoder(_Payload)
 
 
 class TsconectApi(Api):
-    """Sending through TSCONECT."""
+    """Sends through TSCONECT."""
 
     base_url = "https://api.tsconect.com/v1"
     needs_sender = True
+    send_settings: TsconectSend
 
     def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Asks for callbacks at `send.callback_url`, if there is one."""
@@ -100,12 +125,10 @@ class TsconectApi(Api):
             "message": message.text,
             "callback_url": self._callback_url(),
         }
-        return Request(
-            **post_json(f"{self.url}/messages/send", payload, self._headers()), read=self._sent
-        )
+        return self._post("send", payload, self._sent)
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:
-        """The answer does not say whom the message went to."""
+        """Asks for the status; the answer does not name the recipient."""
 
         def read(response: Response) -> Parsed:
             answer = object_of(_succeeded(response))
@@ -124,7 +147,7 @@ class TsconectApi(Api):
         )
 
     def operations(self) -> dict[str, Operation]:
-        """Parameters are called as in the documentation."""
+        """Returns the calls, with parameters that are called as in the documentation."""
         return {
             "send": Operation(
                 summary="Sends a message.",
@@ -142,7 +165,7 @@ class TsconectApi(Api):
                 make=self._send_many,
             ),
             "message": Operation(
-                summary="Asks what became of a message.",
+                summary="Asks for the status of a message.",
                 required=("message_id",),
                 make=lambda given: verbatim(self.look_up(given["message_id"], None)),
             ),
@@ -163,12 +186,7 @@ class TsconectApi(Api):
             "recipients": recipients,
             "callback_url": self._callback_url(),
         }
-        request = Request(
-            **post_json(f"{self.url}/messages/bulk", payload, self._headers()),
-            read=_sent_to_many,
-            bulk=True,
-        )
-        return verbatim(request)
+        return verbatim(self._post("bulk", payload, _sent_to_many, bulk=True))
 
     def _sent(self, response: Response) -> Sent:
         answer = object_of(_succeeded(response))
@@ -187,34 +205,53 @@ class TsconectApi(Api):
         url = self.send_settings.callback_url
         return url.reveal() if url else None
 
+    def _post(
+        self,
+        call: str,
+        payload: Mapping[str, object],
+        read: Callable[[Response], T],
+        *,
+        bulk: bool = False,
+    ) -> Request[T]:
+        url = f"{self.url}/messages/{call}"
+        return post_json(url, payload, read, headers=self._headers(), bulk=bulk)
+
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
 
 
 class Tsconect(Provider[_Payload]):
-    """Pushes of TSCONECT."""
+    """Reads the pushes of TSCONECT."""
 
     name = "tsconect"
     title = "TSCONECT (Kenya)"
+    settings = TsconectSource
     methods = frozenset({"POST"})
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
     sample_kinds: ClassVar = ("queued", "sent", "delivered", "failed")
-    entries = (Entry("delivery callbacks: callback_url"),)
+    push_urls = (PushUrl("delivery callbacks: callback_url"),)
     api: ClassVar = TsconectApi
+    source: TsconectSource
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields a callback_url that is no address, without showing it."""
+        url = self.source.send and self.source.send.callback_url
+        if url and not is_url(url.reveal()):
+            yield "send.callback_url", "expected https:// and an address"
 
     def read(self, push: Push) -> _Payload:
-        """The JSON object in the body."""
+        """Reads the JSON object in the body."""
         return read_json(push.body, _decoder)
 
     def authenticate(self, push: Push) -> None:
-        """The token in the URL: there is no other credential."""
+        """Compares the token in the URL: there is no other credential."""
         if not self.requires_credential:
             return
-        self.require(presented=self.tokens.verify(push.url_tokens()))
+        self.require_credential(presented=self.tokens.verify(push.url_tokens()))
 
-    def parse(self, push: Push) -> Parsed:
-        """A delivery report."""
+    def parse(self, push: Push) -> list[Parsed]:
+        """Returns a delivery report."""
         payload = self.payload(push)
         message_id = as_word(payload.message_id)
         if message_id is None:
@@ -222,11 +259,11 @@ class Tsconect(Provider[_Payload]):
         word = as_word(payload.status) or without_prefix(_EVENT, as_word(payload.event))
         came = push.received_at
         time = instant(as_word(payload.timestamp), self.timezone, came) or came
-        return _report(self, message_id, word, as_number(payload.to), time)
+        return [_report(self, message_id, word, as_number(payload.to), time)]
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
-        """As the example in the documentation, with the secret in the URL."""
+        """Makes the example of the documentation, with the secret in the URL."""
         payload = {**_SAMPLES[kind], **values}
         return Sample(
             method="POST",
@@ -236,8 +273,8 @@ class Tsconect(Provider[_Payload]):
         )
 
     @classmethod
-    def fresh(cls, kind: str, now: datetime) -> dict[str, str]:
-        """The id that sending returned."""
+    def fresh_values(cls, kind: str, now: datetime) -> dict[str, str]:
+        """Returns the id of another message."""
         number = int(now.timestamp() * 1_000_000)
         return {"message_id": f"msg_{number:X}", "timestamp": now.isoformat("T", "seconds")}
 
@@ -257,7 +294,7 @@ _SAMPLES = {
 def _report(
     provider: Provider[Any], message_id: str, word: str | None, to: str | None, time: datetime
 ) -> Parsed:
-    """What became of a message: told by a callback or by the API, the same news is the same."""
+    """Makes a delivery report. The same news has the same key, pushed or asked for."""
     folded = (word or "").casefold()
     status = STATUSES.get(folded, Status.UNKNOWN)
     data = DeliveryReport(
@@ -277,12 +314,12 @@ def _report(
 
 def _succeeded(response: Response) -> Response:
     if not response.succeeded:
-        raise http_refusal(REFUSALS, response, said(response, "message", "detail", "error"))
+        raise http_refusal(REFUSALS, response, words_in(response, "message", "detail", "error"))
     return response
 
 
 def _sent_to_many(response: Response) -> list[str]:
-    """The ids of the messages."""
+    """Reads the ids of the messages."""
     ids = ids_in(json_of(_succeeded(response)), "message_id", "message_ids", "id", "ids")
     if not ids:
         raise garbled(response, "message ids")
@@ -290,7 +327,7 @@ def _sent_to_many(response: Response) -> list[str]:
 
 
 def _recipients(text: str) -> list[dict[str, Any]]:
-    """Numbers, or JSON with the fields of each. Raises `ProviderError`."""
+    """Reads numbers, or JSON with the fields of each recipient. Raises `ProviderError`."""
     if not text.lstrip().startswith("["):
         return [{"to": number} for number in listed(text)]
     try:

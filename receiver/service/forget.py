@@ -67,7 +67,7 @@ async def forget(
     def is_theirs(kept: Kept) -> bool:
         if spelled.stands_in(kept.request) or spelled.stands_in(kept.reason.encode()):
             return True
-        return _subject(kept, (providers or {}).get(kept.source)) == msisdn
+        return msisdn in _subjects(kept, (providers or {}).get(kept.source))
 
     await _drop(store, Kind.QUARANTINE, await reader.quarantined(is_theirs), gone)
     left = []
@@ -93,21 +93,20 @@ def _pieces(ids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield ids[start : start + _PIECE]
 
 
-def _subject(kept: Kept, provider: Provider[Any] | None) -> str | None:
-    """Whom a request is about, as its provider reads it."""
+def _subjects(kept: Kept, provider: Provider[Any] | None) -> set[str | None]:
+    """Returns the persons that a request is about, as its provider reads it."""
     if provider is None:
-        return None
+        return set()
     try:
         request = unpack_request(kept.request)
-        return provider.parse(
-            Push(
-                method=request.method,
-                token=request.token,
-                query=request.query,
-                headers=request.headers,
-                body=request.body,
-                received_at=from_micros(kept.received_at),
-            )
-        ).subject
+        push = Push(
+            method=request.method,
+            token=request.token,
+            query=request.query,
+            headers=request.headers,
+            body=request.body,
+            received_at=from_micros(kept.received_at),
+        )
+        return {parsed.subject for parsed in provider.parse(push)}
     except (PushError, msgspec.MsgspecError):
-        return None
+        return set()

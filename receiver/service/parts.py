@@ -188,7 +188,7 @@ async def warn(parts: Parts, store: Store) -> None:
     """
     for source in parts.config.strangers(await store.reader.sources()):
         log.warning("worth a look", key=f"sources.{source}", why=f"{UNKNOWN}; see former_names")
-    found = await asyncio.to_thread(cautions, parts.config, parts.plugins, parts.regions)
+    found = await asyncio.to_thread(cautions, parts.config, parts.providers, parts.plugins)
     for caution in found[:_MOST_CAUTIONS]:
         log.warning("worth a look", key=caution.key, why=caution.message)
     if len(found) > _MOST_CAUTIONS:

@@ -156,11 +156,8 @@ def fake_credit(fake: Fake) -> int:
 def test_operations_are_listed(folder: Path, name: str) -> None:
     """With their parameters and what they do: as the API of the provider has them."""
     listed = table(folder, "call", name, "--list")
-    provider = PROVIDERS[name]
-    source = load(folder / "receiver.toml").sources[name]
-    assert provider.api is not None
-    assert source.send is not None
-    known = provider.api(provider(source), source.send).operations()
+    configured = load(folder / "receiver.toml")
+    known = sending(configured, create(configured), name)[name].operations()
     assert [line["operation"] for line in listed] == list(known)
     head, *rows = told(folder, "call", name, "--list").splitlines()
     assert head.split("  ")[0] == "OPERATION"

@@ -60,7 +60,7 @@ WRONG = {
     ),
     "none and a token": (
         f'{SOURCE}authentication = "none"\n',
-        ['sources.tilil.authentication: "none" contradicts tokens or digest'],
+        ['sources.tilil.authentication: "none" contradicts tokens'],
     ),
     "tokens of who does not push": (
         '[sources.a]\nprovider = "rayprotech"\ntokens = ["x"]\n',
@@ -72,7 +72,7 @@ WRONG = {
     ),
     "digest elsewhere": (
         '[sources.a]\nprovider = "tsconect"\ndigest = { username = "u", password = "p" }\n',
-        ["sources.a.digest: only Tilil sends a digest"],
+        ["sources.a.digest: only for provider tilil"],
     ),
     "zone": (
         f'{SOURCE}timezone = "Nairobi"\n',
@@ -191,7 +191,8 @@ store {tmp_path}/receiver.db
 address 127.0.0.1:8088
 admin none
 
-warning: sources.ke2.tokens: none, so delivery reports, which carry no digest, are refused
+warning: sources.ke2.tokens: none, so delivery reports are refused: their only credential is one\
+ in their URL
 warning: sources.open.authentication: anybody can push
 warning: sources.open.allow_ips: empty, and there is no credential either; name the provider's\
  addresses

@@ -13,7 +13,7 @@ import pytest
 from receiver import doctor
 from receiver.doctor import Finding, disk, machine, outside, providers, running, stored
 from receiver.doctor.findings import ago, size
-from receiver.providers.api import Balance
+from receiver.providers.contract import Balance
 from tests.harness import NOW, parts
 
 MIB = 1024 * 1024
@@ -198,18 +198,20 @@ def test_credit_is_judged(amount: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "digests", "expected"),
+    ("seconds", "tolerances", "expected"),
     [
         (0, {}, "green"),
         (30, {}, "green"),
         (-31, {}, "yellow"),
-        (31, {"tilil": 900.0}, "yellow"),
-        (-901, {"tilil": 900.0}, "red"),
+        (31, {"tilil": timedelta(minutes=15)}, "yellow"),
+        (-901, {"tilil": timedelta(minutes=15)}, "red"),
     ],
 )
-def test_the_clock_is_judged(seconds: float, digests: dict[str, float], expected: str) -> None:
-    """Beyond half a minute; what makes digests fail is red."""
-    finding = providers.of_clock({"tilil": timedelta(seconds=seconds)}, digests)
+def test_the_clock_is_judged(
+    seconds: float, tolerances: dict[str, timedelta], expected: str
+) -> None:
+    """Beyond half a minute; a difference that makes credentials fail is red."""
+    finding = providers.of_clock({"tilil": timedelta(seconds=seconds)}, tolerances)
     assert level(finding) == expected
 
 
@@ -221,10 +223,10 @@ def test_one_wrong_clock_elsewhere_is_no_matter() -> None:
     assert finding.found == "1 s ahead of that of b's provider"
 
 
-def test_a_clock_that_nobody_confirms_matters_for_digests() -> None:
-    """Without them it is only told."""
+def test_a_clock_that_nobody_confirms_matters_for_credentials() -> None:
+    """It is only told where no credential depends on the time."""
     assert level(providers.of_clock({}, {})) == "green"
-    assert level(providers.of_clock({}, {"tilil": 900.0})) == "yellow"
+    assert level(providers.of_clock({}, {"tilil": timedelta(minutes=15)})) == "yellow"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ async def send(client: httpx2.AsyncClient, name: str) -> httpx2.Response:
 
 @each_provider
 async def test_without_faults_there_are_none(name: str) -> None:
-    """What these tests send is taken."""
+    """The messages of these tests are accepted."""
     async with trying() as (fake, client):
         assert (await send(client, name)).is_success
         assert (fake.counts.accepted, fake.counts.faults) == (1, {})
@@ -179,7 +179,7 @@ async def test_only_sending_meets_faults() -> None:
 
 
 async def test_a_provider_can_have_its_own_faults() -> None:
-    """Which come before those of all."""
+    """The shares of one provider come before those of all."""
     async with trying(faults={"500": 1, "tilil:500": 0}) as (_, client):
         assert (await send(client, "tilil")).status_code == 200
         assert (await send(client, "tsconect")).status_code == 500

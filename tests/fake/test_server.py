@@ -162,7 +162,7 @@ async def test_its_url_reaches_it(host: str, url: str) -> None:
 
 
 async def test_it_leaves_signals_alone() -> None:
-    """Who runs it decides what ends it."""
+    """The program that runs it decides what ends it."""
     before = signal.getsignal(signal.SIGINT)
     async with trying() as (_, client):
         assert (await client.get("/control/counts")).status_code == 200

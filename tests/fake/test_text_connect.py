@@ -54,7 +54,7 @@ async def test_several_numbers_have_an_answer_each() -> None:
 
 
 async def test_every_part_has_an_id() -> None:
-    """Which is told if it is asked for, and the status can be asked for by each of them."""
+    """The ids of all parts are told on request, and each of them finds the status."""
     async with trying() as (fake, client):
         answer = await ask(client, **{**_SEND, "Body": "x" * 320}, GetAllMessageIDs="1")
         await until_ended(fake)
@@ -223,7 +223,7 @@ async def test_reports_are_tables() -> None:
 
 
 async def test_users_are_created_and_given_credits() -> None:
-    """What is missing is told line by line; credits do not fall below 0."""
+    """Missing details are told line by line; credits do not fall below 0."""
     user = {
         "Action": "CreateUser",
         "ChildUsername": "ann",

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from receiver.providers.tilil import STATUSES
+from receiver.providers.tilil.reports import STATUSES
 from tests.fake.trying import KEY, catching, trying, until_ended
 
 pytestmark = pytest.mark.anyio

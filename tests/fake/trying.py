@@ -82,7 +82,7 @@ class Catcher:
         self.answers: list[tuple[int, str]] = []
 
     async def until(self, number: int) -> list[Caught]:
-        """What came, as soon as it is so many."""
+        """The requests that came, as soon as they are so many."""
 
         async def there() -> bool:
             return len(self.caught) >= number

@@ -27,7 +27,7 @@ async def test_each_step_is_for_all_of_them(
         came = []
         for n in range(3):
             push, entry = push_of(inbound(n, "hi")), unnoted()
-            parsed = endpoint.provider.parse(push)
+            [parsed] = endpoint.provider.parse(push)
             plain = endpoint.provider.acknowledge(push, parsed, "")
             came.append(Arrival(endpoint, push, parsed, plain, entry))
         made = batch.records(came, service.store.ids, service.workers.guard)

@@ -12,7 +12,7 @@ from receiver.config import Send
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.jobs.calling import open_caller
-from receiver.providers.api import Request, Response
+from receiver.providers.contract import Request, Response
 from tests.harness import NOW
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.jobs.channel import MINUTE, Calls, Line, Window, next_try
 from receiver.providers import PROVIDERS
-from receiver.providers.api import Request
+from receiver.providers.contract import Request
 from tests.harness import NOW
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.config import Send, Source
-from receiver.config.convert import Secret
+from receiver.config import parse
 from receiver.fake import Fake, Options, running
 from receiver.fake.book import Managed
-from receiver.jobs.channel import Line
-from receiver.providers import PROVIDERS
-from receiver.providers.api import Request
+from receiver.jobs.channel import Line, apis
+from receiver.providers import PROVIDERS, create
+from receiver.providers.contract import Request
 from receiver.service.parts import Service
 from receiver.store import Job
 from tests.harness import (
@@ -312,10 +311,11 @@ async def test_the_rate_is_shared_with_messages(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_who_manages_subscriptions_can_be_told(name: str) -> None:
     """What plugins are told of a provider is what its API can do."""
-    provider = PROVIDERS[name](Source(provider=name))
-    if provider.api is not None:
-        account = Send(api_key=Secret("key"), sender="22915", url="http://127.0.0.1")
-        api = provider.api(provider, account)
+    send = {"api_key": "key", "sender": "22915", "url": "http://127.0.0.1"}
+    tokens = ["token"] if PROVIDERS[name].pushes else []
+    raw = {"sources": {"s": {"provider": name, "tokens": tokens, "send": send}}}
+    configured = parse(raw, Path("/nowhere/receiver.toml"))
+    for api in apis(configured, create(configured)).values():
         assert (api.deactivate(f"+{ANN}", "44") is not None) is api.manages_subscriptions
 
 

@@ -17,7 +17,7 @@ from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
 from receiver.handlers import OptOut
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import Request
+from receiver.providers.contract import Request
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service.parts import Service
 from receiver.store import StoredMessage, open_store

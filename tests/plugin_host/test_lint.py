@@ -8,18 +8,23 @@ from typing import Any
 
 import pytest
 
-from receiver import config
-from receiver.plugin_host.lint import cautions
+from receiver import config, providers
+from receiver.plugin_host.lint import Caution, cautions
 from tests.harness import TOKEN, parts, settings, with_plugin, write
 
 HANDLER = "from receiver.handlers import on_message\n@on_message()\ndef f(e, c): ...\n"
 STRONG = "Zx3kQ8vN1mB7tR5yW2pL9dF6"
 
 
+def of(configured: config.Config) -> list[Caution]:
+    """The cautions about a configuration without plugins."""
+    return cautions(configured, providers.create(configured), [])
+
+
 def told(folder: Path, **sections: Any) -> dict[str, str]:
     """The cautions about a configuration with these sections alone, by their keys."""
     raw = {"server": {"port": 0, "admin": ""}, **sections}
-    found = cautions(config.load(write(folder, raw)), [])
+    found = of(config.load(write(folder, raw)))
     assert len({each.key for each in found}) == len(found)
     return {each.key: each.message for each in found}
 
@@ -113,6 +118,8 @@ def test_urls_in_the_clear_are_told(tmp_path: Path) -> None:
         "sources.tilil.send.url",
         "sources.tilil.send.report_url",
     }
+    shouted = {"api_key": "http://[", "url": "HTTP://api.example.com"}
+    assert told(tmp_path, sources=tilil(send=shouted)).keys() == {"sources.tilil.send.url"}
     here = {"api_key": "key", "url": "http://127.0.0.1:9000"}
     assert told(tmp_path, sources=tilil(send=here)) == {}
 
@@ -152,7 +159,7 @@ def test_secrets_of_plugins_are_looked_at_too(tmp_path: Path) -> None:
     raw["sources"] = {"tilil": raw["sources"]["tilil"]}
     raw["plugins"] = {"enabled": ["forward"], "forward": {"targets": [target]}}
     made = parts(tmp_path, raw)
-    found = [str(each) for each in cautions(made.config, made.plugins)]
+    found = [str(each) for each in cautions(made.config, made.providers, made.plugins)]
     place = "plugins.forward.targets[0].headers.Key"
     assert f"{place}: the same secret as sources.tilil.tokens[0]" in found
 
@@ -162,18 +169,18 @@ def test_files_with_secrets_are_for_few_eyes(tmp_path: Path) -> None:
     file, secret = tmp_path / "receiver.toml", tmp_path / "token"
     write(tmp_path, {"sources": tilil()})
     file.chmod(0o640)
-    assert cautions(config.load(file), []) == []
+    assert of(config.load(file)) == []
     file.chmod(0o644)
-    [caution] = cautions(config.load(file), [])
+    [caution] = of(config.load(file))
     why = f"{file} can be read by everybody on this machine; chmod o-rwx {file}"
     assert str(caution) == f"sources.tilil.tokens[0]: {why}"
     secret.write_text(STRONG)
     secret.chmod(0o644)
     write(tmp_path, {"sources": tilil(tokens=[f"file:{secret}"])})
-    [caution] = cautions(config.load(file), [])
+    [caution] = of(config.load(file))
     assert caution.message.startswith(f"{secret} can be read by everybody")
     secret.chmod(0o600)
-    assert cautions(config.load(file), []) == []
+    assert of(config.load(file)) == []
     secret.unlink()
 
 
@@ -182,7 +189,7 @@ def test_a_file_without_secrets_is_for_everybody(tmp_path: Path) -> None:
     file = write(tmp_path, {"sources": tilil(tokens=["env:TOKEN_OF_THE_TESTS"])})
     file.chmod(0o644)
     loaded = config.load(file, {"TOKEN_OF_THE_TESTS": STRONG})
-    assert cautions(loaded, []) == []
+    assert of(loaded) == []
 
 
 def test_a_lint_that_breaks_hides_no_other(tmp_path: Path) -> None:
@@ -190,7 +197,7 @@ def test_a_lint_that_breaks_hides_no_other(tmp_path: Path) -> None:
     made = parts(
         tmp_path, with_plugin(f"{HANDLER}def lint(context):\n    raise OSError('secret')\n")
     )
-    found = [str(each) for each in cautions(made.config, made.plugins)]
+    found = [str(each) for each in cautions(made.config, made.providers, made.plugins)]
     assert found[-1] == "plugins.mine: its lint raised OSError"
     assert len(found) > 1
 
@@ -209,5 +216,5 @@ def test_a_lint_that_breaks_hides_no_other(tmp_path: Path) -> None:
 def test_a_lint_that_is_none_is_told(tmp_path: Path, lint: str, told: str) -> None:
     """Whatever it returns or raises, the service starts."""
     made = parts(tmp_path, with_plugin(f"{HANDLER}def lint(context):\n    {lint}\n"))
-    found = [str(each) for each in cautions(made.config, made.plugins)]
+    found = [str(each) for each in cautions(made.config, made.providers, made.plugins)]
     assert found[-1] == f"plugins.mine: its lint raised {told}"

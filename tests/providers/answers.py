@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from receiver.errors import ProviderError
-from receiver.providers.api import Request, Response
+from receiver.providers.contract import Request, Response
 from tests.providers import pushes
 
 
@@ -32,7 +32,7 @@ def refused(request: Request[Any], response: Response) -> ProviderError:
 
 
 def outcome(request: Request[Any], response: Response) -> object:
-    """What an answer is read into, or the error that it is."""
+    """The result that an answer is read into, or its error."""
     try:
         return request.read(response)
     except ProviderError as error:

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 
 import msgspec
 
-from receiver.config import Digest, Source
 from receiver.config.convert import Secret
 from receiver.providers import PROVIDERS, Parsed, Provider, Push, Sample
+from receiver.providers.tilil.settings import Digest
 
 SECRET = "s3cret pass/ü"
 #: When pushes of tests arrive.
@@ -20,8 +20,9 @@ ARRIVAL = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 
 def provider(name: str, *, tokens: Sequence[str] = (SECRET,), **settings: Any) -> Provider[Any]:
     """A provider with these settings of its source."""
-    source = Source(provider=name, tokens=[Secret(token) for token in tokens], **settings)
-    return PROVIDERS[name](source)
+    known = PROVIDERS[name]
+    secrets = [Secret(token) for token in tokens]
+    return known(known.settings(provider=name, tokens=secrets, **settings))
 
 
 def digest(password: str, **settings: Any) -> Digest:
@@ -57,12 +58,18 @@ def of_sample(sample: Sample) -> Push:
 
 
 def take(provider: Provider[Any], push: Push) -> Parsed:
-    """What the intake does with a push first. Raises `PushError`."""
+    """Authenticates and parses a push, as the intake does. Raises `PushError`."""
     provider.authenticate(push)
-    return provider.parse(push)
+    return parse(provider, push)
+
+
+def parse(provider: Provider[Any], push: Push) -> Parsed:
+    """The event in a push: the intake takes exactly one. Raises `PushError`."""
+    [parsed] = provider.parse(push)
+    return parsed
 
 
 def builtins(parsed: Parsed) -> dict[str, Any]:
-    """What a push says, as JSON has it."""
+    """The event in a push, as JSON has it."""
     said: dict[str, Any] = msgspec.to_builtins(parsed)
     return {**said, "subject": parsed.subject}

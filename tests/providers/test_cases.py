@@ -141,14 +141,14 @@ def test_recorded_repeats(name: str) -> None:
 
 
 def known_by(case: Any) -> tuple[str, str]:
-    """What a repeat of a request is known by, besides its person."""
+    """The key and content by which a repeat of a request is known, besides its person."""
     parsed = pushes.take(provider_of(case), push_of(case))
     return parsed.key, content(parsed.type, parsed.data)
 
 
 @pytest.mark.parametrize("name", [name for name, each in PROVIDERS.items() if each.pushes])
 def test_every_provider_has_recorded_cases(name: str) -> None:
-    """Who pushes comes with a folder of cases: events, wrong credentials, missing ids."""
+    """Every provider that pushes has cases: events, wrong credentials, missing ids."""
     cases = [case for where, case in CASES.items() if where.startswith(f"{name}/")]
     assert sum("event" in case for case in cases) >= 10
     refusals = {case["refused"]["error"] for case in cases if "refused" in case}

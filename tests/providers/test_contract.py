@@ -1,21 +1,27 @@
-"""What every provider promises, held against every one in `PROVIDERS`.
+"""The promises of the contract, held against every provider in `PROVIDERS`.
 
 A new provider is covered by its line there: names of fields come from its own samples.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, timedelta
-from typing import Any
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+import receiver
+from receiver.config import Send, Source
 from receiver.errors import CredentialMissing, CredentialWrong, PushError
 from receiver.events import EventType, decode_data, encode_data
 from receiver.providers import PROVIDERS, Answer, Provider, Push
@@ -24,7 +30,7 @@ from tests.providers import pushes
 
 ORDER = [
     *("__init__", "read", "authenticate", "parse"),
-    *("takes_reply", "acknowledge", "refuse", "sample", "fresh"),
+    *("takes_reply", "acknowledge", "refuse", "sample", "fresh_values"),
 ]
 KINDS = [(name, kind) for name, provider in PROVIDERS.items() for kind in provider.sample_kinds]
 PUSHING = [name for name, provider in PROVIDERS.items() if provider.pushes]
@@ -62,22 +68,64 @@ def test_provider_modules_read_alike(name: str) -> None:
     assert "Documentation:" in (sys.modules[provider.__module__].__doc__ or "")
     public = [method for method in vars(provider) if method in ORDER]
     assert public == [method for method in ORDER if method in public]
-    assert {"read", "authenticate", "parse", "sample", "fresh"} <= set(public)
+    if provider.pushes:
+        assert {"read", "authenticate", "parse", "sample", "fresh_values"} <= set(public)
+
+
+@every_provider
+def test_settings_add_to_those_of_every_source(name: str) -> None:
+    """A provider's own keys stand beside the common ones, each with a default."""
+    settings = PROVIDERS[name].settings
+    assert issubclass(settings, Source)
+    [send] = [field.type for field in structs.fields(settings) if field.name == "send"]
+    [own] = [type_ for type_ in get_args(send) if type_ is not NoneType]
+    assert issubclass(own, Send)
+    required = [
+        field.name
+        for type_ in (settings, own)
+        for field in structs.fields(type_)
+        if field.required and field.name not in ("provider", "api_key")
+    ]
+    assert required == []
+    assert set(PROVIDERS[name].credential_settings) <= set(settings.__struct_fields__)
+
+
+#: Where providers are named: the registries, the fakes' options, and plays with a cast.
+NAMING = ("providers/__init__.py", "fake/server.py", "fake/options.py", "testing/making.py")
+
+
+def test_shared_code_knows_no_provider() -> None:
+    """Behaviour that differs is an attribute or method of the contract."""
+    known = {*PROVIDERS, *(provider.__name__ for provider in PROVIDERS.values())}
+    root = Path(receiver.__file__).parent
+    own = {name.replace("-", "_") for name in PROVIDERS}
+    for file in root.rglob("*.py"):
+        place = file.relative_to(root)
+        if own & {*place.parts, place.stem} or place.as_posix() in NAMING:
+            continue
+        if place.name.startswith("demo"):
+            continue
+        found = {
+            getattr(node, "id", getattr(node, "attr", getattr(node, "value", None)))
+            for node in ast.walk(ast.parse(file.read_text("utf-8")))
+            if isinstance(node, ast.Name | ast.Attribute | ast.Constant)
+        }
+        assert not {each for each in found if isinstance(each, str)} & known, place
 
 
 @every_provider
 def test_provider_says_what_its_portal_needs(name: str) -> None:
     """Every URL to hand out has a label, and is the source's own or one with a secret in it."""
-    entries = PROVIDERS[name].entries
-    assert bool(entries) is PROVIDERS[name].pushes
-    assert all(entry.label and entry.secret != "" for entry in entries)
-    assert len({entry.label for entry in entries}) == len(entries)
+    urls = PROVIDERS[name].push_urls
+    assert bool(urls) is PROVIDERS[name].pushes
+    assert all(url.label and url.secret != "" for url in urls)
+    assert len({url.label for url in urls}) == len(urls)
 
 
 @every_kind
 @given(st.text())
 def test_the_reply_in_an_answer_is_found_again(name: str, kind: str, text: str) -> None:
-    """What `acknowledge` puts in, `reply_in` takes out; where it puts nothing in there is none."""
+    """`reply_in` finds the text that `acknowledge` puts in, and none if it puts none in."""
     provider = pushes.provider(name)
     push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
     parsed = pushes.take(provider, push)
@@ -141,7 +189,7 @@ def test_fresh_samples_are_new_events(name: str, kind: str) -> None:
     instants = (now, now + timedelta(microseconds=1), now + timedelta(days=200))
     parsed = []
     for instant in (*instants, now):
-        values = provider.fresh(kind, instant)
+        values = provider.fresh_values(kind, instant)
         assert values.keys() <= set(sample_fields(name, kind))
         sample = provider.sample(kind, pushes.SECRET, values)
         parsed.append(pushes.take(provider, pushes.of_sample(sample)))
@@ -155,7 +203,7 @@ def test_kinds_are_different_events(name: str) -> None:
     """Two kinds of delivery or subscription are not repeats of each other."""
     provider = pushes.provider(name)
     parsed = [
-        provider.parse(pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
+        pushes.parse(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
         for kind in provider.sample_kinds
     ]
     keys = [one.key for one in parsed if one.type is not EventType.MESSAGE_RECEIVED]
@@ -211,7 +259,7 @@ def test_nobody_pushes_as_a_provider_that_does_not(name: str) -> None:
     with pytest.raises(LookupError):
         provider.sample("delivered", "", {})
     with pytest.raises(LookupError):
-        provider.fresh("delivered", pushes.ARRIVAL)
+        provider.fresh_values("delivered", pushes.ARRIVAL)
 
 
 # Reading once, and what the store keeps
@@ -230,9 +278,9 @@ def test_pushes_are_read_once(name: str, kind: str) -> None:
 
 @every_kind
 def test_data_comes_back_from_the_store(name: str, kind: str) -> None:
-    """What is stored of a push decodes to what was parsed."""
+    """The stored data of a push decode to the parsed data."""
     provider = pushes.provider(name)
-    parsed = provider.parse(pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
+    parsed = pushes.parse(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
     assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data
 
 
@@ -241,7 +289,7 @@ def test_replies_go_only_where_they_are_delivered(name: str, kind: str) -> None:
     """A reply stands in the answer if, and only if, the provider hands it to the person."""
     provider = pushes.provider(name)
     push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
-    parsed = provider.parse(push)
+    parsed = pushes.parse(provider, push)
     answer = provider.acknowledge(push, parsed, "karibu")
     assert (b"karibu" in answer.body) is provider.takes_reply(parsed)
 
@@ -359,7 +407,7 @@ def judge(provider: Provider[Any], push: Push) -> None:
         assert refused.status == 400
         assert str(refused).encode()
         return
-    parsed = provider.parse(push)
+    parsed = pushes.parse(provider, push)
     assert parsed.time.tzinfo is UTC
     assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data
     parsed.key.encode()

@@ -182,7 +182,7 @@ FORGERIES: dict[str, tuple[Forge, type[PushError]]] = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_the_right_credential_is_taken(way: Way) -> None:
-    """What is refused below is refused for its credential alone."""
+    """The pushes below are right but for their credential: it alone is refused."""
     for given in ([way.credential(RIGHT)], [way.credential(RIGHT)] * 2):
         push = way.present(given)
         assert pushes.take(way.provider, push)
@@ -291,7 +291,7 @@ def test_a_changed_body_has_no_signature() -> None:
 
 
 def test_the_signature_is_of_the_raw_body() -> None:
-    """What is signed are bytes: a byte order mark and broken JSON are signed as they are."""
+    """The bytes are signed: a byte order mark and broken JSON as they are."""
     for body in (b"\xef\xbb\xbf" + BODIES["talkntalk"], b"\xff{", b""):
         push = in_headers([hmac.new(RIGHT.encode(), body, hashlib.sha256).hexdigest()])
         push.body = body

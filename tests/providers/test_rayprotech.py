@@ -15,7 +15,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import Balance, Request, Response
+from receiver.providers.contract import Balance, Request, Response
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused

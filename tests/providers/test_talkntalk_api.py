@@ -14,7 +14,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import Request, Response
+from receiver.providers.contract import Request, Response
 from receiver.providers.talkntalk import TalkNTalk, TalkNTalkApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
@@ -189,7 +189,7 @@ def test_every_documented_call_can_be_made() -> None:
 
 
 def test_many_are_sent_to_at_once() -> None:
-    """Which counts against a limit of its own."""
+    """Such requests count against a limit of their own."""
     request = bulk()
     assert request.url == f"{BASE}/sms/send-bulk/"
     assert request.bulk
@@ -231,7 +231,7 @@ def test_a_webhook_repeats_the_text(message: object, text: str | None) -> None:
     """By which, and by the person, the message is found: its id is another one here."""
     data = {"id": 9041, "mobile": "254712345678", "status": "delivered", "message": message}
     body = json.dumps({"event": "sms.delivered", "data": data}).encode()
-    parsed = pushes.provider("talkntalk").parse(pushes.push(body=body))
+    parsed = pushes.parse(pushes.provider("talkntalk"), pushes.push(body=body))
     assert parsed.text == text
     assert parsed.subject == "+254712345678"
 

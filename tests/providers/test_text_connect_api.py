@@ -10,22 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.jobs.calling import open_caller
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
-from receiver.providers.api import Balance, Request, Response
-from receiver.providers.text_connect import (
-    REFUSALS,
-    STATUSES,
-    Addressed,
-    Imported,
-    TextConnect,
-    TextConnectApi,
-)
+from receiver.providers.contract import Balance, Request, Response
+from receiver.providers.text_connect import TextConnect, TextConnectSource
+from receiver.providers.text_connect.answers import REFUSALS, STATUSES, Addressed, Imported
+from receiver.providers.text_connect.sending import Names, TextConnectApi, TextConnectSend
 from tests.fake.trying import trying, until_ended
 from tests.harness import NOW
 from tests.providers import pushes
@@ -42,8 +36,8 @@ NUMBERS = ["+447777777771", "+447777777772", "+447777777773"]
 
 def api(**send: Any) -> TextConnectApi:
     """The API of a source with these settings for sending."""
-    settings = Send(**{"api_key": Secret("key/1"), "sender": "SHOP", **send})
-    return TextConnectApi(TextConnect(Source(provider="text-connect")), settings)
+    settings = TextConnectSend(**{"api_key": Secret("key/1"), "sender": "SHOP", **send})
+    return TextConnectApi(TextConnect(TextConnectSource(provider="text-connect")), settings)
 
 
 def fields(request: Request[Any]) -> dict[str, str]:
@@ -62,7 +56,7 @@ def call(operation: str, /, **given: str) -> Request[Any]:
 
 
 def reads(request: Request[Any], text: str) -> Any:
-    """What comes of an answer."""
+    """The result of an answer."""
     return request.read(answer(200, text.encode()))
 
 
@@ -313,7 +307,7 @@ def test_many_are_sent_to_at_once() -> None:
 
 
 def taken(*answers: list[str] | tuple[str, str]) -> list[Addressed]:
-    """What became of each number: the ids of a message, or code and words."""
+    """Each number has the ids of its message, or code and words."""
     return [
         Addressed(to=to, code=said[0], words=said[1])
         if isinstance(said, tuple)
@@ -443,7 +437,7 @@ def test_names_that_are_not_printed_are_settings() -> None:
         "background_send": "CheckBGSend",
         "group_parameter": "Group",
     }
-    known = api(names=names).operations()
+    known = api(names=Names(**names)).operations()
     for operation, action in (("empty_group", "ClearGroup"), ("delete_group", "RemoveGroup")):
         request = known[operation].make({"GroupName": "Staff"})
         assert fields(request) == {"Action": action, "Group": "Staff"}
@@ -518,7 +512,7 @@ def test_a_background_send_may_be_refused() -> None:
 
 @pytest.mark.anyio
 async def test_the_fake_provider_understands() -> None:
-    """Which was written after the same documentation: every call is made."""
+    """The fake was written after the same documentation: every call is made."""
     async with trying(balance=100) as (fake, _):
         here = api(url=f"{fake.url}/text-connect")
         async with open_caller(lambda: NOW, here.send_settings) as caller:

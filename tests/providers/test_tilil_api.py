@@ -12,15 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
 from receiver.jobs.calling import open_caller
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
-from receiver.providers.api import Request, Response
-from receiver.providers.tilil import REFUSALS, STATUSES, Tilil, TililApi
+from receiver.providers.contract import Request, Response
+from receiver.providers.tilil import Tilil
+from receiver.providers.tilil.reports import STATUSES
+from receiver.providers.tilil.sending import REFUSALS, TililApi
+from receiver.providers.tilil.settings import TililSend, TililSource
 from tests.fake.trying import trying, until_ended
 from tests.harness import NOW
 from tests.providers import pushes
@@ -45,12 +47,12 @@ REPORT = f"{ID};Success;1;DeliveredToTerminal;2020-05-13 08:47:03;00:00:06"
 
 def api(**send: Any) -> TililApi:
     """The API of a source with these settings for sending."""
-    settings = Send(**{"api_key": Secret("key/1"), "sender": "22915", **send})
-    return TililApi(Tilil(Source(provider="tilil")), settings)
+    settings = TililSend(**{"api_key": Secret("key/1"), "sender": "22915", **send})
+    return TililApi(Tilil(TililSource(provider="tilil")), settings)
 
 
 def look_up(to: str | None = None, **send: Any) -> Request[Parsed]:
-    """What asks for a report."""
+    """The request for a report."""
     request = api(**{"report_url": REPORTS, **send}).look_up(ID, to)
     assert request is not None
     return request
@@ -234,7 +236,7 @@ def test_a_look_up_and_a_push_are_the_same_event(code: str) -> None:
     """Whichever comes first, the other is a repeat of it."""
     name = STATUSES.get(code, ("NeverHeardOf",))[0]
     push = {"messageId": ID, "dlrStatus": code, "dlrDesc": name, "dlrTime": "2020-05-13 08:47:03"}
-    pushed = pushes.provider("tilil").parse(pushes.push(body=json.dumps(push).encode()))
+    pushed = pushes.parse(pushes.provider("tilil"), pushes.push(body=json.dumps(push).encode()))
     text = f"{ID};Success;{code};{name};2020-05-13 08:47:03;00:00:06\n"
     assert look_up().read(answer(200, text.encode())) == pushed
 
@@ -278,7 +280,7 @@ def test_a_report_may_say_more_than_the_status(code: str, invalid: bool, opted_o
     name = STATUSES[code][0]
     for fields in ({"dlrStatus": code}, {"dlrDesc": name}):
         body = json.dumps({"messageId": ID, **fields}).encode()
-        parsed = pushes.provider("tilil").parse(pushes.push(body=body))
+        parsed = pushes.parse(pushes.provider("tilil"), pushes.push(body=body))
         assert parsed.link_invalid is invalid
     asked = look_up().read(answer(200, f"{ID};Success;{code};{name};;".encode()))
     assert asked.link_invalid is invalid
@@ -390,7 +392,7 @@ def test_a_report_is_asked_for_by_hand() -> None:
 
 @pytest.mark.anyio
 async def test_the_fake_provider_understands() -> None:
-    """Which was written after the same documentation: a message, a report, a subscription."""
+    """The fake was written after the same documentation: a message, a report, a subscription."""
     async with trying(balance=10) as (fake, _):
         here = api(url=f"{fake.url}/tilil", report_url=f"{fake.url}/tilil/report")
         async with open_caller(lambda: NOW, here.send_settings) as caller:

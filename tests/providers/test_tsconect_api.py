@@ -10,13 +10,12 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.api import Request, Response
-from receiver.providers.tsconect import Tsconect, TsconectApi
+from receiver.providers.contract import Request, Response
+from receiver.providers.tsconect import Tsconect, TsconectApi, TsconectSend, TsconectSource
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
 
@@ -33,8 +32,8 @@ STATUS = {
 
 def api(**send: Any) -> TsconectApi:
     """The API of a source with these settings for sending."""
-    settings = Send(**{"api_key": Secret("ts_test_1"), "sender": "SHOP", **send})
-    return TsconectApi(Tsconect(Source(provider="tsconect")), settings)
+    settings = TsconectSend(**{"api_key": Secret("ts_test_1"), "sender": "SHOP", **send})
+    return TsconectApi(Tsconect(TsconectSource(provider="tsconect")), settings)
 
 
 # Requests
@@ -186,7 +185,8 @@ def test_a_success_that_says_nothing_is_unknown(body: bytes) -> None:
 def test_a_look_up_and_a_callback_are_the_same_event(status: str) -> None:
     """Whichever comes first, the other is a repeat of it."""
     callback = {"message_id": "msg_01HX92", "status": status, "to": "+254700000000"}
-    pushed = pushes.provider("tsconect").parse(pushes.push(body=json.dumps(callback).encode()))
+    body = json.dumps(callback).encode()
+    pushed = pushes.parse(pushes.provider("tsconect"), pushes.push(body=body))
     asked = api().look_up("msg_01HX92", "+254700000000").read(answer(200, {**STATUS, **callback}))
     assert asked.key == pushed.key
     assert asked.data == pushed.data
@@ -279,7 +279,7 @@ def test_wrong_recipients_are_told(recipients: str) -> None:
     ],
 )
 def test_any_shape_with_ids_is_a_yes(body: object) -> None:
-    """What comes of sending to many is not printed, so it is shown as it came."""
+    """The answer to sending to many is not documented, so it is shown as it came."""
     request = api().operations()["bulk"].make({"template": "Hi", "recipients": "0700000001"})
     assert request.read(answer(202, body)) == body
 

@@ -15,7 +15,7 @@ from receiver.config import LoopGuard
 from receiver.errors import PushError
 from receiver.jobs.channel import Line
 from receiver.plugin_host.loop_guard import Guard
-from receiver.providers.api import Request
+from receiver.providers.contract import Request
 from receiver.service.clock import SteadyClock, running
 from receiver.service.commands import RetryQuarantined
 from receiver.service.execute import carry_out

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from receiver.actions import Action, OptIn, OptOut, Send, Subscribe
-from receiver.config import Source
 from receiver.handlers import Reply
 from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
+from receiver.providers.tilil.settings import TililSource
 from receiver.service.forget import forget, obstacles
 from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
 from receiver.store.people import StoredPeople
@@ -206,14 +206,14 @@ async def test_what_a_provider_reads_as_the_number_goes(tmp_path: Path) -> None:
     class Apart(Tilil):
         """Reads a number in two parts."""
 
-        def parse(self, push: Push) -> Parsed:
+        def parse(self, push: Push) -> list[Parsed]:
             first, second = push.body.split(b" and then ")
             return super().parse(push_of(inbound(1, mobile=(first + second).decode())))
 
     async with opened(tmp_path) as store:
         for body in (b"0726 and then 770792", b"0726 and then 770793", b"nothing and then more"):
             await keep(store, pack_request("POST", None, b"", [], body, "192.0.2.1"))
-        providers = {"tilil": Apart(Source(provider="tilil"))}
+        providers = {"tilil": Apart(TililSource(provider="tilil"))}
         assert (await forget(store, PERSON, providers)).gone == {"quarantine": 1}
 
 

@@ -27,17 +27,17 @@ class AddressBook:
 
     @property
     def everybody(self) -> list[str]:
-        """All numbers."""
+        """Returns all numbers."""
         return [contact.number for contact in self._contacts]
 
     def of_group(self, name: str) -> list[str] | None:
-        """The numbers in a group; None where there is no such group."""
+        """Returns the numbers in a group; None if there is no such group."""
         if name not in self._groups:
             return None
         return [contact.number for contact in self._contacts if name in contact.groups]
 
     def add(self, row: list[str], *, overwrite: bool, ignore: bool) -> tuple[str, str | None]:
-        """Takes `name,number,email,group1,…`; what comes of it, in the provider's words.
+        """Takes `name,number,email,group1,…`; returns the result in the provider's words.
 
         Of a name or number that is there already, `overwrite` replaces the contact, and
         `ignore` adds another.
@@ -69,13 +69,13 @@ class AddressBook:
             self.delete(name)
 
     def empty(self, name: str) -> bool:
-        """Takes all contacts out of a group; whether there is one."""
+        """Takes all contacts out of a group; returns True if there is one."""
         for contact in self._contacts:
             contact.groups.discard(name)
         return name in self._groups
 
     def delete(self, name: str) -> bool:
-        """Removes a group; whether there was one."""
+        """Removes a group; returns True if there was one."""
         there = self.empty(name)
         self._groups.discard(name)
         return there

@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.events import Status
-from receiver.fake.address_book import AddressBook
 from receiver.fake.book import Message, Refused, Why
 from receiver.fake.provider import Call, FakeProvider, World, answer_json, local
+from receiver.fake.text_connect.address_book import AddressBook
 
 _LONDON = ZoneInfo("Europe/London")
 _LONGEST = 459
@@ -115,7 +115,7 @@ class TextConnect(FakeProvider):
         }
 
     def routes(self) -> list[Route]:
-        """One, for everything."""
+        """Returns the one path of all calls."""
         return [self.route("", self._act, ["GET", "POST"], sends=_is_send)]
 
     def _act(self, call: Call) -> Response:
@@ -130,7 +130,7 @@ class TextConnect(FakeProvider):
             return self.refuse(_text(answer))
 
     def _action(self, form: dict[str, str]) -> Callable[[Call], str]:
-        """What a request asks for. Raises `_Error`."""
+        """Carries out a request. Raises `_Error`."""
         self._check_token(form)
         action = self._actions.get(form.get("action", "").lower())
         if action is None:
@@ -164,7 +164,7 @@ class TextConnect(FakeProvider):
         return "\n".join([",".join(answers), *shown])
 
     def _recipients(self, form: dict[str, str]) -> tuple[list[str], bool]:
-        """Numbers, and whether they are a list or a group."""
+        """Returns the numbers, and True if they are a list or a group."""
         to = form.get("destinationaddress", "").strip()
         if to.lower() == "group" or "groupname" in form:
             numbers = self._contacts.of_group(form.get("groupname", ""))
@@ -211,7 +211,7 @@ class TextConnect(FakeProvider):
         return _word(message)
 
     def _message(self, number: int) -> Message | None:
-        """A message by the id of any of its parts."""
+        """Returns a message by the id of any of its parts."""
         for part in range(_LONGEST // 67 + 1):
             message = self.book.find(self.name, str(number - part))
             if message is not None and part < message.parts:
@@ -299,7 +299,7 @@ def _is_send(call: Call) -> bool:
 
 
 def _checked(form: dict[str, str]) -> tuple[str, str]:
-    """Sender and text of a message. Raises `_Error`."""
+    """Returns sender and text of a message. Raises `_Error`."""
     text, sender = form.get("body", ""), form.get("sourceaddress", "").strip()
     if not text.strip():
         raise _Error(-404)
@@ -321,7 +321,7 @@ def _checked(form: dict[str, str]) -> tuple[str, str]:
 
 
 def _moment(text: str, error: int) -> datetime:
-    """`YYYYMMDDHHMMSS`, as clocks show it in London. Raises `_Error`."""
+    """Reads `YYYYMMDDHHMMSS`, a time in London. Raises `_Error`."""
     try:
         return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=_LONDON).astimezone(UTC)
     except ValueError:
@@ -336,7 +336,7 @@ def _amount(text: str) -> int:
 
 
 def _group(form: dict[str, str]) -> str:
-    """The name of a group; the documentation does not say where it stands."""
+    """Returns the name of a group, from either parameter: which one is not documented."""
     return form.get("groupname") or form.get("group") or ""
 
 
@@ -370,7 +370,7 @@ def _local(message: Message) -> str:
 
 
 def _word(message: Message) -> str:
-    """`Sent`, as in the documentation's example."""
+    """Writes a status as the documentation's example does: `Sent`."""
     return message.status.title()
 
 

@@ -1,0 +1,181 @@
+"""The calls of Text-Connect's API for `receiver call`, by names of our own.
+
+Parameters are called as in the documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from receiver.errors import ProviderError
+from receiver.events import DeliveryReport
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.calls import listed
+from receiver.providers.contract import Operation, Request, Response
+from receiver.providers.payloads import as_word
+from receiver.providers.text_connect import answers
+from receiver.providers.text_connect.answers import Addressed
+
+if TYPE_CHECKING:
+    from receiver.providers.text_connect.sending import TextConnectApi
+
+_SENDING = ("SourceAddress", "SourceTON", "ScheduleDate", "ValidityPeriod")
+_USER = "ChildUsername ChildPassword AccessLevel FirstName LastName Email Credits"
+
+
+class Operations:
+    """Makes the calls of one account."""
+
+    def __init__(self, api: TextConnectApi) -> None:
+        self._api = api
+        self._names = api.send_settings.names
+
+    def all(self) -> dict[str, Operation]:
+        """Returns every call that the provider documents."""
+        return {**self._sending(), **self._asking(), **self._managing()}
+
+    def _sending(self) -> dict[str, Operation]:
+        return {
+            "send": Operation(
+                summary="Sends a message to one number.",
+                required=("DestinationAddress", "Body"),
+                optional=_SENDING,
+                make=self._send_one,
+            ),
+            "send_many": Operation(
+                summary=(
+                    "Sends a message to many; DestinationAddress: numbers with commas between"
+                    " them; GetAllMessageIDs=1: the ids of all parts."
+                ),
+                required=("DestinationAddress", "Body"),
+                optional=(*_SENDING, "GetAllMessageIDs"),
+                make=self._send_many,
+            ),
+            "send_list": Operation(
+                summary="Sends a message to a distribution list; GetBGSendID=1: for its ids.",
+                required=("ListName", "Body"),
+                optional=(*_SENDING, "GetBGSendID"),
+                make=lambda given: self._send_to("List", given),
+            ),
+            "send_group": Operation(
+                summary="Sends a message to a group of contacts; GetBGSendID=1: for its ids.",
+                required=("GroupName", "Body"),
+                optional=(*_SENDING, "GetBGSendID"),
+                make=lambda given: self._send_to("Group", given),
+            ),
+        }
+
+    def _asking(self) -> dict[str, Operation]:
+        background = self._names.background_send
+        sends = "Asks for the status of the messages to a list or group."
+        report = (
+            "A table in CSV. ReportType: Outbox, Messages, Usage, InboundMessages or"
+            " FailedMessages; From and To: YYYYMMDDHHMMSS."
+        )
+        return {
+            "background_send": self._operation(sends, background, self._background, "BGSendID"),
+            "check_message_status": Operation(
+                summary="Asks for the status of a message.",
+                required=("MessageID",),
+                make=lambda given: self._api.look_up(given["MessageID"], None),
+            ),
+            "check_credits": Operation(
+                summary="Asks for the credit.", make=lambda _: self._api.balance()
+            ),
+            "report": self._operation(report, "Report", answers.table, "ReportType From To"),
+        }
+
+    def _managing(self) -> dict[str, Operation]:
+        user = "Adds a user below this account; AccessLevel: Normal or Admin."
+        credit = "Gives credits to a user; a negative Quantity takes them back."
+        contacts = (
+            "Adds contacts, in lines of name,number,email,group1,group2,…; those that are there:"
+            " IgnoreDupes=1 or OverwriteDupes=1."
+        )
+        dupes = "IgnoreDupes OverwriteDupes"
+        more = "Telephone CreditReminder Alert"
+        plain = self._operation
+        return {
+            "create_user": plain(user, "CreateUser", answers.done, _USER, more),
+            "update_credits": plain(
+                credit, "UpdateCredits", answers.done, "ChildUsername Quantity"
+            ),
+            "import_contacts_csv": plain(
+                contacts, "ImportContactsCSV", answers.imported, "ContactsCSV", dupes
+            ),
+            "delete_all_contacts": plain(
+                "Deletes all contacts.", "DeleteAllContacts", answers.done
+            ),
+            "delete_all_groups": plain("Deletes all groups.", "DeleteAllGroups", answers.done),
+            "empty_group": self._group(
+                "Takes all contacts out of a group.", self._names.empty_group
+            ),
+            "delete_group": self._group("Deletes a group.", self._names.delete_group),
+        }
+
+    def _operation(
+        self,
+        summary: str,
+        action: str,
+        read: Callable[[Response], Any],
+        required: str = "",
+        optional: str = "",
+    ) -> Operation:
+        """Returns an operation whose parameters are passed on as they stand."""
+        return Operation(
+            summary=summary,
+            required=tuple(required.split()),
+            optional=tuple(optional.split()),
+            make=lambda given: self._api.request(action, given, read),
+        )
+
+    def _group(self, summary: str, action: str) -> Operation:
+        parameter = self._names.group_parameter
+        return Operation(
+            summary=summary,
+            required=("GroupName",),
+            make=lambda given: self._api.request(
+                action, {parameter: given["GroupName"]}, answers.done
+            ),
+        )
+
+    def _send_one(self, given: Mapping[str, str]) -> Request[Sent]:
+        message = OutgoingMessage(
+            to=self._api.provider.person(given["DestinationAddress"]),
+            text=given["Body"],
+            sender=given.get("SourceAddress"),
+        )
+        self._api.check(message)
+        return self._api.send(message, given)
+
+    def _send_many(self, given: Mapping[str, str]) -> Request[list[Addressed]]:
+        # The documentation does not say how often a number is answered that is named twice.
+        numbers = dict.fromkeys(map(self._api.digits, listed(given["DestinationAddress"])))
+        if not numbers:
+            raise ProviderError("DestinationAddress: expected numbers with commas between them")
+        to = [f"+{number}" for number in numbers]
+
+        def read(response: Response) -> list[Addressed]:
+            return answers.addressed(response, to)
+
+        fields = self._to_many(",".join(numbers), given)
+        return self._api.request("Send", fields, read, bulk=True)
+
+    def _send_to(self, whom: str, given: Mapping[str, str]) -> Request[list[str]]:
+        fields = self._to_many(whom, given)
+        return self._api.request("Send", fields, answers.background_ids, bulk=True)
+
+    def _to_many(self, to: str, given: Mapping[str, str]) -> dict[str, str]:
+        message = OutgoingMessage(to=to, text=given["Body"], sender=given.get("SourceAddress"))
+        self._api.check_text(message)
+        return self._api.fields(to, message, given)
+
+    def _background(self, response: Response) -> list[DeliveryReport]:
+        return [self._report(message) for message in answers.background_messages(response)]
+
+    def _report(self, message: Mapping[str, Any]) -> DeliveryReport:
+        to = as_word(message.get("Destination"))
+        number = self._api.provider.person(to) if to is not None else None
+        message_id = as_word(message.get("MessageID")) or ""
+        return answers.report(message_id, number, as_word(message.get("Status")))

@@ -1,0 +1,144 @@
+"""Sends through Text-Connect. Its API is one address that takes a form with an Action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from receiver.config import Section, Send
+from receiver.errors import ProviderError
+from receiver.events import EventType
+from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
+from receiver.providers.text_connect import answers
+from receiver.providers.text_connect.operations import Operations
+from receiver.text.msisdn import is_e164
+
+#: Characters of an alphanumeric sender, and digits of a number.
+_LONGEST_NAME = 11
+_LONGEST_NUMBER = 15
+#: Values of SourceTON.
+_INTERNATIONAL = "1"
+_ALPHANUMERIC = "5"
+
+T = TypeVar("T")
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Names(Section, frozen=True, kw_only=True):
+    """`send.names`: names that the documentation does not print. The defaults are guesses."""
+
+    empty_group: _Name = "EmptyGroup"
+    delete_group: _Name = "DeleteGroup"
+    background_send: _Name = "BackgroundSend"
+    group_parameter: _Name = "GroupName"
+
+
+class TextConnectSend(Send, frozen=True, kw_only=True):
+    """`[sources.NAME.send]` of Text-Connect."""
+
+    names: Names = Names()
+
+
+class TextConnectApi(Api):
+    """Sends through Text-Connect."""
+
+    base_url = "https://goto.text-connect.co.uk/api"
+    max_text = 459
+    needs_sender = True
+    polls = True
+    send_settings: TextConnectSend
+
+    def check(self, message: OutgoingMessage) -> None:
+        """Raises `ProviderError` also for a sender that is too long."""
+        super().check(message)
+        self._source(message)
+
+    def send(
+        self, message: OutgoingMessage, options: Mapping[str, str] = MappingProxyType({})
+    ) -> Request[Sent]:
+        """Sends a message; the id of a long text is that of its first part.
+
+        `options` are parameters of the documentation.
+        """
+
+        def read(response: Response) -> Sent:
+            ids = answers.ids(response)
+            return Sent(message_id=ids[0], to=message.to, parts=len(ids) if ids[1:] else None)
+
+        fields = self.fields(self.digits(message.to), message, options)
+        return self.request("Send", fields, read)
+
+    def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:
+        """Asks for the status: Text-Connect never reports it."""
+
+        def read(response: Response) -> Parsed:
+            word = answers.status_word(response)
+            return Parsed(
+                type=EventType.DELIVERY_UPDATED,
+                data=answers.report(message_id, to, word),
+                key=f"delivery:{message_id}:{word.casefold()}",
+                time=response.received_at,
+            )
+
+        return self.request("CheckMessageStatus", {"MessageID": message_id}, read)
+
+    def balance(self) -> Request[Balance]:
+        """Asks for the credit: a message takes a credit for each of its parts."""
+        return self.request("CheckCredits", {}, answers.credit)
+
+    def operations(self) -> dict[str, Operation]:
+        """Returns the calls, with parameters that are called as in the documentation."""
+        return Operations(self).all()
+
+    def fields(
+        self, to: str, message: OutgoingMessage, options: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Returns the parameters of a message to a number, to several or to a list."""
+        source = self._source(message)
+        return {
+            **source,
+            **options,
+            "DestinationAddress": to,
+            "SourceAddress": source["SourceAddress"],
+            "Body": message.text,
+        }
+
+    def request(
+        self,
+        action: str,
+        fields: Mapping[str, str],
+        read: Callable[[Response], T],
+        *,
+        bulk: bool = False,
+    ) -> Request[T]:
+        """Makes the request of an Action."""
+        form = {**fields, "Token": self.key, "Action": action, "ShowErrorMessage": "1"}
+        return Request(
+            method="POST",
+            url=self.url,
+            headers={"content-type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode(),
+            read=read,
+            bulk=bulk,
+        )
+
+    def _source(self, message: OutgoingMessage) -> dict[str, str]:
+        """Returns the parameters of the sender; a short code has no SourceTON."""
+        address = self.sender(message) or ""
+        source = address.removeprefix("+")
+        is_number = source.isdecimal() and source.isascii()
+        longest = _LONGEST_NUMBER if is_number else _LONGEST_NAME
+        if len(source) > longest:
+            kind = "digits" if is_number else "characters"
+            raise ProviderError(
+                f"the sender {source} has {len(source)} {kind}, and {self.provider.title} takes"
+                f" {longest}"
+            )
+        if is_e164(address):
+            return {"SourceAddress": source, "SourceTON": _INTERNATIONAL}
+        return {"SourceAddress": source, **({} if is_number else {"SourceTON": _ALPHANUMERIC})}
