@@ -49,6 +49,14 @@ class Crowd:
         self._holding: dict[Member, int] = {}
         self._bytes = 0
 
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that they hold together."""
+        return self._bytes
+
     def join(self, member: Member) -> None:
         """A connection more; the longest waiting ones make room for it."""
         self._members.add(member)
@@ -67,7 +75,12 @@ class Crowd:
         self.release(member)
 
     def hold(self, member: Member, count: int) -> None:
-        """A connection holds so many bytes by now; those that did so first make room for them."""
+        """A connection holds so many bytes by now; those that did so first make room for them.
+
+        One that has left holds nothing, whatever is still answered of it.
+        """
+        if member not in self._members:
+            return
         self._bytes += count - self._holding.get(member, 0)
         self._holding[member] = count
         while self._bytes > self._most_bytes:

@@ -69,7 +69,7 @@ class LimitedProtocol(asyncio.Protocol):
     request_timeout: ClassVar[float]
     idle_timeout: ClassVar[float]
     _most_bytes: ClassVar[int]
-    _crowd: ClassVar[Crowd]
+    everybody: ClassVar[Crowd]
 
     waiting_since: float
     """Since when it waits: for the rest of a request, for the next one, for its end."""
@@ -117,14 +117,14 @@ class LimitedProtocol(asyncio.Protocol):
         self.transport.set_write_buffer_limits(_MOST_UNREAD)
         self._connections.add(self)
         self.waiting_since = self._loop.time()
-        self._crowd.join(self)
+        self.everybody.join(self)
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or we closed."""
         self._connections.discard(self)
-        self._crowd.leave(self)
+        self.everybody.leave(self)
         for exchange in self._queue:
             exchange.disconnect()
         self._forget()
@@ -342,10 +342,10 @@ class LimitedProtocol(asyncio.Protocol):
             held += self.transport.get_write_buffer_size()
         if held:
             self._holds = True
-            self._crowd.hold(self, held)
+            self.everybody.hold(self, held)
         elif self._holds:
             self._holds = False
-            self._crowd.release(self)
+            self.everybody.release(self)
 
     @property
     def _patience(self) -> float:
@@ -511,6 +511,6 @@ def limited(max_body: int, request_timeout: float, idle_timeout: float) -> type[
         "idle_timeout": idle_timeout,
         # A body may come in chunks of one byte, each with five of frame.
         "_most_bytes": 8 * max_body + 2 * MAX_HEADER_BYTES + MAX_URL_BYTES,
-        "_crowd": Crowd(),
+        "everybody": Crowd(),
     }
     return type("ConfiguredProtocol", (LimitedProtocol,), limits)
