@@ -10,6 +10,7 @@ import httpx2
 
 from receiver.doctor.findings import Case, Finding, green, red, yellow
 from receiver.jobs.calling import tls_context
+from receiver.service.readiness import NOT_READY
 
 _PATIENCE = 5.0
 #: A source that nobody has.
@@ -60,9 +61,9 @@ def _expected(answer: httpx2.Response, words: str, *, status: int = 200) -> Find
         where = answer.headers.get("location", "nowhere")
         do = "enter the address it leads to in the portals, or have the proxy not redirect"
         return red(f"{path} is redirected to {where}: providers do not follow", do)
-    if path == "/readyz" and text.startswith("not ready: "):
-        do = "mend the reason; docs/operations.md, `Providers get 503`"
-        return red(f"the service takes no pushes: {text.removeprefix('not ready: ')}", do)
+    if path == "/readyz" and text.startswith(NOT_READY):
+        do = "mend the reason, which its log tells; docs/operations.md, `Providers get 503`"
+        return red(f"the service takes no pushes: {text.removeprefix(NOT_READY)}", do)
     said = f"{path} answers HTTP {answer.status_code}, and not as the service does"
     return red(said, f"have the proxy pass it on to the service; {_PROXY}")
 

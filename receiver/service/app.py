@@ -7,8 +7,6 @@ none of Starlette's middleware and cost as much again when they go through it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import perf_counter
@@ -36,26 +34,20 @@ from receiver.intake.endpoint import Endpoint
 from receiver.intake.intake import Intake
 from receiver.logs.requests import Entry, RequestLog
 from receiver.providers import Answer, Push
+from receiver.service.readiness import RETRY_AFTER, Readiness
 
 log = structlog.get_logger("receiver.service.app")
 
-#: Seconds after which a provider may come back when the store cannot take its push.
-RETRY_AFTER = b"5"
-#: Seconds that one look at the store's health answers for.
-_HEALTH_TTL = 1.0
-
 _Headers = tuple[tuple[bytes, bytes], ...]
-HealthCheck = Callable[[], Awaitable[str | None]]
 
 
 def create_app(
-    intake: Intake, server: Server, check: HealthCheck, requests: RequestLog
+    intake: Intake, server: Server, readiness: Readiness, requests: RequestLog
 ) -> Receiver:
-    """The public application. `check` says why the store takes no writes, or None."""
-    health = _Health(check)
+    """Makes the public application."""
     routes = [
         Route(f"{path}{slash}", endpoint, methods=["GET"])
-        for path, endpoint in (("/healthz", _healthz), ("/readyz", health.readyz))
+        for path, endpoint in (("/healthz", _healthz), ("/readyz", readiness.answer_public))
         for slash in ("", "/")
     ]
     others = Starlette(routes=routes)
@@ -197,28 +189,6 @@ class Receiver:
         return _listed(address, self._proxies)
 
 
-class _Health:
-    """Readiness, looked up at most once a second: strangers may ask for it too."""
-
-    def __init__(self, check: HealthCheck) -> None:
-        self._check = check
-        self._reason: str | None = None
-        self._until = 0.0
-        self._lock = asyncio.Lock()
-
-    async def readyz(self, request: Request) -> Response:
-        """200 when the store takes writes, else 503 with the reason."""
-        async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if now >= self._until:
-                self._reason = await self._check()
-                self._until = now + _HEALTH_TTL
-        if self._reason is None:
-            return PlainTextResponse("ready\n")
-        headers = {"Retry-After": RETRY_AFTER.decode()}
-        return PlainTextResponse(f"not ready: {self._reason}\n", 503, headers)
-
-
 async def _healthz(request: Request) -> Response:
     return PlainTextResponse("alive\n")
 
@@ -241,7 +211,7 @@ def _forwarded(scope: Scope) -> list[bytes]:
 
 def _refusal_headers(error: PushError, endpoint: Endpoint) -> _Headers:
     if isinstance(error, StoreUnavailable):
-        return ((b"retry-after", RETRY_AFTER),)
+        return ((b"retry-after", b"%d" % RETRY_AFTER),)
     if isinstance(error, TooMany):
         return ((b"retry-after", b"1"),)
     if isinstance(error, MethodRefused):

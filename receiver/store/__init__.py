@@ -386,10 +386,12 @@ class Store:
         return await self.writer.run(partial(renumbering.step, forms=forms, urgent=urgent))
 
     async def check(self) -> str | None:
-        """Tries a write transaction; None, or why it does not work."""
+        """Tries a write transaction; returns why that fails, or None."""
         try:
             async with asyncio.timeout(5):
                 await self.writer.run(_touch)
+        except TimeoutError:
+            return "the store has not taken a write within 5 s"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
         return None
