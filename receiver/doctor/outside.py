@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx2
 
 from receiver.doctor.findings import Case, Finding, green, red, yellow
 from receiver.jobs.calling import tls_context
+from receiver.net.bounded import bounded, fetch
 from receiver.service.readiness import NOT_READY
 
+#: Seconds for one answer, and its bytes: a stranger may give it.
 _PATIENCE = 5.0
+_MOST_BYTES = 1024 * 1024
 #: A source that nobody has.
 _NOBODY = "/hooks/nobody-but-receiver-doctor"
 #: What is ours alone.
@@ -27,9 +32,12 @@ async def public(case: Case) -> list[Finding]:
     if case.outside is None:
         return []
     base = case.outside.rstrip("/")
-    async with httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE) as client:
+    async with bounded(
+        httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE), _MOST_BYTES
+    ) as client:
+        ask = partial(fetch, client, most_bytes=_MOST_BYTES, seconds=_PATIENCE)
         try:
-            alive = await client.get(f"{base}/healthz")
+            alive = await ask("GET", f"{base}/healthz")
         except httpx2.HTTPError as error:
             do = "look at DNS, firewall, certificate and proxy"
             return [red(f"{base} cannot be reached: {_words(error)}", do)]
@@ -39,12 +47,12 @@ async def public(case: Case) -> list[Finding]:
             found.append(red(f"{base}: {why}", f"give the proxy a certificate; {_PROXY}"))
         if alive.status_code == 200:
             found += [
-                _expected(await client.get(f"{base}/readyz"), "ready"),
-                _expected(await client.post(f"{base}{_NOBODY}"), "Not Found", status=404),
-                *[private(path, await client.get(f"{base}{path}")) for path in _PRIVATE],
+                _expected(await ask("GET", f"{base}/readyz"), "ready"),
+                _expected(await ask("POST", f"{base}{_NOBODY}"), "Not Found", status=404),
+                *[private(path, await ask("GET", f"{base}{path}")) for path in _PRIVATE],
             ]
         if plain := plain_address(base):
-            found.append(await _plain(client, plain))
+            found.append(await _plain(ask, plain))
         return found
 
 
@@ -110,9 +118,9 @@ def plain_address(base: str) -> str | None:
     return f"http://{parts.hostname}"
 
 
-async def _plain(client: httpx2.AsyncClient, plain: str) -> Finding:
+async def _plain(ask: Callable[[str, str], Awaitable[httpx2.Response]], plain: str) -> Finding:
     try:
-        answer = await client.get(f"{plain}/healthz")
+        answer = await ask("GET", f"{plain}/healthz")
     except httpx2.HTTPError:
         return green("nothing answers without HTTPS")
     return without_tls(answer)

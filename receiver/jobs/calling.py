@@ -19,11 +19,12 @@ import httpx2
 from receiver import __version__
 from receiver.config import Send
 from receiver.errors import ProviderError
+from receiver.net.bounded import UNPACKED, bounded, read
 from receiver.providers.api import Request, Response
 
 T = TypeVar("T")
 
-#: Bytes of an answer; a report of months has some megabytes, a runaway one has no end.
+#: Bytes of an answer, headers included: a report of months has megabytes, a runaway one no end.
 _MOST_BYTES = 16 * 1024 * 1024
 #: Seconds to connect: what takes longer has not left, and can be tried again.
 _CONNECT = 10.0
@@ -86,16 +87,10 @@ class Caller:
         async with client.stream(
             request.method, request.url, headers=request.headers, content=request.body or None
         ) as answer:
-            body = bytearray()
-            async for piece in answer.aiter_bytes():
-                body += piece
-                if len(body) > _MOST_BYTES:
-                    words = f"an answer of more than {_MOST_BYTES} bytes"
-                    raise ProviderError(words, code="too_large", unknown=True)
             return Response(
                 status=answer.status_code,
                 headers={name.lower(): value for name, value in answer.headers.items()},
-                body=bytes(body),
+                body=await read(answer, _MOST_BYTES),
                 received_at=self._clock(),
             )
 
@@ -122,13 +117,14 @@ def make_caller(clock: Callable[[], datetime], settings: Send, tls: ssl.SSLConte
 
 
 def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         verify=tls,
         timeout=httpx2.Timeout(settings.timeout, connect=min(settings.timeout / 2, _CONNECT)),
         limits=httpx2.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE),
-        headers={"user-agent": f"sms-receiver/{__version__}", "accept": "*/*"},
+        headers={"user-agent": f"sms-receiver/{__version__}", "accept": "*/*", **UNPACKED},
         follow_redirects=False,  # a message must not be sent where nobody said
     )
+    return bounded(client, _MOST_BYTES)
 
 
 def tls_context() -> ssl.SSLContext:

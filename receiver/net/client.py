@@ -25,12 +25,13 @@ from receiver import __version__
 from receiver.config.convert import Network
 from receiver.errors import NoAnswer
 from receiver.limits import retry_after
+from receiver.net.bounded import BoundedNetwork, TooMuch
 
 Address = IPv4Address | IPv6Address
 #: The addresses of a host, best first. May raise OSError or UnicodeError.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-#: Bytes that are read of an answer.
+#: Bytes that are read of an answer, all of it counted.
 MOST_BYTES = 64 * 1024
 #: Addresses of a name that are tried.
 _MOST_ADDRESSES = 4
@@ -96,7 +97,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
     def __init__(self, allow: list[Network], resolve: Resolve) -> None:
         self._allow = allow
         self._resolve = resolve
-        self._network = httpcore2.AnyIOBackend()
+        self._network = BoundedNetwork(MOST_BYTES)
 
     async def connect_tcp(
         self,
@@ -167,6 +168,8 @@ class Sender:
             raise NoAnswer(f"address refused: {error}") from None
         except httpcore2.ConnectError as error:
             raise NoAnswer(f"no connection: {_one_line(error)}") from None
+        except TooMuch:
+            raise NoAnswer(f"more than {MOST_BYTES} bytes, and no answer in them") from None
         except httpcore2.NetworkError:
             raise NoAnswer("the connection broke before there was an answer") from None
         except httpcore2.ProtocolError:  # its words quote what came
@@ -219,12 +222,9 @@ async def _drain(response: httpcore2.Response) -> None:
 
     The status has been given by then, and decides whatever follows it.
     """
-    size = 0
     try:
-        async for piece in response.aiter_stream():
-            size += len(piece)
-            if size > MOST_BYTES:
-                break
+        async for _ in response.aiter_stream():
+            pass  # the connection counts
     except (httpcore2.NetworkError, httpcore2.ProtocolError):
         return
 
