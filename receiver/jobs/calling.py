@@ -19,6 +19,7 @@ import httpx2
 from receiver import __version__
 from receiver.config import Send
 from receiver.errors import ProviderError
+from receiver.http.redact import masked
 from receiver.net.bounded import UNPACKED, bounded, read
 from receiver.providers.api import Request, Response
 
@@ -50,12 +51,13 @@ class Caller:
     """
 
     def __init__(
-        self, clients: list[httpx2.AsyncClient], clock: Callable[[], datetime], timeout: float
+        self, clients: list[httpx2.AsyncClient], clock: Callable[[], datetime], settings: Send
     ) -> None:
         self._idle = clients
         self._free = asyncio.Semaphore(len(clients))
         self._clock = clock
-        self._timeout = timeout
+        self._timeout = settings.timeout
+        self._key = settings.api_key.reveal()
 
     async def close(self) -> None:
         """Closes the connections that nobody uses. To be called when no request is under way."""
@@ -63,7 +65,15 @@ class Caller:
             await client.aclose()
 
     async def perform(self, request: Request[T]) -> T:
-        """Makes a request and reads its answer. Raises `ProviderError`."""
+        """Makes a request and reads its answer. Raises `ProviderError`, without our key in it."""
+        try:
+            return await self._perform(request)
+        except ProviderError as error:
+            error.words = masked(error.words, [self._key])
+            error.args = tuple(masked(str(words), [self._key]) for words in error.args)
+            raise
+
+    async def _perform(self, request: Request[T]) -> T:
         try:
             async with self._free:
                 client = self._idle.pop()  # the last one used, so that the others can end
@@ -113,7 +123,7 @@ async def open_caller(
 def make_caller(clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext) -> Caller:
     """The same, for whoever closes it himself."""
     clients = [_client(settings, tls) for _ in range(settings.connections)]
-    return Caller(clients, clock, settings.timeout)
+    return Caller(clients, clock, settings)
 
 
 def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
