@@ -22,7 +22,7 @@ _SHARE = 20
 
 
 class Member(Protocol):
-    """What the crowd needs of a connection."""
+    """What is needed of a connection."""
 
     waiting_since: float
 
@@ -31,15 +31,15 @@ class Member(Protocol):
         """A request of it is being answered."""
 
     @property
-    def known(self) -> bool:
+    def served(self) -> bool:
         """It has had an answer before."""
 
-    def give_way(self) -> None:
+    def drop(self) -> None:
         """Ends it at once."""
 
 
-class Crowd:
-    """The connections, and the bytes that some of them hold."""
+class Connections:
+    """Counts connections, and the bytes that some of them hold; ends those beyond the limits."""
 
     def __init__(self, most: int | None = None, most_bytes: int = MOST_BYTES) -> None:
         """`most`: connections; by default as many as the system lets us have."""
@@ -54,30 +54,30 @@ class Crowd:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that they hold together."""
+        """Bytes that all of them hold together."""
         return self._bytes
 
-    def join(self, member: Member) -> None:
-        """A connection more; the longest waiting ones make room for it."""
+    def add(self, member: Member) -> None:
+        """Takes a connection in; those that have waited longest make room for it."""
         self._members.add(member)
         if len(self._members) <= self._most:
             return
         idle = [other for other in self._members if other is not member and not other.busy]
         # A proxy keeps connections open for its next requests: strangers' go before them.
-        idle.sort(key=lambda other: (other.known, other.waiting_since))
+        idle.sort(key=lambda other: (other.served, other.waiting_since))
         for other in idle[: max(1, self._most // _SHARE)]:
-            self.leave(other)
-            other.give_way()
+            self.remove(other)
+            other.drop()
 
-    def leave(self, member: Member) -> None:
-        """A connection less."""
+    def remove(self, member: Member) -> None:
+        """Takes a connection out."""
         self._members.discard(member)
         self.release(member)
 
     def hold(self, member: Member, count: int) -> None:
-        """A connection holds so many bytes by now; those that did so first make room for them.
+        """Notes how many bytes a connection holds; those that did so first make room for them.
 
-        One that has left holds nothing, whatever is still answered of it.
+        One that was taken out holds nothing, whatever is still answered of it.
         """
         if member not in self._members:
             return
@@ -85,11 +85,11 @@ class Crowd:
         self._holding[member] = count
         while self._bytes > self._most_bytes:
             oldest = next(iter(self._holding))
-            self.leave(oldest)
-            oldest.give_way()
+            self.remove(oldest)
+            oldest.drop()
 
     def release(self, member: Member) -> None:
-        """It holds nothing any more."""
+        """Notes that a connection holds nothing any more."""
         self._bytes -= self._holding.pop(member, 0)
 
 
@@ -101,7 +101,7 @@ def allow_files() -> None:
 
 
 def most_connections() -> int:
-    """As many as there may be files, without those for everything else."""
+    """Returns how many there may be: as many as files, without those for everything else."""
     try:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:  # forbidden by a filter of system calls

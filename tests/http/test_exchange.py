@@ -206,7 +206,7 @@ async def test_a_client_that_resets_leaves_nothing_behind(more: bytes) -> None:
         writer.write(request("POST", "/") + more)
         await asked.wait()
         (connection,) = cast("set[LimitedProtocol]", state.connections)
-        everybody = type(connection).everybody
+        together = type(connection).all_connections
         peer: socket.socket = writer.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
@@ -219,7 +219,7 @@ async def test_a_client_that_resets_leaves_nothing_behind(more: bytes) -> None:
             return not state.tasks
 
         await until_async(answered, "the answer")
-        left = (len(everybody), everybody.held_bytes, connection.busy, len(state.connections))
+        left = (len(together), together.held_bytes, connection.busy, len(state.connections))
         assert left == (0, 0, False, 0)
 
 
