@@ -24,7 +24,7 @@ STAYS, CLOSES = b"\r\n", b"connection: close\r\n\r\n"
 
 
 class Connection(Protocol):
-    """What an exchange needs of its connection."""
+    """A connection, as far as its exchanges need it."""
 
     transport: asyncio.Transport
 

@@ -54,10 +54,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Connection(Protocol):
-    """What the parser needs of its connection."""
+    """A connection, as far as its parser needs it."""
 
     ignoring: bool
-    """What still comes is thrown away."""
+    """True when all that still comes is thrown away."""
 
     def begin_request(self) -> None:
         """Takes note that the first byte of a request is there."""

@@ -50,15 +50,15 @@ class LimitedProtocol(asyncio.Protocol):
     waiting_since: float
     """The time since when it waits: for the rest of a request, for the next one, for its end."""
     ignoring = False
-    """What still comes is thrown away; what was asked before is answered."""
+    """True when all that still comes is thrown away; requests before it are answered."""
     _ignored = 0
     """Bytes that were thrown away."""
     _hung_up = False
-    """Everything is said."""
+    """True when our side of the connection has ended."""
     _answered = False
-    """A request of it was answered."""
+    """True when a request of it was answered."""
     _holds = False
-    """`all_connections` knows of bytes that it holds."""
+    """True while `all_connections` counts bytes of it."""
 
     def __init__(
         self,
@@ -190,17 +190,17 @@ class LimitedProtocol(asyncio.Protocol):
 
     @property
     def _longest_silence(self) -> float:
-        """Who has never asked anything gets no longer than a request may take."""
+        """Seconds; a client that has never asked anything gets those of a request."""
         return self.limits.idle_timeout if self._asked else self.limits.request_timeout
 
     @property
     def busy(self) -> bool:
-        """A request is being answered."""
+        """True while a request is being answered."""
         return bool(self._queue)
 
     @property
     def served(self) -> bool:
-        """It has had an answer, and may come with another request."""
+        """True if it has had an answer, and may come with another request."""
         return self._answered and not self._parser.partial
 
     def drop(self) -> None:

@@ -54,7 +54,7 @@ _NOT_INTERNET = (
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the other side said."""
+    """An answer, without its body."""
 
     status: int
     retry_after: float | None
@@ -62,8 +62,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
-    """Whether a connection may be made to this address."""
-    meant = _meant(address)
+    """Returns True if a connection may be made to this address."""
+    meant = _judged(address)
     if any(address in network or meant in network for network in allow):
         return True
     if isinstance(meant, IPv6Address) and meant not in _INTERNET_6:
@@ -73,15 +73,15 @@ def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
     return meant.is_global
 
 
-def _meant(address: Address) -> Address:
-    """The IPv4 address that one of IPv6 stands for, or the address itself."""
+def _judged(address: Address) -> Address:
+    """Returns the IPv4 address that one of IPv6 stands for, or the address itself."""
     if any(address in network for network in _STANDING_FOR_IPV4):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host as this machine knows them."""
+    """Returns the addresses of a host as this machine knows them."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -91,8 +91,8 @@ class _Refused(httpcore2.ConnectError):
     """No address of the host may be connected to."""
 
 
-class _Guard(httpcore2.AsyncNetworkBackend):
-    """Connects to what was checked, and to nothing else."""
+class _CheckedNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were checked, and to nothing else."""
 
     def __init__(self, allow: list[Network], resolve: Resolve) -> None:
         self._allow = allow
@@ -107,7 +107,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """The first connection that comes about. TLS and Host are about `host` all the same."""
+        """Connects to the first address that answers. TLS and the Host header name `host`."""
         addresses = await self._addresses(host, port)
         for address in addresses[:-1]:
             try:
@@ -132,7 +132,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
 
 
 class Sender:
-    """Posts to one URL."""
+    """Posts to one URL, over a pool of connections."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class Sender:
         clock: Callable[[], datetime],
         timeout: float,
     ) -> None:
-        """Raises ValueError for a URL that cannot be one."""
+        """Raises ValueError for what is no URL."""
         try:
             parsed = httpx2.URL(url)
         except httpx2.InvalidURL:
@@ -156,7 +156,7 @@ class Sender:
         self._timeout = timeout
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """What the other side answers, whatever its status. Raises `NoAnswer`."""
+        """Posts, and returns the answer, whatever its status. Raises `NoAnswer`."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(headers, body)
@@ -207,12 +207,12 @@ async def open_sender(
     tls: ssl.SSLContext,
     resolve: Resolve = resolve,
 ) -> AsyncIterator[Sender]:
-    """A sender with connections of its own. Raises ValueError for a URL that cannot be one."""
+    """Opens a sender with connections of its own. Raises ValueError for what is no URL."""
     async with httpcore2.AsyncConnectionPool(
         ssl_context=tls,
         max_connections=connections,
         keepalive_expiry=_KEEP_ALIVE,
-        network_backend=_Guard(allow, resolve),
+        network_backend=_CheckedNetwork(allow, resolve),
     ) as pool:
         yield Sender(url, pool, clock, timeout)
 

@@ -1,4 +1,4 @@
-"""How commands change the store of a running service: a socket beside the store file.
+"""The control socket: commands change the store of a running service over it.
 
 Only one process may write to a store. A command that changes something asks the service, if
 one runs, over a Unix socket that only its own user may open; otherwise it does the work itself.
@@ -194,7 +194,7 @@ def _peer(writer: asyncio.StreamWriter) -> int:
 
 @contextmanager
 def _socket_path(store: Path) -> Iterator[Path]:
-    """The socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
+    """Yields the socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
     folder = os.open(store.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{folder}") / f"{store.name}.sock"

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.service.app import Receiver, create_app
+from receiver.service.app import PublicApp, create_app
 from receiver.service.parts import Service
 from receiver.service.readiness import Readiness
 from tests.harness import (
@@ -374,13 +374,13 @@ def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
 # Under another server
 
 
-def app_of(service: Service) -> Receiver:
+def app_of(service: Service) -> PublicApp:
     """The application of a service in this process."""
     server = service.parts.config.server
     return create_app(service.intake, server, Readiness(service.store.check), service.requests)
 
 
-async def ask(app: Receiver, parts: list[bytes]) -> tuple[int, bytes]:
+async def ask(app: PublicApp, parts: list[bytes]) -> tuple[int, bytes]:
     """Status and body of the answer to a POST whose body comes in parts."""
     scope = {
         "type": "http",
