@@ -26,34 +26,41 @@ _PRIVATE = ("/", "/metrics")
 _SOON, _NOW = 14, 3
 _PROXY = "take the proxy's settings from docs/deploy"
 
+Ask = Callable[[str, str], Awaitable[httpx2.Response]]
+"""Makes a request to a URL. Raises httpx2.HTTPError."""
+
 
 async def public(case: Case) -> list[Finding]:
-    """What answers at our public address, if that was given."""
+    """Looks at our public address as a provider would, if that was given."""
     if case.outside is None:
         return []
     base = case.outside.rstrip("/")
-    async with bounded(
-        httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE), _MOST_BYTES
-    ) as client:
+    client = httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE)
+    async with bounded(client, _MOST_BYTES):
         ask = partial(fetch, client, most_bytes=_MOST_BYTES, seconds=_PATIENCE)
         try:
-            alive = await ask("GET", f"{base}/healthz")
+            return await _look(base, ask, case.clock())
         except httpx2.HTTPError as error:
             do = "look at DNS, firewall, certificate and proxy"
             return [red(f"{base} cannot be reached: {_words(error)}", do)]
-        found = [*certificate(_peer_certificate(alive), case.clock()), _expected(alive, "alive")]
-        if urlsplit(base).scheme != "https":
-            why = "no HTTPS: tokens and texts can be read on the way"
-            found.append(red(f"{base}: {why}", f"give the proxy a certificate; {_PROXY}"))
-        if alive.status_code == 200:
-            found += [
-                _expected(await ask("GET", f"{base}/readyz"), "ready"),
-                _expected(await ask("POST", f"{base}{_NOBODY}"), "Not Found", status=404),
-                *[private(path, await ask("GET", f"{base}{path}")) for path in _PRIVATE],
-            ]
-        if plain := plain_address(base):
-            found.append(await _plain(ask, plain))
-        return found
+
+
+async def _look(base: str, ask: Ask, now: datetime) -> list[Finding]:
+    """Raises httpx2.HTTPError for an answer that does not come."""
+    alive = await ask("GET", f"{base}/healthz")
+    found = [*certificate(_peer_certificate(alive), now), _expected(alive, "alive")]
+    if urlsplit(base).scheme != "https":
+        why = "no HTTPS: tokens and texts can be read on the way"
+        found.append(red(f"{base}: {why}", f"give the proxy a certificate; {_PROXY}"))
+    if alive.status_code == 200:
+        found += [
+            _expected(await ask("GET", f"{base}/readyz"), "ready"),
+            _expected(await ask("POST", f"{base}{_NOBODY}"), "Not Found", status=404),
+            *[private(path, await ask("GET", f"{base}{path}")) for path in _PRIVATE],
+        ]
+    if plain := plain_address(base):
+        found.append(await _plain(ask, plain))
+    return found
 
 
 def _words(error: Exception) -> str:
@@ -118,7 +125,7 @@ def plain_address(base: str) -> str | None:
     return f"http://{parts.hostname}"
 
 
-async def _plain(ask: Callable[[str, str], Awaitable[httpx2.Response]], plain: str) -> Finding:
+async def _plain(ask: Ask, plain: str) -> Finding:
     try:
         answer = await ask("GET", f"{plain}/healthz")
     except httpx2.HTTPError:
