@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from receiver.cli.exit_status import say
 from receiver.cli.options import ConfigFile, load
-from receiver.store.backup import back_up
+from receiver.errors import ReceiverError
+from receiver.events import utc_now
+from receiver.service.users import caller
+from receiver.store.backup import Copy, back_up, note_backup
 
 
 def command(
@@ -16,5 +21,28 @@ def command(
     config: ConfigFile = None,
 ) -> None:
     """Copies the store to a new file, also while the service runs, and verifies the copy."""
-    copy = back_up(load(config).store_path, file.absolute())
+    store = load(config).store_path
+    copy = back_up(store, file.absolute())
     print(f"{copy.file}: {copy.events:,} events, {copy.bytes:,} bytes, verified")
+    if trouble := _note(copy, store):
+        say([f"the copy is good, but the audit has no line of it: {trouble}"])
+
+
+def _note(copy: Copy, store: Path) -> str | None:
+    """Has the audit say who made the copy; returns why it does not, or None."""
+    # Only now: these import the whole service, and a copy is made without it.
+    from receiver.service.commands import NoteBackup
+    from receiver.service.control import ask
+
+    note = NoteBackup(file=str(copy.file), events=copy.events, bytes=copy.bytes)
+    try:
+        return "; ".join(asyncio.run(ask(store, note)).failures) or None
+    except OSError:
+        pass  # no service runs
+    except ReceiverError as error:
+        return str(error)
+    try:
+        noted = note_backup(copy, store, caller(), utc_now())
+    except (ReceiverError, OSError) as error:
+        return str(error)
+    return None if noted else "the store is of an earlier program; the service upgrades it"

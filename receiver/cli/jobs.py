@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -14,6 +13,7 @@ from receiver.cli import screen
 from receiver.cli.command_group import ListByDefault, one_or_all, report
 from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load
+from receiver.cli.redact import redact_job, secrets_of
 from receiver.cli.wording import SHORT_ID
 from receiver.store import Job, open_reader
 
@@ -41,8 +41,10 @@ def list_(
 
     async def look() -> list[tuple[Job, str | None]]:
         async with open_reader(settings.store_path) as reader:
-            found = await reader.jobs(state=state, limit=_EVERY)
-            ids = reader.ids
+            secrets, ids = secrets_of(settings), reader.ids
+            found = [
+                redact_job(job, secrets) for job in await reader.jobs(state=state, limit=_EVERY)
+            ]
             return [(job, None if job.event is None else ids.text(job.event)) for job in found]
 
     found = asyncio.run(look())
@@ -54,7 +56,7 @@ def list_(
     if any(job.target for job, _ in found):  # of those to be forwarded
         titles.insert(4, "TARGET")
         for row, (job, _) in zip(rows, found, strict=True):
-            row.insert(4, _host(job.target))
+            row.insert(4, job.target)
     screen.table(titles, rows, nothing="nothing to do")
 
 
@@ -87,8 +89,3 @@ def _row(job: Job, event: str | None) -> list[str | None]:
     short = event[:SHORT_ID] if event else None
     attempts = str(job.attempts)
     return [str(job.id), job.kind, job.state, job.handler, short, attempts, due, job.error]
-
-
-def _host(target: str | None) -> str | None:
-    """A target's name; of a URL the host, since the rest may hold a secret."""
-    return target if target is None or "://" not in target else urlsplit(target).hostname

@@ -12,6 +12,7 @@ import typer
 from receiver.cli import screen
 from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, Msisdn, load, normalised
+from receiver.cli.redact import redact_message, secrets_of
 from receiver.events import Status
 from receiver.store import Job, MessageReport, Reader, StoredMessage, open_reader
 
@@ -48,11 +49,12 @@ def command(
     """What we sent, with its delivery status."""
     settings = load(config)
     person = normalised(msisdn, settings)
+    secrets = secrets_of(settings)
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             if id_ is not None:
-                await _show(reader, id_, json=json)
+                await _show(reader, id_, secrets, json=json)
                 return
             found = await reader.messages.find(
                 status=status,
@@ -61,6 +63,7 @@ def command(
                 msisdn=person,
                 limit=min(limit, _MOST),
             )
+        found = [redact_message(message, secrets) for message in found]
         if json:
             screen.json_lines(map(as_json, found))
             return
@@ -113,11 +116,11 @@ def _row(message: StoredMessage) -> list[str | None]:
     ]
 
 
-async def _show(reader: Reader, id_: int, *, json: bool) -> None:
+async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> None:
     found = await reader.messages.find(id_=min(id_, _MOST))
     if not found:
         raise Failed(f"{id_}: no such message")
-    [message] = found
+    message = redact_message(found[0], secrets)
     reports = await reader.messages.reports(id_)
     if json:
         screen.json_lines([{**as_json(message), "reports": reports}])

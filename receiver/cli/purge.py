@@ -92,7 +92,7 @@ def _before(older_than: str, kinds: list[Kind]) -> datetime:
 
 async def _purge(parts: Parts, sweeps: list[Sweep]) -> Counter[str]:
     total: Counter[str] = Counter()
-    async with control.carrier(parts) as carry:
+    async with control.executor(parts) as carry:
         for sweep in sweeps:
             outcome = await carry(PurgeStep(sweep=sweep))
             while outcome.position is not None and not outcome.failures:

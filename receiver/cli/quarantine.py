@@ -12,7 +12,9 @@ from receiver.cli import screen
 from receiver.cli.command_group import ListByDefault, one_or_all, report
 from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, Json, load
+from receiver.cli.redact import secrets_of
 from receiver.cli.wording import raw_details, raw_json
+from receiver.http.redact import masked
 from receiver.store import Quarantined, open_reader
 
 group = typer.Typer(cls=ListByDefault, help="Requests that could not become events.")
@@ -47,7 +49,11 @@ def list_(
                 found = found + page
             return found
 
-    found = asyncio.run(look())
+    secrets = secrets_of(settings)
+    found = [
+        msgspec.structs.replace(entry, reason=masked(entry.reason, secrets))
+        for entry in asyncio.run(look())
+    ]
     if id_ is not None and not found:
         raise Failed(f"{id_}: no such request in the quarantine")
     if json:

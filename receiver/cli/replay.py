@@ -151,7 +151,7 @@ def _apply(run: _Run, wanted: Selection, *, again: bool, json: bool) -> None:
     async def work() -> None:
         # The store is opened to read after it is to write: opening it to write looks into the
         # file, and closing a file lets go of all locks that the process has on it.
-        async with control.carrier(run.parts) as carry:
+        async with control.executor(run.parts) as carry:
             with (
                 open_chronicle(run.parts.config.store_path) as chronicle,
                 closing(run.chunks(chronicle, wanted)) as chunks,

@@ -9,6 +9,7 @@ import typer
 
 from receiver.cli.options import ConfigFile, load
 from receiver.events import utc_now
+from receiver.service.users import caller
 from receiver.store.backup import restore
 
 
@@ -20,7 +21,7 @@ def command(
 
     While a service runs it is refused.
     """
-    copy, kept = restore(file.absolute(), load(config).store_path, utc_now())
+    copy, kept = restore(file.absolute(), load(config).store_path, utc_now(), caller())
     print(f"{copy.file}: {copy.events:,} events, verified")
     if kept is not None:
         print(f"the store before it: {kept}")

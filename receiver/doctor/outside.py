@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx2
 
 from receiver.doctor.findings import Case, Finding, green, red, yellow
 from receiver.jobs.calling import tls_context
+from receiver.net.bounded import bounded, fetch
+from receiver.service.readiness import NOT_READY
 
+#: Seconds for one answer, and its bytes: a stranger may give it.
 _PATIENCE = 5.0
+_MOST_BYTES = 1024 * 1024
 #: A source that nobody has.
 _NOBODY = "/hooks/nobody-but-receiver-doctor"
 #: What is ours alone.
@@ -20,31 +26,41 @@ _PRIVATE = ("/", "/metrics")
 _SOON, _NOW = 14, 3
 _PROXY = "take the proxy's settings from docs/deploy"
 
+Ask = Callable[[str, str], Awaitable[httpx2.Response]]
+"""Makes a request to a URL. Raises httpx2.HTTPError."""
+
 
 async def public(case: Case) -> list[Finding]:
-    """What answers at our public address, if that was given."""
+    """Looks at our public address as a provider would, if that was given."""
     if case.outside is None:
         return []
     base = case.outside.rstrip("/")
-    async with httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE) as client:
+    client = httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE)
+    async with bounded(client, _MOST_BYTES):
+        ask = partial(fetch, client, most_bytes=_MOST_BYTES, seconds=_PATIENCE)
         try:
-            alive = await client.get(f"{base}/healthz")
+            return await _look(base, ask, case.clock())
         except httpx2.HTTPError as error:
             do = "look at DNS, firewall, certificate and proxy"
             return [red(f"{base} cannot be reached: {_words(error)}", do)]
-        found = [*certificate(_peer_certificate(alive), case.clock()), _expected(alive, "alive")]
-        if urlsplit(base).scheme != "https":
-            why = "no HTTPS: tokens and texts can be read on the way"
-            found.append(red(f"{base}: {why}", f"give the proxy a certificate; {_PROXY}"))
-        if alive.status_code == 200:
-            found += [
-                _expected(await client.get(f"{base}/readyz"), "ready"),
-                _expected(await client.post(f"{base}{_NOBODY}"), "Not Found", status=404),
-                *[private(path, await client.get(f"{base}{path}")) for path in _PRIVATE],
-            ]
-        if plain := plain_address(base):
-            found.append(await _plain(client, plain))
-        return found
+
+
+async def _look(base: str, ask: Ask, now: datetime) -> list[Finding]:
+    """Raises httpx2.HTTPError for an answer that does not come."""
+    alive = await ask("GET", f"{base}/healthz")
+    found = [*certificate(_peer_certificate(alive), now), _expected(alive, "alive")]
+    if urlsplit(base).scheme != "https":
+        why = "no HTTPS: tokens and texts can be read on the way"
+        found.append(red(f"{base}: {why}", f"give the proxy a certificate; {_PROXY}"))
+    if alive.status_code == 200:
+        found += [
+            _expected(await ask("GET", f"{base}/readyz"), "ready"),
+            _expected(await ask("POST", f"{base}{_NOBODY}"), "Not Found", status=404),
+            *[private(path, await ask("GET", f"{base}{path}")) for path in _PRIVATE],
+        ]
+    if plain := plain_address(base):
+        found.append(await _plain(ask, plain))
+    return found
 
 
 def _words(error: Exception) -> str:
@@ -60,9 +76,9 @@ def _expected(answer: httpx2.Response, words: str, *, status: int = 200) -> Find
         where = answer.headers.get("location", "nowhere")
         do = "enter the address it leads to in the portals, or have the proxy not redirect"
         return red(f"{path} is redirected to {where}: providers do not follow", do)
-    if path == "/readyz" and text.startswith("not ready: "):
-        do = "mend the reason; docs/operations.md, `Providers get 503`"
-        return red(f"the service takes no pushes: {text.removeprefix('not ready: ')}", do)
+    if path == "/readyz" and text.startswith(NOT_READY):
+        do = "mend the reason, which its log tells; docs/operations.md, `Providers get 503`"
+        return red(f"the service takes no pushes: {text.removeprefix(NOT_READY)}", do)
     said = f"{path} answers HTTP {answer.status_code}, and not as the service does"
     return red(said, f"have the proxy pass it on to the service; {_PROXY}")
 
@@ -109,9 +125,9 @@ def plain_address(base: str) -> str | None:
     return f"http://{parts.hostname}"
 
 
-async def _plain(client: httpx2.AsyncClient, plain: str) -> Finding:
+async def _plain(ask: Ask, plain: str) -> Finding:
     try:
-        answer = await client.get(f"{plain}/healthz")
+        answer = await ask("GET", f"{plain}/healthz")
     except httpx2.HTTPError:
         return green("nothing answers without HTTPS")
     return without_tls(answer)

@@ -15,9 +15,13 @@ import httpx2
 from receiver.config import Server
 from receiver.doctor.findings import Case, Finding, green, red, yellow
 from receiver.http.redact import address
+from receiver.net.bounded import bounded, fetch
+from receiver.service.readiness import NOT_READY
 
 #: Seconds that it is given for an answer.
 _PATIENCE = 3.0
+#: Bytes of an answer: another program may be there. Metrics of hundreds of sources have fewer.
+_MOST_BYTES = 4 * 1024 * 1024
 #: Connections at the same time that it should have room for.
 _FEW_FILES = 4096
 #: What the metrics say of sources that rest.
@@ -99,31 +103,57 @@ async def readiness(server: Server) -> list[Finding]:
         return []  # any that was free: only its log says which
     here = address(server)
     try:
-        async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
-            answer = await client.get(f"{here}/readyz")
+        async with _client() as client:
+            answer = await _get(client, f"{here}/readyz")
+            why = await _reason(client, server, answer)
     except httpx2.HTTPError as error:
         do = "mend server.host and server.port, or ListenStream= in receiver.socket, and restart"
         return [red(f"{here} does not answer: {type(error).__name__}", do)]
     text = " ".join(answer.text.split())[:200]
     if answer.status_code == 200 and text == "ready":
         return [green(f"{here} takes pushes")]
-    if answer.status_code == 503 and text.startswith("not ready: "):
+    if why:
         do = "mend the reason; docs/operations.md, `Providers get 503`"
-        return [red(f"{here} takes no pushes: {text.removeprefix('not ready: ')}", do)]
+        return [red(f"{here} takes no pushes: {why}", do)]
     do = "another program has this address; choose another with server.port"
     return [red(f"{here} is not the service: /readyz answers {answer.status_code}", do)]
 
 
+def _client() -> httpx2.AsyncClient:
+    return bounded(httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False), _MOST_BYTES)
+
+
+async def _get(client: httpx2.AsyncClient, url: str) -> httpx2.Response:
+    return await fetch(client, "GET", url, most_bytes=_MOST_BYTES, seconds=_PATIENCE)
+
+
+async def _reason(client: httpx2.AsyncClient, server: Server, answer: httpx2.Response) -> str:
+    """Returns why the service takes no pushes: as the admin address says it, if there is one."""
+    if answer.status_code != 503 or not answer.text.startswith(NOT_READY):
+        return ""
+    if admin := _admin(server):
+        with suppress(httpx2.HTTPError, httpx2.InvalidURL):
+            told = await _get(client, f"{admin}/readyz")
+            answer = told if told.text.startswith(NOT_READY) else answer
+    return " ".join(answer.text.removeprefix(NOT_READY).split())[:200]
+
+
+def _admin(server: Server) -> str | None:
+    """Returns the URL of the admin address, or None if it is switched off."""
+    if server.admin_address is None:
+        return None
+    host, port = server.admin_address
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 async def resting(case: Case) -> list[Finding]:
     """Which sources send nothing for a while, as the service's metrics say."""
-    address = case.config.server.admin_address
-    if address is None:
+    admin = _admin(case.config.server)
+    if admin is None:
         return []
-    host, port = address
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
     try:
-        async with httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
-            text = (await client.get(url)).text
+        async with _client() as client:
+            text = (await _get(client, f"{admin}/metrics")).text
     except (httpx2.HTTPError, httpx2.InvalidURL):
         return []  # it has another address than the configuration says by now, or none
     return rests(text, case.clock())

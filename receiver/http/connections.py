@@ -21,63 +21,76 @@ _OTHER_FILES = 100
 _SHARE = 20
 
 
-class Member(Protocol):
-    """What the crowd needs of a connection."""
+class Connection(Protocol):
+    """One connection, as far as the limits need it."""
 
     waiting_since: float
 
     @property
     def busy(self) -> bool:
-        """A request of it is being answered."""
+        """True while a request of it is being answered."""
 
     @property
-    def known(self) -> bool:
-        """It has had an answer before."""
+    def served(self) -> bool:
+        """True if it has had an answer before."""
 
-    def give_way(self) -> None:
+    def drop(self) -> None:
         """Ends it at once."""
 
 
-class Crowd:
-    """The connections, and the bytes that some of them hold."""
+class Connections:
+    """Counts connections, and the bytes that some of them hold; ends those beyond the limits."""
 
     def __init__(self, most: int | None = None, most_bytes: int = MOST_BYTES) -> None:
         """`most`: connections; by default as many as the system lets us have."""
         self._most = most_connections() if most is None else most
         self._most_bytes = most_bytes
-        self._members: set[Member] = set()
-        self._holding: dict[Member, int] = {}
+        self._connections: set[Connection] = set()
+        self._holding: dict[Connection, int] = {}
         self._bytes = 0
 
-    def join(self, member: Member) -> None:
-        """A connection more; the longest waiting ones make room for it."""
-        self._members.add(member)
-        if len(self._members) <= self._most:
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that all of them hold together."""
+        return self._bytes
+
+    def add(self, connection: Connection) -> None:
+        """Takes a connection in; those that have waited longest make room for it."""
+        self._connections.add(connection)
+        if len(self._connections) <= self._most:
             return
-        idle = [other for other in self._members if other is not member and not other.busy]
+        idle = [other for other in self._connections if other is not connection and not other.busy]
         # A proxy keeps connections open for its next requests: strangers' go before them.
-        idle.sort(key=lambda other: (other.known, other.waiting_since))
+        idle.sort(key=lambda other: (other.served, other.waiting_since))
         for other in idle[: max(1, self._most // _SHARE)]:
-            self.leave(other)
-            other.give_way()
+            self.remove(other)
+            other.drop()
 
-    def leave(self, member: Member) -> None:
-        """A connection less."""
-        self._members.discard(member)
-        self.release(member)
+    def remove(self, connection: Connection) -> None:
+        """Takes a connection out."""
+        self._connections.discard(connection)
+        self.release(connection)
 
-    def hold(self, member: Member, count: int) -> None:
-        """A connection holds so many bytes by now; those that did so first make room for them."""
-        self._bytes += count - self._holding.get(member, 0)
-        self._holding[member] = count
+    def hold(self, connection: Connection, count: int) -> None:
+        """Notes how many bytes a connection holds; those that did so first make room for them.
+
+        One that was taken out holds nothing, whatever is still answered of it.
+        """
+        if connection not in self._connections:
+            return
+        self._bytes += count - self._holding.get(connection, 0)
+        self._holding[connection] = count
         while self._bytes > self._most_bytes:
             oldest = next(iter(self._holding))
-            self.leave(oldest)
-            oldest.give_way()
+            self.remove(oldest)
+            oldest.drop()
 
-    def release(self, member: Member) -> None:
-        """It holds nothing any more."""
-        self._bytes -= self._holding.pop(member, 0)
+    def release(self, connection: Connection) -> None:
+        """Notes that a connection holds nothing any more."""
+        self._bytes -= self._holding.pop(connection, 0)
 
 
 def allow_files() -> None:
@@ -88,7 +101,7 @@ def allow_files() -> None:
 
 
 def most_connections() -> int:
-    """As many as there may be files, without those for everything else."""
+    """Returns how many there may be: as many as files, without those for everything else."""
     try:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:  # forbidden by a filter of system calls

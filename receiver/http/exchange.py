@@ -12,6 +12,8 @@ import structlog
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.server import ServerState
 
+from receiver.errors import PushError
+
 log = structlog.get_logger("receiver.http.exchange")
 
 _STATUS_LINES = {
@@ -22,12 +24,12 @@ STAYS, CLOSES = b"\r\n", b"connection: close\r\n\r\n"
 
 
 class Connection(Protocol):
-    """What an exchange needs of the connection that it is part of."""
+    """A connection, as far as its exchanges need it."""
 
     transport: asyncio.Transport
 
     def finished(self, exchange: Exchange) -> None:
-        """The answer is written."""
+        """Goes on: the answer is written."""
 
 
 class Exchange:
@@ -56,7 +58,7 @@ class Exchange:
     def __init__(
         self, connection: Connection, state: ServerState, scope: Scope, *, keep_alive: bool
     ) -> None:
-        """`keep_alive`: whether the connection goes on after the answer."""
+        """`keep_alive`: the connection goes on after the answer."""
         self._connection = connection
         self._state = state
         self.scope = scope
@@ -70,8 +72,14 @@ class Exchange:
         self._head: Iterable[tuple[bytes, bytes]] = ()
         self._parts: list[bytes] = []
 
+    def refuse(self, error: PushError) -> None:
+        """Has the application refuse the request; the connection ends with that answer."""
+        self.scope["receiver.refusal"] = error
+        self.keep_alive = False
+        self.body.clear()
+
     async def run(self, app: ASGIApp) -> None:
-        """Lets the application answer, and sees to it that there is an answer."""
+        """Has the application answer; there is an answer also if it fails."""
         scope, self.scope = self.scope, {}  # it refers to us from here on
         scope["receiver.body"] = bytes(self.body)
         scope["receiver.answer"] = self.answer
@@ -83,7 +91,7 @@ class Exchange:
             self.answer(500, (), b"Internal Server Error\n")
 
     async def receive(self) -> Message:
-        """ASGI: the request in one message, then that the client is gone or has its answer."""
+        """ASGI: returns the request in one message, then the end of the exchange."""
         if not self._read:
             self._read = True
             return {"type": "http.request", "body": bytes(self.body), "more_body": False}
@@ -93,13 +101,13 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def disconnect(self) -> None:
-        """The client is gone, or it has its answer."""
+        """Tells the application that the client is gone, or has its answer."""
         self._over = True
         if self._disconnected is not None:
             self._disconnected.set()
 
     async def send(self, message: Message) -> None:
-        """ASGI: head and body of the answer."""
+        """ASGI: takes head and body of the answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._head = message.get("headers", ())
@@ -113,7 +121,7 @@ class Exchange:
         self.answer(self._status, self._head, body)
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        """The whole answer in one call; its length need not be among the headers."""
+        """Writes the whole answer; its length need not be among the headers."""
         self._status = -1
         self.disconnect()
         transport = self._connection.transport
@@ -128,7 +136,7 @@ class Exchange:
 def answer_head(
     status: int, headers: tuple[tuple[bytes, bytes], ...], length: int, end: bytes
 ) -> bytes:
-    """Status line and headers of an answer whose body has `length` bytes.
+    """Returns status line and headers of an answer whose body has `length` bytes.
 
     `end`: `STAYS` or `CLOSES`.
     """

@@ -11,6 +11,9 @@ from receiver.config import Server
 #: Addresses that mean "all of mine": to bind, not to reach.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound to them here
 
+#: Characters of a secret at least: a shorter one is anywhere, and masking it tears words apart.
+_SHORTEST = 4
+
 
 def address(server: Server) -> str:
     """Where a service with these settings is reached from its own machine."""
@@ -19,8 +22,10 @@ def address(server: Server) -> str:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """The text with `…` in place of every secret, in whichever spelling it is there."""
+    """Returns the text with `…` in place of every secret, in whichever spelling it is there."""
     for secret in secrets:
+        if len(secret) < _SHORTEST:
+            continue
         spellings = {
             secret,
             quote(secret),

@@ -19,11 +19,13 @@ import httpx2
 from receiver import __version__
 from receiver.config import Send
 from receiver.errors import ProviderError
+from receiver.http.redact import masked
+from receiver.net.bounded import UNPACKED, bounded, read
 from receiver.providers.contract import Request, Response
 
 T = TypeVar("T")
 
-#: Bytes of an answer; a report of months has some megabytes, a runaway one has no end.
+#: Bytes of an answer, headers included: a report of months has megabytes, a runaway one no end.
 _MOST_BYTES = 16 * 1024 * 1024
 #: Seconds to connect: what takes longer has not left, and can be tried again.
 _CONNECT = 10.0
@@ -49,12 +51,13 @@ class Caller:
     """
 
     def __init__(
-        self, clients: list[httpx2.AsyncClient], clock: Callable[[], datetime], timeout: float
+        self, clients: list[httpx2.AsyncClient], clock: Callable[[], datetime], settings: Send
     ) -> None:
         self._idle = clients
         self._free = asyncio.Semaphore(len(clients))
         self._clock = clock
-        self._timeout = timeout
+        self._timeout = settings.timeout
+        self._key = settings.api_key.reveal()
 
     async def close(self) -> None:
         """Closes the connections that nobody uses. To be called when no request is under way."""
@@ -62,7 +65,15 @@ class Caller:
             await client.aclose()
 
     async def perform(self, request: Request[T]) -> T:
-        """Makes a request and reads its answer. Raises `ProviderError`."""
+        """Makes a request and reads its answer. Raises `ProviderError`, without our key in it."""
+        try:
+            return await self._perform(request)
+        except ProviderError as error:
+            error.words = masked(error.words, [self._key])
+            error.args = tuple(masked(str(words), [self._key]) for words in error.args)
+            raise
+
+    async def _perform(self, request: Request[T]) -> T:
         try:
             async with self._free:
                 client = self._idle.pop()  # the last one used, so that the others can end
@@ -86,16 +97,10 @@ class Caller:
         async with client.stream(
             request.method, request.url, headers=request.headers, content=request.body or None
         ) as answer:
-            body = bytearray()
-            async for piece in answer.aiter_bytes():
-                body += piece
-                if len(body) > _MOST_BYTES:
-                    words = f"an answer of more than {_MOST_BYTES} bytes"
-                    raise ProviderError(words, code="too_large", unknown=True)
             return Response(
                 status=answer.status_code,
                 headers={name.lower(): value for name, value in answer.headers.items()},
-                body=bytes(body),
+                body=await read(answer, _MOST_BYTES),
                 received_at=self._clock(),
             )
 
@@ -118,17 +123,18 @@ async def open_caller(
 def make_caller(clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext) -> Caller:
     """The same, for whoever closes it himself."""
     clients = [_client(settings, tls) for _ in range(settings.connections)]
-    return Caller(clients, clock, settings.timeout)
+    return Caller(clients, clock, settings)
 
 
 def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         verify=tls,
         timeout=httpx2.Timeout(settings.timeout, connect=min(settings.timeout / 2, _CONNECT)),
         limits=httpx2.Limits(max_connections=1, keepalive_expiry=_KEEP_ALIVE),
-        headers={"user-agent": f"sms-receiver/{__version__}", "accept": "*/*"},
+        headers={"user-agent": f"sms-receiver/{__version__}", "accept": "*/*", **UNPACKED},
         follow_redirects=False,  # a message must not be sent where nobody said
     )
+    return bounded(client, _MOST_BYTES)
 
 
 def tls_context() -> ssl.SSLContext:

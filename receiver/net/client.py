@@ -25,12 +25,13 @@ from receiver import __version__
 from receiver.config.convert import Network
 from receiver.errors import NoAnswer
 from receiver.limits import retry_after
+from receiver.net.bounded import BoundedNetwork, TooMuch
 
 Address = IPv4Address | IPv6Address
 #: The addresses of a host, best first. May raise OSError or UnicodeError.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-#: Bytes that are read of an answer.
+#: Bytes that are read of an answer, all of it counted.
 MOST_BYTES = 64 * 1024
 #: Addresses of a name that are tried.
 _MOST_ADDRESSES = 4
@@ -53,7 +54,7 @@ _NOT_INTERNET = (
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the other side said."""
+    """An answer, without its body."""
 
     status: int
     retry_after: float | None
@@ -61,8 +62,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
-    """Whether a connection may be made to this address."""
-    meant = _meant(address)
+    """Returns True if a connection may be made to this address."""
+    meant = _judged(address)
     if any(address in network or meant in network for network in allow):
         return True
     if isinstance(meant, IPv6Address) and meant not in _INTERNET_6:
@@ -72,15 +73,15 @@ def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
     return meant.is_global
 
 
-def _meant(address: Address) -> Address:
-    """The IPv4 address that one of IPv6 stands for, or the address itself."""
+def _judged(address: Address) -> Address:
+    """Returns the IPv4 address that one of IPv6 stands for, or the address itself."""
     if any(address in network for network in _STANDING_FOR_IPV4):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host as this machine knows them."""
+    """Returns the addresses of a host as this machine knows them."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
@@ -90,13 +91,13 @@ class _Refused(httpcore2.ConnectError):
     """No address of the host may be connected to."""
 
 
-class _Guard(httpcore2.AsyncNetworkBackend):
-    """Connects to what was checked, and to nothing else."""
+class _CheckedNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were checked, and to nothing else."""
 
     def __init__(self, allow: list[Network], resolve: Resolve) -> None:
         self._allow = allow
         self._resolve = resolve
-        self._network = httpcore2.AnyIOBackend()
+        self._network = BoundedNetwork(MOST_BYTES)
 
     async def connect_tcp(
         self,
@@ -106,7 +107,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """The first connection that comes about. TLS and Host are about `host` all the same."""
+        """Connects to the first address that answers. TLS and the Host header name `host`."""
         addresses = await self._addresses(host, port)
         for address in addresses[:-1]:
             try:
@@ -131,7 +132,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
 
 
 class Sender:
-    """Posts to one URL."""
+    """Posts to one URL, over a pool of connections."""
 
     def __init__(
         self,
@@ -140,7 +141,7 @@ class Sender:
         clock: Callable[[], datetime],
         timeout: float,
     ) -> None:
-        """Raises ValueError for a URL that cannot be one."""
+        """Raises ValueError for what is no URL."""
         try:
             parsed = httpx2.URL(url)
         except httpx2.InvalidURL:
@@ -155,7 +156,7 @@ class Sender:
         self._timeout = timeout
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """What the other side answers, whatever its status. Raises `NoAnswer`."""
+        """Posts, and returns the answer, whatever its status. Raises `NoAnswer`."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(headers, body)
@@ -167,6 +168,8 @@ class Sender:
             raise NoAnswer(f"address refused: {error}") from None
         except httpcore2.ConnectError as error:
             raise NoAnswer(f"no connection: {_one_line(error)}") from None
+        except TooMuch:
+            raise NoAnswer(f"more than {MOST_BYTES} bytes, and no answer in them") from None
         except httpcore2.NetworkError:
             raise NoAnswer("the connection broke before there was an answer") from None
         except httpcore2.ProtocolError:  # its words quote what came
@@ -204,12 +207,12 @@ async def open_sender(
     tls: ssl.SSLContext,
     resolve: Resolve = resolve,
 ) -> AsyncIterator[Sender]:
-    """A sender with connections of its own. Raises ValueError for a URL that cannot be one."""
+    """Opens a sender with connections of its own. Raises ValueError for what is no URL."""
     async with httpcore2.AsyncConnectionPool(
         ssl_context=tls,
         max_connections=connections,
         keepalive_expiry=_KEEP_ALIVE,
-        network_backend=_Guard(allow, resolve),
+        network_backend=_CheckedNetwork(allow, resolve),
     ) as pool:
         yield Sender(url, pool, clock, timeout)
 
@@ -219,12 +222,9 @@ async def _drain(response: httpcore2.Response) -> None:
 
     The status has been given by then, and decides whatever follows it.
     """
-    size = 0
     try:
-        async for piece in response.aiter_stream():
-            size += len(piece)
-            if size > MOST_BYTES:
-                break
+        async for _ in response.aiter_stream():
+            pass  # the connection counts
     except (httpcore2.NetworkError, httpcore2.ProtocolError):
         return
 

@@ -31,7 +31,7 @@ _OURS = frozenset(
 
 
 def signing_key(secret: str) -> bytes:
-    """The key in a secret such as `whsec_MfKQ…`. Raises ValueError, without showing the secret."""
+    """Returns the key in a secret such as `whsec_MfKQ…`. Raises ValueError without the secret."""
     encoded = secret.removeprefix(_PREFIX)
     if encoded == secret:
         raise ValueError(f"expected a secret that begins with {_PREFIX}")
@@ -61,7 +61,7 @@ def signed_headers(
 
 
 def check_url(url: str) -> None:
-    """Raises ValueError, without showing the URL, for what is no address to push to."""
+    """Raises ValueError, without the URL in it, for what is no address to push to."""
     try:
         parts = urlsplit(url)
         port = parts.port

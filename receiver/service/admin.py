@@ -1,4 +1,4 @@
-"""The admin address: metrics for Prometheus. Never to be reached from outside."""
+"""The admin address: metrics, and readiness with its reason. Strangers must not reach it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from starlette.routing import Route
 
 from receiver.service.metrics import ServiceCollector
 from receiver.service.parts import Service
+from receiver.service.readiness import Readiness
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def create_admin(service: Service) -> Starlette:
-    """The application of the admin address."""
+def create_admin(service: Service, readiness: Readiness) -> Starlette:
+    """Makes the application of the admin address."""
     registry = CollectorRegistry()
     collector = ServiceCollector(service)
     registry.register(collector)
@@ -25,4 +26,9 @@ def create_admin(service: Service) -> Starlette:
         await collector.refresh()
         return Response(generate_latest(registry), media_type=_CONTENT_TYPE)
 
-    return Starlette(routes=[Route("/metrics", metrics, methods=["GET"])])
+    return Starlette(
+        routes=[
+            Route("/metrics", metrics, methods=["GET"]),
+            Route("/readyz", readiness.answer_admin, methods=["GET"]),
+        ]
+    )

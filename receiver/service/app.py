@@ -7,8 +7,6 @@ none of Starlette's middleware and cost as much again when they go through it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import perf_counter
@@ -36,34 +34,28 @@ from receiver.intake.endpoint import Endpoint
 from receiver.intake.intake import Intake
 from receiver.logs.requests import Entry, RequestLog
 from receiver.providers import Answer, Push
+from receiver.service.readiness import RETRY_AFTER, Readiness
 
 log = structlog.get_logger("receiver.service.app")
 
-#: Seconds after which a provider may come back when the store cannot take its push.
-RETRY_AFTER = b"5"
-#: Seconds that one look at the store's health answers for.
-_HEALTH_TTL = 1.0
-
 _Headers = tuple[tuple[bytes, bytes], ...]
-HealthCheck = Callable[[], Awaitable[str | None]]
 
 
 def create_app(
-    intake: Intake, server: Server, check: HealthCheck, requests: RequestLog
-) -> Receiver:
-    """The public application. `check` says why the store takes no writes, or None."""
-    health = _Health(check)
+    intake: Intake, server: Server, readiness: Readiness, requests: RequestLog
+) -> PublicApp:
+    """Makes the public application."""
     routes = [
         Route(f"{path}{slash}", endpoint, methods=["GET"])
-        for path, endpoint in (("/healthz", _healthz), ("/readyz", health.readyz))
+        for path, endpoint in (("/healthz", _healthz), ("/readyz", readiness.answer_public))
         for slash in ("", "/")
     ]
     others = Starlette(routes=routes)
     others.router.redirect_slashes = False
-    return Receiver(others, intake, server, requests)
+    return PublicApp(others, intake, server, requests)
 
 
-class Receiver:
+class PublicApp:
     """Answers `/hooks/{source}` and `/hooks/{source}/{token}` itself, leaves the rest to Starlette.
 
     The work of a push is `Intake.receive`.
@@ -80,7 +72,7 @@ class Receiver:
         self._is_proxy = lru_cache(maxsize=1024)(self._find_proxy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one push, and notes it for the log."""
+        """Answers one request; pushes are noted for the log."""
         if scope["type"] != "http" or not scope["path"].startswith("/hooks/"):
             await self._others(scope, receive, send)
             return
@@ -125,7 +117,7 @@ class Receiver:
         self._requests.note(entry)
 
     def _admit(self, endpoint: Endpoint, scope: Scope) -> str:
-        """The client's address. Raises `PushError` for what is refused without a look inside."""
+        """Returns the client's address. Raises `PushError` for a push that is refused unread."""
         if "receiver.refusal" in scope:
             raise scope["receiver.refusal"]
         if scope["method"] not in endpoint.provider.methods:
@@ -137,34 +129,34 @@ class Receiver:
             elif key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise EncodingRefused
         client = self._client(scope, forwarded)
-        if endpoint.source.allow_ips and not _listed(client, endpoint.source.allow_ips):
+        if endpoint.source.allow_ips and not _is_in(client, endpoint.source.allow_ips):
             raise AddressRefused
         return client
 
     def _refuse(
         self, endpoint: Endpoint, error: PushError, scope: Scope, entry: Entry
     ) -> tuple[Answer, _Headers]:
-        """The answer to a push that is not taken, and headers of its own."""
-        self._mark(entry, error, scope)
+        """Returns the answer to a push that is not taken, and its own headers."""
+        self._note_refusal(entry, error, scope)
         return self._intake.refuse(endpoint, error), _refusal_headers(error, endpoint)
 
     async def _respond_unknown(self, scope: Scope, send: Send, entry: Entry) -> None:
-        """The answer to a push for a source that does not exist."""
+        """Answers a push for a source that does not exist."""
         error = UnknownSource()
-        self._mark(entry, error, scope)
+        self._note_refusal(entry, error, scope)
         self._intake.counts.outcomes["", error.outcome] += 1
         answer = Answer(b"Not Found")
         await _send(send, error.status, _head(answer.content_type), answer.body)
         entry.answered = perf_counter()
         self._requests.note(entry)
 
-    def _mark(self, entry: Entry, error: PushError, scope: Scope) -> None:
+    def _note_refusal(self, entry: Entry, error: PushError, scope: Scope) -> None:
         entry.status, entry.outcome = error.status, error.outcome
         # It may have been refused before anybody asked who sent it.
         entry.client = entry.client or self._client(scope, _forwarded(scope))
 
     async def _body(self, receive: Receive) -> bytes:
-        """The body in the messages of other servers than ours (`receiver.http.protocol`)."""
+        """Reads the body from ASGI messages: another server than `receiver.http.protocol` runs."""
         message = await receive()
         body: bytes = message.get("body", b"")
         while message.get("more_body", False):
@@ -177,8 +169,8 @@ class Receiver:
         return body
 
     def _client(self, scope: Scope, forwarded: list[bytes]) -> str:
-        """The address that sent the request: the last one that is not one of our proxies."""
-        peer = _written(scope["client"][0]) if scope.get("client") else ""
+        """Returns the address that sent the request: the last one that is no proxy of ours."""
+        peer = _without_mapping(scope["client"][0]) if scope.get("client") else ""
         if not forwarded or not self._is_proxy(peer):
             return peer
         client = peer
@@ -194,29 +186,7 @@ class Receiver:
         return client
 
     def _find_proxy(self, address: str) -> bool:
-        return _listed(address, self._proxies)
-
-
-class _Health:
-    """Readiness, looked up at most once a second: strangers may ask for it too."""
-
-    def __init__(self, check: HealthCheck) -> None:
-        self._check = check
-        self._reason: str | None = None
-        self._until = 0.0
-        self._lock = asyncio.Lock()
-
-    async def readyz(self, request: Request) -> Response:
-        """200 when the store takes writes, else 503 with the reason."""
-        async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if now >= self._until:
-                self._reason = await self._check()
-                self._until = now + _HEALTH_TTL
-        if self._reason is None:
-            return PlainTextResponse("ready\n")
-        headers = {"Retry-After": RETRY_AFTER.decode()}
-        return PlainTextResponse(f"not ready: {self._reason}\n", 503, headers)
+        return _is_in(address, self._proxies)
 
 
 async def _healthz(request: Request) -> Response:
@@ -229,7 +199,7 @@ def _head(content_type: bytes) -> _Headers:
 
 
 async def _send(send: Send, status: int, headers: _Headers, body: bytes) -> None:
-    """An answer in the messages of any server."""
+    """Sends an answer in the messages of ASGI."""
     head = (*headers, (b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
@@ -241,7 +211,7 @@ def _forwarded(scope: Scope) -> list[bytes]:
 
 def _refusal_headers(error: PushError, endpoint: Endpoint) -> _Headers:
     if isinstance(error, StoreUnavailable):
-        return ((b"retry-after", RETRY_AFTER),)
+        return ((b"retry-after", b"%d" % RETRY_AFTER),)
     if isinstance(error, TooMany):
         return ((b"retry-after", b"1"),)
     if isinstance(error, MethodRefused):
@@ -249,7 +219,7 @@ def _refusal_headers(error: PushError, endpoint: Endpoint) -> _Headers:
     return ()
 
 
-def _listed(address: str, networks: list[Network]) -> bool:
+def _is_in(address: str, networks: list[Network]) -> bool:
     try:
         parsed = _address(address)
     except ValueError:
@@ -258,10 +228,10 @@ def _listed(address: str, networks: list[Network]) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:
-    """An address; IPv4 as such, also where a socket for both writes it as ::ffff:127.0.0.1."""
+    """Parses an address; IPv4 as such, also if a socket for both writes ::ffff:127.0.0.1."""
     address = ip_address(text)
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _written(peer: str) -> str:
+def _without_mapping(peer: str) -> str:
     return str(_address(peer)) if peer.startswith("::ffff:") else peer

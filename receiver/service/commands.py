@@ -10,6 +10,11 @@ import msgspec
 from receiver.outgoing import OutgoingMessage
 from receiver.store import Correction, Sweep
 
+#: An id in the store: SQLite has 63 bits for it.
+Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+#: The same, where 0 stands for the beginning.
+Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
 
 class AddOptOut(msgspec.Struct, frozen=True, tag="opt_outs.add"):
     """Notes that a person must not be messaged: by a short code, about a service, or at all."""
@@ -30,13 +35,13 @@ class RemoveOptOut(msgspec.Struct, frozen=True, tag="opt_outs.remove"):
 class RetryQuarantined(msgspec.Struct, frozen=True, tag="quarantine.retry"):
     """Takes requests out of the quarantine again: one, or (None) all."""
 
-    id: int | None = None
+    id: Id | None = None
 
 
 class RetryJobs(msgspec.Struct, frozen=True, tag="jobs.retry"):
     """Makes dead jobs due again: one, or (None) all."""
 
-    id: int | None = None
+    id: Id | None = None
 
 
 class SendMessage(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
@@ -60,7 +65,7 @@ class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.co
 class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
     """Does for stored events what handlers ask for today; see `receiver.service.replay`."""
 
-    events: list[tuple[int, int]]
+    events: list[tuple[Id, int]]
     """Their sequence numbers, each with the `digest` of what is expected to be asked for."""
     again: bool = False
 
@@ -69,7 +74,7 @@ class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
     """Lets go of what is to go in the next stretch; see `receiver.jobs.purge`."""
 
     sweep: Sweep
-    after: int = 0
+    after: Position = 0
     """What the step before gave as `Outcome.position`."""
     gone: dict[str, int] = {}
     """By the steps before."""
@@ -83,7 +88,15 @@ class Forget(msgspec.Struct, frozen=True, tag="forget"):
     """Also if they are subscribed to something."""
 
 
-Command = (
+class NoteBackup(msgspec.Struct, frozen=True, kw_only=True, tag="backup"):
+    """Notes that somebody has copied the store."""
+
+    file: str
+    events: int
+    bytes: int
+
+
+Change = (
     AddOptOut
     | RemoveOptOut
     | RetryQuarantined
@@ -95,6 +108,7 @@ Command = (
     | PurgeStep
     | Forget
 )
+Command = Change | NoteBackup
 
 
 class Order(msgspec.Struct, frozen=True):

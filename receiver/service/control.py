@@ -1,4 +1,4 @@
-"""How commands change the store of a running service: a socket beside the store file.
+"""The control socket: commands change the store of a running service over it.
 
 Only one process may write to a store. A command that changes something asks the service, if
 one runs, over a Unix socket that only its own user may open; otherwise it does the work itself.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import socket
 import stat
 import struct
@@ -21,15 +20,21 @@ import msgspec
 import structlog
 
 from receiver.errors import ReceiverError, StoreError, StoreLocked
+from receiver.service import users
 from receiver.service.commands import Command, Order, Outcome
 from receiver.service.execute import carry_out
 from receiver.service.parts import Parts, Service, open_service
 
 log = structlog.get_logger("receiver.service.control")
 
-Carrier = Callable[[Command], Awaitable[Outcome]]
+Executor = Callable[[Command], Awaitable[Outcome]]
 
 _LINE_LIMIT = 64 * 1024
+#: Connections at once: each is a command that waits for its answer.
+MOST_CONNECTIONS = 64
+#: Seconds to send a command in, and seconds to read its answer in.
+PATIENCE = 10.0
+_MODE = stat.S_IRUSR | stat.S_IWUSR
 _CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7)
 
 _order = msgspec.json.Decoder(Order)
@@ -41,13 +46,13 @@ async def perform(parts: Parts, command: Command) -> Outcome:
 
     Raises `StoreError`.
     """
-    async with carrier(parts) as carry:
-        return await carry(command)
+    async with executor(parts) as execute:
+        return await execute(command)
 
 
 @asynccontextmanager
-async def carrier(parts: Parts) -> AsyncIterator[Carrier]:
-    """Has many commands carried out, as `perform` does; the store is opened once for them.
+async def executor(parts: Parts) -> AsyncIterator[Executor]:
+    """Carries out many commands, as `perform` does; the store is opened once for them.
 
     Raises `StoreError`.
     """
@@ -57,47 +62,38 @@ async def carrier(parts: Parts) -> AsyncIterator[Carrier]:
         except StoreLocked as error:
             locked = error
 
-            async def carry(command: Command) -> Outcome:
+            async def by_service(command: Command) -> Outcome:
                 try:
                     return await ask(parts.config.store_path, command)
                 except OSError:
                     raise locked from None
 
-            yield carry
+            yield by_service
         else:
-            who = _who(os.getuid(), _sudo_user())
+            who = users.caller()
 
-            async def do(command: Command) -> Outcome:
-                return await carry_out(service, command, who)
+            async def here(command: Command) -> Outcome:
+                try:  # the limits are the same on both ways
+                    order = _order.decode(msgspec.json.encode(Order(command)))
+                except msgspec.ValidationError as error:
+                    return Outcome(failures=[str(error)])
+                return await carry_out(service, order.command, who)
 
-            yield do
+            yield here
 
 
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[None]:
-    """Takes commands for `service`."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            order = _order.decode(await reader.readuntil(b"\n"))
-            who = _who(_peer(writer), order.by)
-            outcome = await carry_out(service, order.command, who)
-        except asyncio.LimitOverrunError:
-            outcome = Outcome(failures=[f"a command of more than {_LINE_LIMIT} bytes"])
-        except (msgspec.MsgspecError, ReceiverError, ValueError, EOFError) as error:
-            outcome = Outcome(failures=[str(error)])
-        except Exception:
-            log.exception("command failed")
-            outcome = Outcome(failures=["internal error; see the log of the service"])
-        writer.write(msgspec.json.encode(outcome) + b"\n")
-        with suppress(OSError):
-            await writer.drain()
-        writer.close()
-
+    """Takes commands for `service`. Raises `ReceiverError` if there is no place for the socket."""
+    listener = _Listener(service)
     with _socket_path(service.store.path) as path:
-        path.unlink(missing_ok=True)  # ours: we hold the lock of the store
-        server = await asyncio.start_unix_server(answer, path, limit=_LINE_LIMIT)
-        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        try:
+            server = await asyncio.start_unix_server(
+                listener.serve, sock=_bind(path), limit=_LINE_LIMIT
+            )
+        except OSError as error:
+            name = service.store.path.with_name(path.name)
+            raise ReceiverError(f"{name}: {error.strerror}; commands need a socket there") from None
         try:
             yield
         finally:
@@ -105,15 +101,59 @@ async def listening(service: Service) -> AsyncIterator[None]:
             path.unlink(missing_ok=True)
 
 
+class _Listener:
+    """Answers the connections of the socket: so many at once, each in bounded time."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers one connection, whatever comes over it."""
+        self._connections += 1
+        try:
+            outcome = await self._answer(reader, _peer(writer))
+            writer.write(msgspec.json.encode(outcome) + b"\n")
+            writer.close()
+            async with asyncio.timeout(PATIENCE):
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            writer.transport.abort()
+        finally:
+            self._connections -= 1
+
+    async def _answer(self, reader: asyncio.StreamReader, uid: int) -> Outcome:
+        try:
+            order = _order.decode(await self._read(reader))
+            return await carry_out(self._service, order.command, users.name_of(uid, order.by))
+        except (msgspec.MsgspecError, ReceiverError, ValueError, EOFError) as error:
+            return _refusal(str(error))
+        except Exception:
+            log.exception("command failed")
+            return _refusal("internal error; see the log of the service")
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        """Reads a command. Raises ValueError or EOFError."""
+        if self._connections > MOST_CONNECTIONS:
+            raise ValueError(f"more than {MOST_CONNECTIONS} commands at once; try again later")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await reader.readuntil(b"\n")
+        except TimeoutError:
+            raise ValueError(f"expected a command within {PATIENCE:g} s, got none") from None
+        except asyncio.LimitOverrunError:
+            raise ValueError(f"expected at most {_LINE_LIMIT} bytes, got more") from None
+
+
 async def ask(store: Path, command: Command) -> Outcome:
     """Has the running service carry out a command.
 
-    Raises OSError when nobody listens, `StoreError` when the answer is none.
+    Raises OSError when nobody listens, `StoreError` when there is no answer.
     """
     with _socket_path(store) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     try:
-        order = Order(command, _sudo_user())
+        order = Order(command, users.sudo_user())
         writer.write(msgspec.json.encode(order) + b"\n")
         await writer.drain()
         return _outcome.decode(await reader.read())
@@ -123,29 +163,38 @@ async def ask(store: Path, command: Command) -> Outcome:
         writer.close()
 
 
+def _refusal(why: str) -> Outcome:
+    return Outcome(failures=[why])
+
+
+def _bind(path: Path) -> socket.socket:
+    """Makes the socket, which nobody but the service's own user can open at any moment."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(0, "expected a socket or nothing, found another file; move it away")
+        path.unlink()  # a service left it that was killed: we hold the lock of the store
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Linux makes the file with the mode that the socket has, less the umask.
+        os.fchmod(listener.fileno(), _MODE)
+        listener.bind(str(path))
+        path.chmod(_MODE)  # an odd umask may have taken more than nobody needs
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 def _peer(writer: asyncio.StreamWriter) -> int:
-    """The user at the other end of a connection, as the system knows it."""
+    """Returns the user at the other end of a connection, as the system knows it."""
     connection = writer.get_extra_info("socket")
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(raw)[1])
 
 
-def _who(uid: int, by: str) -> str:
-    """A user for the audit: `receiver`, or `receiver for alice` where somebody became one."""
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
-    return f"{user} for {by}" if by and by != user else user
-
-
-def _sudo_user() -> str:
-    return os.environ.get("SUDO_USER", "")
-
-
 @contextmanager
 def _socket_path(store: Path) -> Iterator[Path]:
-    """The socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
+    """Yields the socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
     folder = os.open(store.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{folder}") / f"{store.name}.sock"

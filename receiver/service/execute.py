@@ -17,9 +17,11 @@ from receiver.providers import Push
 from receiver.service import forget, replay
 from receiver.service.commands import (
     AddOptOut,
+    Change,
     Command,
     CorrectBook,
     Forget,
+    NoteBackup,
     Outcome,
     PurgeStep,
     Reload,
@@ -36,13 +38,16 @@ from receiver.text.msisdn import mask
 
 log = structlog.get_logger("receiver.service.execute")
 
+#: Characters of a text in the audit: names and paths are shorter.
+_MOST_CHARS = 500
 #: What a source lacks whose reply comes too late for an answer.
 _NO_SEND = "its source has no [sources.NAME.send]; add its api_key, then `receiver jobs retry`"
 
 
 async def carry_out(service: Service, command: Command, who: str) -> Outcome:
     """Does what a command says, for `who`. Raises `StoreUnavailable`."""
-    outcome = await _do(service, command)
+    # Of a backup the line in the audit is all.
+    outcome = Outcome() if isinstance(command, NoteBackup) else await _do(service, command)
     # Of a purge the first step and the last.
     if not isinstance(command, PurgeStep) or not command.after or outcome.position is None:
         act, details = _audited(command, outcome)
@@ -52,15 +57,15 @@ async def carry_out(service: Service, command: Command, who: str) -> Outcome:
 
 
 def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
-    """What is noted of a command: its name, and what it was about; no texts, numbers masked."""
+    """Returns a command's name and its details for the audit: no texts, and numbers masked."""
     given = msgspec.to_builtins(command)
     act = given.pop("type")
-    details = {name: value for name, value in given.items() if value and name != "text"}
+    details = {name: _cut(value) for name, value in given.items() if value and name != "text"}
     for name in ("msisdn", "to"):
         if name in details:
             details[name] = mask(details[name])
     for name in ("corrections", "events"):
-        if name in details:
+        if isinstance(details.get(name), list):
             details[name] = len(details[name])
     results = {
         "changed": outcome.changed,
@@ -71,7 +76,14 @@ def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
     return act, {**details, **{name: value for name, value in results.items() if value}}
 
 
-async def _do(service: Service, command: Command) -> Outcome:
+def _cut(value: Any) -> Any:
+    """Bounds a text that somebody gave."""
+    if isinstance(value, str) and len(value) > _MOST_CHARS:
+        return f"{value[:_MOST_CHARS]}…"
+    return value
+
+
+async def _do(service: Service, command: Change) -> Outcome:
     match command:
         case AddOptOut() | RemoveOptOut():
             outcome = Outcome(int(await _change_opt_out(service, command)))

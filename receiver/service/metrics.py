@@ -57,7 +57,7 @@ class ServiceCollector(Collector):
         self._figures = StoreMetrics()
         self._until = 0.0
         self._sizes: Sizes | None = None
-        self._newest = Newest(service.store.reader.metrics)
+        self._newest = Newest(service.store.metrics)
         self._looking = asyncio.Lock()
 
     async def refresh(self) -> None:
@@ -69,7 +69,7 @@ class ServiceCollector(Collector):
             self._sizes = await asyncio.to_thread(sizes, service.store.path)
             try:
                 self._figures = await look(
-                    service.store.reader.metrics,
+                    service.store.metrics,
                     service.sending.lines if service.sending else (),
                     service.intake.clock(),
                 )

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from receiver.config import Server as ServerSettings
-from receiver.errors import ConfigError, ReceiverError
+from receiver.errors import ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
 from receiver.logs.writer import Outlet
@@ -23,8 +23,10 @@ from receiver.service import control
 from receiver.service.admin import create_admin
 from receiver.service.app import create_app
 from receiver.service.clock import SteadyClock
+from receiver.service.commands import Reload
+from receiver.service.execute import carry_out
 from receiver.service.parts import Parts, Service, open_service, warn
-from receiver.service.reload import reload
+from receiver.service.readiness import Readiness
 from receiver.service.systemd import watched
 from receiver.store.writer import Life
 
@@ -65,11 +67,12 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
     with outlet.in_background():
         async with open_service(parts, SteadyClock()) as service, control.listening(service):
-            app = create_app(service.intake, settings, service.store.check, service.requests)
+            readiness = Readiness(service.store.check)
+            app = create_app(service.intake, settings, readiness, service.requests)
             servers = [_server(app, settings)]
             sockets = [public]
             if admin:
-                servers.append(_server(create_admin(service), settings))
+                servers.append(_server(create_admin(service, readiness), settings))
                 sockets.append(admin)
             _stop_on_signals(servers)
             _reload_on_signal(service)
@@ -185,14 +188,12 @@ def _stop_on_signals(servers: list[_Server]) -> None:
 
 
 def _reload_on_signal(service: Service) -> None:
-    """SIGHUP: what `receiver reload` does. What is wrong with it stands in the log."""
+    """SIGHUP does what `receiver reload` does; its faults stand in the log."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def take_in() -> None:
         try:
-            await reload(service)
-        except ConfigError:
-            pass  # told already
+            await carry_out(service, Reload(), "signal")
         except Exception:
             log.exception("not reloaded")
 

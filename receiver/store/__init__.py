@@ -39,6 +39,7 @@ from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
+from receiver.store.metric_reads import MetricReader
 from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -142,9 +143,13 @@ class Store:
     Every method may raise `StoreUnavailable`.
     """
 
-    def __init__(self, writer: Writer, reader: Reader, ids: EventIds, path: Path) -> None:
+    def __init__(
+        self, writer: Writer, reader: Reader, ids: EventIds, path: Path, metrics: MetricReader
+    ) -> None:
         self.writer = writer
         self.reader = reader
+        self.metrics = metrics
+        """On a connection of its own: a look takes a while, and queries of one are in a row."""
         self.ids = ids
         self.path = path
         self.take = writer.take
@@ -386,10 +391,12 @@ class Store:
         return await self.writer.run(partial(renumbering.step, forms=forms, urgent=urgent))
 
     async def check(self) -> str | None:
-        """Tries a write transaction; None, or why it does not work."""
+        """Tries a write transaction; returns why that fails, or None."""
         try:
             async with asyncio.timeout(5):
                 await self.writer.run(_touch)
+        except TimeoutError:
+            return "the store has not taken a write within 5 s"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
         return None
@@ -412,9 +419,9 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
         db = open_writer(path)
         writer = Writer(db, path)
         try:
-            async with open_reader(path) as reader:
+            async with open_reader(path) as reader, open_reader(path) as aside:
                 ids = reader.ids.after(await reader.last_seq())
-                yield Store(writer, reader, ids, path)
+                yield Store(writer, reader, ids, path, aside.metrics)
         finally:
             await writer.close()
 

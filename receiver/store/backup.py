@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.errors import StoreUnusable
+from receiver.store import audit
 from receiver.store.database import (
     APPLICATION_ID,
     check_alone,
@@ -83,8 +84,24 @@ def _verify(file: Path, name: Path) -> Copy:
     return Copy(file=file, bytes=file.stat().st_size, events=events, last_seq=last)
 
 
-def restore(file: Path, store: Path, now: datetime) -> tuple[Copy, Path | None]:
+def note_backup(copy: Copy, store: Path, who: str, now: datetime) -> bool:
+    """Notes a backup in the audit of a store that no service runs on; False if it has none yet.
+
+    Raises `StoreLocked` while a service or a command has the store, and `StoreUnusable`.
+    """
+    store = store.resolve()
+    details = {"file": str(copy.file), "events": copy.events, "bytes": copy.bytes}
+    with lock(store):
+        try:
+            return audit.note_in(store, who, "backup", details, now)
+        except sqlite3.Error as error:
+            raise StoreUnusable(f"{store}: {error}") from None
+
+
+def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Path | None]:
     """Puts a copy in the place of the store; where the old one is kept, if there was one.
+
+    The audit of what is then the store says so, unless the copy is of a program that had none.
 
     The rename is the moment: whatever ends the process before it leaves the old store, whole. What
     it had begun is undone by whoever takes the lock next (`undo_restore`).
@@ -102,6 +119,7 @@ def restore(file: Path, store: Path, now: datetime) -> tuple[Copy, Path | None]:
         with _appearing(restored) as unfinished:
             _copy(file, unfinished)
             verified = _verify(unfinished, file)
+            _note_restore(unfinished, file, verified, who, now)
         try:
             kept = _set_aside(store, now)
             restored.rename(store)
@@ -110,6 +128,14 @@ def restore(file: Path, store: Path, now: datetime) -> tuple[Copy, Path | None]:
             raise
         _sync(store.parent)
     return msgspec.structs.replace(verified, file=store), kept
+
+
+def _note_restore(unfinished: Path, file: Path, copy: Copy, who: str, now: datetime) -> None:
+    details = {"file": str(file), "events": copy.events}
+    try:
+        audit.note_in(unfinished, who, "restore", details, now)
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{file}: {error}") from None
 
 
 def _set_aside(store: Path, now: datetime) -> Path | None:

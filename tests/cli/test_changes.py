@@ -170,7 +170,7 @@ def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:
     assert dead[0]["event"] == table(tmp_path, "events")[2]["id"]
     first = told(tmp_path, "jobs").splitlines()[1]
     assert first.startswith("1   handle  due    mine.mine  ")
-    assert first.endswith(r"RuntimeError: no\x1b[2J")
+    assert first.endswith("  RuntimeError")  # its words may be somebody's
     assert told(tmp_path, "jobs", "retry", "2") == "1 due again\n"
     result = run(tmp_path, "jobs", "retry", "2")
     assert (result.returncode, result.stderr) == (1, "receiver: 2: no such dead job\n")

@@ -15,6 +15,7 @@ import pytest
 
 from receiver.errors import PushError
 from receiver.events import utc_now
+from receiver.store.database import lock
 from tests.cli.program import run, spawn, table, told
 from tests.harness import (
     PATIENCE,
@@ -171,3 +172,36 @@ def test_a_purge_that_is_cut_short_goes_on(tmp_path: Path) -> None:
 async def _many(folder: Path, events: int) -> None:
     async with opened(folder, settings(), Clock(utc_now() - timedelta(days=200))) as service:
         await asyncio.gather(*[take(service, inbound(n, "hello")) for n in range(events)])
+
+
+def test_a_backup_is_audited(place: Path) -> None:
+    """In the store that was copied, beside a service and without one; the copy has no line."""
+    assert "verified" in told(place, "backup", "copy.db", SUDO_USER="alice")
+    [act] = table(place, "audit")
+    assert (act["who"], act["act"]) == (f"{USER} for alice", "backup")
+    size = (place / "copy.db").stat().st_size
+    assert act["details"] == {"file": str(place / "copy.db"), "events": 4, "bytes": size}
+    assert look(place / "copy.db", "SELECT count(*) FROM audit") == [(0,)]
+
+
+def test_a_backup_that_cannot_be_noted_is_a_backup(tmp_path: Path) -> None:
+    """A command has the store: the copy is made, and the person is told what is missing."""
+    asyncio.run(_fill(tmp_path))
+    write(tmp_path, settings())
+    with lock(tmp_path / "receiver.db"):
+        result = run(tmp_path, "backup", "copy.db")
+    assert result.returncode == 0
+    assert "verified" in result.stdout
+    assert "the audit has no line of it: " in result.stderr
+
+
+def test_a_restore_is_audited(tmp_path: Path) -> None:
+    """In the store that it makes, after what the copy knew of before."""
+    asyncio.run(_fill(tmp_path))
+    write(tmp_path, settings())
+    told(tmp_path, "backup", "copy.db")
+    told(tmp_path, "backup", "later.db")
+    told(tmp_path, "restore", "later.db")
+    acts = look(tmp_path / "receiver.db", "SELECT who, act, details FROM audit ORDER BY id")
+    assert [act[:2] for act in acts] == [(USER, "backup"), (USER, "restore")]
+    assert json.loads(acts[1][2]) == {"file": str(tmp_path / "later.db"), "events": 4}

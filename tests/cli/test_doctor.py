@@ -173,8 +173,9 @@ def test_an_address_that_does_not_answer_is_red(served: Running, tmp_path: Path)
 
 
 def test_a_store_that_takes_nothing_is_red(tmp_path: Path) -> None:
-    """With the reason that /readyz gives: here its file was taken away."""
-    with serve(tmp_path, quiet(server={"port": free_port()})) as service:
+    """With the reason that the admin address gives: here its file was taken away."""
+    server = {"port": free_port(), "admin": f"127.0.0.1:{free_port()}"}
+    with serve(tmp_path, quiet(server=server)) as service:
         (tmp_path / "receiver.db").rename(tmp_path / "gone.db")
         until(lambda: service.get("/readyz").status == 503, "it has noticed")
         found = examined(tmp_path, status=1)
@@ -183,6 +184,7 @@ def test_a_store_that_takes_nothing_is_red(tmp_path: Path) -> None:
     ]
     [reason] = [words for level, words in of(found, "service") if level == "red"]
     assert reason.startswith(f"http://127.0.0.1:{service.port} takes no pushes: ")
+    assert "was deleted or replaced" in reason
 
 
 # Without one

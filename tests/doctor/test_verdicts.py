@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -338,3 +339,35 @@ def test_a_check_that_breaks_hides_no_other(
     assert (level(broken), broken.found) == ("red", "the check itself failed: OSError")
     assert {each.check for each in findings} > {"program", "disk", "clock"}
     assert all(level(each) for each in findings)
+
+
+def test_an_answer_without_an_end_is_a_finding(tmp_path: Path) -> None:
+    """Whoever answers at our public address: the doctor neither waits nor fails."""
+
+    async def look() -> list[Finding]:
+        ended = asyncio.Event()
+
+        async def never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Is alive at first; then its headers have no end."""
+            with suppress(OSError, asyncio.IncompleteReadError):
+                while b"/healthz" in await reader.readuntil(b"\r\n\r\n"):
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nalive\n")
+                writer.write(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    writer.write(b"X-Header: some value\r\n" * 1000)
+                    await writer.drain()
+            writer.close()
+            ended.set()
+
+        server = await asyncio.start_server(never_ends, "127.0.0.1", 0)
+        try:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            found = await outside.public(doctor.Case(parts(tmp_path), outside=url))
+            await ended.wait()
+        finally:
+            server.close()
+        return found
+
+    [finding] = asyncio.run(look())
+    assert finding.level == "red"
+    assert "cannot be reached" in finding.found

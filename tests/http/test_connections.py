@@ -6,7 +6,7 @@ import resource
 from contextlib import ExitStack
 from pathlib import Path
 
-from receiver.http.connections import MOST_CONNECTIONS, Crowd, most_connections
+from receiver.http.connections import MOST_CONNECTIONS, Connections, most_connections
 from tests.harness import inbound, request, serve, settings
 
 #: Open files that a service of these tests may have.
@@ -14,60 +14,60 @@ FILES = 256
 
 
 class Someone:
-    """A connection, as the crowd sees it."""
+    """A connection, as the limits see it."""
 
-    def __init__(self, since: float, *, busy: bool = False, known: bool = False) -> None:
+    def __init__(self, since: float, *, busy: bool = False, served: bool = False) -> None:
         self.waiting_since = since
         self.busy = busy
-        self.known = known
+        self.served = served
         self.here = True
 
-    def give_way(self) -> None:
+    def drop(self) -> None:
         """Goes."""
         self.here = False
 
 
 def test_the_longest_waiting_makes_room() -> None:
     """Beyond the limit whoever waits longest goes; who is being answered stays."""
-    crowd = Crowd(3)
+    connections = Connections(3)
     people = [Someone(1, busy=True), Someone(3), Someone(2), Someone(4)]
     for someone in people:
-        crowd.join(someone)
+        connections.add(someone)
     assert [someone.here for someone in people] == [True, True, False, True]
 
 
 def test_strangers_go_before_who_was_answered() -> None:
     """A proxy's idle connection is kept rather than one that never brought a request."""
-    crowd = Crowd(2)
-    people = [Someone(1, known=True), Someone(2), Someone(3)]
+    connections = Connections(2)
+    people = [Someone(1, served=True), Someone(2), Someone(3)]
     for someone in people:
-        crowd.join(someone)
+        connections.add(someone)
     assert [someone.here for someone in people] == [True, False, True]
 
 
 def test_nobody_goes_while_all_are_answered() -> None:
     """The limit ends nothing that is under way."""
-    crowd = Crowd(1)
+    connections = Connections(1)
     people = [Someone(n, busy=True) for n in range(3)]
     for someone in people:
-        crowd.join(someone)
+        connections.add(someone)
     assert all(someone.here for someone in people)
 
 
 def test_what_unfinished_requests_hold_is_bounded() -> None:
     """Beyond the limit in bytes the oldest unfinished request goes; whole ones count nothing."""
-    crowd = Crowd(10, 100)
+    connections = Connections(10, 100)
     first, second, third = people = [Someone(n) for n in range(3)]
     for someone in people:
-        crowd.join(someone)
-    crowd.hold(first, 40)
-    crowd.hold(second, 40)
-    crowd.hold(first, 60)  # all in all, not more
+        connections.add(someone)
+    connections.hold(first, 40)
+    connections.hold(second, 40)
+    connections.hold(first, 60)  # all in all, not more
     assert first.here
-    crowd.release(second)
-    crowd.hold(third, 40)
+    connections.release(second)
+    connections.hold(third, 40)
     assert first.here
-    crowd.hold(third, 41)
+    connections.hold(third, 41)
     assert [someone.here for someone in people] == [False, True, True]
 
 

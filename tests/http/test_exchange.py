@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import uvicorn
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from receiver.http.exchange import Exchange
-from receiver.http.protocol import limited
+from receiver.http.protocol import LimitedProtocol, limited
 from tests.harness import Client, Reply, request, until_async
 
 pytestmark = pytest.mark.anyio
@@ -177,6 +178,49 @@ async def test_a_client_that_hangs_up_is_not_written_to() -> None:
             await ended.wait()
         assert state.total_requests == 1
         assert not state.tasks
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"G",
+        request("POST", "/") + b"G",
+        b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1",
+        request("POST", "/") * 40,
+        b"no request at all\r\n\r\n",
+    ],
+    ids=["a byte", "a request and a byte", "a body begun", "forty requests", "nonsense"],
+)
+async def test_a_client_that_resets_leaves_nothing_behind(more: bytes) -> None:
+    """Whatever it had sent of the next requests while the first one is being answered."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
+        await go_on.wait()
+        scope["receiver.answer"](200, (), b"done")
+
+    async with serving(app) as (port, state):
+        client = Client(port)
+        _, writer = await client.connect()
+        writer.write(request("POST", "/") + more)
+        await asked.wait()
+        (connection,) = cast("set[LimitedProtocol]", state.connections)
+        together = type(connection).all_connections
+        peer: socket.socket = writer.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        if connection.transport.is_reading():  # else it is noticed by the next answer
+            await connected(state, 0)
+        go_on.set()
+        await connected(state, 0)
+
+        async def answered() -> bool:
+            return not state.tasks
+
+        await until_async(answered, "the answer")
+        left = (len(together), together.held_bytes, connection.busy, len(state.connections))
+        assert left == (0, 0, False, 0)
 
 
 async def test_a_stopping_server_answers_what_it_was_asked() -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import msgspec
 import pytest
 
-from receiver.http.protocol import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
+from receiver.http.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from tests.harness import TOKEN, Reply, Running, Wire, inbound, look, request, serve, settings
 
 #: Seconds for a request to arrive whole, in these tests.

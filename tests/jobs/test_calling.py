@@ -106,6 +106,20 @@ async def test_what_left_without_an_answer_is_unknown(answer: Answer) -> None:
     assert (caught.value.retryable, caught.value.unknown) == (False, True)
 
 
+async def test_an_error_does_not_tell_our_key() -> None:
+    """A provider may echo it, in whichever spelling: errors are stored and shown."""
+
+    def refuses(response: Response) -> Response:
+        raise ProviderError(f"{response.text} is bad", code="1")
+
+    async with serving(says("HTTP/1.1 403 No\nContent-Length: 13\n\nour%2Fkey key")) as url:
+        request = Request(method="POST", url=url, read=refuses)
+        async with open_caller(lambda: NOW, Send(api_key=Secret("our/key"))) as caller:
+            with pytest.raises(ProviderError) as caught:
+                await caller.perform(request)
+    assert (caught.value.words, str(caught.value)) == ("… key is bad", "… key is bad (1)")
+
+
 async def test_a_redirect_is_not_followed() -> None:
     """A message goes where the configuration says, and nowhere else."""
     text = "HTTP/1.1 307 Elsewhere\nLocation: http://127.0.0.1:9/\nContent-Length: 0\n\n"

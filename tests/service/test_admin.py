@@ -277,7 +277,7 @@ async def test_a_store_that_cannot_be_read_takes_nothing_else_away(
             async def broken(state: str, error: Exception = error) -> None:
                 raise error
 
-            monkeypatch.setattr(service.store.reader.metrics, "jobs", broken)
+            monkeypatch.setattr(service.store.metrics, "jobs", broken)
             await collector.refresh()
             assert value(collector, "receiver_store_readable") == 0
             assert value(collector, "receiver_quarantine_requests", authentic="no") is None

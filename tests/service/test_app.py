@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.service.app import Receiver, create_app
+from receiver.service.app import PublicApp, create_app
 from receiver.service.parts import Service
+from receiver.service.readiness import Readiness
 from tests.harness import (
     TOKEN,
     Running,
+    Wire,
     delivery,
     hook,
     inbound,
@@ -27,6 +29,7 @@ from tests.harness import (
     until,
     with_plugin,
 )
+from tests.ports import free_port
 
 FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
 
@@ -371,13 +374,13 @@ def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
 # Under another server
 
 
-def app_of(service: Service) -> Receiver:
+def app_of(service: Service) -> PublicApp:
     """The application of a service in this process."""
     server = service.parts.config.server
-    return create_app(service.intake, server, service.store.check, service.requests)
+    return create_app(service.intake, server, Readiness(service.store.check), service.requests)
 
 
-async def ask(app: Receiver, parts: list[bytes]) -> tuple[int, bytes]:
+async def ask(app: PublicApp, parts: list[bytes]) -> tuple[int, bytes]:
     """Status and body of the answer to a POST whose body comes in parts."""
     scope = {
         "type": "http",
@@ -453,15 +456,25 @@ def test_answers_say_how_long_they_are(service: Running) -> None:
 
 
 def test_a_store_that_takes_nothing_is_told(tmp_path: Path) -> None:
-    """503 with Retry-After and the provider's failure; /readyz says why, /healthz stays well."""
-    with serve(tmp_path, settings(sources=SOURCES)) as service:
+    """503 with Retry-After and the provider's failure; /healthz stays well.
+
+    Strangers learn nothing of the machine; the admin address and the log say why.
+    """
+    admin = free_port()
+    raw = settings(sources=SOURCES, server={"admin": f"127.0.0.1:{admin}"})
+    with serve(tmp_path, raw) as service:
         assert service.post(inbound(1)).status == 200
         service.store.rename(tmp_path / "elsewhere")
         until(lambda: service.get("/readyz").status != 200, "not ready")
         answer = service.get("/readyz")
         assert answer.status == 503
-        assert b"deleted or replaced" in answer.body
+        assert answer.body == b"not ready: the store takes no writes\n"
         assert "retry-after" in answer.headers
+        with Wire(admin) as wire:
+            wire.send(request("GET", "/readyz"))
+            told = wire.answer()
+        assert told.status == 503
+        assert f"{service.store} was deleted or replaced".encode() in told.body
         refused = service.post(inbound(2))
         assert (refused.status, refused.json) == (503, FAILED)
         assert int(refused.headers["retry-after"]) > 0
@@ -473,3 +486,7 @@ def test_a_store_that_takes_nothing_is_told(tmp_path: Path) -> None:
         assert service.post(inbound(2)).status == 200
     lines = [json.loads(line) for line in service.log.splitlines()]
     assert not [line for line in lines if "exception" in line]
+    said = [(line["event"], line.get("why", "")) for line in lines]
+    [(_, why)] = [each for each in said if each[0] == "not ready"]
+    assert f"{service.store} was deleted or replaced" in why
+    assert ("ready again", "") in said

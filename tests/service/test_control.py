@@ -6,20 +6,21 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from receiver.errors import Malformed, StoreError, StoreLocked
+from receiver.errors import Malformed, ReceiverError, StoreError, StoreLocked
 from receiver.service import control
 from receiver.service.commands import (
     AddOptOut,
     Command,
     Outcome,
     RemoveOptOut,
+    Replay,
     RetryJobs,
     RetryQuarantined,
 )
@@ -203,6 +204,26 @@ async def test_commands_do_no_other_work(tmp_path: Path) -> None:
 # The socket
 
 
+@asynccontextmanager
+async def connected(
+    folder: Path,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the socket of the service in a folder."""
+    with control._socket_path(folder / "receiver.db") as short:
+        reader, writer = await asyncio.open_unix_connection(short)
+    yield reader, writer
+    writer.close()
+
+
+async def said(folder: Path, data: bytes, *, whole: bool = False) -> Outcome:
+    """What the service says to these bytes; `whole`: more will not come."""
+    async with connected(folder) as (reader, writer), asyncio.timeout(30):
+        writer.write(data)
+        if whole:
+            writer.write_eof()
+        return msgspec.json.decode(await reader.readline(), type=Outcome)
+
+
 async def test_only_its_own_user_may_command(tmp_path: Path) -> None:
     """The socket is nobody else's to open, and gone with the service."""
     async with running(tmp_path):
@@ -252,16 +273,107 @@ async def test_a_store_in_use_by_who_takes_no_commands(tmp_path: Path) -> None:
 async def test_nonsense_is_answered(tmp_path: Path, line: bytes) -> None:
     """Whatever comes over the socket, there is an answer, and the service goes on."""
     async with running(tmp_path):
-        with control._socket_path(tmp_path / "receiver.db") as short:
-            reader, writer = await asyncio.open_unix_connection(short)
-        writer.write(line)
-        writer.write_eof()
-        async with asyncio.timeout(30):
-            outcome = msgspec.json.decode(await reader.readline(), type=Outcome)
-        writer.close()
+        outcome = await said(tmp_path, line, whole=True)
         assert outcome.changed == 0
         assert outcome.failures
         assert await perform(tmp_path, AddOptOut(PERSON)) == Outcome(1)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("id_", [2**63, 2**64, 0, -1])
+async def test_an_id_that_nothing_can_have_is_refused(
+    tmp_path: Path, id_: int, *, beside: bool
+) -> None:
+    """In words about the id, by a service and without one."""
+
+    async def refused(command: Command) -> bool:
+        outcome = await perform(tmp_path, command)
+        return outcome.changed == 0 and outcome.failures[0].startswith("Expected `int`")
+
+    async with running(tmp_path) if beside else nullcontext():
+        assert await refused(RetryJobs(id_))
+        assert await refused(RetryQuarantined(id_))
+        assert await refused(Replay(events=[(id_, 1)]))
+
+
+async def test_what_the_audit_keeps_is_bounded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what the log says: however long the name is that somebody gives himself."""
+    long = "x" * 60_000
+    async with running(tmp_path):
+        for command in ({"type": "jobs.retry"}, {"type": "opt_outs.add", "short_code": long}):
+            given = {"msisdn": PERSON, **command}
+            await said(tmp_path, msgspec.json.encode({"command": given, "by": long[:3000]}) + b"\n")
+    acts = look(tmp_path / "receiver.db", "SELECT act, length(who) + length(details) FROM audit")
+    assert [act for act, _ in acts] == ["jobs.retry", "opt_outs.add"]
+    assert all(length < 1000 for _, length in acts)
+    assert long[:1000] not in capsys.readouterr().out
+
+
+async def test_a_silent_connection_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told why, and commands are taken as before."""
+    monkeypatch.setattr(control, "PATIENCE", 0.01)
+    async with running(tmp_path):
+        assert "expected a command within" in (await said(tmp_path, b"")).failures[0]
+        monkeypatch.setattr(control, "PATIENCE", 30)
+        assert await perform(tmp_path, AddOptOut(PERSON)) == Outcome(1)
+
+
+async def test_connections_are_bounded_in_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit they are refused, until others have gone."""
+    monkeypatch.setattr(control, "MOST_CONNECTIONS", 2)
+    async with running(tmp_path), AsyncExitStack() as stack:
+        silent = [await stack.enter_async_context(connected(tmp_path)) for _ in range(2)]
+        assert "more than 2 commands at once" in (await said(tmp_path, b"")).failures[0]
+        silent[0][1].write(b"{}\n")
+        await silent[0][0].read()
+
+        async def done() -> bool:
+            with suppress(OSError, StoreLocked):
+                return await perform(tmp_path, AddOptOut(PERSON)) == Outcome(1)
+            return False
+
+        await until_async(done, "a command")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+async def test_the_socket_is_private_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    """Whatever the umask is: nobody else can connect between two calls, and the owner can."""
+    chmod, modes = Path.chmod, []
+
+    def seen(path: Path, mode: int) -> None:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        chmod(path, mode)
+
+    async with opened(tmp_path) as service:
+        monkeypatch.setattr(Path, "chmod", seen)
+        before = os.umask(umask)
+        try:
+            async with control.listening(service):
+                (path,) = sockets(tmp_path)
+                modes.append(stat.S_IMODE(path.stat().st_mode))
+        finally:
+            os.umask(before)
+    assert modes[0] & 0o177 == 0
+    assert modes[-1] == 0o600
+
+
+async def test_another_file_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    """The service does not start, and says which file has to go."""
+    async with opened(tmp_path) as service:
+        file = tmp_path / "receiver.db.sock"
+        file.write_text("notes")
+        with pytest.raises(ReceiverError, match=r"receiver\.db\.sock: .*move it away"):
+            async with control.listening(service):
+                pass
+    assert file.read_text() == "notes"
 
 
 async def test_a_service_that_dies_gives_no_answer(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -27,6 +29,7 @@ from tests.harness import (
     TOKEN,
     Client,
     inbound,
+    look,
     opened,
     serve,
     settings,
@@ -403,7 +406,7 @@ async def test_a_source_that_is_gone_ends_its_requests(tmp_path: Path) -> None:
 
 
 def test_signal_and_command(tmp_path: Path) -> None:
-    """SIGHUP and `receiver reload` do the same; faults go to the log, and to who asked."""
+    """SIGHUP and `receiver reload` do the same, audited; faults go to the log and to the asker."""
     command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
     with serve(tmp_path, answering("one")) as running:
         assert reply_in(running.post(game(1)).body) == "one"
@@ -422,6 +425,13 @@ def test_signal_and_command(tmp_path: Path) -> None:
         assert "nothing was changed" in done.stderr
         assert "not reloaded" in running.log
         assert reply_in(running.post(game(4)).body) == "three"
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: len(look(running.store, "SELECT 1 FROM audit")) == 4, "the last act")
+    acts = look(running.store, "SELECT who, act, details FROM audit ORDER BY id")
+    assert {act for _, act, _ in acts} == {"reload"}
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert [who for who, _, _ in acts] == ["signal", user, user, "signal"]
+    assert json.loads(acts[3][2])["failures"] == 1
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no service runs on" in done.stderr

@@ -59,7 +59,7 @@ async def test_a_restored_store_is_the_copy(tmp_path: Path) -> None:
     path = await filled(tmp_path, 3)
     back_up(path, tmp_path / "copy.db")
     await filled(tmp_path, 5)
-    copy, kept = restore(tmp_path / "copy.db", path, NOW)
+    copy, kept = restore(tmp_path / "copy.db", path, NOW, "me")
     assert (copy.events, copy.file) == (3, path)
     assert kept == tmp_path / "receiver.db.before-20261121T093000Z"
     assert look(kept, COUNT) == [(5,)]
@@ -72,7 +72,7 @@ async def test_a_restore_where_there_was_no_store(tmp_path: Path) -> None:
     """A new machine has none yet."""
     path = await filled(tmp_path, 3)
     back_up(path, tmp_path / "copy.db")
-    _, kept = restore(tmp_path / "copy.db", tmp_path / "new.db", NOW)
+    _, kept = restore(tmp_path / "copy.db", tmp_path / "new.db", NOW, "me")
     assert kept is None
     assert look(tmp_path / "new.db", COUNT) == [(3,)]
 
@@ -87,7 +87,7 @@ async def test_the_wal_of_the_old_store_goes_with_it(tmp_path: Path) -> None:
         db.commit()
         wal = path.with_name("receiver.db-wal").read_bytes()
     path.with_name("receiver.db-wal").write_bytes(wal)  # as a crash would leave it
-    _, kept = restore(tmp_path / "copy.db", path, NOW)
+    _, kept = restore(tmp_path / "copy.db", path, NOW, "me")
     assert kept is not None
     assert look(kept, "SELECT count(*) FROM events WHERE answer = 'after the backup'") == [(3,)]
     assert names(tmp_path, "receiver.db-") == []
@@ -127,7 +127,7 @@ def fails(n: int, folder: Path) -> bool:
     with pytest.MonkeyPatch.context() as patched:
         steps = breaking(n, full, patched)
         try:
-            restore(folder.parent / "copy.db", folder / "receiver.db", NOW)
+            restore(folder.parent / "copy.db", folder / "receiver.db", NOW, "me")
         except (OSError, StoreUnusable):
             assert len(steps) >= n
             return True
@@ -140,7 +140,7 @@ def is_killed(n: int, folder: Path) -> bool:
     if not child:  # nothing that would be done at an end is done
         with pytest.MonkeyPatch.context() as patched:
             breaking(n, lambda: os._exit(9), patched)
-            restore(folder.parent / "copy.db", folder / "receiver.db", NOW)
+            restore(folder.parent / "copy.db", folder / "receiver.db", NOW, "me")
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) == 9
@@ -197,7 +197,7 @@ def test_a_restore_that_ends_early_leaves_the_old_store_or_the_new_one(
         found.append(asyncio.run(events_of(folder)))
         if not ended:
             break
-        restore(tmp_path / "copy.db", folder / "receiver.db", NOW + timedelta(seconds=1))
+        restore(tmp_path / "copy.db", folder / "receiver.db", NOW + timedelta(seconds=1), "me")
         assert look(folder / "receiver.db", COUNT) == NEW
         kept = [name for name in names(folder, "receiver.db.before-") if name.endswith("Z")]
         assert len(kept) == (1 if found[-1] == OLD else 2)
@@ -212,7 +212,7 @@ async def test_no_restore_under_a_running_service(tmp_path: Path) -> None:
         await store.take(intake(store, 1))
         back_up(store.path, tmp_path / "copy.db")
         with pytest.raises(StoreLocked, match="in use by process"):
-            restore(tmp_path / "copy.db", store.path, NOW)
+            restore(tmp_path / "copy.db", store.path, NOW, "me")
         assert (await store.take(intake(store, 2))).new
     assert look(tmp_path / "receiver.db", COUNT) == [(2,)]
 
@@ -251,7 +251,7 @@ async def test_what_is_no_whole_store_is_not_restored(
     spoil(copy)
     before = path.read_bytes()
     with pytest.raises(StoreUnusable, match=r"copy\.db"):
-        restore(copy, path, NOW)
+        restore(copy, path, NOW, "me")
     assert path.read_bytes() == before
     assert names(tmp_path, "receiver.db") == [
         "receiver.db",
@@ -311,9 +311,9 @@ async def test_a_link_leads_to_the_same_store(tmp_path: Path, symlink: Path) -> 
             async with open_store(symlink):
                 pass
         with pytest.raises(StoreLocked, match="in use by process"):
-            restore(tmp_path / "copy.db", symlink, NOW)
+            restore(tmp_path / "copy.db", symlink, NOW, "me")
         assert back_up(symlink, tmp_path / "second.db").events == 4
-    _, kept = restore(tmp_path / "copy.db", symlink, NOW)
+    _, kept = restore(tmp_path / "copy.db", symlink, NOW, "me")
     assert kept == tmp_path / "receiver.db.before-20261121T093000Z"
     async with open_store(symlink):
         assert look(tmp_path / "receiver.db", COUNT) == [(3,)]
@@ -332,7 +332,7 @@ async def test_a_store_with_two_names_is_not_used(tmp_path: Path, hard_link: Pat
         with pytest.raises(StoreUnusable, match="2 names"):
             back_up(name, tmp_path / "third.db")
         with pytest.raises(StoreUnusable, match="2 names"):
-            restore(tmp_path / "copy.db", name, NOW)
+            restore(tmp_path / "copy.db", name, NOW, "me")
     assert path.read_bytes() == before
 
 
@@ -340,5 +340,5 @@ async def test_a_store_is_not_restored_from_itself(tmp_path: Path, symlink: Path
     """Nor from a file that is not there, which is not made."""
     for file, why in ((symlink, "the store itself"), (tmp_path / "none.db", "no such file")):
         with pytest.raises(StoreUnusable, match=why):
-            restore(file, tmp_path / "receiver.db", NOW)
+            restore(file, tmp_path / "receiver.db", NOW, "me")
     assert not (tmp_path / "none.db").exists()

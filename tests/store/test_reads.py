@@ -140,3 +140,19 @@ async def test_a_reader_refuses_another_programs_file(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="not a store of this program"):
         async with open_reader(path):
             pass
+
+
+async def test_a_slow_look_for_metrics_holds_up_no_other_read(tmp_path: Path) -> None:
+    """It has a connection of its own: work is found and people are looked up meanwhile."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    async with opened(tmp_path) as store:
+        aside: Any = store.metrics
+        look = asyncio.create_task(aside._fetch(endless, []))
+        read = asyncio.create_task(store.reader.event_by_seq(1))
+        try:
+            await asyncio.wait({look, read}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            assert (look.done(), read.done()) == (False, True)
+        finally:
+            await aside._fetch.__self__._db.interrupt()
+        with pytest.raises(StoreUnavailable):
+            await look

@@ -1,0 +1,75 @@
+"""What commands show of errors and targets: no credentials, and no words that people wrote.
+
+The log keeps to the same. New errors of providers are stored without our key; these functions
+also serve for what is older, and for what other keys of the configuration are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from receiver.config import Config
+from receiver.config.convert import Secret
+from receiver.http.redact import masked
+from receiver.store import Job, StoredMessage
+
+#: What a handler raised: its kind, then words that may hold a text or a number of a person.
+_RAISED = re.compile(r"([A-Za-z_]\w*): ")
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Returns every credential in the configuration, the longest first."""
+    found = {secret.reveal() for secret in _secrets(config)}
+    return sorted(found, key=len, reverse=True)
+
+
+def redact_message(message: StoredMessage, secrets: Iterable[str]) -> StoredMessage:
+    """Returns the message, with credentials masked in what the provider said."""
+    if message.error is None:
+        return message
+    return msgspec.structs.replace(message, error=masked(message.error, secrets))
+
+
+def redact_job(job: Job, secrets: Iterable[str]) -> Job:
+    """Returns the job: of an exception its kind, of a URL its host, and credentials masked."""
+    error, target, payload = job.error, job.target, job.payload
+    if error is not None:
+        raised = _RAISED.match(error) if job.kind == "handle" else None
+        error = raised[1] if raised else masked(error, secrets)
+    if payload is not None:
+        payload = {key: _redact_field(value) for key, value in payload.items()}
+    return msgspec.structs.replace(
+        job, error=error, target=target and redact_target(target), payload=payload
+    )
+
+
+def redact_target(target: str) -> str:
+    """Returns a target's name; of a URL the host, since the rest may hold a secret."""
+    if "://" not in target:
+        return target
+    try:
+        return urlsplit(target).hostname or "…"
+    except ValueError:
+        return "…"
+
+
+def _redact_field(value: Any) -> Any:
+    return redact_target(value) if isinstance(value, str) else value
+
+
+def _secrets(value: object) -> Iterator[Secret]:
+    """Finds the credentials in anything that a configuration is made of."""
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        yield from _secrets([getattr(value, name) for name in value.__struct_fields__])
+    elif isinstance(value, Mapping):
+        yield from _secrets(list(value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _secrets(each)

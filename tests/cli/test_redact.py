@@ -1,0 +1,101 @@
+"""What commands show holds no credential and no words of people, however old the row is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from receiver.actions import Forward, Send
+from receiver.cli.redact import redact_target
+from receiver.store import Failure, Wishes, open_store
+from tests.cli.program import told
+from tests.harness import NOW, settings, write
+from tests.store.rows import RAW as PUSH
+from tests.store.rows import intake
+
+KEY = "key/of the-tests"
+RAW = settings(
+    sources={
+        "tilil": {
+            "provider": "tilil",
+            "tokens": ["t" * 16],
+            "send": {"api_key": KEY, "sender": "X"},
+        }
+    }
+)
+#: As a provider may say it, in its URL or its JSON.
+ECHOED = [f"bad api_key {KEY}", "bad ?api_key=key/of%20the-tests", "key%2Fof+the-tests is bad"]
+
+
+async def _fill(folder: Path) -> None:
+    """A store of an earlier program: errors as they came."""
+    async with open_store(folder / "receiver.db") as store:
+        for said in ECHOED:
+            message = await store.add_message(
+                Send(source="tilil", to="+254726770792", text="x"), NOW
+            )
+            await store.kill_message(message, NOW, Failure(said))
+        forward = Forward(url="https://hooks.example/in/path-secret?key=query-secret")
+        await store.take(
+            intake(store, 1, wishes=[Wishes(handler="mine.forwards", actions=(forward,))])
+        )
+        taken = await store.take(intake(store, 2, jobs=["mine.fails"]))
+        assert taken.new
+        for job in await store.reader.jobs():
+            if job.handler == "mine.fails":
+                await store.fail(job.id, None, "ValueError: no account of Achieng", counted=True)
+        await store.quarantine(
+            source="tilil",
+            authenticated=False,
+            outcome="malformed",
+            reason=f"expected a number, got {KEY!r}",
+            received_at=NOW,
+            client="127.0.0.1",
+            request=PUSH,
+            max_rows=10,
+            max_bytes=1000,
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with such a store."""
+    folder = tmp_path_factory.mktemp("redact")
+    asyncio.run(_fill(folder))
+    write(folder, RAW)
+    return folder
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["table", "json"])
+@pytest.mark.parametrize("command", [["jobs"], ["messages"], ["messages", "1"], ["quarantine"]])
+def test_no_secret_is_shown(place: Path, command: list[str], json: list[str]) -> None:
+    """Of what a provider echoed, of a URL, of an exception's words."""
+    shown = told(place, *command, *json)
+    for secret in (KEY, "of the-tests", "of%20the-tests", "of+the-tests"):
+        assert secret not in shown
+    for words in ("path-secret", "query-secret", "Achieng"):
+        assert words not in shown
+
+
+def test_what_is_left_is_of_use(place: Path) -> None:
+    """Which key is bad, where it was to go, what kind of error it was."""
+    assert "bad api_key …" in told(place, "messages")
+    jobs = told(place, "jobs")
+    assert "hooks.example" in jobs
+    assert "ValueError" in jobs
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("crm", "crm"),
+        ("https://user:pass@crm.example:8443/in?k=v", "crm.example"),
+        ("https://[::1/in", "…"),
+        ("file:///secret", "…"),
+    ],
+)
+def test_of_a_target_its_host_is_shown(target: str, shown: str) -> None:
+    """Or its name."""
+    assert redact_target(target) == shown
