@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
-import uvloop
 
 from receiver.cli.options import ConfigFile, load
 from receiver.logs import setup
@@ -25,5 +23,4 @@ def command(
     settings = load(config)
     outlet = setup.configure()
     parts = service.prepare(settings)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(parts, outlet, fd))
+    server.run(parts, outlet, fd)

@@ -65,17 +65,27 @@ class Outlet:
     def in_background(self) -> Iterator[None]:
         """Has a thread do the writing, to its end: of a slow reader for as long as `_GRACE`."""
         self._ending = False
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self.begin()
         try:
             yield
         finally:
             self._ending = True
             self._hurry.set()
             self._awake.set()
-            self._thread.join(_GRACE)
-            if not self._thread.is_alive():  # else it stays, and nobody waits for the reader
-                self._thread = None
+            if self._thread is not None:
+                self._thread.join(_GRACE)
+                if not self._thread.is_alive():  # else it stays, and nobody waits for the reader
+                    self._thread = None
+
+    def begin(self) -> None:
+        """Begins the thread, anew if it has ended: what waits is written by the next one."""
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def ended(self) -> str | None:
+        """Says that the thread has ended though lines are to be written; None: it has not."""
+        thread = self._thread
+        return None if thread is None or thread.is_alive() or self._ending else "has ended"
 
     # What follows runs on the thread.
 
