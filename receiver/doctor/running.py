@@ -21,6 +21,9 @@ _PATIENCE = 3.0
 #: Connections at the same time that it should have room for.
 _FEW_FILES = 4096
 #: What the metrics say of sources that rest.
+_BLOCKED = re.compile(
+    r'^receiver_handler_loops_abandoned_total\{handler="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE
+)
 _REST = re.compile(r'^receiver_line_rest_seconds\{source="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
@@ -33,7 +36,7 @@ async def service(case: Case) -> list[Finding]:
     return [
         await commands(case.store, holder),
         *await readiness(case.config.server),
-        *await resting(case),
+        *await measured(case),
         open_files(holder),
     ]
 
@@ -114,8 +117,8 @@ async def readiness(server: Server) -> list[Finding]:
     return [red(f"{here} is not the service: /readyz answers {answer.status_code}", do)]
 
 
-async def resting(case: Case) -> list[Finding]:
-    """Which sources send nothing for a while, as the service's metrics say."""
+async def measured(case: Case) -> list[Finding]:
+    """What the service's metrics say is worth a look."""
     address = case.config.server.admin_address
     if address is None:
         return []
@@ -126,7 +129,7 @@ async def resting(case: Case) -> list[Finding]:
             text = (await client.get(url)).text
     except (httpx2.HTTPError, httpx2.InvalidURL):
         return []  # it has another address than the configuration says by now, or none
-    return rests(text, case.clock())
+    return [*rests(text, case.clock()), *blocks(text)]
 
 
 def rests(metrics: str, now: datetime) -> list[Finding]:
@@ -139,6 +142,15 @@ def rests(metrics: str, now: datetime) -> list[Finding]:
             do = "nothing: it goes on by itself; what the provider said is in the service's log"
             found.append(yellow(said, do, check=f"source {source}"))
     return found
+
+
+def blocks(metrics: str) -> list[Finding]:
+    """Which handlers kept the event loop of their plugin from turning, by these metrics."""
+    do = "make it a plain `def`, or await what it waits for; `receiver jobs retry` then"
+    return [
+        yellow(f"blocked its plugin's event loop since the start: {int(float(count))}", do, check=f"handler {name}")
+        for name, count in _BLOCKED.findall(metrics)
+    ]
 
 
 def open_files(process: int | None) -> Finding:

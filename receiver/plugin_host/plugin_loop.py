@@ -160,8 +160,17 @@ class PluginLoop:
             else:
                 if not self._closing:
                     log.warning("a plugin stopped its event loop", plugin=self._plugin)
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        with suppress(BaseException):
-            self._loop.run_until_complete(asyncio.sleep(0))
+        self._end_tasks()
         self._loop.close()
+
+    def _end_tasks(self) -> None:
+        """Cancels all tasks and waits for their ends, for ever if need be.
+
+        The thread keeps what does not end: collected as garbage, a bare `except:` in a loop would
+        hold up whichever thread collects it, or the end of the process.
+        """
+        while left := asyncio.all_tasks(self._loop):
+            for task in left:
+                task.cancel()
+            with suppress(BaseException):
+                self._loop.run_until_complete(asyncio.wait(left))

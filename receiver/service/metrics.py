@@ -185,6 +185,12 @@ class ServiceCollector(Collector):
             ("handler",),
             _one(failures),
         )
+        yield _counter(
+            "receiver_handler_loops_abandoned",
+            "Event loops of plugins that were given up, by the handler that kept them from turning.",
+            ("handler",),
+            _one(workers.plugins.watch.abandoned),
+        )
         yield _value(
             "receiver_handlers_held",
             "Handler runs in memory: running, or waiting for their turn.",
@@ -304,6 +310,12 @@ class ServiceCollector(Collector):
             "receiver_retention_held_back",
             "1 while nothing is let go of by its age, since the clock is not believed.",
             retention is not None and retention.held_back is not None,
+        )
+        yield _counter(
+            "receiver_restarts",
+            "Threads and tasks of the service that ended by themselves and were begun anew.",
+            ("task",),
+            _one(self._service.supervisor.restarts),
         )
         yield CounterMetricFamily(
             "receiver_log_lines_left_out",

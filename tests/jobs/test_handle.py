@@ -278,6 +278,7 @@ async def test_who_blocks_the_others_is_named(
     """While an `async def` blocks the handlers' loop the log says which, and when it is over."""
     monkeypatch.setattr(runner, "WATCH_PAUSE", 0.01)
     monkeypatch.setattr(runner, "STANDSTILL", 0.05)
+    monkeypatch.setattr(runner, "LOOKS", 10_000)
     go_on = threading.Event()
 
     async def blocks(event: object, context: object) -> None:
