@@ -146,9 +146,10 @@ def rests(metrics: str, now: datetime) -> list[Finding]:
 
 def blocks(metrics: str) -> list[Finding]:
     """Which handlers kept the event loop of their plugin from turning, by these metrics."""
+    said = "blocked its plugin's event loop since the start"
     do = "make it a plain `def`, or await what it waits for; `receiver jobs retry` then"
     return [
-        yellow(f"blocked its plugin's event loop since the start: {int(float(count))}", do, check=f"handler {name}")
+        yellow(f"{said}: {int(float(count))}", do, check=f"handler {name}")
         for name, count in _BLOCKED.findall(metrics)
     ]
 

@@ -61,9 +61,9 @@ class PluginLoop:
         return self._thread.is_alive()
 
     async def run(
-        self, call: Call, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
+        self, call: Call | None, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
     ) -> T:
-        """Runs a coroutine function on the loop.
+        """Runs a coroutine function on the loop: for a call of a handler, or else a hook.
 
         Raises what it raises, TimeoutError after so many seconds, and `Abandoned`.
         """
@@ -77,12 +77,12 @@ class PluginLoop:
                 timeout=seconds + _GRACE,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if running.done():
-                if running.cancelled():
-                    raise RuntimeError("another task of its plugin cancelled it")
+            if running.done() and not running.cancelled():
                 return running.result()
             if self._left.done():
-                raise Abandoned(guilty=self._left.result() is call)
+                raise Abandoned(guilty=call is not None and self._left.result() is call)
+            if running.cancelled():
+                raise RuntimeError("another task of its plugin cancelled it")
             raise TimeoutError(f"took longer than {seconds:g} s, and cannot be ended")
         finally:
             running.cancel()
@@ -119,17 +119,19 @@ class PluginLoop:
 
     def _stop(self) -> None:
         self._closing = True
+        if not self.alive and not self._loop.is_closed():
+            threading.Thread(target=self._finish, daemon=True).start()
         with suppress(RuntimeError):  # it is closed already
             self._loop.call_soon_threadsafe(self._loop.stop)
 
     # What follows runs on the thread.
 
     async def _in_time(
-        self, call: Call, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
+        self, call: Call | None, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
     ) -> T:
         task = asyncio.current_task()
-        assert task is not None
-        self._callers[task] = call
+        if call is not None and task is not None:
+            self._callers[task] = call
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
@@ -151,6 +153,10 @@ class PluginLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._turn()
+        self._finish()
+
+    def _turn(self) -> None:
         while not self._closing:
             try:
                 self._loop.run_forever()
@@ -160,17 +166,18 @@ class PluginLoop:
             else:
                 if not self._closing:
                     log.warning("a plugin stopped its event loop", plugin=self._plugin)
-        self._end_tasks()
-        self._loop.close()
 
-    def _end_tasks(self) -> None:
-        """Cancels all tasks and waits for their ends, for ever if need be.
+    def _finish(self) -> None:
+        """Cancels all tasks and waits for their ends, for ever if need be; closes the loop.
 
         The thread keeps what does not end: collected as garbage, a bare `except:` in a loop would
         hold up whichever thread collects it, or the end of the process.
         """
+        with suppress(BaseException):
+            self._loop.run_until_complete(asyncio.sleep(0))  # what was to begin
         while left := asyncio.all_tasks(self._loop):
             for task in left:
                 task.cancel()
             with suppress(BaseException):
                 self._loop.run_until_complete(asyncio.wait(left))
+        self._loop.close()

@@ -97,7 +97,7 @@ class PluginRunner:
         if self._watching is not None:
             await self._watching.stop()
         self._loop = self._loop or PluginLoop(self._plugin)
-        await self._loop.run(Call(self._plugin), lambda: border.awaited(hook, context), seconds)
+        await self._loop.run(None, lambda: border.awaited(hook, context), seconds)
 
     async def close(self) -> None:
         """Ends its loop. Threads that hang stay."""
@@ -135,7 +135,7 @@ class PluginRunner:
     async def _call_start(self, loop: PluginLoop) -> None:
         if self._start is not None:
             hook, context, seconds = self._start
-            await loop.run(Call(self._plugin), lambda: border.awaited(hook, context), seconds)
+            await loop.run(None, lambda: border.awaited(hook, context), seconds)
 
     def _begin_watching(self) -> None:
         keep = self._watch.supervisor.keep

@@ -187,7 +187,7 @@ class ServiceCollector(Collector):
         )
         yield _counter(
             "receiver_handler_loops_abandoned",
-            "Event loops of plugins that were given up, by the handler that kept them from turning.",
+            "Event loops of plugins that were given up, by the handler that blocked them.",
             ("handler",),
             _one(workers.plugins.watch.abandoned),
         )
