@@ -48,6 +48,8 @@ _STRANGERS_RATE = 5.0
 #: How many times the body of a push is in what is stored of it, about: as it came, as the event.
 _COPIES = 3
 
+_UNDECIDED = "internal error"
+
 
 class Counts(msgspec.Struct):
     """What happened since the start, for metrics: plain numbers, read when asked for."""
@@ -238,13 +240,16 @@ class Intake:
 
     async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
         """Waits for the handlers as long as the source does; then no reply can join it."""
-        await asyncio.wait([handled], timeout=endpoint.source.reply_within)
         undecided = self._undecided[seq]
         try:
+            await asyncio.wait([handled], timeout=endpoint.source.reply_within)
             undecided.set_result(await self._store.settle(seq))
-        except StoreUnavailable as error:
-            undecided.set_exception(error)
+        except BaseException as error:  # whatever it is, nobody must wait for ever
+            told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(_UNDECIDED)
+            undecided.set_exception(told)
             undecided.exception()  # nobody may be waiting for it
+            if told is not error:
+                raise
         finally:
             del self._undecided[seq]
 

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -196,7 +197,7 @@ class Workers:
             lane.append(work)
             return
         self._lanes[person] = deque([work])
-        task = self._supervisor.begin("lane of a person", self._drain(person))
+        task = self._supervisor.begin("lane of a person", partial(self._drain, person))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -105,7 +105,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         self.requests.adopt(parts.config.logs)
         self.parts = parts
         self.adopted_at = self.intake.clock()
-        task = self.supervisor.begin("end of a configuration", self._retire(old))
+        task = self.supervisor.begin("end of a configuration", partial(self._retire, old))
         self.retiring.add(task)
         task.add_done_callback(self.retiring.discard)
 

@@ -103,7 +103,7 @@ async def serve(
             with service.requests.written_to(outlet):
                 async with watched(supervisor):
                     # Looking at thousands of rules takes a moment.
-                    supervisor.begin("warnings", warn(parts, service.store))
+                    supervisor.begin("warnings", partial(warn, parts, service.store))
                     await _serve_until_over(supervisor, listeners, on_end)
         if supervisor.why is not None:
             raise ReceiverError(f"{supervisor.why}; the service has to start anew")
@@ -219,7 +219,9 @@ def _follow_signals(service: Service) -> None:
     loop, supervisor = asyncio.get_running_loop(), service.supervisor
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.over.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.begin("reload", _reload(service)))
+    loop.add_signal_handler(
+        signal.SIGHUP, lambda: supervisor.begin("reload", partial(_reload, service))
+    )
 
 
 async def _reload(service: Service) -> None:

@@ -49,7 +49,7 @@ class Supervisor:
         self.kept.add(kept)
         return kept
 
-    def begin(self, name: str, work: Coroutine[Any, Any, object]) -> asyncio.Task[Any]:
+    def begin(self, name: str, work: Work) -> asyncio.Task[Any]:
         """Begins a task that is done once, whatever comes of it. What it raises is logged."""
         task = asyncio.create_task(_tamed(work), name=name)
         self._brief.add(task)
@@ -137,7 +137,7 @@ class KeptTask:
 
     def _begin(self) -> None:
         self._timer = None
-        self._task = asyncio.create_task(_tamed(self._work()), name=self.name)
+        self._task = asyncio.create_task(_tamed(self._work), name=self.name)
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[object]) -> None:
@@ -156,10 +156,10 @@ class KeptTask:
             self._supervisor.end(f"{self.name} has ended: {why}")
 
 
-async def _tamed(work: Coroutine[Any, Any, object]) -> object:
-    """Awaits work; what would end the program out of a task is an error like any other."""
+async def _tamed(work: Work) -> object:
+    """Does work; what would end the program out of a task is an error like any other."""
     try:
-        return await work
+        return await work()
     except (Exception, asyncio.CancelledError):
         raise
     except BaseException as error:

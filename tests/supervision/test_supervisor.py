@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -153,9 +152,8 @@ async def wait() -> None:
 async def test_what_is_done_once_does_not_fail_unseen(work: Any, said: str) -> None:
     """Nobody waits for it, so the log says how it ended."""
     supervisor = Supervisor()
-    coroutine: Coroutine[Any, Any, None] = work()
     with capture_logs() as lines:
-        task = supervisor.begin("once", coroutine)
+        task = supervisor.begin("once", work)
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
