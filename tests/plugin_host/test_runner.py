@@ -63,9 +63,9 @@ class House:
 
 @pytest.fixture
 async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    """A house where a loop is given up soon."""
+    """A house where a loop is given up soon, though not because the machine is busy."""
     monkeypatch.setattr(runner, "WATCH_PAUSE", 0.01)
-    monkeypatch.setattr(runner, "STANDSTILL", 0.1)
+    monkeypatch.setattr(runner, "STANDSTILL", 0.3)
     monkeypatch.setattr(plugin_loop, "_GRACE", 0.05)
     monkeypatch.setattr(plugin_loop, "_CLOSE", 0.05)
     supervisor = Supervisor()
