@@ -23,7 +23,8 @@ from receiver.service.parts import Service
 from receiver.service.systemd import watched
 from receiver.supervision import supervisor as supervision
 from receiver.supervision.supervisor import Supervisor
-from tests.harness import inbound, opened, serve, until_async, with_plugin
+from tests.cli.program import run
+from tests.harness import PATIENCE, inbound, opened, serve, until_async, with_plugin
 
 #: Seconds in which an end has to be noticed.
 NOTICED = 5.0
@@ -295,6 +296,39 @@ def test_the_end_has_a_limit(tmp_path: Path) -> None:
         last = json.loads(service.log.splitlines()[-1])
     assert (last["event"], last["level"], last["seconds"]) == ("not ended in time", "critical", 0.5)
     assert "store-writer" in last["threads"]
+
+
+BLOCKING = """
+import time
+from receiver.handlers import on_message
+from receiver.plugin_host import runner
+
+runner.WATCH_PAUSE = 0.05
+runner.STANDSTILL = 0.3
+
+@on_message()
+async def answer(event, context):
+    if event.data.text == "BLOCK":
+        while True:
+            time.sleep(60)
+    return "karibu"
+"""
+
+
+def test_handlers_that_block_have_the_service_started_anew(tmp_path: Path) -> None:
+    """After the third, each of them named; their events are dead letters, others go on."""
+    raw = with_plugin(BLOCKING)
+    raw["sources"]["tilil"]["reply_within"] = 0.1
+    with serve(tmp_path, raw) as service:
+        for n in range(3):
+            assert service.post(inbound(n, "BLOCK", mobile=f"25471100000{n}")).status == 200
+        assert service.process.wait(PATIENCE) == 1
+        *_, last = service.log.splitlines()
+    why = "event loops abandoned: 3, the last one blocked by mine.answer"
+    assert last == f"receiver: {why}; the service has to start anew"
+    printed = run(tmp_path, "jobs", "--state", "dead", "--json").stdout
+    dead = [json.loads(line) for line in printed.splitlines()]
+    assert [job["error"].split(":")[0] for job in dead] == ["HandlerBlocks"] * 3
 
 
 STUBBORN = """
