@@ -21,6 +21,6 @@ def command(
 ) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Logs go to stderr, a JSON object a line."""
     settings = load(config)
-    outlet = setup.configure()
+    writer = setup.configure()
     parts = service.prepare(settings)
-    server.run(parts, outlet, fd)
+    server.run(parts, writer, fd)

@@ -52,7 +52,7 @@ _UNDECIDED = "internal error"
 
 
 class Counts(msgspec.Struct):
-    """What happened since the start, for metrics: plain numbers, read when asked for."""
+    """Counts since the start, for metrics: plain numbers, read when asked for."""
 
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
@@ -61,7 +61,7 @@ class Counts(msgspec.Struct):
     reused: Counter[str] = msgspec.field(default_factory=Counter)
     """Of these the ones whose id was seen before with other content, by source."""
     last: dict[str, datetime] = msgspec.field(default_factory=dict)
-    """When each source's last push came that was stored, or was before."""
+    """The time of each source's last push that was stored, or was before."""
 
 
 class Intake:
@@ -99,7 +99,7 @@ class Intake:
     async def receive(self, endpoint: Endpoint, push: Push, entry: Entry) -> Answer:
         """The answer to a push, once it is stored. Raises `PushError`.
 
-        What becomes of it, and when, is noted in `entry`.
+        Its outcome and times are noted in `entry`.
         """
         authenticated = False
         try:
@@ -217,7 +217,7 @@ class Intake:
         return await asyncio.shield(undecided)  # others may wait for it too
 
     def _start(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Hands the new event to its handlers, and sees to it that its answer is decided."""
+        """Hands the new event to its handlers, and begins the decision of its answer."""
         endpoint, plan = arrival.endpoint, arrival.plan
 
         def acknowledge(reply: str) -> bytes:
@@ -256,7 +256,7 @@ class Intake:
     async def _quarantine(
         self, source: str, push: Push, error: PushError, *, authenticated: bool
     ) -> None:
-        """What the provider itself sent is kept before it is refused; strangers' if it fits."""
+        """Keeps what the provider itself sent before it is refused; strangers' if it fits."""
         if not authenticated and not self._strangers.take(self.clock()):
             return
         try:

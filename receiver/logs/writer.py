@@ -1,4 +1,4 @@
-"""Where log lines go: a stream, and while the service runs a thread that writes to it.
+"""Writes log lines to a stream, in a thread while the service runs.
 
 Whoever logs waits for nobody then. What a slow reader of the log leaves no room for is left out,
 counted, and told of once there is room again.
@@ -21,7 +21,7 @@ _GATHER = 0.25
 _GRACE = 2.0
 
 
-class Outlet:
+class LogWriter:
     """Writes to a stream. A log that nobody takes any more stops no push."""
 
     def __init__(self, stream: TextIO, rendered: Callable[..., str]) -> None:
@@ -58,7 +58,7 @@ class Outlet:
 
     @property
     def waiting(self) -> int:
-        """How many calls of `write` are still to be carried out."""
+        """The number of calls of `write` that are still to be carried out."""
         return len(self._lines)
 
     @contextmanager

@@ -12,7 +12,7 @@ from receiver.errors import PluginError
 from receiver.events import Data, Event
 from receiver.plugin_host.dispatch import Bound
 from receiver.plugin_host.loader import Plugin, hook_failure
-from receiver.plugin_host.runner import PluginRunner, Watch
+from receiver.plugin_host.runner import BlockedLoops, PluginRunner
 from receiver.supervision.supervisor import Supervisor
 
 log = structlog.get_logger("receiver.plugin_host.hooks")
@@ -26,7 +26,7 @@ class StartedPlugins:
     """Those that were started and not stopped yet, each with a runner for its code."""
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self.watch = Watch(supervisor)
+        self.blocked = BlockedLoops(supervisor)
         self._started: list[Plugin] = []
         # By context, of which each plugin has its own: during a reload there are two of one name.
         self._runners: dict[int, PluginRunner] = {}
@@ -37,7 +37,7 @@ class StartedPlugins:
         runner = self._runners.get(id(bound.context))
         if runner is None:
             name = bound.context.plugin
-            runner = self._unstarted.get(name) or PluginRunner(name, self.watch)
+            runner = self._unstarted.get(name) or PluginRunner(name, self.blocked)
             self._unstarted[name] = runner
         return await runner.ask(bound, event, seconds=seconds)
 
@@ -49,7 +49,7 @@ class StartedPlugins:
         """
         started: list[Plugin] = []
         for plugin in plugins:
-            runner = PluginRunner(plugin.name, self.watch)
+            runner = PluginRunner(plugin.name, self.blocked)
             try:
                 if plugin.start is not None:
                     await runner.start(plugin.start, plugin.context, START_TIMEOUT)

@@ -50,7 +50,7 @@ class HandlerBlocks(Exception):
         )
 
 
-class Watch:
+class BlockedLoops:
     """Counts the event loops that were abandoned, of all plugins together."""
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -70,9 +70,9 @@ class Watch:
 class PluginRunner:
     """Runs the code of one plugin, from its `start` to its `stop`."""
 
-    def __init__(self, plugin: str, watch: Watch) -> None:
+    def __init__(self, plugin: str, blocked: BlockedLoops) -> None:
         self._plugin = plugin
-        self._watch = watch
+        self._blocked = blocked
         self._loop: PluginLoop | None = None
         self._watching: KeptTask | None = None
         self._start: tuple[Hook, Context[Any], float] | None = None
@@ -138,7 +138,7 @@ class PluginRunner:
             await loop.run(None, lambda: border.awaited(hook, context), seconds)
 
     def _begin_watching(self) -> None:
-        keep = self._watch.supervisor.keep
+        keep = self._blocked.supervisor.keep
         self._watching = keep(f"watch of {self._plugin}", self._watch_loop, restart=True)
 
     async def _on_loop(
@@ -162,7 +162,7 @@ class PluginRunner:
                 await self._replace(self._loop)
 
     async def _turns(self, loop: PluginLoop) -> bool:
-        """Whether the loop turns in time. The log says which handler keeps it from that."""
+        """Returns False for a loop that does not turn in time; the log names what blocks it."""
         turned = loop.ping()
         name = ""
         # Several short looks: after the whole process was stopped, the first one finds nothing.
@@ -183,14 +183,15 @@ class PluginRunner:
         call, name = loop.blocking()
         self._going.clear()
         loop.abandon(call)
-        self._watch.note(name)
+        self._blocked.note(name)
         self._loop = PluginLoop(self._plugin)
         try:
             await self._call_start(self._loop)
         except Exception as error:  # noqa: BLE001 - the start of the service says it again
             why = f"{self._plugin} does not start on a new event loop: {border.describe(error)}"
-            self._watch.supervisor.end(why)
-        self._going.set()
+            self._blocked.supervisor.end(why)
+        finally:
+            self._going.set()
 
     async def _in_thread(self, work: Callable[[], T], seconds: float) -> T:
         """Runs `work` in a thread, which cannot keep the process from ending if it hangs."""

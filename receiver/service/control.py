@@ -1,4 +1,4 @@
-"""How commands change the store of a running service: a socket beside the store file.
+"""The socket beside the store file: commands change the store of a running service through it.
 
 Only one process may write to a store. A command that changes something asks the service, if
 one runs, over a Unix socket that only its own user may open; otherwise it does the work itself.

@@ -52,7 +52,7 @@ async def carry_out(service: Service, command: Command, who: str) -> Outcome:
 
 
 def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
-    """What is noted of a command: its name, and what it was about; no texts, numbers masked."""
+    """Returns the name and details of a command for the audit: no texts, numbers masked."""
     given = msgspec.to_builtins(command)
     act = given.pop("type")
     details = {name: value for name, value in given.items() if value and name != "text"}
@@ -199,7 +199,7 @@ async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
 
 
 async def _cannot_reply(service: Service, source: str, event: int) -> bool:
-    """Whether there is a reply to an event which its source has no way to send."""
+    """Returns True if an event has a reply that its source has no way to send."""
     settings = service.parts.config.sources[source].send
     return settings is None and bool(await service.store.reader.messages.find(event=event))
 

@@ -25,7 +25,7 @@ from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import Bound, Dispatcher
 from receiver.plugin_host.lint import cautions
-from receiver.plugin_host.loader import Plugin, Surroundings
+from receiver.plugin_host.loader import Environment, Plugin
 from receiver.plugin_host.loop_guard import Guard
 from receiver.providers import Provider
 from receiver.service import renumber
@@ -48,7 +48,7 @@ _MOST_CAUTIONS = 20
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a configuration asks for, made and validated, with nothing opened."""
+    """The parts that a configuration asks for: made and validated, nothing opened."""
 
     config: Config
     providers: dict[str, Provider[Any]]
@@ -76,7 +76,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     changing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while another configuration takes over."""
     adopted_at: datetime
-    """When the configuration was taken in."""
+    """The time when the configuration was taken in."""
     refused: bool = False
     """The last attempt to take one in failed."""
     retiring: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
@@ -145,7 +145,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         return await self.store.check()
 
     async def _retire(self, old: Parts) -> None:
-        """Lets go of a configuration when its last handler is done."""
+        """Closes a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
         with suppress(StoreUnavailable):  # it is done at the next start then
             await carry_over(self.store, self.parts.config)  # what came meanwhile
@@ -163,11 +163,11 @@ def prepare(config: Config) -> Parts:
     except ConfigError as error:
         faults += error.faults
     people = StoredPeople(config.store_path)
-    around = Surroundings(
+    environment = Environment(
         people=people, sources=_source_infos(config, made), regions=_regions(made)
     )
     try:
-        loaded = loader.load(config, around)
+        loaded = loader.load(config, environment)
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -189,7 +189,7 @@ async def carry_over(store: Store, config: Config) -> None:
 
 
 async def warn(parts: Parts, store: Store) -> None:
-    """Logs what works, but hardly as it is meant; what `receiver check` prints.
+    """Logs the warnings that `receiver check` prints.
 
     And sources that only the store knows, which `receiver doctor` names too.
     """

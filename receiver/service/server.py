@@ -22,7 +22,7 @@ from receiver.config import Server as ServerSettings
 from receiver.errors import ConfigError, ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from receiver.service import control
 from receiver.service.admin import create_admin
 from receiver.service.app import create_app
@@ -50,16 +50,16 @@ _SWITCH_INTERVAL = 20e-6
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-def run(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
+def run(parts: Parts, writer: LogWriter, fd: int | None = None) -> None:
     """Runs the service until SIGTERM or SIGINT, and ends it in time then, as `serve` says.
 
     Raises what `serve` does, and `ReceiverError` if something ends the event loop.
     """
-    limit = threading.Timer(STOP_WITHIN, _give_up, [outlet])
+    limit = threading.Timer(STOP_WITHIN, _give_up, [writer])
     limit.daemon = True
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(parts, outlet, fd, on_end=limit.start))
+            runner.run(serve(parts, writer, fd, on_end=limit.start))
     except SystemExit as error:  # with its own status systemd might take it for a wanted end
         raise ReceiverError(
             "something ended the event loop; the service has to start anew"
@@ -69,11 +69,15 @@ def run(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
 
 
 async def serve(
-    parts: Parts, outlet: Outlet, fd: int | None = None, *, on_end: Callable[[], None] | None = None
+    parts: Parts,
+    writer: LogWriter,
+    fd: int | None = None,
+    *,
+    on_end: Callable[[], None] | None = None,
 ) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
-    `outlet`: where the log goes (`logs.configure`); a thread writes it meanwhile.
+    `writer`: where the log goes (`logs.configure`); a thread writes it meanwhile.
     `fd`: a listening socket to use instead of `server.host` and `server.port`, as systemd
     hands one over (the first is 3). It stays open between two processes of the service, so
     that a restart refuses nobody.
@@ -90,17 +94,17 @@ async def serve(
     else:
         public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
-    with outlet.in_background():
+    with writer.in_background():
         async with open_service(parts, SteadyClock()) as service, control.listening(service):
             supervisor = service.supervisor
-            supervisor.watch("log", outlet.ended, restart=outlet.begin)
+            supervisor.watch("log", writer.ended, restart=writer.begin)
             app = create_app(service.intake, settings, service.check, service.requests)
             listeners = {"public address": (_server(app, settings), public)}
             if admin:
                 listeners["admin address"] = (_server(create_admin(service), settings), admin)
             _follow_signals(service)
             log.info("listening", **_place(public), sources=list(parts.config.sources))
-            with service.requests.written_to(outlet):
+            with service.requests.written_to(writer):
                 async with watched(supervisor):
                     # Looking at thousands of rules takes a moment.
                     supervisor.begin("warnings", partial(warn, parts, service.store))
@@ -128,10 +132,10 @@ async def _serve_until_over(
         await each.wait()
 
 
-def _give_up(outlet: Outlet) -> None:
+def _give_up(writer: LogWriter) -> None:
     """Ends the process, whatever keeps it from ending. What is not done is done after a start."""
     threads = sorted(thread.name for thread in threading.enumerate())
-    said = outlet.rendered(
+    said = writer.rendered(
         "not ended in time", level="critical", seconds=STOP_WITHIN, threads=threads
     )
     os.write(sys.stderr.fileno(), said.encode("utf-8", "replace"))
@@ -168,7 +172,7 @@ def inherit(fd: int) -> socket.socket:
 
 
 def _place(listener: socket.socket) -> dict[str, str | int]:
-    """Where a socket listens, for the log."""
+    """Returns the address of a socket, for the log."""
     name = listener.getsockname()
     return {"path": name} if isinstance(name, str) else {"host": name[0], "port": name[1]}
 

@@ -31,11 +31,11 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.why: str | None = None
-        """Why the service ends though nobody told it to; None: it does not."""
+        """The reason why the service ends though nobody told it to; None: it does not."""
         self.over = asyncio.Event()
         """Set when the service is to end. What ends from then on is not begun anew."""
         self.restarts: Counter[str] = Counter()
-        """What was begun anew, by name, since the start."""
+        """Counts what was begun anew, by name, since the start."""
         self.kept: set[KeptTask] = set()
         self._brief: set[asyncio.Task[Any]] = set()
         self._checks: dict[str, tuple[Check, Callable[[], None] | None]] = {}

@@ -149,7 +149,7 @@ async def test_a_loop_that_is_blocked_is_replaced(
     assert await waiting == tries[1] == started[1] != started[0]
     assert await house.ask(tells) == started[1]
     assert await house.ask(tells, "theirs") == elsewhere
-    assert house.plugins.watch.abandoned == {"mine.blocks": 1}
+    assert house.plugins.blocked.abandoned == {"mine.blocks": 1}
     assert house.supervisor.why is None
 
 
@@ -211,7 +211,7 @@ async def test_a_task_that_blocks_is_named(house: House, released: threading.Eve
 
     try:
         assert await house.ask(sets_off) == "done"
-        assert house.plugins.watch.abandoned == {"mine (refresh)": 1}
+        assert house.plugins.blocked.abandoned == {"mine (refresh)": 1}
     finally:
         hung.set()
 
@@ -225,7 +225,7 @@ async def test_a_thread_that_ends_is_noticed(house: House) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugin_loop.PluginLoop, "_run", end)
         assert (await house.ask(tells)).startswith("plugin mine ")
-    assert house.plugins.watch.abandoned == {"mine": 1}
+    assert house.plugins.blocked.abandoned == {"mine": 1}
 
 
 async def test_a_handler_that_stops_the_loop_is_answered(house: House) -> None:

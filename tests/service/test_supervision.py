@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from receiver.service import server
 from receiver.service.clock import SteadyClock
 from receiver.service.parts import Service
@@ -49,7 +49,7 @@ OTHERS = {
     "jobs/send.py:Outbox._open": "a source's worker",
     "jobs/send.py:Outbox._step": "a message: it stays in the store",
     "jobs/send.py:Outbox.start": "chores",
-    "logs/writer.py:Outlet.begin": "watched",
+    "logs/writer.py:LogWriter.begin": "watched",
     "plugin_host/plugin_loop.py:PluginLoop.__init__": "looked at by its plugin's runner",
     "plugin_host/plugin_loop.py:PluginLoop._make_task": "tasks of plugins are theirs",
     "plugin_host/plugin_loop.py:PluginLoop._stop": "closes a loop that nobody uses any more",
@@ -196,14 +196,14 @@ async def test_the_log_is_written_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waited when its thread ended is written by the next one."""
     monkeypatch.setattr(supervision, "PAUSE", 0.01)
     stream, supervisor = io.StringIO(), Supervisor()
-    outlet = Outlet(stream, lambda sentence, **fields: f"{sentence}\n")
+    writer = LogWriter(stream, lambda sentence, **fields: f"{sentence}\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Outlet, "_run", lambda self: None)
-        context = outlet.in_background()
+        patch.setattr(LogWriter, "_run", lambda self: None)
+        context = writer.in_background()
         context.__enter__()
-    outlet.write("waits\n")
+    writer.write("waits\n")
     with capture_logs():
-        supervisor.watch("log", outlet.ended, restart=outlet.begin)
+        supervisor.watch("log", writer.ended, restart=writer.begin)
 
         async def written() -> bool:
             return stream.getvalue() == "waits\n"
