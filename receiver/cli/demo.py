@@ -34,7 +34,7 @@ from receiver.config import Config
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
 from receiver.logs import setup
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from receiver.providers import PROVIDERS
 from receiver.service import parts as service
 from receiver.service import server
@@ -71,8 +71,8 @@ def command(
     keep = False
     try:
         with (folder / "serve.log").open("w", encoding="utf-8") as log:
-            outlet = setup.configure(stream=log)
-            demo = Demo(configuration.load(_write(folder)), outlet)
+            writer = setup.configure(stream=log)
+            demo = Demo(configuration.load(_write(folder)), writer)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 if not runner.run(demo.run(leave=leave)):
                     raise KeyboardInterrupt
@@ -87,10 +87,10 @@ def command(
 class Demo:
     """One run: the service, the traffic, and what came of it."""
 
-    def __init__(self, settings: Config, outlet: Outlet) -> None:
+    def __init__(self, settings: Config, writer: LogWriter) -> None:
         self.differences = 0
         self._settings = settings
-        self._outlet = outlet
+        self._writer = writer
         self._tokens = {
             name: source.tokens[0].reveal()
             for name, source in settings.sources.items()
@@ -122,7 +122,7 @@ class Demo:
 
     async def _run(self, *, leave: bool) -> bool:
         parts = service.prepare(self._settings)
-        serving = asyncio.create_task(server.serve(parts, self._outlet))
+        serving = asyncio.create_task(server.serve(parts, self._writer))
         playing = asyncio.create_task(self._play(watched=not leave and sys.stdout.isatty()))
         await asyncio.wait([serving, playing], return_when=asyncio.FIRST_COMPLETED)
         if playing.done() and isinstance(playing.exception(), httpx2.TransportError):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
-import uvloop
 
 from receiver.cli.options import ConfigFile, load
 from receiver.logs import setup
@@ -23,7 +21,6 @@ def command(
 ) -> None:
     """Runs the service until SIGTERM or Ctrl-C. Logs go to stderr, a JSON object a line."""
     settings = load(config)
-    outlet = setup.configure()
+    writer = setup.configure()
     parts = service.prepare(settings)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(parts, outlet, fd))
+    server.run(parts, writer, fd)

@@ -25,6 +25,9 @@ _MOST_BYTES = 4 * 1024 * 1024
 #: Connections at the same time that it should have room for.
 _FEW_FILES = 4096
 #: What the metrics say of sources that rest.
+_BLOCKED = re.compile(
+    r'^receiver_handler_loops_abandoned_total\{handler="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE
+)
 _REST = re.compile(r'^receiver_line_rest_seconds\{source="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
@@ -37,7 +40,7 @@ async def service(case: Case) -> list[Finding]:
     return [
         await commands(case.store, holder),
         *await readiness(case.config.server),
-        *await resting(case),
+        *await measured(case),
         open_files(holder),
     ]
 
@@ -146,8 +149,8 @@ def _admin(server: Server) -> str | None:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def resting(case: Case) -> list[Finding]:
-    """Which sources send nothing for a while, as the service's metrics say."""
+async def measured(case: Case) -> list[Finding]:
+    """Returns what is worth a look in the service's metrics."""
     admin = _admin(case.config.server)
     if admin is None:
         return []
@@ -156,7 +159,7 @@ async def resting(case: Case) -> list[Finding]:
             text = (await _get(client, f"{admin}/metrics")).text
     except (httpx2.HTTPError, httpx2.InvalidURL):
         return []  # it has another address than the configuration says by now, or none
-    return rests(text, case.clock())
+    return [*rests(text, case.clock()), *blocks(text)]
 
 
 def rests(metrics: str, now: datetime) -> list[Finding]:
@@ -169,6 +172,16 @@ def rests(metrics: str, now: datetime) -> list[Finding]:
             do = "nothing: it goes on by itself; what the provider said is in the service's log"
             found.append(yellow(said, do, check=f"source {source}"))
     return found
+
+
+def blocks(metrics: str) -> list[Finding]:
+    """Which handlers kept the event loop of their plugin from turning, by these metrics."""
+    said = "blocked its plugin's event loop since the start"
+    do = "make it a plain `def`, or await what it waits for; `receiver jobs retry` then"
+    return [
+        yellow(f"{said}: {int(float(count))}", do, check=f"handler {name}")
+        for name, count in _BLOCKED.findall(metrics)
+    ]
 
 
 def open_files(process: int | None) -> Finding:

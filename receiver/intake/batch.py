@@ -80,7 +80,7 @@ class Arrival:
         self.held: str | None = None
         """Why there must be no reply."""
         self.note: str | None = None
-        """What a person should know of the event: that a reply was held back."""
+        """The note of the event for people: that a reply was held back."""
 
     def identify(self, ids: EventIds) -> None:
         """Makes the event."""
@@ -119,7 +119,7 @@ class Arrival:
             self.plan = msgspec.structs.replace(plan, jobs=jobs)
 
     def record(self) -> StoredPush:
-        """What to store."""
+        """Returns the record to store."""
         endpoint, push, parsed, plan = self.endpoint, self.push, self.parsed, self.plan
         provider, reply = endpoint.provider, plan.reply
         if self.held is not None and reply is not None and reply.text:
@@ -171,7 +171,7 @@ class Arrival:
 def records(
     arrivals: Sequence[Arrival], ids: EventIds, loop_guard: Guard
 ) -> list[StoredPush | Exception]:
-    """What to store of each push, or why that failed."""
+    """Returns the record to store of each push, or why that failed."""
     began = perf_counter()
     try:
         for arrival in arrivals:
@@ -200,7 +200,7 @@ def _corrected(said: datetime, note: str | None) -> str:
 
 
 def _report(endpoint: Endpoint, parsed: Parsed) -> Report | None:
-    """What the store needs to join a delivery report to a message of ours."""
+    """Returns what the store needs to join a delivery report to a message of ours."""
     data = parsed.data
     if not isinstance(data, DeliveryReport) or endpoint.api is None:
         return None

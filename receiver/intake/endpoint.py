@@ -43,5 +43,5 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api(self) -> type[Api] | None:
-        """How we send through it; None if we do not."""
+        """The way to send through it; None if we do not."""
         return self.provider.api if self.source.send is not None else None

@@ -48,9 +48,11 @@ _STRANGERS_RATE = 5.0
 #: How many times the body of a push is in what is stored of it, about: as it came, as the event.
 _COPIES = 3
 
+_UNDECIDED = "internal error"
+
 
 class Counts(msgspec.Struct):
-    """What happened since the start, for metrics: plain numbers, read when asked for."""
+    """Counts since the start, for metrics: plain numbers, read when asked for."""
 
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
@@ -59,7 +61,7 @@ class Counts(msgspec.Struct):
     reused: Counter[str] = msgspec.field(default_factory=Counter)
     """Of these the ones whose id was seen before with other content, by source."""
     last: dict[str, datetime] = msgspec.field(default_factory=dict)
-    """When each source's last push came that was stored, or was before."""
+    """The time of each source's last push that was stored, or was before."""
 
 
 class Intake:
@@ -97,7 +99,7 @@ class Intake:
     async def receive(self, endpoint: Endpoint, push: Push, entry: Entry) -> Answer:
         """The answer to a push, once it is stored. Raises `PushError`.
 
-        What becomes of it, and when, is noted in `entry`.
+        Its outcome and times are noted in `entry`.
         """
         authenticated = False
         try:
@@ -215,7 +217,7 @@ class Intake:
         return await asyncio.shield(undecided)  # others may wait for it too
 
     def _start(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Hands the new event to its handlers, and sees to it that its answer is decided."""
+        """Hands the new event to its handlers, and begins the decision of its answer."""
         endpoint, plan = arrival.endpoint, arrival.plan
 
         def acknowledge(reply: str) -> bytes:
@@ -238,20 +240,23 @@ class Intake:
 
     async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
         """Waits for the handlers as long as the source does; then no reply can join it."""
-        await asyncio.wait([handled], timeout=endpoint.source.reply_within)
         undecided = self._undecided[seq]
         try:
+            await asyncio.wait([handled], timeout=endpoint.source.reply_within)
             undecided.set_result(await self._store.settle(seq))
-        except StoreUnavailable as error:
-            undecided.set_exception(error)
+        except BaseException as error:  # whatever it is, nobody must wait for ever
+            told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(_UNDECIDED)
+            undecided.set_exception(told)
             undecided.exception()  # nobody may be waiting for it
+            if told is not error:
+                raise
         finally:
             del self._undecided[seq]
 
     async def _quarantine(
         self, source: str, push: Push, error: PushError, *, authenticated: bool
     ) -> None:
-        """What the provider itself sent is kept before it is refused; strangers' if it fits."""
+        """Keeps what the provider itself sent before it is refused; strangers' if it fits."""
         if not authenticated and not self._strangers.take(self.clock()):
             return
         try:

@@ -15,6 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -26,14 +27,14 @@ from receiver.events import Data, Event
 from receiver.handlers import Action, Reply
 from receiver.jobs.overflow import Left
 from receiver.logs.histogram import Runs
-from receiver.plugin_host import border
 from receiver.plugin_host.border import describe
-from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, asked_for, next_try
+from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, next_try
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
-from receiver.plugin_host.runner import HandlerLoop
+from receiver.plugin_host.runner import HandlerBlocks
 from receiver.store import Finish, Job, Store, to_micros
+from receiver.supervision.supervisor import KeptTask, Supervisor
 
 log = structlog.get_logger("receiver.jobs.handle")
 
@@ -79,6 +80,7 @@ class Workers:
         store: Store,
         clock: Callable[[], datetime],
         guard: Guard,
+        supervisor: Supervisor,
         *,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -97,8 +99,8 @@ class Workers:
         self._roomy = asyncio.Event()
         self._left = Left()
         self._whole = True
-        self._beside = HandlerLoop()
-        self.plugins = StartedPlugins(self._beside)
+        self._supervisor = supervisor
+        self.plugins = StartedPlugins(supervisor)
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
         """Work that is found in the store is done by these handlers from now on."""
@@ -185,10 +187,6 @@ class Workers:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._roomy.wait(), _POLL)
 
-    async def watch(self) -> None:
-        """Says in the log which handler holds up all others, for ever."""
-        await self._beside.watch()
-
     def _enqueue(self, work: Work) -> None:
         self._held.add(work.job)
         self._in_use[id(work.bound)] += 1
@@ -199,7 +197,7 @@ class Workers:
             lane.append(work)
             return
         self._lanes[person] = deque([work])
-        task = asyncio.create_task(self._drain(person))
+        task = self._supervisor.begin("lane of a person", partial(self._drain, person))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -251,7 +249,9 @@ class Workers:
             raise
         except Exception as error:
             log.exception("handler failed", handler=work.bound.name, event_id=work.event.id)
-            due = next_try(work.attempts + 1, self._clock())
+            # What blocked the others once would do it again.
+            again = not isinstance(error, HandlerBlocks)
+            due = next_try(work.attempts + 1, self._clock()) if again else None
             counted = work.recovered
             await self._store.fail(work.job, due, describe(error), counted=counted)
             return
@@ -283,21 +283,12 @@ class Workers:
     async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         runs, began = self.runs[bound.name], perf_counter()
         try:
-            return await self._beside.run(self._asked(bound, event))
+            return await self.plugins.ask(bound, event, seconds=self._timeout)
         except Exception:
             runs.failures += 1
             raise
         finally:
             runs.seconds.add(perf_counter() - began)
-
-    async def _asked(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
-        """Runs on the handlers' loop."""
-        task = asyncio.current_task()
-        assert task is not None
-        task.set_name(bound.name)  # whom to blame if the loop stands still
-        function, context = bound.handler.function, bound.context
-        result = await self._beside.in_time(function, event, context, seconds=self._timeout)
-        return border.call(asked_for, result, event, context.sources)
 
     async def _fetch(self) -> bool:
         """Takes up what is due, as far as there is room; whether that was all of it."""
@@ -357,8 +348,7 @@ class Workers:
             task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.plugins.stop_all()
-        await self._beside.close()
+        await self.plugins.close()
 
 
 @asynccontextmanager
@@ -367,6 +357,7 @@ async def running(
     store: Store,
     clock: Callable[[], datetime],
     guard: Guard,
+    supervisor: Supervisor,
     plugins: Sequence[Plugin] = (),
     *,
     work: bool = True,
@@ -378,21 +369,19 @@ async def running(
 
     Raises `PluginError` for a plugin that does not start.
     """
-    workers = Workers(dispatcher, store, clock, guard)
-    chores: list[asyncio.Task[None]] = []
+    workers = Workers(dispatcher, store, clock, guard, supervisor)
+    polling: KeptTask | None = None
     try:
         if work:
             await workers.plugins.start(plugins)
             await workers.recover()
-            chores = [asyncio.create_task(chore()) for chore in (workers.poll, workers.watch)]
+            polling = supervisor.keep("look for work", workers.poll, restart=True)
         else:
             workers.idle()
         yield workers
     finally:
-        for chore in chores:
-            chore.cancel()
-            with suppress(asyncio.CancelledError):
-                await chore
+        if polling is not None:
+            await polling.stop()
         await workers.stop()
 
 

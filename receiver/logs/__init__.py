@@ -1,1 +1,1 @@
-"""What the service tells about itself: the log, and its figures."""
+"""The log of the service, and its histograms."""

@@ -29,7 +29,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values there were."""
+        """The number of values."""
         return sum(self._counts)
 
     def buckets(self) -> list[tuple[str, float]]:
@@ -42,7 +42,7 @@ class Histogram:
 
 
 class Runs:
-    """What a handler's runs came to, for metrics."""
+    """Counts the runs of a handler, for metrics."""
 
     def __init__(self) -> None:
         self.seconds = Histogram(HANDLER_SECONDS)

@@ -1,4 +1,4 @@
-"""The request log: a line for each push, with what became of it and how long each step took.
+"""The request log: a line for each push, with its outcome and the time of each step.
 
 A push notes an `Entry`. When there are a few dozen of them, or after a moment, they become lines,
 and a thread writes these (`receiver.logs.writer`): numbers are masked here, and texts and
@@ -20,7 +20,7 @@ import msgspec
 
 from receiver.config import Logs
 from receiver.limits import Allowance
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from receiver.text.msisdn import mask
 
 #: Entries that become lines at once. They do so on the event loop: another thread that runs Python
@@ -92,7 +92,7 @@ class RequestLog:
 
     def __init__(self, settings: Logs) -> None:
         self._entries: list[Entry] = []
-        self._outlet: Outlet | None = None
+        self._writer: LogWriter | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rations: dict[str, Allowance] = {}
         self._rationed: Counter[str] = Counter()
@@ -107,21 +107,21 @@ class RequestLog:
         self._unwanted = _TAKEN if settings.requests == "refused" else frozenset()
 
     @contextmanager
-    def written_to(self, outlet: Outlet) -> Iterator[None]:
+    def written_to(self, writer: LogWriter) -> Iterator[None]:
         """Writes lines there, until the block ends."""
         self._loop = asyncio.get_running_loop()
-        self._outlet = outlet
+        self._writer = writer
         try:
             yield
         finally:
             if self._timer is not None:
                 self._timer.cancel()
             self._write_all()
-            self._outlet = None
+            self._writer = None
 
     def note(self, entry: Entry) -> None:
         """Takes the entry of a request that is answered."""
-        if self._outlet is None or self._off or entry.outcome in self._unwanted:
+        if self._writer is None or self._off or entry.outcome in self._unwanted:
             return
         self._entries.append(entry)
         if self._timer is None:
@@ -141,9 +141,9 @@ class RequestLog:
             self._unread = 0
 
     def _write(self) -> None:
-        assert self._outlet is not None
+        assert self._writer is not None
         entries, self._entries = self._entries, []
-        if self._outlet.waiting >= MOST_WAITING:
+        if self._writer.waiting >= MOST_WAITING:
             self._unread += len(entries)
             self.lost += len(entries)
             return
@@ -153,12 +153,12 @@ class RequestLog:
             every = [_line(entry, offset) for entry in entries]
             lines = [line for line in every if line.outcome in _TAKEN or self._fits(line)]
             if lines:
-                self._outlet.write(self._encoded(lines), urgent=False)
+                self._writer.write(self._encoded(lines), urgent=False)
         except Exception as error:  # noqa: BLE001 - the push that comes last is not to blame
             self._say("log lines lost", level="error", error=type(error).__name__)
 
     def _fits(self, line: _Line) -> bool:
-        """Whether the line of a refusal may stand in the log; those that may not are counted."""
+        """Returns True if the line of a refusal fits into the log; the others are counted."""
         ration = self._rations.get(line.outcome)
         if ration is None:
             ration = self._rations[line.outcome] = Allowance(REFUSALS_BURST, REFUSALS_RATE)
@@ -168,16 +168,16 @@ class RequestLog:
         return False
 
     def _encoded(self, lines: list[_Line]) -> str:
-        assert self._outlet is not None
-        if not self._outlet.for_people:
+        assert self._writer is not None
+        if not self._writer.for_people:
             return _in_ascii(_encoder.encode_lines(lines))
-        rendered = self._outlet.rendered
+        rendered = self._writer.rendered
         fields = [msgspec.to_builtins(line) for line in lines]
         return "".join(rendered(each.pop("event"), **each) for each in fields)
 
     def _say(self, sentence: str, *, level: str = "warning", **fields: object) -> None:
-        assert self._outlet is not None
-        self._outlet.write(self._outlet.rendered(sentence, level=level, **fields))
+        assert self._writer is not None
+        self._writer.write(self._writer.rendered(sentence, level=level, **fields))
 
 
 _from_timestamp = datetime.fromtimestamp

@@ -19,7 +19,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExcInfo, Processor
 
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from receiver.text.escape import visible
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
@@ -31,19 +31,19 @@ _SHARED: list[Processor] = [
 
 
 class Lines:
-    """What structlog writes lines to."""
+    """Takes lines from structlog."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
 
     def msg(self, line: str) -> None:
         """Writes one line."""
-        self._outlet.write(f"{line}\n")
+        self._writer.write(f"{line}\n")
 
     log = debug = info = warning = warn = error = critical = fatal = exception = msg
 
 
-def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Outlet:
+def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> LogWriter:
     """Sends structlog and the standard library's logging to `stream` (default: stderr).
 
     `level` is for our own sentences; libraries are heard from WARNING on. Returned is where the
@@ -51,14 +51,14 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Out
     """
     stream = stream or sys.stderr
     rendering = _for_people() if stream.isatty() else _for_machines()
-    outlet = Outlet(stream, partial(_rendered, rendering))
+    writer = LogWriter(stream, partial(_rendered, rendering))
     structlog.configure(
         processors=[*_SHARED, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: Lines(outlet),
+        logger_factory=lambda *_: Lines(writer),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(outlet)
+    handler = logging.StreamHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
@@ -68,7 +68,7 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Out
     handler.addFilter(_without_values)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     logging.raiseExceptions = False
-    return outlet
+    return writer
 
 
 def _without_values(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Where log lines go: a stream, and while the service runs a thread that writes to it.
+"""Writes log lines to a stream, in a thread while the service runs.
 
 Whoever logs waits for nobody then. What a slow reader of the log leaves no room for is left out,
 counted, and told of once there is room again.
@@ -21,7 +21,7 @@ _GATHER = 0.25
 _GRACE = 2.0
 
 
-class Outlet:
+class LogWriter:
     """Writes to a stream. A log that nobody takes any more stops no push."""
 
     def __init__(self, stream: TextIO, rendered: Callable[..., str]) -> None:
@@ -58,24 +58,34 @@ class Outlet:
 
     @property
     def waiting(self) -> int:
-        """How many calls of `write` are still to be carried out."""
+        """The number of calls of `write` that are still to be carried out."""
         return len(self._lines)
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
         """Has a thread do the writing, to its end: of a slow reader for as long as `_GRACE`."""
         self._ending = False
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self.begin()
         try:
             yield
         finally:
             self._ending = True
             self._hurry.set()
             self._awake.set()
-            self._thread.join(_GRACE)
-            if not self._thread.is_alive():  # else it stays, and nobody waits for the reader
-                self._thread = None
+            if self._thread is not None:
+                self._thread.join(_GRACE)
+                if not self._thread.is_alive():  # else it stays, and nobody waits for the reader
+                    self._thread = None
+
+    def begin(self) -> None:
+        """Begins the thread, anew if it has ended: what waits is written by the next one."""
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def ended(self) -> str | None:
+        """Says that the thread has ended though lines are to be written; None: it has not."""
+        thread = self._thread
+        return None if thread is None or thread.is_alive() or self._ending else "has ended"
 
     # What follows runs on the thread.
 

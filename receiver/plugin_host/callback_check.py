@@ -1,4 +1,4 @@
-"""Whether a plugin's function can be called as it will be, told before it is called.
+"""Checks that a plugin's function can be called as it will be, before it is called.
 
 How many arguments it takes, and whether its annotations say that it expects something else: who
 writes `event: Event[DeliveryReport]` below `on_message` has confused two decorators. Annotations
@@ -20,7 +20,7 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 
 
 def takes(function: Function, arguments: int) -> bool:
-    """Whether it can be called with this many arguments, by position."""
+    """Returns True if it can be called with this many arguments, by position."""
     try:
         inspect.signature(function).bind(*range(arguments))
     except (TypeError, ValueError):
@@ -38,12 +38,12 @@ def parameters(function: Function) -> str:
 
 
 def foreign_event(function: Function, kinds: Collection[type[Data]]) -> str | None:
-    """What the first parameter is annotated with, if that is no event with data of these kinds."""
+    """Returns the annotation of the first parameter, unless it is an event of these kinds."""
     return _refused(function, 0, lambda annotation: _may_be_event(annotation, kinds))
 
 
 def foreign_context(function: Function, context: type) -> str | None:
-    """What the second parameter is annotated with, if that is no context."""
+    """Returns the annotation of the second parameter, unless it is a context."""
     return _refused(function, 1, lambda annotation: _may_be(annotation, context))
 
 
@@ -70,7 +70,7 @@ def _evaluated(annotation: object, function: Function) -> object:
 
 
 def _members(annotation: object) -> Iterator[object]:
-    """What a union is made of; everything else is itself."""
+    """Returns the members of a union; everything else is its own."""
     if get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):
             yield from _members(member)
@@ -88,7 +88,7 @@ def _may_be_event(annotation: object, kinds: Collection[type[Data]]) -> bool:
 
 
 def _may_be(annotation: object, expected: type) -> bool:
-    """Whether something of this class may be what is annotated; certainly not: False."""
+    """Returns False if something of this class is certainly not what is annotated."""
     if isinstance(annotation, str):  # a forward reference inside another annotation
         return True
     if annotation is Any or isinstance(annotation, TypeVar):

@@ -1,4 +1,4 @@
-"""Which handlers look at an event, and what they make of it.
+"""Chooses the handlers of an event, and asks those that are inline.
 
 Inline handlers are asked here, before the event is stored; what they say becomes part of the
 same commit. All others are named as jobs of that commit and run by `receiver.jobs.handle`.
@@ -47,7 +47,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     context: Context[Any]
 
     picky: bool
-    """Whether the handler wants only some events of its types."""
+    """The handler wants only some events of its types."""
 
     @classmethod
     def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> Bound:
@@ -58,7 +58,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to store with an event."""
+    """Replies, actions and jobs that are stored with an event."""
 
     reply: Reply | None = None
     replied_by: str = ""
@@ -139,7 +139,7 @@ class Dispatcher:
 def asked_for(
     result: object, event: Event[Data], sources: Mapping[str, SourceInfo]
 ) -> tuple[Action, ...]:
-    """What a handler's return value asks for, with numbers in their one form.
+    """Reads what a handler returned into actions, with numbers in their one form.
 
     Raises for what can be neither stored nor sent: Structs do not check their own fields, so a
     text may be None, bytes or no Unicode. Better the handler fails than the commit.
@@ -179,7 +179,7 @@ def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:
 
 
 def next_try(attempts: int, now: datetime) -> datetime | None:
-    """When work that failed for the `attempts`-th time is due again; None: never."""
+    """Returns when work that failed for the `attempts`-th time is due again; None: never."""
     if attempts > len(PAUSES):
         return None
     # Jittered, so that what failed together does not come back together.

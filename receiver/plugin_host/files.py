@@ -1,4 +1,4 @@
-"""Where plugins are, and how their modules are imported.
+"""Finds plugins and imports their modules.
 
 A name is looked for in the folders of `plugins.path` (NAME.py, or a folder NAME with an
 `__init__.py`), then among installed packages (entry points of the group `receiver.plugins`,
@@ -24,7 +24,7 @@ GROUP = "receiver.plugins"
 
 
 def shipped_folder() -> Path:
-    """Where the plugins that come with the program are: in the package, or beside it."""
+    """Returns the folder of the shipped plugins: in the package, or beside it."""
     package = Path(__file__).parents[1]
     shipped = package / "shipped"
     return shipped if shipped.is_dir() else package.parent / "plugins"
@@ -126,7 +126,7 @@ def _forget(unique: str) -> dict[str, ModuleType]:
 
 
 def _own(file: str) -> Callable[[str], bool]:
-    """Whether a file is a part of the plugin at `file`."""
+    """Returns True if a file is a part of the plugin at `file`."""
     folder, _, name = file.rpartition("/")
     if name != "__init__.py":
         return lambda other: other == file

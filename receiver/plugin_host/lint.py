@@ -1,4 +1,4 @@
-"""What works, but hardly as it is meant.
+"""Finds settings that work, but not as they are meant.
 
 One list for `receiver check`, for the log of a start and of a reload, and for `receiver doctor`.
 Nothing here refuses a configuration: each caution names its setting, and what it may cost.
@@ -247,7 +247,7 @@ def _exposed(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[
 
 
 def others_can_read(file: Path) -> bool:
-    """Whether the mode of a file lets every user read it."""
+    """Returns True if the mode of a file lets every user read it."""
     try:
         return bool(file.stat().st_mode & stat.S_IROTH)
     except OSError:  # gone meanwhile, or not ours to look at

@@ -60,11 +60,11 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     settings: Any
     """Its `Settings`, or None without them."""
     state: Any
-    """What its `setup` returned, or None without it."""
+    """The return value of its `setup`, or None without it."""
     handlers: tuple[Handler, ...]
     """In the order in which the file defines them."""
     context: Context[Any]
-    """What its handlers are called with."""
+    """The context that its handlers are called with."""
     explain: Explain | None = None
     lint: Lint | None = None
     start: Hook | None = None
@@ -77,19 +77,19 @@ class WrongItems(TypeError):
     """A hook returned a list of something else."""
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What contexts are made of besides the plugin itself."""
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of contexts that all plugins share."""
 
     people: People = Nobody()
     sources: dict[str, SourceInfo] = {}
     regions: frozenset[str] = frozenset()
-    """Where numbers without a country code may belong, in settings and decorators."""
+    """The regions of numbers without a country code, in settings and decorators."""
 
 
-_NOWHERE = Surroundings()
+_EMPTY = Environment()
 
 
-def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
+def load(config: Config, environment: Environment = _EMPTY) -> list[Plugin]:
     """The enabled plugins in the order of `plugins.enabled`.
 
     Raises `ConfigError` with every fault of every plugin.
@@ -106,7 +106,7 @@ def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
         else:
             try:
                 module = import_module(name, known[name])
-                plugins.append(_plugin(name, module, config, key, around))
+                plugins.append(_plugin(name, module, config, key, environment))
             except ImportFailed as error:
                 faults.append(Fault(key, str(error)))
             except ConfigError as error:
@@ -117,9 +117,9 @@ def load(config: Config, around: Surroundings = _NOWHERE) -> list[Plugin]:
     return plugins
 
 
-def of_module(name: str, module: ModuleType, config: Config, around: Surroundings) -> Plugin:
+def of_module(name: str, module: ModuleType, config: Config, environment: Environment) -> Plugin:
     """A plugin made of a module that is imported already. Raises `ConfigError`."""
-    return _plugin(name, module, config, f"plugins.{name}", around)
+    return _plugin(name, module, config, f"plugins.{name}", environment)
 
 
 def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
@@ -142,12 +142,12 @@ def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
 
 
 def explanations(plugin: Plugin, event: Event[Message]) -> list[Explanation]:
-    """What `explain` of a plugin returns. Raises `PluginError`."""
+    """Calls `explain` of a plugin. Raises `PluginError`."""
     return _asked(plugin, "explain", Explanation, event, plugin.context)
 
 
 def findings(plugin: Plugin) -> list[Finding]:
-    """What `lint` of a plugin returns. Raises `PluginError`."""
+    """Calls `lint` of a plugin. Raises `PluginError`."""
     return _asked(plugin, "lint", Finding, plugin.context)
 
 
@@ -162,7 +162,7 @@ def _asked(plugin: Plugin, hook: str, kind: type[T], *arguments: object) -> list
 
 
 def _listed(function: Callable[..., Any], kind: type[T], *arguments: object) -> list[T]:
-    """What a hook returns that is to return a list. Raises `WrongItems` for anything else in it."""
+    """Calls a hook that returns a list. Raises `WrongItems` for anything else in it."""
     found: list[Any] = border.call(lambda: list(function(*arguments) or ()))
     for each in found:
         if not isinstance(each, kind):
@@ -171,7 +171,7 @@ def _listed(function: Callable[..., Any], kind: type[T], *arguments: object) -> 
 
 
 def hook_failure(plugin: Plugin, hook: str, error: Exception) -> str:
-    """What a hook of a plugin raised, as a person mends it: with file and line."""
+    """Describes what a hook of a plugin raised, with file and line."""
     described = describe(error, str(plugin.file))
     nowhere = f"{plugin.file}: "  # it did not come out of a line of the file: of a time-out
     if described.startswith(nowhere):
@@ -188,17 +188,17 @@ def _unknown(name: str, available: list[str], path: Iterable[Path]) -> str:
 
 
 def _plugin(
-    name: str, module: ModuleType, config: Config, key: str, around: Surroundings
+    name: str, module: ModuleType, config: Config, key: str, environment: Environment
 ) -> Plugin:
     """Raises `ConfigError` with every fault of this plugin."""
     file = Path(module.__file__ or module.__name__)
-    handlers, messages = _handlers(module, file, around.regions)
+    handlers, messages = _handlers(module, file, environment.regions)
     messages += _hook_faults(module, file)
     faults = [Fault(key, message) for message in messages]
     settings = state = None
     targets: tuple[Target, ...] = ()
     try:
-        settings = _settings(name, module, config, file, around.regions)
+        settings = _settings(name, module, config, file, environment.regions)
         if not messages:
             state = _made(name, getattr(module, "setup", None), file, settings)
             if (function := getattr(module, "targets", None)) is not None:
@@ -216,8 +216,8 @@ def _plugin(
             plugin=name,
             settings=settings,
             state=state,
-            people=around.people,
-            sources=around.sources,
+            people=environment.people,
+            sources=environment.sources,
         ),
         explain=getattr(module, "explain", None),
         lint=getattr(module, "lint", None),
@@ -273,7 +273,7 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
 
 
 def _annotation_faults(handler: Handler) -> Iterator[str]:
-    """Where it says that it takes something else than it would get."""
+    """Finds annotations that expect something else than it would get."""
     kinds = {data_class(type_) for type_ in handler.types}
     if (annotated := callback_check.foreign_event(handler.function, kinds)) is not None:
         expected = " or ".join(f"Event[{kind.__name__}]" for kind in kinds)
@@ -283,7 +283,7 @@ def _annotation_faults(handler: Handler) -> Iterator[str]:
 
 
 def _hook_faults(module: ModuleType, file: Path) -> list[str]:
-    """What is wrong with `Settings` and the functions of `HOOKS`."""
+    """Finds faults of `Settings` and of the functions of `HOOKS`."""
     messages = []
     settings = getattr(module, "Settings", None)
     if settings is not None and not _is_struct(settings):
@@ -318,7 +318,7 @@ def _settings(
 
 
 def _made(name: str, function: Callable[..., Any] | None, file: Path, *arguments: object) -> Any:
-    """What `setup` or `targets` of a plugin makes of its settings; None without it."""
+    """Calls `setup` or `targets` of a plugin with its settings; None without it."""
     if function is None:
         return None
     try:

@@ -143,7 +143,7 @@ class Guard:
 
 
 def held_back(reason: str) -> str:
-    """What an event whose reply is held back says of it."""
+    """Returns the note of an event whose reply is held back."""
     return f"{HELD_BACK}{reason}"
 
 

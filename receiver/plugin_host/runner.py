@@ -1,7 +1,7 @@
-"""Where plugins' code runs beside the service: an event loop in a thread of its own.
+"""Runs the code of one plugin beside the service.
 
-`async def` runs on that loop, `def` in worker threads; whatever it does, it can hold up neither
-the service's own loop nor, beyond its time, whoever waits for it.
+`async def` runs on an event loop of the plugin, `def` in threads of which each plugin has its own
+share: whatever it does, it holds up neither the service nor other plugins.
 """
 
 from __future__ import annotations
@@ -12,141 +12,228 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 
+from receiver.actions import Action
+from receiver.events import Data, Event
+from receiver.handlers import Context
 from receiver.plugin_host import border
+from receiver.plugin_host.dispatch import Bound, asked_for
+from receiver.plugin_host.plugin_loop import Abandoned, Call, PluginLoop
+from receiver.supervision.supervisor import KeptTask, Supervisor
 
 log = structlog.get_logger("receiver.plugin_host.runner")
 
-T = TypeVar("T")
-
-#: Calls in worker threads at the same time; with those that hang and were given up.
+#: Calls of a plugin in threads at the same time; with those that hang and were given up.
 THREADS = 32
-MOST_THREADS = 256
-#: Seconds between looks whether the loop turns, and for which it may stand still.
+MOST_THREADS = 64
+#: Seconds between looks whether the loop turns, and how often it is waited for.
 WATCH_PAUSE = 1.0
 STANDSTILL = 1.0
+LOOKS = 3
+#: Loops that are abandoned before the service ends, to be started anew: each leaves a thread that
+#: runs on.
+MOST_ABANDONED = 3
+
+T = TypeVar("T")
+Hook = Callable[[Context[Any]], object]
 
 
-class HandlerLoop:
-    """The loop, running from the start until `close`."""
+class HandlerBlocks(Exception):
+    """A handler kept the event loop of its plugin from turning; it is not to be called again."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
+        super().__init__(
+            "kept the event loop of its plugin from turning; expected `await`, or a plain `def`"
+        )
+
+
+class BlockedLoops:
+    """Counts the event loops that were abandoned, of all plugins together."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+        self.abandoned: dict[str, int] = {}
+        """By the handler that blocked it, since the start."""
+
+    def note(self, name: str) -> None:
+        """Counts one, and ends the service when there are too many."""
+        self.abandoned[name] = self.abandoned.get(name, 0) + 1
+        count = sum(self.abandoned.values())
+        log.error("a handler's event loop is abandoned", handler=name, abandoned=count)
+        if count >= MOST_ABANDONED:
+            self.supervisor.end(f"event loops abandoned: {count}, the last one blocked by {name}")
+
+
+class PluginRunner:
+    """Runs the code of one plugin, from its `start` to its `stop`."""
+
+    def __init__(self, plugin: str, blocked: BlockedLoops) -> None:
+        self._plugin = plugin
+        self._blocked = blocked
+        self._loop: PluginLoop | None = None
+        self._watching: KeptTask | None = None
+        self._start: tuple[Hook, Context[Any], float] | None = None
+        self._going = asyncio.Event()
+        self._going.set()
         self._slots = asyncio.Semaphore(THREADS)
         self._threads = 0
-        self._closing = False
-        self._thread.start()
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the handlers' loop, and waits for it on ours."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+    async def start(self, hook: Hook, context: Context[Any], seconds: float) -> None:
+        """Calls `start` of the plugin on its loop, now and whenever the loop is another one.
 
-    async def in_time(
-        self, function: Callable[..., Any], *arguments: object, seconds: float
-    ) -> object:
-        """Calls a handler: awaited if it is `async def`, else in a thread. On the handlers' loop.
-
-        Raises an `Exception` for what it raises, and TimeoutError after so many seconds.
+        A plain function that blocks is given up in time like any other. Raises what it raises, and
+        TimeoutError.
         """
-        limit = asyncio.timeout(seconds)
-        try:
-            if inspect.iscoroutinefunction(function):
-                async with limit:
-                    return await border.awaited(function, *arguments)
-            async with self._slots, limit:  # its time begins when there is a thread for it
-                return await self._in_thread(partial(border.call, function, *arguments))
-        except TimeoutError:
-            if limit.expired():
-                raise TimeoutError(f"took longer than {seconds:g} s") from None
-            raise
+        self._start = (hook, context, seconds)
+        self._loop = PluginLoop(self._plugin)
+        await self._call_start(self._loop)
+        self._begin_watching()
 
-    async def on_loop(
-        self, function: Callable[..., Any], *arguments: object, seconds: float
-    ) -> None:
-        """Calls a hook on the handlers' loop, plain or `async def`. From our own loop.
-
-        A plain function that blocks holds up that loop, but is given up in time like any other.
-        Raises as `in_time` does.
-        """
-        limit = asyncio.timeout(seconds)
-        try:
-            async with limit:
-                await self.run(border.awaited(function, *arguments))
-        except TimeoutError:
-            if limit.expired():
-                raise TimeoutError(f"took longer than {seconds:g} s") from None
-            raise
-
-    async def watch(self) -> None:
-        """Says in the log which handler keeps the loop from turning, for ever. On our own loop.
-
-        That is an `async def` that does not await, and nothing can end it: all others wait.
-        """
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(WATCH_PAUSE)
-            began = loop.time()
-            turned = asyncio.create_task(self.run(asyncio.sleep(0)))
-            try:
-                if (await asyncio.wait([turned], timeout=STANDSTILL))[0]:
-                    continue
-                blocking = asyncio.current_task(self._loop)
-                name = blocking.get_name() if blocking is not None else ""
-                log.warning("a handler blocks the others", handler=name)
-                await turned
-                seconds = round(loop.time() - began, 1)
-                log.warning("the handlers go on", handler=name, seconds=seconds)
-            finally:
-                turned.cancel()
+    async def stop(self, hook: Hook, context: Context[Any], seconds: float) -> None:
+        """Calls `stop` of the plugin on its loop. Raises as `start` does."""
+        if self._watching is not None:
+            await self._watching.stop()
+        self._loop = self._loop or PluginLoop(self._plugin)
+        await self._loop.run(None, lambda: border.awaited(hook, context), seconds)
 
     async def close(self) -> None:
-        """Cancels what is left on the loop, and ends its thread."""
-        self._closing = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        await asyncio.to_thread(self._thread.join, 1.0)
+        """Ends its loop. Threads that hang stay."""
+        if self._watching is not None:
+            await self._watching.stop()
+        if self._loop is not None:
+            await self._loop.close()
 
-    async def _in_thread(self, call: Callable[[], object]) -> object:
-        """Runs `call` in a thread, which cannot keep the process from ending if it hangs."""
+    async def ask(self, bound: Bound, event: Event[Data], *, seconds: float) -> tuple[Action, ...]:
+        """Calls a handler; what it asks for.
+
+        Raises an `Exception` for what it raises, TimeoutError after so many seconds, and
+        `HandlerBlocks`.
+        """
+        function, context = bound.handler.function, bound.context
+
+        async def awaited() -> tuple[Action, ...]:
+            result = await border.awaited(function, event, context)
+            return border.call(asked_for, result, event, context.sources)
+
+        def called() -> tuple[Action, ...]:
+            result = border.call(function, event, context)
+            return border.call(asked_for, result, event, context.sources)
+
+        if inspect.iscoroutinefunction(function):
+            return await self._on_loop(bound.name, awaited, seconds)
+        return await self._in_thread(called, seconds)
+
+    def _open(self) -> PluginLoop:
+        if self._loop is None:
+            self._loop = PluginLoop(self._plugin)
+            self._begin_watching()
+        return self._loop
+
+    async def _call_start(self, loop: PluginLoop) -> None:
+        if self._start is not None:
+            hook, context, seconds = self._start
+            await loop.run(None, lambda: border.awaited(hook, context), seconds)
+
+    def _begin_watching(self) -> None:
+        keep = self._blocked.supervisor.keep
+        self._watching = keep(f"watch of {self._plugin}", self._watch_loop, restart=True)
+
+    async def _on_loop(
+        self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
+    ) -> T:
+        """Runs it on the loop; on the next one if another call has blocked that."""
+        call = Call(name)
+        while True:
+            await self._going.wait()
+            try:
+                return await self._open().run(call, work, seconds)
+            except Abandoned as abandoned:
+                if abandoned.guilty:
+                    raise HandlerBlocks from None
+
+    async def _watch_loop(self) -> None:
+        """Replaces the loop when it does not turn any more, until it is stopped."""
+        while True:
+            await asyncio.sleep(WATCH_PAUSE)
+            if self._loop is not None and not await self._turns(self._loop):
+                await self._replace(self._loop)
+
+    async def _turns(self, loop: PluginLoop) -> bool:
+        """Returns False for a loop that does not turn in time; the log names what blocks it."""
+        turned = loop.ping()
+        name = ""
+        # Several short looks: after the whole process was stopped, the first one finds nothing.
+        for look in range(LOOKS):
+            if (await asyncio.wait([turned], timeout=STANDSTILL))[0]:
+                if look:
+                    log.warning("the handlers go on", handler=name)
+                return True
+            if not loop.alive:
+                return False
+            if not look:
+                _, name = loop.blocking()
+                log.warning("a handler blocks the others", handler=name)
+        return False
+
+    async def _replace(self, loop: PluginLoop) -> None:
+        """Abandons a loop and goes on with a new one, on which the plugin is started again."""
+        call, name = loop.blocking()
+        self._going.clear()
+        loop.abandon(call)
+        self._blocked.note(name)
+        self._loop = PluginLoop(self._plugin)
+        try:
+            await self._call_start(self._loop)
+        except Exception as error:  # noqa: BLE001 - the start of the service says it again
+            why = f"{self._plugin} does not start on a new event loop: {border.describe(error)}"
+            self._blocked.supervisor.end(why)
+        finally:
+            self._going.set()
+
+    async def _in_thread(self, work: Callable[[], T], seconds: float) -> T:
+        """Runs `work` in a thread, which cannot keep the process from ending if it hangs."""
+        limit = asyncio.timeout(seconds)
+        try:
+            async with self._slots, limit:  # its time begins when there is a thread for it
+                return await self._thread(work)
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"took longer than {seconds:g} s") from None
+            raise
+
+    async def _thread(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
-        returned: asyncio.Future[tuple[object, BaseException | None]] = loop.create_future()
+        # Not set_exception: a future takes no StopIteration.
+        returned: asyncio.Future[Callable[[], T]] = loop.create_future()
 
-        def report(result: object, error: BaseException | None) -> None:
+        def report(outcome: Callable[[], T]) -> None:
             self._threads -= 1
             if not returned.done():  # else it was given up
-                returned.set_result((result, error))
+                returned.set_result(outcome)
 
         def run() -> None:
-            result, error = None, None
+            outcome: Callable[[], T] = partial(_raise, RuntimeError("its thread has ended"))
             try:
-                result = call()
-            except BaseException as raised:  # noqa: BLE001 - raised again below
-                error = raised
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(report, result, error)
+                outcome = partial(_give, work())
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                outcome = partial(_raise, border.tamed(error))
+            finally:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(report, outcome)
 
         if self._threads >= MOST_THREADS:
             raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
         self._threads += 1
-        threading.Thread(target=run, name="handler", daemon=True).start()
-        result, error = await returned
-        if error is not None:
-            raise error
-        return result
+        threading.Thread(target=run, name=f"handler {self._plugin}", daemon=True).start()
+        return (await returned)()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        while not self._closing:
-            try:
-                self._loop.run_forever()
-            except BaseException:
-                # Of a task that a plugin made: it would end the loop for all handlers, unseen.
-                log.exception("a plugin's task would end the program")
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        with suppress(BaseException):
-            self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+def _give(result: T) -> T:
+    return result

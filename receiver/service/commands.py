@@ -1,4 +1,4 @@
-"""What a person can have the service do, as it goes over the control socket."""
+"""The commands that go over the control socket, and their outcome."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.co
 
     corrections: list[Correction]
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    """When the list was made: what is newer in the book stays."""
+    """The time of the list: what is newer in the book stays."""
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
@@ -71,7 +71,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
 
 
 class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
-    """Lets go of what is to go in the next stretch; see `receiver.jobs.purge`."""
+    """Deletes what is to go in the next stretch; see `receiver.jobs.purge`."""
 
     sweep: Sweep
     after: Position = 0
@@ -81,7 +81,7 @@ class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
 
 
 class Forget(msgspec.Struct, frozen=True, tag="forget"):
-    """Lets go of all that is about a person."""
+    """Deletes all that is about a person."""
 
     msisdn: str
     force: bool = False
@@ -120,13 +120,13 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a command did: `changed` things, and a line about each that did not work."""
+    """The outcome of a command: `changed` things, and a line about each that did not work."""
 
     changed: int = 0
     failures: list[str] = []
     message: int | None = None
     """The id of the message that was made."""
     counts: dict[str, int] = {}
-    """How many of what was done, where there are several kinds of it."""
+    """Counts by kind, where there are several kinds of what was done."""
     position: int | None = None
-    """Where the next step begins; None: there is none."""
+    """The place where the next step begins; None: there is none."""

@@ -211,7 +211,7 @@ async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
 
 
 async def _cannot_reply(service: Service, source: str, event: int) -> bool:
-    """Whether there is a reply to an event which its source has no way to send."""
+    """Returns True if an event has a reply that its source has no way to send."""
     settings = service.parts.config.sources[source].send
     return settings is None and bool(await service.store.reader.messages.find(event=event))
 

@@ -1,4 +1,4 @@
-"""What /metrics gives out. The service counts in plain numbers; here they are read when asked for.
+"""Makes what /metrics gives out: the service counts in plain numbers, which are read here.
 
 What only the store knows is looked up there, at most once in `TTL` seconds and with a bounded cost.
 A store that cannot be read takes nothing else away: then `receiver_store_readable` is 0.
@@ -45,7 +45,7 @@ def _outcomes(cls: type[PushError]) -> Iterator[str]:
         yield from _outcomes(below)
 
 
-#: What can become of a push. Each is counted from 0 on, so that its first is an increase.
+#: The outcomes of a push. Each is counted from 0 on, so that its first is an increase.
 OUTCOMES = ("stored", "repeat", *_outcomes(PushError))
 
 
@@ -185,6 +185,12 @@ class ServiceCollector(Collector):
             ("handler",),
             _one(failures),
         )
+        yield _counter(
+            "receiver_handler_loops_abandoned",
+            "Event loops of plugins that were given up, by the handler that blocked them.",
+            ("handler",),
+            _one(workers.plugins.blocked.abandoned),
+        )
         yield _value(
             "receiver_handlers_held",
             "Handler runs in memory: running, or waiting for their turn.",
@@ -302,8 +308,14 @@ class ServiceCollector(Collector):
         retention = self._service.sending.retention if self._service.sending else None
         yield _value(
             "receiver_retention_held_back",
-            "1 while nothing is let go of by its age, since the clock is not believed.",
+            "1 while nothing is deleted by its age, since the clock is not believed.",
             retention is not None and retention.held_back is not None,
+        )
+        yield _counter(
+            "receiver_restarts",
+            "Threads and tasks of the service that ended by themselves and were begun anew.",
+            ("task",),
+            _one(self._service.supervisor.restarts),
         )
         yield CounterMetricFamily(
             "receiver_log_lines_left_out",

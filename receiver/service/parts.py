@@ -25,7 +25,7 @@ from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import Bound, Dispatcher
 from receiver.plugin_host.lint import cautions
-from receiver.plugin_host.loader import Plugin, Surroundings
+from receiver.plugin_host.loader import Environment, Plugin
 from receiver.plugin_host.loop_guard import Guard
 from receiver.providers import Provider
 from receiver.service import renumber
@@ -33,6 +33,7 @@ from receiver.service.clock import SteadyClock
 from receiver.service.sending import Sending
 from receiver.store import Store, open_store
 from receiver.store.people import StoredPeople
+from receiver.supervision.supervisor import Supervisor
 
 log = structlog.get_logger("receiver.service.parts")
 
@@ -47,7 +48,7 @@ _MOST_CAUTIONS = 20
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a configuration asks for, made and validated, with nothing opened."""
+    """The parts that a configuration asks for: made and validated, nothing opened."""
 
     config: Config
     providers: dict[str, Provider[Any]]
@@ -66,6 +67,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
 
     parts: Parts
     store: Store
+    supervisor: Supervisor
     workers: Workers
     intake: Intake
     requests: RequestLog
@@ -74,10 +76,11 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     changing: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     """Held while another configuration takes over."""
     adopted_at: datetime
-    """When the configuration was taken in."""
+    """The time when the configuration was taken in."""
     refused: bool = False
     """The last attempt to take one in failed."""
     retiring: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
+    """The ends of former configurations, which wait for their handlers."""
 
     async def adopt(self, parts: Parts) -> None:
         """Goes on with another configuration for the same store.
@@ -102,7 +105,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         self.requests.adopt(parts.config.logs)
         self.parts = parts
         self.adopted_at = self.intake.clock()
-        task = asyncio.create_task(self._retire(old))
+        task = self.supervisor.begin("end of a configuration", partial(self._retire, old))
         self.retiring.add(task)
         task.add_done_callback(self.retiring.discard)
 
@@ -132,13 +135,17 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
             log.warning("due now: the clock was ahead when it was put off", jobs=late)
 
     def close(self) -> None:
-        """Lets go of what the configuration has open."""
-        for task in self.retiring:
-            task.cancel()
+        """Closes what the configuration has open."""
         self.parts.people.close()
 
+    async def check(self) -> str | None:
+        """Says why pushes cannot be taken; None: they can."""
+        if self.supervisor.why is not None:
+            return "the service ends, to be started anew"
+        return await self.store.check()
+
     async def _retire(self, old: Parts) -> None:
-        """Lets go of a configuration when its last handler is done."""
+        """Closes a configuration when its last handler is done."""
         await self.workers.finished(old.dispatcher)
         with suppress(StoreUnavailable):  # it is done at the next start then
             await carry_over(self.store, self.parts.config)  # what came meanwhile
@@ -156,11 +163,11 @@ def prepare(config: Config) -> Parts:
     except ConfigError as error:
         faults += error.faults
     people = StoredPeople(config.store_path)
-    around = Surroundings(
+    environment = Environment(
         people=people, sources=_source_infos(config, made), regions=_regions(made)
     )
     try:
-        loaded = loader.load(config, around)
+        loaded = loader.load(config, environment)
     except ConfigError as error:
         faults += error.faults
     if faults:
@@ -182,7 +189,7 @@ async def carry_over(store: Store, config: Config) -> None:
 
 
 async def warn(parts: Parts, store: Store) -> None:
-    """Logs what works, but hardly as it is meant; what `receiver check` prints.
+    """Logs the warnings that `receiver check` prints.
 
     And sources that only the store knows, which `receiver doctor` names too.
     """
@@ -243,17 +250,24 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(parts.config.store_path))
+        supervisor = Supervisor()
+        stack.push_async_callback(supervisor.close)
+        supervisor.watch("the store's writer", store.writer.ended)
+        supervisor.watch("the store's reader", store.reader.ended)
         await carry_over(store, parts.config)
         await renumber.before_serving(store, parts.providers)
         await store.manage(_managing(parts))
         workers = await stack.enter_async_context(
-            running(parts.dispatcher, store, clock, _guard(parts), parts.plugins, work=work)
+            running(
+                parts.dispatcher, store, clock, _guard(parts), supervisor, parts.plugins, work=work
+            )
         )
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         requests = RequestLog(parts.config.logs)
         service = Service(
             parts=parts,
             store=store,
+            supervisor=supervisor,
             workers=workers,
             intake=intake,
             requests=requests,
@@ -266,14 +280,9 @@ async def open_service(
             service.sending = Sending(store, intake.observe, clock, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
-            rest = asyncio.create_task(renumber.beside_serving(store, parts.providers))
-            stack.push_async_callback(_end, rest)
+            bring_along = partial(renumber.beside_serving, store, parts.providers)
+            supervisor.keep("bringing numbers along", bring_along, restart=True, finite=True)
             if isinstance(clock, SteadyClock):
-                keeping = asyncio.create_task(every(_KEEP_TIME, partial(service.keep_time, clock)))
-                stack.push_async_callback(_end, keeping)
+                keep_time = partial(every, _KEEP_TIME, partial(service.keep_time, clock))
+                supervisor.keep("keeping time", keep_time, restart=True)
         yield service
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from receiver.config import Server as ServerSettings
 from receiver.errors import ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from receiver.service import control
 from receiver.service.admin import create_admin
 from receiver.service.app import create_app
@@ -28,10 +32,12 @@ from receiver.service.execute import carry_out
 from receiver.service.parts import Parts, Service, open_service, warn
 from receiver.service.readiness import Readiness
 from receiver.service.systemd import watched
-from receiver.store.writer import Life
+from receiver.supervision.supervisor import Supervisor
 
 log = structlog.get_logger("receiver.service.server")
 
+#: Seconds after which the service has ended, whatever hangs; less than systemd waits for it.
+STOP_WITHIN = 30.0
 #: Seconds that requests under way are given when the service stops.
 _GRACE = 5
 #: Seconds that a connection may idle between requests: longer than nginx keeps its own (60).
@@ -46,13 +52,38 @@ _SWITCH_INTERVAL = 20e-6
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
+def run(parts: Parts, writer: LogWriter, fd: int | None = None) -> None:
+    """Runs the service until SIGTERM or SIGINT, and ends it in time then, as `serve` says.
+
+    Raises what `serve` does, and `ReceiverError` if something ends the event loop.
+    """
+    limit = threading.Timer(STOP_WITHIN, _give_up, [writer])
+    limit.daemon = True
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(parts, writer, fd, on_end=limit.start))
+    except SystemExit as error:  # with its own status systemd might take it for a wanted end
+        raise ReceiverError(
+            "something ended the event loop; the service has to start anew"
+        ) from error
+    finally:
+        limit.cancel()
+
+
+async def serve(
+    parts: Parts,
+    writer: LogWriter,
+    fd: int | None = None,
+    *,
+    on_end: Callable[[], None] | None = None,
+) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
-    `outlet`: where the log goes (`logs.configure`); a thread writes it meanwhile.
+    `writer`: where the log goes (`logs.configure`); a thread writes it meanwhile.
     `fd`: a listening socket to use instead of `server.host` and `server.port`, as systemd
     hands one over (the first is 3). It stays open between two processes of the service, so
     that a restart refuses nobody.
+    `on_end` is called when it begins to end.
 
     Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use, and
     when something has ended that the service cannot do without.
@@ -65,33 +96,54 @@ async def serve(parts: Parts, outlet: Outlet, fd: int | None = None) -> None:
     else:
         public = inherit(fd)
     admin = bind(*settings.admin_address, "server.admin") if settings.admin_address else None
-    with outlet.in_background():
+    with writer.in_background():
         async with open_service(parts, SteadyClock()) as service, control.listening(service):
-            readiness = Readiness(service.store.check)
+            supervisor = service.supervisor
+            supervisor.watch("log", writer.ended, restart=writer.begin)
+            readiness = Readiness(service.check)
             app = create_app(service.intake, settings, readiness, service.requests)
-            servers = [_server(app, settings)]
-            sockets = [public]
+            listeners = {"public address": (_server(app, settings), public)}
             if admin:
-                servers.append(_server(create_admin(service, readiness), settings))
-                sockets.append(admin)
-            _stop_on_signals(servers)
-            _reload_on_signal(service)
+                admin_app = create_admin(service, readiness)
+                listeners["admin address"] = (_server(admin_app, settings), admin)
+            _follow_signals(service)
             log.info("listening", **_place(public), sources=list(parts.config.sources))
-            life = service.store.writer.life
-            with service.requests.written_to(outlet):
-                async with watched(life), asyncio.TaskGroup() as group:
+            with service.requests.written_to(writer):
+                async with watched(supervisor):
                     # Looking at thousands of rules takes a moment.
-                    group.create_task(warn(parts, service.store))
-                    serving = [
-                        group.create_task(server.serve(sockets=[listener]))
-                        for server, listener in zip(servers, sockets, strict=True)
-                    ]
-                    ending = group.create_task(_stop_with(life, servers))
-                    await asyncio.wait(serving)
-                    ending.cancel()
-        if life.ended is not None:
-            raise ReceiverError(life.ended)
+                    supervisor.begin("warnings", partial(warn, parts, service.store))
+                    await _serve_until_over(supervisor, listeners, on_end)
+        if supervisor.why is not None:
+            raise ReceiverError(f"{supervisor.why}; the service has to start anew")
         log.info("stopped")
+
+
+async def _serve_until_over(
+    supervisor: Supervisor,
+    listeners: dict[str, tuple[_Server, socket.socket]],
+    on_end: Callable[[], None] | None,
+) -> None:
+    serving = [
+        supervisor.keep(name, partial(server.serve, sockets=[listener]), restart=False)
+        for name, (server, listener) in listeners.items()
+    ]
+    await supervisor.over.wait()
+    if on_end is not None:
+        on_end()
+    for server, _ in listeners.values():
+        server.should_exit = True
+    for each in serving:
+        await each.wait()
+
+
+def _give_up(writer: LogWriter) -> None:
+    """Ends the process, whatever keeps it from ending. What is not done is done after a start."""
+    threads = sorted(thread.name for thread in threading.enumerate())
+    said = writer.rendered(
+        "not ended in time", level="critical", seconds=STOP_WITHIN, threads=threads
+    )
+    os.write(sys.stderr.fileno(), said.encode("utf-8", "replace"))
+    os._exit(1)
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -124,7 +176,7 @@ def inherit(fd: int) -> socket.socket:
 
 
 def _place(listener: socket.socket) -> dict[str, str | int]:
-    """Where a socket listens, for the log."""
+    """Returns the address of a socket, for the log."""
     name = listener.getsockname()
     return {"path": name} if isinstance(name, str) else {"host": name[0], "port": name[1]}
 
@@ -170,36 +222,15 @@ def _server(app: ASGIApp, settings: ServerSettings) -> _Server:
     return _Server(config)
 
 
-async def _stop_with(life: Life, servers: list[_Server]) -> None:
-    """Without what has ended there is nothing but refusals: another process does better."""
-    log.critical("the service ends", why=await life.wait())
-    for server in servers:
-        server.should_exit = True
-
-
-def _stop_on_signals(servers: list[_Server]) -> None:
-    def stop() -> None:
-        for server in servers:
-            server.should_exit = True
-
-    loop = asyncio.get_running_loop()
+def _follow_signals(service: Service) -> None:
+    """SIGTERM and SIGINT end the service; SIGHUP does what `receiver reload` does."""
+    loop, supervisor = asyncio.get_running_loop(), service.supervisor
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, supervisor.over.set)
+    loop.add_signal_handler(
+        signal.SIGHUP, lambda: supervisor.begin("reload", partial(_reload, service))
+    )
 
 
-def _reload_on_signal(service: Service) -> None:
-    """SIGHUP does what `receiver reload` does; its faults stand in the log."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def take_in() -> None:
-        try:
-            await carry_out(service, Reload(), "signal")
-        except Exception:
-            log.exception("not reloaded")
-
-    def begin() -> None:
-        task = asyncio.get_running_loop().create_task(take_in())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin)
+async def _reload(service: Service) -> None:
+    await carry_out(service, Reload(), "signal")  # what is wrong stands in the log

@@ -1,4 +1,4 @@
-"""What metrics need of the store and its files: looked up when they are asked for."""
+"""Looks up what metrics need of the store and its files, when they are asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_STRETCHES = 200
 
 
 class StoreMetrics(msgspec.Struct, kw_only=True):
-    """What was found in the store."""
+    """The figures that were found in the store."""
 
     readable: bool = False
     due: Mapping[str, Backlog] = {}
@@ -42,7 +42,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 class Newest:
-    """When each source's newest event came, as the store has it.
+    """Finds the time of each source's newest event in the store.
 
     A source that has been silent for long may be far down in the store, so each look goes on where
     the last one ended, as long as one is missing.
@@ -86,7 +86,7 @@ async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> S
 
 
 def sizes(store: Path) -> Sizes | None:
-    """How large the store is, and how much room it has; None if that cannot be told."""
+    """Returns the size of the store and the room that it has; None if that cannot be told."""
     wal = store.with_name(f"{store.name}-wal")
     try:
         disk = os.statvfs(store.parent)

@@ -11,8 +11,9 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
-from receiver.store.writer import Life
+from receiver.supervision.supervisor import Supervisor
 
 
 def notify(*states: str) -> None:
@@ -34,26 +35,29 @@ def reloading() -> None:
 
 
 @asynccontextmanager
-async def watched(life: Life) -> AsyncIterator[None]:
+async def watched(supervisor: Supervisor) -> AsyncIterator[None]:
     """Ready with the block's begin, stopping at its end.
 
-    Alive as long as the event loop turns and `life` lasts.
+    Alive as long as the event loop turns and nothing has ended that the service needs.
     """
-    alive = asyncio.create_task(_say_alive(life))
+    pause = _watchdog()
+    alive = None
+    if pause is not None:
+        alive = supervisor.keep(
+            "signs of life", partial(_say_alive, supervisor, pause), restart=True
+        )
     notify("READY=1")
     try:
         yield
     finally:
         notify("STOPPING=1")
-        alive.cancel()
-        with suppress(asyncio.CancelledError):
-            await alive
+        if alive is not None:
+            await alive.stop()
 
 
-async def _say_alive(life: Life) -> None:
+async def _say_alive(supervisor: Supervisor, pause: float) -> None:
     """Twice in the time after which systemd takes us for hung (`WatchdogSec=`)."""
-    pause = _watchdog()
-    while pause is not None and life.ended is None:
+    while supervisor.why is None:
         notify("WATCHDOG=1")
         await asyncio.sleep(pause)
 

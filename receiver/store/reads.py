@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -71,7 +72,8 @@ async def open_reader(path: Path) -> AsyncIterator[Reader]:
             (node,) = await _row(db, "SELECT value FROM meta WHERE key = 'node'")
         yield Reader(db, EventIds(node), path)
     finally:
-        await db.close()
+        if _thread(db).is_alive():  # else nobody would ever answer
+            await db.close()
 
 
 class Reader:
@@ -92,6 +94,10 @@ class Reader:
         self.persons = PersonReader(self._all)
         self.audit = AuditReader(self._all)
         self._path = path
+
+    def ended(self) -> str | None:
+        """Says why nothing more can be read though nobody closed it; None: it can."""
+        return None if _thread(self._db).is_alive() else "has ended"
 
     async def event(self, id_: str) -> StoredEvent | None:
         """The event with this id, with its raw request."""
@@ -256,6 +262,12 @@ class Reader:
                 while rows := await cursor.fetchmany(_CHUNK):
                     for row in rows:
                         yield row
+
+
+def _thread(db: aiosqlite.Connection) -> threading.Thread:
+    """The thread of a connection. Whoever asks for something after its end waits for ever."""
+    thread: threading.Thread = db._thread  # noqa: SLF001 - its version is bound in pyproject.toml
+    return thread
 
 
 async def _row(db: aiosqlite.Connection, query: str) -> tuple[Any, ...]:

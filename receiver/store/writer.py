@@ -58,35 +58,14 @@ _TURNS = 4
 _TOGETHER = 64
 #: Seconds of silence after which the WAL is written back into the database file.
 _IDLE = 1.0
+#: Seconds after which a commit that does not return is taken for one that never will.
+_STUCK = 120.0
 #: Seconds between lines of the log about one and the same trouble.
 _COMPLAINT_PAUSE = 10.0
 #: What tells of the disk or the file. The other errors of SQLite are about one operation.
 _STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 log = structlog.get_logger("receiver.store")
-
-
-class Life:
-    """Of all that the service cannot do without: it ends with the first of it that ends.
-
-    Whoever owns a thread or task of that kind calls `end`, on the event loop. The service is then
-    not alive any more for systemd, and ends as soon as it can, to be started anew.
-    """
-
-    def __init__(self) -> None:
-        self.ended: str | None = None
-        """Why it has."""
-        self._over = asyncio.Event()
-
-    def end(self, why: str) -> None:
-        """Ends it; the first reason is the one that counts."""
-        self.ended = self.ended or why
-        self._over.set()
-
-    async def wait(self) -> str:
-        """Until it ends: why."""
-        await self._over.wait()
-        return self.ended or ""
 
 
 class Writer:
@@ -102,14 +81,15 @@ class Writer:
         self._prepare: Prepare[Any]
         self._busy = False
         self._refusal: str | None = None
+        self._dead: str | None = None
+        self._closed = False
         self._idle = asyncio.Event()
         self._in_hand: list[_Waiting] = []
         self._waiting_bytes = 0
         self._complained = -math.inf
         self.trouble: str | None = None
         """Why the last commit failed; None when it did not."""
-        self.life = Life()
-        """Ends when the thread does, unless the store was closed: nothing more can be stored."""
+        self._busy_since: float | None = None
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_rows = Histogram(COMMIT_ROWS)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -124,6 +104,17 @@ class Writer:
     def waiting_bytes(self) -> int:
         """Bytes of the pushes that are in no commit yet."""
         return self._waiting_bytes
+
+    def ended(self) -> str | None:
+        """Says why nothing more can be stored though nobody closed the store; None: it can."""
+        if self._dead is None and not self._closed and not self._thread.is_alive():
+            self._ended("has ended")
+        if self._dead is not None:
+            return self._dead
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > _STUCK:
+            return f"has been busy with one commit for more than {_STUCK:g} s"
+        return None
 
     def take(self, intake: StoredPush) -> asyncio.Future[StoreResult]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
@@ -152,6 +143,7 @@ class Writer:
 
     async def close(self) -> None:
         """Commits what waits, writes the WAL back and closes the connection."""
+        self._closed = True
         self._refusal = self._refusal or "the store is closed"
         if self._busy:
             await self._idle.wait()
@@ -225,14 +217,14 @@ class Writer:
 
     def _ended(self, why: str) -> None:
         """The thread has ended though the store was not closed: nobody waits for it any longer."""
-        self._refusal = f"{why}; the service has to start anew"
+        self._dead = why
+        self._refusal = f"the store's writer {why}; the service has to start anew"
         waiting = [*self._in_hand, *self._waiting, *self._arrivals]
         self._in_hand, self._waiting, self._arrivals = [], [], []
         for _, future in waiting:
             if not future.done():
                 future.set_exception(StoreUnavailable(self._refusal))
         self._rest()
-        self.life.end(self._refusal)
 
     # What follows runs on the writer's thread.
 
@@ -241,7 +233,7 @@ class Writer:
         try:
             self._work()
         except BaseException as error:  # whatever it is, nobody must wait for ever
-            why = f"the store's writer has ended: {type(error).__name__}: {error}"
+            why = f"has ended: {type(error).__name__}: {error}"
             log.critical("the store's writer has ended", exc_info=True)
         finally:
             with suppress(sqlite3.Error):
@@ -254,6 +246,7 @@ class Writer:
         """Commits batch after batch until the store is closed."""
         upkeep, dirty, pages = self._upkeep, False, 0
         while True:
+            self._busy_since = None
             try:
                 handed_over = self._batches.get(timeout=_IDLE if dirty else None)
             except queue.Empty:
@@ -263,6 +256,7 @@ class Writer:
             if handed_over is None:
                 break
             batch, size = handed_over
+            self._busy_since = time.monotonic()
             results = self._commit(batch)
             dirty = True
             try:

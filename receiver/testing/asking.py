@@ -19,12 +19,12 @@ from receiver.events import Data, Event
 from receiver.handlers import Action, Context, Handler, People, Reply, SourceInfo
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import asked_for
-from receiver.plugin_host.loader import Plugin, Surroundings
+from receiver.plugin_host.loader import Environment, Plugin
 from receiver.testing.making import REGION, SOURCE
 from receiver.testing.people import FakePeople
 
 #: Where tests take place, unless one says otherwise.
-_AROUND = Surroundings(regions=frozenset({REGION}))
+_ENVIRONMENT = Environment(regions=frozenset({REGION}))
 _SOURCES = {SOURCE: SourceInfo(name=SOURCE, provider=SOURCE, region=REGION)}
 
 PluginLike = str | Path | ModuleType | Plugin
@@ -62,8 +62,8 @@ def load(plugin: str | Path | ModuleType, /, **settings: Any) -> Plugin:
     try:
         configuration = config.parse({"plugins": raw}, file)
         if isinstance(plugin, ModuleType):
-            return loader.of_module(name, plugin, configuration, _AROUND)
-        return loader.load(configuration, _AROUND)[0]
+            return loader.of_module(name, plugin, configuration, _ENVIRONMENT)
+        return loader.load(configuration, _ENVIRONMENT)[0]
     except ConfigError as error:  # without the name of a file that is not there
         raise ConfigError([_without_place(fault) for fault in error.faults]) from None
 

@@ -111,10 +111,15 @@ def test_handlers_at_their_worst_lose_nothing(tmp_path: Path) -> None:
         assert "Traceback" not in service.log
         named = [json.loads(line) for line in service.log.splitlines() if "blocks the" in line]
         assert [line["handler"] for line in named] == ["mine.beside"]
+        # What blocked the others is not tried again unless a person says so.
+        dead = [job for job in left(tmp_path) if job["state"] == "dead"]
+        assert [job["handler"] for job in dead] == ["mine.beside"]
+        assert dead[0]["error"].startswith("HandlerBlocks: ")
         service.kill()
     (tmp_path / "calm").touch()
     with running(tmp_path):
         # What has failed twice by now is due after half a minute, give or take a fifth.
+        assert run(tmp_path, "jobs", "retry", "--all").returncode == 0
         until(lambda: {*BAD, *others} <= set(done(tmp_path)), "what was not finished is", 90)
         until(lambda: not left(tmp_path), "nothing is left")
     assert [done(tmp_path).count(text) for text in others] == [1] * len(others)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from receiver.config import DEFAULT_FILES, Server
-from receiver.jobs import handle
 from receiver.service import server
 from tests.harness import (
     PROGRAM,
@@ -90,9 +89,9 @@ def test_unit_starts_what_make_installs() -> None:
 
 
 def test_unit_waits_for_the_end() -> None:
-    """Systemd kills no sooner than the service gives requests and handlers to finish."""
+    """Systemd kills no sooner than the service gives itself to end."""
     [seconds] = values("TimeoutStopSec")
-    assert float(seconds) > server._GRACE + handle._GRACE
+    assert float(seconds) > server.STOP_WITHIN
 
 
 def test_a_migration_may_take_its_time() -> None:

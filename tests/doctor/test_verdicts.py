@@ -89,6 +89,14 @@ def test_a_source_that_rests_is_told_with_until_when() -> None:
     assert found.found.startswith("nothing is sent until 09:10:00 UTC")
 
 
+def test_a_handler_that_blocked_is_told() -> None:
+    """By the service's own metrics."""
+    metrics = 'receiver_handler_loops_abandoned_total{handler="mine.slow"} 2.0\n'
+    (found,) = running.blocks(metrics)
+    assert (level(found), found.check) == ("yellow", "handler mine.slow")
+    assert found.found == "blocked its plugin's event loop since the start: 2"
+
+
 def test_a_lock_is_found_by_its_file(tmp_path: Path) -> None:
     """By device and inode; where the device has another number, by the one in the file."""
     store, locks = tmp_path / "receiver.db", tmp_path / "locks"

@@ -21,6 +21,7 @@ from receiver.plugin_host import runner
 from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
 from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush
+from receiver.supervision.supervisor import Supervisor
 from tests.harness import Clock, change, look, until_async
 from tests.store.rows import PERSON, finish, held, intake, opened
 
@@ -113,7 +114,11 @@ async def bench(
     """Workers for these handlers."""
     clock = clock or Clock()
     dispatcher = Dispatcher(map(bound, functions))
-    async with opened(folder) as store, running(dispatcher, store, clock, GUARD) as workers:
+    supervisor = Supervisor()
+    async with (
+        opened(folder) as store,
+        running(dispatcher, store, clock, GUARD, supervisor) as workers,
+    ):
         yield Bench(store, workers, dispatcher, clock)
 
 
@@ -273,6 +278,7 @@ async def test_who_blocks_the_others_is_named(
     """While an `async def` blocks the handlers' loop the log says which, and when it is over."""
     monkeypatch.setattr(runner, "WATCH_PAUSE", 0.01)
     monkeypatch.setattr(runner, "STANDSTILL", 0.05)
+    monkeypatch.setattr(runner, "LOOKS", 10_000)
     go_on = threading.Event()
 
     async def blocks(event: object, context: object) -> None:
@@ -602,7 +608,7 @@ async def test_a_handler_that_hangs_is_given_up(tmp_path: Path, kind: str) -> No
     clock = Clock()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened(tmp_path))
-        workers = Workers(dispatcher, store, clock, GUARD, timeout=0.2)
+        workers = Workers(dispatcher, store, clock, GUARD, Supervisor(), timeout=0.2)
         stack.push_async_callback(workers.stop)
         work = Bench(store, workers, dispatcher, clock)
         await work.give(0)
@@ -624,7 +630,7 @@ async def test_hanging_threads_are_bounded(tmp_path: Path) -> None:
     most = runner.MOST_THREADS
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened(tmp_path))
-        workers = Workers(dispatcher, store, Clock(), GUARD, timeout=0.01)
+        workers = Workers(dispatcher, store, Clock(), GUARD, Supervisor(), timeout=0.01)
         stack.push_async_callback(workers.stop)
         stack.callback(go_on.set)
         work = Bench(store, workers, dispatcher, Clock())
@@ -795,7 +801,7 @@ async def test_what_was_left_in_the_store_is_not_overtaken(
 
     clock, dispatcher = Clock(), Dispatcher([bound(counts)])
     async with opened(tmp_path) as store:
-        workers = Workers(dispatcher, store, clock, GUARD)
+        workers = Workers(dispatcher, store, clock, GUARD, Supervisor())
         work = Bench(store, workers, dispatcher, clock)
         async with held(store):  # so that none is done before all are there
             given = [asyncio.create_task(work.give(n)) for n in range(3)]
@@ -829,7 +835,7 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
 
     clock, dispatcher = Clock(), Dispatcher([bound(slow)])
     async with opened(tmp_path) as store:
-        workers = Workers(dispatcher, store, clock, GUARD)
+        workers = Workers(dispatcher, store, clock, GUARD, Supervisor())
         work = Bench(store, workers, dispatcher, clock)
         await work.give(1)
         await work.give(2)

@@ -71,8 +71,8 @@ def written(
     """A request log that is written, and its lines so far."""
     requests, stream = RequestLog(Logs(**options)), stream or io.StringIO()
     with restored_logging():
-        outlet = setup.configure(stream=stream)
-    with requests.written_to(outlet):
+        writer = setup.configure(stream=stream)
+    with requests.written_to(writer):
         yield requests, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -236,12 +236,12 @@ async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_nothing_gathers_where_nobody_writes() -> None:
-    """Without an outlet, as in a test or a command, entries are let go."""
+    """Without an writer, as in a test or a command, entries are let go."""
     requests = RequestLog(Logs())
     requests.note(entry())
     with restored_logging():
-        outlet = setup.configure(stream=(stream := io.StringIO()))
-    with requests.written_to(outlet):
+        writer = setup.configure(stream=(stream := io.StringIO()))
+    with requests.written_to(writer):
         pass
     requests.note(entry())
     assert stream.getvalue() == ""

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import pytest
 
 from receiver.logs import writer as module
-from receiver.logs.writer import Outlet
+from receiver.logs.writer import LogWriter
 from tests.harness import until
 
 
@@ -65,29 +65,29 @@ def pipe() -> Iterator[Pipe]:
 
 def test_lines_are_written_at_once_without_a_thread() -> None:
     """Commands have none: a line is in the stream when it is logged."""
-    outlet = Outlet(stream := io.StringIO(), rendered)
-    outlet.write("one\n")
+    writer = LogWriter(stream := io.StringIO(), rendered)
+    writer.write("one\n")
     assert stream.getvalue() == "one\n"
 
 
 def test_the_thread_writes_to_the_end(pipe: Pipe) -> None:
     """What was logged while it ran is there when it ends, in its order; what follows, too."""
-    outlet = Outlet(pipe.stream, rendered)
-    with outlet.in_background():
+    writer = LogWriter(pipe.stream, rendered)
+    with writer.in_background():
         for n in range(100):
-            outlet.write(f"{n}\n")
-    outlet.write("last\n")
+            writer.write(f"{n}\n")
+    writer.write("last\n")
     assert pipe.drain().splitlines() == [*map(str, range(100)), "last"]
 
 
 def test_who_logs_does_not_wait_for_the_reader(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines beyond what may wait are left out and told of, once there is room again."""
     monkeypatch.setattr(module, "MOST_WAITING", 10)
-    outlet = Outlet(pipe.stream, rendered)
+    writer = LogWriter(pipe.stream, rendered)
     pipe.fill()
-    with outlet.in_background():
+    with writer.in_background():
         for n in range(1000):  # would never end if one of them waited
-            outlet.write(f"line {n}\n")
+            writer.write(f"line {n}\n")
         written = pipe.drain()
 
         def told() -> bool:
@@ -110,17 +110,17 @@ def test_who_logs_does_not_wait_for_the_reader(pipe: Pipe, monkeypatch: pytest.M
 def test_the_end_does_not_wait_for_the_reader(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that nobody reads any more keeps no service from stopping, nor what it says then."""
     monkeypatch.setattr(module, "_GRACE", 0.05)
-    outlet = Outlet(pipe.stream, rendered)
+    writer = LogWriter(pipe.stream, rendered)
     pipe.fill()
-    with outlet.in_background():
-        outlet.write("to nobody\n")
-    outlet.write("nor this\n")
+    with writer.in_background():
+        writer.write("to nobody\n")
+    writer.write("nor this\n")
     assert not pipe.has_room()  # and yet we are here
 
 
 def test_what_is_not_urgent_is_written_too(pipe: Pipe) -> None:
     """A moment later, in its order; nobody has to wait for something urgent."""
-    outlet = Outlet(pipe.stream, rendered)
+    writer = LogWriter(pipe.stream, rendered)
     written = ""
 
     def both() -> bool:
@@ -128,8 +128,8 @@ def test_what_is_not_urgent_is_written_too(pipe: Pipe) -> None:
         written += pipe.drain()
         return written == "one\ntwo\n"
 
-    with outlet.in_background():
-        outlet.write("one\n", urgent=False)
-        outlet.write("two\n", urgent=False)
+    with writer.in_background():
+        writer.write("one\n", urgent=False)
+        writer.write("two\n", urgent=False)
         until(both, "both lines")
-        assert outlet.waiting == 0
+        assert writer.waiting == 0

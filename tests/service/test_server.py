@@ -180,3 +180,30 @@ def test_the_service_ends_with_its_writer(tmp_path: Path) -> None:
         *_, last = service.log.splitlines()
     said = "the store's writer has ended: SystemExit: fallen; the service has to start anew"
     assert last == f"receiver: {said}"
+
+
+EXITING = """
+from receiver.handlers import on_message
+from receiver.service.app import PublicApp
+
+def setup(settings):
+    return []
+
+async def leave(self, scope, receive, send):
+    raise SystemExit(0)
+
+@on_message(inline=True)
+def answer(event, context):
+    PublicApp.__call__ = leave
+"""
+
+
+def test_an_exit_that_nobody_wanted_is_a_failure(tmp_path: Path) -> None:
+    """A SystemExit with status 0 out of a request: systemd would not start it again."""
+    with serve(tmp_path, with_plugin(EXITING)) as service:
+        assert service.post(inbound(1)).status == 200
+        with service.wire() as wire:
+            wire.send(request("POST", "/hooks/tilil", inbound(2)))
+            assert service.process.wait(PATIENCE) == 1
+        *_, last = service.log.splitlines()
+    assert last == "receiver: something ended the event loop; the service has to start anew"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from receiver.service.systemd import notify, watched
-from receiver.store.writer import Life
+from receiver.supervision.supervisor import Supervisor
 from tests.harness import PATIENCE, serve, settings, write
 
 
@@ -61,7 +61,7 @@ def test_signs_of_life(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
 
     async def run() -> None:
-        async with watched(Life()):
+        async with watched(Supervisor()):
             states = [await asyncio.to_thread(systemd.recv, 4096) for _ in range(3)]
             seen.extend(state.decode() for state in states)
 
@@ -83,7 +83,7 @@ def test_no_signs_of_life_unless_they_are_wanted(
         monkeypatch.setenv("WATCHDOG_PID", pid)
 
     async def run() -> None:
-        async with watched(Life()):
+        async with watched(Supervisor()):
             await asyncio.sleep(0)
 
     asyncio.run(run())
@@ -95,15 +95,15 @@ def test_no_signs_of_life_after_the_end(
 ) -> None:
     """What has ended is not said to be alive, so that systemd starts the service anew."""
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
-    life = Life()
 
     async def run() -> None:
-        async with watched(life):
+        supervisor = Supervisor()
+        async with watched(supervisor):
             while (await asyncio.to_thread(systemd.recv, 4096)) != b"WATCHDOG=1":
                 pass
-            life.end("the writer fell over")
-            life.end("and so did others")
-            assert await life.wait() == "the writer fell over"
+            supervisor.end("the writer fell over")
+            supervisor.end("and so did others")
+            assert supervisor.why == "the writer fell over"
             systemd.settimeout(0.1)
             with suppress(TimeoutError):
                 while await asyncio.to_thread(systemd.recv, 4096) == b"WATCHDOG=1":

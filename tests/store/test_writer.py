@@ -384,7 +384,7 @@ async def test_no_chore_ends_the_writer(
         await store.take(intake(store, 1))
         await asyncio.to_thread(until, lambda: tried, "a try")
         assert (await store.take(intake(store, 2))).new
-        assert store.writer.life.ended is None
+        assert store.writer.ended() is None
     assert look(store.path, COUNT) == [(2,)]
 
 
@@ -406,7 +406,9 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
         assert {type(result) for result in results} == {StoreUnavailable}
         with pytest.raises(StoreUnavailable, match="the store's writer has ended: SystemExit"):
             await store.take(intake(store, 21))
-        assert await store.check() == await store.writer.life.wait()
+        why = store.writer.ended()
+        assert why == "has ended: SystemExit: fallen"
+        assert await store.check() == f"the store's writer {why}; the service has to start anew"
         assert store.writer.depth == 0
     assert look(store.path, COUNT) == [(1,)]
 
