@@ -12,7 +12,7 @@ from pathlib import Path
 
 from receiver.events import EventIds, EventType, Message, encode_data
 from receiver.store import EventRow, ReplyState, pack_request, to_micros, writes
-from receiver.store.database import open_writer
+from receiver.store.engine.database import open_writer
 
 _BATCH = writes.RUN_EVENTS
 _INSERT = (

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.options import ConfigFile, load
-from receiver.store.backup import back_up
+from receiver.store.engine.backup import back_up
 
 
 def command(

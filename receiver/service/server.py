@@ -26,7 +26,7 @@ from receiver.service.clock import SteadyClock
 from receiver.service.parts import Parts, Service, open_service, warn
 from receiver.service.reload import reload
 from receiver.service.systemd import watched
-from receiver.store.writer import Life
+from receiver.store.group_commit import Life
 
 log = structlog.get_logger("receiver.service.server")
 

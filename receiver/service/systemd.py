@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from receiver.store.writer import Life
+from receiver.store.group_commit import Life
 
 
 def notify(*states: str) -> None:

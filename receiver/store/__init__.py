@@ -35,10 +35,11 @@ from receiver.store import (
 )
 from receiver.store.audit import Act
 from receiver.store.book import Correction
-from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.engine.database import lock, open_writer
 from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
+from receiver.store.group_commit import Writer
 from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -72,7 +73,6 @@ from receiver.store.records import (
 from receiver.store.renumbering import Forms, Progress
 from receiver.store.replay_writes import Redo, Redone
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
-from receiver.store.writer import Writer
 
 __all__ = [
     "HELD_BACK",

@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import partial
 
 from receiver.store import jobs
+from receiver.store.group_commit import Writer
 from receiver.store.records import to_micros
-from receiver.store.writer import Writer
 
 _DONE = "DELETE FROM jobs WHERE id = ?"
 _HURRY = "UPDATE jobs SET due_at = ?2 WHERE target = ?1 AND state = 'due' AND due_at > ?2"

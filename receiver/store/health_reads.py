@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.database import APPLICATION_ID, check_alone, migrations
+from receiver.store.engine.database import APPLICATION_ID, check_alone, migrations
 from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request

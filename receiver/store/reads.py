@@ -16,8 +16,8 @@ from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import EventIds
 from receiver.store import deactivations
 from receiver.store.audit import AuditReader
-from receiver.store.database import APPLICATION_ID, check_alone, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.engine.database import APPLICATION_ID, check_alone, migrations
 from receiver.store.forgetting import PersonReader
 from receiver.store.forward_reads import ForwardReader
 from receiver.store.message_reads import MessageReader

@@ -18,7 +18,7 @@ import msgspec
 
 from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds
-from receiver.store.database import APPLICATION_ID, migrations
+from receiver.store.engine.database import APPLICATION_ID, migrations
 from receiver.store.event_effects import NOTHING, Past, pasts
 from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
 from receiver.store.records import HELD_BACK, ReplyState, to_micros

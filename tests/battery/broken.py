@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from receiver import cli, store
-from receiver.store import database, writer
-from receiver.store.database import open_writer
+from receiver.store.engine import database
+from receiver.store.engine.database import open_writer
+from receiver.store.group_commit import Writer
 from receiver.store.records import EventRow, StoredPush, StoreResult
-from receiver.store.writer import Writer
 
 #: Seconds for which what was acknowledged is only in memory.
 _BEHIND = 0.05
@@ -96,12 +96,12 @@ def slow_disk() -> None:
         return commit(self, batch)  # type: ignore[arg-type] # whatever a batch is made of
 
     _replace(Writer, "_commit", slowly)
-    _replace(writer, "QUEUE_LIMIT", _FEW)
+    _replace(group_commit, "QUEUE_LIMIT", _FEW)
 
 
 def _take_pushes_with(take: Callable[[Writer, StoredPush], asyncio.Future[StoreResult]]) -> None:
     def take_later(
-        self: Writer, arrival: object, prepare: writer.Prepare[object], size: int
+        self: Writer, arrival: object, prepare: group_commit.Prepare[object], size: int
     ) -> asyncio.Future[StoreResult]:
         [intake] = prepare([arrival])
         assert isinstance(intake, StoredPush)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receiver.store import open_store
-from receiver.store.database import migrations, open_writer
+from receiver.store.engine.database import migrations, open_writer
 from tests.battery.load import Ledger, clients, run
 from tests.harness import (
     PATIENCE,

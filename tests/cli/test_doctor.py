@@ -23,7 +23,7 @@ from receiver.doctor import stored
 from receiver.doctor.running import readiness
 from receiver.fake import Fake
 from receiver.store import health_reads
-from receiver.store.database import lock, migrations
+from receiver.store.engine.database import lock, migrations
 from tests.cli.program import on_terminal, run, spawn
 from tests.cli.test_send import KEY, faking, sources
 from tests.harness import (

@@ -25,7 +25,7 @@ from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.replay import Judgement, ReplyChange
 from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
-from receiver.store.database import open_writer
+from receiver.store.engine.database import open_writer
 from receiver.store.event_effects import EventMessage, Past, pasts, undone
 from receiver.store.replay_reads import Selection, open_chronicle
 from receiver.text.sms_length import split

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from receiver.service.systemd import notify, watched
-from receiver.store.writer import Life
+from receiver.store.group_commit import Life
 from tests.harness import PATIENCE, serve, settings, write
 
 

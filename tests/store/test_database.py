@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
-from receiver.store import database, open_store
-from receiver.store.database import APPLICATION_ID, lock, migrations, open_writer
+from receiver.store import open_store
+from receiver.store.engine import database
+from receiver.store.engine.database import APPLICATION_ID, lock, migrations, open_writer
 from tests.harness import look
 from tests.store.rows import intake, opened, read_only
 
@@ -45,7 +46,7 @@ def make(path: Path, *statements: str) -> None:
 
 def test_migrations_are_numbered_without_gaps() -> None:
     """The number in a script's name is the version of the schema it makes."""
-    folder = resources.files(database.__package__) / "migrations"
+    folder = resources.files("receiver.store") / "migrations" / "sqlite"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     assert len(names) == len(migrations())
     for number, name in enumerate(names, 1):

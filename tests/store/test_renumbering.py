@@ -15,8 +15,9 @@ from receiver import providers
 from receiver.config import parse
 from receiver.errors import StoreUnusable
 from receiver.service import renumber
-from receiver.store import Forms, database, open_store
-from receiver.store.database import migrations, open_writer
+from receiver.store import Forms, open_store
+from receiver.store.engine import database
+from receiver.store.engine.database import migrations, open_writer
 from receiver.store.renumbering import _STAGES, progress, step
 from tests.cli.program import table, told
 from tests.harness import look, opened, until_async, write

@@ -13,8 +13,8 @@ import pytest
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
 from receiver.store import Store, StoredPush, StoreResult, Wishes, writes
-from receiver.store.upkeep import Upkeep
-from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
+from receiver.store.engine.upkeep import Upkeep
+from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.writes import index_people
 from tests.harness import NOW, look, until, until_async
 from tests.store.rows import PERSON, RAW, held, intake, opened
@@ -347,7 +347,7 @@ async def test_a_folder_that_is_replaced_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a file is in its place pushes are refused; afterwards they are stored again."""
-    monkeypatch.setattr("receiver.store.writer._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.group_commit._WRITE_BACK", 1)
     folder = tmp_path / "folder"
     folder.mkdir()
     async with opened(folder) as store, asyncio.timeout(30):
@@ -376,9 +376,9 @@ async def test_no_chore_ends_the_writer(
         raise error
 
     tried: list[str] = []
-    monkeypatch.setattr("receiver.store.writer._WRITE_BACK", 1)
-    monkeypatch.setattr("receiver.store.writer.PIECE", 1)
-    monkeypatch.setattr("receiver.store.writer._IDLE", 0.01)
+    monkeypatch.setattr("receiver.store.group_commit._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.group_commit.PIECE", 1)
+    monkeypatch.setattr("receiver.store.group_commit._IDLE", 0.01)
     monkeypatch.setattr(Upkeep, chore, fail)
     async with opened(tmp_path) as store, asyncio.timeout(30):
         await store.take(intake(store, 1))
@@ -463,7 +463,7 @@ async def test_people_are_indexed_under_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many at a time: a look-up has few events to read one by one, however busy it is."""
-    monkeypatch.setattr("receiver.store.writer.PIECE", 64)
+    monkeypatch.setattr("receiver.store.group_commit.PIECE", 64)
     async with opened(tmp_path) as store:
         for n in range(74):
             await store.take(intake(store, n))

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.database import (
+from receiver.store.engine.database import (
     APPLICATION_ID,
     check_alone,
     lock,

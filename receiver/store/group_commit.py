@@ -23,8 +23,8 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import writes
+from receiver.store.engine.upkeep import Upkeep
 from receiver.store.records import StoredPush, StoreResult
-from receiver.store.upkeep import Upkeep
 
 A = TypeVar("A")
 T = TypeVar("T")

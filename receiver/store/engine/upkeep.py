@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from receiver.store import writes
-from receiver.store.database import WAL_LIMIT, identity
+from receiver.store.engine.database import WAL_LIMIT, identity
 
 #: Seconds between looks at whether the file is still there.
 _FILE_CHECK = 2.0

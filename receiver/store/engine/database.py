@@ -83,7 +83,7 @@ def undo_restore(path: Path) -> None:
     """Takes back what a restore began that was killed before the copy had the store's name.
 
     By then the store has a second name, under which it was to be kept, and its log perhaps that
-    alone. See `receiver.store.backup`.
+    alone. See `receiver.store.engine.backup`.
     """
     for kept in _kept_by_restore(path):
         log = kept.with_name(f"{kept.name}-wal")
@@ -141,7 +141,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def migrations() -> list[str]:
     """The SQL scripts that make the schema, oldest first."""
-    folder = resources.files(__package__) / "migrations"
+    folder = resources.files("receiver.store") / "migrations" / "sqlite"
     scripts = sorted(folder.iterdir(), key=lambda entry: entry.name)
     return [script.read_text("utf-8") for script in scripts if script.name.endswith(".sql")]
 
