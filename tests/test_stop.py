@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import Correction, from_micros
+from receiver.store.tx import Tx
 from tests.harness import (
     NOW,
     Clock,
@@ -320,9 +320,9 @@ async def test_a_line_of_the_future_is_ended_too(tmp_path: Path) -> None:
     async with opened(tmp_path, raw()) as service:
         await take(service, activation(BEFORE))
 
-        def later(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE subscriptions SET since = 4000000000000000")
-            db.execute("UPDATE subscription_history SET time = 4000000000000000")
+        def later(tx: Tx) -> None:
+            tx.execute("UPDATE subscriptions SET since = 4000000000000000")
+            tx.execute("UPDATE subscription_history SET time = 4000000000000000")
 
         await service.store.writer.run(later)
         await take(service, message(1, "STOP"))

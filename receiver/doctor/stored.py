@@ -13,7 +13,7 @@ from receiver.doctor.findings import Case, Finding, ago, green, red, size, yello
 from receiver.doctor.running import holder_of
 from receiver.errors import StoreError
 from receiver.jobs.purge import WORD, disagreement
-from receiver.store.health_reads import verify
+from receiver.store.engine.inspection import verify
 
 #: Beside the store file.
 _BESIDE = ("", "-wal", "-shm", ".lock", ".sock")

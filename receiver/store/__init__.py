@@ -6,7 +6,6 @@ The rest of the program knows this module and `records`; SQL stands nowhere else
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -36,7 +35,8 @@ from receiver.store import (
 from receiver.store.audit import Act
 from receiver.store.book import Correction
 from receiver.store.deactivations import Deactivation, Subscribed
-from receiver.store.engine.database import lock, open_writer
+from receiver.store.engine.connection import WriterConnection
+from receiver.store.engine.files import lock
 from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
 from receiver.store.group_commit import Writer
@@ -73,6 +73,7 @@ from receiver.store.records import (
 from receiver.store.renumbering import Forms, Progress
 from receiver.store.replay_writes import Redo, Redone
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
+from receiver.store.tx import Tx
 
 __all__ = [
     "HELD_BACK",
@@ -153,12 +154,12 @@ class Store:
 
     async def run(
         self,
-        change: Callable[Concatenate[sqlite3.Connection, P], T],
+        change: Callable[Concatenate[Tx, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         """Runs a change in the writer's transaction; it is on disk when this returns."""
-        return await self.writer.run(lambda db: change(db, *args, **kwargs))
+        return await self.writer.run(lambda tx: change(tx, *args, **kwargs))
 
     async def finish(self, done: Finish) -> bool:
         """Ends a handler's work; False if it had been ended before."""
@@ -190,9 +191,9 @@ class Store:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
         at = to_micros(now)
 
-        def revive(db: sqlite3.Connection) -> int:
-            changed = jobs.revive(db, job, at)
-            messages.revive(db, at)
+        def revive(tx: Tx) -> int:
+            changed = jobs.revive(tx, job, at)
+            messages.revive(tx, at)
             return changed
 
         return await self.writer.run(revive)
@@ -239,9 +240,9 @@ class Store:
         """The provider has ended the subscription."""
         at = to_micros(now)
 
-        def end(db: sqlite3.Connection) -> None:
-            jobs.end(db, done.job)
-            book.told(db, source, done.subscription, at)
+        def end(tx: Tx) -> None:
+            jobs.end(tx, done.job)
+            book.told(tx, source, done.subscription, at)
 
         await self.writer.run(end)
 
@@ -357,7 +358,7 @@ class Store:
         drop = _DROPS[kind]
         if wanted_or_not:
             drop = partial(drop, wanted_or_not=True)
-        return await self.writer.run(lambda db: drop(db, ids))
+        return await self.writer.run(lambda tx: drop(tx, ids))
 
     async def trust_clock(self, now: datetime) -> None:
         """Notes that this is the time: age is counted by clocks that go on from it."""
@@ -409,8 +410,7 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
     """
     path = path.resolve()  # noqa: ASYNC240 - once, before anything runs
     with lock(path):
-        db = open_writer(path)
-        writer = Writer(db, path)
+        writer = Writer(WriterConnection(path))
         try:
             async with open_reader(path) as reader:
                 ids = reader.ids.after(await reader.last_seq())
@@ -425,5 +425,5 @@ def _operator(now: datetime) -> jobs.Origin:
     return jobs.Origin(time=at, received_at=at, now=at)
 
 
-def _touch(db: sqlite3.Connection) -> None:
-    db.execute("UPDATE meta SET value = value WHERE key = 'node'")
+def _touch(tx: Tx) -> None:
+    tx.execute("UPDATE meta SET value = value WHERE key = 'node'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from receiver.store.queries import Fetch, conditions
 from receiver.store.records import from_micros, to_micros
+from receiver.store.tx import Tx
 
 _ADD = "INSERT INTO audit (time, who, act, details) VALUES (?, ?, ?, ?)"
 _ACTS = "SELECT id, time, who, act, details FROM audit"
@@ -28,9 +28,9 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     """What it was about, numbers masked, and what came of it."""
 
 
-def note(db: sqlite3.Connection, who: str, act: str, details: dict[str, Any], now: int) -> None:
+def note(tx: Tx, who: str, act: str, details: dict[str, Any], now: int) -> None:
     """Adds an act, inside the writer's transaction."""
-    db.execute(_ADD, (now, who, act, msgspec.json.encode(details).decode()))
+    tx.execute(_ADD, (now, who, act, msgspec.json.encode(details).decode()))
 
 
 class AuditReader:

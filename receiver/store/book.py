@@ -8,7 +8,6 @@ Like `writes`, these run inside the writer's transaction.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -19,6 +18,7 @@ from receiver.store import deactivations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_lines import blocked, opted_out_at
 from receiver.store.opt_out_rule import Line, blocks, service
+from receiver.store.tx import Tx
 
 _ADD_HISTORY = (
     "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"
@@ -96,9 +96,7 @@ def moment(type_: str, time: int, received_at: int) -> int:
     return received_at if type_ == _WRITTEN_BY_PEOPLE else min(time, received_at)
 
 
-def note(
-    db: sqlite3.Connection, origin: Origin, handler: str, change: Subscribe | Unsubscribe
-) -> bool:
+def note(tx: Tx, origin: Origin, handler: str, change: Subscribe | Unsubscribe) -> bool:
     """Appends a change to the history; the book follows if it is not older than its line.
 
     False if the person is what they were before: subscribed or not.
@@ -118,17 +116,15 @@ def note(
         subscriber_ref=change.subscriber_ref,
         network=change.network,
     )
-    before, _ = _look(db, made)
-    _write(db, made)
+    before, _ = _look(tx, made)
+    _write(tx, made)
     if not left:
-        _end_if_opted_out(db, origin, handler, made)
-    after, _ = _look(db, made)
+        _end_if_opted_out(tx, origin, handler, made)
+    after, _ = _look(tx, made)
     return after != before
 
 
-def correct(
-    db: sqlite3.Connection, corrections: Sequence[Correction], *, time: int, now: int, reason: str
-) -> int:
+def correct(tx: Tx, corrections: Sequence[Correction], *, time: int, now: int, reason: str) -> int:
     """Appends corrections to the history, as changes of this time; how many there were.
 
     A list tells who is subscribed, not since when: of who has opted out it does not say that they
@@ -148,19 +144,19 @@ def correct(
             received_at=now,
             reason=reason,
         )
-        _write(db, made)
+        _write(tx, made)
         if correction.active:
-            stands = blocked(db, made.msisdn, made.short_code, made.service_id)
-            _end_if_opted_out(db, origin, "operator", made, at_once=stands)
+            stands = blocked(tx, made.msisdn, made.short_code, made.service_id)
+            _end_if_opted_out(tx, origin, "operator", made, at_once=stands)
     return len(corrections)
 
 
-def end(db: sqlite3.Connection, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> None:
+def end(tx: Tx, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> None:
     """Ends the person's active lines that this opt-out is about, in the book and there.
 
     Those that began after it stay: it may be one of before, which is only obeyed now.
     """
-    for *line, since, keyword, ref, network in db.execute(_ACTIVE, (msisdn,)).fetchall():
+    for *line, since, keyword, ref, network in tx.execute(_ACTIVE, (msisdn,)).fetchall():
         source, short_code, service_id, _ = line
         joined_since = origin.time < since <= origin.now
         if joined_since or not blocks([opt_out], short_code, service_id):
@@ -178,38 +174,38 @@ def end(db: sqlite3.Connection, origin: Origin, handler: str, msisdn: str, opt_o
             subscriber_ref=ref,
             network=network,
         )
-        _end(db, origin, handler, began, max(origin.time, since))
+        _end(tx, origin, handler, began, max(origin.time, since))
 
 
 def _end_if_opted_out(
-    db: sqlite3.Connection, origin: Origin, handler: str, made: _Change, *, at_once: bool = False
+    tx: Tx, origin: Origin, handler: str, made: _Change, *, at_once: bool = False
 ) -> None:
     """Ends a line again whose person opted out then or later, if this change made it active.
 
     `at_once`: in any case.
     """
-    if _look(db, made) != ("active", made.time):
+    if _look(tx, made) != ("active", made.time):
         return  # there is a newer change, which has been dealt with
-    until = opted_out_at(db, made.msisdn, made.short_code, made.service_id, made.time)
+    until = opted_out_at(tx, made.msisdn, made.short_code, made.service_id, made.time)
     if until is None and at_once:
         until = made.time
     if until is not None:
-        _end(db, origin, handler, made, until)
+        _end(tx, origin, handler, made, until)
 
 
-def _end(db: sqlite3.Connection, origin: Origin, handler: str, began: _Change, time: int) -> None:
+def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> None:
     """Ends a line by an opt-out; at its provider too, where that can be told which service."""
-    _write(db, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
-    if service(began.service_id) and began.source in deactivations.managing(db):
+    _write(tx, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
+    if service(began.service_id) and began.source in deactivations.managing(tx):
         ended = deactivations.Subscribed(
             msisdn=began.msisdn,
             short_code=began.short_code or None,
             service_id=began.service_id,
         )
-        deactivations.add(db, origin, handler, ended, began.source)
+        deactivations.add(tx, origin, handler, ended, began.source)
 
 
-def told(db: sqlite3.Connection, source: str, ended: deactivations.Subscribed, now: int) -> None:
+def told(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None:
     """Notes that the provider has ended a subscription, whenever the person joined before that.
 
     They may have joined there again a moment before, which the provider has yet to push.
@@ -225,21 +221,21 @@ def told(db: sqlite3.Connection, source: str, ended: deactivations.Subscribed, n
         received_at=now,
         reason=TOLD,
     )
-    if _look(db, made) != (None, None):
-        _write(db, made)
+    if _look(tx, made) != (None, None):
+        _write(tx, made)
 
 
-def set_line(db: sqlite3.Connection, values: Mapping[str, object]) -> None:
+def set_line(tx: Tx, values: Mapping[str, object]) -> None:
     """Writes a line into the book, unless it has a newer one. `values`: the columns; `time`."""
-    db.execute(_SET_SUBSCRIPTION, values)
+    tx.execute(_SET_SUBSCRIPTION, values)
 
 
-def _look(db: sqlite3.Connection, made: _Change) -> tuple[str | None, int | None]:
+def _look(tx: Tx, made: _Change) -> tuple[str | None, int | None]:
     """The state of a change's line, and since when."""
-    return db.execute(_LINE, made.line).fetchone() or (None, None)
+    return tx.execute(_LINE, made.line).fetchone() or (None, None)
 
 
-def _write(db: sqlite3.Connection, change: _Change) -> None:
+def _write(tx: Tx, change: _Change) -> None:
     values = msgspec.structs.asdict(change)
-    db.execute(_ADD_HISTORY, values)
-    set_line(db, values)
+    tx.execute(_ADD_HISTORY, values)
+    set_line(tx, values)

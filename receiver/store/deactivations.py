@@ -5,13 +5,13 @@ Like `writes`, these run inside the writer's transaction.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
 from receiver.store.jobs import Origin, add_job
+from receiver.store.tx import Tx
 
 #: Parameters: source, time, most rows. Last column: whether the book has the line as active. Then
 #: the person has joined since: what ended it is in the book too, and is not the newest change.
@@ -57,12 +57,10 @@ class Deactivation(msgspec.Struct, frozen=True, kw_only=True):
     """The person has subscribed anew since: what was asked for is no longer so."""
 
 
-def add(
-    db: sqlite3.Connection, origin: Origin, handler: str, ended: Subscribed, source: str
-) -> None:
+def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) -> None:
     """Has the provider of a source told, as soon as the transaction is committed."""
     add_job(
-        db,
+        tx,
         origin,
         kind="deactivate",
         handler=handler,
@@ -72,12 +70,12 @@ def add(
     )
 
 
-def manage(db: sqlite3.Connection, sources: Iterable[str]) -> None:
+def manage(tx: Tx, sources: Iterable[str]) -> None:
     """Notes which sources can be told that a subscription ends."""
-    db.execute(_SET_MANAGING, (msgspec.json.encode(sorted(sources)).decode(),))
+    tx.execute(_SET_MANAGING, (msgspec.json.encode(sorted(sources)).decode(),))
 
 
-def managing(db: sqlite3.Connection) -> list[str]:
+def managing(tx: Tx) -> list[str]:
     """The sources that can be told that a subscription ends."""
-    row = db.execute(_MANAGING).fetchone()
+    row = tx.execute(_MANAGING).fetchone()
     return [] if row is None else msgspec.json.decode(row[0], type=list[str])

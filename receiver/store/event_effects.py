@@ -6,7 +6,6 @@ when it is done.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
 from receiver.outgoing import OutgoingMessage
 from receiver.store.opt_out_rule import line, service
+from receiver.store.tx import Tx
 
 Trace = tuple[str, ...]
 """Kind of the action, and what it was about. Equal: the same was done."""
@@ -65,19 +65,19 @@ NOTHING = Past()
 """Shared by all events that brought about nothing; not to be changed."""
 
 
-def pasts(db: sqlite3.Connection, first: int, last: int, wanted: set[int]) -> dict[int, Past]:
+def pasts(tx: Tx, first: int, last: int, wanted: set[int]) -> dict[int, Past]:
     """What the events `wanted` brought about, all of them from `first` to `last`.
 
     Events that brought about nothing are missing.
     """
     found: dict[int, Past] = {}
-    for seq, *facts in db.execute(_MESSAGES, (first, last)):
+    for seq, *facts in tx.execute(_MESSAGES, (first, last)):
         if seq in wanted:
             found.setdefault(seq, Past()).messages.append(_message(*facts))
-    for seq, mark in _marks(db, first, last):
+    for seq, mark in _marks(tx, first, last):
         if seq in wanted:
             found.setdefault(seq, Past()).marks.append(mark)
-    for seq, handler in db.execute(_WORK, (first, last)):
+    for seq, handler in tx.execute(_WORK, (first, last)):
         if seq in wanted:
             found.setdefault(seq, Past()).work.append(handler)
     return found
@@ -91,11 +91,11 @@ def _message(
     )
 
 
-def _marks(db: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int, Left]]:
+def _marks(tx: Tx, first: int, last: int) -> Iterator[tuple[int, Left]]:
     for query in (_CHANGES, _OPTED):
-        for seq, *trace in db.execute(query, (first, last)):
+        for seq, *trace in tx.execute(query, (first, last)):
             yield seq, Left(tuple(trace))
-    for seq, handler, reason in db.execute(_FLAGS, (first, last)):
+    for seq, handler, reason in tx.execute(_FLAGS, (first, last)):
         yield seq, Left(("flag", reason), handler)
 
 

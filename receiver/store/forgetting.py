@@ -7,16 +7,17 @@ works on.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.purges import drop_messages
-from receiver.store.queries import OF_PERSON, Fetch
+from receiver.store.queries import Fetch
+from receiver.store.tx import Tx, execute_many
 
 _EVENTS = f"SELECT seq FROM events WHERE seq > ? AND seq IN ({OF_PERSON}) ORDER BY seq LIMIT ?"
 _ACTIVE = (
@@ -139,28 +140,28 @@ def _theirs(rows: list[Any], is_theirs: Callable[[Kept], bool]) -> list[int]:
     return [row[0] for row in rows if is_theirs(Kept(*row[1:]))]
 
 
-def rename_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
+def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
     """Gives the keys of those that are purged another name."""
-    secret = key_of(db)
-    rows = db.execute(_PURGED_KEYS.format(", ".join("?" * len(seqs))), seqs).fetchall()
+    secret = key_of(tx)
+    rows = tx.execute(_PURGED_KEYS.format(", ".join("?" * len(seqs))), seqs).fetchall()
     names = [(pseudonym(secret, key), seq) for seq, key in rows]
-    db.executemany("UPDATE events SET key = ? WHERE seq = ?", names)
+    execute_many(tx, "UPDATE events SET key = ? WHERE seq = ?", names)
 
 
-def forget(db: sqlite3.Connection, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
+def forget(tx: Tx, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
     """All of a person but events and the quarantine; what there was.
 
     `spellings`: of the number, `msisdn` included; a message that waits has it as it was given.
     Messages that are being sent stay. Opt-outs stand under a pseudonym from now on.
     """
     gone: Counter[str] = Counter()
-    found = db.execute(_MESSAGES.format(", ".join("?" * len(spellings))), spellings).fetchall()
+    found = tx.execute(_MESSAGES.format(", ".join("?" * len(spellings))), spellings).fetchall()
     if found:
-        gone += drop_messages(db, [id_ for (id_,) in found], wanted_or_not=True)
+        gone += drop_messages(tx, [id_ for (id_,) in found], wanted_or_not=True)
     for what, statement in _DELETE.items():
-        gone[what] += db.execute(statement, (msisdn,)).rowcount
-    db.execute(_KEEP_OPT_OUT, (pseudonym(key_of(db), msisdn), msisdn))
-    gone["opt-outs kept without the number"] += db.execute(
+        gone[what] += tx.execute(statement, (msisdn,)).rowcount
+    tx.execute(_KEEP_OPT_OUT, (pseudonym(key_of(tx), msisdn), msisdn))
+    gone["opt-outs kept without the number"] += tx.execute(
         "DELETE FROM opt_outs WHERE msisdn = ?", (msisdn,)
     ).rowcount
     return +gone

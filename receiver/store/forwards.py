@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 from functools import partial
 
 from receiver.store import jobs
 from receiver.store.group_commit import Writer
 from receiver.store.records import to_micros
+from receiver.store.tx import Tx
 
 _DONE = "DELETE FROM jobs WHERE id = ?"
 _HURRY = "UPDATE jobs SET due_at = ?2 WHERE target = ?1 AND state = 'due' AND due_at > ?2"
@@ -51,8 +51,8 @@ class Forwards:
         return await self._run(_HURRY, target, to_micros(now))
 
     async def _run(self, statement: str, *values: object) -> int:
-        def run(db: sqlite3.Connection) -> int:
-            return db.execute(statement, values).rowcount
+        def run(tx: Tx) -> int:
+            return tx.execute(statement, values).rowcount
 
         return await self._writer.run(run)
 

@@ -5,9 +5,9 @@ Like `writes`, these run inside the writer's transaction.
 
 from __future__ import annotations
 
-import sqlite3
-
 import msgspec
+
+from receiver.store.tx import Tx
 
 _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
@@ -31,7 +31,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_job(
-    db: sqlite3.Connection,
+    tx: Tx,
     origin: Origin,
     *,
     kind: str,
@@ -59,56 +59,56 @@ def add_job(
         target,
         origin.subject if target is not None else None,
     )
-    (id_,) = db.execute(_ADD, values).fetchone()
+    (id_,) = tx.execute(_ADD, values).fetchone()
     return int(id_)
 
 
-def fail(db: sqlite3.Connection, job: int, due_at: int | None, error: str, counted: int) -> None:
+def fail(tx: Tx, job: int, due_at: int | None, error: str, counted: int) -> None:
     """A job did not work out: it is due again at `due_at`, or dead without one."""
-    db.execute(
+    tx.execute(
         "UPDATE jobs SET attempts = attempts + ?, error = ?, state = ?, due_at = ? WHERE id = ?",
         (1 - counted, error, "dead" if due_at is None else "due", due_at or 0, job),
     )
 
 
-def end(db: sqlite3.Connection, job: int) -> None:
+def end(tx: Tx, job: int) -> None:
     """A job is done, or there is no need for it any more."""
-    db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+    tx.execute("DELETE FROM jobs WHERE id = ?", (job,))
 
 
-def begin_job(db: sqlite3.Connection, job: int) -> None:
+def begin_job(tx: Tx, job: int) -> None:
     """Counts an attempt before it is made, for a job that may have ended the last process."""
-    db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))
+    tx.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))
 
 
-def move(db: sqlite3.Connection, by: int) -> None:
+def move(tx: Tx, by: int) -> None:
     """Moves what waits, and when that began, by so many microseconds, as the clock was set."""
-    db.execute(
+    tx.execute(
         "UPDATE messages SET created_at = created_at + ? WHERE id IN"
         " (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
         (by,),
     )
-    db.execute(
+    tx.execute(
         "UPDATE messages SET sent_at = sent_at + ? WHERE id IN"
         " (SELECT message FROM jobs WHERE kind = 'poll' AND state = 'due')",
         (by,),
     )
-    db.execute(
+    tx.execute(
         "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1 WHERE state = 'due'",
         (by,),
     )
 
 
-def hurry(db: sqlite3.Connection, now: int, latest: int) -> int:
+def hurry(tx: Tx, now: int, latest: int) -> int:
     """Makes due what is due later than anything can be; how much there was."""
     late = "UPDATE jobs SET due_at = ? WHERE state = 'due' AND due_at > ?"
-    return db.execute(late, (now, latest)).rowcount
+    return tx.execute(late, (now, latest)).rowcount
 
 
-def revive(db: sqlite3.Connection, job: int | None, now: int) -> int:
+def revive(tx: Tx, job: int | None, now: int) -> int:
     """Makes a dead job (None: all of them) due again; how many there were."""
     where, values = ("", ()) if job is None else (" AND id = ?", (job,))
-    changed = db.execute(
+    changed = tx.execute(
         f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",
         (now, *values),
     )

@@ -6,7 +6,6 @@ get their turn between them.
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,7 +14,6 @@ from receiver.events import Status
 from receiver.store.queries import Fetch
 from receiver.store.records import from_micros, to_micros
 
-DATABASE_VERSION = sqlite3.sqlite_version
 #: Rows of an index that are counted at most.
 MOST = 20_000
 #: Messages of a source that are looked at for their status, its newest.

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
-from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventIds
 from receiver.people import Subscription
+from receiver.store.engine.person_index import OF_PERSON
+from receiver.store.engine.reading import ConnectionPool
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.opt_out_rule import blocks, lines_after
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import (
     EVENT_COLUMNS,
-    OF_PERSON,
     event_of,
-    naming,
     subscription_columns,
     subscription_fields,
 )
@@ -57,8 +53,7 @@ class StoredPeople:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._pool = ConnectionPool(path)
         self._before: ContextVar[int | None] = ContextVar("before", default=None)
 
     @contextmanager
@@ -77,9 +72,9 @@ class StoredPeople:
         """See `People`."""
         before, msisdn = self._before.get(), normalise(msisdn, None)
         if before is None:
-            rows = self._all(_SUBSCRIPTIONS, (msisdn,))
+            rows = self._pool.fetch(_SUBSCRIPTIONS, (msisdn,))
         else:
-            every = self._all(_SUBSCRIPTIONS_BEFORE, (msisdn, before))
+            every = self._pool.fetch(_SUBSCRIPTIONS_BEFORE, (msisdn, before))
             rows = list({row[1:4]: row for row in every}.values())
         return [Subscription(**subscription_fields(row)) for row in rows]
 
@@ -89,7 +84,7 @@ class StoredPeople:
         """See `People`."""
         msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if self._before.get() is None:
-            return bool(self._all(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
+            return bool(self._pool.fetch(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
         return any(
             line.state == "active"
             and service_id in (None, line.service_id)
@@ -104,52 +99,30 @@ class StoredPeople:
         before = self._before.get()
         msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if before is None:
-            lines = self._all(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
+            lines = self._pool.fetch(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
         else:
-            lines = lines_after(self._all(_OPTED_BEFORE, (msisdn, before)))
+            lines = lines_after(self._pool.fetch(_OPTED_BEFORE, (msisdn, before)))
         return blocks(lines, short_code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""
         person = normalise(msisdn, None)
-        rows = self._all(_HISTORY, (person, person, limit))
+        rows = self._pool.fetch(_HISTORY, (person, person, limit))
         if not rows:
             return []
-        ((node,),) = self._all("SELECT value FROM meta WHERE key = 'node'", ())
+        ((node,),) = self._pool.fetch("SELECT value FROM meta WHERE key = 'node'")
         ids = EventIds(node)
         return [event_of(ids, row) for row in rows]
 
     def close(self) -> None:
         """Closes what is open; the next look opens it again."""
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
     def _alias(self, msisdn: str) -> str | None:
-        if not self._all(ANY, ()):
+        if not self._pool.fetch(ANY):
             return None
-        ((key,),) = self._all(KEY, ())
+        ((key,),) = self._pool.fetch(KEY)
         return pseudonym(key, msisdn)
-
-    def _all(self, query: str, values: tuple[object, ...]) -> list[Any]:
-        with naming(self._path, StoreUnavailable):
-            db = self._take()
-            if db is None:
-                return []
-            try:
-                return db.execute(query, values).fetchall()
-            finally:
-                self._idle.append(db)
-
-    def _take(self) -> sqlite3.Connection | None:
-        """A connection for this thread alone, until it is put back."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            if not self._path.is_file():
-                return None
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA query_only = 1")
-        return db
 
 
 def _number(address: str | None) -> str | None:

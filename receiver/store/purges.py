@@ -7,14 +7,14 @@ long for it. Each says how many rows of what are gone. What is deleted is overwr
 
 from __future__ import annotations
 
-import sqlite3
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
+from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.repeats import remains
 from receiver.store.spellings import Spelled
+from receiver.store.tx import Tx, execute_many
 
 #: Where `meta` has the time that age is counted by: of the last sweep, or of a person's word.
 TRUSTED = "trusted_clock"
@@ -31,13 +31,6 @@ _EVENTS = (
 _EMPTY = (
     "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = ?,"
     " answer = x'', reply = 2, note = NULL, request = NULL WHERE seq = ?"
-)
-_RUNS = "SELECT run, last FROM people_runs WHERE last >= ? ORDER BY run"
-_DROP_PERSON = "DELETE FROM people WHERE run = ? AND subject = ? AND seq = ?"
-# The last one says where the index goes on.
-_DROP_RUN = (
-    "DELETE FROM people_runs WHERE run = ? AND run < (SELECT max(run) FROM people_runs)"
-    " AND NOT EXISTS (SELECT 1 FROM people WHERE people.run = people_runs.run)"
 )
 # Replay finds by a message that an event has been replied to, so it lives as long as the event.
 #: Of a message: nothing waits for it.
@@ -63,78 +56,62 @@ _DROP_KEY = (
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
-def drop_requests(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
+def drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """The raw requests of these events."""
-    rows = db.executemany(_DROP_REQUEST, [(seq,) for seq in seqs]).rowcount
+    rows = execute_many(tx, _DROP_REQUEST, [(seq,) for seq in seqs])
     return Counter(requests=rows)
 
 
-def drop_events(
-    db: sqlite3.Connection, seqs: Sequence[int], *, wanted_or_not: bool = False
-) -> Counter[str]:
+def drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
     """These events, but for those of which an answer is open, and those that work waits for.
 
     `wanted_or_not`: the work goes as well.
     """
     query = _EVENTS.format(", ".join("?" * len(seqs)))
-    rows = db.execute(query, (*seqs, wanted_or_not)).fetchall()
+    rows = tx.execute(query, (*seqs, wanted_or_not)).fetchall()
     if not rows:
         return Counter()
-    _drop_people(db, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
-    secret = key_of(db)
+    drop_people(tx, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
+    secret = key_of(tx)
     left = [
         (_without_number(key, subject, secret), remains(secret, key, type_, subject, data), seq)
         for seq, key, type_, subject, data in rows
     ]
-    db.executemany(_EMPTY, left)
+    execute_many(tx, _EMPTY, left)
     gone = [(seq,) for *_, seq in left]
-    jobs = db.executemany("DELETE FROM jobs WHERE event = ? AND message IS NULL", gone).rowcount
-    db.executemany("DELETE FROM flags WHERE event = ?", gone)
+    jobs = execute_many(tx, "DELETE FROM jobs WHERE event = ? AND message IS NULL", gone)
+    execute_many(tx, "DELETE FROM flags WHERE event = ?", gone)
     return +Counter(events=len(rows), jobs=jobs)
 
 
-def drop_messages(
-    db: sqlite3.Connection, ids: Sequence[int], *, wanted_or_not: bool = False
-) -> Counter[str]:
+def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
     """These messages, but for those that wait, are being sent, or answer an event that is there.
 
     `wanted_or_not`: all but those that are being sent. Their link_ids stay used up.
     """
     query = _MESSAGES.format(", ".join("?" * len(ids)))
-    rows = db.execute(query, (*ids, wanted_or_not)).fetchall()
+    rows = tx.execute(query, (*ids, wanted_or_not)).fetchall()
     for message, source, link_id in rows:
         for statement in _OF_MESSAGE:
-            db.execute(statement, (message,))
+            tx.execute(statement, (message,))
         if link_id is not None and not wanted_or_not:
-            db.execute(_LINK, (source, link_id, message))
+            tx.execute(_LINK, (source, link_id, message))
     return +Counter(messages=len(rows))
 
 
-def drop_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
+def drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """What is left of these purged events: a repeat of one is then a new event.
 
     Later ones first: those that came under the key of another one are found by that.
     """
     last_first = [(seq,) for seq in sorted(seqs, reverse=True)]
-    return +Counter(keys=db.executemany(_DROP_KEY, last_first).rowcount)
+    return +Counter(keys=execute_many(tx, _DROP_KEY, last_first))
 
 
-def drop_quarantined(db: sqlite3.Connection, ids: Sequence[int]) -> Counter[str]:
+def drop_quarantined(tx: Tx, ids: Sequence[int]) -> Counter[str]:
     """These requests in the quarantine."""
     statement = "DELETE FROM quarantine WHERE id = ?"
-    return +Counter(quarantine=db.executemany(statement, [(id_,) for id_ in ids]).rowcount)
-
-
-def _drop_people(db: sqlite3.Connection, people: Sequence[tuple[str, int]]) -> None:
-    """Takes events out of the index of people. `people`: by seq."""
-    if not people:
-        return
-    runs = db.execute(_RUNS, (people[0][1],)).fetchall()
-    lasts = [last for _, last in runs]
-    places = [(bisect_left(lasts, seq), subject, seq) for subject, seq in people]
-    indexed = [(runs[at][0], subject, seq) for at, subject, seq in places if at < len(runs)]
-    db.executemany(_DROP_PERSON, indexed)
-    db.executemany(_DROP_RUN, {(run,) for run, _, _ in indexed})
+    return +Counter(quarantine=execute_many(tx, statement, [(id_,) for id_ in ids]))
 
 
 def _without_number(key: str, subject: str | None, secret: bytes) -> str:
@@ -145,6 +122,6 @@ def _without_number(key: str, subject: str | None, secret: bytes) -> str:
     return key
 
 
-def trust_clock(db: sqlite3.Connection, now: int) -> None:
+def trust_clock(tx: Tx, now: int) -> None:
     """Notes that this is the time."""
-    db.execute(f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{TRUSTED}', ?)", (now,))
+    tx.execute(f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{TRUSTED}', ?)", (now,))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from receiver.errors import StoreError
 from receiver.events import Data, Event, EventIds, decode_data
 from receiver.store.records import from_micros
 
@@ -19,14 +15,6 @@ Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
 
 #: Of the table of events: what `event_of` takes.
 EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
-#: The numbers of a person's events; the person stands in it twice. The runs of the index of
-#: people, each a look-up, and the events that are in none yet.
-OF_PERSON = (
-    "SELECT people.seq FROM people_runs CROSS JOIN people"
-    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
-    " SELECT seq FROM events WHERE subject = ?"
-    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
-)
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
@@ -72,12 +60,3 @@ def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
     joined = " AND ".join(condition for condition, _ in given)
     values = [value for condition, value in given for _ in range(condition.count("?"))]
     return joined or "1", values
-
-
-@contextmanager
-def naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
-    """SQLite's errors as ours, with the file at fault."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise cls(f"{path}: {error}") from None

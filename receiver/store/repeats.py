@@ -10,7 +10,6 @@ them: neither they nor two of them together tell whose an event was.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +25,7 @@ from receiver.store.records import (
     StoredPush,
     StoreResult,
 )
+from receiver.store.tx import Tx
 
 #: Microseconds within which gateways push again what was not taken.
 _AGAIN_WITHIN = 3600 * 1_000_000
@@ -56,37 +56,37 @@ class _Stored(NamedTuple):
     data: bytes
 
 
-def judge(db: sqlite3.Connection, intake: StoredPush) -> StoreResult | StoredPush:
+def judge(tx: Tx, intake: StoredPush) -> StoreResult | StoredPush:
     """What a push repeats; or the push, to be stored under a key of its own."""
     if intake.row.key.startswith(STATE):
-        return _judge_state(db, intake)
-    row, secret = intake.row, key_of(db)
-    first = _find(db, _WITH_KEY, row.source, row.key)
+        return _judge_state(tx, intake)
+    row, secret = intake.row, key_of(tx)
+    first = _find(tx, _WITH_KEY, row.source, row.key)
     assert first is not None
     differing = _differences(secret, first, row)
     if not differing:
         return _repeat(first, intake)
     own, whose = _own_key(secret, row)
     if row.subject is None:
-        second = _find(db, _BELOW_KEY, row.source, own, own)
+        second = _find(tx, _BELOW_KEY, row.source, own, own)
     else:
-        second = _find(db, _WITH_EITHER_KEY, row.source, own, whose)
+        second = _find(tx, _WITH_EITHER_KEY, row.source, own, whose)
     if second is not None:
         return _repeat(second, intake)
-    return _renamed(intake, whose, _note(db, first, differing))
+    return _renamed(intake, whose, _note(tx, first, differing))
 
 
-def renamed_key(db: sqlite3.Connection, row: EventRow) -> str | None:
+def renamed_key(tx: Tx, row: EventRow) -> str | None:
     """The key of a stored event whose source takes a name under which its key is there already.
 
     None where it says the same as what is there, or is purged: nothing more is to be told of it.
     """
-    secret = key_of(db)
-    first = _find(db, _WITH_KEY, row.source, row.key)
+    secret = key_of(tx)
+    first = _find(tx, _WITH_KEY, row.source, row.key)
     if first is None or row.type == PURGED or not _differences(secret, first, row):
         return None
     _, whose = _own_key(secret, row)
-    return None if _find(db, _WITH_KEY, row.source, whose) else whose
+    return None if _find(tx, _WITH_KEY, row.source, whose) else whose
 
 
 def remains(secret: bytes, key: str, type_: str, subject: str | None, data: bytes) -> bytes:
@@ -95,28 +95,28 @@ def remains(secret: bytes, key: str, type_: str, subject: str | None, data: byte
     return said + (_person(secret, key, subject) if subject is not None else b"")
 
 
-def _judge_state(db: sqlite3.Connection, intake: StoredPush) -> StoreResult | StoredPush:
+def _judge_state(tx: Tx, intake: StoredPush) -> StoreResult | StoredPush:
     row = intake.row
-    latest = _find(db, _LATEST, row.source, row.key, row.key)
+    latest = _find(tx, _LATEST, row.source, row.key, row.key)
     assert latest is not None
-    if not _differences(key_of(db), latest, row) and not _is_left(db, latest, row):
+    if not _differences(key_of(tx), latest, row) and not _is_left(tx, latest, row):
         return _repeat(latest, intake)
     return _renamed(intake, f"{row.key}#{row.seq:016x}", row.note)
 
 
-def _is_left(db: sqlite3.Connection, latest: _Stored, row: EventRow) -> bool:
+def _is_left(tx: Tx, latest: _Stored, row: EventRow) -> bool:
     """Whether something else has changed the state since: a STOP, or a correction by hand."""
     if row.received_at - latest.received_at < _AGAIN_WITHIN:
         return False
     data = decode_data(row.type, row.data)
     place = (getattr(data, "short_code", None) or "", getattr(data, "service_id", None) or "")
-    line = db.execute(_IN_BOOK, (row.source, *place, row.subject)).fetchone()
+    line = tx.execute(_IN_BOOK, (row.source, *place, row.subject)).fetchone()
     is_active = row.type == EventType.SUBSCRIPTION_ACTIVATED
     return line is not None and (line[0] == "active") != is_active
 
 
-def _find(db: sqlite3.Connection, query: str, *values: str) -> _Stored | None:
-    found = db.execute(query, values).fetchone()
+def _find(tx: Tx, query: str, *values: str) -> _Stored | None:
+    found = tx.execute(query, values).fetchone()
     return None if found is None else _Stored(*found)
 
 
@@ -161,13 +161,13 @@ def _person(secret: bytes, key: str, subject: str) -> bytes:
     return digest(secret, key, "person", subject)
 
 
-def _note(db: sqlite3.Connection, first: _Stored, differing: list[str]) -> str:
+def _note(tx: Tx, first: _Stored, differing: list[str]) -> str:
     *others, last = differing
     what = f"{', '.join(others)} and {last}" if others else last
     note = f"{SEEN_BEFORE}with another {what}"
     if first.type == PURGED:
         return note
-    (node,) = db.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+    (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
     return f"{note}: event {EventIds(node).text(first.seq)}"
 
 

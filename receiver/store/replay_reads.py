@@ -7,7 +7,6 @@ that writes meanwhile can write its log back.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,11 +15,12 @@ from typing import Any
 
 import msgspec
 
-from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds
-from receiver.store.engine.database import APPLICATION_ID, migrations
+from receiver.store.engine.person_index import OF_PERSON
+from receiver.store.engine.reading import SnapshotConnection, open_snapshots
+from receiver.store.engine.schema import migrations
 from receiver.store.event_effects import NOTHING, Past, pasts
-from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
+from receiver.store.queries import EVENT_COLUMNS, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.writes import WITHHELD
 
@@ -74,34 +74,17 @@ def open_chronicle(path: Path) -> Iterator[Chronicle]:
 
     Raises `StoreUnusable` when there is no store or it is not one of this schema.
     """
-    if not path.is_file():
-        raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
-    with naming(path, StoreUnusable):
-        db = sqlite3.connect(path, isolation_level=None)
-    try:
-        with naming(path, StoreUnusable):
-            db.execute("PRAGMA query_only = 1")
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if application != APPLICATION_ID or version > len(migrations()):
-                raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
-            if version < len(migrations()):
-                raise StoreUnusable(
-                    f"{path}: of an earlier version (schema {version}, expected "
-                    f"{len(migrations())}); start the service once to bring it up to date"
-                )
-            (node,) = db.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-        yield Chronicle(db, EventIds(node), path)
-    finally:
-        db.close()
+    with open_snapshots(path, oldest=len(migrations())) as connection:
+        with connection.snapshot() as tx:
+            (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+        yield Chronicle(connection, EventIds(node))
 
 
 class Chronicle:
     """Events, oldest first. Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, db: sqlite3.Connection, ids: EventIds, path: Path) -> None:
-        self._db = db
-        self._path = path
+    def __init__(self, connection: SnapshotConnection, ids: EventIds) -> None:
+        self._connection = connection
         self.ids = ids
 
     def bounds(self, wanted: Selection) -> tuple[int, int]:
@@ -109,8 +92,8 @@ class Chronicle:
         if wanted.id_ is not None:
             seq = self.ids.seq(wanted.id_) or 0
             return seq, seq
-        with naming(self._path, StoreUnavailable):
-            first, last = self._db.execute(_BOUNDS).fetchone()
+        with self._connection.snapshot() as tx:
+            first, last = tx.execute(_BOUNDS).fetchone()
         if wanted.since is not None:
             first = max(first, _seq_at(wanted.since))
         if wanted.until is not None:
@@ -140,15 +123,11 @@ class Chronicle:
             (f"seq IN ({OF_PERSON})", wanted.msisdn),
         )
         query = _EVENTS.format(where)
-        with naming(self._path, StoreUnavailable):
-            self._db.execute("BEGIN")  # one state of the store for all that is read
-            try:
-                rows = self._db.execute(query, (*values, count)).fetchall()
-                if not rows:
-                    return []
-                found = pasts(self._db, rows[0][0], rows[-1][0], {row[0] for row in rows})
-            finally:
-                self._db.execute("COMMIT")
+        with self._connection.snapshot() as tx:
+            rows = tx.execute(query, (*values, count)).fetchall()
+            if not rows:
+                return []
+            found = pasts(tx, rows[0][0], rows[-1][0], {row[0] for row in rows})
         return [self._happened(row, found.get(row[0], NOTHING)) for row in rows]
 
     def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:

@@ -6,7 +6,6 @@ when it commits, so that asking for it again does nothing.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 import msgspec
@@ -18,6 +17,7 @@ from receiver.store.event_effects import NOTHING, Asked, Past, pasts, undone
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
 from receiver.store.records import Finish, ReplyState, Wishes
+from receiver.store.tx import Tx
 from receiver.store.writes import late_reply
 
 _EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM events WHERE seq = ?"
@@ -54,17 +54,17 @@ class Redone(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.replies or self.actions or self.handlers)
 
 
-def redo(db: sqlite3.Connection, wanted: Sequence[Redo], now: int) -> list[Redone]:
+def redo(tx: Tx, wanted: Sequence[Redo], now: int) -> list[Redone]:
     """Does for each event what is not done yet, or all of it again.
 
     A reply becomes a message, and only if the event was never replied to. `now`: microseconds.
     """
-    return [_redo(db, one, now) for one in wanted]
+    return [_redo(tx, one, now) for one in wanted]
 
 
-def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
+def _redo(tx: Tx, wanted: Redo, now: int) -> Redone:
     seq = wanted.seq
-    row = db.execute(_EVENT, (seq,)).fetchone()
+    row = tx.execute(_EVENT, (seq,)).fetchone()
     if row is None:
         return Redone(left="the event is gone")
     source, subject, data, type_, time, received_at, state = row
@@ -78,21 +78,21 @@ def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
         received_at=received_at,
         now=now,
     )
-    past = pasts(db, seq, seq, {seq}).get(seq, NOTHING)
+    past = pasts(tx, seq, seq, {seq}).get(seq, NOTHING)
     asked = _asked(wanted, past, source)
-    late = [action for _, action in asked if _overtaken(db, origin, action)]
+    late = [action for _, action in asked if _overtaken(tx, origin, action)]
     asked = [(handler, action) for handler, action in asked if action not in late]
     for handler, action in asked:
-        carry_out(db, origin, handler, action)
+        carry_out(tx, origin, handler, action)
     tells = wanted.reply is not None and wanted.reply.if_changed
-    replies = 0 if late and tells else _reply(db, origin, wanted, data)
+    replies = 0 if late and tells else _reply(tx, origin, wanted, data)
     # Who failed then and was to try again has now been heard.
     heard = {handler for handler, _ in asked} | ({wanted.replied_by} if replies else set())
     for handler in heard.intersection(past.work):
-        db.execute(_END_WORK, (seq, handler))
+        tx.execute(_END_WORK, (seq, handler))
     fresh = [handler for handler in wanted.handlers if handler not in past.work]
     for handler in fresh:
-        add_job(db, origin, kind="handle", handler=handler, due_at=now)
+        add_job(tx, origin, kind="handle", handler=handler, due_at=now)
     return Redone(
         replies=replies,
         actions=len(asked),
@@ -106,26 +106,26 @@ def _asked(wanted: Redo, past: Past, source: str) -> list[Asked]:
     return every if wanted.again else undone(every, past, source)[0]
 
 
-def _overtaken(db: sqlite3.Connection, origin: Origin, action: Action) -> bool:
+def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
     """Whether the person has said the opposite since, about messages that this is about too."""
     if not isinstance(action, OptOut | OptIn):
         return False
     line = opt_outs.line_of(action)
     later = opt_outs.said_since(
-        db, origin, action.msisdn, "in" if isinstance(action, OptOut) else "out"
+        tx, origin, action.msisdn, "in" if isinstance(action, OptOut) else "out"
     )
     return any(lifts(line, other) for other in later)
 
 
-def _reply(db: sqlite3.Connection, origin: Origin, wanted: Redo, data: bytes) -> int:
+def _reply(tx: Tx, origin: Origin, wanted: Redo, data: bytes) -> int:
     """Makes the reply a message, if there is to be one; how many were made."""
     if wanted.reply is None or not wanted.reply.text:
         return 0
     assert origin.event is not None
     if wanted.again:
-        db.execute(_REOPEN, (origin.event,))
+        tx.execute(_REOPEN, (origin.event,))
     done = Finish(job=0, seq=origin.event, handler=wanted.replied_by, at=origin.now)
-    (before,) = db.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
-    late_reply(db, origin, done, wanted.reply, data)
-    (after,) = db.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
+    (before,) = tx.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
+    late_reply(tx, origin, done, wanted.reply, data)
+    (after,) = tx.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
     return int(after - before)

@@ -6,8 +6,8 @@ connection that anybody else uses.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -28,6 +28,7 @@ from receiver.store.records import (
     StoredPush,
     StoreResult,
 )
+from receiver.store.tx import Tx
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
@@ -39,20 +40,7 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 #: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
 _ROWS = 64
 
-#: Events in a run of the index of people, and so how many runs a look-up goes through. Adding one
-#: takes ten to fifteen milliseconds in which no commit begins, so it must not be longer, either.
-RUN_EVENTS = 8192
-
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
-_LAST_RUN = "SELECT run, last, events FROM people_runs ORDER BY run DESC LIMIT 1"
-_ADD_PEOPLE = (
-    "INSERT INTO people (run, subject, seq) SELECT ?, subject, seq FROM events"
-    " WHERE seq > ? AND seq <= ? AND subject IS NOT NULL ORDER BY subject, seq"
-)
-_SET_RUN = (
-    "INSERT INTO people_runs (run, last, events) VALUES (?, ?, ?)"
-    " ON CONFLICT (run) DO UPDATE SET last = excluded.last, events = excluded.events"
-)
 _SET_PLAIN = "UPDATE events SET answer = ? WHERE seq = ?"
 _END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
@@ -69,36 +57,35 @@ _EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHER
 WITHHELD = "reply withheld: the person has opted out"
 
 
-def take(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> list[StoreResult]:
+def take(tx: Tx, intakes: Sequence[StoredPush]) -> list[StoreResult]:
     """Stores pushes, all of one transaction; what is a repeat comes back as the first.
 
     What most pushes need is done for many of them in one call: each call lets go of the
     interpreter, and getting it back under load costs more than the row.
     """
-    new = _insert(db, intakes)
-    return _follow_up(db, intakes) if len(new) == len(intakes) else _sort_out(db, intakes, new)
+    new = _insert(tx, intakes)
+    return _follow_up(tx, intakes) if len(new) == len(intakes) else _sort_out(tx, intakes, new)
 
 
-def take_at_once(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> list[StoreResult] | None:
+def take_at_once(
+    tx: Tx, intakes: Sequence[StoredPush], transaction: Callable[[], AbstractContextManager[None]]
+) -> list[StoreResult] | None:
     """As `take`, without a transaction around it; None, and nothing done, if it needs one.
 
     Most batches are nothing but events with their answers, and the people do not mind. Then one
     statement stores all of it, and is a transaction by itself. Only pushes whose keys are there
     already need more, and should that fail, the others are repeats when they come again.
     """
-    if len(intakes) > _ROWS or not all(map(_stands_alone, intakes)) or _opted_out(db, intakes):
+    if len(intakes) > _ROWS or not all(map(_stands_alone, intakes)) or _opted_out(tx, intakes):
         return None
-    new = _insert(db, intakes)
+    new = _insert(tx, intakes)
     if len(new) == len(intakes):
-        return [_taken(db, intake, {}, {}) for intake in intakes]
-    with db:
-        db.execute("BEGIN IMMEDIATE")
-        return _sort_out(db, intakes, new)
+        return [_taken(tx, intake, {}, {}) for intake in intakes]
+    with transaction():
+        return _sort_out(tx, intakes, new)
 
 
-def _sort_out(
-    db: sqlite3.Connection, intakes: Sequence[StoredPush], new: Container[int]
-) -> list[StoreResult]:
+def _sort_out(tx: Tx, intakes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
     """The keys of some pushes were there already: those are repeats, or stored under others."""
     fresh: list[StoredPush] = []
     firsts: dict[int, StoreResult] = {}
@@ -106,13 +93,13 @@ def _sort_out(
         if intake.row.seq in new:
             fresh.append(intake)
             continue
-        judged = repeats.judge(db, intake)
+        judged = repeats.judge(tx, intake)
         if isinstance(judged, StoreResult):
             firsts[intake.row.seq] = judged
         else:
-            _insert(db, [judged])
+            _insert(tx, [judged])
             fresh.append(judged)
-    taken = {one.seq: one for one in _follow_up(db, fresh)}
+    taken = {one.seq: one for one in _follow_up(tx, fresh)}
     for intake in fresh:
         if SEEN_BEFORE in (intake.row.note or ""):
             taken[intake.row.seq] = replace(taken[intake.row.seq], reused=True)
@@ -123,16 +110,16 @@ def _sort_out(
     return [taken[intake.row.seq] for intake in intakes]
 
 
-def _follow_up(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> list[StoreResult]:
+def _follow_up(tx: Tx, intakes: Sequence[StoredPush]) -> list[StoreResult]:
     """What follows from new events: first what changes who may be messaged, then the replies."""
     followed = {
-        intake.row.seq: _carry_out(db, intake) for intake in intakes if intake.wishes or intake.jobs
+        intake.row.seq: _carry_out(tx, intake) for intake in intakes if intake.wishes or intake.jobs
     }
     for intake in intakes:
         if intake.report is not None:
-            messages.note_report(db, intake.row, intake.report)
-    opted_out = _opted_out(db, intakes)
-    return [_taken(db, intake, followed, opted_out) for intake in intakes]
+            messages.note_report(tx, intake.row, intake.report)
+    opted_out = _opted_out(tx, intakes)
+    return [_taken(tx, intake, followed, opted_out) for intake in intakes]
 
 
 def _stands_alone(intake: StoredPush) -> bool:
@@ -142,7 +129,7 @@ def _stands_alone(intake: StoredPush) -> bool:
     return not (intake.wishes or intake.jobs or sends) and intake.report is None
 
 
-def _insert(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> set[int]:
+def _insert(tx: Tx, intakes: Sequence[StoredPush]) -> set[int]:
     """Inserts what is no repeat; the sequence numbers of that."""
     new: set[int] = set()
     for start in range(0, len(intakes), _ROWS):
@@ -150,36 +137,19 @@ def _insert(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> set[int]:
         values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         for place in _BLOBS:  # sqlite3 looks for an adapter for each bytes, not for a bytearray
             values[place::_WIDTH] = map(bytearray, values[place::_WIDTH])
-        inserted = db.execute(_insert_events(len(rows)), values).rowcount
+        inserted = tx.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
-            seqs = [seq for (seq,) in db.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+            seqs = [seq for (seq,) in tx.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
         new.update(seqs)
     return new
 
 
-def index_people(db: sqlite3.Connection) -> None:
-    """Adds all events that are in no run of the index of people to one."""
-    run, start, events = db.execute(_LAST_RUN).fetchone() or (1, 0, 0)
-    if events >= RUN_EVENTS:
-        run, events = run + 1, 0
-    (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
-    added = db.execute(_ADD_PEOPLE, (run, start, last)).rowcount
-    db.execute(_SET_RUN, (run, last, events + added))
-
-
-def count_unindexed(db: sqlite3.Connection) -> int:
-    """How many events are in no run yet."""
-    _, last, _ = db.execute(_LAST_RUN).fetchone() or (1, 0, 0)
-    (count,) = db.execute("SELECT count(*) FROM events WHERE seq > ?", (last,)).fetchone()
-    return int(count)
-
-
-def finish(db: sqlite3.Connection, done: Finish) -> bool:
+def finish(tx: Tx, done: Finish) -> bool:
     """Ends a handle job with what its handler asked for; False if it had ended before."""
-    if db.execute(_END_JOB, (done.job,)).fetchone() is None:
+    if tx.execute(_END_JOB, (done.job,)).fetchone() is None:
         return False
-    row = db.execute(_EVENT, (done.seq,)).fetchone()
+    row = tx.execute(_EVENT, (done.seq,)).fetchone()
     source, subject, data, type_, time, received_at = row
     origin = Origin(
         event=done.seq,
@@ -191,32 +161,32 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
     )
     # First what changes who may be messaged, then the replies.
     asked = [action for action in done.actions if not isinstance(action, Reply)]
-    changed = [carry_out(db, origin, done.handler, action) for action in asked]
+    changed = [carry_out(tx, origin, done.handler, action) for action in asked]
     for action in done.actions:
         if isinstance(action, Reply):
             said = action if any(changed) or not action.if_changed else SILENCE
-            late_reply(db, origin, done, said, data)
+            late_reply(tx, origin, done, said, data)
     if done.note is not None:
-        db.execute(_ADD_NOTE, (done.note, done.seq))
+        tx.execute(_ADD_NOTE, (done.note, done.seq))
     if done.last:
-        db.execute(_CLOSE, (done.seq,))
+        tx.execute(_CLOSE, (done.seq,))
     return True
 
 
-def settle(db: sqlite3.Connection, seq: int) -> bytes:
+def settle(tx: Tx, seq: int) -> bytes:
     """The answer of an event, for good: no reply can become part of it after this."""
-    db.execute(_CLOSE, (seq,))
-    (answer,) = db.execute("SELECT answer FROM events WHERE seq = ?", (seq,)).fetchone()
+    tx.execute(_CLOSE, (seq,))
+    (answer,) = tx.execute("SELECT answer FROM events WHERE seq = ?", (seq,)).fetchone()
     return bytes(answer)
 
 
-def settle_all(db: sqlite3.Connection) -> None:
+def settle_all(tx: Tx) -> None:
     """After a crash: answers that were open went out without a reply, or not at all."""
-    db.execute("UPDATE events SET reply = 0 WHERE reply = 1")
+    tx.execute("UPDATE events SET reply = 0 WHERE reply = 1")
 
 
 def quarantine(
-    db: sqlite3.Connection,
+    tx: Tx,
     entry: tuple[str, bool, str, str, int, str, bytes],
     max_rows: int,
     max_bytes: int,
@@ -225,14 +195,14 @@ def quarantine(
 
     `entry`: source, authenticated, outcome, reason, received_at, client, request.
     """
-    db.execute(
+    tx.execute(
         "INSERT INTO quarantine"
         " (source, authenticated, outcome, reason, received_at, client, request)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         entry,
     )
     # The newest rows are kept while they fit; `authenticated` keeps the two kinds apart.
-    db.execute(
+    tx.execute(
         "DELETE FROM quarantine WHERE authenticated = :kind AND id <= ("
         "  SELECT max(id) FROM ("
         "    SELECT id, row_number() OVER newest AS n, sum(length(request)) OVER newest AS size"
@@ -242,9 +212,9 @@ def quarantine(
     )
 
 
-def drop_quarantined(db: sqlite3.Connection, id_: int) -> None:
+def drop_quarantined(tx: Tx, id_: int) -> None:
     """Removes a request from the quarantine."""
-    db.execute("DELETE FROM quarantine WHERE id = ?", (id_,))
+    tx.execute("DELETE FROM quarantine WHERE id = ?", (id_,))
 
 
 @cache
@@ -260,14 +230,14 @@ def _among(query: str, values: int) -> str:
     return f"{query} ({', '.join('?' * values)})"
 
 
-def _opted_out(db: sqlite3.Connection, intakes: Sequence[StoredPush]) -> opt_out_lines.Lines:
+def _opted_out(tx: Tx, intakes: Sequence[StoredPush]) -> opt_out_lines.Lines:
     """The opt-outs of the people we would reply to."""
     people = [
         intake.row.subject
         for intake in intakes
         if intake.reply is not None and intake.reply.text and not intake.reply.even_if_opted_out
     ]
-    return opt_out_lines.lines_of(db, people)
+    return opt_out_lines.lines_of(tx, people)
 
 
 class _Followed(msgspec.Struct, frozen=True):
@@ -282,17 +252,17 @@ class _Followed(msgspec.Struct, frozen=True):
 _NOTHING = _Followed()
 
 
-def _carry_out(db: sqlite3.Connection, intake: StoredPush) -> _Followed:
+def _carry_out(tx: Tx, intake: StoredPush) -> _Followed:
     """Carries out what inline handlers asked for, and makes jobs for the others."""
     origin, reply = _origin(intake.row), intake.reply
     silent = reply is not None and reply.if_changed
     for wishes in intake.wishes:
         for action in wishes.actions:
-            if carry_out(db, origin, wishes.handler, action):
+            if carry_out(tx, origin, wishes.handler, action):
                 silent = silent and wishes.handler != intake.replied_by
     jobs = tuple(
         add_job(
-            db,
+            tx,
             origin,
             kind="handle",
             handler=job.handler,
@@ -307,7 +277,7 @@ def _carry_out(db: sqlite3.Connection, intake: StoredPush) -> _Followed:
 
 
 def _taken(
-    db: sqlite3.Connection,
+    tx: Tx,
     intake: StoredPush,
     followed: dict[int, _Followed],
     opted_out: opt_out_lines.Lines,
@@ -318,35 +288,33 @@ def _taken(
     if reply is not None and reply.text:
         if done.silent:
             answer = intake.plain_answer
-            db.execute(_SET_PLAIN, (answer, row.seq))
+            tx.execute(_SET_PLAIN, (answer, row.seq))
         elif row.subject in opted_out and _is_withheld(
             opted_out[row.subject], row.subject, row.data, reply
         ):
             answer = intake.plain_answer
-            db.execute(_SET_PLAIN, (answer, row.seq))
-            db.execute(_ADD_NOTE, (WITHHELD, row.seq))
+            tx.execute(_SET_PLAIN, (answer, row.seq))
+            tx.execute(_ADD_NOTE, (WITHHELD, row.seq))
         elif not intake.reply_in_answer:
-            _send_reply(db, _origin(row), intake.replied_by, reply, row.data)
+            _send_reply(tx, _origin(row), intake.replied_by, reply, row.data)
     is_open = row.reply == ReplyState.OPEN
     return StoreResult(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
 
 
-def late_reply(
-    db: sqlite3.Connection, origin: Origin, done: Finish, reply: Reply, data: bytes
-) -> None:
+def late_reply(tx: Tx, origin: Origin, done: Finish, reply: Reply, data: bytes) -> None:
     """Gives a reply after the event was stored: into the answer while it is open, else to send."""
     if reply.text:
-        lines = opt_out_lines.lines_of(db, [origin.subject]).get(origin.subject or "", [])
+        lines = opt_out_lines.lines_of(tx, [origin.subject]).get(origin.subject or "", [])
         if _is_withheld(lines, origin.subject, data, reply):
-            db.execute(_ADD_NOTE, (WITHHELD, done.seq))
+            tx.execute(_ADD_NOTE, (WITHHELD, done.seq))
             reply = SILENCE
     if reply.text and done.answer is not None:
-        in_answer = db.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount
+        in_answer = tx.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount
         if in_answer:
             return
-    first = db.execute(_REPLY_ONCE, (done.seq,)).rowcount
+    first = tx.execute(_REPLY_ONCE, (done.seq,)).rowcount
     if first and reply.text:
-        _send_reply(db, origin, done.handler, reply, data)
+        _send_reply(tx, origin, done.handler, reply, data)
 
 
 def _is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: Reply) -> bool:
@@ -377,9 +345,7 @@ class _Handback(msgspec.Struct):
 _handback = msgspec.json.Decoder(_Handback).decode
 
 
-def _send_reply(
-    db: sqlite3.Connection, origin: Origin, handler: str, reply: Reply, data: bytes
-) -> None:
+def _send_reply(tx: Tx, origin: Origin, handler: str, reply: Reply, data: bytes) -> None:
     """Makes a message of the reply, from the address that the person wrote to."""
     back = _handback(data)
     message = Send(
@@ -389,7 +355,7 @@ def _send_reply(
         service_id=back.service_id,
         link_id=back.link_id,
     )
-    messages.add(db, origin, handler, message, even_if_opted_out=reply.even_if_opted_out)
+    messages.add(tx, origin, handler, message, even_if_opted_out=reply.even_if_opted_out)
 
 
 def _origin(row: EventRow) -> Origin:

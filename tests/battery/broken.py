@@ -15,8 +15,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from receiver import cli, store
-from receiver.store.engine import database
+from receiver import cli
+from receiver.store import group_commit
+from receiver.store.engine import connection, database
 from receiver.store.engine.database import open_writer
 from receiver.store.group_commit import Writer
 from receiver.store.records import EventRow, StoredPush, StoreResult
@@ -57,11 +58,11 @@ def look_first() -> None:
         return db
 
     _take_pushes_with(look_then_insert)
-    _replace(store, "open_writer", open_without_index)
+    _replace(connection, "open_writer", open_without_index)
 
 
 async def _look_then_insert(self: Writer, intake: StoredPush) -> StoreResult:
-    found = await asyncio.to_thread(_find, self._upkeep._path, intake.row)
+    found = await asyncio.to_thread(_find, self._connection._path, intake.row)
     if found is not None:
         return StoreResult(found[0], new=False, answer=found[1], open=False)
     await self.run(partial(_insert, row=intake.row))

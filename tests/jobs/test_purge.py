@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from receiver.service.commands import PurgeStep
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.store import Failure, Kind, Sweep
+from receiver.store.tx import Tx
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 
 pytestmark = pytest.mark.anyio
@@ -174,8 +174,8 @@ async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
         await service.store.kill_message(message, clock(), Failure("refused"))
         ((event,),) = look(service.store.path, "SELECT seq FROM events")
 
-        def answers(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE messages SET event = ?", (event,))
+        def answers(tx: Tx) -> None:
+            tx.execute("UPDATE messages SET event = ?", (event,))
 
         await service.store.writer.run(answers)
         retention = Retention(service.parts.config.retention, service.store, clock)

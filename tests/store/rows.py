@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,6 +29,7 @@ from receiver.store import (
     open_store,
     to_micros,
 )
+from receiver.store.tx import Tx
 from tests.harness import NOW
 
 PERSON = "+254726770792"
@@ -56,7 +56,7 @@ async def held(store: Store) -> AsyncIterator[asyncio.Future[None]]:
     """While the block runs, the writer is in the middle of a commit; what comes has to wait."""
     loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-    def wait(db: sqlite3.Connection) -> None:
+    def wait(tx: Tx) -> None:
         loop.call_soon_threadsafe(entered.set)
         assert released.wait(30)
 

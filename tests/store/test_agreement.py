@@ -19,7 +19,7 @@ from receiver.events import EventIds
 from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, to_micros
 from receiver.store import book as rules
 from receiver.store.deactivations import DUE, manage
-from receiver.store.engine.database import migrate
+from receiver.store.engine.schema import migrate
 from receiver.store.writes import take
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake

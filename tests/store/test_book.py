@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from receiver.handlers import Action, Subscribe, Unsubscribe
 from receiver.store import Correction, ServiceCount, Store, Wishes, to_micros
 from receiver.store.effects import carry_out
-from receiver.store.engine.database import migrate
+from receiver.store.engine.schema import migrate
 from receiver.store.jobs import Origin
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened

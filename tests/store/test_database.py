@@ -14,8 +14,10 @@ import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_store
-from receiver.store.engine import database
-from receiver.store.engine.database import APPLICATION_ID, lock, migrations, open_writer
+from receiver.store.engine import database, schema
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.files import lock
+from receiver.store.engine.schema import APPLICATION_ID, migrations
 from tests.harness import look
 from tests.store.rows import intake, opened, read_only
 
@@ -61,7 +63,7 @@ def test_upgrading_gives_the_schema_of_a_new_store(tmp_path: Path) -> None:
         old = tmp_path / f"old-{version}.db"
         scripts = "".join(migrations()[:version])
         with closing(sqlite3.connect(old)) as db:
-            db.create_function("digested_key", 1, database._digested_key, deterministic=True)
+            db.create_function("digested_key", 1, schema._digested_key, deterministic=True)
             db.executescript(f"{scripts} PRAGMA user_version = {version};")
             if version:
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from receiver.providers.tilil import Tilil
 from receiver.service.forget import forget, obstacles
 from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
 from receiver.store.people import StoredPeople
+from receiver.store.tx import Tx
 from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, look, push_of
 from tests.store.rows import PERSON, RAW, intake, opened
@@ -258,10 +258,10 @@ async def test_reports_of_their_messages_go(tmp_path: Path) -> None:
             report = intake(store, f"report {n}", subject=None)
             await store.take(report)
 
-            def join(db: sqlite3.Connection, seq: int = report.row.seq, message: int = n) -> None:
+            def join(tx: Tx, seq: int = report.row.seq, message: int = n) -> None:
                 columns = "(event, source, key, status, message)"
                 values = (seq, "tilil", "key", "sent", message)
-                db.execute(f"INSERT INTO reports {columns} VALUES (?, ?, ?, ?, ?)", values)
+                tx.execute(f"INSERT INTO reports {columns} VALUES (?, ?, ?, ?, ?)", values)
 
             await store.writer.run(join)
         await forget(store, PERSON)

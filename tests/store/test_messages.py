@@ -31,7 +31,7 @@ from receiver.store import (
     open_store,
     to_micros,
 )
-from receiver.store.engine.database import migrations
+from receiver.store.engine.schema import migrations
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened
 

@@ -20,7 +20,8 @@ from receiver.outgoing import Sent
 from receiver.store import Attempt, Report, Store, StoredPush, Wishes, open_reader
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
-from receiver.store.engine.database import APPLICATION_ID, migrate, migrations, open_writer
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople

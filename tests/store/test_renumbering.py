@@ -16,8 +16,9 @@ from receiver.config import parse
 from receiver.errors import StoreUnusable
 from receiver.service import renumber
 from receiver.store import Forms, open_store
-from receiver.store.engine import database
-from receiver.store.engine.database import migrations, open_writer
+from receiver.store.engine import schema
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.schema import migrations
 from receiver.store.renumbering import _STAGES, progress, step
 from tests.cli.program import table, told
 from tests.harness import look, opened, until_async, write
@@ -219,7 +220,7 @@ def test_going_back_takes_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyP
     before = tables(backup)
     renumbered(path)
     scripts = migrations()
-    monkeypatch.setattr(database, "migrations", lambda: scripts[:4])
+    monkeypatch.setattr(schema, "migrations", lambda: scripts[:4])
     with pytest.raises(StoreUnusable, match="made by a newer sms-receiver"):
         open_writer(path)
     for name in ("receiver.db", "receiver.db-wal", "receiver.db-shm"):

@@ -12,13 +12,9 @@ from pathlib import Path
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.engine.database import (
-    APPLICATION_ID,
-    check_alone,
-    lock,
-    migrations,
-    undo_restore,
-)
+from receiver.store.engine.files import check_alone, lock, undo_restore
+from receiver.store.engine.reading import check_there
+from receiver.store.engine.schema import SCHEMA, check_schema
 
 _FILES = ("", "-wal", "-shm")
 
@@ -42,8 +38,7 @@ def back_up(store: Path, target: Path) -> Copy:
     Raises `StoreUnusable` and OSError.
     """
     store = store.resolve()
-    if not store.is_file():
-        raise StoreUnusable(f"{store}: no such store; `receiver serve` makes it")
+    check_there(store)
     check_alone(store)
     with _appearing(target) as unfinished:
         _copy(store, unfinished)
@@ -68,10 +63,7 @@ def _verify(file: Path, name: Path) -> Copy:
     """
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
-                raise StoreUnusable(f"{name}: not a store of this program (schema {version})")
+            check_schema(name, *db.execute(SCHEMA).fetchone())
             (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise StoreUnusable(f"{name}: damaged: {verdict}")
