@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from receiver.actions import OptIn, OptOut, Send
-from receiver.events import EventIds
 from receiver.outgoing import Sent
 from receiver.people import Subscription
 from receiver.store import (
@@ -40,6 +39,7 @@ from receiver.store.engine.files import lock
 from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
 from receiver.store.group_commit import Writer
+from receiver.store.ids import EventIds, first_seq
 from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -345,7 +345,7 @@ class Store:
 
     async def forget_reports(self, now: datetime) -> int:
         """Lets go of reports that found no message in 72 hours; how many. The events stay."""
-        oldest = max(0, to_micros(now) - messages.JOIN_WITHIN) // 1000 << 12
+        oldest = first_seq(to_micros(now) - messages.JOIN_WITHIN)
         return await self.writer.run(partial(messages.tidy, oldest=oldest))
 
     async def drop(

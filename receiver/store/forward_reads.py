@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from receiver.events import EventIds
+from receiver.store.ids import EventIds
 from receiver.store.queries import Fetch, event_of
 from receiver.store.records import ForwardJob, to_micros
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from receiver.events import EventIds, Status
+from receiver.events import Status
+from receiver.store.ids import EventIds
 from receiver.store.queries import Fetch
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 

@@ -14,6 +14,7 @@ from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
 from receiver.store import opt_out_lines, opt_outs
+from receiver.store.ids import first_seq
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Attempt, EventRow, Failure, Report, to_micros
 from receiver.store.tx import Tx
@@ -329,7 +330,7 @@ def tidy(tx: Tx, oldest: int) -> int:
 def _know(tx: Tx, source: str, key: str, message: int, now: int) -> None:
     """Learns an id of a message, and joins the reports that came before."""
     tx.execute(_ADD_ID, (source, key, message))
-    oldest = max(0, now - JOIN_WITHIN) // 1000 << 12
+    oldest = first_seq(now - JOIN_WITHIN)
     (whose,) = tx.execute("SELECT msisdn FROM messages WHERE id = ?", (message,)).fetchone()
     for event, status, opted_out, subject in tx.execute(
         _UNJOINED, (source, key, oldest)

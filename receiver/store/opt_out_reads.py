@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import EventIds
+from receiver.store.ids import EventIds
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import Fetch

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from receiver.events import Data, Event, EventIds
+from receiver.events import Data, Event
 from receiver.people import Subscription
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import ConnectionPool
+from receiver.store.ids import EventIds, first_arrival
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.opt_out_rule import blocks, lines_after
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
@@ -33,13 +34,13 @@ _IS_SUBSCRIBER = (
 # Of the changes of a subscription the newest is its line: in the order of `book`.
 _SUBSCRIPTIONS_BEFORE = (
     f"SELECT {subscription_columns('time')} FROM subscription_history WHERE msisdn = ?1"
-    " AND coalesce(event, received_at / 1000 << 12) < ?2 ORDER BY source, short_code, service_id,"
-    " time, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
-    " coalesce(network, '')"
+    " AND (event < ?2 OR event IS NULL AND received_at < ?3)"
+    " ORDER BY source, short_code, service_id, time, state = 'inactive', coalesce(keyword, ''),"
+    " coalesce(subscriber_ref, ''), coalesce(network, '')"
 )
 _OPTED_BEFORE = (
     "SELECT change, short_code, service_id FROM opt_out_history WHERE msisdn = ?1"
-    " AND coalesce(event, time / 1000 << 12) < ?2 ORDER BY id"
+    " AND (event < ?2 OR event IS NULL AND time < ?3) ORDER BY id"
 )
 _HISTORY = (
     f"SELECT {EVENT_COLUMNS} FROM events WHERE seq IN ({OF_PERSON}) ORDER BY seq DESC LIMIT ?"
@@ -74,7 +75,7 @@ class StoredPeople:
         if before is None:
             rows = self._pool.fetch(_SUBSCRIPTIONS, (msisdn,))
         else:
-            every = self._pool.fetch(_SUBSCRIPTIONS_BEFORE, (msisdn, before))
+            every = self._pool.fetch(_SUBSCRIPTIONS_BEFORE, (msisdn, before, first_arrival(before)))
             rows = list({row[1:4]: row for row in every}.values())
         return [Subscription(**subscription_fields(row)) for row in rows]
 
@@ -101,7 +102,8 @@ class StoredPeople:
         if before is None:
             lines = self._pool.fetch(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
         else:
-            lines = lines_after(self._pool.fetch(_OPTED_BEFORE, (msisdn, before)))
+            values = (msisdn, before, first_arrival(before))
+            lines = lines_after(self._pool.fetch(_OPTED_BEFORE, values))
         return blocks(lines, short_code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:

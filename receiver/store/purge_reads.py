@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from receiver.store.ids import first_seq
 from receiver.store.purges import GOING, TRUSTED
 from receiver.store.queries import Fetch
 from receiver.store.records import PURGED, from_micros, to_micros
@@ -81,7 +82,7 @@ class PurgeReader:
         return await self._events(sweep, after)
 
     async def _events(self, sweep: Sweep, after: int) -> Stretch:
-        end = to_micros(sweep.before) // 1000 << 12
+        end = first_seq(to_micros(sweep.before))
         rows = await self._fetch(_OF_EVENTS, [after, end, _STRETCH])
         return Stretch(ids=[row[0] for row in rows if _goes(sweep, row)], position=_next(rows))
 

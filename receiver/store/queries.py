@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from receiver.events import Data, Event, EventIds, decode_data
+from receiver.events import Data, Event, decode_data
+from receiver.store.ids import EventIds
 from receiver.store.records import from_micros
 
 Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import EventIds
 from receiver.store import deactivations
 from receiver.store.audit import AuditReader
 from receiver.store.deactivations import Deactivation, Subscribed
@@ -18,6 +17,7 @@ from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import AsyncConnection, open_async
 from receiver.store.forgetting import PersonReader
 from receiver.store.forward_reads import ForwardReader
+from receiver.store.ids import EventIds, first_seq
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
@@ -112,7 +112,7 @@ class Reader:
             ("type = ?", type_),
             ("source = ?", source),
             (f"seq IN ({OF_PERSON})", msisdn),
-            ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
+            ("seq >= ?", first_seq(to_micros(since)) if since else None),
             ("seq > ?", after),
         )
         if noted:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from receiver.events import EventIds, EventType, decode_data
+from receiver.events import EventType, decode_data
 from receiver.repeats import STATE, content, has_id
+from receiver.store.ids import EventIds
 from receiver.store.pseudonyms import digest, key_of
 from receiver.store.records import (
     PURGED,

@@ -15,11 +15,12 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import Data, Event, EventIds
+from receiver.events import Data, Event
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import SnapshotConnection, open_snapshots
 from receiver.store.engine.schema import migrations
 from receiver.store.event_effects import NOTHING, Past, pasts
+from receiver.store.ids import EventIds, first_seq
 from receiver.store.queries import EVENT_COLUMNS, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.writes import WITHHELD
@@ -95,9 +96,9 @@ class Chronicle:
         with self._connection.snapshot() as tx:
             first, last = tx.execute(_BOUNDS).fetchone()
         if wanted.since is not None:
-            first = max(first, _seq_at(wanted.since))
+            first = max(first, first_seq(to_micros(wanted.since)))
         if wanted.until is not None:
-            last = min(last, _seq_at(wanted.until) - 1)
+            last = min(last, first_seq(to_micros(wanted.until)) - 1)
         return first, last
 
     def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[Happened]]:
@@ -135,8 +136,3 @@ class Chronicle:
         event = event_of(self.ids, row[:8])
         withheld, held_back = (text in (note or "") for text in (WITHHELD, HELD_BACK))
         return Happened(row[0], event, answer, reply, withheld, held_back, past)
-
-
-def _seq_at(moment: datetime) -> int:
-    """The lowest sequence number of that millisecond."""
-    return to_micros(moment) // 1000 << 12

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypedDict, Unpack
 
 import msgspec
 
-from receiver.events import EventIds
 from receiver.people import Subscription
+from receiver.store.ids import EventIds
 from receiver.store.queries import (
     Fetch,
     Stream,

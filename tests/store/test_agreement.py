@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.actions import Action, OptIn, OptOut, Subscribe, Unsubscribe
-from receiver.events import EventIds
 from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, to_micros
 from receiver.store import book as rules
 from receiver.store.deactivations import DUE, manage
 from receiver.store.engine.schema import migrate
+from receiver.store.ids import EventIds
 from receiver.store.writes import take
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake
