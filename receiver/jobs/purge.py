@@ -16,7 +16,7 @@ import structlog
 
 from receiver.config import Retention as Settings
 from receiver.jobs.channel import every
-from receiver.store import Kind, Store, Stretch, Sweep
+from receiver.store import Kind, Store, Stretch, Sweep, audit, purges
 
 log = structlog.get_logger("receiver.jobs.purge")
 
@@ -45,7 +45,7 @@ async def step(store: Store, sweep: Sweep, after: int = 0) -> tuple[Counter[str]
     gone: Counter[str] = Counter()
     for start in range(0, len(stretch.ids), _PIECE):
         began = time.monotonic()
-        gone += await store.drop(sweep.kind, stretch.ids[start : start + _PIECE])
+        gone += await store.run(purges.drop, sweep.kind, stretch.ids[start : start + _PIECE])
         await asyncio.sleep((time.monotonic() - began) * _LEISURE)
     return gone, stretch
 
@@ -107,7 +107,7 @@ class Retention:
         if self.held_back is not None:
             log.warning("retention holds back", why=self.held_back, do=WORD)
             return
-        await self._store.trust_clock(now)
+        await self._store.run(purges.trust_clock, now)
         self._noted = (now, self._monotonic())
         whole = self._sweeps % _WHOLE == 0
         self._sweeps += 1
@@ -116,7 +116,7 @@ class Retention:
             gone += await self._sweep_kind(Sweep(kind=kind, before=now - age), whole=whole)
         if gone:
             log.info("let go of what is old", **gone)
-            await self._store.note_act("retention", "purge", {"gone": dict(gone)}, now)
+            await self._store.run(audit.add, "retention", "purge", {"gone": dict(gone)}, now)
 
     async def _expected(self) -> datetime | None:
         """Where the clock should be: where it was known to be, and what has passed since."""

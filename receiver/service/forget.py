@@ -14,7 +14,7 @@ import msgspec
 
 from receiver.errors import PushError
 from receiver.providers import Provider, Push
-from receiver.store import Kept, Kind, Store, from_micros, unpack_request
+from receiver.store import Kept, Kind, Store, forgetting, from_micros, purges, unpack_request
 from receiver.store.spellings import Spelled
 from receiver.text.msisdn import spellings
 
@@ -53,7 +53,9 @@ async def forget(
     gone: Counter[str] = Counter()
     # While their messages are there: of most reports nothing else tells whose they are.
     await _drop(store, Kind.EVENTS, await reader.reports(names), gone)
-    gone += await store.forget(msisdn, names)  # from now on nothing more is sent to them
+    gone += await store.run(
+        forgetting.forget, msisdn, names
+    )  # from now on nothing more is sent to them
     busy = 0
     after = 0
     while seqs := await reader.events(msisdn, after, _PIECE):
@@ -62,7 +64,7 @@ async def forget(
     named = await reader.named(spelled.is_in_word)
     for piece in _pieces(named):
         await _drop(store, Kind.EVENTS, await reader.nobodys(piece), gone)
-        await store.rename_keys(piece)
+        await store.run(forgetting.rename_keys, piece)
 
     def is_theirs(kept: Kept) -> bool:
         if spelled.stands_in(kept.request) or spelled.stands_in(kept.reason.encode()):
@@ -82,8 +84,7 @@ async def _drop(store: Store, kind: Kind, ids: Sequence[int], gone: Counter[str]
     """Lets go of these; how many went. All that went is counted in `gone`."""
     dropped: Counter[str] = Counter()
     for piece in _pieces(ids):
-        whole = {"wanted_or_not": True} if kind is Kind.EVENTS else {}
-        dropped += await store.drop(kind, piece, **whole)
+        dropped += await store.run(purges.drop, kind, piece, wanted_or_not=kind is Kind.EVENTS)
     gone += dropped
     return dropped[kind]
 

@@ -6,29 +6,22 @@ The rest of the program knows this module and `records`; SQL stands nowhere else
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from receiver.actions import OptIn, OptOut, Send
+from receiver.actions import Send
 from receiver.outgoing import Sent
 from receiver.people import Subscription
 from receiver.store import (
-    audit,
     book,
     deactivations,
-    forgetting,
     jobs,
     messages,
-    opt_outs,
-    purges,
     renames,
-    renumbering,
-    replay_writes,
     writes,
 )
 from receiver.store.audit import Act
@@ -40,7 +33,9 @@ from receiver.store.forgetting import Kept
 from receiver.store.forwards import Forwards
 from receiver.store.group_commit import Writer
 from receiver.store.ids import EventIds, first_seq
-from receiver.store.purge_reads import Kind, Stretch, Sweep
+from receiver.store.purge_reads import Stretch, Sweep
+from receiver.store.purges import Kind
+from receiver.store.quarantine import Quarantined
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     HELD_BACK,
@@ -55,7 +50,6 @@ from receiver.store.records import (
     NearMiss,
     OptOutChange,
     OptOutEntry,
-    Quarantined,
     ReplyState,
     Report,
     Request,
@@ -125,16 +119,6 @@ __all__ = [
 
 T = TypeVar("T")
 P = ParamSpec("P")
-#: Who asks for what no handler asks for.
-_OPERATOR = "operator"
-
-_DROPS: dict[Kind, Callable[..., Counter[str]]] = {
-    Kind.REQUESTS: purges.drop_requests,
-    Kind.EVENTS: purges.drop_events,
-    Kind.MESSAGES: purges.drop_messages,
-    Kind.QUARANTINE: purges.drop_quarantined,
-    Kind.KEYS: purges.drop_keys,
-}
 
 
 class Store:
@@ -164,14 +148,6 @@ class Store:
     async def finish(self, done: Finish) -> bool:
         """Ends a handler's work; False if it had been ended before."""
         return await self.writer.run(partial(writes.finish, done=done))
-
-    async def settle(self, seq: int) -> bytes:
-        """Decides the answer of an event, as it stands, and returns it."""
-        return await self.writer.run(partial(writes.settle, seq=seq))
-
-    async def settle_all(self) -> None:
-        """Decides every answer that a crash left open."""
-        await self.writer.run(writes.settle_all)
 
     async def fail(self, job: int, due: datetime | None, error: str, *, counted: bool) -> None:
         """A job failed: it is due again then, or dead (None).
@@ -208,30 +184,6 @@ class Store:
             partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
         )
 
-    async def quarantine(
-        self,
-        *,
-        source: str,
-        authenticated: bool,
-        outcome: str,
-        reason: str,
-        received_at: datetime,
-        client: str,
-        request: bytes,
-        max_rows: int,
-        max_bytes: int,
-    ) -> None:
-        """Keeps a request that could not become an event, within the caps of its kind."""
-        at = to_micros(received_at)
-        entry = (source, authenticated, outcome, reason, at, client, request)
-        await self.writer.run(
-            partial(writes.quarantine, entry=entry, max_rows=max_rows, max_bytes=max_bytes)
-        )
-
-    async def drop_quarantined(self, id_: int) -> None:
-        """Removes a request from the quarantine."""
-        await self.writer.run(partial(writes.drop_quarantined, id_=id_))
-
     async def end_job(self, job: int) -> None:
         """A job is done, or there is no need for it any more."""
         await self.run(jobs.end, job)
@@ -246,51 +198,23 @@ class Store:
 
         await self.writer.run(end)
 
-    async def opt_out(self, change: OptOut, now: datetime) -> bool:
-        """Notes that a person must not be messaged; False if that was so already."""
-        origin = _operator(now)
-        return await self.writer.run(
-            partial(opt_outs.opt_out, origin=origin, handler=_OPERATOR, change=change)
-        )
-
-    async def opt_in(self, change: OptIn, now: datetime) -> bool:
-        """Notes that a person may be messaged; False if that was so already."""
-        origin = _operator(now)
-        return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
-
     async def manage(self, sources: Iterable[str]) -> None:
         """Notes which sources can be told that a subscription ends: opt-outs see to that."""
         await self.writer.run(partial(deactivations.manage, sources=sources))
 
     async def rename_source(self, former: str, name: str) -> bool:
         """What is of the source `former` is of `name` from now on; False if there is nothing."""
-        if not await self.writer.run(partial(renames.is_known, source=former)):
+        if not await self.run(renames.is_known, former):
             return False
         for step in renames.steps(former, name):
             place: int | None = renames.BEGINNING
             while place is not None:
-                place = await self.writer.run(partial(renames.take_step, step=step, place=place))
+                place = await self.run(step, place)
         return True
-
-    async def correct_book(
-        self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
-    ) -> int:
-        """Writes lines into the subscription book, as changes of `time`; how many."""
-        at, when = to_micros(time), to_micros(now)
-        return await self.writer.run(
-            partial(book.correct, corrections=corrections, time=at, now=when, reason=reason)
-        )
 
     async def add_message(self, message: Send, now: datetime) -> int:
         """Makes a message that a person asks for; its id."""
-        origin = _operator(now)
-        return await self.writer.run(
-            partial(messages.add, origin=origin, handler=_OPERATOR, message=message)
-        )
-
-    async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
-        """Does for stored events what handlers ask for today."""
-        return await self.writer.run(partial(replay_writes.redo, wanted=wanted, now=to_micros(now)))
+        return await self.run(messages.add, jobs.by_operator(now), jobs.OPERATOR, message)
 
     async def begin_messages(
         self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta
@@ -348,49 +272,11 @@ class Store:
         oldest = first_seq(to_micros(now) - messages.JOIN_WITHIN)
         return await self.writer.run(partial(messages.tidy, oldest=oldest))
 
-    async def drop(
-        self, kind: Kind, ids: Sequence[int], *, wanted_or_not: bool = False
-    ) -> Counter[str]:
-        """Lets go of these, for good; how many of what. See `purges` for what stays.
-
-        `wanted_or_not`: events and messages also if work waits for them.
-        """
-        drop = _DROPS[kind]
-        if wanted_or_not:
-            drop = partial(drop, wanted_or_not=True)
-        return await self.writer.run(lambda tx: drop(tx, ids))
-
-    async def trust_clock(self, now: datetime) -> None:
-        """Notes that this is the time: age is counted by clocks that go on from it."""
-        await self.writer.run(partial(purges.trust_clock, now=to_micros(now)))
-
-    async def rename_keys(self, seqs: Sequence[int]) -> None:
-        """Takes the number out of the keys of these, if purged: they go by a pseudonym."""
-        await self.writer.run(partial(forgetting.rename_keys, seqs=seqs))
-
-    async def forget(self, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
-        """Lets go of all of a person but events and the quarantine; how many of what."""
-        return await self.writer.run(partial(forgetting.forget, msisdn=msisdn, spellings=spellings))
-
-    async def note_act(self, who: str, act: str, details: dict[str, Any], now: datetime) -> None:
-        """Notes an administrative act for `receiver audit`. `details` must be fit to be shown."""
-        await self.writer.run(
-            partial(audit.note, who=who, act=act, details=details, now=to_micros(now))
-        )
-
-    async def renumbered(self) -> Progress:
-        """How far the numbers of earlier programs are brought into their one form."""
-        return await self.writer.run(renumbering.progress)
-
-    async def renumber(self, forms: Forms, *, urgent: bool) -> Progress:
-        """Goes on with that for some milliseconds; see `renumbering`."""
-        return await self.writer.run(partial(renumbering.step, forms=forms, urgent=urgent))
-
     async def check(self) -> str | None:
         """Tries a write transaction; None, or why it does not work."""
         try:
             async with asyncio.timeout(5):
-                await self.writer.run(_touch)
+                await self.run(_touch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
         return None
@@ -417,12 +303,6 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
                 yield Store(writer, reader, ids, path)
         finally:
             await writer.close()
-
-
-def _operator(now: datetime) -> jobs.Origin:
-    """Where a change comes from that no event brought about."""
-    at = to_micros(now)
-    return jobs.Origin(time=at, received_at=at, now=at)
 
 
 def _touch(tx: Tx) -> None:

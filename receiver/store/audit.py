@@ -28,9 +28,9 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     """What it was about, numbers masked, and what came of it."""
 
 
-def note(tx: Tx, who: str, act: str, details: dict[str, Any], now: int) -> None:
-    """Adds an act, inside the writer's transaction."""
-    tx.execute(_ADD, (now, who, act, msgspec.json.encode(details).decode()))
+def add(tx: Tx, who: str, act: str, details: dict[str, Any], now: datetime) -> None:
+    """Adds an entry. `details` must be fit to be shown."""
+    tx.execute(_ADD, (to_micros(now), who, act, msgspec.json.encode(details).decode()))
 
 
 class AuditReader:

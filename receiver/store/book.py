@@ -9,15 +9,17 @@ Like `writes`, these run inside the writer's transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
 from receiver.actions import Subscribe, Unsubscribe
 from receiver.events import EventType
 from receiver.store import deactivations
-from receiver.store.jobs import Origin
+from receiver.store.jobs import OPERATOR, Origin
 from receiver.store.opt_out_lines import blocked, opted_out_at
 from receiver.store.opt_out_rule import Line, blocks, service
+from receiver.store.records import to_micros
 from receiver.store.tx import Tx
 
 _ADD_HISTORY = (
@@ -124,14 +126,16 @@ def note(tx: Tx, origin: Origin, handler: str, change: Subscribe | Unsubscribe) 
     return after != before
 
 
-def correct(tx: Tx, corrections: Sequence[Correction], *, time: int, now: int, reason: str) -> int:
-    """Appends corrections to the history, as changes of this time; how many there were.
+def correct(
+    tx: Tx, corrections: Sequence[Correction], *, time: datetime, now: datetime, reason: str
+) -> int:
+    """Appends corrections to the history, as changes of this time; returns how many there were.
 
     A list tells who is subscribed, not since when: of who has opted out it does not say that they
     have joined anew. So they stay unsubscribed, and the provider is told.
     """
-    time = min(time, now)
-    origin = Origin(time=time, received_at=now, now=now)
+    at, arrival = to_micros(min(time, now)), to_micros(now)
+    origin = Origin(time=at, received_at=arrival, now=arrival)
     for correction in corrections:
         made = _Change(
             event=None,
@@ -140,14 +144,14 @@ def correct(tx: Tx, corrections: Sequence[Correction], *, time: int, now: int, r
             service_id=service(correction.service_id),
             msisdn=correction.msisdn,
             state="active" if correction.active else "inactive",
-            time=time,
-            received_at=now,
+            time=at,
+            received_at=arrival,
             reason=reason,
         )
         _write(tx, made)
         if correction.active:
             stands = blocked(tx, made.msisdn, made.short_code, made.service_id)
-            _end_if_opted_out(tx, origin, "operator", made, at_once=stands)
+            _end_if_opted_out(tx, origin, OPERATOR, made, at_once=stands)
     return len(corrections)
 
 

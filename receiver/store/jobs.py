@@ -5,8 +5,11 @@ Like `writes`, these run inside the writer's transaction.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
+from receiver.store.records import to_micros
 from receiver.store.tx import Tx
 
 _ADD = (
@@ -14,6 +17,8 @@ _ADD = (
     " message, target, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 
+#: The handler of what no handler asks for.
+OPERATOR = "operator"
 #: A time that nothing is due after.
 NEVER = 2**62
 
@@ -28,6 +33,12 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """When it happened (`book.moment`)."""
     received_at: int
     now: int
+
+
+def by_operator(now: datetime) -> Origin:
+    """The origin of what a person commands at that time."""
+    at = to_micros(now)
+    return Origin(time=at, received_at=at, now=at)
 
 
 def add_job(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from receiver.store.ids import first_seq
-from receiver.store.purges import GOING, TRUSTED
+from receiver.store.purges import GOING, TRUSTED, Kind
 from receiver.store.queries import Fetch
 from receiver.store.records import PURGED, from_micros, to_micros
 
@@ -28,19 +27,6 @@ TRUST = (
     f"SELECT coalesce((SELECT value FROM meta WHERE key = '{TRUSTED}'),"
     " (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1))"
 )
-
-
-class Kind(StrEnum):
-    """What can be let go of by its age."""
-
-    REQUESTS = "requests"
-    """The raw requests of events, which they were made of."""
-    EVENTS = "events"
-    MESSAGES = "messages"
-    """What we sent, as far as the event that it answers is gone as well."""
-    QUARANTINE = "quarantine"
-    KEYS = "keys"
-    """What is left of purged events, by which repeats are known."""
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
 
 from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
+from receiver.store.records import to_micros
 from receiver.store.repeats import remains
 from receiver.store.spellings import Spelled
 from receiver.store.tx import Tx, execute_many
@@ -19,6 +22,10 @@ from receiver.store.tx import Tx, execute_many
 #: Where `meta` has the time that age is counted by: of the last sweep, or of a person's word.
 TRUSTED = "trusted_clock"
 
+_TRUST = (
+    f"INSERT INTO meta (key, value) VALUES ('{TRUSTED}', ?)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 _DROP_REQUEST = "UPDATE events SET request = NULL WHERE seq = ? AND request IS NOT NULL"
 # An answer that is open is for handlers at work; what is due still needs its event. Messages have
 # all that they need themselves.
@@ -56,13 +63,44 @@ _DROP_KEY = (
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
-def drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
+class Kind(StrEnum):
+    """What can be let go of by its age."""
+
+    REQUESTS = "requests"
+    """The raw requests of events, which they were made of."""
+    EVENTS = "events"
+    MESSAGES = "messages"
+    """What we sent, as far as the event that it answers is gone as well."""
+    QUARANTINE = "quarantine"
+    KEYS = "keys"
+    """What is left of purged events, by which repeats are known."""
+
+
+def drop(tx: Tx, kind: Kind, ids: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
+    """Deletes these for good; returns how many of what.
+
+    `wanted_or_not`: events and messages also if work waits for them.
+    """
+    match kind:
+        case Kind.REQUESTS:
+            return _drop_requests(tx, ids)
+        case Kind.EVENTS:
+            return _drop_events(tx, ids, wanted_or_not=wanted_or_not)
+        case Kind.MESSAGES:
+            return drop_messages(tx, ids, wanted_or_not=wanted_or_not)
+        case Kind.QUARANTINE:
+            return _drop_quarantined(tx, ids)
+        case Kind.KEYS:
+            return _drop_keys(tx, ids)
+
+
+def _drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """The raw requests of these events."""
     rows = execute_many(tx, _DROP_REQUEST, [(seq,) for seq in seqs])
     return Counter(requests=rows)
 
 
-def drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
+def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
     """These events, but for those of which an answer is open, and those that work waits for.
 
     `wanted_or_not`: the work goes as well.
@@ -99,7 +137,7 @@ def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) ->
     return +Counter(messages=len(rows))
 
 
-def drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
+def _drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """What is left of these purged events: a repeat of one is then a new event.
 
     Later ones first: those that came under the key of another one are found by that.
@@ -108,7 +146,7 @@ def drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     return +Counter(keys=execute_many(tx, _DROP_KEY, last_first))
 
 
-def drop_quarantined(tx: Tx, ids: Sequence[int]) -> Counter[str]:
+def _drop_quarantined(tx: Tx, ids: Sequence[int]) -> Counter[str]:
     """These requests in the quarantine."""
     statement = "DELETE FROM quarantine WHERE id = ?"
     return +Counter(quarantine=execute_many(tx, statement, [(id_,) for id_ in ids]))
@@ -122,6 +160,6 @@ def _without_number(key: str, subject: str | None, secret: bytes) -> str:
     return key
 
 
-def trust_clock(tx: Tx, now: int) -> None:
-    """Notes that this is the time."""
-    tx.execute(f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{TRUSTED}', ?)", (now,))
+def trust_clock(tx: Tx, now: datetime) -> None:
+    """Notes that this is the time: age is counted by clocks that go on from it."""
+    tx.execute(_TRUST, (to_micros(now),))

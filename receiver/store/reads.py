@@ -22,10 +22,10 @@ from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
+from receiver.store.quarantine import Quarantined
 from receiver.store.queries import EVENT_COLUMNS, conditions, event_of
 from receiver.store.records import (
     Job,
-    Quarantined,
     StoredEvent,
     from_micros,
     to_micros,

@@ -250,19 +250,6 @@ class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the person has an opt-out of any scope now."""
 
 
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that could not become an event."""
-
-    id: int
-    source: str
-    authenticated: bool
-    outcome: str
-    reason: str
-    received_at: datetime
-    client: str
-    request: Request
-
-
 class Attempt(msgspec.Struct, frozen=True):
     """A message that is about to be sent, to this number."""
 

@@ -77,11 +77,6 @@ def steps(former: str, name: str) -> Iterator[Step]:
     yield partial(_move_events, names=names)
 
 
-def take_step(tx: Tx, step: Step, place: int) -> int | None:
-    """Takes one of the steps, from this place on."""
-    return step(tx, place)
-
-
 def is_known(tx: Tx, source: str) -> bool:
     """Whether there is anything of a source."""
     return any(

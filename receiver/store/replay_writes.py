@@ -7,6 +7,7 @@ when it commits, so that asking for it again does nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -16,7 +17,7 @@ from receiver.store.effects import carry_out
 from receiver.store.event_effects import NOTHING, Asked, Past, pasts, undone
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
-from receiver.store.records import Finish, ReplyState, Wishes
+from receiver.store.records import Finish, ReplyState, Wishes, to_micros
 from receiver.store.tx import Tx
 from receiver.store.writes import late_reply
 
@@ -54,12 +55,12 @@ class Redone(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.replies or self.actions or self.handlers)
 
 
-def redo(tx: Tx, wanted: Sequence[Redo], now: int) -> list[Redone]:
+def redo(tx: Tx, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
     """Does for each event what is not done yet, or all of it again.
 
-    A reply becomes a message, and only if the event was never replied to. `now`: microseconds.
+    A reply becomes a message, and only if the event was never replied to.
     """
-    return [_redo(tx, one, now) for one in wanted]
+    return [_redo(tx, one, to_micros(now)) for one in wanted]
 
 
 def _redo(tx: Tx, wanted: Redo, now: int) -> Redone:

@@ -185,38 +185,6 @@ def settle_all(tx: Tx) -> None:
     tx.execute("UPDATE events SET reply = 0 WHERE reply = 1")
 
 
-def quarantine(
-    tx: Tx,
-    entry: tuple[str, bool, str, str, int, str, bytes],
-    max_rows: int,
-    max_bytes: int,
-) -> None:
-    """Keeps a request that could not become an event, and drops the oldest beyond the caps.
-
-    `entry`: source, authenticated, outcome, reason, received_at, client, request.
-    """
-    tx.execute(
-        "INSERT INTO quarantine"
-        " (source, authenticated, outcome, reason, received_at, client, request)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        entry,
-    )
-    # The newest rows are kept while they fit; `authenticated` keeps the two kinds apart.
-    tx.execute(
-        "DELETE FROM quarantine WHERE authenticated = :kind AND id <= ("
-        "  SELECT max(id) FROM ("
-        "    SELECT id, row_number() OVER newest AS n, sum(length(request)) OVER newest AS size"
-        "    FROM quarantine WHERE authenticated = :kind WINDOW newest AS (ORDER BY id DESC)"
-        "  ) WHERE n > :rows OR size > :bytes)",
-        {"kind": entry[1], "rows": max_rows, "bytes": max_bytes},
-    )
-
-
-def drop_quarantined(tx: Tx, id_: int) -> None:
-    """Removes a request from the quarantine."""
-    tx.execute("DELETE FROM quarantine WHERE id = ?", (id_,))
-
-
 @cache
 def _insert_events(rows: int) -> str:
     return (

@@ -16,7 +16,7 @@ from receiver.jobs.purge import Retention
 from receiver.service.commands import PurgeStep
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
-from receiver.store import Failure, Kind, Sweep
+from receiver.store import Failure, Kind, Sweep, purges
 from receiver.store.tx import Tx
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 
@@ -33,7 +33,7 @@ def keeping(**ages: str) -> dict[str, Any]:
 async def pass_days(service: Service, clock: Clock, days: float) -> None:
     """Lets so many days pass, in which sweeps went on."""
     clock.move(days=days)
-    await service.store.trust_clock(clock())
+    await service.store.run(purges.trust_clock, clock())
 
 
 def events_left(service: Service) -> int:
@@ -153,7 +153,7 @@ async def test_all_that_is_too_old_goes_whatever_the_order(
             clock.move(hours=5)
         retention = Retention(service.parts.config.retention, service.store, clock)
         for _ in range(7 * 24):
-            await service.store.trust_clock(clock())
+            await service.store.run(purges.trust_clock, clock())
             await retention.sweep()
             oldest = await service.store.reader.purges.stretch(
                 Sweep(kind=Kind(kind), before=clock() - timedelta(days=7)), 0

@@ -24,7 +24,7 @@ from receiver.service.commands import Outcome
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.replay import Judgement, ReplyChange
-from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
+from receiver.store import Redo, Wishes, open_store, replay_writes
 from receiver.store.engine.database import open_writer
 from receiver.store.event_effects import EventMessage, Past, pasts, undone
 from receiver.store.replay_reads import Selection, open_chronicle
@@ -45,7 +45,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.store.rows import PERSON, intake
+from tests.store.rows import PERSON, intake, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -330,8 +330,8 @@ def test_doing_it_twice_is_doing_it_once(handlers: list[list[Action]], reply: Re
         )
         wanted = [Redo(seq=seq, reply=reply, replied_by="mine.h0", wishes=wishes)]
         with closing(open_writer(path)) as db:
-            (first,) = replay_writes.redo(db, wanted, to_micros(NOW))
-            (second,) = replay_writes.redo(db, wanted, to_micros(NOW) + 1)
+            (first,) = replay_writes.redo(db, wanted, NOW)
+            (second,) = replay_writes.redo(db, wanted, NOW + timedelta(microseconds=1))
     assert first.actions == sum(map(len, handlers))
     assert not second.changed
 
@@ -555,7 +555,7 @@ async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: P
     await say(tmp_path, bare, "START")
     async with opened(tmp_path, bare) as service:
         out = OptOut("+447777777777", "operator", "+447786200000")
-        await service.store.opt_out(out, NOW + timedelta(minutes=5))
+        await opted_out(service.store, out, NOW + timedelta(minutes=5))
     wide = numbered()
     wide["plugins"]["opt_out"] = {"scope": "all"}
     outcome = await apply(tmp_path, wide)

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.actions import OptIn, OptOut
 from receiver.events import Data, EventType, Message, SubscriptionChange, encode_data
 from receiver.handlers import Reply
 from receiver.store import (
@@ -27,8 +28,10 @@ from receiver.store import (
     StoredPush,
     Wishes,
     open_store,
+    opt_outs,
     to_micros,
 )
+from receiver.store.jobs import OPERATOR, by_operator
 from receiver.store.tx import Tx
 from tests.harness import NOW
 
@@ -154,3 +157,13 @@ def read_only(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+async def opted_out(store: Store, change: OptOut, now: datetime) -> bool:
+    """Stores an opt-out that a person commands."""
+    return await store.run(opt_outs.opt_out, by_operator(now), OPERATOR, change)
+
+
+async def opted_in(store: Store, change: OptIn, now: datetime) -> bool:
+    """Stores an opt-in that a person commands."""
+    return await store.run(opt_outs.opt_in, by_operator(now), change)

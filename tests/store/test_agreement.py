@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.actions import Action, OptIn, OptOut, Subscribe, Unsubscribe
-from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, to_micros
+from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, from_micros, to_micros
 from receiver.store import book as rules
 from receiver.store.deactivations import DUE, manage
 from receiver.store.engine.schema import migrate
@@ -99,8 +99,8 @@ class World:
         active = [listed for since, listed in self.listed if since <= then][-1]
         if (self.book("44")[0] == "active") is not active:
             correction = Correction(**MANAGED, source="tilil", active=active)
-            micros, now = _micros(then), _micros(self.now)
-            rules.correct(self.db, [correction], time=micros, now=now, reason="reconcile")
+            time, now = from_micros(_micros(then)), from_micros(_micros(self.now))
+            rules.correct(self.db, [correction], time=time, now=now, reason="reconcile")
 
     def commit(self) -> None:
         """What has arrived is stored together."""

@@ -11,19 +11,19 @@ import pytest
 from receiver.handlers import Action, OptIn, OptOut
 from receiver.store import Wishes
 from tests.harness import NOW
-from tests.store.rows import PERSON, intake, opened
+from tests.store.rows import PERSON, intake, opened, opted_in, opted_out
 
 
 @pytest.mark.anyio
 async def test_opt_outs_are_noted_once_and_their_history_always(tmp_path: Path) -> None:
     """Opting out twice is once; each time is in the history."""
     async with opened(tmp_path) as store:
-        assert await store.opt_out(OptOut(PERSON, "STOP"), NOW)
-        assert not await store.opt_out(OptOut(PERSON, "operator"), NOW + timedelta(hours=1))
+        assert await opted_out(store, OptOut(PERSON, "STOP"), NOW)
+        assert not await opted_out(store, OptOut(PERSON, "operator"), NOW + timedelta(hours=1))
         (entry,) = await store.reader.opt_outs.find(PERSON)
         assert (entry.reason, entry.time) == ("STOP", NOW)
-        assert await store.opt_in(OptIn(PERSON, "START"), NOW)
-        assert not await store.opt_in(OptIn(PERSON, "START"), NOW)
+        assert await opted_in(store, OptIn(PERSON, "START"), NOW)
+        assert not await opted_in(store, OptIn(PERSON, "START"), NOW)
         assert await store.reader.opt_outs.find() == []
         changes = await store.writer.run(
             lambda db: db.execute("SELECT change, reason FROM opt_out_history").fetchall()

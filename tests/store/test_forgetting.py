@@ -13,12 +13,22 @@ from receiver.handlers import Reply
 from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
 from receiver.service.forget import forget, obstacles
-from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
+from receiver.store import (
+    Attempt,
+    Kind,
+    ReplyState,
+    Store,
+    Wishes,
+    pack_request,
+    purges,
+    quarantine,
+    writes,
+)
 from receiver.store.people import StoredPeople
 from receiver.store.tx import Tx
 from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, look, push_of
-from tests.store.rows import PERSON, RAW, intake, opened
+from tests.store.rows import PERSON, RAW, intake, opened, opted_in
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +52,8 @@ async def fill(store: Store) -> None:
             store, number, subject=person, sender=person, wishes=wishes(*asked), jobs=["mine.late"]
         )
         await store.take(push)
-        await store.quarantine(
+        await store.run(
+            quarantine.add,
             source="tilil",
             authenticated=True,
             outcome="malformed",
@@ -105,7 +116,7 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
         )
         assert gone is not None
         # START.
-        assert await store.opt_in(OptIn(PERSON, "START", short_code="22915"), NOW)
+        assert await opted_in(store, OptIn(PERSON, "START", short_code="22915"), NOW)
         assert not people.has_opted_out(PERSON, short_code="22915")
         assert (await store.take(intake(store, "last", reply=Reply("hello")))).answer == b"answer"
         people.close()
@@ -131,7 +142,7 @@ async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
             "1 events are being answered just now",
             "1 messages are being sent just now",
         ]
-        await store.settle(taken.seq)
+        await store.run(writes.settle, taken.seq)
         await store.recover_messages(NOW, [])
         assert (await forget(store, PERSON)).left == []
         assert look(store.path, "SELECT * FROM messages") == []
@@ -187,7 +198,8 @@ async def test_a_request_of_the_quarantine_goes_however_it_is_written(
 
 async def keep(store: Store, request: bytes, *, reason: str = "no id") -> None:
     """Puts a request into the quarantine."""
-    await store.quarantine(
+    await store.run(
+        quarantine.add,
         source="tilil",
         authenticated=True,
         outcome="malformed",
@@ -228,7 +240,7 @@ async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None
         for key in keys[:2]:
             purged = intake(store, f"old {key}", subject=None)
             await store.take(purged)
-            await store.drop(Kind.EVENTS, [purged.row.seq])
+            await store.run(purges.drop, Kind.EVENTS, [purged.row.seq])
         assert (await forget(store, PERSON)).gone == {"events": 4}
         left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE key >= 'm'")}
         assert left == {f"message:{key}" for key in (*others, "0726770792 of another")}
@@ -243,7 +255,7 @@ async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
             push = intake(store, key)
             await store.take(push)
             seqs.append(push.row.seq)
-        await store.drop(Kind.EVENTS, seqs)
+        await store.run(purges.drop, Kind.EVENTS, seqs)
         (other,) = look(store.path, "SELECT key FROM events WHERE key NOT LIKE '#%'")
         assert other == ("message:4448236",)
 

@@ -14,7 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Flag, Send
-from receiver.store import Attempt, Failure, Kind, ReplyState, Store, Sweep, Wishes
+from receiver.store import (
+    Attempt,
+    Failure,
+    Kind,
+    ReplyState,
+    Store,
+    Sweep,
+    Wishes,
+    purges,
+    quarantine,
+    writes,
+)
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import Stretch
 from tests.harness import NOW, look
@@ -33,7 +44,7 @@ async def drop_all(store: Store, sweep: Sweep) -> dict[str, int]:
     while position is not None:
         stretch: Stretch = await store.reader.purges.stretch(sweep, position)
         if stretch.ids:
-            for what, count in (await store.drop(sweep.kind, stretch.ids)).items():
+            for what, count in (await store.run(purges.drop, sweep.kind, stretch.ids)).items():
                 gone[what] = gone.get(what, 0) + count
         position = stretch.position
     return gone
@@ -103,7 +114,7 @@ async def test_an_open_answer_keeps_its_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, "one", state=ReplyState.OPEN))
         assert await drop_all(store, EVENTS) == {}
-        await store.settle(taken.seq)
+        await store.run(writes.settle, taken.seq)
         assert await drop_all(store, EVENTS) == {"events": 1}
 
 
@@ -130,9 +141,11 @@ async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.take(intake(store, "one", wishes=(wish,)))
         await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
-        assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {}
+        assert await store.run(purges.drop, Kind.MESSAGES, [1], wanted_or_not=True) == {}
         await store.kill_message(1, NOW, Failure("refused"))
-        assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {"messages": 1}
+        assert await store.run(purges.drop, Kind.MESSAGES, [1], wanted_or_not=True) == {
+            "messages": 1
+        }
 
 
 async def test_keys_go_when_they_are_asked_for(tmp_path: Path) -> None:
@@ -164,7 +177,7 @@ async def test_the_index_of_people_follows(tmp_path: Path, monkeypatch: pytest.M
             person = PERSON if number % 2 else "+254711000000"
             await store.take(intake(store, str(number), subject=person))
         first = [seq for (seq,) in look(store.path, "SELECT seq FROM events ORDER BY seq LIMIT 20")]
-        await store.drop(Kind.EVENTS, first)
+        await store.run(purges.drop, Kind.EVENTS, first)
         assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 86
         with closing(StoredPeople(store.path)) as people:
             assert len(people.history(PERSON, 1000)) == 86
@@ -182,7 +195,8 @@ async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:
     """Of requests that could not become events the old ones go."""
     async with opened(tmp_path) as store:
         for at in (NOW, NOW + timedelta(days=1)):
-            await store.quarantine(
+            await store.run(
+                quarantine.add,
                 source="tilil",
                 authenticated=True,
                 outcome="malformed",

@@ -15,7 +15,7 @@ from receiver import providers
 from receiver.config import parse
 from receiver.errors import StoreUnusable
 from receiver.service import renumber
-from receiver.store import Forms, open_store
+from receiver.store import Forms, open_store, renumbering
 from receiver.store.engine import schema
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import migrations
@@ -170,13 +170,13 @@ async def test_a_start_brings_what_is_urgent_before_it_serves(
     async with open_store(path) as store:
         known = providers.create(parse(plain(), Path("receiver.toml")))
         await renumber.before_serving(store, known)
-        assert (await store.renumbered()).name == "messages"
+        assert (await store.run(renumbering.progress)).name == "messages"
         opt_outs = await store.reader.opt_outs.find("+254722000111")
         assert opt_outs == []
     async with opened(tmp_path, raw(), later()) as service:
 
         async def done() -> bool:
-            return not (await service.store.renumbered()).name
+            return not (await service.store.run(renumbering.progress)).name
 
         await until_async(done, "all of it is brought along")
         assert json.loads(look(path, "SELECT value FROM meta WHERE key = 'numbers'")[0][0]) == [

@@ -15,9 +15,9 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros
+from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros, writes
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, held, intake, opened
+from tests.store.rows import PERSON, finish, held, intake, opened, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -195,7 +195,7 @@ async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> N
 async def test_who_opted_out_gets_no_reply(tmp_path: Path, *, in_answer: bool) -> None:
     """The answer is the plain one, nothing is sent, and the event says why."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         reply = Reply("karibu")
         taken = await store.take(
             intake(store, reply=reply, reply_in_answer=in_answer, answer=b"karibu")
@@ -220,7 +220,7 @@ async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
 async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
     """START is answered: who may be messaged is decided after what the message does."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         wishes = [Wishes(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
         row = intake(store, wishes=wishes, reply=Reply("welcome back"), answer=b"welcome back")
         assert (await store.take(row)).answer == b"welcome back"
@@ -238,7 +238,7 @@ async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Pat
         assert await store.finish(
             finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
         )
-        assert await store.settle(taken.seq) == b"with karibu"
+        assert await store.run(writes.settle, taken.seq) == b"with karibu"
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"with karibu", False)
         assert await jobs(store) == []
@@ -248,7 +248,7 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
     """Once the answer is settled a reply goes through the send API, with the link of the event."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
-        assert await store.settle(taken.seq) == b"answer"
+        assert await store.run(writes.settle, taken.seq) == b"answer"
         await store.finish(
             finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
         )
@@ -269,9 +269,9 @@ async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
             finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False)
         )
         await store.finish(finish(two, taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"first"
+        assert await store.run(writes.settle, taken.seq) == b"first"
         await store.finish(finish(three, taken.seq, Reply("third"), answer=b"third", last=True))
-        assert await store.settle(taken.seq) == b"first"
+        assert await store.run(writes.settle, taken.seq) == b"first"
         assert await jobs(store) == []
 
 
@@ -281,7 +281,7 @@ async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> Non
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await store.finish(finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"answer"
+        assert await store.run(writes.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
 
 
@@ -289,10 +289,10 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
     """Whoever opts out while a handler works gets nothing any more, and no other reply either."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"answer"
+        assert await store.run(writes.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
         assert "opted out" in (await note(store) or "")
 
@@ -302,7 +302,7 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
     async with opened(tmp_path) as store:
-        await store.settle_all()
+        await store.run(writes.settle_all)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))
