@@ -124,6 +124,8 @@ __all__ = [
 
 T = TypeVar("T")
 P = ParamSpec("P")
+#: Dead jobs that are made due in one transaction: more would hold up the pushes.
+_REVIVED = 100
 #: Who asks for what no handler asks for.
 _OPERATOR = "operator"
 
@@ -190,12 +192,18 @@ class Store:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
         at = to_micros(now)
 
-        def revive(db: sqlite3.Connection) -> int:
-            changed = jobs.revive(db, job, at)
-            messages.revive(db, at)
-            return changed
+        def revive(db: sqlite3.Connection, ids: Sequence[int]) -> int:
+            revived = jobs.revive(db, ids, at)
+            for message in revived:
+                if message is not None:
+                    messages.revive(db, message, at)
+            return len(revived)
 
-        return await self.writer.run(revive)
+        if job is not None:
+            return await self.run(revive, [job])
+        dead = [each.id async for each in self.reader.every_job(state="dead")]
+        pieces = (dead[start : start + _REVIVED] for start in range(0, len(dead), _REVIVED))
+        return sum([await self.run(revive, piece) for piece in pieces])
 
     async def move_due(self, by: timedelta) -> None:
         """Moves what waits by so much: the clock was set."""

@@ -19,6 +19,7 @@ import msgspec
 
 from receiver.errors import StoreUnusable
 from receiver.store.database import APPLICATION_ID, check_alone, migrations
+from receiver.store.jobs import KINDS
 from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request
@@ -36,6 +37,8 @@ _STEPS = 10_000
 #: Pushes whose addresses are looked at, and damages that are told.
 _RECENT = 20
 _MOST_DAMAGES = 5
+
+_OLDEST_DUE = "SELECT min(due_at) FROM jobs WHERE state = 'due' AND kind = ?"
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -95,7 +98,7 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
         if version != newest:
             return Vitals(version=version, newest=newest)
         found, back_to = _last_pushes(db, set(sources))
-        due = _one(db, "SELECT min(due_at) FROM jobs WHERE state = 'due'")
+        due = min(filter(None, (_one(db, _OLDEST_DUE, kind) for kind in KINDS)), default=None)
         return Vitals(
             version=version,
             newest=newest,
@@ -157,8 +160,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise StoreUnusable(f"{path}: was opened by another process just now; look again")
 
 
-def _one(db: sqlite3.Connection, query: str) -> int:
-    (value,) = db.execute(query).fetchone()
+def _one(db: sqlite3.Connection, query: str, *values: str) -> int:
+    (value,) = db.execute(query, values).fetchone()
     found: int = value
     return found
 

@@ -6,12 +6,31 @@ Like `writes`, these run inside the writer's transaction.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
 _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
     " message, target, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+
+
+KINDS = ("handle", "send", "poll", "forward", "deactivate")
+# With all kinds, so that the index leads to those alone that are due later.
+_HURRY = (
+    "UPDATE jobs SET due_at = ? WHERE state = 'due'"
+    f" AND kind IN ({', '.join(map(repr, KINDS))}) AND due_at > ?"
+)
+#: Begins a statement: all sources that there are jobs of, from one to the next in the index.
+SOURCES = (
+    "WITH RECURSIVE sources (name) AS (SELECT min(source) FROM jobs WHERE source IS NOT NULL"
+    " UNION ALL SELECT (SELECT min(source) FROM jobs WHERE source > name) FROM sources"
+    " WHERE name IS NOT NULL)"
+)
+_REVIVE = (
+    "UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE id = ? AND state = 'dead'"
+    " RETURNING message"
 )
 
 #: A time that nothing is due after.
@@ -43,8 +62,12 @@ def add_job(
     source: str | None = None,
     message: int | None = None,
     target: str | None = None,
+    subject: str | None = None,
 ) -> int:
-    """Adds background work; its id. `target`: where an event is to be forwarded."""
+    """Adds background work; its id.
+
+    `target`: where an event is to be forwarded. `subject`: whom work of that kind is about.
+    """
     values = (
         kind,
         origin.event,
@@ -57,7 +80,7 @@ def add_job(
         source,
         message,
         target,
-        origin.subject if target is not None else None,
+        subject,
     )
     (id_,) = db.execute(_ADD, values).fetchone()
     return int(id_)
@@ -101,15 +124,10 @@ def move(db: sqlite3.Connection, by: int) -> None:
 
 def hurry(db: sqlite3.Connection, now: int, latest: int) -> int:
     """Makes due what is due later than anything can be; how much there was."""
-    late = "UPDATE jobs SET due_at = ? WHERE state = 'due' AND due_at > ?"
-    return db.execute(late, (now, latest)).rowcount
+    return db.execute(_HURRY, (now, latest)).rowcount
 
 
-def revive(db: sqlite3.Connection, job: int | None, now: int) -> int:
-    """Makes a dead job (None: all of them) due again; how many there were."""
-    where, values = ("", ()) if job is None else (" AND id = ?", (job,))
-    changed = db.execute(
-        f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",
-        (now, *values),
-    )
-    return changed.rowcount
+def revive(db: sqlite3.Connection, ids: Sequence[int], now: int) -> list[int | None]:
+    """Makes those of these jobs due again that are dead; the message of each, if it has one."""
+    found = (db.execute(_REVIVE, (now, id_)).fetchone() for id_ in ids)
+    return [row[0] for row in found if row is not None]

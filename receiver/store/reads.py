@@ -84,7 +84,7 @@ class Reader:
         self._db = db
         self.ids = ids
         self.messages = MessageReader(self._all, ids)
-        self.opt_outs = OptOutReader(self._all, ids)
+        self.opt_outs = OptOutReader(self._all, self._stream, ids)
         self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
         self.forwards = ForwardReader(self._all, ids)
         self.metrics = MetricReader(self._all)
@@ -150,18 +150,26 @@ class Reader:
         kind: str | None = None,
         id_: int | None = None,
         event: int | None = None,
+        message: int | None = None,
         due: datetime | None = None,
+        after: int | None = None,
         limit: int = 1000,
     ) -> list[Job]:
-        """Background work in the order in which it was asked for; `due`: by that time."""
+        """Background work in the order in which it was asked for; `after` that id.
+
+        With `due` what is due by that time, the first of it first.
+        """
         where, values = conditions(
             ("state = ?", state),
             ("kind = ?", kind),
             ("id = ?", id_),
             ("event = ?", event),
+            ("message = ?", message),
             ("due_at <= ?", to_micros(due) if due else None),
+            ("id > ?", after),
         )
-        rows = await self._all(f"{_JOB} WHERE {where} ORDER BY id LIMIT {limit}", values)
+        order = "id" if due is None else "due_at, id"
+        rows = await self._all(f"{_JOB} WHERE {where} ORDER BY {order} LIMIT {limit}", values)
         return [
             Job(
                 id=row[0],
@@ -179,6 +187,18 @@ class Reader:
             )
             for row in rows
         ]
+
+    async def every_job(self, *, state: str | None = None) -> AsyncIterator[Job]:
+        """All background work, or what is in this state, in the order in which it was asked for.
+
+        A stretch at a time, whatever is in it: so each costs the same, and others have their turn.
+        """
+        after = 0
+        while found := await self.jobs(after=after, limit=_CHUNK):
+            for job in found:
+                if state in (None, job.state):
+                    yield job
+            after = found[-1].id
 
     async def deactivations(
         self, source: str, now: datetime, *, limit: int = 100
