@@ -31,7 +31,10 @@ _EVENTS = (
     f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events"
     " WHERE type <> '' AND {} ORDER BY seq LIMIT ?"
 )
-_BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
+# Each by itself is at an end of the table; both at once would read all of it.
+_BOUNDS = (
+    "SELECT coalesce((SELECT min(seq) FROM events), 0), coalesce((SELECT max(seq) FROM events), 0)"
+)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
