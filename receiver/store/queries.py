@@ -27,6 +27,9 @@ OF_PERSON = (
     " SELECT seq FROM events WHERE subject = ?"
     " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
 )
+#: A condition of lists in another order. The index by source would have all of a source sorted
+#: first; `||` keeps to the order, in which the first page is there at once.
+OF_SOURCE = "source || '' = ?"
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:

@@ -24,7 +24,7 @@ from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
-from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
+from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, OF_SOURCE, conditions, event_of, naming
 from receiver.store.records import (
     Job,
     Quarantined,
@@ -128,7 +128,7 @@ class Reader:
         """
         where, values = conditions(
             ("type = ?", type_),
-            ("source = ?", source),
+            (OF_SOURCE, source),
             (f"seq IN ({OF_PERSON})", msisdn),
             ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
             ("seq > ?", after),

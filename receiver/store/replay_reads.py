@@ -20,7 +20,7 @@ from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import Data, Event, EventIds
 from receiver.store.database import APPLICATION_ID, migrations
 from receiver.store.event_effects import NOTHING, Past, pasts
-from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
+from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, OF_SOURCE, conditions, event_of, naming
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.writes import WITHHELD
 
@@ -139,7 +139,7 @@ class Chronicle:
             ("seq >= ?", start),
             ("seq <= ?", last),
             ("type = ?", wanted.type_),
-            ("source = ?", wanted.source),
+            (OF_SOURCE, wanted.source),
             (f"seq IN ({OF_PERSON})", wanted.msisdn),
         )
         query = _EVENTS.format(where)

@@ -1,4 +1,4 @@
-"""Has the program do everything that asks something of its store, on connections of this process."""
+"""Has the program do all that asks something of its store, on connections of this process."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ from tests.harness import (
     settings,
     subscription,
     take,
+    until_async,
 )
 from tests.store.rows import RAW, finish, intake
 
@@ -80,7 +81,10 @@ _REFUSED: dict[str, Any] = {
 #: Commands that open no store, those that only make another's requests, and those that are the
 #: service itself.
 WITHOUT_STORE = frozenset(
-    "init check serve reload demo send balance call simulate explain restore fake schema".split()
+    {
+        *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
+        *("explain", "restore", "fake", "schema"),
+    }
 )
 #: Every command that asks the store, with each of its options.
 COMMANDS: Sequence[str] = (
@@ -135,6 +139,7 @@ COMMANDS: Sequence[str] = (
     "purge --older-than 30d --kind requests --source tilil",
     "replay --all",
     "replay --all --apply --all-events",
+    "replay --source tilil",
     f"replay --msisdn {ANN} --type sms.message.received --source tilil --since 7d --until 1d",
     f"forget {BEN}",
     f"forget {BEN} --force",
@@ -164,8 +169,11 @@ async def _serve(folder: Path) -> None:
         await _pushes(service, clock)
     _earlier(folder / "receiver.db")
     async with opened(folder, raw, clock) as service:
-        while (await service.store.renumbered()).name:
-            await asyncio.sleep(0.01)
+
+        async def renumbered() -> bool:
+            return not (await service.store.renumbered()).name
+
+        await until_async(renumbered, "all numbers in their one form")
 
 
 def _earlier(store: Path) -> None:
@@ -186,9 +194,9 @@ def _earlier(store: Path) -> None:
         db.execute("INSERT INTO message_ids VALUES ('old', '1', 1)")
         # The same key under both names, with another content.
         db.execute(
-            "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,"
-            " answer, reply) SELECT seq + 4095, 'old', key, provider, type, '+254733000333', time,"
-            " received_at, data, answer, reply FROM events WHERE type <> '' LIMIT 1"
+            "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at,"
+            " data, answer, reply) SELECT seq + 4095, 'old', key, provider, type, '+254733000333',"
+            " time, received_at, data, answer, reply FROM events WHERE type <> '' LIMIT 1"
         )
 
 
@@ -279,11 +287,16 @@ async def _writes(store: Store) -> None:
     await store.fail(first.jobs[1], NOW, "no", counted=True)
     await store.fail(first.jobs[1], None, "no", counted=False)
     await store.redo([Redo(seq=first.seq, reply=reply, replied_by="x", wishes=(wishes,))], NOW)
-    heard = Wishes(handler="mine.one", actions=_ACTIONS)
-    await store.redo([Redo(seq=second.seq, wishes=(heard,))], NOW)
+    late = Wishes(handler="mine.one", actions=_ACTIONS)
+    await store.redo([Redo(seq=second.seq, wishes=(late,))], NOW)
     again = Redo(seq=first.seq, reply=reply, handlers=("mine.two",), again=True, wishes=(wishes,))
     await store.redo([again], NOW)
     await _messages(store)
+    await _chores(store, first.seq)
+
+
+async def _chores(store: Store, event: int) -> None:
+    """Commands, upkeep, and what goes by its age."""
     await store.opt_out(OptOut(ANN, "operator"), NOW)
     await store.opt_in(OptIn(ANN, "operator"), NOW)
     await store.correct_book([Correction(msisdn=ANN, source="tilil", active=True)], NOW, NOW, "x")
@@ -297,8 +310,8 @@ async def _writes(store: Store) -> None:
     await store.deactivated("tilil", ended, NOW)
     origin = Origin(time=0, received_at=0, now=0)
     await store.run(deactivations.add, origin, "mine.one", ended.subscription, "tilil")
-    await store.rename_keys([first.seq])
-    await store.reader.persons.nobodys([first.seq])
+    await store.rename_keys([event])
+    await store.reader.persons.nobodys([event])
     await store.end_job(0)
     await store.forwards.done(0)
     await store.forwards.put_off(0, NOW, "no")
@@ -312,11 +325,11 @@ async def _writes(store: Store) -> None:
     await store.check()
     await store.drop(Kind.QUARANTINE, [1])
     await store.drop_quarantined(2)
-    await store.drop(Kind.REQUESTS, [first.seq])
+    await store.drop(Kind.REQUESTS, [event])
     for whole in (False, True):
         await store.drop(Kind.MESSAGES, [1], wanted_or_not=whole)
-        await store.drop(Kind.EVENTS, [first.seq], wanted_or_not=whole)
-    await store.drop(Kind.KEYS, [first.seq])
+        await store.drop(Kind.EVENTS, [event], wanted_or_not=whole)
+    await store.drop(Kind.KEYS, [event])
 
 
 async def _messages(store: Store) -> None:
@@ -331,7 +344,7 @@ async def _messages(store: Store) -> None:
         lambda id_: store.mark_link(id_, NOW),
         lambda _: store.recover_messages(NOW, []),
         lambda id_: store.ask_again(id_, NOW, "no"),
-        lambda id_: store.end_polling(id_),
+        store.end_polling,
     ]
     made: list[int] = []
     for fate in fates:
