@@ -46,7 +46,7 @@ def _seq(number: str) -> str:
 _EVENTS = f"""
 {_NUMBERS} INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,
                                answer, reply, note, request)
-SELECT {_seq("i")}, source, 'event:' || i, source,
+SELECT {_seq("i")}, source, 'event:' || (1000000000 + i), source,
        CASE source WHEN 'tsconect' THEN '{EventType.DELIVERY_UPDATED}'
                    ELSE '{EventType.MESSAGE_RECEIVED}' END,
        person, moment, moment,

@@ -76,6 +76,7 @@ from receiver.store.writer import Writer
 
 __all__ = [
     "HELD_BACK",
+    "REVIVED",
     "Act",
     "Attempt",
     "Correction",
@@ -125,7 +126,7 @@ __all__ = [
 T = TypeVar("T")
 P = ParamSpec("P")
 #: Dead jobs that are made due in one transaction: more would hold up the pushes.
-_REVIVED = 100
+REVIVED = 25
 #: Who asks for what no handler asks for.
 _OPERATOR = "operator"
 
@@ -202,7 +203,7 @@ class Store:
         if job is not None:
             return await self.run(revive, [job])
         dead = [each.id async for each in self.reader.every_job(state="dead")]
-        pieces = (dead[start : start + _REVIVED] for start in range(0, len(dead), _REVIVED))
+        pieces = (dead[start : start + REVIVED] for start in range(0, len(dead), REVIVED))
         return sum([await self.run(revive, piece) for piece in pieces])
 
     async def move_due(self, by: timedelta) -> None:

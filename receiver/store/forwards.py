@@ -11,7 +11,7 @@ from receiver.store.records import to_micros
 from receiver.store.writer import Writer
 
 _DONE = "DELETE FROM jobs WHERE id = ?"
-_HURRY = (
+HURRY = (
     "UPDATE jobs SET due_at = ?2 WHERE id IN (SELECT id FROM jobs"
     " WHERE target = ?1 AND state = 'due' AND due_at > ?2 LIMIT ?3)"
 )
@@ -20,7 +20,7 @@ _KILL = (
     " WHERE target = ?1 AND state = 'due' AND due_at <= ?3 LIMIT ?4)"
 )
 #: Jobs that are changed in one transaction: more would hold up the pushes.
-_PIECE = 500
+PIECE = 200
 
 
 class Forwards:
@@ -48,12 +48,12 @@ class Forwards:
 
     async def hurry(self, target: str, now: datetime) -> int:
         """Makes due what was put off; how many."""
-        return await self._run_whole(_HURRY, target, to_micros(now))
+        return await self._run_whole(HURRY, target, to_micros(now))
 
     async def _run_whole(self, statement: str, *values: object) -> int:
         """Runs a statement, piece by piece, until nothing is left to do; how much there was."""
         done = 0
-        while some := await self._run(statement, *values, _PIECE):
+        while some := await self._run(statement, *values, PIECE):
             done += some
         return done
 

@@ -31,7 +31,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
         "deactivations.HOMELESS": ["SEARCH jobs * (source=? AND kind=? AND state=?)"],
         "forgetting._KEYS": ["SEARCH events * ((source,key)>(?,?))"],
-        "forwards._HURRY": ["SEARCH jobs * (target=? AND state=? AND due_at>?)"],
+        "forwards.HURRY": ["SEARCH jobs * (target=? AND state=? AND due_at>?)"],
         "forwards._KILL": ["SEARCH jobs * (target=? AND state=? AND due_at<?)"],
         "health_reads._balances#0": ["SEARCH messages * (source=? AND sent_at>?)"],
         "health_reads._clients#0": ["SCAN events"],

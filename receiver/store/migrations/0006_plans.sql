@@ -14,7 +14,10 @@ CREATE INDEX messages_by_state ON messages (state) WHERE state <> 'sent';
 -- Reports that found no message, the oldest first: after 72 hours they go.
 CREATE INDEX reports_waiting ON reports (event) WHERE message IS NULL;
 
--- Targets for which something is due, however much was put off.
+-- Targets for which something is due, however much was put off; and in the order of their ids what
+-- is due for one, without a look at the rows of all that was put off.
+DROP INDEX jobs_of_target;
+CREATE INDEX jobs_of_target ON jobs (target, state, id, due_at) WHERE target IS NOT NULL;
 CREATE INDEX jobs_to_forward ON jobs (target, state, due_at) WHERE target IS NOT NULL;
 
 -- Whom a job is about, of kind deactivate too: who is forgotten is found by it.
