@@ -37,7 +37,7 @@ from receiver.store.people import StoredPeople
 #: elsewhere of any one statement.
 WRITER_MS, ELSEWHERE_MS = 5.0, 20.0
 #: Seconds until a reply has left, at the median.
-REPLY_SECONDS = 0.1
+_REPLY_LIMIT = 0.1
 #: How often each is asked, and before that to have the pages in memory that all of them need.
 _TIMES, _BEFORE = 7, 2
 _REPLIES = 30
@@ -222,9 +222,7 @@ def run(console: Console, keep: Path, folder: Path, events: int, core: int) -> d
             asyncio.run(reply_seconds(path, figures, folder, url)) for path, figures in (new, large)
         ]
     told = ", ".join(f"{each:.3f} s" for each in seconds)
-    console.print(
-        f"a reply has left, at the median: {told} with history; limit {REPLY_SECONDS:g} s"
-    )
+    console.print(f"a reply has left at the median after {told} with history ({_REPLY_LIMIT:g} s)")
     return {
         "events": events,
         "new": _as_json(costs[0]),

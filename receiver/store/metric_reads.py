@@ -24,7 +24,7 @@ RECENT = 5_000
 #: Messages that are looked through for a balance, the newest.
 _FOR_BALANCE = 50
 #: Events that are looked through at once for the newest of each source.
-_STRETCH = 5_000
+_STRETCH = 1_000
 #: How long a delivery report may take, and how far back messages without one are looked for.
 _PATIENCE = timedelta(hours=24)
 _DAY = timedelta(hours=24)
