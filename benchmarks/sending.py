@@ -99,7 +99,7 @@ async def _outbox(settings: Config, count: int) -> float:
     started = time.perf_counter()
     async with service.open_service(parts) as busy:
         messages = busy.store.reader.messages
-        while await messages.count("waiting") or await messages.count("sending"):  # noqa: ASYNC110 - nobody tells
+        while any([await messages.find(state=state, limit=1) for state in ("waiting", "sending")]):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
         passed = time.perf_counter() - started
         if limit is None:

@@ -71,6 +71,7 @@ from receiver.store.tx import Tx
 
 __all__ = [
     "HELD_BACK",
+    "REVIVED",
     "Act",
     "Attempt",
     "Correction",
@@ -119,6 +120,8 @@ __all__ = [
 
 T = TypeVar("T")
 P = ParamSpec("P")
+#: Dead jobs that are made due in one transaction: more would hold up the pushes.
+REVIVED = 25
 
 
 class Store:
@@ -167,12 +170,18 @@ class Store:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
         at = to_micros(now)
 
-        def revive(tx: Tx) -> int:
-            changed = jobs.revive(tx, job, at)
-            messages.revive(tx, at)
-            return changed
+        def revive(tx: Tx, ids: Sequence[int]) -> int:
+            revived = jobs.revive(tx, ids, at)
+            for message in revived:
+                if message is not None:
+                    messages.revive(tx, message, at)
+            return len(revived)
 
-        return await self.writer.run(revive)
+        if job is not None:
+            return await self.run(revive, [job])
+        dead = [each.id async for each in self.reader.every_job(state="dead")]
+        pieces = (dead[start : start + REVIVED] for start in range(0, len(dead), REVIVED))
+        return sum([await self.run(revive, piece) for piece in pieces])
 
     async def move_due(self, by: timedelta) -> None:
         """Moves what waits by so much: the clock was set."""

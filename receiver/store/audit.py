@@ -43,7 +43,7 @@ class AuditReader:
         """The newest first. Raises `StoreUnavailable`."""
         where, values = conditions(("time >= ?", to_micros(since) if since else None))
         rows = await self._fetch(
-            f"{_ACTS} WHERE {where} ORDER BY id DESC LIMIT ?", [*values, limit]
+            f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?", [*values, limit]
         )
         return [
             Act(

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import SOURCES, Origin, add_job
 from receiver.store.tx import Tx
 
 #: Parameters: source, time, most rows. Last column: whether the book has the line as active. Then
@@ -27,8 +27,8 @@ DUE = (
 )
 #: Those of sources that cannot be told; `{}` are the sources that can.
 HOMELESS = (
-    "SELECT id, source FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
-    " AND source NOT IN ({}) LIMIT ?"
+    f"{SOURCES} SELECT id, source FROM sources JOIN jobs ON source = name"
+    " AND kind = 'deactivate' AND state = 'due' WHERE name NOT IN ({}) LIMIT ?"
 )
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
@@ -65,6 +65,7 @@ def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) ->
         kind="deactivate",
         handler=handler,
         payload=msgspec.json.encode(ended),
+        subject=ended.msisdn,
         due_at=origin.now,
         source=source,
     )

@@ -24,10 +24,7 @@ _ACTIVE = (
     "SELECT source, short_code, service_id FROM subscriptions"
     " WHERE msisdn = ? AND state = 'active' ORDER BY source, short_code, service_id"
 )
-_OPEN_WORK = (
-    "SELECT count(*) FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
-    " AND json_extract(CAST(payload AS TEXT), '$.msisdn') = ?"
-)
+_OPEN_WORK = "SELECT count(*) FROM jobs WHERE subject = ? AND kind = 'deactivate' AND state = 'due'"
 _IN_QUARANTINE = (
     "SELECT id, source, reason, received_at, request FROM quarantine WHERE id > ?"
     " ORDER BY id LIMIT ?"
@@ -58,10 +55,7 @@ _DELETE = {
     "subscriptions": "DELETE FROM subscriptions WHERE msisdn = ?",
     "subscription changes": "DELETE FROM subscription_history WHERE msisdn = ?",
     "opt-out changes": "DELETE FROM opt_out_history WHERE msisdn = ?",
-    "jobs": (
-        "DELETE FROM jobs WHERE subject = ?1"
-        " OR kind = 'deactivate' AND json_extract(CAST(payload AS TEXT), '$.msisdn') = ?1"
-    ),
+    "jobs": "DELETE FROM jobs WHERE subject = ?",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.store.engine.inspection import untouched
+from receiver.store.jobs import KINDS
 from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
@@ -19,6 +20,8 @@ from receiver.store.tx import Tx
 _SEARCH_SECONDS = 2.0
 #: Pushes whose addresses are looked at.
 _RECENT = 20
+
+_OLDEST_DUE = "SELECT min(due_at) FROM jobs WHERE state = 'due' AND kind = ?"
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -65,7 +68,7 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
         if version != newest:
             return Vitals(version=version, newest=newest)
         found, back_to = _last_pushes(tx, set(sources))
-        due = _one(tx, "SELECT min(due_at) FROM jobs WHERE state = 'due'")
+        due = min(filter(None, (_one(tx, _OLDEST_DUE, kind) for kind in KINDS)), default=None)
         return Vitals(
             version=version,
             newest=newest,
@@ -89,8 +92,8 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
         )
 
 
-def _one(tx: Tx, query: str) -> int:
-    (value,) = tx.execute(query).fetchone()
+def _one(tx: Tx, query: str, *values: str) -> int:
+    (value,) = tx.execute(query, values).fetchone()
     found: int = value
     return found
 

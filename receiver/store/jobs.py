@@ -5,6 +5,7 @@ Like `writes`, these run inside the writer's transaction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -19,6 +20,24 @@ _ADD = (
 
 #: The handler of what no handler asks for.
 OPERATOR = "operator"
+
+KINDS = ("handle", "send", "poll", "forward", "deactivate")
+# With all kinds, so that the index leads to those alone that are due later.
+_HURRY = (
+    "UPDATE jobs SET due_at = ? WHERE state = 'due'"
+    f" AND kind IN ({', '.join(map(repr, KINDS))}) AND due_at > ?"
+)
+#: Begins a statement: all sources that there are jobs of, from one to the next in the index.
+SOURCES = (
+    "WITH RECURSIVE sources (name) AS (SELECT min(source) FROM jobs WHERE source IS NOT NULL"
+    " UNION ALL SELECT (SELECT min(source) FROM jobs WHERE source > name) FROM sources"
+    " WHERE name IS NOT NULL)"
+)
+_REVIVE = (
+    "UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE id = ? AND state = 'dead'"
+    " RETURNING message"
+)
+
 #: A time that nothing is due after.
 NEVER = 2**62
 
@@ -54,8 +73,12 @@ def add_job(
     source: str | None = None,
     message: int | None = None,
     target: str | None = None,
+    subject: str | None = None,
 ) -> int:
-    """Adds background work; its id. `target`: where an event is to be forwarded."""
+    """Adds background work; its id.
+
+    `target`: where an event is to be forwarded. `subject`: whom work of that kind is about.
+    """
     values = (
         kind,
         origin.event,
@@ -68,7 +91,7 @@ def add_job(
         source,
         message,
         target,
-        origin.subject if target is not None else None,
+        subject,
     )
     (id_,) = tx.execute(_ADD, values).fetchone()
     return int(id_)
@@ -112,15 +135,10 @@ def move(tx: Tx, by: int) -> None:
 
 def hurry(tx: Tx, now: int, latest: int) -> int:
     """Makes due what is due later than anything can be; how much there was."""
-    late = "UPDATE jobs SET due_at = ? WHERE state = 'due' AND due_at > ?"
-    return tx.execute(late, (now, latest)).rowcount
+    return tx.execute(_HURRY, (now, latest)).rowcount
 
 
-def revive(tx: Tx, job: int | None, now: int) -> int:
-    """Makes a dead job (None: all of them) due again; how many there were."""
-    where, values = ("", ()) if job is None else (" AND id = ?", (job,))
-    changed = tx.execute(
-        f"UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE state = 'dead'{where}",
-        (now, *values),
-    )
-    return changed.rowcount
+def revive(tx: Tx, ids: Sequence[int], now: int) -> list[int | None]:
+    """Makes those of these jobs due again that are dead; the message of each, if it has one."""
+    found = (tx.execute(_REVIVE, (now, id_)).fetchone() for id_ in ids)
+    return [row[0] for row in found if row is not None]

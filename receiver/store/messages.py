@@ -276,13 +276,12 @@ def split(tx: Tx, message: int, now: int, texts: Sequence[str]) -> None:
         add(tx, origin, handler, piece, even_if_opted_out=bool(even_if_opted_out))
 
 
-def revive(tx: Tx, now: int) -> None:
-    """Messages whose dead letters were made due again are waiting again."""
+def revive(tx: Tx, message: int, now: int) -> None:
+    """A message whose dead letter was made due again is waiting again."""
     tx.execute(
         "UPDATE messages SET state = 'waiting', status = 'queued', created_at = ?, updated_at = ?"
-        " WHERE state = 'dead'"
-        " AND id IN (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
-        (now, now),
+        " WHERE id = ? AND state = 'dead'",
+        (now, now, message),
     )
 
 

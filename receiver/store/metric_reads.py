@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.events import Status
+from receiver.store.jobs import KINDS
 from receiver.store.queries import Fetch
 from receiver.store.records import from_micros, to_micros
 
@@ -21,12 +22,11 @@ RECENT = 5_000
 #: Messages that are looked through for a balance, the newest.
 _FOR_BALANCE = 50
 #: Events that are looked through at once for the newest of each source.
-_STRETCH = 5_000
+_STRETCH = 1_000
 #: How long a delivery report may take, and how far back messages without one are looked for.
 _PATIENCE = timedelta(hours=24)
 _DAY = timedelta(hours=24)
 
-_KINDS = ("handle", "send", "poll", "forward", "deactivate")
 _PILE = (
     f"WITH found AS MATERIALIZED (SELECT id FROM jobs WHERE {{where}} LIMIT {MOST})"
     " SELECT (SELECT count(*) FROM found),"
@@ -81,7 +81,7 @@ class MetricReader:
 
     async def jobs(self, state: str) -> dict[str, Backlog]:
         """Background work in this state, by kind."""
-        return {kind: await self._pile(_JOBS, state, kind) for kind in _KINDS}
+        return {kind: await self._pile(_JOBS, state, kind) for kind in KINDS}
 
     async def outbox(self, source: str) -> Backlog:
         """Messages of a source that wait to be sent."""

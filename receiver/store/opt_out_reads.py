@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -9,11 +10,11 @@ import msgspec
 from receiver.store.ids import EventIds
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
-from receiver.store.queries import Fetch
+from receiver.store.queries import Fetch, Stream
 from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
-_FIND = f"{_LINE} WHERE ?1 IS NULL OR msisdn = ?1 ORDER BY time DESC, msisdn"
+_EVERY = f"{_LINE} ORDER BY time DESC, msisdn"
 _OF_PERSON = f"{_LINE} WHERE msisdn IN (?1, ?2) ORDER BY time DESC"
 _CHANGE = (
     "SELECT msisdn, change, short_code, service_id, time, reason, source, event"
@@ -24,7 +25,7 @@ _NEAR_MISSES = (
     "SELECT f.event, e.subject, e.data, e.received_at, f.reason, e.source,"
     " EXISTS (SELECT 1 FROM opt_outs WHERE opt_outs.msisdn = e.subject)"
     " FROM flags AS f JOIN events AS e ON e.seq = f.event"
-    " WHERE f.reason LIKE 'near miss of %' ORDER BY f.id DESC LIMIT ?"
+    " WHERE substr(f.reason, 1, 13) = 'near miss of ' ORDER BY f.id DESC LIMIT ?"
 )
 
 
@@ -41,14 +42,20 @@ _written = msgspec.json.Decoder(_Written).decode
 class OptOutReader:
     """Queries about opt-outs, newest first. Every one of them may raise `StoreUnavailable`."""
 
-    def __init__(self, fetch: Fetch, ids: EventIds) -> None:
+    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
         self._fetch = fetch
+        self._stream = stream
         self._ids = ids
+
+    async def every(self) -> AsyncIterator[OptOutEntry]:
+        """Who must not be messaged, as it is read."""
+        async for row in self._stream(_EVERY, []):
+            yield _entry(row)
 
     async def find(self, msisdn: str | None = None) -> list[OptOutEntry]:
         """Who must not be messaged: all, or the lines of one person."""
         if msisdn is None:
-            return [_entry(row) for row in await self._fetch(_FIND, [None])]
+            return [entry async for entry in self.every()]
         names = [msisdn, await self._alias(msisdn)]
         return [_entry(row) for row in await self._fetch(_OF_PERSON, names)]
 

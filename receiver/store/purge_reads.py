@@ -14,6 +14,8 @@ from receiver.store.records import PURGED, from_micros, to_micros
 
 #: Rows that are looked at in one query. Others wait for the connection meanwhile.
 _STRETCH = 2000
+#: Of messages fewer: for each of them an event is looked up.
+_MESSAGES = 500
 
 _OF_EVENTS = (
     "SELECT seq, type, source, request IS NOT NULL FROM events WHERE seq > ? AND seq < ?"
@@ -73,11 +75,11 @@ class PurgeReader:
         return Stretch(ids=[row[0] for row in rows if _goes(sweep, row)], position=_next(rows))
 
     async def _messages(self, sweep: Sweep, after: int) -> Stretch:
-        rows = await self._fetch(_OF_MESSAGES, [after, _STRETCH])
+        rows = await self._fetch(_OF_MESSAGES, [after, _MESSAGES])
         end = to_micros(sweep.before)
         return Stretch(
             ids=[id_ for id_, _, changed, going in rows if changed < end and going],
-            position=_next(rows),
+            position=_next(rows, _MESSAGES),
             young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
             # Their ids are in the order in which they were made, but for those made due again.
             new=all(made >= end for _, made, _, _ in rows),
@@ -118,5 +120,5 @@ def _goes(sweep: Sweep, row: Any) -> bool:
     return there and sweep.type_ in (None, type_)
 
 
-def _next(rows: list[Any]) -> int | None:
-    return rows[-1][0] if len(rows) == _STRETCH else None
+def _next(rows: list[Any], stretch: int = _STRETCH) -> int | None:
+    return rows[-1][0] if len(rows) == stretch else None

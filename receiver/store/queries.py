@@ -16,6 +16,9 @@ Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
 
 #: Of the table of events: what `event_of` takes.
 EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
+#: A condition of lists in another order. The index by source would have all of a source sorted
+#: first; `||` keeps to the order, in which the first page is there at once.
+OF_SOURCE = "source || '' = ?"
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:

@@ -23,7 +23,7 @@ from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
 from receiver.store.quarantine import Quarantined
-from receiver.store.queries import EVENT_COLUMNS, conditions, event_of
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import (
     Job,
     StoredEvent,
@@ -33,6 +33,9 @@ from receiver.store.records import (
 )
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.subscription_reads import SubscriptionReader
+
+#: Jobs that are read at once of what may be long.
+_CHUNK = 500
 
 _EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, note{{request}} FROM events"
 _JOB = (
@@ -67,7 +70,7 @@ class Reader:
         self._stream = connection.stream
         self.ids = ids
         self.messages = MessageReader(fetch, ids)
-        self.opt_outs = OptOutReader(fetch, ids)
+        self.opt_outs = OptOutReader(fetch, connection.stream, ids)
         self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
         self.forwards = ForwardReader(fetch, ids)
         self.metrics = MetricReader(fetch)
@@ -110,7 +113,7 @@ class Reader:
         """
         where, values = conditions(
             ("type = ?", type_),
-            ("source = ?", source),
+            (OF_SOURCE, source),
             (f"seq IN ({OF_PERSON})", msisdn),
             ("seq >= ?", first_seq(to_micros(since)) if since else None),
             ("seq > ?", after),
@@ -132,18 +135,26 @@ class Reader:
         kind: str | None = None,
         id_: int | None = None,
         event: int | None = None,
+        message: int | None = None,
         due: datetime | None = None,
+        after: int | None = None,
         limit: int = 1000,
     ) -> list[Job]:
-        """Background work in the order in which it was asked for; `due`: by that time."""
+        """Background work in the order in which it was asked for; `after` that id.
+
+        With `due` what is due by that time, the first of it first.
+        """
         where, values = conditions(
             ("state = ?", state),
             ("kind = ?", kind),
             ("id = ?", id_),
             ("event = ?", event),
+            ("message = ?", message),
             ("due_at <= ?", to_micros(due) if due else None),
+            ("id > ?", after),
         )
-        rows = await self._fetch(f"{_JOB} WHERE {where} ORDER BY id LIMIT {limit}", values)
+        order = "id" if due is None else "due_at, id"
+        rows = await self._fetch(f"{_JOB} WHERE {where} ORDER BY {order} LIMIT {limit}", values)
         return [
             Job(
                 id=row[0],
@@ -161,6 +172,18 @@ class Reader:
             )
             for row in rows
         ]
+
+    async def every_job(self, *, state: str | None = None) -> AsyncIterator[Job]:
+        """All background work, or what is in this state, in the order in which it was asked for.
+
+        A stretch at a time, whatever is in it: so each costs the same, and others have their turn.
+        """
+        after = 0
+        while found := await self.jobs(after=after, limit=_CHUNK):
+            for job in found:
+                if state in (None, job.state):
+                    yield job
+            after = found[-1].id
 
     async def deactivations(
         self, source: str, now: datetime, *, limit: int = 100

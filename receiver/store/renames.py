@@ -90,9 +90,10 @@ def _go_through(tx: Tx, after: int, *, table: str, key: str, names: dict[str, st
     (last,) = tx.execute(f"SELECT max({key}) FROM ({span})", (after, _ROWS)).fetchone()
     if last is None:
         return None
+    # No index by source is of use here: `||` keeps to the stretch.
     tx.execute(
         f"UPDATE {table} SET source = :name"
-        f" WHERE {key} > :after AND {key} <= :last AND source = :former",
+        f" WHERE {key} > :after AND {key} <= :last AND source || '' = :former",
         {**names, "after": after, "last": last},
     )
     return int(last)

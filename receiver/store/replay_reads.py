@@ -21,7 +21,7 @@ from receiver.store.engine.reading import SnapshotConnection, open_snapshots
 from receiver.store.engine.schema import migrations
 from receiver.store.event_effects import NOTHING, Past, pasts
 from receiver.store.ids import EventIds, first_seq
-from receiver.store.queries import EVENT_COLUMNS, conditions, event_of
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.writes import WITHHELD
 
@@ -32,7 +32,10 @@ _EVENTS = (
     f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events"
     " WHERE type <> '' AND {} ORDER BY seq LIMIT ?"
 )
-_BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
+# Each by itself is at an end of the table; both at once would read all of it.
+_BOUNDS = (
+    "SELECT coalesce((SELECT min(seq) FROM events), 0), coalesce((SELECT max(seq) FROM events), 0)"
+)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +123,7 @@ class Chronicle:
             ("seq >= ?", start),
             ("seq <= ?", last),
             ("type = ?", wanted.type_),
-            ("source = ?", wanted.source),
+            (OF_SOURCE, wanted.source),
             (f"seq IN ({OF_PERSON})", wanted.msisdn),
         )
         query = _EVENTS.format(where)

@@ -11,6 +11,7 @@ import msgspec
 from receiver.people import Subscription
 from receiver.store.ids import EventIds
 from receiver.store.queries import (
+    OF_SOURCE,
     Fetch,
     Stream,
     conditions,
@@ -199,7 +200,7 @@ def _micros(moment: datetime | None) -> int | None:
 def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
     """`time`: the column of the change's time."""
     return conditions(
-        ("source = ?", filters.get("source")),
+        (OF_SOURCE, filters.get("source")),
         ("service_id = ?", filters.get("service_id")),
         ("short_code = ?", filters.get("short_code")),
         ("keyword = ? COLLATE NOCASE", filters.get("keyword")),
