@@ -39,8 +39,9 @@ _SET_SUBSCRIPTION = (
     " subscriber_ref = excluded.subscriber_ref, network = excluded.network"
     " WHERE (excluded.since, excluded.state = 'inactive', coalesce(excluded.keyword, ''),"
     " coalesce(excluded.subscriber_ref, ''), coalesce(excluded.network, ''))"
-    " > (since, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
-    " coalesce(network, ''))"
+    " > (subscriptions.since, subscriptions.state = 'inactive',"
+    " coalesce(subscriptions.keyword, ''), coalesce(subscriptions.subscriber_ref, ''),"
+    " coalesce(subscriptions.network, ''))"
 )
 _LINE = (
     "SELECT state, since FROM subscriptions"

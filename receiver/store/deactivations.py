@@ -17,13 +17,10 @@ from receiver.store.tx import Tx
 #: the person has joined since: what ended it is in the book too, and is not the newest change.
 DUE = (
     "SELECT id, payload, attempts, created_at, EXISTS (SELECT 1 FROM subscriptions AS s"
-    " WHERE s.source = job.source"
-    " AND s.short_code = coalesce(json_extract(job.json, '$.short_code'), '')"
-    " AND s.service_id = coalesce(json_extract(job.json, '$.service_id'), '')"
-    " AND s.msisdn = json_extract(job.json, '$.msisdn') AND s.state = 'active')"
-    " FROM (SELECT *, CAST(payload AS TEXT) AS json FROM jobs WHERE source = ?"
-    " AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
-    " ORDER BY due_at, id LIMIT ?) AS job ORDER BY due_at, id"
+    " WHERE s.source = job.source AND s.short_code = job.short_code"
+    " AND s.service_id = job.service_id AND s.msisdn = job.subject AND s.state = 'active')"
+    " FROM jobs AS job WHERE source = ? AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
+    " ORDER BY due_at, id LIMIT ?"
 )
 #: Those of sources that cannot be told; `{}` are the sources that can.
 HOMELESS = (
@@ -33,7 +30,7 @@ HOMELESS = (
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
     "INSERT INTO meta (key, value) VALUES ('managing', ?1)"
-    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value <> excluded.value"
 )
 _MANAGING = "SELECT value FROM meta WHERE key = 'managing'"
 
@@ -68,6 +65,8 @@ def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) ->
         subject=ended.msisdn,
         due_at=origin.now,
         source=source,
+        short_code=ended.short_code or "",
+        service_id=ended.service_id or "",
     )
 
 

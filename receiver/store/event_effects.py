@@ -26,12 +26,12 @@ _MESSAGES = (
     " ORDER BY event, id"
 )
 _CHANGES = (
-    "SELECT event, iif(state = 'active', 'subscribe', 'unsubscribe'), source, short_code,"
-    f" service_id, msisdn FROM subscription_history {_OF_EVENTS} AND reason IS NULL"
+    "SELECT event, CASE state WHEN 'active' THEN 'subscribe' ELSE 'unsubscribe' END, source,"
+    f" short_code, service_id, msisdn FROM subscription_history {_OF_EVENTS} AND reason IS NULL"
 )
 _OPTED = (
-    "SELECT event, iif(change = 'out', 'opt_out', 'opt_in'), msisdn, short_code, service_id"
-    f" FROM opt_out_history {_OF_EVENTS}"
+    "SELECT event, CASE change WHEN 'out' THEN 'opt_out' ELSE 'opt_in' END, msisdn, short_code,"
+    f" service_id FROM opt_out_history {_OF_EVENTS}"
 )
 _FLAGS = f"SELECT event, handler, reason FROM flags {_OF_EVENTS}"
 _WORK = f"SELECT event, handler FROM jobs {_OF_EVENTS} AND kind = 'handle'"

@@ -16,7 +16,7 @@ import msgspec
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.purges import drop_messages
-from receiver.store.queries import Fetch
+from receiver.store.queries import Fetch, marks
 from receiver.store.tx import Tx, execute_many
 
 _EVENTS = f"SELECT seq FROM events WHERE seq > ? AND seq IN ({OF_PERSON}) ORDER BY seq LIMIT ?"
@@ -31,14 +31,13 @@ _IN_QUARANTINE = (
 )
 # Along the index alone: it has all of them, and their rows are large.
 _KEYS = (
-    "SELECT source, key, seq FROM events INDEXED BY events_by_key WHERE (source, key) > (?, ?)"
-    " ORDER BY source, key LIMIT ?"
+    "SELECT source, key, seq FROM events WHERE (source, key) > (?, ?) ORDER BY source, key LIMIT ?"
 )
 _PURGED_KEYS = "SELECT seq, key FROM events WHERE seq IN ({}) AND type = ''"
 _NOBODYS = "SELECT seq FROM events WHERE seq IN ({}) AND type <> '' AND subject IS NULL"
 _REPORTS = (
-    "SELECT seq FROM messages CROSS JOIN reports ON reports.message = messages.id"
-    " CROSS JOIN events ON seq = reports.event WHERE msisdn IN ({}) AND type <> ''"
+    "SELECT seq FROM messages CROSS JOIN reports CROSS JOIN events WHERE msisdn IN ({})"
+    " AND reports.message = messages.id AND seq = reports.event AND type <> ''"
 )
 #: Requests of the quarantine that are read at once; each may be as large as `server.max_body`.
 _REQUESTS = 50
@@ -49,7 +48,7 @@ _MESSAGES = "SELECT id FROM messages WHERE msisdn IN ({})"
 _KEEP_OPT_OUT = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source)"
     " SELECT ?1, short_code, service_id, time, reason, source FROM opt_outs WHERE msisdn = ?2"
-    " ON CONFLICT DO NOTHING"
+    " ON CONFLICT (msisdn, short_code, service_id) DO NOTHING"
 )
 _DELETE = {
     "subscriptions": "DELETE FROM subscriptions WHERE msisdn = ?",
@@ -96,13 +95,13 @@ class PersonReader:
 
     async def messages(self, spellings: Sequence[str]) -> int:
         """How many messages to the person there are."""
-        query = f"SELECT count(*) FROM ({_MESSAGES.format(', '.join('?' * len(spellings)))})"
+        query = f"SELECT count(*) FROM messages WHERE msisdn IN ({marks(len(spellings))})"
         ((count,),) = await self._fetch(query, list(spellings))
         return int(count)
 
     async def reports(self, spellings: Sequence[str]) -> list[int]:
         """Events that are delivery reports of messages to the person; many name nobody."""
-        rows = await self._fetch(_REPORTS.format(", ".join("?" * len(spellings))), list(spellings))
+        rows = await self._fetch(_REPORTS.format(marks(len(spellings))), list(spellings))
         return [seq for (seq,) in rows]
 
     async def named(self, is_named: Callable[[str], bool]) -> list[int]:
@@ -116,7 +115,7 @@ class PersonReader:
 
     async def nobodys(self, seqs: Sequence[int]) -> list[int]:
         """Those of these events that are there, and of which nobody is said to be the subject."""
-        rows = await self._fetch(_NOBODYS.format(", ".join("?" * len(seqs))), list(seqs))
+        rows = await self._fetch(_NOBODYS.format(marks(len(seqs))), list(seqs))
         return [seq for (seq,) in rows]
 
     async def quarantined(self, is_theirs: Callable[[Kept], bool]) -> list[int]:
@@ -137,7 +136,7 @@ def _theirs(rows: list[Any], is_theirs: Callable[[Kept], bool]) -> list[int]:
 def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
     """Gives the keys of those that are purged another name."""
     secret = key_of(tx)
-    rows = tx.execute(_PURGED_KEYS.format(", ".join("?" * len(seqs))), seqs).fetchall()
+    rows = tx.execute(_PURGED_KEYS.format(marks(len(seqs))), seqs).fetchall()
     names = [(pseudonym(secret, key), seq) for seq, key in rows]
     execute_many(tx, "UPDATE events SET key = ? WHERE seq = ?", names)
 
@@ -149,7 +148,7 @@ def forget(tx: Tx, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
     Messages that are being sent stay. Opt-outs stand under a pseudonym from now on.
     """
     gone: Counter[str] = Counter()
-    found = tx.execute(_MESSAGES.format(", ".join("?" * len(spellings))), spellings).fetchall()
+    found = tx.execute(_MESSAGES.format(marks(len(spellings))), spellings).fetchall()
     if found:
         gone += drop_messages(tx, [id_ for (id_,) in found], wanted_or_not=True)
     for what, statement in _DELETE.items():

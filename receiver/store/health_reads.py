@@ -80,7 +80,7 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
                 Quarantine(source, bool(authenticated), count, from_micros(at), clock)
                 for source, authenticated, count, at, clock in tx.execute(
                     "SELECT source, authenticated, count(*), max(received_at),"
-                    " sum(outcome = 'clock') FROM quarantine"
+                    " count(CASE WHEN outcome = 'clock' THEN 1 END) FROM quarantine"
                     " GROUP BY source, authenticated ORDER BY source, authenticated DESC"
                 )
             ],
@@ -118,7 +118,7 @@ def _last_pushes(tx: Tx, missing: set[str]) -> tuple[dict[str, datetime], dateti
 def _clients(tx: Tx) -> list[str]:
     query = (
         "SELECT request FROM (SELECT seq, request FROM events ORDER BY seq DESC"
-        f" LIMIT {_RECENT}) WHERE request IS NOT NULL"
+        f" LIMIT {_RECENT}) AS newest WHERE request IS NOT NULL"
     )
     return [unpack_request(request).client for (request,) in tx.execute(query)]
 
@@ -128,7 +128,7 @@ def _balances(tx: Tx, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]
     for source in sources:
         row = tx.execute(
             "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
-            " AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT 100)"
+            " AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT 100) AS newest"
             " WHERE balance IS NOT NULL LIMIT 1",
             (source,),
         ).fetchone()

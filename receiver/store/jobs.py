@@ -15,7 +15,8 @@ from receiver.store.tx import Tx
 
 _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
-    " message, target, subject) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    " message, target, subject, short_code, service_id)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 
 #: The handler of what no handler asks for.
@@ -74,6 +75,8 @@ def add_job(
     message: int | None = None,
     target: str | None = None,
     subject: str | None = None,
+    short_code: str | None = None,
+    service_id: str | None = None,
 ) -> int:
     """Adds background work; its id.
 
@@ -92,6 +95,8 @@ def add_job(
         message,
         target,
         subject,
+        short_code,
+        service_id,
     )
     (id_,) = tx.execute(_ADD, values).fetchone()
     return int(id_)

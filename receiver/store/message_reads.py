@@ -9,7 +9,7 @@ from typing import Any
 from receiver.events import Status
 from receiver.store.ids import EventIds
 from receiver.store.jobs import SOURCES
-from receiver.store.queries import Fetch
+from receiver.store.queries import Fetch, marks
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 _MESSAGE = (
@@ -66,7 +66,7 @@ class MessageReader:
         if state not in (None, "sent"):
             conditions.append("m.state <> 'sent'")  # the index messages_by_state has no others
         values = [value for value in given.values() if value is not None]
-        query = f"{_MESSAGE.format(job=_NEXT)} WHERE {' AND '.join(conditions) or '1'}"
+        query = f"{_MESSAGE.format(job=_NEXT)} WHERE {' AND '.join(conditions) or 'TRUE'}"
         return await self._messages(f"{query} ORDER BY m.id DESC LIMIT ?", [*values, limit])
 
     async def due(
@@ -77,8 +77,9 @@ class MessageReader:
 
     async def homeless(self, sources: Sequence[str], *, limit: int) -> list[StoredMessage]:
         """What waits to be sent and belongs to none of these sources."""
-        query = _HOMELESS.format(sources=", ".join("?" * len(sources)))
-        return await self._messages(query, [*sources, limit])
+        known = list(sources) or [""]  # no source has this name
+        query = _HOMELESS.format(sources=marks(len(known)))
+        return await self._messages(query, [*known, limit])
 
     async def attempts(self, source: str, since: datetime) -> list[datetime]:
         """When messages were last sent, since then, oldest first."""

@@ -52,16 +52,16 @@ _STOPPED = (
 _LINK = "SELECT message, invalid_at FROM links WHERE source = ? AND link_id = ?"
 _USE_LINK = (
     "INSERT INTO links (source, link_id, message, used_at) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING"
+    " ON CONFLICT (source, link_id) DO NOTHING"
 )
 _MARK_LINK = (
     "INSERT INTO links (source, link_id, message, used_at, invalid_at) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET invalid_at = excluded.invalid_at"
+    " ON CONFLICT (source, link_id) DO UPDATE SET invalid_at = excluded.invalid_at"
 )
 # Of a provider that counts from 1 again the newest message has the id.
 _ADD_ID = (
     "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET message = excluded.message"
+    " ON CONFLICT (source, key) DO UPDATE SET message = excluded.message"
 )
 _BY_ID = (
     "SELECT message, msisdn FROM message_ids JOIN messages ON id = message"

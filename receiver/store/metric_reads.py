@@ -36,23 +36,24 @@ _JOBS = _PILE.format(where="state = ? AND kind = ?")
 _OUTBOX = _PILE.format(where="source = ? AND kind = 'send' AND state = 'due'")
 _STATUSES = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
-    f" ORDER BY sent_at DESC LIMIT {RECENT}) GROUP BY status"
+    f" ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
 _OLDER = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
-    f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) GROUP BY status"
+    f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
 _BALANCES = (
     "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
-    f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE})"
+    f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE}) AS newest"
     " WHERE balance IS NOT NULL LIMIT 1"
 )
 _QUARANTINE = (
     f"SELECT count(*) FROM (SELECT 1 FROM quarantine WHERE authenticated = ? LIMIT {MOST})"
+    " AS counted"
 )
 _NEWEST = (
     "SELECT source, max(received_at), min(seq) FROM (SELECT source, received_at, seq FROM events"
-    f" WHERE seq < ? ORDER BY seq DESC LIMIT {_STRETCH}) GROUP BY source"
+    f" WHERE seq < ? ORDER BY seq DESC LIMIT {_STRETCH}) AS newest GROUP BY source"
 )
 _ABOVE_ALL = 2**63 - 1
 

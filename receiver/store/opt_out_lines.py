@@ -12,6 +12,7 @@ from functools import cache
 
 from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.pseudonyms import ANY, MARK, alias, aliases
+from receiver.store.queries import marks
 from receiver.store.tx import Tx
 
 #: Parameters: the person, the person's pseudonym or None.
@@ -74,7 +75,7 @@ def _add_lines(found: Lines, tx: Tx, names: Sequence[str | None], people: dict[s
 @cache
 def _lines(people: int) -> str:
     # With a line of its own if there are pseudonyms: one statement, since every commit asks.
-    asked = ", ".join("?" * people)
+    asked = marks(people)
     return (
         f"SELECT msisdn, short_code, service_id FROM opt_outs WHERE msisdn IN ({asked})"
         f" UNION ALL SELECT '{MARK}', '', '' WHERE EXISTS ({ANY})"

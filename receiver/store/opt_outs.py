@@ -18,7 +18,7 @@ from receiver.store.tx import Tx
 
 _ADD = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (msisdn, short_code, service_id) DO NOTHING"
 )
 # What an event says counts from the moment it came; one of the quarantine has a number of later.
 # In doubt the opt-out is the last word.

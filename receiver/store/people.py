@@ -17,6 +17,7 @@ from receiver.store.opt_out_rule import blocks, lines_after
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import (
     EVENT_COLUMNS,
+    conditions,
     event_of,
     subscription_columns,
     subscription_fields,
@@ -27,10 +28,7 @@ _SUBSCRIPTIONS = (
     f"SELECT {subscription_columns('since')} FROM subscriptions WHERE msisdn = ?"
     " ORDER BY source, short_code, service_id"
 )
-_IS_SUBSCRIBER = (
-    "SELECT 1 FROM subscriptions WHERE msisdn = ?1 AND state = 'active'"
-    " AND (?2 IS NULL OR service_id = ?2) AND (?3 IS NULL OR short_code = ?3) LIMIT 1"
-)
+_IS_SUBSCRIBER = "SELECT 1 FROM subscriptions WHERE {} AND state = 'active' LIMIT 1"
 # Of the changes of a subscription the newest is its line: in the order of `book`.
 _SUBSCRIPTIONS_BEFORE = (
     f"SELECT {subscription_columns('time')} FROM subscription_history WHERE msisdn = ?1"
@@ -85,7 +83,12 @@ class StoredPeople:
         """See `People`."""
         msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if self._before.get() is None:
-            return bool(self._pool.fetch(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
+            where, values = conditions(
+                ("msisdn = ?", msisdn),
+                ("service_id = ?", service_id),
+                ("short_code = ?", short_code),
+            )
+            return bool(self._pool.fetch(_IS_SUBSCRIBER.format(where), values))
         return any(
             line.state == "active"
             and service_id in (None, line.service_id)

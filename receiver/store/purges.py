@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
+from receiver.store.queries import marks
 from receiver.store.records import to_micros
 from receiver.store.repeats import remains
 from receiver.store.spellings import Spelled
@@ -37,7 +38,7 @@ _EVENTS = (
 )
 _EMPTY = (
     "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = ?,"
-    " answer = x'', reply = 2, note = NULL, request = NULL WHERE seq = ?"
+    " answer = ?, reply = 2, note = NULL, request = NULL WHERE seq = ?"
 )
 # Replay finds by a message that an event has been replied to, so it lives as long as the event.
 #: Of a message: nothing waits for it.
@@ -105,14 +106,19 @@ def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) ->
 
     `wanted_or_not`: the work goes as well.
     """
-    query = _EVENTS.format(", ".join("?" * len(seqs)))
+    query = _EVENTS.format(marks(len(seqs)))
     rows = tx.execute(query, (*seqs, wanted_or_not)).fetchall()
     if not rows:
         return Counter()
     drop_people(tx, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
     secret = key_of(tx)
     left = [
-        (_without_number(key, subject, secret), remains(secret, key, type_, subject, data), seq)
+        (
+            _without_number(key, subject, secret),
+            remains(secret, key, type_, subject, data),
+            b"",
+            seq,
+        )
         for seq, key, type_, subject, data in rows
     ]
     execute_many(tx, _EMPTY, left)
@@ -127,7 +133,7 @@ def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) ->
 
     `wanted_or_not`: all but those that are being sent. Their link_ids stay used up.
     """
-    query = _MESSAGES.format(", ".join("?" * len(ids)))
+    query = _MESSAGES.format(marks(len(ids)))
     rows = tx.execute(query, (*ids, wanted_or_not)).fetchall()
     for message, source, link_id in rows:
         for statement in _OF_MESSAGE:

@@ -58,9 +58,14 @@ def subscription_fields(row: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def marks(count: int) -> str:
+    """The parameters of a list after IN; of an empty one NULL, which nothing is in."""
+    return ", ".join("?" * count) or "NULL"
+
+
 def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
     """The conditions whose value is given, joined, and the values in the order of their `?`."""
     given = [(condition, value) for condition, value in pairs if value is not None]
     joined = " AND ".join(condition for condition, _ in given)
     values = [value for condition, value in given for _ in range(condition.count("?"))]
-    return joined or "1", values
+    return joined or "TRUE", values

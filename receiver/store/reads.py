@@ -23,7 +23,7 @@ from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
 from receiver.store.quarantine import Quarantined
-from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks
 from receiver.store.records import (
     Job,
     StoredEvent,
@@ -205,8 +205,9 @@ class Reader:
         self, sources: Sequence[str], *, limit: int = 100
     ) -> list[tuple[int, str]]:
         """Jobs, and their sources, of subscriptions at none of these sources."""
-        query = deactivations.HOMELESS.format(", ".join("?" * len(sources)))
-        return [(job, source) for job, source in await self._fetch(query, [*sources, limit])]
+        known = list(sources) or [""]  # no source has this name
+        query = deactivations.HOMELESS.format(marks(len(known)))
+        return [(job, source) for job, source in await self._fetch(query, [*known, limit])]
 
     async def quarantined(
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000

@@ -42,8 +42,9 @@ _DROP_LINE = (
     " AND service_id = :service_id AND msisdn = :msisdn"
 )
 _EVENTS = (
-    "UPDATE OR IGNORE events SET source = :name"
-    " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows)"
+    "UPDATE events SET source = :name"
+    " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows) AND NOT EXISTS"
+    " (SELECT 1 FROM events AS other WHERE other.source = :name AND other.key = events.key)"
 )
 # The same push may have come to both names while nobody knew that they are one, or the same id.
 _MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
@@ -55,7 +56,7 @@ _KNOWN = (
 )
 #: Where all sources stand that there is anything of, by an index.
 KNOWN_SOURCES = " UNION ".join(
-    f"SELECT source FROM ({_KNOWN.format(table=table)})"
+    f"SELECT source FROM ({_KNOWN.format(table=table)}) AS {table}_sources"
     for table in ("events", "subscriptions", "messages")
 )
 
@@ -87,7 +88,7 @@ def is_known(tx: Tx, source: str) -> bool:
 
 def _go_through(tx: Tx, after: int, *, table: str, key: str, names: dict[str, str]) -> int | None:
     span = f"SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"
-    (last,) = tx.execute(f"SELECT max({key}) FROM ({span})", (after, _ROWS)).fetchone()
+    (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", (after, _ROWS)).fetchone()
     if last is None:
         return None
     # No index by source is of use here: `||` keeps to the stretch.
@@ -109,7 +110,7 @@ def _move(
     names: dict[str, str],
 ) -> int | None:
     span = f"SELECT {key} FROM {table} WHERE source = :former ORDER BY {key} LIMIT {_ROWS}"
-    (last,) = tx.execute(f"SELECT max({key}) FROM ({span})", names).fetchone()
+    (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", names).fetchone()
     if last is None:
         return None
     values, some = {**names, "last": last}, f"source = :former AND {key} <= :last"

@@ -34,8 +34,8 @@ _SET = "UPDATE meta SET value = ? WHERE key = 'numbers'"
 
 _OPTED = (
     "SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_outs WHERE msisdn > ?1 ORDER BY msisdn"
-    " LIMIT ?2) UNION SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_out_history"
-    " WHERE msisdn > ?1 ORDER BY msisdn LIMIT ?2) ORDER BY msisdn LIMIT ?2"
+    " LIMIT ?2) AS listed UNION SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_out_history"
+    " WHERE msisdn > ?1 ORDER BY msisdn LIMIT ?2) AS changed ORDER BY msisdn LIMIT ?2"
 )
 _OPTED_CHANGES = "SELECT id, source, short_code, service_id FROM opt_out_history WHERE msisdn = ?"
 _SET_OPTED_CHANGE = (
@@ -47,9 +47,9 @@ _OPT_OUTS = (
 _DROP_OPT_OUT = "DELETE FROM opt_outs WHERE msisdn = ? AND short_code = ? AND service_id = ?"
 _PUT_OPT_OUT = (
     "INSERT INTO opt_outs (source, msisdn, short_code, service_id, time, reason, event)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET source = excluded.source,"
-    " time = excluded.time, reason = excluded.reason, event = excluded.event"
-    " WHERE excluded.time > time"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (msisdn, short_code, service_id)"
+    " DO UPDATE SET source = excluded.source, time = excluded.time, reason = excluded.reason,"
+    " event = excluded.event WHERE excluded.time > opt_outs.time"
 )
 # Opt-outs that a later word took back, which was of the same person in another spelling. In the
 # order in which they came; those of before there was a history, by their time.
@@ -85,6 +85,7 @@ _JOBS = (
     " event FROM jobs LEFT JOIN events ON seq = event WHERE jobs.id > ? ORDER BY jobs.id LIMIT ?"
 )
 _SET_JOB = "UPDATE jobs SET payload = ?, subject = ? WHERE id = ?"
+_SET_ENDED = "UPDATE jobs SET short_code = ?, service_id = ? WHERE id = ?"
 _MESSAGE = "SELECT id, source, msisdn, sender, service_id, link_id FROM messages"
 _SET_MESSAGE = (
     "UPDATE messages SET msisdn = ?, sender = ?, service_id = ?, link_id = ? WHERE id = ?"
@@ -232,6 +233,9 @@ def _jobs(tx: Tx, forms: Forms, place: Place) -> Place:
         person = forms.address(source, subject)
         if (new, person) != (payload, subject):
             tx.execute(_SET_JOB, (new, person, id_))
+        if new != payload:
+            ended = _numbers(new)
+            tx.execute(_SET_ENDED, (ended.short_code or "", ended.service_id or "", id_))
         _put_messages(tx, forms, tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall())
         _put_events(tx, forms, tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall())
     return rows[-1][0] if rows else None

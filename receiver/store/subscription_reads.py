@@ -40,7 +40,8 @@ _BOOK_AS_OF = (
 # keeps to the index of subscriptions, which holds all that is needed, instead of that of times.
 _STEPS = (
     "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
-    " sum(state = 'active'), sum(state = 'inactive') FROM subscription_history AS h"
+    " count(CASE WHEN state = 'active' THEN 1 END), count(CASE WHEN state = 'inactive' THEN 1 END)"
+    " FROM subscription_history AS h"
     " WHERE +time < ? AND state <> coalesce((SELECT state FROM subscription_history AS other"
     f" WHERE {_OTHER} < (h.time, h.state, h.id)"
     " ORDER BY time DESC, state DESC, id DESC LIMIT 1), 'inactive') AND {conditions}"
@@ -203,7 +204,7 @@ def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
         (OF_SOURCE, filters.get("source")),
         ("service_id = ?", filters.get("service_id")),
         ("short_code = ?", filters.get("short_code")),
-        ("keyword = ? COLLATE NOCASE", filters.get("keyword")),
+        ("lower(keyword) = lower(?)", filters.get("keyword")),
         ("state = ?", filters.get("state")),
         ("msisdn = ?", filters.get("msisdn")),
         (f"{time} >= ?", _micros(filters.get("since"))),

@@ -47,7 +47,7 @@ _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND repl
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
 # What was noted before is as true as ever.
 _ADD_NOTE = (
-    "UPDATE events SET note = CASE WHEN instr(note, ?1) THEN note"
+    "UPDATE events SET note = CASE WHEN replace(note, ?1, '') <> note THEN note"
     " ELSE ?1 || coalesce('; ' || note, '') END WHERE seq = ?2"
 )
 _CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"

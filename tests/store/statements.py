@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -62,6 +62,14 @@ class Recording:
         """Keeps what reads or changes rows."""
         if _BEGINS.match(statement):
             self.seen[statement] = None
+
+
+class Ran(NamedTuple):
+    """A statement that ran."""
+
+    text: str
+    places: set[str]
+    """Where it stands in `receiver`."""
 
 
 @contextmanager
