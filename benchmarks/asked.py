@@ -23,13 +23,13 @@ from receiver.store import (
     REVIVED,
     Attempt,
     EventRow,
-    Kind,
+    HandlerActions,
+    PurgeKind,
+    PurgeRule,
     ReplyState,
     Report,
     Store,
     StoredPush,
-    Sweep,
-    Wishes,
     forgetting,
     jobs,
     messages,
@@ -40,10 +40,10 @@ from receiver.store import (
     writes,
 )
 from receiver.store.forwards import HURRY, PIECE
-from receiver.store.health_reads import vitals
+from receiver.store.health_reads import store_health
 from receiver.store.ids import first_seq
 from receiver.store.people import StoredPeople
-from receiver.store.replay_reads import Selection, open_chronicle
+from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.text.msisdn import spellings
 
 #: Rows of a first page.
@@ -135,8 +135,10 @@ def _report(
 
 
 def _stop(asked: Asked, db: sqlite3.Connection) -> None:
-    wishes = Wishes(handler="opt_out.stop", actions=(OptOut(asked.person, "STOP"),))
-    writes.take(db, [asked.push(wishes=(wishes,), reply=Reply("Goodbye"))])
+    handler_actions = HandlerActions(
+        handler="opt_out.stop", actions=(OptOut(asked.person, "STOP"),)
+    )
+    writes.take(db, [asked.push(handler_actions=(handler_actions,), reply=Reply("Goodbye"))])
 
 
 def _begin(asked: Asked, db: sqlite3.Connection) -> None:
@@ -170,7 +172,9 @@ def _tidy(asked: Asked, db: sqlite3.Connection) -> None:
 
 def _requests(asked: Asked, db: sqlite3.Connection) -> None:
     last = asked.figures.events - 1
-    purges.drop(db, Kind.REQUESTS, [asked.figures.seq(last - number) for number in asked.pieces])
+    purges.drop(
+        db, PurgeKind.REQUESTS, [asked.figures.seq(last - number) for number in asked.pieces]
+    )
 
 
 def _revive(asked: Asked, db: sqlite3.Connection) -> None:
@@ -196,11 +200,13 @@ WRITES: dict[str, Write] = {
         db, to_micros(a.now), to_micros(a.now + timedelta(days=2))
     ),
     "retention: requests": _requests,
-    "retention: events": lambda a, db: purges.drop(db, Kind.EVENTS, a.old),
-    "retention: messages": lambda a, db: purges.drop(db, Kind.MESSAGES, [n + 1 for n in a.pieces]),
-    "retention: keys": lambda a, db: purges.drop(db, Kind.KEYS, a.old),
+    "retention: events": lambda a, db: purges.drop(db, PurgeKind.EVENTS, a.old),
+    "retention: messages": lambda a, db: purges.drop(
+        db, PurgeKind.MESSAGES, [n + 1 for n in a.pieces]
+    ),
+    "retention: keys": lambda a, db: purges.drop(db, PurgeKind.KEYS, a.old),
     "retention: quarantine": lambda a, db: purges.drop(
-        db, Kind.QUARANTINE, [n + 1 for n in a.pieces]
+        db, PurgeKind.QUARANTINE, [n + 1 for n in a.pieces]
     ),
     "jobs retry": _revive,
     "a target takes events again": lambda a, db: db.execute(
@@ -234,17 +240,17 @@ async def _person(asked: Asked) -> None:
 
 
 async def _replay(asked: Asked) -> None:
-    with open_chronicle(asked.store.path) as chronicle:
+    with open_replay_reader(asked.store.path) as chronicle:
         next(chronicle.chunks(Selection(), _PAGE))
 
 
-def _stretch(kind: Kind) -> Read:
+def _stretch(kind: PurgeKind) -> Read:
     async def look(asked: Asked) -> None:
-        sweep = Sweep(kind=kind, before=asked.now - timedelta(days=60))
+        rule = PurgeRule(kind=kind, before=asked.now - timedelta(days=60))
         after = asked.number * 2000
-        if kind not in (Kind.MESSAGES, Kind.QUARANTINE):
+        if kind not in (PurgeKind.MESSAGES, PurgeKind.QUARANTINE):
             after = asked.figures.seq(after)
-        await asked.store.reader.purges.stretch(sweep, after)
+        await asked.store.reader.purges.batch(rule, after)
 
     return look
 
@@ -276,7 +282,7 @@ READS: dict[str, Read] = {
     "a person: events": lambda a: asyncio.to_thread(a.people.history, a.person),
     "metrics": _metrics,
     "metrics: newest of a silent source": _newest,
-    **{f"retention's look: {kind}": _stretch(kind) for kind in Kind},
+    **{f"retention's look: {kind}": _stretch(kind) for kind in PurgeKind},
     "retention's clock": lambda a: a.store.reader.purges.trusted(),
     "events": _events(),
     "events --msisdn": lambda a: _events(msisdn=a.person)(a),
@@ -305,5 +311,5 @@ READS: dict[str, Read] = {
         since=a.now - timedelta(hours=1), limit=_PAGE
     ),
     "replay": _replay,
-    "doctor": lambda a: asyncio.to_thread(vitals, a.store.path, [SENDER, _SOURCE]),
+    "doctor": lambda a: asyncio.to_thread(store_health, a.store.path, [SENDER, _SOURCE]),
 }

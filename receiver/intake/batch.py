@@ -163,7 +163,7 @@ class Arrival:
             reply=reply,
             replied_by=plan.replied_by,
             reply_in_answer=in_answer,
-            wishes=plan.wishes,
+            handler_actions=plan.handler_actions,
             jobs=plan.jobs,
             report=_report(endpoint, parsed),
         )

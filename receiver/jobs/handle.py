@@ -24,7 +24,7 @@ from receiver.actions import SILENCE
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.handlers import Action, Reply
-from receiver.jobs.overflow import Left
+from receiver.jobs.overflow import Effect
 from receiver.logs.histogram import Runs
 from receiver.plugin_host import border
 from receiver.plugin_host.border import describe
@@ -33,7 +33,7 @@ from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.plugin_host.runner import HandlerLoop
-from receiver.store import Finish, Job, Store, to_micros, writes
+from receiver.store import HandlerResult, Job, Store, to_micros, writes
 
 log = structlog.get_logger("receiver.jobs.handle")
 
@@ -95,7 +95,7 @@ class Workers:
         self._in_use: Counter[int] = Counter()
         self._ended = asyncio.Event()
         self._roomy = asyncio.Event()
-        self._left = Left()
+        self._left = Effect()
         self._whole = True
         self._beside = HandlerLoop()
         self.plugins = StartedPlugins(self._beside)
@@ -236,7 +236,7 @@ class Workers:
             asked = await self._call(work.bound, work.event)
             asked, noted = self._guarded(work, asked)
             reply = next((action for action in asked if isinstance(action, Reply)), None)
-            finish = Finish(
+            finish = HandlerResult(
                 job=work.job,
                 seq=work.seq,
                 handler=work.bound.name,

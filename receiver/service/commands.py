@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from receiver.outgoing import OutgoingMessage
-from receiver.store import Correction, Sweep
+from receiver.store import Correction, PurgeRule
 
 
 class AddOptOut(msgspec.Struct, frozen=True, tag="opt_outs.add"):
@@ -66,9 +66,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
 
 
 class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
-    """Lets go of what is to go in the next stretch; see `receiver.jobs.purge`."""
+    """Deletes what is to go in the next batch; see `receiver.jobs.purge`."""
 
-    sweep: Sweep
+    rule: PurgeRule
     after: int = 0
     """What the step before gave as `Outcome.position`."""
     gone: dict[str, int] = {}

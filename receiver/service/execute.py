@@ -31,7 +31,7 @@ from receiver.service.commands import (
 )
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import Kind, Reader, audit, book, opt_outs, purges, replay_writes
+from receiver.store import PurgeKind, Reader, audit, book, opt_outs, purges, replay_writes
 from receiver.store.jobs import OPERATOR, by_operator
 from receiver.text.msisdn import mask
 
@@ -116,9 +116,9 @@ async def _correct_book(service: Service, command: CorrectBook) -> Outcome:
 async def _purge(service: Service, command: PurgeStep) -> Outcome:
     if not command.after:  # retention may go by the same clock now
         await service.store.run(purges.trust_clock, service.intake.clock())
-    gone, stretch = await purge.step(service.store, command.sweep, command.after)
+    gone, batch = await purge.step(service.store, command.rule, command.after)
     counts = Counter(command.gone) + gone
-    return Outcome(gone.total(), counts=dict(counts), position=stretch.position)
+    return Outcome(gone.total(), counts=dict(counts), position=batch.position)
 
 
 async def _forget(service: Service, msisdn: str, *, force: bool) -> Outcome:
@@ -194,7 +194,7 @@ async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
         except PushError as error:
             failures.append(f"{each}: {error}")
             continue
-        await store.run(purges.drop, Kind.QUARANTINE, [each])
+        await store.run(purges.drop, PurgeKind.QUARANTINE, [each])
         changed += 1
         if event is not None and await _cannot_reply(service, entry.source, event):
             failures.append(f"{each}: taken, but its reply cannot be sent: {_NO_SEND}")
@@ -230,8 +230,8 @@ async def _replay(service: Service, command: Replay) -> Outcome:
             why = "the service goes by other rules than the configuration; `receiver reload`"
             failures.append(f"{id_}: left as it is: {why}")
             continue
-        wanted.append(replay.redo_of(plan, seq, again=command.again))
-    done = await store.run(replay_writes.redo, wanted, service.intake.clock())
+        wanted.append(replay.replay_request(plan, seq, again=command.again))
+    done = await store.run(replay_writes.replay, wanted, service.intake.clock())
     failures += [
         f"{store.ids.text(one.seq)}: left as it is: {result.left}"
         for one, result in zip(wanted, done, strict=True)

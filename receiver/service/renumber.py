@@ -17,7 +17,7 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.providers import Provider
 from receiver.repeats import is_placeholder
-from receiver.store import Forms, Store, renumbering
+from receiver.store import Normaliser, Store, renumbering
 from receiver.text.msisdn import is_e164, normalise, readings
 
 log = structlog.get_logger("receiver.service.renumber")
@@ -29,7 +29,7 @@ _STORE_PAUSE = 1.0
 _TELL = 5.0
 
 
-def forms(providers: Mapping[str, Provider[Any]]) -> Forms:
+def forms(providers: Mapping[str, Provider[Any]]) -> Normaliser:
     """The one form by the region of each source.
 
     What belongs to no source, or to one that is configured no more, is brought into it where all
@@ -48,7 +48,7 @@ def forms(providers: Mapping[str, Provider[Any]]) -> Forms:
     def number(source: str | None, text: str) -> str:
         return text if is_e164(text) else read(source, text)
 
-    return Forms(number=number, is_placeholder=is_placeholder)
+    return Normaliser(number=number, is_placeholder=is_placeholder)
 
 
 async def before_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:

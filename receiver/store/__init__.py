@@ -24,17 +24,17 @@ from receiver.store import (
     renames,
     writes,
 )
-from receiver.store.audit import Act
+from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
 from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.files import lock
-from receiver.store.forgetting import Kept
+from receiver.store.forgetting import QuarantineRow
 from receiver.store.forwards import Forwards
 from receiver.store.group_commit import Writer
 from receiver.store.ids import EventIds, first_seq
-from receiver.store.purge_reads import Stretch, Sweep
-from receiver.store.purges import Kind
+from receiver.store.purge_reads import PurgeBatch, PurgeRule
+from receiver.store.purges import PurgeKind
 from receiver.store.quarantine import Quarantined
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -42,9 +42,10 @@ from receiver.store.records import (
     Attempt,
     EventRow,
     Failure,
-    Finish,
     ForwardJob,
     HandleJob,
+    HandlerActions,
+    HandlerResult,
     Job,
     MessageReport,
     NearMiss,
@@ -57,43 +58,45 @@ from receiver.store.records import (
     StoredMessage,
     StoredPush,
     StoreResult,
-    Wishes,
     from_micros,
     noted,
     pack_request,
     to_micros,
     unpack_request,
 )
-from receiver.store.renumbering import Forms, Progress
-from receiver.store.replay_writes import Redo, Redone
+from receiver.store.renumbering import Normaliser, Progress
+from receiver.store.replay_writes import ReplayRequest, ReplayResult
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.tx import Tx
 
 __all__ = [
     "HELD_BACK",
     "REVIVED",
-    "Act",
     "Attempt",
+    "AuditEntry",
     "Correction",
     "Deactivation",
     "EventRow",
     "Failure",
-    "Finish",
-    "Forms",
     "ForwardJob",
     "HandleJob",
+    "HandlerActions",
+    "HandlerResult",
     "Job",
-    "Kept",
-    "Kind",
     "MessageReport",
     "NearMiss",
+    "Normaliser",
     "OptOutChange",
     "OptOutEntry",
     "Progress",
+    "PurgeBatch",
+    "PurgeKind",
+    "PurgeRule",
+    "QuarantineRow",
     "Quarantined",
     "Reader",
-    "Redo",
-    "Redone",
+    "ReplayRequest",
+    "ReplayResult",
     "ReplyState",
     "Report",
     "Request",
@@ -103,12 +106,9 @@ __all__ = [
     "StoredEvent",
     "StoredMessage",
     "StoredPush",
-    "Stretch",
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
-    "Sweep",
-    "Wishes",
     "from_micros",
     "noted",
     "open_reader",
@@ -148,7 +148,7 @@ class Store:
         """Runs a change in the writer's transaction; it is on disk when this returns."""
         return await self.writer.run(lambda tx: change(tx, *args, **kwargs))
 
-    async def finish(self, done: Finish) -> bool:
+    async def finish(self, done: HandlerResult) -> bool:
         """Ends a handler's work; False if it had been ended before."""
         return await self.writer.run(partial(writes.finish, done=done))
 

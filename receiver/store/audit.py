@@ -15,7 +15,7 @@ _ADD = "INSERT INTO audit (time, who, act, details) VALUES (?, ?, ?, ?)"
 _ACTS = "SELECT id, time, who, act, details FROM audit"
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One administrative act."""
 
     id: int
@@ -39,14 +39,14 @@ class AuditReader:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def find(self, *, since: datetime | None = None, limit: int = 1000) -> list[Act]:
+    async def find(self, *, since: datetime | None = None, limit: int = 1000) -> list[AuditEntry]:
         """The newest first. Raises `StoreUnavailable`."""
         where, values = conditions(("time >= ?", to_micros(since) if since else None))
         rows = await self._fetch(
             f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?", [*values, limit]
         )
         return [
-            Act(
+            AuditEntry(
                 id=id_,
                 time=from_micros(time),
                 who=who,

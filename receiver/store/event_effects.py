@@ -15,7 +15,7 @@ from receiver.outgoing import OutgoingMessage
 from receiver.store.opt_out_rule import line, service
 from receiver.store.tx import Tx
 
-Trace = tuple[str, ...]
+EffectKey = tuple[str, ...]
 """Kind of the action, and what it was about. Equal: the same was done."""
 Asked = tuple[str, Action]
 """A handler's name, and what it asks for."""
@@ -43,43 +43,43 @@ class EventMessage(OutgoingMessage, frozen=True, kw_only=True):
     handler: str
 
 
-class Left(msgspec.Struct, frozen=True):
+class Effect(msgspec.Struct, frozen=True):
     """A trace, and who left it, where the store knows."""
 
-    trace: Trace
+    key: EffectKey
     handler: str = ""
 
 
-class Past(msgspec.Struct):
+class EventEffects(msgspec.Struct):
     """All that one event brought about."""
 
     messages: list[EventMessage] = []
     """In the order in which they were asked for."""
-    marks: list[Left] = []
+    changes: list[Effect] = []
     """Of the subscription book, of opt-outs, flags."""
     work: list[str] = []
     """Handlers that have yet to look at it, or have given up."""
 
 
-NOTHING = Past()
+NOTHING = EventEffects()
 """Shared by all events that brought about nothing; not to be changed."""
 
 
-def pasts(tx: Tx, first: int, last: int, wanted: set[int]) -> dict[int, Past]:
+def effects_of(tx: Tx, first: int, last: int, wanted: set[int]) -> dict[int, EventEffects]:
     """What the events `wanted` brought about, all of them from `first` to `last`.
 
     Events that brought about nothing are missing.
     """
-    found: dict[int, Past] = {}
+    found: dict[int, EventEffects] = {}
     for seq, *facts in tx.execute(_MESSAGES, (first, last)):
         if seq in wanted:
-            found.setdefault(seq, Past()).messages.append(_message(*facts))
+            found.setdefault(seq, EventEffects()).messages.append(_message(*facts))
     for seq, mark in _marks(tx, first, last):
         if seq in wanted:
-            found.setdefault(seq, Past()).marks.append(mark)
+            found.setdefault(seq, EventEffects()).changes.append(mark)
     for seq, handler in tx.execute(_WORK, (first, last)):
         if seq in wanted:
-            found.setdefault(seq, Past()).work.append(handler)
+            found.setdefault(seq, EventEffects()).work.append(handler)
     return found
 
 
@@ -91,41 +91,41 @@ def _message(
     )
 
 
-def _marks(tx: Tx, first: int, last: int) -> Iterator[tuple[int, Left]]:
+def _marks(tx: Tx, first: int, last: int) -> Iterator[tuple[int, Effect]]:
     for query in (_CHANGES, _OPTED):
         for seq, *trace in tx.execute(query, (first, last)):
-            yield seq, Left(tuple(trace))
+            yield seq, Effect(tuple(trace))
     for seq, handler, reason in tx.execute(_FLAGS, (first, last)):
-        yield seq, Left(("flag", reason), handler)
+        yield seq, Effect(("flag", reason), handler)
 
 
 def undone(
-    asked: Sequence[Asked], past: Past, source: str
-) -> tuple[list[Asked], list[EventMessage], list[Left]]:
+    asked: Sequence[Asked], effects: EventEffects, source: str
+) -> tuple[list[Asked], list[EventMessage], list[Effect]]:
     """Which of the actions asked for are not done, and what was done that none of them asks for.
 
     What is asked for twice has to be done twice. Forwards are neither. `source` is that of the
     event.
     """
-    messages, marks = list(past.messages), list(past.marks)
+    messages, marks = list(effects.messages), list(effects.changes)
     missing: list[Asked] = []
     for handler, action in asked:
         if isinstance(action, Send):
             if not _take_message(messages, action):
                 missing.append((handler, action))
-        elif (trace := trace_of(action, source)) is not None:
-            mark = next((mark for mark in marks if mark.trace == trace), None)
+        elif (trace := effect_key(action, source)) is not None:
+            mark = next((mark for mark in marks if mark.key == trace), None)
             if mark is None:
                 missing.append((handler, action))
             else:
                 marks.remove(mark)
     # In earlier versions a STOP asked for the end of each subscription.
     out = {action.msisdn for _, action in asked if isinstance(action, OptOut)}
-    left = [m for m in marks if not (m.trace[0] == "unsubscribe" and m.trace[4] in out)]
+    left = [m for m in marks if not (m.key[0] == "unsubscribe" and m.key[4] in out)]
     return missing, messages, left
 
 
-def trace_of(action: Action, source: str) -> Trace | None:
+def effect_key(action: Action, source: str) -> EffectKey | None:
     """The trace that an action leaves; None for those that leave none, or are messages."""
     match action:
         case Subscribe():

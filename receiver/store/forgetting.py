@@ -58,7 +58,7 @@ _DELETE = {
 }
 
 
-class Holding(msgspec.Struct, frozen=True, kw_only=True):
+class ForgetObstacles(msgspec.Struct, frozen=True, kw_only=True):
     """Why a person should not be forgotten yet."""
 
     subscriptions: list[tuple[str, str, str]]
@@ -67,7 +67,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """That the provider has not been told of yet."""
 
 
-class Kept(NamedTuple):
+class QuarantineRow(NamedTuple):
     """A request in the quarantine."""
 
     source: str
@@ -82,11 +82,11 @@ class PersonReader:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def holding(self, msisdn: str) -> Holding:
+    async def obstacles(self, msisdn: str) -> ForgetObstacles:
         """What would be lost that somebody may still be charged for."""
         active = await self._fetch(_ACTIVE, [msisdn])
         ((waiting,),) = await self._fetch(_OPEN_WORK, [msisdn])
-        return Holding(subscriptions=[tuple(row) for row in active], deactivations=waiting)
+        return ForgetObstacles(subscriptions=[tuple(row) for row in active], deactivations=waiting)
 
     async def events(self, msisdn: str, after: int, limit: int) -> list[int]:
         """The person's events after this one, by sequence number."""
@@ -118,7 +118,7 @@ class PersonReader:
         rows = await self._fetch(_NOBODYS.format(marks(len(seqs))), list(seqs))
         return [seq for (seq,) in rows]
 
-    async def quarantined(self, is_theirs: Callable[[Kept], bool]) -> list[int]:
+    async def quarantined(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
         """Requests in the quarantine that are about the person, as `is_theirs` tells."""
         found: list[int] = []
         after = 0
@@ -129,8 +129,8 @@ class PersonReader:
         return found
 
 
-def _theirs(rows: list[Any], is_theirs: Callable[[Kept], bool]) -> list[int]:
-    return [row[0] for row in rows if is_theirs(Kept(*row[1:]))]
+def _theirs(rows: list[Any], is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
+    return [row[0] for row in rows if is_theirs(QuarantineRow(*row[1:]))]
 
 
 def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:

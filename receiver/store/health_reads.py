@@ -35,7 +35,7 @@ class Quarantine(msgspec.Struct, frozen=True):
     """Of the requests: the credential was right, but of a time too far from ours."""
 
 
-class Vitals(msgspec.Struct, frozen=True, kw_only=True):
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """How a store stands."""
 
     version: int
@@ -62,14 +62,14 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """By source: what the provider said with the message that was sent last."""
 
 
-def vitals(path: Path, sources: Iterable[str]) -> Vitals:
+def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
     """How the store at `path` stands. Raises `StoreUnusable` for what is no store of ours."""
     with untouched(path) as (tx, version, newest):
         if version != newest:
-            return Vitals(version=version, newest=newest)
+            return StoreHealth(version=version, newest=newest)
         found, back_to = _last_pushes(tx, set(sources))
         due = min(filter(None, (_one(tx, _OLDEST_DUE, kind) for kind in KINDS)), default=None)
-        return Vitals(
+        return StoreHealth(
             version=version,
             newest=newest,
             last_pushes=found,

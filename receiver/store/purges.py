@@ -64,7 +64,7 @@ _DROP_KEY = (
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
-class Kind(StrEnum):
+class PurgeKind(StrEnum):
     """What can be let go of by its age."""
 
     REQUESTS = "requests"
@@ -77,21 +77,23 @@ class Kind(StrEnum):
     """What is left of purged events, by which repeats are known."""
 
 
-def drop(tx: Tx, kind: Kind, ids: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
+def drop(
+    tx: Tx, kind: PurgeKind, ids: Sequence[int], *, wanted_or_not: bool = False
+) -> Counter[str]:
     """Deletes these for good; returns how many of what.
 
     `wanted_or_not`: events and messages also if work waits for them.
     """
     match kind:
-        case Kind.REQUESTS:
+        case PurgeKind.REQUESTS:
             return _drop_requests(tx, ids)
-        case Kind.EVENTS:
+        case PurgeKind.EVENTS:
             return _drop_events(tx, ids, wanted_or_not=wanted_or_not)
-        case Kind.MESSAGES:
+        case PurgeKind.MESSAGES:
             return drop_messages(tx, ids, wanted_or_not=wanted_or_not)
-        case Kind.QUARANTINE:
+        case PurgeKind.QUARANTINE:
             return _drop_quarantined(tx, ids)
-        case Kind.KEYS:
+        case PurgeKind.KEYS:
             return _drop_keys(tx, ids)
 
 

@@ -78,7 +78,7 @@ class ReplyState:
     """There is one, and there will be no other."""
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+class HandlerActions(msgspec.Struct, frozen=True, kw_only=True):
     """What one handler asked for, beside its reply."""
 
     handler: str
@@ -129,7 +129,7 @@ class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply | None = None
     replied_by: str = ""
     reply_in_answer: bool = False
-    wishes: tuple[Wishes, ...] = ()
+    handler_actions: tuple[HandlerActions, ...] = ()
     jobs: tuple[HandleJob, ...] = ()
     report: Report | None = None
     """About a message that we may have sent."""
@@ -149,7 +149,7 @@ class StoreResult(msgspec.Struct, frozen=True):
     """It is new, and its id was seen before with other content."""
 
 
-class Finish(msgspec.Struct, frozen=True, kw_only=True):
+class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):
     """A handler has done its work: what it asked for, and what to answer."""
 
     job: int

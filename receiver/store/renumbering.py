@@ -99,7 +99,7 @@ _EVENT = "SELECT seq, source, type, subject, data FROM events"
 _SET_EVENT = "UPDATE events SET subject = ?, data = ? WHERE seq = ?"
 
 
-class Forms(msgspec.Struct, frozen=True, kw_only=True):
+class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
     """The one form of what is stored."""
 
     number: Callable[[str | None, str], str]
@@ -118,7 +118,7 @@ class Forms(msgspec.Struct, frozen=True, kw_only=True):
 
 Place = Any
 """Where a stage goes on: JSON; None at its beginning."""
-Step = Callable[[Tx, Forms, Place], Place]
+Step = Callable[[Tx, Normaliser, Place], Place]
 """Looks at some rows after a place; the place of the last of them, None after the last of all."""
 
 
@@ -138,7 +138,7 @@ def progress(tx: Tx) -> Progress:
     return _progress(stage)
 
 
-def step(tx: Tx, forms: Forms, *, urgent: bool) -> Progress:
+def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
     """Goes on for some milliseconds; with `urgent` no further than to the end of what is."""
     stage, place = json.loads(tx.execute(_GET).fetchone()[0])
     end = monotonic() + _STEP
@@ -156,7 +156,7 @@ def _progress(stage: int) -> Progress:
     return Progress(stage, name, stage < _URGENT)
 
 
-def _opt_outs(tx: Tx, forms: Forms, place: Place) -> Place:
+def _opt_outs(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """By person, since what a person's words come to depends on all of them."""
     names = [name for (name,) in tx.execute(_OPTED, (place or "", _ROWS))]
     for name in names:
@@ -168,7 +168,7 @@ def _opt_outs(tx: Tx, forms: Forms, place: Place) -> Place:
     return names[-1] if names else None
 
 
-def _rename_history(tx: Tx, forms: Forms, name: str) -> set[str]:
+def _rename_history(tx: Tx, forms: Normaliser, name: str) -> set[str]:
     touched = set()
     for id_, source, *scope in tx.execute(_OPTED_CHANGES, (name,)).fetchall():
         new = _scope(forms, source, name, *scope)
@@ -178,7 +178,7 @@ def _rename_history(tx: Tx, forms: Forms, name: str) -> set[str]:
     return touched
 
 
-def _rename_opt_outs(tx: Tx, forms: Forms, name: str) -> set[str]:
+def _rename_opt_outs(tx: Tx, forms: Normaliser, name: str) -> set[str]:
     touched = set()
     for source, short_code, service_id, *rest in tx.execute(_OPT_OUTS, (name,)).fetchall():
         new = _scope(forms, source, name, short_code, service_id)
@@ -190,14 +190,14 @@ def _rename_opt_outs(tx: Tx, forms: Forms, name: str) -> set[str]:
 
 
 def _scope(
-    forms: Forms, source: str | None, msisdn: str, short_code: str, service_id: str
+    forms: Normaliser, source: str | None, msisdn: str, short_code: str, service_id: str
 ) -> tuple[str, str, str]:
     """Person, short code and service, both empty where an opt-out is of none."""
     address = forms.address(source, short_code) or ""
     return forms.number(source, msisdn), address, forms.id_(service_id) or ""
 
 
-def _lines(tx: Tx, forms: Forms, place: Place) -> Place:
+def _lines(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """Of the lines of a subscription that was several, the book keeps the latest."""
     rows = tx.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
     for source, short_code, service_id, msisdn, *rest in rows:
@@ -213,7 +213,7 @@ def _lines(tx: Tx, forms: Forms, place: Place) -> Place:
     return rows[-1][:4] if rows else None
 
 
-def _changes(tx: Tx, forms: Forms, place: Place) -> Place:
+def _changes(tx: Tx, forms: Normaliser, place: Place) -> Place:
     rows = tx.execute(_CHANGES, (place or 0, _ROWS)).fetchall()
     for id_, source, short_code, service_id, msisdn, subscriber_ref in rows:
         person, *scope = _scope(forms, source, msisdn, short_code, service_id)
@@ -223,7 +223,7 @@ def _changes(tx: Tx, forms: Forms, place: Place) -> Place:
     return rows[-1][0] if rows else None
 
 
-def _jobs(tx: Tx, forms: Forms, place: Place) -> Place:
+def _jobs(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """What waits, and the messages and events that it is about: it may be done in a moment."""
     rows = tx.execute(_JOBS, (place or 0, _ROWS)).fetchall()
     for id_, kind, source, payload, subject, message, event in rows:
@@ -241,14 +241,14 @@ def _jobs(tx: Tx, forms: Forms, place: Place) -> Place:
     return rows[-1][0] if rows else None
 
 
-def _messages(tx: Tx, forms: Forms, place: Place) -> Place:
+def _messages(tx: Tx, forms: Normaliser, place: Place) -> Place:
     query = f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?"
     rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
     _put_messages(tx, forms, rows)
     return rows[-1][0] if rows else None
 
 
-def _put_messages(tx: Tx, forms: Forms, rows: Iterable[Any]) -> None:
+def _put_messages(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
     for id_, source, msisdn, sender, service_id, link_id in rows:
         to, by = forms.number(source, msisdn), forms.address(source, sender)
         new = (to, by, forms.id_(service_id), forms.id_(link_id))
@@ -256,7 +256,7 @@ def _put_messages(tx: Tx, forms: Forms, rows: Iterable[Any]) -> None:
             tx.execute(_SET_MESSAGE, (*new, id_))
 
 
-def _links(tx: Tx, forms: Forms, place: Place) -> Place:
+def _links(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """What means none was never used up."""
     rows = tx.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
     for source, link_id in rows:
@@ -265,14 +265,14 @@ def _links(tx: Tx, forms: Forms, place: Place) -> Place:
     return rows[-1] if rows else None
 
 
-def _events(tx: Tx, forms: Forms, place: Place) -> Place:
+def _events(tx: Tx, forms: Normaliser, place: Place) -> Place:
     query = f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?"
     rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
     _put_events(tx, forms, rows)
     return rows[-1][0] if rows else None
 
 
-def _put_events(tx: Tx, forms: Forms, rows: Iterable[Any]) -> None:
+def _put_events(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
     for seq, source, type_, subject, data in rows:
         if type_ == PURGED:
             continue
@@ -301,7 +301,7 @@ _ADDRESSES = frozenset(("from", "to", "sender", "msisdn", "short_code"))
 _IDS = frozenset(("service_id", "link_id", "subscriber_ref"))
 
 
-def _data(forms: Forms, source: str | None, data: bytes) -> bytes | None:
+def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
     """The data in its new form; None where it is in that already, as nearly always."""
     found = _numbers(data)
     numbers = (found.from_, found.to, found.sender, found.msisdn, found.short_code)

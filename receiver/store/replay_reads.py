@@ -19,7 +19,7 @@ from receiver.events import Data, Event
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import SnapshotConnection, open_snapshots
 from receiver.store.engine.schema import migrations
-from receiver.store.event_effects import NOTHING, Past, pasts
+from receiver.store.event_effects import NOTHING, EventEffects, effects_of
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
@@ -52,7 +52,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
 
 
-class Happened(msgspec.Struct, frozen=True):
+class ReplayEvent(msgspec.Struct, frozen=True):
     """An event, how it was replied to, and what it brought about."""
 
     seq: int
@@ -64,7 +64,7 @@ class Happened(msgspec.Struct, frozen=True):
     """There was a reply, and the person had opted out."""
     held_back: bool
     """There was a reply, and the loop guard let none go."""
-    past: Past
+    effects: EventEffects
 
     @property
     def never_replied(self) -> bool:
@@ -73,7 +73,7 @@ class Happened(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def open_chronicle(path: Path) -> Iterator[Chronicle]:
+def open_replay_reader(path: Path) -> Iterator[ReplayReader]:
     """The events of the store at `path`, beside a running service or without one.
 
     Raises `StoreUnusable` when there is no store or it is not one of this schema.
@@ -81,10 +81,10 @@ def open_chronicle(path: Path) -> Iterator[Chronicle]:
     with open_snapshots(path, oldest=len(migrations())) as connection:
         with connection.snapshot() as tx:
             (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-        yield Chronicle(connection, EventIds(node))
+        yield ReplayReader(connection, EventIds(node))
 
 
-class Chronicle:
+class ReplayReader:
     """Events, oldest first. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, connection: SnapshotConnection, ids: EventIds) -> None:
@@ -104,7 +104,7 @@ class Chronicle:
             last = min(last, first_seq(to_micros(wanted.until)) - 1)
         return first, last
 
-    def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[Happened]]:
+    def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[ReplayEvent]]:
         """The wanted events that are there when it begins, so many at a time."""
         start, last = self.bounds(wanted)
         left = wanted.limit
@@ -118,7 +118,7 @@ class Chronicle:
             start = chunk[-1].seq + 1
             left = None if left is None else left - len(chunk)
 
-    def _read(self, wanted: Selection, start: int, last: int, count: int) -> list[Happened]:
+    def _read(self, wanted: Selection, start: int, last: int, count: int) -> list[ReplayEvent]:
         where, values = conditions(
             ("seq >= ?", start),
             ("seq <= ?", last),
@@ -131,11 +131,11 @@ class Chronicle:
             rows = tx.execute(query, (*values, count)).fetchall()
             if not rows:
                 return []
-            found = pasts(tx, rows[0][0], rows[-1][0], {row[0] for row in rows})
+            found = effects_of(tx, rows[0][0], rows[-1][0], {row[0] for row in rows})
         return [self._happened(row, found.get(row[0], NOTHING)) for row in rows]
 
-    def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:
+    def _happened(self, row: tuple[Any, ...], effects: EventEffects) -> ReplayEvent:
         answer, reply, note = row[8:]
         event = event_of(self.ids, row[:8])
         withheld, held_back = (text in (note or "") for text in (WITHHELD, HELD_BACK))
-        return Happened(row[0], event, answer, reply, withheld, held_back, past)
+        return ReplayEvent(row[0], event, answer, reply, withheld, held_back, effects)

@@ -14,10 +14,10 @@ import msgspec
 from receiver.actions import Action, OptIn, OptOut, Reply
 from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
-from receiver.store.event_effects import NOTHING, Asked, Past, pasts, undone
+from receiver.store.event_effects import NOTHING, Asked, EventEffects, effects_of, undone
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
-from receiver.store.records import Finish, ReplyState, Wishes, to_micros
+from receiver.store.records import HandlerActions, HandlerResult, ReplyState, to_micros
 from receiver.store.tx import Tx
 from receiver.store.writes import late_reply
 
@@ -27,20 +27,20 @@ _COUNT_MESSAGES = "SELECT count(*) FROM messages WHERE event = ?"
 _END_WORK = "DELETE FROM jobs WHERE event = ? AND kind = 'handle' AND handler = ?"
 
 
-class Redo(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What today's handlers ask for an event."""
 
     seq: int
     reply: Reply | None = None
     replied_by: str = ""
-    wishes: tuple[Wishes, ...] = ()
+    handler_actions: tuple[HandlerActions, ...] = ()
     handlers: tuple[str, ...] = ()
     """That are to look at the event in the background; only with `again`."""
     again: bool = False
     """Also what has been done already."""
 
 
-class Redone(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was done for an event."""
 
     replies: int = 0
@@ -55,22 +55,22 @@ class Redone(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.replies or self.actions or self.handlers)
 
 
-def redo(tx: Tx, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
+def replay(tx: Tx, wanted: Sequence[ReplayRequest], now: datetime) -> list[ReplayResult]:
     """Does for each event what is not done yet, or all of it again.
 
     A reply becomes a message, and only if the event was never replied to.
     """
-    return [_redo(tx, one, to_micros(now)) for one in wanted]
+    return [_replay(tx, one, to_micros(now)) for one in wanted]
 
 
-def _redo(tx: Tx, wanted: Redo, now: int) -> Redone:
+def _replay(tx: Tx, wanted: ReplayRequest, now: int) -> ReplayResult:
     seq = wanted.seq
     row = tx.execute(_EVENT, (seq,)).fetchone()
     if row is None:
-        return Redone(left="the event is gone")
+        return ReplayResult(left="the event is gone")
     source, subject, data, type_, time, received_at, state = row
     if state == ReplyState.OPEN:
-        return Redone(left="it is still being answered")
+        return ReplayResult(left="it is still being answered")
     origin = Origin(
         event=seq,
         source=source,
@@ -79,8 +79,8 @@ def _redo(tx: Tx, wanted: Redo, now: int) -> Redone:
         received_at=received_at,
         now=now,
     )
-    past = pasts(tx, seq, seq, {seq}).get(seq, NOTHING)
-    asked = _asked(wanted, past, source)
+    effects = effects_of(tx, seq, seq, {seq}).get(seq, NOTHING)
+    asked = _asked(wanted, effects, source)
     late = [action for _, action in asked if _overtaken(tx, origin, action)]
     asked = [(handler, action) for handler, action in asked if action not in late]
     for handler, action in asked:
@@ -89,12 +89,12 @@ def _redo(tx: Tx, wanted: Redo, now: int) -> Redone:
     replies = 0 if late and tells else _reply(tx, origin, wanted, data)
     # Who failed then and was to try again has now been heard.
     heard = {handler for handler, _ in asked} | ({wanted.replied_by} if replies else set())
-    for handler in heard.intersection(past.work):
+    for handler in heard.intersection(effects.work):
         tx.execute(_END_WORK, (seq, handler))
-    fresh = [handler for handler in wanted.handlers if handler not in past.work]
+    fresh = [handler for handler in wanted.handlers if handler not in effects.work]
     for handler in fresh:
         add_job(tx, origin, kind="handle", handler=handler, due_at=now)
-    return Redone(
+    return ReplayResult(
         replies=replies,
         actions=len(asked),
         handlers=len(fresh),
@@ -102,9 +102,13 @@ def _redo(tx: Tx, wanted: Redo, now: int) -> Redone:
     )
 
 
-def _asked(wanted: Redo, past: Past, source: str) -> list[Asked]:
-    every = [(wishes.handler, action) for wishes in wanted.wishes for action in wishes.actions]
-    return every if wanted.again else undone(every, past, source)[0]
+def _asked(wanted: ReplayRequest, effects: EventEffects, source: str) -> list[Asked]:
+    every = [
+        (handler_actions.handler, action)
+        for handler_actions in wanted.handler_actions
+        for action in handler_actions.actions
+    ]
+    return every if wanted.again else undone(every, effects, source)[0]
 
 
 def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
@@ -118,14 +122,14 @@ def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
     return any(lifts(line, other) for other in later)
 
 
-def _reply(tx: Tx, origin: Origin, wanted: Redo, data: bytes) -> int:
+def _reply(tx: Tx, origin: Origin, wanted: ReplayRequest, data: bytes) -> int:
     """Makes the reply a message, if there is to be one; how many were made."""
     if wanted.reply is None or not wanted.reply.text:
         return 0
     assert origin.event is not None
     if wanted.again:
         tx.execute(_REOPEN, (origin.event,))
-    done = Finish(job=0, seq=origin.event, handler=wanted.replied_by, at=origin.now)
+    done = HandlerResult(job=0, seq=origin.event, handler=wanted.replied_by, at=origin.now)
     (before,) = tx.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
     late_reply(tx, origin, done, wanted.reply, data)
     (after,) = tx.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()

@@ -23,7 +23,7 @@ from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
-    Finish,
+    HandlerResult,
     ReplyState,
     StoredPush,
     StoreResult,
@@ -113,7 +113,9 @@ def _sort_out(tx: Tx, intakes: Sequence[StoredPush], new: Container[int]) -> lis
 def _follow_up(tx: Tx, intakes: Sequence[StoredPush]) -> list[StoreResult]:
     """What follows from new events: first what changes who may be messaged, then the replies."""
     followed = {
-        intake.row.seq: _carry_out(tx, intake) for intake in intakes if intake.wishes or intake.jobs
+        intake.row.seq: _carry_out(tx, intake)
+        for intake in intakes
+        if intake.handler_actions or intake.jobs
     }
     for intake in intakes:
         if intake.report is not None:
@@ -126,7 +128,7 @@ def _stands_alone(intake: StoredPush) -> bool:
     """Whether nothing follows from it: no change, no work for later, nothing to send."""
     reply = intake.reply
     sends = reply is not None and reply.text and not intake.reply_in_answer
-    return not (intake.wishes or intake.jobs or sends) and intake.report is None
+    return not (intake.handler_actions or intake.jobs or sends) and intake.report is None
 
 
 def _insert(tx: Tx, intakes: Sequence[StoredPush]) -> set[int]:
@@ -145,7 +147,7 @@ def _insert(tx: Tx, intakes: Sequence[StoredPush]) -> set[int]:
     return new
 
 
-def finish(tx: Tx, done: Finish) -> bool:
+def finish(tx: Tx, done: HandlerResult) -> bool:
     """Ends a handle job with what its handler asked for; False if it had ended before."""
     if tx.execute(_END_JOB, (done.job,)).fetchone() is None:
         return False
@@ -224,10 +226,10 @@ def _carry_out(tx: Tx, intake: StoredPush) -> _Followed:
     """Carries out what inline handlers asked for, and makes jobs for the others."""
     origin, reply = _origin(intake.row), intake.reply
     silent = reply is not None and reply.if_changed
-    for wishes in intake.wishes:
-        for action in wishes.actions:
-            if carry_out(tx, origin, wishes.handler, action):
-                silent = silent and wishes.handler != intake.replied_by
+    for handler_actions in intake.handler_actions:
+        for action in handler_actions.actions:
+            if carry_out(tx, origin, handler_actions.handler, action):
+                silent = silent and handler_actions.handler != intake.replied_by
     jobs = tuple(
         add_job(
             tx,
@@ -269,7 +271,7 @@ def _taken(
     return StoreResult(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
 
 
-def late_reply(tx: Tx, origin: Origin, done: Finish, reply: Reply, data: bytes) -> None:
+def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: bytes) -> None:
     """Gives a reply after the event was stored: into the answer while it is open, else to send."""
     if reply.text:
         lines = opt_out_lines.lines_of(tx, [origin.subject]).get(origin.subject or "", [])

@@ -22,14 +22,14 @@ from receiver.store import (
     Attempt,
     Correction,
     Failure,
-    Kind,
-    Redo,
+    HandlerActions,
+    PurgeKind,
+    PurgeRule,
+    ReplayRequest,
     ReplyState,
     Report,
     Store,
     Subscribed,
-    Sweep,
-    Wishes,
     book,
     deactivations,
     forgetting,
@@ -258,8 +258,8 @@ async def _looks(store: Store) -> None:
     for after in (None, 1):
         assert [event async for event in reader.events(after=after)]
     await reader.purges.trusted()
-    for kind in Kind:
-        await reader.purges.stretch(Sweep(kind=kind, before=LATER), 0)
+    for kind in PurgeKind:
+        await reader.purges.batch(PurgeRule(kind=kind, before=LATER), 0)
     with closing(StoredPeople(store.path)) as people:
         people.is_subscriber(ANN)
         people.history(ANN)
@@ -272,8 +272,10 @@ async def _looks(store: Store) -> None:
 async def _writes(store: Store) -> None:
     """What the writer's thread does."""
     report = Report(message_id="x", status=Status.DELIVERED, opted_out=True)
-    wishes = Wishes(handler="mine.inline", actions=_ACTIONS)
-    first = await store.take(intake(store, "a", jobs=("mine.one", "mine.two"), wishes=(wishes,)))
+    handler_actions = HandlerActions(handler="mine.inline", actions=_ACTIONS)
+    first = await store.take(
+        intake(store, "a", jobs=("mine.one", "mine.two"), handler_actions=(handler_actions,))
+    )
     open_ = await store.take(intake(store, "b", state=ReplyState.OPEN, jobs=("mine.one",)))
     second = await store.take(intake(store, "f", jobs=("mine.one",)))
     await store.take(intake(store, "n", subject=None, text="one"))
@@ -285,7 +287,9 @@ async def _writes(store: Store) -> None:
         push = intake(store, f"d{number}", subject=person)
         await store.take(msgspec.structs.replace(push, report=heard))
     silent = Reply("hello", if_changed=True)
-    await store.take(intake(store, "e", wishes=(wishes,), reply=silent, reply_in_answer=False))
+    await store.take(
+        intake(store, "e", handler_actions=(handler_actions,), reply=silent, reply_in_answer=False)
+    )
     await store.finish(finish(open_.jobs[0], open_.seq, reply, answer=b"late", note="n", last=True))
     await store.finish(finish(first.jobs[0], first.seq, reply, *_ACTIONS))
     await store.finish(finish(first.jobs[0], first.seq))
@@ -294,14 +298,26 @@ async def _writes(store: Store) -> None:
     await store.fail(first.jobs[1], NOW, "no", counted=True)
     await store.fail(first.jobs[1], None, "no", counted=False)
     await store.run(
-        replay_writes.redo,
-        [Redo(seq=first.seq, reply=reply, replied_by="x", wishes=(wishes,))],
+        replay_writes.replay,
+        [
+            ReplayRequest(
+                seq=first.seq, reply=reply, replied_by="x", handler_actions=(handler_actions,)
+            )
+        ],
         NOW,
     )
-    late = Wishes(handler="mine.one", actions=_ACTIONS)
-    await store.run(replay_writes.redo, [Redo(seq=second.seq, wishes=(late,))], NOW)
-    again = Redo(seq=first.seq, reply=reply, handlers=("mine.two",), again=True, wishes=(wishes,))
-    await store.run(replay_writes.redo, [again], NOW)
+    late = HandlerActions(handler="mine.one", actions=_ACTIONS)
+    await store.run(
+        replay_writes.replay, [ReplayRequest(seq=second.seq, handler_actions=(late,))], NOW
+    )
+    again = ReplayRequest(
+        seq=first.seq,
+        reply=reply,
+        handlers=("mine.two",),
+        again=True,
+        handler_actions=(handler_actions,),
+    )
+    await store.run(replay_writes.replay, [again], NOW)
     await _messages(store)
     await _chores(store, first.seq)
 
@@ -334,13 +350,13 @@ async def _chores(store: Store, event: int) -> None:
     await store.forget_reports(LATER)
     await store.run(purges.trust_clock, NOW)
     await store.check()
-    await store.run(purges.drop, Kind.QUARANTINE, [1])
-    await store.run(purges.drop, Kind.REQUESTS, [event])
+    await store.run(purges.drop, PurgeKind.QUARANTINE, [1])
+    await store.run(purges.drop, PurgeKind.REQUESTS, [event])
     for whole in (False, True):
-        await store.run(purges.drop, Kind.MESSAGES, [1], wanted_or_not=whole)
-        await store.run(purges.drop, Kind.EVENTS, [event], wanted_or_not=whole)
+        await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=whole)
+        await store.run(purges.drop, PurgeKind.EVENTS, [event], wanted_or_not=whole)
     await store.run(forgetting.rename_keys, [event])
-    await store.run(purges.drop, Kind.KEYS, [event])
+    await store.run(purges.drop, PurgeKind.KEYS, [event])
 
 
 async def _messages(store: Store) -> None:
@@ -368,4 +384,4 @@ async def _messages(store: Store) -> None:
     await store.revive(None, NOW)
     report = Report(message_id="x", status=Status.FAILED, link_invalid=True)
     await store.take(msgspec.structs.replace(intake(store, "z", subject=None), report=report))
-    await store.run(purges.drop, Kind.MESSAGES, made)
+    await store.run(purges.drop, PurgeKind.MESSAGES, made)

@@ -20,13 +20,13 @@ from receiver.events import Data, EventType, Message, SubscriptionChange, encode
 from receiver.handlers import Reply
 from receiver.store import (
     EventRow,
-    Finish,
     HandleJob,
+    HandlerActions,
+    HandlerResult,
     ReplyState,
     Request,
     Store,
     StoredPush,
-    Wishes,
     open_store,
     opt_outs,
     to_micros,
@@ -84,7 +84,7 @@ def intake(
     state: int = ReplyState.NONE,
     reply: Reply | None = None,
     reply_in_answer: bool = True,
-    wishes: Sequence[Wishes] = (),
+    handler_actions: Sequence[HandlerActions] = (),
     jobs: Sequence[str] = (),
     source: str = "tilil",
     request: bytes = RAW,
@@ -129,14 +129,14 @@ def intake(
         reply=reply,
         replied_by="mine.rule" if reply else "",
         reply_in_answer=reply_in_answer,
-        wishes=tuple(wishes),
+        handler_actions=tuple(handler_actions),
         jobs=tuple(HandleJob(handler=name) for name in jobs),
     )
 
 
-def finish(job: int, seq: int, *actions: Any, **fields: Any) -> Finish:
+def finish(job: int, seq: int, *actions: Any, **fields: Any) -> HandlerResult:
     """The end of a handler's work that asked for these actions."""
-    return Finish(
+    return HandlerResult(
         job=job, seq=seq, handler="mine.handler", actions=actions, at=to_micros(NOW), **fields
     )
 

@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.actions import Action, OptIn, OptOut, Subscribe, Unsubscribe
-from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, from_micros, to_micros
+from receiver.store import (
+    Correction,
+    HandlerActions,
+    Store,
+    StoredPush,
+    Subscribed,
+    from_micros,
+    to_micros,
+)
 from receiver.store import book as rules
 from receiver.store.deactivations import DUE, manage
 from receiver.store.engine.schema import migrate
@@ -137,7 +145,7 @@ class World:
             time=_moment(time),
             received_at=_moment(self.now),
             joined=joined,
-            wishes=[Wishes(handler="mine.rule", actions=(action,))],
+            handler_actions=[HandlerActions(handler="mine.rule", actions=(action,))],
         )
         self._waiting.append(record)
 

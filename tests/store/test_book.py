@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.handlers import Action, Subscribe, Unsubscribe
-from receiver.store import Correction, ServiceCount, Store, Wishes, to_micros
+from receiver.store import Correction, HandlerActions, ServiceCount, Store, to_micros
 from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
 from receiver.store.engine.schema import migrate
@@ -129,8 +129,8 @@ async def fill(store: Store, changes: Sequence[tuple[datetime, Action]]) -> None
     """Stores changes that a provider pushes a week later, each with an event of its own."""
     came = NOW + timedelta(days=7)
     for n, (time, action) in enumerate(changes):
-        wish = Wishes(handler="mine.rule", actions=(action,))
-        push = intake(store, n, time=time, received_at=came, joined=True, wishes=[wish])
+        wish = HandlerActions(handler="mine.rule", actions=(action,))
+        push = intake(store, n, time=time, received_at=came, joined=True, handler_actions=[wish])
         await store.take(push)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.handlers import Action, OptIn, OptOut
-from receiver.store import Wishes
+from receiver.store import HandlerActions
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened, opted_in, opted_out
 
@@ -39,7 +39,11 @@ async def test_the_last_word_of_a_commit_counts(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         for n, actions in enumerate(cases):
             rows = [
-                intake(store, f"{n}-{m}", wishes=[Wishes(handler="mine.rule", actions=(action,))])
+                intake(
+                    store,
+                    f"{n}-{m}",
+                    handler_actions=[HandlerActions(handler="mine.rule", actions=(action,))],
+                )
                 for m, action in enumerate(actions)
             ]
             await asyncio.gather(*[store.take(row) for row in rows])

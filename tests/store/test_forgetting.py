@@ -15,10 +15,10 @@ from receiver.providers.tilil import Tilil
 from receiver.service.forget import forget, obstacles
 from receiver.store import (
     Attempt,
-    Kind,
+    HandlerActions,
+    PurgeKind,
     ReplyState,
     Store,
-    Wishes,
     pack_request,
     purges,
     quarantine,
@@ -35,9 +35,9 @@ pytestmark = pytest.mark.anyio
 OTHER = "+254711000000"
 
 
-def wishes(*actions: Action) -> tuple[Wishes, ...]:
+def handler_actions(*actions: Action) -> tuple[HandlerActions, ...]:
     """What a handler asks for."""
-    return (Wishes(handler="mine.it", actions=actions),)
+    return (HandlerActions(handler="mine.it", actions=actions),)
 
 
 async def fill(store: Store) -> None:
@@ -49,7 +49,12 @@ async def fill(store: Store) -> None:
             Send(to="0726770792" if person == PERSON else person, text="hello"),
         )
         push = intake(
-            store, number, subject=person, sender=person, wishes=wishes(*asked), jobs=["mine.late"]
+            store,
+            number,
+            subject=person,
+            sender=person,
+            handler_actions=handler_actions(*asked),
+            jobs=["mine.late"],
         )
         await store.take(push)
         await store.run(
@@ -109,7 +114,9 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
         # A reply in the answer, and a message.
         taken = await store.take(intake(store, "new", reply=Reply("hello"), answer=b"hello"))
         assert taken.answer == b"plain"
-        await store.take(intake(store, "more", wishes=wishes(Send(to=PERSON, text="hello"))))
+        await store.take(
+            intake(store, "more", handler_actions=handler_actions(Send(to=PERSON, text="hello")))
+        )
         ((message,),) = look(store.path, "SELECT max(id) FROM messages")
         (gone,) = await store.begin_messages(
             [Attempt(message, PERSON, sender="22915")], NOW, timedelta(days=1)
@@ -134,8 +141,8 @@ async def test_a_repeat_of_what_was_forgotten_is_known(tmp_path: Path) -> None:
 async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
     """A message that is being sent and an answer that is open stay for now; again, they go."""
     async with opened(tmp_path) as store:
-        asked = wishes(Send(to=PERSON, text="hello"))
-        taken = await store.take(intake(store, "one", wishes=asked, state=ReplyState.OPEN))
+        asked = handler_actions(Send(to=PERSON, text="hello"))
+        taken = await store.take(intake(store, "one", handler_actions=asked, state=ReplyState.OPEN))
         await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
         forgotten = await forget(store, PERSON)
         assert [line.split(";")[0] for line in forgotten.left] == [
@@ -153,7 +160,7 @@ async def test_a_subscriber_is_not_forgotten_unseen(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         assert await obstacles(store, PERSON) == []
         asked = Subscribe(msisdn=PERSON, short_code="22915", service_id="32")
-        await store.take(intake(store, "one", wishes=wishes(asked)))
+        await store.take(intake(store, "one", handler_actions=handler_actions(asked)))
         assert await obstacles(store, PERSON) == ["subscribed at tilil to 22915 service 32"]
 
 
@@ -240,7 +247,7 @@ async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None
         for key in keys[:2]:
             purged = intake(store, f"old {key}", subject=None)
             await store.take(purged)
-            await store.run(purges.drop, Kind.EVENTS, [purged.row.seq])
+            await store.run(purges.drop, PurgeKind.EVENTS, [purged.row.seq])
         assert (await forget(store, PERSON)).gone == {"events": 4}
         left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE key >= 'm'")}
         assert left == {f"message:{key}" for key in (*others, "0726770792 of another")}
@@ -255,7 +262,7 @@ async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
             push = intake(store, key)
             await store.take(push)
             seqs.append(push.row.seq)
-        await store.run(purges.drop, Kind.EVENTS, seqs)
+        await store.run(purges.drop, PurgeKind.EVENTS, seqs)
         (other,) = look(store.path, "SELECT key FROM events WHERE key NOT LIKE '#%'")
         assert other == ("message:4448236",)
 
@@ -264,8 +271,8 @@ async def test_reports_of_their_messages_go(tmp_path: Path) -> None:
     """A report says whose message it is about by an id alone, mostly."""
     async with opened(tmp_path) as store:
         for person in (PERSON, OTHER):
-            asked = wishes(Send(to=person, text="hello"))
-            await store.take(intake(store, person[-4:], wishes=asked))
+            asked = handler_actions(Send(to=person, text="hello"))
+            await store.take(intake(store, person[-4:], handler_actions=asked))
         for n in (1, 2):
             report = intake(store, f"report {n}", subject=None)
             await store.take(report)

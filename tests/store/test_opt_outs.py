@@ -17,7 +17,7 @@ from receiver.actions import Send
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.outgoing import Sent
-from receiver.store import Attempt, Report, Store, StoredPush, Wishes, open_reader
+from receiver.store import Attempt, HandlerActions, Report, Store, StoredPush, open_reader
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.engine.database import open_writer
@@ -244,8 +244,8 @@ async def test_near_misses_are_listed(tmp_path: Path) -> None:
     """With who wrote what to which address, and whether that is settled; other flags are not."""
     async with opened(tmp_path) as store:
         for id_, reason in ((1, "near miss of STOP"), (2, "rude")):
-            wishes = Wishes(handler="opt_out.opt", actions=(Flag(reason),))
-            taken = await store.take(intake(store, id_, wishes=[wishes]))
+            handler_actions = HandlerActions(handler="opt_out.opt", actions=(Flag(reason),))
+            taken = await store.take(intake(store, id_, handler_actions=[handler_actions]))
             if id_ == 1:
                 first = taken.seq
         (miss,) = await store.reader.opt_outs.near_misses()

@@ -151,7 +151,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "a person asks for a sum over all of it, in a process of their own": {
         "engine.backup._verify#5": ["SCAN events"],
-        "health_reads.vitals#2": ["SEARCH jobs USING COVERING INDEX * (state=?)"],
+        "health_reads.store_health#2": ["SEARCH jobs USING COVERING INDEX * (state=?)"],
         "subscription_reads._STEPS": [
             "SCAN h USING COVERING INDEX subscription_history_by_subscription",
             "USE TEMP B-TREE FOR GROUP BY",

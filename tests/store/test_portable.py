@@ -117,7 +117,7 @@ def _column(node: Any) -> Iterator[str]:
 
 
 def _names(column: Any) -> list[str]:
-    return [field.sval for field in column.fields if isinstance(field, ast.String)]
+    return [str(field.sval) for field in column.fields if isinstance(field, ast.String)]
 
 
 def _conflict(node: Any) -> Iterator[str]:

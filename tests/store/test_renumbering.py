@@ -15,7 +15,7 @@ from receiver import providers
 from receiver.config import parse
 from receiver.errors import StoreUnusable
 from receiver.service import renumber
-from receiver.store import Forms, open_store, renumbering
+from receiver.store import Normaliser, open_store, renumbering
 from receiver.store.engine import schema
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import migrations
@@ -31,7 +31,7 @@ SAMPLE = next(sample for sample in SAMPLES if sample.stem == "schema-4")
 OURS = "+254700000001"
 
 
-def forms() -> Forms:
+def forms() -> Normaliser:
     """The one form, in Kenya."""
     return renumber.forms(providers.create(parse(plain(), Path("receiver.toml"))))
 

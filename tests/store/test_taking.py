@@ -15,7 +15,7 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros, writes
+from receiver.store import HandlerActions, Job, ReplyState, Store, StoreResult, to_micros, writes
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, finish, held, intake, opened, opted_out
 
@@ -70,13 +70,15 @@ async def test_a_repeat_is_known_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
-    """Wishes, jobs and replies of a repeat are those of the first, not carried out anew."""
+    """Actions, jobs and replies of a repeat are those of the first, not carried out anew."""
     async with opened(tmp_path) as store:
         for _ in range(3):
-            wishes = [Wishes(handler="mine.rule", actions=(Send(to=PERSON, text="hello"),))]
+            handler_actions = [
+                HandlerActions(handler="mine.rule", actions=(Send(to=PERSON, text="hello"),))
+            ]
             row = intake(
                 store,
-                wishes=wishes,
+                handler_actions=handler_actions,
                 jobs=["mine.handler"],
                 reply=Reply("karibu"),
                 reply_in_answer=False,
@@ -90,7 +92,7 @@ async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
 async def test_an_id_seen_before_is_stored_with_all_that_follows(
     tmp_path: Path, jobs: list[str]
 ) -> None:
-    """In the commit of the first or later: its own number, answer, wishes, jobs and repeats."""
+    """In the commit of the first or later: its own number, answer, actions, jobs and repeats."""
     people = [PERSON, "+254711000001", "+254711000002"]
     state = ReplyState.OPEN if jobs else ReplyState.GIVEN
 
@@ -101,7 +103,9 @@ async def test_an_id_seen_before_is_stored_with_all_that_follows(
                 subject=person,
                 sender=person,
                 answer=person.encode(),
-                wishes=[Wishes(handler="mine.rule", actions=(Send(to=person, text="hi"),))],
+                handler_actions=[
+                    HandlerActions(handler="mine.rule", actions=(Send(to=person, text="hi"),))
+                ],
                 jobs=jobs,
                 state=state,
             )
@@ -210,9 +214,13 @@ async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
     """The reply that says so goes out although the person has just opted out, again and again."""
     async with opened(tmp_path) as store:
         for n in range(2):
-            wishes = [Wishes(handler="mine.rule", actions=(OptOut(PERSON, "STOP"),))]
+            handler_actions = [
+                HandlerActions(handler="mine.rule", actions=(OptOut(PERSON, "STOP"),))
+            ]
             reply = Reply("you are out", even_if_opted_out=True)
-            row = intake(store, n, wishes=wishes, reply=reply, answer=b"you are out")
+            row = intake(
+                store, n, handler_actions=handler_actions, reply=reply, answer=b"you are out"
+            )
             assert (await store.take(row)).answer == b"you are out"
         assert [entry.msisdn for entry in await store.reader.opt_outs.find()] == [PERSON]
 
@@ -221,8 +229,13 @@ async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
     """START is answered: who may be messaged is decided after what the message does."""
     async with opened(tmp_path) as store:
         await opted_out(store, OptOut(PERSON, "STOP"), NOW)
-        wishes = [Wishes(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
-        row = intake(store, wishes=wishes, reply=Reply("welcome back"), answer=b"welcome back")
+        handler_actions = [HandlerActions(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
+        row = intake(
+            store,
+            handler_actions=handler_actions,
+            reply=Reply("welcome back"),
+            answer=b"welcome back",
+        )
         assert (await store.take(row)).answer == b"welcome back"
         assert await store.reader.opt_outs.find() == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
-from receiver.store import Store, StoredPush, StoreResult, Wishes, writes
+from receiver.store import HandlerActions, Store, StoredPush, StoreResult, writes
 from receiver.store.engine import person_index
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.person_index import index_people
@@ -69,7 +69,11 @@ async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Pa
         for row in (
             intake(store, 5, jobs=["mine.handler"]),
             intake(store, 6, reply=reply, reply_in_answer=False),
-            intake(store, 7, wishes=[Wishes(handler="mine", actions=(OptOut(PERSON, "STOP"),))]),
+            intake(
+                store,
+                7,
+                handler_actions=[HandlerActions(handler="mine", actions=(OptOut(PERSON, "STOP"),))],
+            ),
             intake(store, 8, reply=reply),  # to somebody who has opted out
         ):
             several = await words(row)
