@@ -125,7 +125,7 @@ REVIVED = 25
 
 
 class Store:
-    """What can be written, each in one transaction, on disk when it returns.
+    """Runs changes, each in one transaction, which is on disk when the call returns.
 
     Every method may raise `StoreUnavailable`.
     """
@@ -212,7 +212,7 @@ class Store:
         await self.writer.run(partial(deactivations.manage, sources=sources))
 
     async def rename_source(self, former: str, name: str) -> bool:
-        """What is of the source `former` is of `name` from now on; False if there is nothing."""
+        """Gives all that is of the source `former` to `name`; False if there is nothing."""
         if not await self.run(renames.is_known, former):
             return False
         for step in renames.steps(former, name):

@@ -1,4 +1,4 @@
-"""Who did what to the data by hand, and what the service let go of by itself."""
+"""The audit: acts of people on the data, and what the service deleted by itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     act: str
     """Of a command: `opt-outs add`."""
     details: dict[str, Any]
-    """What it was about, numbers masked, and what came of it."""
+    """The subject of the act, numbers masked, and its result."""
 
 
 def add(tx: Tx, who: str, act: str, details: dict[str, Any], now: datetime) -> None:
@@ -34,7 +34,7 @@ def add(tx: Tx, who: str, act: str, details: dict[str, Any], now: datetime) -> N
 
 
 class AuditReader:
-    """Looks at acts."""
+    """Reads the audit."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch

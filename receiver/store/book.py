@@ -1,9 +1,8 @@
-"""Writing the subscription book: a history that only grows, and the state that follows from it.
+"""Writes the subscription book: a history that only grows, and the state that follows from it.
 
 The state is derived: of all changes of one subscription, the newest by its moment (`moment`). So
 it does not matter in which order changes arrive, or how often. An opt-out is a change of all lines
 that it is about, also of those that only come to be known later: what began before it ends with it.
-Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ class _Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def moment(type_: str, time: int, received_at: int) -> int:
-    """When that happened which an event of this type tells: what orders the book.
+    """Returns the time by which the book orders an event of this type.
 
     What people write to us counts from its arrival, for a gateway's clock may be wrong by half a
     day. Of what a provider did it knows the time, which is never later than the arrival.
@@ -211,7 +210,7 @@ def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> Non
 
 
 def told(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None:
-    """Notes that the provider has ended a subscription, whenever the person joined before that.
+    """Adds that the provider has ended a subscription, whenever the person joined before that.
 
     They may have joined there again a moment before, which the provider has yet to push.
     """
@@ -236,7 +235,7 @@ def set_line(tx: Tx, values: Mapping[str, object]) -> None:
 
 
 def _look(tx: Tx, made: _Change) -> tuple[str | None, int | None]:
-    """The state of a change's line, and since when."""
+    """Returns the state of a change's line, and its time."""
     return tx.execute(_LINE, made.line).fetchone() or (None, None)
 
 

@@ -1,7 +1,4 @@
-"""Carrying out what handlers ask for: messages, opt-outs, and (in `book`) subscriptions.
-
-Like `writes`, these run inside the writer's transaction.
-"""
+"""Carries out what handlers ask for: messages, opt-outs, and (in `book`) subscriptions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an event brought about, as the store shows it: messages, history, flags, work.
+"""The effects of an event that the store shows: messages, history, flags, work.
 
-An action leaves a trace by which it is known to be done. A forward leaves none: its job is gone
-when it is done.
+An action has a key by which its effect is found. A forward has none: its job is gone when it is
+done.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from receiver.store.opt_out_rule import line, service
 from receiver.store.tx import Tx
 
 EffectKey = tuple[str, ...]
-"""Kind of the action, and what it was about. Equal: the same was done."""
+"""Kind and subject of an action. Equal keys mean that the same was done."""
 Asked = tuple[str, Action]
 """A handler's name, and what it asks for."""
 
@@ -44,14 +44,14 @@ class EventMessage(OutgoingMessage, frozen=True, kw_only=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """A trace, and who left it, where the store knows."""
+    """A change that an action made, and its handler, where the store knows."""
 
     key: EffectKey
     handler: str = ""
 
 
 class EventEffects(msgspec.Struct):
-    """All that one event brought about."""
+    """The effects of one event."""
 
     messages: list[EventMessage] = []
     """In the order in which they were asked for."""
@@ -62,13 +62,13 @@ class EventEffects(msgspec.Struct):
 
 
 NOTHING = EventEffects()
-"""Shared by all events that brought about nothing; not to be changed."""
+"""Shared by all events without effects; not to be changed."""
 
 
 def effects_of(tx: Tx, first: int, last: int, wanted: set[int]) -> dict[int, EventEffects]:
-    """What the events `wanted` brought about, all of them from `first` to `last`.
+    """Returns the effects of the events `wanted`, all of them from `first` to `last`.
 
-    Events that brought about nothing are missing.
+    Events without effects are missing.
     """
     found: dict[int, EventEffects] = {}
     for seq, *facts in tx.execute(_MESSAGES, (first, last)):
@@ -102,7 +102,7 @@ def _marks(tx: Tx, first: int, last: int) -> Iterator[tuple[int, Effect]]:
 def undone(
     asked: Sequence[Asked], effects: EventEffects, source: str
 ) -> tuple[list[Asked], list[EventMessage], list[Effect]]:
-    """Which of the actions asked for are not done, and what was done that none of them asks for.
+    """Returns the actions asked for that are not done, and the effects that none asks for.
 
     What is asked for twice has to be done twice. Forwards are neither. `source` is that of the
     event.
@@ -126,7 +126,7 @@ def undone(
 
 
 def effect_key(action: Action, source: str) -> EffectKey | None:
-    """The trace that an action leaves; None for those that leave none, or are messages."""
+    """Returns the key of an action; None for forwards and messages, which have none."""
     match action:
         case Subscribe():
             scope = (action.short_code or "", service(action.service_id), action.msisdn)
@@ -144,7 +144,7 @@ def effect_key(action: Action, source: str) -> EffectKey | None:
 
 
 def take_text(messages: list[EventMessage], text: str) -> list[EventMessage]:
-    """Those of the messages that together say `text`; they are taken out of the list.
+    """Takes those messages out of the list that together say `text`, and returns them.
 
     A long text leaves as several messages, without the white space where it was broken.
     """

@@ -1,4 +1,4 @@
-"""Forgetting a person: what is about them goes everywhere; their opt-outs stay, without the number.
+"""Forgets a person: deletes all that is about them; opt-outs stay, without the number.
 
 The writing half runs inside the writer's transaction, like `writes`; `PersonReader` finds what it
 works on.
@@ -59,7 +59,7 @@ _DELETE = {
 
 
 class ForgetObstacles(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a person should not be forgotten yet."""
+    """Reasons not to forget a person yet."""
 
     subscriptions: list[tuple[str, str, str]]
     """That are active: source, short code, service."""
@@ -68,7 +68,7 @@ class ForgetObstacles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuarantineRow(NamedTuple):
-    """A request in the quarantine."""
+    """A row of the quarantine, its request packed."""
 
     source: str
     reason: str
@@ -83,7 +83,7 @@ class PersonReader:
         self._fetch = fetch
 
     async def obstacles(self, msisdn: str) -> ForgetObstacles:
-        """What would be lost that somebody may still be charged for."""
+        """Returns what the person may still be charged for."""
         active = await self._fetch(_ACTIVE, [msisdn])
         ((waiting,),) = await self._fetch(_OPEN_WORK, [msisdn])
         return ForgetObstacles(subscriptions=[tuple(row) for row in active], deactivations=waiting)
@@ -94,7 +94,7 @@ class PersonReader:
         return [seq for (seq,) in rows]
 
     async def messages(self, spellings: Sequence[str]) -> int:
-        """How many messages to the person there are."""
+        """Counts the messages to the person."""
         query = f"SELECT count(*) FROM messages WHERE msisdn IN ({marks(len(spellings))})"
         ((count,),) = await self._fetch(query, list(spellings))
         return int(count)
@@ -134,7 +134,7 @@ def _theirs(rows: list[Any], is_theirs: Callable[[QuarantineRow], bool]) -> list
 
 
 def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
-    """Gives the keys of those that are purged another name."""
+    """Puts a pseudonym in the place of the keys of those events that are purged."""
     secret = key_of(tx)
     rows = tx.execute(_PURGED_KEYS.format(marks(len(seqs))), seqs).fetchall()
     names = [(pseudonym(secret, key), seq) for seq, key in rows]
@@ -142,7 +142,7 @@ def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
 
 
 def forget(tx: Tx, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
-    """All of a person but events and the quarantine; what there was.
+    """Deletes all of a person but events and the quarantine; returns how many of what.
 
     `spellings`: of the number, `msisdn` included; a message that waits has it as it was given.
     Messages that are being sent stay. Opt-outs stand under a pseudonym from now on.

@@ -36,7 +36,7 @@ class Quarantine(msgspec.Struct, frozen=True):
 
 
 class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How a store stands."""
+    """The state of a store."""
 
     version: int
     """Of its schema; what follows is looked at only where it is the newest."""
@@ -45,9 +45,9 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_pushes: dict[str, datetime] = {}
     """By source; of those that were found in time."""
     sources: list[str] = []
-    """All that there is anything of."""
+    """All sources in the store."""
     searched_back_to: datetime | None = None
-    """How far back the search for them came, when it ended early."""
+    """The time back to which they were searched for, when that ended early."""
     clients: list[str] = []
     """Addresses that the newest pushes came from."""
     quarantine: list[Quarantine] = []
@@ -63,7 +63,7 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
-    """How the store at `path` stands. Raises `StoreUnusable` for what is no store of ours."""
+    """Reads the state of a store. Raises `StoreUnusable` for what is no store of ours."""
     with untouched(path) as (tx, version, newest):
         if version != newest:
             return StoreHealth(version=version, newest=newest)

@@ -1,4 +1,4 @@
-"""What metrics ask the store, with a bounded cost each, however much it holds.
+"""Queries for metrics; the cost of each is bounded, however much the store holds.
 
 Counts stop at `MOST`: more than that is trouble enough. Each query takes milliseconds, and others
 get their turn between them.
@@ -59,7 +59,7 @@ _ABOVE_ALL = 2**63 - 1
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits or is dead."""
+    """Jobs that wait or are dead."""
 
     rows: int
     """At most `MOST`."""
@@ -105,7 +105,7 @@ class MetricReader:
         return missing / every if every else None
 
     async def balance(self, source: str) -> Balance | None:
-        """What a source's provider last told with a message; None if it has not lately."""
+        """Returns the balance that came with a source's last messages, if any."""
         rows = await self._fetch(_BALANCES, [source])
         return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
@@ -115,7 +115,7 @@ class MetricReader:
         return int(count)
 
     async def newest(self, below: int | None) -> tuple[dict[str, datetime], int | None]:
-        """When each source's newest event came, among some thousand; and where to go on.
+        """Returns the time of each source's newest event, among some thousand; and where to go on.
 
         `below`: where the last look ended; None: begin with the newest. None returned: there are
         no older ones.

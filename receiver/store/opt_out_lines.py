@@ -1,7 +1,6 @@
 """Fetches the opt-outs of people, for `receiver.store.opt_out_rule` to judge.
 
 A line of somebody who was forgotten stands under a pseudonym (`pseudonyms`).
-Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ def of_person(tx: Tx, msisdn: str | None) -> list[Line]:
 
 
 def blocked(tx: Tx, msisdn: str | None, sender: str | None, service_id: str | None) -> bool:
-    """Whether this person must not get a message from `sender` about this service."""
+    """Tells whether an opt-out forbids a message of `sender` about this service."""
     return blocks(of_person(tx, msisdn), sender, service_id)
 
 
 def opted_out_at(tx: Tx, msisdn: str, short_code: str, service_id: str, since: int) -> int | None:
-    """When the person first opted out, then or later, of messages from this address and service."""
+    """Returns the first opt-out since then from this address and service, as a time."""
     for time, *line in tx.execute(_SINCE, (msisdn, alias(tx, msisdn), since)):
         if blocks([(line[0], line[1])], short_code, service_id):
             return int(time)
@@ -62,7 +61,10 @@ def lines_of(tx: Tx, people: Sequence[str | None]) -> Lines:
 
 
 def _add_lines(found: Lines, tx: Tx, names: Sequence[str | None], people: dict[str, str]) -> bool:
-    """Whether there is anybody under a pseudonym. `people`: whom a name stands for."""
+    """Adds the lines under these names; returns whether the store has pseudonyms.
+
+    `people`: by name, the person it stands for, if that is another.
+    """
     pseudonyms = False
     for name, short_code, service_id in tx.execute(_lines(len(names)), names):
         if name == MARK:

@@ -1,4 +1,4 @@
-"""Looking at opt-outs: who must not be messaged, how that came, what may have been meant so."""
+"""Reads opt-outs, their history, and messages that may have been meant as one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NEAR_MISSES = (
 
 
 class _Written(msgspec.Struct):
-    """What a list of messages shows of the data of an event."""
+    """The part of an event's data that a list of messages shows."""
 
     to: str | None = None
     text: str = ""
@@ -48,12 +48,12 @@ class OptOutReader:
         self._ids = ids
 
     async def every(self) -> AsyncIterator[OptOutEntry]:
-        """Who must not be messaged, as it is read."""
+        """Yields all opt-outs as they are read."""
         async for row in self._stream(_EVERY, []):
             yield _entry(row)
 
     async def find(self, msisdn: str | None = None) -> list[OptOutEntry]:
-        """Who must not be messaged: all, or the lines of one person."""
+        """Returns all opt-outs, or those of one person."""
         if msisdn is None:
             return [entry async for entry in self.every()]
         names = [msisdn, await self._alias(msisdn)]
@@ -62,7 +62,7 @@ class OptOutReader:
     async def blocking(
         self, msisdn: str, *, sender: str | None, service_id: str | None
     ) -> OptOutEntry | None:
-        """The oldest opt-out that stands in the way of a message; None if it may be sent."""
+        """Returns the oldest opt-out that forbids a message; None if it may be sent."""
         for entry in reversed(await self.find(msisdn)):
             if blocks([(entry.short_code, entry.service_id)], sender, service_id):
                 return entry

@@ -1,7 +1,6 @@
-"""Writing who must not be messaged, by which of our addresses and about what.
+"""Writes opt-outs: persons who must not be messaged, by which address of ours and about what.
 
 An opt-out ends the subscriptions that it is about, in the same transaction (`book`).
-Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _ADD_HISTORY = (
 
 
 def opt_out(tx: Tx, origin: Origin, handler: str, change: OptOut) -> bool:
-    """Notes that a person must not be messaged; False if that was so already.
+    """Adds an opt-out; False if the person was opted out of all of it already.
 
     Within a wider opt-out the line is kept all the same: it stays when the wider one is lifted.
     """

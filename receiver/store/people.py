@@ -1,4 +1,4 @@
-"""`People` out of the store, through connections that cannot write."""
+"""Implements `People` with connections that cannot write."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class StoredPeople:
 
     @contextmanager
     def before(self, seq: int) -> Iterator[None]:
-        """What is asked inside is answered as it stood before the event of this number came.
+        """Answers what is asked inside as it stood before the event of this number came.
 
         But for `history`, which is that of today.
         """

@@ -1,4 +1,4 @@
-"""Names in the place of numbers of people who were forgotten, and of what was purged.
+"""Makes pseudonyms for the numbers of people who were forgotten, and for purged keys.
 
 A keyed hash of the number: who asks for the number finds its opt-outs, who reads the store does not
 find the number. There are few enough numbers to try all of them with the key, which is in the

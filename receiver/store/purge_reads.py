@@ -32,7 +32,7 @@ TRUST = (
 
 
 class PurgeRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to go."""
+    """A rule of what is to be deleted."""
 
     kind: PurgeKind
     before: datetime
@@ -43,7 +43,7 @@ class PurgeRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PurgeBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to go among the next rows of the store."""
+    """What a rule deletes among the next rows of the store."""
 
     ids: list[int]
     """Sequence numbers of events, or ids."""
@@ -56,13 +56,13 @@ class PurgeBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PurgeReader:
-    """Looks for what may go. What does go, the writer decides."""
+    """Finds what may be deleted; the writer decides what is."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
     async def batch(self, rule: PurgeRule, after: int) -> PurgeBatch:
-        """What is to go among the next rows after this number. Raises `StoreUnavailable`."""
+        """Returns what goes among the next rows after this number. Raises `StoreUnavailable`."""
         if rule.kind is PurgeKind.MESSAGES:
             return await self._messages(rule, after)
         if rule.kind is PurgeKind.QUARANTINE:

@@ -1,6 +1,6 @@
-"""Letting go of data: contents go, what repeats are known by stays: keys, and keyed digests.
+"""Deletes data: contents go, what repeats are known by stays: keys, and keyed digests.
 
-Like `writes`, these run inside the writer's transaction, each for so few rows that no push waits
+Each function is for so few rows that no push waits
 long for it. Each says how many rows of what are gone. What is deleted is overwritten
 (`secure_delete`), in the store at once and in the WAL when that is written back.
 """
@@ -65,7 +65,7 @@ _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
 class PurgeKind(StrEnum):
-    """What can be let go of by its age."""
+    """What can be deleted by its age."""
 
     REQUESTS = "requests"
     """The raw requests of events, which they were made of."""

@@ -1,4 +1,4 @@
-"""What the readers of the store have in common."""
+"""Pieces of queries that several readers use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
 
 
 def subscription_columns(time: str) -> str:
-    """What `subscription_fields` takes; `time`: what the change's time is called there."""
+    """The columns that `subscription_fields` takes; `time`: the column of the change's time."""
     return (
         f"msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
     )
@@ -64,7 +64,7 @@ def marks(count: int) -> str:
 
 
 def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """The conditions whose value is given, joined, and the values in the order of their `?`."""
+    """Joins the conditions whose value is given; returns them and the values of their `?`."""
     given = [(condition, value) for condition, value in pairs if value is not None]
     joined = " AND ".join(condition for condition, _ in given)
     values = [value for condition, value in given for _ in range(condition.count("?"))]

@@ -1,4 +1,4 @@
-"""What goes into the store and what comes out, in terms of the domain."""
+"""The records that go into the store and come out of it, in terms of the domain."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplyState:
-    """Whether an event has been replied to: plain numbers, since every push looks at them."""
+    """The states of the reply to an event: plain numbers, since every push looks at them."""
 
     NONE: Final = 0
     OPEN: Final = 1
@@ -79,14 +79,14 @@ class ReplyState:
 
 
 class HandlerActions(msgspec.Struct, frozen=True, kw_only=True):
-    """What one handler asked for, beside its reply."""
+    """The actions that one handler asked for, beside its reply."""
 
     handler: str
     actions: tuple[Action, ...]
 
 
 def noted(first: str, other: str | None) -> str:
-    """A note of an event that may have one already."""
+    """Joins a note to the one that an event may have already."""
     return first if other is None else f"{first}; {other}"
 
 
@@ -136,7 +136,7 @@ class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreResult(msgspec.Struct, frozen=True):
-    """What became of an `StoredPush`."""
+    """The result of storing a `StoredPush`."""
 
     seq: int
     new: bool
@@ -150,7 +150,7 @@ class StoreResult(msgspec.Struct, frozen=True):
 
 
 class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler has done its work: what it asked for, and what to answer."""
+    """The result of a handler's work: what it asks for, and what to answer."""
 
     job: int
     seq: int
@@ -270,7 +270,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a delivery report says to find its message by, and about it."""
+    """The content of a delivery report: what finds its message, and its status."""
 
     message_id: str
     status: Status
@@ -284,7 +284,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
-    """A message of ours, and what became of it."""
+    """A message of ours with its state."""
 
     id: int
     source: str

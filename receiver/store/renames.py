@@ -1,4 +1,4 @@
-"""A source that has another name now: what is stored under a former one goes over to it.
+"""Gives what is stored under the former name of a source to its new name.
 
 In steps of some hundred rows, each a transaction of its own; it may be ended between two and begun
 again. What `is_known` looks at goes last: as long as there is any, there may be more of the rest.
@@ -79,7 +79,7 @@ def steps(former: str, name: str) -> Iterator[Step]:
 
 
 def is_known(tx: Tx, source: str) -> bool:
-    """Whether there is anything of a source."""
+    """Tells whether there is anything of a source."""
     return any(
         tx.execute(f"SELECT 1 FROM {table} WHERE source = ? LIMIT 1", (source,)).fetchone()
         for table in ("events", "subscriptions", "messages")

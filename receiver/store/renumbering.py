@@ -100,12 +100,12 @@ _SET_EVENT = "UPDATE events SET subject = ?, data = ? WHERE seq = ?"
 
 
 class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
-    """The one form of what is stored."""
+    """Brings numbers and ids into the form in which they are compared."""
 
     number: Callable[[str | None, str], str]
     """Takes a source, or None where there is none, and a number or address of ours."""
     is_placeholder: Callable[[str], bool]
-    """Whether an id stands for none."""
+    """Tells whether an id stands for none."""
 
     def address(self, source: str | None, text: str | None) -> str | None:
         """A number or address of ours; absent where it is empty."""
@@ -123,17 +123,17 @@ Step = Callable[[Tx, Normaliser, Place], Place]
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far it is."""
+    """The stage that is due."""
 
     stage: int
     name: str
     """Of the table that the stage walks through; empty when all of it is done."""
     urgent: bool
-    """What has to be done before anything else happens: it says who may be messaged."""
+    """It has to be done before anything else happens: it says who may be messaged."""
 
 
 def progress(tx: Tx) -> Progress:
-    """How far it is."""
+    """Returns the stage that is due."""
     stage, _ = json.loads(tx.execute(_GET).fetchone()[0])
     return _progress(stage)
 
@@ -224,7 +224,7 @@ def _changes(tx: Tx, forms: Normaliser, place: Place) -> Place:
 
 
 def _jobs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """What waits, and the messages and events that it is about: it may be done in a moment."""
+    """Jobs, and the messages and events that they are about: they may be done in a moment."""
     rows = tx.execute(_JOBS, (place or 0, _ROWS)).fetchall()
     for id_, kind, source, payload, subject, message, event in rows:
         new = payload
@@ -257,7 +257,7 @@ def _put_messages(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
 
 
 def _links(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """What means none was never used up."""
+    """Deletes link_ids that mean none: those were never used up."""
     rows = tx.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
     for source, link_id in rows:
         if forms.id_(link_id) is None:
@@ -284,7 +284,7 @@ def _put_events(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
 
 
 class _Numbers(msgspec.Struct):
-    """What may need another form in the data of an event, and in what a job is to end."""
+    """The fields that may need another form, in the data of an event and of a job."""
 
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None

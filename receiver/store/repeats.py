@@ -1,7 +1,7 @@
-"""What becomes of a push whose key is in the store: it is a repeat, or an event of its own.
+"""Decides about a push whose key is in the store: it is a repeat, or an event of its own.
 
-Only such a push is looked at here; all others never come this way. Like `writes`, this runs on the
-connection that writes, so nothing comes between looking and storing.
+Only such a push is looked at here; all others never come this way. It runs in the transaction that
+stores, so nothing comes between looking and storing.
 
 An event whose key was another's before is stored under that key, `#` and digests of what it says
 and of its person, so that its own repeats meet it. The digests are keyed, and the key is part of
@@ -44,7 +44,7 @@ _IN_BOOK = (
 
 
 class _Stored(NamedTuple):
-    """What is stored, as far as a push is compared with it."""
+    """The part of a stored event that a push is compared with."""
 
     seq: int
     key: str
@@ -58,7 +58,7 @@ class _Stored(NamedTuple):
 
 
 def judge(tx: Tx, intake: StoredPush) -> StoreResult | StoredPush:
-    """What a push repeats; or the push, to be stored under a key of its own."""
+    """Returns the event that a push repeats; or the push, to be stored under its own key."""
     if intake.row.key.startswith(STATE):
         return _judge_state(tx, intake)
     row, secret = intake.row, key_of(tx)
@@ -91,7 +91,7 @@ def renamed_key(tx: Tx, row: EventRow) -> str | None:
 
 
 def remains(secret: bytes, key: str, type_: str, subject: str | None, data: bytes) -> bytes:
-    """What is kept of an event's content and person when it is purged, to know its repeats by."""
+    """Returns the digests of a purged event's content and person, to know its repeats by."""
     said = digest(secret, key, content(type_, decode_data(type_, data)))
     return said + (_person(secret, key, subject) if subject is not None else b"")
 
@@ -106,7 +106,7 @@ def _judge_state(tx: Tx, intake: StoredPush) -> StoreResult | StoredPush:
 
 
 def _is_left(tx: Tx, latest: _Stored, row: EventRow) -> bool:
-    """Whether something else has changed the state since: a STOP, or a correction by hand."""
+    """Tells whether a STOP or a correction by hand has changed the state since."""
     if row.received_at - latest.received_at < _AGAIN_WITHIN:
         return False
     data = decode_data(row.type, row.data)
@@ -122,7 +122,7 @@ def _find(tx: Tx, query: str, *values: str) -> _Stored | None:
 
 
 def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
-    """In what a push differs from what is stored under its key; in nothing: it is a repeat."""
+    """Names the parts in which a push differs from what is stored; none: it is a repeat."""
     data = decode_data(row.type, row.data)
     said = content(row.type, data)
     differing = []
@@ -140,7 +140,7 @@ def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
 
 
 def _is_another_person(secret: bytes, stored: _Stored, subject: str | None) -> bool:
-    """Whether both are about somebody, and not the same."""
+    """Tells whether both are about somebody, and not the same."""
     if subject is None:
         return False
     if stored.type != PURGED:

@@ -1,4 +1,4 @@
-"""Stored events in the order in which they came, with what each brought about.
+"""Reads stored events in the order in which they came, with their effects.
 
 Made for going through millions of them: a plain connection that cannot write, a chunk at a
 time, each chunk of one state of the store. Between two chunks no snapshot is held, so a service
@@ -39,7 +39,7 @@ _BOUNDS = (
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events; without a value, all."""
+    """A choice of events; without a value, all."""
 
     id_: str | None = None
     type_: str | None = None
@@ -53,7 +53,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayEvent(msgspec.Struct, frozen=True):
-    """An event, how it was replied to, and what it brought about."""
+    """An event with its reply and its effects."""
 
     seq: int
     event: Event[Data]
@@ -68,7 +68,7 @@ class ReplayEvent(msgspec.Struct, frozen=True):
 
     @property
     def never_replied(self) -> bool:
-        """Whether it can still be replied to: nobody has, and nobody is about to."""
+        """Tells whether it can still be replied to: nobody has, and nobody is about to."""
         return self.reply == ReplyState.NONE
 
 

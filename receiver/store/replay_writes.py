@@ -1,7 +1,7 @@
-"""Doing for a stored event what handlers ask for today.
+"""Does for a stored event what handlers ask for today.
 
-Like `writes`, these run inside the writer's transaction: what they find not done yet is done
-when it commits, so that asking for it again does nothing.
+What is found not done yet is done when the transaction commits, so that asking for it again does
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _END_WORK = "DELETE FROM jobs WHERE event = ? AND kind = 'handle' AND handler = 
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What today's handlers ask for an event."""
+    """The actions that today's handlers ask for an event."""
 
     seq: int
     reply: Reply | None = None
@@ -41,17 +41,17 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done for an event."""
+    """The result of a replay, of one event."""
 
     replies: int = 0
     actions: int = 0
     handlers: int = 0
     left: str | None = None
-    """What was left undone, and why."""
+    """What is not done, and why."""
 
     @property
     def changed(self) -> bool:
-        """Whether anything was done."""
+        """Tells whether anything was done."""
         return bool(self.replies or self.actions or self.handlers)
 
 
@@ -112,7 +112,7 @@ def _asked(wanted: ReplayRequest, effects: EventEffects, source: str) -> list[As
 
 
 def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
-    """Whether the person has said the opposite since, about messages that this is about too."""
+    """Tells whether the person has said the opposite since, about the same messages."""
     if not isinstance(action, OptOut | OptIn):
         return False
     line = opt_outs.line_of(action)

@@ -1,4 +1,4 @@
-"""Looking at the subscription book: where each stands or stood, its history, its numbers by day."""
+"""Reads the subscription book: now or as it stood, its history, its numbers by day."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _END_OF_TIME = 2**63 - 1
 
 
 class Filters(TypedDict, total=False):
-    """What changes of subscriptions are chosen by; what is missing or None chooses none."""
+    """Conditions on changes of subscriptions; what is missing or None is no condition."""
 
     source: str | None
     service_id: str | None
@@ -137,7 +137,7 @@ class SubscriptionReader:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[ServiceCount]:
-        """Who joined and left each service, by day (those on which something changed) or at all."""
+        """Counts who joined and left each service, by day (if something changed) or at all."""
         where, values = conditions(
             ("source = ?", source), ("service_id = ?", service_id), ("short_code = ?", short_code)
         )

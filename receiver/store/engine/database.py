@@ -24,7 +24,7 @@ _PRAGMAS = {
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes. Creates the store, or brings it up to date.
+    """Opens the connection that writes. Creates the store, or brings it up to date.
 
     Raises `StoreUnusable`, without having changed the file, for what is no store of ours.
     """

@@ -85,7 +85,7 @@ def _kept_by_restore(path: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is, whatever its name; None without one."""
+    """Returns what tells this file from others, whatever its name; None without one."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -86,7 +86,7 @@ class SnapshotConnection:
 
     @contextmanager
     def snapshot(self) -> Iterator[Tx]:
-        """All that is read inside is of one moment. Raises `StoreUnavailable`."""
+        """Reads all that is read inside as of one moment. Raises `StoreUnavailable`."""
         with naming(self._path, StoreUnavailable):
             self._db.execute("BEGIN")
             try:
