@@ -35,9 +35,9 @@ from receiver.store import (
     messages,
     pack_request,
     purges,
+    pushes,
     quarantine,
     to_micros,
-    writes,
 )
 from receiver.store.forwards import HURRY, PIECE
 from receiver.store.health_reads import store_health
@@ -131,14 +131,14 @@ def _report(
     asked: Asked, db: sqlite3.Connection, subject: str | None = None, **fields: Any
 ) -> None:
     report = Report(status=Status.DELIVERED, **fields)
-    writes.take(db, [asked.report(report, subject)])
+    pushes.take(db, [asked.report(report, subject)])
 
 
 def _stop(asked: Asked, db: sqlite3.Connection) -> None:
     handler_actions = HandlerActions(
         handler="opt_out.stop", actions=(OptOut(asked.person, "STOP"),)
     )
-    writes.take(db, [asked.push(handler_actions=(handler_actions,), reply=Reply("Goodbye"))])
+    pushes.take(db, [asked.push(handler_actions=(handler_actions,), reply=Reply("Goodbye"))])
 
 
 def _begin(asked: Asked, db: sqlite3.Connection) -> None:
@@ -184,7 +184,7 @@ def _revive(asked: Asked, db: sqlite3.Connection) -> None:
 
 #: On the writer's thread: what pushes wait for.
 WRITES: dict[str, Write] = {
-    "a message comes": lambda a, db: writes.take(db, [a.push()]),
+    "a message comes": lambda a, db: pushes.take(db, [a.push()]),
     "a STOP comes": _stop,
     "a report joins its message": lambda a, db: _report(
         a, db, message_id=str(1_000_000_000 + a.sent_message - 1)

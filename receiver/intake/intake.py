@@ -44,7 +44,7 @@ from receiver.store import (
     pack_request,
     quarantine,
 )
-from receiver.store.writes import settle
+from receiver.store.replies import settle
 
 log = structlog.get_logger("receiver.intake.intake.intake")
 

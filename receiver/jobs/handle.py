@@ -33,7 +33,7 @@ from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.plugin_host.runner import HandlerLoop
-from receiver.store import HandlerResult, Job, Store, to_micros, writes
+from receiver.store import HandlerResult, Job, Store, replies, to_micros
 
 log = structlog.get_logger("receiver.jobs.handle")
 
@@ -164,7 +164,7 @@ class Workers:
 
     async def recover(self) -> None:
         """Takes up what the last process left, before anything new comes."""
-        await self._store.run(writes.settle_all)
+        await self._store.run(replies.settle_all)
         self._left.add_everybody()
         await self._fetch()
 

@@ -19,10 +19,10 @@ from receiver.people import Subscription
 from receiver.store import (
     book,
     deactivations,
+    handler_results,
     jobs,
     messages,
     renames,
-    writes,
 )
 from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
@@ -150,7 +150,7 @@ class Store:
 
     async def finish(self, done: HandlerResult) -> bool:
         """Ends a handler's work; False if it had been ended before."""
-        return await self.writer.run(partial(writes.finish, done=done))
+        return await self.writer.run(partial(handler_results.finish, done=done))
 
     async def fail(self, job: int, due: datetime | None, error: str, *, counted: bool) -> None:
         """A job failed: it is due again then, or dead (None).

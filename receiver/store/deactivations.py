@@ -1,7 +1,4 @@
-"""Subscriptions to be ended at their provider: jobs of kind deactivate.
-
-Like `writes`, these run inside the writer's transaction.
-"""
+"""Subscriptions to be ended at their provider: jobs of kind deactivate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Forgets a person: deletes all that is about them; opt-outs stay, without the number.
 
-The writing half runs inside the writer's transaction, like `writes`; `PersonReader` finds what it
-works on.
+`forget` runs in a transaction; `PersonReader` finds what it works on.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
-from receiver.store import writes
+from receiver.store import pushes
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.records import StoredPush, StoreResult
 from receiver.store.tx import Tx
@@ -110,10 +110,10 @@ class Writer:
         """Bytes of the pushes that are in no commit yet."""
         return self._waiting_bytes
 
-    def take(self, intake: StoredPush) -> asyncio.Future[StoreResult]:
+    def take(self, push: StoredPush) -> asyncio.Future[StoreResult]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
-        future = self._submit(intake)
-        row = intake.row
+        future = self._submit(push)
+        row = push.row
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
@@ -167,11 +167,11 @@ class Writer:
             pairs = list(zip(arrivals, prepared, strict=True))
         except Exception as error:  # noqa: BLE001 - raised where they are waited for
             pairs = [(arrival, error) for arrival in arrivals]
-        for (_, future), intake in pairs:
-            if not isinstance(intake, Exception):
-                self._waiting.append((intake, future))
+        for (_, future), push in pairs:
+            if not isinstance(push, Exception):
+                self._waiting.append((push, future))
             elif not future.done():
-                future.set_exception(intake)
+                future.set_exception(push)
 
     def _hand_over_after(self, turns: int) -> None:
         """Hands over what waits some turns of the loop later: what arrives meanwhile joins."""
@@ -287,20 +287,20 @@ class Writer:
 
     def _store(self, work: list[StoredPush | Operation]) -> _Results:
         connection = self._connection
-        intakes = [item for item in work if isinstance(item, StoredPush)]
-        if len(intakes) == len(work):
-            taken = writes.take_at_once(connection.tx, intakes, connection.transaction)
+        to_store = [item for item in work if isinstance(item, StoredPush)]
+        if len(to_store) == len(work):
+            taken = pushes.take_at_once(connection.tx, to_store, connection.transaction)
             if taken is not None:
                 connection.unindexed += sum(one.new for one in taken)
                 return taken
-        return self._transaction(work, intakes)
+        return self._transaction(work, to_store)
 
     def _transaction(
-        self, work: list[StoredPush | Operation], intakes: list[StoredPush]
+        self, work: list[StoredPush | Operation], to_store: list[StoredPush]
     ) -> _Results:
         connection, tx = self._connection, self._connection.tx
         with connection.transaction():
-            taken = writes.take(tx, intakes)
+            taken = pushes.take(tx, to_store)
             following = iter(taken)
             results = [
                 next(following) if isinstance(item, StoredPush) else item(tx) for item in work

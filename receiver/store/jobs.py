@@ -1,7 +1,4 @@
-"""Background work as the store keeps it: handlers to run, messages to send or ask about.
-
-Like `writes`, these run inside the writer's transaction.
-"""
+"""Background work as the store keeps it: handlers to run, messages to send or ask about."""
 
 from __future__ import annotations
 

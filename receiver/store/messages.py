@@ -1,6 +1,6 @@
 """What we send and what became of it: messages, their jobs, delivery reports, link_ids.
 
-Like `writes`, these run inside the writer's transaction. A message waits until the sender
+A message waits until the sender
 begins it; between `begin` and what follows it, it is `sending`, and if the process ends there,
 nobody knows whether it left: it stands as unknown, and is not sent again by itself.
 """

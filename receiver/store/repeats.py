@@ -57,24 +57,24 @@ class _Stored(NamedTuple):
     data: bytes
 
 
-def judge(tx: Tx, intake: StoredPush) -> StoreResult | StoredPush:
+def judge(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
     """Returns the event that a push repeats; or the push, to be stored under its own key."""
-    if intake.row.key.startswith(STATE):
-        return _judge_state(tx, intake)
-    row, secret = intake.row, key_of(tx)
+    if push.row.key.startswith(STATE):
+        return _judge_state(tx, push)
+    row, secret = push.row, key_of(tx)
     first = _find(tx, _WITH_KEY, row.source, row.key)
     assert first is not None
     differing = _differences(secret, first, row)
     if not differing:
-        return _repeat(first, intake)
+        return _repeat(first, push)
     own, whose = _own_key(secret, row)
     if row.subject is None:
         second = _find(tx, _BELOW_KEY, row.source, own, own)
     else:
         second = _find(tx, _WITH_EITHER_KEY, row.source, own, whose)
     if second is not None:
-        return _repeat(second, intake)
-    return _renamed(intake, whose, _note(tx, first, differing))
+        return _repeat(second, push)
+    return _renamed(push, whose, _note(tx, first, differing))
 
 
 def renamed_key(tx: Tx, row: EventRow) -> str | None:
@@ -96,13 +96,13 @@ def remains(secret: bytes, key: str, type_: str, subject: str | None, data: byte
     return said + (_person(secret, key, subject) if subject is not None else b"")
 
 
-def _judge_state(tx: Tx, intake: StoredPush) -> StoreResult | StoredPush:
-    row = intake.row
+def _judge_state(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
+    row = push.row
     latest = _find(tx, _LATEST, row.source, row.key, row.key)
     assert latest is not None
     if not _differences(key_of(tx), latest, row) and not _is_left(tx, latest, row):
-        return _repeat(latest, intake)
-    return _renamed(intake, f"{row.key}#{row.seq:016x}", row.note)
+        return _repeat(latest, push)
+    return _renamed(push, f"{row.key}#{row.seq:016x}", row.note)
 
 
 def _is_left(tx: Tx, latest: _Stored, row: EventRow) -> bool:
@@ -172,15 +172,15 @@ def _note(tx: Tx, first: _Stored, differing: list[str]) -> str:
     return f"{note}: event {EventIds(node).text(first.seq)}"
 
 
-def _renamed(intake: StoredPush, key: str, note: str | None) -> StoredPush:
+def _renamed(push: StoredPush, key: str, note: str | None) -> StoredPush:
     """The push with a key of its own, and one more note."""
-    notes = [each for each in dict.fromkeys((intake.row.note, note)) if each]
-    row = msgspec.structs.replace(intake.row, key=key, note="; ".join(notes) or None)
-    return msgspec.structs.replace(intake, row=row)
+    notes = [each for each in dict.fromkeys((push.row.note, note)) if each]
+    row = msgspec.structs.replace(push.row, key=key, note="; ".join(notes) or None)
+    return msgspec.structs.replace(push, row=row)
 
 
-def _repeat(first: _Stored, intake: StoredPush) -> StoreResult:
+def _repeat(first: _Stored, push: StoredPush) -> StoreResult:
     # Of what is purged the answer is gone as well.
-    answer = intake.plain_answer if first.type == PURGED else first.answer
+    answer = push.plain_answer if first.type == PURGED else first.answer
     is_open = first.reply == ReplyState.OPEN
     return StoreResult(first.seq, new=False, answer=bytes(answer), open=is_open)

@@ -23,7 +23,7 @@ from receiver.store.event_effects import NOTHING, EventEffects, effects_of
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
-from receiver.store.writes import WITHHELD
+from receiver.store.replies import WITHHELD
 
 #: Events read at once.
 CHUNK = 1000

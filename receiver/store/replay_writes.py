@@ -18,8 +18,8 @@ from receiver.store.event_effects import NOTHING, Asked, EventEffects, effects_o
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
 from receiver.store.records import HandlerActions, HandlerResult, ReplyState, to_micros
+from receiver.store.replies import late_reply
 from receiver.store.tx import Tx
-from receiver.store.writes import late_reply
 
 _EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM events WHERE seq = ?"
 _REOPEN = "UPDATE events SET reply = 0 WHERE seq = ?"

@@ -38,7 +38,7 @@ from receiver.store import (
     quarantine,
     renumbering,
     replay_writes,
-    writes,
+    replies,
 )
 from receiver.store.deactivations import Deactivation
 from receiver.store.jobs import Origin
@@ -293,7 +293,7 @@ async def _writes(store: Store) -> None:
     await store.finish(finish(open_.jobs[0], open_.seq, reply, answer=b"late", note="n", last=True))
     await store.finish(finish(first.jobs[0], first.seq, reply, *_ACTIONS))
     await store.finish(finish(first.jobs[0], first.seq))
-    await store.run(writes.settle, first.seq)
+    await store.run(replies.settle, first.seq)
     await store.begin_job(first.jobs[1])
     await store.fail(first.jobs[1], NOW, "no", counted=True)
     await store.fail(first.jobs[1], None, "no", counted=False)

@@ -28,7 +28,7 @@ from receiver.store import book as rules
 from receiver.store.deactivations import DUE, manage
 from receiver.store.engine.schema import migrate
 from receiver.store.ids import EventIds
-from receiver.store.writes import take
+from receiver.store.pushes import take
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake
 

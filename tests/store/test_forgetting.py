@@ -22,7 +22,7 @@ from receiver.store import (
     pack_request,
     purges,
     quarantine,
-    writes,
+    replies,
 )
 from receiver.store.people import StoredPeople
 from receiver.store.tx import Tx
@@ -149,7 +149,7 @@ async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
             "1 events are being answered just now",
             "1 messages are being sent just now",
         ]
-        await store.run(writes.settle, taken.seq)
+        await store.run(replies.settle, taken.seq)
         await store.recover_messages(NOW, [])
         assert (await forget(store, PERSON)).left == []
         assert look(store.path, "SELECT * FROM messages") == []

@@ -24,7 +24,7 @@ from receiver.store import (
     Store,
     purges,
     quarantine,
-    writes,
+    replies,
 )
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import PurgeBatch
@@ -116,7 +116,7 @@ async def test_an_open_answer_keeps_its_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, "one", state=ReplyState.OPEN))
         assert await drop_all(store, EVENTS) == {}
-        await store.run(writes.settle, taken.seq)
+        await store.run(replies.settle, taken.seq)
         assert await drop_all(store, EVENTS) == {"events": 1}
 
 

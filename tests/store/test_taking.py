@@ -15,7 +15,7 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import HandlerActions, Job, ReplyState, Store, StoreResult, to_micros, writes
+from receiver.store import HandlerActions, Job, ReplyState, Store, StoreResult, replies, to_micros
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, finish, held, intake, opened, opted_out
 
@@ -251,7 +251,7 @@ async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Pat
         assert await store.finish(
             finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
         )
-        assert await store.run(writes.settle, taken.seq) == b"with karibu"
+        assert await store.run(replies.settle, taken.seq) == b"with karibu"
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"with karibu", False)
         assert await jobs(store) == []
@@ -261,7 +261,7 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
     """Once the answer is settled a reply goes through the send API, with the link of the event."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
-        assert await store.run(writes.settle, taken.seq) == b"answer"
+        assert await store.run(replies.settle, taken.seq) == b"answer"
         await store.finish(
             finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
         )
@@ -282,9 +282,9 @@ async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
             finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False)
         )
         await store.finish(finish(two, taken.seq, Reply("second"), answer=b"second"))
-        assert await store.run(writes.settle, taken.seq) == b"first"
+        assert await store.run(replies.settle, taken.seq) == b"first"
         await store.finish(finish(three, taken.seq, Reply("third"), answer=b"third", last=True))
-        assert await store.run(writes.settle, taken.seq) == b"first"
+        assert await store.run(replies.settle, taken.seq) == b"first"
         assert await jobs(store) == []
 
 
@@ -294,7 +294,7 @@ async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> Non
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await store.finish(finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.run(writes.settle, taken.seq) == b"answer"
+        assert await store.run(replies.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
 
 
@@ -305,7 +305,7 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
         await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.run(writes.settle, taken.seq) == b"answer"
+        assert await store.run(replies.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
         assert "opted out" in (await note(store) or "")
 
@@ -315,7 +315,7 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
     async with opened(tmp_path) as store:
-        await store.run(writes.settle_all)
+        await store.run(replies.settle_all)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
-from receiver.store import HandlerActions, Store, StoredPush, StoreResult, writes
+from receiver.store import HandlerActions, Store, StoredPush, StoreResult, pushes
 from receiver.store.engine import person_index
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.person_index import index_people
@@ -88,7 +88,7 @@ async def test_one_statement_stores_the_same(
     found = []
     for at_once in (True, False):
         if not at_once:
-            monkeypatch.setattr(writes, "take_at_once", lambda *_: None)
+            monkeypatch.setattr(pushes, "take_at_once", lambda *_: None)
         chance = random.Random(seed)
         folder = tmp_path / str(at_once)
         folder.mkdir()
