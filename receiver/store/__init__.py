@@ -33,6 +33,7 @@ from receiver.store.forgetting import QuarantineRow
 from receiver.store.forwards import Forwards
 from receiver.store.group_commit import Writer
 from receiver.store.ids import EventIds, first_seq
+from receiver.store.opt_out_reads import NearMiss, OptOutChange, OptOutEntry
 from receiver.store.purge_reads import PurgeBatch, PurgeRule
 from receiver.store.purges import PurgeKind
 from receiver.store.quarantine import Quarantined
@@ -48,9 +49,6 @@ from receiver.store.records import (
     HandlerResult,
     Job,
     MessageReport,
-    NearMiss,
-    OptOutChange,
-    OptOutEntry,
     ReplyState,
     Report,
     Request,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,7 +12,7 @@ from receiver.store.ids import EventIds
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import Fetch, Stream
-from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
+from receiver.store.records import from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
 _EVERY = f"{_LINE} ORDER BY time DESC, msisdn"
@@ -27,6 +28,50 @@ _NEAR_MISSES = (
     " FROM flags AS f JOIN events AS e ON e.seq = f.event"
     " WHERE substr(f.reason, 1, 13) = 'near miss of ' ORDER BY f.id DESC LIMIT ?"
 )
+
+
+class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who must not be messaged."""
+
+    msisdn: str
+    short_code: str = ""
+    """By which of our short codes or numbers; empty: by none."""
+    service_id: str = ""
+    """About which service; empty: about none."""
+    time: datetime
+    reason: str
+    source: str | None
+
+
+class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the history of opt-outs."""
+
+    msisdn: str
+    change: Literal["out", "in"]
+    short_code: str
+    service_id: str
+    time: datetime
+    reason: str
+    source: str | None
+    event: str | None
+    """The id of the event that brought it about."""
+
+
+class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that may have been meant as a stop word and was none."""
+
+    event: str
+    """Its id."""
+    msisdn: str | None
+    to: str | None
+    text: str
+    time: datetime
+    """When it was received."""
+    reason: str
+    """`near miss of STOP`."""
+    source: str
+    opted_out: bool
+    """Whether the person has an opt-out of any scope now."""
 
 
 class _Written(msgspec.Struct):

@@ -206,50 +206,6 @@ class ForwardJob(msgspec.Struct, frozen=True, kw_only=True):
     """None: it is not in the store any more."""
 
 
-class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who must not be messaged."""
-
-    msisdn: str
-    short_code: str = ""
-    """By which of our short codes or numbers; empty: by none."""
-    service_id: str = ""
-    """About which service; empty: about none."""
-    time: datetime
-    reason: str
-    source: str | None
-
-
-class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the history of opt-outs."""
-
-    msisdn: str
-    change: Literal["out", "in"]
-    short_code: str
-    service_id: str
-    time: datetime
-    reason: str
-    source: str | None
-    event: str | None
-    """The id of the event that brought it about."""
-
-
-class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that may have been meant as a stop word and was none."""
-
-    event: str
-    """Its id."""
-    msisdn: str | None
-    to: str | None
-    text: str
-    time: datetime
-    """When it was received."""
-    reason: str
-    """`near miss of STOP`."""
-    source: str
-    opted_out: bool
-    """Whether the person has an opt-out of any scope now."""
-
-
 class Attempt(msgspec.Struct, frozen=True):
     """A message that is about to be sent, to this number."""
 
