@@ -28,7 +28,8 @@ import anyio
 import msgspec
 from rich.console import Console
 
-from benchmarks import contestants, crowd, load, replay
+from benchmarks import contestants, crowd, history, load, replay
+from benchmarks import growth as measuring
 from benchmarks import rules as many_rules
 from benchmarks.contest import Contest, Maker, compete
 from benchmarks.contestants import Contestant
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 2
     rounds: int = 15
     crowd: int = 10_000_000
+    history: int = history.EVENTS
     replay: int = 1_000_000
     """Events that run through today's rules."""
     soak: float = 600
@@ -58,7 +60,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> None:
     """Runs the chosen sections."""
-    load.need_wrk()
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each contestant")
@@ -81,11 +82,14 @@ def main() -> None:
             "seconds": 1,
             "rounds": 2,
             "crowd": 200_000,
+            "history": history.EVENTS // 100,
             "replay": 100_000,
             "soak": 10,
             "messages": 500,
             "limit": 0,
         }
+    if set(arguments.only or SECTIONS) != {"history"}:
+        load.need_wrk()
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -195,6 +199,13 @@ def ten_million(settings: Settings, console: Console) -> dict[str, Any]:
     for name, milliseconds in lookups.items():
         console.print(f"look-up {name}: {milliseconds:.2f} ms")
     return {"measured": contest.medians(), "large/empty": ratio, "lookups_ms": lookups}
+
+
+def growth(settings: Settings, console: Console) -> dict[str, Any]:
+    """What each statement costs, and a reply, in a store with years behind it."""
+    return measuring.run(
+        console, settings.keep, settings.folder, settings.history, core=CLIENT_CORE
+    )
 
 
 def rules(settings: Settings, console: Console) -> dict[str, Any]:
@@ -325,6 +336,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "half_load": half_load,
     "versions": versions,
     "ten_million": ten_million,
+    "history": growth,
     "sending": sending,
     "replay": replaying,
     "purging": purging,

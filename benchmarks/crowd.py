@@ -10,11 +10,13 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from receiver.events import EventIds, EventType, Message, encode_data
-from receiver.store import EventRow, ReplyState, pack_request, to_micros, writes
-from receiver.store.database import open_writer
+from receiver.events import EventType, Message, encode_data
+from receiver.store import EventRow, ReplyState, pack_request, to_micros
+from receiver.store.engine import person_index
+from receiver.store.engine.database import open_writer
+from receiver.store.ids import EventIds
 
-_BATCH = writes.RUN_EVENTS
+_BATCH = person_index.RUN_EVENTS
 _INSERT = (
     "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,"
     " answer, reply, request, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -44,7 +46,7 @@ def make(path: Path, events: int) -> None:
     for first in range(0, events, _BATCH):
         db.execute("BEGIN")
         db.executemany(_INSERT, _rows(ids, first, min(_BATCH, events - first)))
-        writes.index_people(db)
+        person_index.index_people(db)
         db.execute("COMMIT")
         if first % (16 * _BATCH) == 0:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

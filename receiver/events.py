@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -202,55 +201,6 @@ def event_schema() -> dict[str, Any]:
         "anyOf": list(schemas),
         "$defs": components,
     }
-
-
-class EventIds:
-    """Makes event ids: UUIDv7 (RFC 9562), sortable by arrival, unique in one store.
-
-    An id is a *sequence number* (48 bits of Unix milliseconds, 12 bits that count within
-    the millisecond) and the store's own 62 random bits. The number is the primary key of
-    the event, so finding an event by its id needs no index of its own.
-    """
-
-    def __init__(self, node: int, last: int = 0) -> None:
-        """`node`: 62 bits that tell this store from others; `last`: highest number in use."""
-        self._node = node
-        tail = f"{(0b10 << 62) | (node & ((1 << 62) - 1)):016x}"
-        self._tail = f"-{tail[:4]}-{tail[4:]}"
-        self._last = last
-
-    def after(self, last: int) -> EventIds:
-        """The same store's ids, above the sequence number `last`."""
-        return EventIds(self._node, last)
-
-    def next(self, now: int) -> int:
-        """The next sequence number: not before `now`, and always higher than the last.
-
-        `now`: in microseconds since 1970.
-        """
-        earliest, last = now // 1000 << 12, self._last
-        self._last = last = earliest if earliest > last else last + 1
-        return last
-
-    def text(self, seq: int) -> str:
-        """The id of the event with this sequence number."""
-        return f"{_id_head(seq >> 12)}{seq & 0xFFF:03x}{self._tail}"
-
-    def seq(self, id_: str) -> int | None:
-        """The sequence number in this id; None when it is no id of this store."""
-        if len(id_) != 36 or not id_.isascii():
-            return None
-        try:
-            seq = int(id_[:8] + id_[9:13] + id_[15:18], 16)
-        except ValueError:
-            return None
-        return seq if self.text(seq) == id_.lower() else None
-
-
-@lru_cache(maxsize=64)  # under load there are many in a millisecond
-def _id_head(milliseconds: int) -> str:
-    hexed = f"{milliseconds:012x}"
-    return f"{hexed[:8]}-{hexed[8:]}-7"
 
 
 def utc_now() -> datetime:

@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.service.parts import Service
-from receiver.store import Kind, StoredEvent
+from receiver.store import PurgeKind, StoredEvent, purges
 from tests.harness import (
     TOKEN,
     Clock,
@@ -84,7 +84,9 @@ async def notes(service: Service) -> list[str | None]:
 
 async def purge(service: Service) -> None:
     """Lets go of all events."""
-    await service.store.drop(Kind.EVENTS, [event.seq for event in await events(service)])
+    await service.store.run(
+        purges.drop, PurgeKind.EVENTS, [event.seq for event in await events(service)]
+    )
 
 
 def seen(what: str) -> str:
@@ -235,11 +237,11 @@ async def test_keys_go_after_those_that_were_made_of_them(tmp_path: Path) -> Non
         await say(service, 0, A, "a")
         await say(service, 0, B, "b")
         first, second = [event.seq for event in await events(service)]
-        await service.store.drop(Kind.EVENTS, [first])
-        assert await service.store.drop(Kind.KEYS, [first]) == {}
+        await service.store.run(purges.drop, PurgeKind.EVENTS, [first])
+        assert await service.store.run(purges.drop, PurgeKind.KEYS, [first]) == {}
         assert await say(service, 0, B, "b") == f"+{B}: b"
-        await service.store.drop(Kind.EVENTS, [second])
-        assert await service.store.drop(Kind.KEYS, [first, second]) == {"keys": 2}
+        await service.store.run(purges.drop, PurgeKind.EVENTS, [second])
+        assert await service.store.run(purges.drop, PurgeKind.KEYS, [first, second]) == {"keys": 2}
 
 
 # Delivery reports
@@ -356,7 +358,7 @@ async def test_states_are_known_when_their_events_are_purged(tmp_path: Path) -> 
             await take(service, untimed(update))
         first, second = [event.seq for event in await events(service)]
         for seq in (first, second):
-            await service.store.drop(Kind.EVENTS, [seq])
+            await service.store.run(purges.drop, PurgeKind.EVENTS, [seq])
             await take(service, untimed("deactivation"))
             assert len(await events(service)) == (seq == first)
         await take(service, untimed("activation"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import Correction, from_micros
+from receiver.store.tx import Tx
 from tests.harness import (
     NOW,
     Clock,
@@ -33,6 +33,7 @@ from tests.harness import (
 )
 from tests.jobs.test_deactivate import ANN, ENDED, take_keys, until_ended, until_job
 from tests.jobs.test_send import sending
+from tests.store.rows import opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -309,7 +310,7 @@ async def test_notes_stand_beside_each_other(tmp_path: Path) -> None:
     configured = raw()
     configured["plugins"]["keyword_reply"] = {"rules": [{"keyword": "GAME", "reply": "Hi"}]}
     async with opened(tmp_path, configured) as service:
-        await service.store.opt_out(OptOut(ME), NOW)
+        await opted_out(service.store, OptOut(ME), NOW)
         assert said(await take(service, message(1, "game", timestamp="20991120120000"))) == ""
         [(note,)] = look(service.store.path, "SELECT note FROM events")
         assert note.startswith("reply withheld: the person has opted out; time of arrival taken")
@@ -320,9 +321,9 @@ async def test_a_line_of_the_future_is_ended_too(tmp_path: Path) -> None:
     async with opened(tmp_path, raw()) as service:
         await take(service, activation(BEFORE))
 
-        def later(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE subscriptions SET since = 4000000000000000")
-            db.execute("UPDATE subscription_history SET time = 4000000000000000")
+        def later(tx: Tx) -> None:
+            tx.execute("UPDATE subscriptions SET since = 4000000000000000")
+            tx.execute("UPDATE subscription_history SET time = 4000000000000000")
 
         await service.store.writer.run(later)
         await take(service, message(1, "STOP"))
@@ -363,7 +364,7 @@ def join(event, context):
     clock = Clock()
     async with opened(tmp_path, with_plugin(plugin, "opt_out"), clock) as service:
         earlier = OptOut(ME, "operator", "70700")
-        await service.store.opt_out(earlier, clock())
+        await opted_out(service.store, earlier, clock())
         clock.move(seconds=1)
         await take(service, message(1, "JOIN"))
         await until_job(service, attempts=1)

@@ -11,7 +11,7 @@ import typer
 from receiver.cli import screen
 from receiver.cli.options import ConfigFile, Json, load, moment
 from receiver.events import utc_now
-from receiver.store import Act, open_reader
+from receiver.store import AuditEntry, open_reader
 
 
 def command(
@@ -28,7 +28,7 @@ def command(
     settings = load(config)
     start = moment(since, utc_now()) if since else None
 
-    async def look() -> list[Act]:
+    async def look() -> list[AuditEntry]:
         async with open_reader(settings.store_path) as reader:
             return await reader.audit.find(since=start, limit=limit)
 

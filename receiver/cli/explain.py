@@ -13,12 +13,13 @@ from receiver.cli import screen
 from receiver.cli.options import ConfigFile, Json, normalised
 from receiver.cli.preparing import prepare
 from receiver.errors import ConfigError, Fault
-from receiver.events import Event, EventIds, EventType, Message, utc_now
+from receiver.events import Event, EventType, Message, utc_now
 from receiver.handlers import Explanation
 from receiver.plugin_host.dispatch import Plan
 from receiver.plugin_host.loader import explanations
 from receiver.service.parts import Parts
 from receiver.store import open_reader, to_micros
+from receiver.store.ids import EventIds
 from receiver.text.keywords import keyword
 
 _SOMEBODY = {"KE": "+254712345678", "GB": "+447777777777"}

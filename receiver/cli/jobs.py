@@ -19,8 +19,6 @@ from receiver.store import Job, open_reader
 
 group = typer.Typer(cls=ListByDefault, help="Background work and dead letters.")
 
-_EVERY = 2**62
-
 
 class State(StrEnum):
     """What `--state` takes."""
@@ -42,10 +40,11 @@ def list_(
     async def look() -> list[tuple[Job, str | None]]:
         async with open_reader(settings.store_path) as reader:
             secrets, ids = secrets_of(settings), reader.ids
-            found = [
-                redact_job(job, secrets) for job in await reader.jobs(state=state, limit=_EVERY)
+            found = reader.every_job(state=state)
+            return [
+                (redact_job(job, secrets), None if job.event is None else ids.text(job.event))
+                async for job in found
             ]
-            return [(job, None if job.event is None else ids.text(job.event)) for job in found]
 
     found = asyncio.run(look())
     if json:

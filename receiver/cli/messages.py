@@ -125,8 +125,8 @@ async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> 
     if json:
         screen.json_lines([{**as_json(message), "reports": reports}])
         return
-    dead = await reader.jobs(state="dead", limit=_MOST) if message.state == "dead" else []
-    jobs = [job for job in dead if job.message == id_]
+    dead = message.state == "dead"
+    jobs = await reader.jobs(message=id_, state="dead") if dead else []
     screen.details(_details(message, reports, jobs))
 
 

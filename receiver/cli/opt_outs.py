@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -36,11 +37,18 @@ _Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")
 @group.command("list")
 def list_(*, json: Json = False, config: ConfigFile = None) -> None:
     """Lists them, the newest first; without a further word the command does this."""
-    found = _look(load(config), lambda reader: reader.find())
-    if json:
-        screen.json_lines(map(_as_json, found))
+    _look(load(config), partial(_show, json=json))
+
+
+async def _show(reader: OptOutReader, *, json: bool) -> None:
+    if json:  # there may be many: they are written as they are read
+        async for entry in reader.every():
+            screen.json_line(msgspec.json.encode(_as_json(entry)))
         return
-    rows = [(e.msisdn, _scope(e), screen.time(e.time), e.reason, e.source) for e in found]
+    rows = [
+        (entry.msisdn, _scope(entry), screen.time(entry.time), entry.reason, entry.source)
+        async for entry in reader.every()
+    ]
     titles = ("MSISDN", "SCOPE", "SINCE (UTC)", "REASON", "SOURCE")
     screen.table(titles, rows, nothing="nobody has opted out")
 

@@ -18,14 +18,14 @@ from receiver.events import EventType, utc_now
 from receiver.service import control
 from receiver.service.commands import PurgeStep
 from receiver.service.parts import Parts
-from receiver.store import Kind, Sweep, open_reader
+from receiver.store import PurgeKind, PurgeRule, open_reader
 from receiver.text.times import length
 
 #: In their order: what was sent goes once the event that it answers is gone. Without keys, which
 #: are what tells repeats.
-_USUAL = (Kind.REQUESTS, Kind.EVENTS, Kind.MESSAGES, Kind.QUARANTINE)
-_OF_EVENTS = (Kind.REQUESTS, Kind.EVENTS, Kind.KEYS)
-_BOUND = (Kind.EVENTS, Kind.MESSAGES, Kind.KEYS)
+_USUAL = (PurgeKind.REQUESTS, PurgeKind.EVENTS, PurgeKind.MESSAGES, PurgeKind.QUARANTINE)
+_OF_EVENTS = (PurgeKind.REQUESTS, PurgeKind.EVENTS, PurgeKind.KEYS)
+_BOUND = (PurgeKind.EVENTS, PurgeKind.MESSAGES, PurgeKind.KEYS)
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
         str, typer.Option("--older-than", metavar="AGE", help="180d, 26w, 12h.", show_default=False)
     ],
     kinds: Annotated[
-        list[Kind] | None,
+        list[PurgeKind] | None,
         typer.Option("--kind", help="Only this; may be given again. All but keys without it."),
     ] = None,
     type_: Annotated[
@@ -54,7 +54,7 @@ def command(
     chosen = _kinds(kinds, narrowed=type_ is not None or source is not None)
     before = _before(older_than, chosen)
     sweeps = [
-        Sweep(
+        PurgeRule(
             kind=kind,
             before=before,
             type_=str(type_) if type_ and kind in _OF_EVENTS else None,
@@ -69,16 +69,16 @@ def command(
     _report(counts, before, dry_run=dry_run, json=json)
 
 
-def _kinds(kinds: list[Kind] | None, *, narrowed: bool) -> list[Kind]:
+def _kinds(kinds: list[PurgeKind] | None, *, narrowed: bool) -> list[PurgeKind]:
     """What to let go of, in the order in which it goes."""
     wanted = set(kinds or (_OF_EVENTS[:2] if narrowed else _USUAL))
     if narrowed and (others := wanted.difference(_OF_EVENTS)):
         names = ", ".join(sorted(others))
         raise typer.BadParameter(f"--type and --source are of events, not of {names}")
-    return [kind for kind in Kind if kind in wanted]
+    return [kind for kind in PurgeKind if kind in wanted]
 
 
-def _before(older_than: str, kinds: list[Kind]) -> datetime:
+def _before(older_than: str, kinds: list[PurgeKind]) -> datetime:
     age = length(older_than)
     if age is None or age <= timedelta(0):
         expected = "an age such as 180d, 26w or 12h"
@@ -90,13 +90,13 @@ def _before(older_than: str, kinds: list[Kind]) -> datetime:
     return utc_now() - age
 
 
-async def _purge(parts: Parts, sweeps: list[Sweep]) -> Counter[str]:
+async def _purge(parts: Parts, sweeps: list[PurgeRule]) -> Counter[str]:
     total: Counter[str] = Counter()
     async with control.executor(parts) as carry:
-        for sweep in sweeps:
-            outcome = await carry(PurgeStep(sweep=sweep))
+        for rule in sweeps:
+            outcome = await carry(PurgeStep(rule=rule))
             while outcome.position is not None and not outcome.failures:
-                step = PurgeStep(sweep=sweep, after=outcome.position, gone=outcome.counts)
+                step = PurgeStep(rule=rule, after=outcome.position, gone=outcome.counts)
                 outcome = await carry(step)
             total += Counter(outcome.counts)
             if outcome.failures:
@@ -104,15 +104,15 @@ async def _purge(parts: Parts, sweeps: list[Sweep]) -> Counter[str]:
     return total
 
 
-async def _count(config: ConfigFile, sweeps: list[Sweep]) -> Counter[str]:
+async def _count(config: ConfigFile, sweeps: list[PurgeRule]) -> Counter[str]:
     total: Counter[str] = Counter()
     async with open_reader(load(config).store_path) as reader:
-        for sweep in sweeps:
+        for rule in sweeps:
             position: int | None = 0
             while position is not None:
-                stretch = await reader.purges.stretch(sweep, position)
-                total[sweep.kind] += len(stretch.ids)
-                position = stretch.position
+                batch = await reader.purges.batch(rule, position)
+                total[rule.kind] += len(batch.ids)
+                position = batch.position
     return total
 
 

@@ -23,7 +23,7 @@ from receiver.logs import setup
 from receiver.service import commands, control
 from receiver.service.parts import Parts
 from receiver.service.replay import Judgement, Tally, judge
-from receiver.store.replay_reads import Chronicle, Selection, open_chronicle
+from receiver.store.replay_reads import ReplayReader, Selection, open_replay_reader
 
 #: Events of one request to the service, done in one transaction: more would hold up the pushes.
 _BATCH = 100
@@ -89,7 +89,7 @@ def command(
         until=moment(until, now) if until else None,
         limit=limit,
     )
-    with open_chronicle(parts.config.store_path) as chronicle:
+    with open_replay_reader(parts.config.store_path) as chronicle:
         if id_ is not None:
             wanted = msgspec.structs.replace(wanted, id_=_whole(chronicle, id_))
         if not apply:
@@ -98,7 +98,7 @@ def command(
         _apply(_Run(parts), wanted, again=again, json=json)
 
 
-def _whole(chronicle: Chronicle, id_: str) -> str:
+def _whole(chronicle: ReplayReader, id_: str) -> str:
     whole = id_ + chronicle.ids.text(0)[SHORT_ID:] if len(id_) == SHORT_ID else id_
     wanted = Selection(id_=whole)
     if chronicle.ids.seq(whole) is None or not next(chronicle.chunks(wanted), None):
@@ -114,7 +114,7 @@ class _Run:
         self.tally = Tally()
         self.finished = False
 
-    def chunks(self, chronicle: Chronicle, wanted: Selection) -> Generator[list[Judgement]]:
+    def chunks(self, chronicle: ReplayReader, wanted: Selection) -> Generator[list[Judgement]]:
         """What became of each chunk; a bar on a terminal tells how far it is."""
         dispatcher, people, tally = self.parts.dispatcher, self.parts.people, self.tally
         first, last = chronicle.bounds(wanted)
@@ -128,7 +128,9 @@ class _Run:
         self.finished = True
 
 
-def _show(run: _Run, chronicle: Chronicle, wanted: Selection, *, every: bool, json: bool) -> None:
+def _show(
+    run: _Run, chronicle: ReplayReader, wanted: Selection, *, every: bool, json: bool
+) -> None:
     if not json:
         screen.line(f"{'ID':<18}  {'RECEIVED (UTC)':<19}  {'PERSON':<13}  THEN → NOW")
     try:
@@ -153,7 +155,7 @@ def _apply(run: _Run, wanted: Selection, *, again: bool, json: bool) -> None:
         # file, and closing a file lets go of all locks that the process has on it.
         async with control.executor(run.parts) as carry:
             with (
-                open_chronicle(run.parts.config.store_path) as chronicle,
+                open_replay_reader(run.parts.config.store_path) as chronicle,
                 closing(run.chunks(chronicle, wanted)) as chunks,
             ):
                 for judged in chunks:

@@ -11,7 +11,7 @@ from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsub
 from receiver.cli import screen
 from receiver.cli.wording import SHORT_ID
 from receiver.service.replay import Judgement, ReplyChange, Tally
-from receiver.store.event_effects import EventMessage, Left
+from receiver.store.event_effects import Effect, EventMessage
 
 
 class Done(Protocol):
@@ -93,8 +93,8 @@ def _message(message: EventMessage) -> str:
     return f"send to {message.to}: {message.text!r} by {message.handler}"
 
 
-def _left(left: Left) -> str:
-    kind, *about = left.trace
+def _left(left: Effect) -> str:
+    kind, *about = left.key
     by = f" by {left.handler}" if left.handler else ""
     return f"{kind} {' '.join(filter(None, about))}{by}"
 
@@ -135,8 +135,8 @@ _FIELDS = {
 }
 
 
-def _trace(left: Left) -> dict[str, Any]:
-    kind, *about = left.trace
+def _trace(left: Effect) -> dict[str, Any]:
+    kind, *about = left.key
     named = zip(_FIELDS[kind], about, strict=True)
     return {"type": kind, **{name: value or None for name, value in named}}
 

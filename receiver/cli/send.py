@@ -26,7 +26,7 @@ from receiver.providers.contract import Api
 from receiver.service.commands import SendMessage
 from receiver.service.parts import Parts
 from receiver.store import Reader, StoredMessage, open_reader
-from receiver.store.database import lock
+from receiver.store.engine.files import lock
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import beyond_gsm7, segments
 

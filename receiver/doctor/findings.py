@@ -14,7 +14,7 @@ import msgspec
 from receiver.config import Config
 from receiver.events import utc_now
 from receiver.service.parts import Parts
-from receiver.store.health_reads import Vitals, vitals
+from receiver.store.health_reads import StoreHealth, store_health
 
 T = TypeVar("T")
 
@@ -83,10 +83,12 @@ class Case:
         """The store file, which need not be there."""
         return self.parts.config.store_path
 
-    async def vitals(self) -> Vitals:
+    async def store_health(self) -> StoreHealth:
         """How the store stands. Raises `StoreUnusable`."""
         sources = list(self.config.sources)
-        return await self.once("vitals", lambda: asyncio.to_thread(vitals, self.store, sources))
+        return await self.once(
+            "store_health", lambda: asyncio.to_thread(store_health, self.store, sources)
+        )
 
     async def once(self, what: str, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `look` finds, looked up once, whoever asks first."""

@@ -112,7 +112,7 @@ async def _credit(case: Case, name: str, api: Api) -> list[Finding]:
 
 async def _remembered(case: Case, name: str) -> list[Finding]:
     try:
-        found = await case.vitals() if case.store.exists() else None
+        found = await case.store_health() if case.store.exists() else None
     except StoreError:
         return []
     if found is None or name not in found.balances:

@@ -10,7 +10,7 @@ from receiver.doctor.findings import Case, Finding, ago, green, yellow
 from receiver.errors import StoreError
 from receiver.providers import PROVIDERS, Provider
 from receiver.service.parts import UNKNOWN
-from receiver.store.health_reads import Vitals
+from receiver.store.health_reads import StoreHealth
 
 #: A source that pushed nothing for so long has perhaps been forgotten.
 _SILENT = timedelta(days=7)
@@ -33,7 +33,7 @@ async def pushes(case: Case) -> list[Finding]:
     return [*configured, *_strangers(case, found)]
 
 
-def _strangers(case: Case, found: Vitals) -> list[Finding]:
+def _strangers(case: Case, found: StoreHealth) -> list[Finding]:
     """Sources of the store that are not configured, perhaps since they were renamed."""
     do = "add it to the configuration, or name it in former_names of the source that it is now"
     return [
@@ -43,7 +43,7 @@ def _strangers(case: Case, found: Vitals) -> list[Finding]:
 
 
 def of_source(
-    name: str, provider: type[Provider[Any]], found: Vitals, now: datetime
+    name: str, provider: type[Provider[Any]], found: StoreHealth, now: datetime
 ) -> list[Finding]:
     """What is to be said about one source."""
     check = f"source {name}"
@@ -71,7 +71,7 @@ def of_source(
 
 
 def _last_push(
-    check: str, name: str, provider: type[Provider[Any]], found: Vitals, now: datetime
+    check: str, name: str, provider: type[Provider[Any]], found: StoreHealth, now: datetime
 ) -> Finding:
     push = f"receiver simulate {provider.name} {provider.sample_kinds[0]} --source {name}"
     do = f"`{push} --url https://…` tries the way here (and makes an event)"
@@ -115,10 +115,10 @@ def _is_inside(case: Case, client: str) -> bool:
     return own or not address.is_global
 
 
-async def _vitals(case: Case) -> Vitals | None:
+async def _vitals(case: Case) -> StoreHealth | None:
     """None where there is no store yet, or none that can be read; `store` tells why."""
     try:
-        found = await case.vitals() if case.store.exists() else None
+        found = await case.store_health() if case.store.exists() else None
     except StoreError:
         return None
     return found if found is not None and found.version == found.newest else None

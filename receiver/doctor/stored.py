@@ -13,7 +13,7 @@ from receiver.doctor.findings import Case, Finding, ago, green, red, size, yello
 from receiver.doctor.running import holder_of
 from receiver.errors import StoreError
 from receiver.jobs.purge import WORD, disagreement
-from receiver.store.health_reads import verify
+from receiver.store.engine.inspection import verify
 
 #: Beside the store file.
 _BESIDE = ("", "-wal", "-shm", ".lock", ".sock")
@@ -99,7 +99,7 @@ async def contents(case: Case) -> list[Finding]:
             return [red(f"{case.store}: taken away while a service runs", do)]
         return [yellow(f"{case.store}: not there yet", "`receiver serve` makes it")]
     try:
-        found = await case.vitals()
+        found = await case.store_health()
     except StoreError as error:
         return [_unusable(case, error)]
     said = f"{case.store}: schema {found.version}, {size(case.store.stat().st_size)}"
@@ -147,7 +147,7 @@ async def integrity(case: Case) -> list[Finding]:
 async def retention(case: Case) -> list[Finding]:
     """Whether what is too old can go by the clock."""
     try:
-        found = await case.vitals() if case.store.exists() else None
+        found = await case.store_health() if case.store.exists() else None
     except StoreError:
         return []  # `contents` tells
     if found is None or found.trusted is None or not case.config.retention.ages():
@@ -162,7 +162,7 @@ async def retention(case: Case) -> list[Finding]:
 async def work(case: Case) -> list[Finding]:
     """Dead letters, and work that nobody does."""
     try:
-        found = await case.vitals() if case.store.exists() else None
+        found = await case.store_health() if case.store.exists() else None
     except StoreError:
         return []  # `contents` tells
     if found is None or found.version != found.newest:

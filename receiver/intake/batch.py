@@ -15,13 +15,14 @@ from time import perf_counter
 import msgspec
 
 from receiver.actions import SILENCE
-from receiver.events import Data, DeliveryReport, Event, EventIds, encode_data
+from receiver.events import Data, DeliveryReport, Event, encode_data
 from receiver.intake.endpoint import Endpoint
 from receiver.logs.requests import Entry
 from receiver.plugin_host.dispatch import Plan
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.providers import Answer, Parsed, Push
 from receiver.store import EventRow, ReplyState, Report, StoredPush, noted, pack_request, to_micros
+from receiver.store.ids import EventIds
 from receiver.text.times import SKEW
 
 #: Headers that say nothing about a push; all others are kept with the event.
@@ -162,7 +163,7 @@ class Arrival:
             reply=reply,
             replied_by=plan.replied_by,
             reply_in_answer=in_answer,
-            wishes=plan.wishes,
+            handler_actions=plan.handler_actions,
             jobs=plan.jobs,
             report=_report(endpoint, parsed),
         )

@@ -36,7 +36,15 @@ from receiver.limits import Allowance
 from receiver.logs.requests import Entry, unnoted
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
-from receiver.store import ReplyState, Store, StoredPush, StoreResult, pack_request
+from receiver.store import (
+    ReplyState,
+    Store,
+    StoredPush,
+    StoreResult,
+    pack_request,
+    quarantine,
+)
+from receiver.store.replies import settle
 
 log = structlog.get_logger("receiver.intake.intake.intake")
 
@@ -213,7 +221,7 @@ class Intake:
         """The answer of an event that handlers may still reply to, once it is settled."""
         undecided = self._undecided.get(seq)
         if undecided is None:  # settled since it was read
-            return await self._store.settle(seq)
+            return await self._store.run(settle, seq)
         return await asyncio.shield(undecided)  # others may wait for it too
 
     def _start(self, arrival: Arrival, taken: StoreResult) -> None:
@@ -243,7 +251,7 @@ class Intake:
         undecided = self._undecided[seq]
         try:
             await asyncio.wait([handled], timeout=endpoint.source.reply_within)
-            undecided.set_result(await self._store.settle(seq))
+            undecided.set_result(await self._store.run(settle, seq))
         except BaseException as error:  # whatever it is, nobody must wait for ever
             told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(_UNDECIDED)
             undecided.set_exception(told)
@@ -260,7 +268,8 @@ class Intake:
         if not authenticated and not self._strangers.take(self.clock()):
             return
         try:
-            await self._store.quarantine(
+            await self._store.run(
+                quarantine.add,
                 source=source,
                 authenticated=authenticated,
                 outcome=error.outcome,

@@ -25,7 +25,7 @@ from receiver.actions import SILENCE
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.handlers import Action, Reply
-from receiver.jobs.overflow import Left
+from receiver.jobs.overflow import Effect
 from receiver.logs.histogram import Runs
 from receiver.plugin_host.border import describe
 from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, next_try
@@ -33,7 +33,7 @@ from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.plugin_host.runner import HandlerBlocks
-from receiver.store import Finish, Job, Store, to_micros
+from receiver.store import HandlerResult, Job, Store, replies, to_micros
 from receiver.supervision.supervisor import KeptTask, Supervisor
 
 log = structlog.get_logger("receiver.jobs.handle")
@@ -97,7 +97,7 @@ class Workers:
         self._in_use: Counter[int] = Counter()
         self._ended = asyncio.Event()
         self._roomy = asyncio.Event()
-        self._left = Left()
+        self._left = Effect()
         self._whole = True
         self._supervisor = supervisor
         self.plugins = StartedPlugins(supervisor)
@@ -166,7 +166,7 @@ class Workers:
 
     async def recover(self) -> None:
         """Takes up what the last process left, before anything new comes."""
-        await self._store.settle_all()
+        await self._store.run(replies.settle_all)
         self._left.add_everybody()
         await self._fetch()
 
@@ -234,7 +234,7 @@ class Workers:
             asked = await self._call(work.bound, work.event)
             asked, noted = self._guarded(work, asked)
             reply = next((action for action in asked if isinstance(action, Reply)), None)
-            finish = Finish(
+            finish = HandlerResult(
                 job=work.job,
                 seq=work.seq,
                 handler=work.bound.name,

@@ -6,7 +6,7 @@ from __future__ import annotations
 MOST_LEFT = 50_000
 
 
-class Left:
+class Effect:
     """People whose work was left in the store: what comes of them must not overtake it.
 
     Looks into the store are counted: what was left before one began, it finds.

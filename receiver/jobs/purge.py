@@ -1,6 +1,6 @@
 """Letting go of what is old, in small steps beside the pushes.
 
-`step` does one stretch of a sweep; whoever sweeps goes on from where it says. A command does so
+`step` deletes one batch; its caller goes on from where it says. A command does so
 over the control socket, `Retention` by itself, as `[retention]` says.
 """
 
@@ -16,7 +16,7 @@ import structlog
 
 from receiver.config import Retention as Settings
 from receiver.jobs.channel import every
-from receiver.store import Kind, Store, Stretch, Sweep
+from receiver.store import PurgeBatch, PurgeKind, PurgeRule, Store, audit, purges
 
 log = structlog.get_logger("receiver.jobs.purge")
 
@@ -36,18 +36,18 @@ _WHOLE = 24
 _TOLERANCE = timedelta(days=1)
 
 
-async def step(store: Store, sweep: Sweep, after: int = 0) -> tuple[Counter[str], Stretch]:
-    """Lets go of what is to go in the next stretch: what it was, and where to go on.
+async def step(store: Store, rule: PurgeRule, after: int = 0) -> tuple[Counter[str], PurgeBatch]:
+    """Deletes what is to go in the next batch: what it was, and where to go on.
 
     Raises `StoreUnavailable`; what is gone by then is gone.
     """
-    stretch = await store.reader.purges.stretch(sweep, after)
+    batch = await store.reader.purges.batch(rule, after)
     gone: Counter[str] = Counter()
-    for start in range(0, len(stretch.ids), _PIECE):
+    for start in range(0, len(batch.ids), _PIECE):
         began = time.monotonic()
-        gone += await store.drop(sweep.kind, stretch.ids[start : start + _PIECE])
+        gone += await store.run(purges.drop, rule.kind, batch.ids[start : start + _PIECE])
         await asyncio.sleep((time.monotonic() - began) * _LEISURE)
-    return gone, stretch
+    return gone, batch
 
 
 def disagreement(now: datetime, expected: datetime | None) -> str | None:
@@ -82,7 +82,7 @@ class Retention:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ages = {Kind(name): age for name, age in settings.ages().items()}
+        self._ages = {PurgeKind(name): age for name, age in settings.ages().items()}
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
@@ -107,16 +107,16 @@ class Retention:
         if self.held_back is not None:
             log.warning("retention holds back", why=self.held_back, do=WORD)
             return
-        await self._store.trust_clock(now)
+        await self._store.run(purges.trust_clock, now)
         self._noted = (now, self._monotonic())
         whole = self._sweeps % _WHOLE == 0
         self._sweeps += 1
         gone: Counter[str] = Counter()
         for kind, age in self._ages.items():
-            gone += await self._sweep_kind(Sweep(kind=kind, before=now - age), whole=whole)
+            gone += await self._sweep_kind(PurgeRule(kind=kind, before=now - age), whole=whole)
         if gone:
             log.info("let go of what is old", **gone)
-            await self._store.note_act("retention", "purge", {"gone": dict(gone)}, now)
+            await self._store.run(audit.add, "retention", "purge", {"gone": dict(gone)}, now)
 
     async def _expected(self) -> datetime | None:
         """Where the clock should be: where it was known to be, and what has passed since."""
@@ -126,18 +126,18 @@ class Retention:
         passed = self._monotonic() - self._noted[1]
         return trusted and trusted + timedelta(seconds=passed)
 
-    async def _sweep_kind(self, sweep: Sweep, *, whole: bool) -> Counter[str]:
+    async def _sweep_kind(self, rule: PurgeRule, *, whole: bool) -> Counter[str]:
         """`whole`: from the first to the last, where otherwise only what is likely is looked at."""
         gone: Counter[str] = Counter()
-        begin = 0 if whole else self._positions[sweep.kind]
+        begin = 0 if whole else self._positions[rule.kind]
         position: int | None = begin
         young: int | None = None
         while position is not None:
             begin = position
-            found, stretch = await step(self._store, sweep, position)
+            found, batch = await step(self._store, rule, position)
             gone += found
             if young is None:
-                young = stretch.young
-            position = stretch.position if whole or not stretch.new else None
-        self._positions[sweep.kind] = begin if young is None else young - 1
+                young = batch.first_young
+            position = batch.position if whole or not batch.all_young else None
+        self._positions[rule.kind] = begin if young is None else young - 1
         return gone

@@ -23,6 +23,8 @@ from receiver.jobs.channel import Line, every, next_try
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Request
 from receiver.store import Attempt, Failure, Store, StoredMessage
+from receiver.store.jobs import OPERATOR, by_operator
+from receiver.store.opt_outs import opt_out
 from receiver.text.sms_length import split
 
 log = structlog.get_logger("receiver.jobs.send")
@@ -264,7 +266,7 @@ class Outbox:
             code=error.code,
         )
         if error.opted_out:
-            await store.opt_out(OptOut(message.to, "network"), now)
+            await store.run(opt_out, by_operator(now), OPERATOR, OptOut(message.to, "network"))
         if error.link_invalid:
             await store.mark_link(message.id, now)
         if error.unknown and not line.settings.resend_unknown:

@@ -29,7 +29,7 @@ from receiver.handlers import (
     actions,
 )
 from receiver.plugin_host.border import describe, tamed
-from receiver.store import HandleJob, Wishes, to_micros
+from receiver.store import HandleJob, HandlerActions, to_micros
 from receiver.text.msisdn import is_decimal, mask, normalise
 
 log = structlog.get_logger("receiver.plugin_host.dispatch")
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     reply: Reply | None = None
     replied_by: str = ""
-    wishes: tuple[Wishes, ...] = ()
+    handler_actions: tuple[HandlerActions, ...] = ()
     jobs: tuple[HandleJob, ...] = ()
 
 
@@ -109,7 +109,7 @@ class Dispatcher:
             return _NOTHING
         reply: Reply | None = None
         replied_by = ""
-        wishes: list[Wishes] = []
+        handler_actions: list[HandlerActions] = []
         jobs: list[HandleJob] = []
         for function, context, bound in inline:
             if bound.picky and not bound.handler.wants(event):
@@ -131,9 +131,14 @@ class Dispatcher:
                 elif reply is None:
                     reply, replied_by = action, bound.name
             if others:
-                wishes.append(Wishes(handler=bound.name, actions=tuple(others)))
+                handler_actions.append(HandlerActions(handler=bound.name, actions=tuple(others)))
         jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
-        return Plan(reply=reply, replied_by=replied_by, wishes=tuple(wishes), jobs=tuple(jobs))
+        return Plan(
+            reply=reply,
+            replied_by=replied_by,
+            handler_actions=tuple(handler_actions),
+            jobs=tuple(jobs),
+        )
 
 
 def asked_for(

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from receiver.outgoing import OutgoingMessage
-from receiver.store import Correction, Sweep
+from receiver.store import Correction, PurgeRule
 
 #: An id in the store: SQLite has 63 bits for it.
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -71,9 +71,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
 
 
 class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
-    """Deletes what is to go in the next stretch; see `receiver.jobs.purge`."""
+    """Deletes what is to go in the next batch; see `receiver.jobs.purge`."""
 
-    sweep: Sweep
+    rule: PurgeRule
     after: Position = 0
     """What the step before gave as `Outcome.position`."""
     gone: dict[str, int] = {}

@@ -33,7 +33,8 @@ from receiver.service.commands import (
 )
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import Reader
+from receiver.store import PurgeKind, Reader, audit, book, opt_outs, purges, replay_writes
+from receiver.store.jobs import OPERATOR, by_operator
 from receiver.text.msisdn import mask
 
 log = structlog.get_logger("receiver.service.execute")
@@ -52,7 +53,7 @@ async def carry_out(service: Service, command: Command, who: str) -> Outcome:
     if not isinstance(command, PurgeStep) or not command.after or outcome.position is None:
         act, details = _audited(command, outcome)
         log.info("command carried out", command=act, who=who, **details)
-        await service.store.note_act(who, act, details, service.intake.clock())
+        await service.store.run(audit.add, who, act, details, service.intake.clock())
     return outcome
 
 
@@ -107,27 +108,29 @@ async def _do(service: Service, command: Change) -> Outcome:
 
 
 async def _change_opt_out(service: Service, command: AddOptOut | RemoveOptOut) -> bool:
-    store, now = service.store, service.intake.clock()
+    store, origin = service.store, by_operator(service.intake.clock())
     scope = {"short_code": command.short_code, "service_id": command.service_id}
     if isinstance(command, AddOptOut):
-        return await store.opt_out(OptOut(command.msisdn, "operator", **scope), now)
-    return await store.opt_in(OptIn(command.msisdn, "operator", **scope), now)
+        out = OptOut(command.msisdn, OPERATOR, **scope)
+        return await store.run(opt_outs.opt_out, origin, OPERATOR, out)
+    back = OptIn(command.msisdn, OPERATOR, **scope)
+    return await store.run(opt_outs.opt_in, origin, back)
 
 
 async def _correct_book(service: Service, command: CorrectBook) -> Outcome:
     now = service.intake.clock()
-    corrected = await service.store.correct_book(
-        command.corrections, command.time, now, "reconcile"
+    corrected = await service.store.run(
+        book.correct, command.corrections, time=command.time, now=now, reason="reconcile"
     )
     return Outcome(corrected)
 
 
 async def _purge(service: Service, command: PurgeStep) -> Outcome:
     if not command.after:  # retention may go by the same clock now
-        await service.store.trust_clock(service.intake.clock())
-    gone, stretch = await purge.step(service.store, command.sweep, command.after)
+        await service.store.run(purges.trust_clock, service.intake.clock())
+    gone, batch = await purge.step(service.store, command.rule, command.after)
     counts = Counter(command.gone) + gone
-    return Outcome(gone.total(), counts=dict(counts), position=stretch.position)
+    return Outcome(gone.total(), counts=dict(counts), position=batch.position)
 
 
 async def _forget(service: Service, msisdn: str, *, force: bool) -> Outcome:
@@ -203,7 +206,7 @@ async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
         except PushError as error:
             failures.append(f"{each}: {error}")
             continue
-        await store.drop_quarantined(each)
+        await store.run(purges.drop, PurgeKind.QUARANTINE, [each])
         changed += 1
         if event is not None and await _cannot_reply(service, entry.source, event):
             failures.append(f"{each}: taken, but its reply cannot be sent: {_NO_SEND}")
@@ -239,8 +242,8 @@ async def _replay(service: Service, command: Replay) -> Outcome:
             why = "the service goes by other rules than the configuration; `receiver reload`"
             failures.append(f"{id_}: left as it is: {why}")
             continue
-        wanted.append(replay.redo_of(plan, seq, again=command.again))
-    done = await store.redo(wanted, service.intake.clock())
+        wanted.append(replay.replay_request(plan, seq, again=command.again))
+    done = await store.run(replay_writes.replay, wanted, service.intake.clock())
     failures += [
         f"{store.ids.text(one.seq)}: left as it is: {result.left}"
         for one, result in zip(wanted, done, strict=True)

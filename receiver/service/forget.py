@@ -14,7 +14,15 @@ import msgspec
 
 from receiver.errors import PushError
 from receiver.providers import Provider, Push
-from receiver.store import Kept, Kind, Store, from_micros, unpack_request
+from receiver.store import (
+    PurgeKind,
+    QuarantineRow,
+    Store,
+    forgetting,
+    from_micros,
+    purges,
+    unpack_request,
+)
 from receiver.store.spellings import Spelled
 from receiver.text.msisdn import spellings
 
@@ -32,7 +40,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
 
 async def obstacles(store: Store, msisdn: str) -> list[str]:
     """Why the person should not be forgotten yet: they may still be charged, unseen."""
-    holding = await store.reader.persons.holding(msisdn)
+    holding = await store.reader.persons.obstacles(msisdn)
     found = []
     for source, short_code, service_id in holding.subscriptions:
         about = " ".join(filter(None, (short_code, service_id and f"service {service_id}")))
@@ -52,24 +60,26 @@ async def forget(
     reader, names, spelled = store.reader.persons, spellings(msisdn), Spelled(msisdn)
     gone: Counter[str] = Counter()
     # While their messages are there: of most reports nothing else tells whose they are.
-    await _drop(store, Kind.EVENTS, await reader.reports(names), gone)
-    gone += await store.forget(msisdn, names)  # from now on nothing more is sent to them
+    await _drop(store, PurgeKind.EVENTS, await reader.reports(names), gone)
+    gone += await store.run(
+        forgetting.forget, msisdn, names
+    )  # from now on nothing more is sent to them
     busy = 0
     after = 0
     while seqs := await reader.events(msisdn, after, _PIECE):
-        busy += len(seqs) - await _drop(store, Kind.EVENTS, seqs, gone)
+        busy += len(seqs) - await _drop(store, PurgeKind.EVENTS, seqs, gone)
         after = seqs[-1]
     named = await reader.named(spelled.is_in_word)
     for piece in _pieces(named):
-        await _drop(store, Kind.EVENTS, await reader.nobodys(piece), gone)
-        await store.rename_keys(piece)
+        await _drop(store, PurgeKind.EVENTS, await reader.nobodys(piece), gone)
+        await store.run(forgetting.rename_keys, piece)
 
-    def is_theirs(kept: Kept) -> bool:
+    def is_theirs(kept: QuarantineRow) -> bool:
         if spelled.stands_in(kept.request) or spelled.stands_in(kept.reason.encode()):
             return True
         return msisdn in _subjects(kept, (providers or {}).get(kept.source))
 
-    await _drop(store, Kind.QUARANTINE, await reader.quarantined(is_theirs), gone)
+    await _drop(store, PurgeKind.QUARANTINE, await reader.quarantined(is_theirs), gone)
     left = []
     if busy:
         left.append(f"{busy} events are being answered just now; forget again in a minute")
@@ -78,12 +88,11 @@ async def forget(
     return Forgotten(gone=gone, left=left)
 
 
-async def _drop(store: Store, kind: Kind, ids: Sequence[int], gone: Counter[str]) -> int:
+async def _drop(store: Store, kind: PurgeKind, ids: Sequence[int], gone: Counter[str]) -> int:
     """Lets go of these; how many went. All that went is counted in `gone`."""
     dropped: Counter[str] = Counter()
     for piece in _pieces(ids):
-        whole = {"wanted_or_not": True} if kind is Kind.EVENTS else {}
-        dropped += await store.drop(kind, piece, **whole)
+        dropped += await store.run(purges.drop, kind, piece, wanted_or_not=kind is PurgeKind.EVENTS)
     gone += dropped
     return dropped[kind]
 
@@ -93,7 +102,7 @@ def _pieces(ids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield ids[start : start + _PIECE]
 
 
-def _subjects(kept: Kept, provider: Provider[Any] | None) -> set[str | None]:
+def _subjects(kept: QuarantineRow, provider: Provider[Any] | None) -> set[str | None]:
     """Returns the persons that a request is about, as its provider reads it."""
     if provider is None:
         return set()

@@ -29,7 +29,8 @@ from receiver.jobs.channel import FAILURES
 from receiver.logs.histogram import Histogram
 from receiver.service.parts import Service
 from receiver.service.store_metrics import Newest, Sizes, StoreMetrics, look, sizes
-from receiver.store.metric_reads import DATABASE_VERSION, Backlog, amount
+from receiver.store.engine.inspection import DATABASE_VERSION
+from receiver.store.metric_reads import Backlog, amount
 
 log = structlog.get_logger("receiver.service.metrics")
 

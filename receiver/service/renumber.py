@@ -17,7 +17,7 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.providers import Provider
 from receiver.repeats import is_placeholder
-from receiver.store import Forms, Store
+from receiver.store import Normaliser, Store, renumbering
 from receiver.text.msisdn import is_e164, normalise, readings
 
 log = structlog.get_logger("receiver.service.renumber")
@@ -29,7 +29,7 @@ _STORE_PAUSE = 1.0
 _TELL = 5.0
 
 
-def forms(providers: Mapping[str, Provider[Any]]) -> Forms:
+def forms(providers: Mapping[str, Provider[Any]]) -> Normaliser:
     """The one form by the region of each source.
 
     What belongs to no source, or to one that is configured no more, is brought into it where all
@@ -48,32 +48,32 @@ def forms(providers: Mapping[str, Provider[Any]]) -> Forms:
     def number(source: str | None, text: str) -> str:
         return text if is_e164(text) else read(source, text)
 
-    return Forms(number=number, is_placeholder=is_placeholder)
+    return Normaliser(number=number, is_placeholder=is_placeholder)
 
 
 async def before_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:
     """Brings along what has to be before anything else is done. Raises `StoreUnavailable`."""
     known, told = forms(providers), time.monotonic()
-    progress = await store.renumbered()
+    progress = await store.run(renumbering.progress)
     while progress.urgent:
-        progress = await store.renumber(known, urgent=True)
+        progress = await store.run(renumbering.step, known, urgent=True)
         if progress.urgent and time.monotonic() - told > _TELL:
             told = time.monotonic()
             log.info("bringing stored numbers into one form before serving", table=progress.name)
     if progress.name:  # of a small store that is all
-        await store.renumber(known, urgent=False)
+        await store.run(renumbering.step, known, urgent=False)
 
 
 async def beside_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:
     """Brings along all the rest, and ends."""
     known, began = forms(providers), time.monotonic()
     told = began
-    progress = await store.renumbered()
+    progress = await store.run(renumbering.progress)
     if not progress.name:
         return
     while progress.name:
         try:
-            progress = await store.renumber(known, urgent=False)
+            progress = await store.run(renumbering.step, known, urgent=False)
             await asyncio.sleep(_PAUSE)
         except StoreUnavailable as error:
             log.warning("cannot bring stored numbers into one form", error=str(error))

@@ -17,10 +17,10 @@ from receiver.events import Data, Event, Message, SubscriptionChange
 from receiver.handlers import Forward, People
 from receiver.plugin_host.dispatch import Dispatcher, Plan
 from receiver.providers import PROVIDERS
-from receiver.store import HandleJob, Redo, ReplyState
-from receiver.store.event_effects import Asked, EventMessage, Left, take_text, undone
+from receiver.store import HandleJob, ReplayRequest, ReplyState
+from receiver.store.event_effects import Asked, Effect, EventMessage, take_text, undone
 from receiver.store.people import StoredPeople
-from receiver.store.replay_reads import Happened
+from receiver.store.replay_reads import ReplayEvent
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,7 +48,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """Actions that are asked for now and were not done."""
     unsent: tuple[EventMessage, ...] = ()
     """Messages of then that nobody asks for now."""
-    gone: tuple[Left, ...] = ()
+    gone: tuple[Effect, ...] = ()
     """Other actions of then that nobody asks for now."""
     failing: tuple[HandleJob, ...] = ()
     """Handlers that fail now, with their errors."""
@@ -94,14 +94,18 @@ class Tally(msgspec.Struct):
             self.later.update(judged.later)
 
 
-def judge(dispatcher: Dispatcher, people: StoredPeople, happened: Happened) -> Judgement:
+def judge(dispatcher: Dispatcher, people: StoredPeople, happened: ReplayEvent) -> Judgement:
     """Asks the inline handlers about an event, and compares. Raises `StoreUnavailable`."""
     event = happened.event
     with people.before(happened.seq):
         plan = dispatcher.plan(event)
-    asked = [(wishes.handler, action) for wishes in plan.wishes for action in wishes.actions]
-    if asked or happened.past.messages or happened.past.marks:
-        added, messages, marks = undone(asked, happened.past, event.source_name)
+    asked = [
+        (handler_actions.handler, action)
+        for handler_actions in plan.handler_actions
+        for action in handler_actions.actions
+    ]
+    if asked or happened.effects.messages or happened.effects.changes:
+        added, messages, marks = undone(asked, happened.effects, event.source_name)
     else:
         added, messages, marks = [], [], []
     later = tuple([job.handler for job in plan.jobs if not job.attempts])
@@ -128,19 +132,19 @@ def judge(dispatcher: Dispatcher, people: StoredPeople, happened: Happened) -> J
 def digest(plan: Plan) -> int:
     """A number for what is asked for; 0 for nothing."""
     later = [job.handler for job in plan.jobs if not job.attempts]
-    if plan.reply is None and not plan.wishes and not later:
+    if plan.reply is None and not plan.handler_actions and not later:
         return 0
-    return zlib.crc32(_encode((plan.reply, plan.replied_by, plan.wishes, later))) or 1
+    return zlib.crc32(_encode((plan.reply, plan.replied_by, plan.handler_actions, later))) or 1
 
 
-def redo_of(plan: Plan, seq: int, *, again: bool) -> Redo:
+def replay_request(plan: Plan, seq: int, *, again: bool) -> ReplayRequest:
     """What is to be done for an event that is stored."""
     later = tuple(job.handler for job in plan.jobs if not job.attempts)
-    return Redo(
+    return ReplayRequest(
         seq=seq,
         reply=plan.reply,
         replied_by=plan.replied_by,
-        wishes=plan.wishes,
+        handler_actions=plan.handler_actions,
         # Whether they have run before is not known: work that is done leaves nothing.
         handlers=later if again else (),
         again=again,
@@ -150,7 +154,7 @@ def redo_of(plan: Plan, seq: int, *, again: bool) -> Redo:
 def _reply(
     plan: Plan,
     people: People,
-    happened: Happened,
+    happened: ReplayEvent,
     messages: list[EventMessage],
     later: tuple[str, ...],
 ) -> ReplyChange | None:
@@ -180,7 +184,7 @@ def _reply(
 
 
 def _replies_of_then(
-    happened: Happened, messages: list[EventMessage]
+    happened: ReplayEvent, messages: list[EventMessage]
 ) -> tuple[str, list[EventMessage]]:
     """The reply in the answer, or empty, and those that were messages, out of `messages`."""
     event = happened.event

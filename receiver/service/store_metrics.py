@@ -12,8 +12,8 @@ import msgspec
 from receiver.store.metric_reads import Backlog, Balance, MetricReader
 
 #: Looks for the newest event of silent sources, at once, and in all: a million events.
-_STRETCHES = 4
-_MOST_STRETCHES = 200
+_STRETCHES = 20
+_MOST_STRETCHES = 1000
 
 
 class StoreMetrics(msgspec.Struct, kw_only=True):

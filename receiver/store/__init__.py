@@ -6,56 +6,50 @@ The rest of the program knows this module and `records`; SQL stands nowhere else
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from receiver.actions import OptIn, OptOut, Send
-from receiver.events import EventIds
+from receiver.actions import Send
 from receiver.outgoing import Sent
 from receiver.people import Subscription
 from receiver.store import (
-    audit,
     book,
     deactivations,
-    forgetting,
+    handler_results,
     jobs,
     messages,
-    opt_outs,
-    purges,
     renames,
-    renumbering,
-    replay_writes,
-    writes,
 )
-from receiver.store.audit import Act
+from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
-from receiver.store.database import lock, open_writer
 from receiver.store.deactivations import Deactivation, Subscribed
-from receiver.store.forgetting import Kept
+from receiver.store.engine.connection import WriterConnection
+from receiver.store.engine.files import lock
+from receiver.store.forgetting import QuarantineRow
 from receiver.store.forwards import Forwards
+from receiver.store.group_commit import Writer
+from receiver.store.ids import EventIds, first_seq
 from receiver.store.metric_reads import MetricReader
-from receiver.store.purge_reads import Kind, Stretch, Sweep
+from receiver.store.opt_out_reads import NearMiss, OptOutChange, OptOutEntry
+from receiver.store.purge_reads import PurgeBatch, PurgeRule
+from receiver.store.purges import PurgeKind
+from receiver.store.quarantine import Quarantined
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     HELD_BACK,
     Attempt,
     EventRow,
     Failure,
-    Finish,
     ForwardJob,
     HandleJob,
+    HandlerActions,
+    HandlerResult,
     Job,
     MessageReport,
-    NearMiss,
-    OptOutChange,
-    OptOutEntry,
-    Quarantined,
     ReplyState,
     Report,
     Request,
@@ -63,42 +57,45 @@ from receiver.store.records import (
     StoredMessage,
     StoredPush,
     StoreResult,
-    Wishes,
     from_micros,
     noted,
     pack_request,
     to_micros,
     unpack_request,
 )
-from receiver.store.renumbering import Forms, Progress
-from receiver.store.replay_writes import Redo, Redone
+from receiver.store.renumbering import Normaliser, Progress
+from receiver.store.replay_writes import ReplayRequest, ReplayResult
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
-from receiver.store.writer import Writer
+from receiver.store.tx import Tx
 
 __all__ = [
     "HELD_BACK",
-    "Act",
+    "REVIVED",
     "Attempt",
+    "AuditEntry",
     "Correction",
     "Deactivation",
     "EventRow",
     "Failure",
-    "Finish",
-    "Forms",
     "ForwardJob",
     "HandleJob",
+    "HandlerActions",
+    "HandlerResult",
     "Job",
-    "Kept",
-    "Kind",
     "MessageReport",
     "NearMiss",
+    "Normaliser",
     "OptOutChange",
     "OptOutEntry",
     "Progress",
+    "PurgeBatch",
+    "PurgeKind",
+    "PurgeRule",
+    "QuarantineRow",
     "Quarantined",
     "Reader",
-    "Redo",
-    "Redone",
+    "ReplayRequest",
+    "ReplayResult",
     "ReplyState",
     "Report",
     "Request",
@@ -108,12 +105,9 @@ __all__ = [
     "StoredEvent",
     "StoredMessage",
     "StoredPush",
-    "Stretch",
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
-    "Sweep",
-    "Wishes",
     "from_micros",
     "noted",
     "open_reader",
@@ -125,20 +119,12 @@ __all__ = [
 
 T = TypeVar("T")
 P = ParamSpec("P")
-#: Who asks for what no handler asks for.
-_OPERATOR = "operator"
-
-_DROPS: dict[Kind, Callable[..., Counter[str]]] = {
-    Kind.REQUESTS: purges.drop_requests,
-    Kind.EVENTS: purges.drop_events,
-    Kind.MESSAGES: purges.drop_messages,
-    Kind.QUARANTINE: purges.drop_quarantined,
-    Kind.KEYS: purges.drop_keys,
-}
+#: Dead jobs that are made due in one transaction: more would hold up the pushes.
+REVIVED = 25
 
 
 class Store:
-    """What can be written, each in one transaction, on disk when it returns.
+    """Runs changes, each in one transaction, which is on disk when the call returns.
 
     Every method may raise `StoreUnavailable`.
     """
@@ -158,24 +144,16 @@ class Store:
 
     async def run(
         self,
-        change: Callable[Concatenate[sqlite3.Connection, P], T],
+        change: Callable[Concatenate[Tx, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         """Runs a change in the writer's transaction; it is on disk when this returns."""
-        return await self.writer.run(lambda db: change(db, *args, **kwargs))
+        return await self.writer.run(lambda tx: change(tx, *args, **kwargs))
 
-    async def finish(self, done: Finish) -> bool:
+    async def finish(self, done: HandlerResult) -> bool:
         """Ends a handler's work; False if it had been ended before."""
-        return await self.writer.run(partial(writes.finish, done=done))
-
-    async def settle(self, seq: int) -> bytes:
-        """Decides the answer of an event, as it stands, and returns it."""
-        return await self.writer.run(partial(writes.settle, seq=seq))
-
-    async def settle_all(self) -> None:
-        """Decides every answer that a crash left open."""
-        await self.writer.run(writes.settle_all)
+        return await self.writer.run(partial(handler_results.finish, done=done))
 
     async def fail(self, job: int, due: datetime | None, error: str, *, counted: bool) -> None:
         """A job failed: it is due again then, or dead (None).
@@ -195,12 +173,18 @@ class Store:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
         at = to_micros(now)
 
-        def revive(db: sqlite3.Connection) -> int:
-            changed = jobs.revive(db, job, at)
-            messages.revive(db, at)
-            return changed
+        def revive(tx: Tx, ids: Sequence[int]) -> int:
+            revived = jobs.revive(tx, ids, at)
+            for message in revived:
+                if message is not None:
+                    messages.revive(tx, message, at)
+            return len(revived)
 
-        return await self.writer.run(revive)
+        if job is not None:
+            return await self.run(revive, [job])
+        dead = [each.id async for each in self.reader.every_job(state="dead")]
+        pieces = (dead[start : start + REVIVED] for start in range(0, len(dead), REVIVED))
+        return sum([await self.run(revive, piece) for piece in pieces])
 
     async def move_due(self, by: timedelta) -> None:
         """Moves what waits by so much: the clock was set."""
@@ -212,30 +196,6 @@ class Store:
             partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
         )
 
-    async def quarantine(
-        self,
-        *,
-        source: str,
-        authenticated: bool,
-        outcome: str,
-        reason: str,
-        received_at: datetime,
-        client: str,
-        request: bytes,
-        max_rows: int,
-        max_bytes: int,
-    ) -> None:
-        """Keeps a request that could not become an event, within the caps of its kind."""
-        at = to_micros(received_at)
-        entry = (source, authenticated, outcome, reason, at, client, request)
-        await self.writer.run(
-            partial(writes.quarantine, entry=entry, max_rows=max_rows, max_bytes=max_bytes)
-        )
-
-    async def drop_quarantined(self, id_: int) -> None:
-        """Removes a request from the quarantine."""
-        await self.writer.run(partial(writes.drop_quarantined, id_=id_))
-
     async def end_job(self, job: int) -> None:
         """A job is done, or there is no need for it any more."""
         await self.run(jobs.end, job)
@@ -244,57 +204,29 @@ class Store:
         """The provider has ended the subscription."""
         at = to_micros(now)
 
-        def end(db: sqlite3.Connection) -> None:
-            jobs.end(db, done.job)
-            book.told(db, source, done.subscription, at)
+        def end(tx: Tx) -> None:
+            jobs.end(tx, done.job)
+            book.told(tx, source, done.subscription, at)
 
         await self.writer.run(end)
-
-    async def opt_out(self, change: OptOut, now: datetime) -> bool:
-        """Notes that a person must not be messaged; False if that was so already."""
-        origin = _operator(now)
-        return await self.writer.run(
-            partial(opt_outs.opt_out, origin=origin, handler=_OPERATOR, change=change)
-        )
-
-    async def opt_in(self, change: OptIn, now: datetime) -> bool:
-        """Notes that a person may be messaged; False if that was so already."""
-        origin = _operator(now)
-        return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
 
     async def manage(self, sources: Iterable[str]) -> None:
         """Notes which sources can be told that a subscription ends: opt-outs see to that."""
         await self.writer.run(partial(deactivations.manage, sources=sources))
 
     async def rename_source(self, former: str, name: str) -> bool:
-        """What is of the source `former` is of `name` from now on; False if there is nothing."""
-        if not await self.writer.run(partial(renames.is_known, source=former)):
+        """Gives all that is of the source `former` to `name`; False if there is nothing."""
+        if not await self.run(renames.is_known, former):
             return False
         for step in renames.steps(former, name):
             place: int | None = renames.BEGINNING
             while place is not None:
-                place = await self.writer.run(partial(renames.take_step, step=step, place=place))
+                place = await self.run(step, place)
         return True
-
-    async def correct_book(
-        self, corrections: Sequence[Correction], time: datetime, now: datetime, reason: str
-    ) -> int:
-        """Writes lines into the subscription book, as changes of `time`; how many."""
-        at, when = to_micros(time), to_micros(now)
-        return await self.writer.run(
-            partial(book.correct, corrections=corrections, time=at, now=when, reason=reason)
-        )
 
     async def add_message(self, message: Send, now: datetime) -> int:
         """Makes a message that a person asks for; its id."""
-        origin = _operator(now)
-        return await self.writer.run(
-            partial(messages.add, origin=origin, handler=_OPERATOR, message=message)
-        )
-
-    async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
-        """Does for stored events what handlers ask for today."""
-        return await self.writer.run(partial(replay_writes.redo, wanted=wanted, now=to_micros(now)))
+        return await self.run(messages.add, jobs.by_operator(now), jobs.OPERATOR, message)
 
     async def begin_messages(
         self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta
@@ -349,52 +281,14 @@ class Store:
 
     async def forget_reports(self, now: datetime) -> int:
         """Lets go of reports that found no message in 72 hours; how many. The events stay."""
-        oldest = max(0, to_micros(now) - messages.JOIN_WITHIN) // 1000 << 12
+        oldest = first_seq(to_micros(now) - messages.JOIN_WITHIN)
         return await self.writer.run(partial(messages.tidy, oldest=oldest))
-
-    async def drop(
-        self, kind: Kind, ids: Sequence[int], *, wanted_or_not: bool = False
-    ) -> Counter[str]:
-        """Lets go of these, for good; how many of what. See `purges` for what stays.
-
-        `wanted_or_not`: events and messages also if work waits for them.
-        """
-        drop = _DROPS[kind]
-        if wanted_or_not:
-            drop = partial(drop, wanted_or_not=True)
-        return await self.writer.run(lambda db: drop(db, ids))
-
-    async def trust_clock(self, now: datetime) -> None:
-        """Notes that this is the time: age is counted by clocks that go on from it."""
-        await self.writer.run(partial(purges.trust_clock, now=to_micros(now)))
-
-    async def rename_keys(self, seqs: Sequence[int]) -> None:
-        """Takes the number out of the keys of these, if purged: they go by a pseudonym."""
-        await self.writer.run(partial(forgetting.rename_keys, seqs=seqs))
-
-    async def forget(self, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
-        """Lets go of all of a person but events and the quarantine; how many of what."""
-        return await self.writer.run(partial(forgetting.forget, msisdn=msisdn, spellings=spellings))
-
-    async def note_act(self, who: str, act: str, details: dict[str, Any], now: datetime) -> None:
-        """Notes an administrative act for `receiver audit`. `details` must be fit to be shown."""
-        await self.writer.run(
-            partial(audit.note, who=who, act=act, details=details, now=to_micros(now))
-        )
-
-    async def renumbered(self) -> Progress:
-        """How far the numbers of earlier programs are brought into their one form."""
-        return await self.writer.run(renumbering.progress)
-
-    async def renumber(self, forms: Forms, *, urgent: bool) -> Progress:
-        """Goes on with that for some milliseconds; see `renumbering`."""
-        return await self.writer.run(partial(renumbering.step, forms=forms, urgent=urgent))
 
     async def check(self) -> str | None:
         """Tries a write transaction; returns why that fails, or None."""
         try:
             async with asyncio.timeout(5):
-                await self.writer.run(_touch)
+                await self.run(_touch)
         except TimeoutError:
             return "the store has not taken a write within 5 s"
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
@@ -416,8 +310,7 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
     """
     path = path.resolve()  # noqa: ASYNC240 - once, before anything runs
     with lock(path):
-        db = open_writer(path)
-        writer = Writer(db, path)
+        writer = Writer(WriterConnection(path))
         try:
             async with open_reader(path) as reader, open_reader(path) as aside:
                 ids = reader.ids.after(await reader.last_seq())
@@ -426,11 +319,5 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
             await writer.close()
 
 
-def _operator(now: datetime) -> jobs.Origin:
-    """Where a change comes from that no event brought about."""
-    at = to_micros(now)
-    return jobs.Origin(time=at, received_at=at, now=at)
-
-
-def _touch(db: sqlite3.Connection) -> None:
-    db.execute("UPDATE meta SET value = value WHERE key = 'node'")
+def _touch(tx: Tx) -> None:
+    tx.execute("UPDATE meta SET value = value WHERE key = 'node'")

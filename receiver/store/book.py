@@ -1,24 +1,25 @@
-"""Writing the subscription book: a history that only grows, and the state that follows from it.
+"""Writes the subscription book: a history that only grows, and the state that follows from it.
 
 The state is derived: of all changes of one subscription, the newest by its moment (`moment`). So
 it does not matter in which order changes arrive, or how often. An opt-out is a change of all lines
 that it is about, also of those that only come to be known later: what began before it ends with it.
-Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 
 from receiver.actions import Subscribe, Unsubscribe
 from receiver.events import EventType
 from receiver.store import deactivations
-from receiver.store.jobs import Origin
+from receiver.store.jobs import OPERATOR, Origin
 from receiver.store.opt_out_lines import blocked, opted_out_at
 from receiver.store.opt_out_rule import Line, blocks, service
+from receiver.store.records import to_micros
+from receiver.store.tx import Tx
 
 _ADD_HISTORY = (
     "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"
@@ -37,8 +38,9 @@ _SET_SUBSCRIPTION = (
     " subscriber_ref = excluded.subscriber_ref, network = excluded.network"
     " WHERE (excluded.since, excluded.state = 'inactive', coalesce(excluded.keyword, ''),"
     " coalesce(excluded.subscriber_ref, ''), coalesce(excluded.network, ''))"
-    " > (since, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
-    " coalesce(network, ''))"
+    " > (subscriptions.since, subscriptions.state = 'inactive',"
+    " coalesce(subscriptions.keyword, ''), coalesce(subscriptions.subscriber_ref, ''),"
+    " coalesce(subscriptions.network, ''))"
 )
 _LINE = (
     "SELECT state, since FROM subscriptions"
@@ -88,7 +90,7 @@ class _Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def moment(type_: str, time: int, received_at: int) -> int:
-    """When that happened which an event of this type tells: what orders the book.
+    """Returns the time by which the book orders an event of this type.
 
     What people write to us counts from its arrival, for a gateway's clock may be wrong by half a
     day. Of what a provider did it knows the time, which is never later than the arrival.
@@ -96,9 +98,7 @@ def moment(type_: str, time: int, received_at: int) -> int:
     return received_at if type_ == _WRITTEN_BY_PEOPLE else min(time, received_at)
 
 
-def note(
-    db: sqlite3.Connection, origin: Origin, handler: str, change: Subscribe | Unsubscribe
-) -> bool:
+def note(tx: Tx, origin: Origin, handler: str, change: Subscribe | Unsubscribe) -> bool:
     """Appends a change to the history; the book follows if it is not older than its line.
 
     False if the person is what they were before: subscribed or not.
@@ -118,24 +118,24 @@ def note(
         subscriber_ref=change.subscriber_ref,
         network=change.network,
     )
-    before, _ = _look(db, made)
-    _write(db, made)
+    before, _ = _look(tx, made)
+    _write(tx, made)
     if not left:
-        _end_if_opted_out(db, origin, handler, made)
-    after, _ = _look(db, made)
+        _end_if_opted_out(tx, origin, handler, made)
+    after, _ = _look(tx, made)
     return after != before
 
 
 def correct(
-    db: sqlite3.Connection, corrections: Sequence[Correction], *, time: int, now: int, reason: str
+    tx: Tx, corrections: Sequence[Correction], *, time: datetime, now: datetime, reason: str
 ) -> int:
-    """Appends corrections to the history, as changes of this time; how many there were.
+    """Appends corrections to the history, as changes of this time; returns how many there were.
 
     A list tells who is subscribed, not since when: of who has opted out it does not say that they
     have joined anew. So they stay unsubscribed, and the provider is told.
     """
-    time = min(time, now)
-    origin = Origin(time=time, received_at=now, now=now)
+    at, arrival = to_micros(min(time, now)), to_micros(now)
+    origin = Origin(time=at, received_at=arrival, now=arrival)
     for correction in corrections:
         made = _Change(
             event=None,
@@ -144,23 +144,23 @@ def correct(
             service_id=service(correction.service_id),
             msisdn=correction.msisdn,
             state="active" if correction.active else "inactive",
-            time=time,
-            received_at=now,
+            time=at,
+            received_at=arrival,
             reason=reason,
         )
-        _write(db, made)
+        _write(tx, made)
         if correction.active:
-            stands = blocked(db, made.msisdn, made.short_code, made.service_id)
-            _end_if_opted_out(db, origin, "operator", made, at_once=stands)
+            stands = blocked(tx, made.msisdn, made.short_code, made.service_id)
+            _end_if_opted_out(tx, origin, OPERATOR, made, at_once=stands)
     return len(corrections)
 
 
-def end(db: sqlite3.Connection, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> None:
+def end(tx: Tx, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> None:
     """Ends the person's active lines that this opt-out is about, in the book and there.
 
     Those that began after it stay: it may be one of before, which is only obeyed now.
     """
-    for *line, since, keyword, ref, network in db.execute(_ACTIVE, (msisdn,)).fetchall():
+    for *line, since, keyword, ref, network in tx.execute(_ACTIVE, (msisdn,)).fetchall():
         source, short_code, service_id, _ = line
         joined_since = origin.time < since <= origin.now
         if joined_since or not blocks([opt_out], short_code, service_id):
@@ -178,39 +178,39 @@ def end(db: sqlite3.Connection, origin: Origin, handler: str, msisdn: str, opt_o
             subscriber_ref=ref,
             network=network,
         )
-        _end(db, origin, handler, began, max(origin.time, since))
+        _end(tx, origin, handler, began, max(origin.time, since))
 
 
 def _end_if_opted_out(
-    db: sqlite3.Connection, origin: Origin, handler: str, made: _Change, *, at_once: bool = False
+    tx: Tx, origin: Origin, handler: str, made: _Change, *, at_once: bool = False
 ) -> None:
     """Ends a line again whose person opted out then or later, if this change made it active.
 
     `at_once`: in any case.
     """
-    if _look(db, made) != ("active", made.time):
+    if _look(tx, made) != ("active", made.time):
         return  # there is a newer change, which has been dealt with
-    until = opted_out_at(db, made.msisdn, made.short_code, made.service_id, made.time)
+    until = opted_out_at(tx, made.msisdn, made.short_code, made.service_id, made.time)
     if until is None and at_once:
         until = made.time
     if until is not None:
-        _end(db, origin, handler, made, until)
+        _end(tx, origin, handler, made, until)
 
 
-def _end(db: sqlite3.Connection, origin: Origin, handler: str, began: _Change, time: int) -> None:
+def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> None:
     """Ends a line by an opt-out; at its provider too, where that can be told which service."""
-    _write(db, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
-    if service(began.service_id) and began.source in deactivations.managing(db):
+    _write(tx, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
+    if service(began.service_id) and began.source in deactivations.managing(tx):
         ended = deactivations.Subscribed(
             msisdn=began.msisdn,
             short_code=began.short_code or None,
             service_id=began.service_id,
         )
-        deactivations.add(db, origin, handler, ended, began.source)
+        deactivations.add(tx, origin, handler, ended, began.source)
 
 
-def told(db: sqlite3.Connection, source: str, ended: deactivations.Subscribed, now: int) -> None:
-    """Notes that the provider has ended a subscription, whenever the person joined before that.
+def told(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None:
+    """Adds that the provider has ended a subscription, whenever the person joined before that.
 
     They may have joined there again a moment before, which the provider has yet to push.
     """
@@ -225,21 +225,21 @@ def told(db: sqlite3.Connection, source: str, ended: deactivations.Subscribed, n
         received_at=now,
         reason=TOLD,
     )
-    if _look(db, made) != (None, None):
-        _write(db, made)
+    if _look(tx, made) != (None, None):
+        _write(tx, made)
 
 
-def set_line(db: sqlite3.Connection, values: Mapping[str, object]) -> None:
+def set_line(tx: Tx, values: Mapping[str, object]) -> None:
     """Writes a line into the book, unless it has a newer one. `values`: the columns; `time`."""
-    db.execute(_SET_SUBSCRIPTION, values)
+    tx.execute(_SET_SUBSCRIPTION, values)
 
 
-def _look(db: sqlite3.Connection, made: _Change) -> tuple[str | None, int | None]:
-    """The state of a change's line, and since when."""
-    return db.execute(_LINE, made.line).fetchone() or (None, None)
+def _look(tx: Tx, made: _Change) -> tuple[str | None, int | None]:
+    """Returns the state of a change's line, and its time."""
+    return tx.execute(_LINE, made.line).fetchone() or (None, None)
 
 
-def _write(db: sqlite3.Connection, change: _Change) -> None:
+def _write(tx: Tx, change: _Change) -> None:
     values = msgspec.structs.asdict(change)
-    db.execute(_ADD_HISTORY, values)
-    set_line(db, values)
+    tx.execute(_ADD_HISTORY, values)
+    set_line(tx, values)

@@ -1,39 +1,33 @@
-"""Subscriptions to be ended at their provider: jobs of kind deactivate.
-
-Like `writes`, these run inside the writer's transaction.
-"""
+"""Subscriptions to be ended at their provider: jobs of kind deactivate."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import SOURCES, Origin, add_job
+from receiver.store.tx import Tx
 
 #: Parameters: source, time, most rows. Last column: whether the book has the line as active. Then
 #: the person has joined since: what ended it is in the book too, and is not the newest change.
 DUE = (
     "SELECT id, payload, attempts, created_at, EXISTS (SELECT 1 FROM subscriptions AS s"
-    " WHERE s.source = job.source"
-    " AND s.short_code = coalesce(json_extract(job.json, '$.short_code'), '')"
-    " AND s.service_id = coalesce(json_extract(job.json, '$.service_id'), '')"
-    " AND s.msisdn = json_extract(job.json, '$.msisdn') AND s.state = 'active')"
-    " FROM (SELECT *, CAST(payload AS TEXT) AS json FROM jobs WHERE source = ?"
-    " AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
-    " ORDER BY due_at, id LIMIT ?) AS job ORDER BY due_at, id"
+    " WHERE s.source = job.source AND s.short_code = job.short_code"
+    " AND s.service_id = job.service_id AND s.msisdn = job.subject AND s.state = 'active')"
+    " FROM jobs AS job WHERE source = ? AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
+    " ORDER BY due_at, id LIMIT ?"
 )
 #: Those of sources that cannot be told; `{}` are the sources that can.
 HOMELESS = (
-    "SELECT id, source FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
-    " AND source NOT IN ({}) LIMIT ?"
+    f"{SOURCES} SELECT id, source FROM sources JOIN jobs ON source = name"
+    " AND kind = 'deactivate' AND state = 'due' WHERE name NOT IN ({}) LIMIT ?"
 )
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
     "INSERT INTO meta (key, value) VALUES ('managing', ?1)"
-    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value <> excluded.value"
 )
 _MANAGING = "SELECT value FROM meta WHERE key = 'managing'"
 
@@ -57,27 +51,28 @@ class Deactivation(msgspec.Struct, frozen=True, kw_only=True):
     """The person has subscribed anew since: what was asked for is no longer so."""
 
 
-def add(
-    db: sqlite3.Connection, origin: Origin, handler: str, ended: Subscribed, source: str
-) -> None:
+def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) -> None:
     """Has the provider of a source told, as soon as the transaction is committed."""
     add_job(
-        db,
+        tx,
         origin,
         kind="deactivate",
         handler=handler,
         payload=msgspec.json.encode(ended),
+        subject=ended.msisdn,
         due_at=origin.now,
         source=source,
+        short_code=ended.short_code or "",
+        service_id=ended.service_id or "",
     )
 
 
-def manage(db: sqlite3.Connection, sources: Iterable[str]) -> None:
+def manage(tx: Tx, sources: Iterable[str]) -> None:
     """Notes which sources can be told that a subscription ends."""
-    db.execute(_SET_MANAGING, (msgspec.json.encode(sorted(sources)).decode(),))
+    tx.execute(_SET_MANAGING, (msgspec.json.encode(sorted(sources)).decode(),))
 
 
-def managing(db: sqlite3.Connection) -> list[str]:
+def managing(tx: Tx) -> list[str]:
     """The sources that can be told that a subscription ends."""
-    row = db.execute(_MANAGING).fetchone()
+    row = tx.execute(_MANAGING).fetchone()
     return [] if row is None else msgspec.json.decode(row[0], type=list[str])

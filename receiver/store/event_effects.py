@@ -1,12 +1,11 @@
-"""What an event brought about, as the store shows it: messages, history, flags, work.
+"""The effects of an event that the store shows: messages, history, flags, work.
 
-An action leaves a trace by which it is known to be done. A forward leaves none: its job is gone
-when it is done.
+An action has a key by which its effect is found. A forward has none: its job is gone when it is
+done.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -14,9 +13,10 @@ import msgspec
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
 from receiver.outgoing import OutgoingMessage
 from receiver.store.opt_out_rule import line, service
+from receiver.store.tx import Tx
 
-Trace = tuple[str, ...]
-"""Kind of the action, and what it was about. Equal: the same was done."""
+EffectKey = tuple[str, ...]
+"""Kind and subject of an action. Equal keys mean that the same was done."""
 Asked = tuple[str, Action]
 """A handler's name, and what it asks for."""
 
@@ -26,12 +26,12 @@ _MESSAGES = (
     " ORDER BY event, id"
 )
 _CHANGES = (
-    "SELECT event, iif(state = 'active', 'subscribe', 'unsubscribe'), source, short_code,"
-    f" service_id, msisdn FROM subscription_history {_OF_EVENTS} AND reason IS NULL"
+    "SELECT event, CASE state WHEN 'active' THEN 'subscribe' ELSE 'unsubscribe' END, source,"
+    f" short_code, service_id, msisdn FROM subscription_history {_OF_EVENTS} AND reason IS NULL"
 )
 _OPTED = (
-    "SELECT event, iif(change = 'out', 'opt_out', 'opt_in'), msisdn, short_code, service_id"
-    f" FROM opt_out_history {_OF_EVENTS}"
+    "SELECT event, CASE change WHEN 'out' THEN 'opt_out' ELSE 'opt_in' END, msisdn, short_code,"
+    f" service_id FROM opt_out_history {_OF_EVENTS}"
 )
 _FLAGS = f"SELECT event, handler, reason FROM flags {_OF_EVENTS}"
 _WORK = f"SELECT event, handler FROM jobs {_OF_EVENTS} AND kind = 'handle'"
@@ -43,43 +43,43 @@ class EventMessage(OutgoingMessage, frozen=True, kw_only=True):
     handler: str
 
 
-class Left(msgspec.Struct, frozen=True):
-    """A trace, and who left it, where the store knows."""
+class Effect(msgspec.Struct, frozen=True):
+    """A change that an action made, and its handler, where the store knows."""
 
-    trace: Trace
+    key: EffectKey
     handler: str = ""
 
 
-class Past(msgspec.Struct):
-    """All that one event brought about."""
+class EventEffects(msgspec.Struct):
+    """The effects of one event."""
 
     messages: list[EventMessage] = []
     """In the order in which they were asked for."""
-    marks: list[Left] = []
+    changes: list[Effect] = []
     """Of the subscription book, of opt-outs, flags."""
     work: list[str] = []
     """Handlers that have yet to look at it, or have given up."""
 
 
-NOTHING = Past()
-"""Shared by all events that brought about nothing; not to be changed."""
+NOTHING = EventEffects()
+"""Shared by all events without effects; not to be changed."""
 
 
-def pasts(db: sqlite3.Connection, first: int, last: int, wanted: set[int]) -> dict[int, Past]:
-    """What the events `wanted` brought about, all of them from `first` to `last`.
+def effects_of(tx: Tx, first: int, last: int, wanted: set[int]) -> dict[int, EventEffects]:
+    """Returns the effects of the events `wanted`, all of them from `first` to `last`.
 
-    Events that brought about nothing are missing.
+    Events without effects are missing.
     """
-    found: dict[int, Past] = {}
-    for seq, *facts in db.execute(_MESSAGES, (first, last)):
+    found: dict[int, EventEffects] = {}
+    for seq, *facts in tx.execute(_MESSAGES, (first, last)):
         if seq in wanted:
-            found.setdefault(seq, Past()).messages.append(_message(*facts))
-    for seq, mark in _marks(db, first, last):
+            found.setdefault(seq, EventEffects()).messages.append(_message(*facts))
+    for seq, mark in _marks(tx, first, last):
         if seq in wanted:
-            found.setdefault(seq, Past()).marks.append(mark)
-    for seq, handler in db.execute(_WORK, (first, last)):
+            found.setdefault(seq, EventEffects()).changes.append(mark)
+    for seq, handler in tx.execute(_WORK, (first, last)):
         if seq in wanted:
-            found.setdefault(seq, Past()).work.append(handler)
+            found.setdefault(seq, EventEffects()).work.append(handler)
     return found
 
 
@@ -91,42 +91,42 @@ def _message(
     )
 
 
-def _marks(db: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[int, Left]]:
+def _marks(tx: Tx, first: int, last: int) -> Iterator[tuple[int, Effect]]:
     for query in (_CHANGES, _OPTED):
-        for seq, *trace in db.execute(query, (first, last)):
-            yield seq, Left(tuple(trace))
-    for seq, handler, reason in db.execute(_FLAGS, (first, last)):
-        yield seq, Left(("flag", reason), handler)
+        for seq, *trace in tx.execute(query, (first, last)):
+            yield seq, Effect(tuple(trace))
+    for seq, handler, reason in tx.execute(_FLAGS, (first, last)):
+        yield seq, Effect(("flag", reason), handler)
 
 
 def undone(
-    asked: Sequence[Asked], past: Past, source: str
-) -> tuple[list[Asked], list[EventMessage], list[Left]]:
-    """Which of the actions asked for are not done, and what was done that none of them asks for.
+    asked: Sequence[Asked], effects: EventEffects, source: str
+) -> tuple[list[Asked], list[EventMessage], list[Effect]]:
+    """Returns the actions asked for that are not done, and the effects that none asks for.
 
     What is asked for twice has to be done twice. Forwards are neither. `source` is that of the
     event.
     """
-    messages, marks = list(past.messages), list(past.marks)
+    messages, marks = list(effects.messages), list(effects.changes)
     missing: list[Asked] = []
     for handler, action in asked:
         if isinstance(action, Send):
             if not _take_message(messages, action):
                 missing.append((handler, action))
-        elif (trace := trace_of(action, source)) is not None:
-            mark = next((mark for mark in marks if mark.trace == trace), None)
+        elif (trace := effect_key(action, source)) is not None:
+            mark = next((mark for mark in marks if mark.key == trace), None)
             if mark is None:
                 missing.append((handler, action))
             else:
                 marks.remove(mark)
     # In earlier versions a STOP asked for the end of each subscription.
     out = {action.msisdn for _, action in asked if isinstance(action, OptOut)}
-    left = [m for m in marks if not (m.trace[0] == "unsubscribe" and m.trace[4] in out)]
+    left = [m for m in marks if not (m.key[0] == "unsubscribe" and m.key[4] in out)]
     return missing, messages, left
 
 
-def trace_of(action: Action, source: str) -> Trace | None:
-    """The trace that an action leaves; None for those that leave none, or are messages."""
+def effect_key(action: Action, source: str) -> EffectKey | None:
+    """Returns the key of an action; None for forwards and messages, which have none."""
     match action:
         case Subscribe():
             scope = (action.short_code or "", service(action.service_id), action.msisdn)
@@ -144,7 +144,7 @@ def trace_of(action: Action, source: str) -> Trace | None:
 
 
 def take_text(messages: list[EventMessage], text: str) -> list[EventMessage]:
-    """Those of the messages that together say `text`; they are taken out of the list.
+    """Takes those messages out of the list that together say `text`, and returns them.
 
     A long text leaves as several messages, without the white space where it was broken.
     """

@@ -1,46 +1,42 @@
-"""Forgetting a person: what is about them goes everywhere; their opt-outs stay, without the number.
+"""Forgets a person: deletes all that is about them; opt-outs stay, without the number.
 
-The writing half runs inside the writer's transaction, like `writes`; `PersonReader` finds what it
-works on.
+`forget` runs in a transaction; `PersonReader` finds what it works on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.purges import drop_messages
-from receiver.store.queries import OF_PERSON, Fetch
+from receiver.store.queries import Fetch, marks
+from receiver.store.tx import Tx, execute_many
 
 _EVENTS = f"SELECT seq FROM events WHERE seq > ? AND seq IN ({OF_PERSON}) ORDER BY seq LIMIT ?"
 _ACTIVE = (
     "SELECT source, short_code, service_id FROM subscriptions"
     " WHERE msisdn = ? AND state = 'active' ORDER BY source, short_code, service_id"
 )
-_OPEN_WORK = (
-    "SELECT count(*) FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
-    " AND json_extract(CAST(payload AS TEXT), '$.msisdn') = ?"
-)
+_OPEN_WORK = "SELECT count(*) FROM jobs WHERE subject = ? AND kind = 'deactivate' AND state = 'due'"
 _IN_QUARANTINE = (
     "SELECT id, source, reason, received_at, request FROM quarantine WHERE id > ?"
     " ORDER BY id LIMIT ?"
 )
 # Along the index alone: it has all of them, and their rows are large.
 _KEYS = (
-    "SELECT source, key, seq FROM events INDEXED BY events_by_key WHERE (source, key) > (?, ?)"
-    " ORDER BY source, key LIMIT ?"
+    "SELECT source, key, seq FROM events WHERE (source, key) > (?, ?) ORDER BY source, key LIMIT ?"
 )
 _PURGED_KEYS = "SELECT seq, key FROM events WHERE seq IN ({}) AND type = ''"
 _NOBODYS = "SELECT seq FROM events WHERE seq IN ({}) AND type <> '' AND subject IS NULL"
 _REPORTS = (
-    "SELECT seq FROM messages CROSS JOIN reports ON reports.message = messages.id"
-    " CROSS JOIN events ON seq = reports.event WHERE msisdn IN ({}) AND type <> ''"
+    "SELECT seq FROM messages CROSS JOIN reports CROSS JOIN events WHERE msisdn IN ({})"
+    " AND reports.message = messages.id AND seq = reports.event AND type <> ''"
 )
 #: Requests of the quarantine that are read at once; each may be as large as `server.max_body`.
 _REQUESTS = 50
@@ -51,21 +47,18 @@ _MESSAGES = "SELECT id FROM messages WHERE msisdn IN ({})"
 _KEEP_OPT_OUT = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source)"
     " SELECT ?1, short_code, service_id, time, reason, source FROM opt_outs WHERE msisdn = ?2"
-    " ON CONFLICT DO NOTHING"
+    " ON CONFLICT (msisdn, short_code, service_id) DO NOTHING"
 )
 _DELETE = {
     "subscriptions": "DELETE FROM subscriptions WHERE msisdn = ?",
     "subscription changes": "DELETE FROM subscription_history WHERE msisdn = ?",
     "opt-out changes": "DELETE FROM opt_out_history WHERE msisdn = ?",
-    "jobs": (
-        "DELETE FROM jobs WHERE subject = ?1"
-        " OR kind = 'deactivate' AND json_extract(CAST(payload AS TEXT), '$.msisdn') = ?1"
-    ),
+    "jobs": "DELETE FROM jobs WHERE subject = ?",
 }
 
 
-class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a person should not be forgotten yet."""
+class ForgetObstacles(msgspec.Struct, frozen=True, kw_only=True):
+    """Reasons not to forget a person yet."""
 
     subscriptions: list[tuple[str, str, str]]
     """That are active: source, short code, service."""
@@ -73,8 +66,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """That the provider has not been told of yet."""
 
 
-class Kept(NamedTuple):
-    """A request in the quarantine."""
+class QuarantineRow(NamedTuple):
+    """A row of the quarantine, its request packed."""
 
     source: str
     reason: str
@@ -88,11 +81,11 @@ class PersonReader:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def holding(self, msisdn: str) -> Holding:
-        """What would be lost that somebody may still be charged for."""
+    async def obstacles(self, msisdn: str) -> ForgetObstacles:
+        """Returns what the person may still be charged for."""
         active = await self._fetch(_ACTIVE, [msisdn])
         ((waiting,),) = await self._fetch(_OPEN_WORK, [msisdn])
-        return Holding(subscriptions=[tuple(row) for row in active], deactivations=waiting)
+        return ForgetObstacles(subscriptions=[tuple(row) for row in active], deactivations=waiting)
 
     async def events(self, msisdn: str, after: int, limit: int) -> list[int]:
         """The person's events after this one, by sequence number."""
@@ -100,14 +93,14 @@ class PersonReader:
         return [seq for (seq,) in rows]
 
     async def messages(self, spellings: Sequence[str]) -> int:
-        """How many messages to the person there are."""
-        query = f"SELECT count(*) FROM ({_MESSAGES.format(', '.join('?' * len(spellings)))})"
+        """Counts the messages to the person."""
+        query = f"SELECT count(*) FROM messages WHERE msisdn IN ({marks(len(spellings))})"
         ((count,),) = await self._fetch(query, list(spellings))
         return int(count)
 
     async def reports(self, spellings: Sequence[str]) -> list[int]:
         """Events that are delivery reports of messages to the person; many name nobody."""
-        rows = await self._fetch(_REPORTS.format(", ".join("?" * len(spellings))), list(spellings))
+        rows = await self._fetch(_REPORTS.format(marks(len(spellings))), list(spellings))
         return [seq for (seq,) in rows]
 
     async def named(self, is_named: Callable[[str], bool]) -> list[int]:
@@ -121,10 +114,10 @@ class PersonReader:
 
     async def nobodys(self, seqs: Sequence[int]) -> list[int]:
         """Those of these events that are there, and of which nobody is said to be the subject."""
-        rows = await self._fetch(_NOBODYS.format(", ".join("?" * len(seqs))), list(seqs))
+        rows = await self._fetch(_NOBODYS.format(marks(len(seqs))), list(seqs))
         return [seq for (seq,) in rows]
 
-    async def quarantined(self, is_theirs: Callable[[Kept], bool]) -> list[int]:
+    async def quarantined(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
         """Requests in the quarantine that are about the person, as `is_theirs` tells."""
         found: list[int] = []
         after = 0
@@ -135,32 +128,32 @@ class PersonReader:
         return found
 
 
-def _theirs(rows: list[Any], is_theirs: Callable[[Kept], bool]) -> list[int]:
-    return [row[0] for row in rows if is_theirs(Kept(*row[1:]))]
+def _theirs(rows: list[Any], is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
+    return [row[0] for row in rows if is_theirs(QuarantineRow(*row[1:]))]
 
 
-def rename_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> None:
-    """Gives the keys of those that are purged another name."""
-    secret = key_of(db)
-    rows = db.execute(_PURGED_KEYS.format(", ".join("?" * len(seqs))), seqs).fetchall()
+def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
+    """Puts a pseudonym in the place of the keys of those events that are purged."""
+    secret = key_of(tx)
+    rows = tx.execute(_PURGED_KEYS.format(marks(len(seqs))), seqs).fetchall()
     names = [(pseudonym(secret, key), seq) for seq, key in rows]
-    db.executemany("UPDATE events SET key = ? WHERE seq = ?", names)
+    execute_many(tx, "UPDATE events SET key = ? WHERE seq = ?", names)
 
 
-def forget(db: sqlite3.Connection, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
-    """All of a person but events and the quarantine; what there was.
+def forget(tx: Tx, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
+    """Deletes all of a person but events and the quarantine; returns how many of what.
 
     `spellings`: of the number, `msisdn` included; a message that waits has it as it was given.
     Messages that are being sent stay. Opt-outs stand under a pseudonym from now on.
     """
     gone: Counter[str] = Counter()
-    found = db.execute(_MESSAGES.format(", ".join("?" * len(spellings))), spellings).fetchall()
+    found = tx.execute(_MESSAGES.format(marks(len(spellings))), spellings).fetchall()
     if found:
-        gone += drop_messages(db, [id_ for (id_,) in found], wanted_or_not=True)
+        gone += drop_messages(tx, [id_ for (id_,) in found], wanted_or_not=True)
     for what, statement in _DELETE.items():
-        gone[what] += db.execute(statement, (msisdn,)).rowcount
-    db.execute(_KEEP_OPT_OUT, (pseudonym(key_of(db), msisdn), msisdn))
-    gone["opt-outs kept without the number"] += db.execute(
+        gone[what] += tx.execute(statement, (msisdn,)).rowcount
+    tx.execute(_KEEP_OPT_OUT, (pseudonym(key_of(tx), msisdn), msisdn))
+    gone["opt-outs kept without the number"] += tx.execute(
         "DELETE FROM opt_outs WHERE msisdn = ?", (msisdn,)
     ).rowcount
     return +gone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from receiver.events import EventIds
+from receiver.store.ids import EventIds
 from receiver.store.queries import Fetch, event_of
 from receiver.store.records import ForwardJob, to_micros
 
@@ -17,12 +17,13 @@ _WAITING = (
     " SELECT name FROM names WHERE EXISTS (SELECT 1 FROM jobs WHERE target = name"
     " AND state = 'due' AND due_at <= ?) LIMIT ?"
 )
-# Of each person the first that is neither done nor dead, if its time has come.
+# Of each person the first that is neither done nor dead, if its time has come. `+ 0` keeps to the
+# index that has them in the order of their ids.
 _DUE = (
     "SELECT j.id, j.subject, j.attempts, e.seq, e.source, e.provider, e.type, e.subject, e.time,"
     " e.received_at, e.data"
     " FROM jobs AS j LEFT JOIN events AS e ON e.seq = j.event AND e.type <> ''"
-    " WHERE j.target = ?1 AND j.state = 'due' AND j.due_at <= ?2"
+    " WHERE j.target = ?1 AND j.state = 'due' AND j.due_at + 0 <= ?2"
     " AND (j.subject IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS earlier"
     " WHERE earlier.target = ?1 AND earlier.subject = j.subject AND earlier.state = 'due'"
     " AND earlier.id < j.id))"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 from functools import partial
 
 from receiver.store import jobs
+from receiver.store.group_commit import Writer
 from receiver.store.records import to_micros
-from receiver.store.writer import Writer
+from receiver.store.tx import Tx
 
 _DONE = "DELETE FROM jobs WHERE id = ?"
-_HURRY = "UPDATE jobs SET due_at = ?2 WHERE target = ?1 AND state = 'due' AND due_at > ?2"
+HURRY = (
+    "UPDATE jobs SET due_at = ?2 WHERE id IN (SELECT id FROM jobs"
+    " WHERE target = ?1 AND state = 'due' AND due_at > ?2 LIMIT ?3)"
+)
 _KILL = (
     "UPDATE jobs SET state = 'dead', due_at = 0, error = ?2 WHERE id IN (SELECT id FROM jobs"
     " WHERE target = ?1 AND state = 'due' AND due_at <= ?3 LIMIT ?4)"
 )
-#: Jobs that are killed in one transaction: more would hold up the pushes.
-_KILLED = 500
+#: Jobs that are changed in one transaction: more would hold up the pushes.
+PIECE = 200
 
 
 class Forwards:
@@ -41,18 +44,22 @@ class Forwards:
     async def kill_all(self, target: str, due_by: datetime | None, error: str) -> int:
         """Makes dead letters of all that was due by then (None: of all); how many."""
         at = to_micros(due_by) if due_by else jobs.NEVER
-        killed = 0
-        while some := await self._run(_KILL, target, error, at, _KILLED):
-            killed += some
-        return killed
+        return await self._run_whole(_KILL, target, error, at)
 
     async def hurry(self, target: str, now: datetime) -> int:
         """Makes due what was put off; how many."""
-        return await self._run(_HURRY, target, to_micros(now))
+        return await self._run_whole(HURRY, target, to_micros(now))
+
+    async def _run_whole(self, statement: str, *values: object) -> int:
+        """Runs a statement, piece by piece, until nothing is left to do; how much there was."""
+        done = 0
+        while some := await self._run(statement, *values, PIECE):
+            done += some
+        return done
 
     async def _run(self, statement: str, *values: object) -> int:
-        def run(db: sqlite3.Connection) -> int:
-            return db.execute(statement, values).rowcount
+        def run(tx: Tx) -> int:
+            return tx.execute(statement, values).rowcount
 
         return await self._writer.run(run)
 

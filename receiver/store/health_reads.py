@@ -1,41 +1,27 @@
-"""What a doctor asks a store, beside a running service or without one, changing nothing.
-
-The connections of other commands take part in SQLite's housekeeping: the last to close one writes
-the log back and deletes it. These do not. A store that nobody has open is read without even
-making the files that a reader usually needs.
-"""
+"""Reads the health of a store, beside a running service or without one, changing nothing."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
-from receiver.errors import StoreUnusable
-from receiver.store.database import APPLICATION_ID, check_alone, migrations
+from receiver.store.engine.inspection import untouched
+from receiver.store.jobs import KINDS
 from receiver.store.purge_reads import TRUST, trusted
-from receiver.store.queries import naming
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
+from receiver.store.tx import Tx
 
-#: The SQLite that this program runs with, and the oldest that can do what it asks (RETURNING).
-SQLITE = sqlite3.sqlite_version_info
-OLDEST_SQLITE = (3, 35, 0)
-#: From this version on, two connections may write the log back at the same time.
-SAFE_CHECKPOINTS = (3, 51, 3)
 #: Seconds that looking for the last push of each source may take.
 _SEARCH_SECONDS = 2.0
-#: Instructions of SQLite's machine between looks at the clock.
-_STEPS = 10_000
-#: Pushes whose addresses are looked at, and damages that are told.
+#: Pushes whose addresses are looked at.
 _RECENT = 20
-_MOST_DAMAGES = 5
+
+_OLDEST_DUE = "SELECT min(due_at) FROM jobs WHERE state = 'due' AND kind = ?"
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -49,8 +35,8 @@ class Quarantine(msgspec.Struct, frozen=True):
     """Of the requests: the credential was right, but of a time too far from ours."""
 
 
-class Vitals(msgspec.Struct, frozen=True, kw_only=True):
-    """How a store stands."""
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a store."""
 
     version: int
     """Of its schema; what follows is looked at only where it is the newest."""
@@ -59,9 +45,9 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     last_pushes: dict[str, datetime] = {}
     """By source; of those that were found in time."""
     sources: list[str] = []
-    """All that there is anything of."""
+    """All sources in the store."""
     searched_back_to: datetime | None = None
-    """How far back the search for them came, when it ended early."""
+    """The time back to which they were searched for, when that ended early."""
     clients: list[str] = []
     """Addresses that the newest pushes came from."""
     quarantine: list[Quarantine] = []
@@ -76,101 +62,48 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """By source: what the provider said with the message that was sent last."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What SQLite says about the file."""
-
-    damages: list[str]
-    finished: bool
-    """False: the time was over first, and nothing was found until then."""
-
-
-def vitals(path: Path, sources: Iterable[str]) -> Vitals:
-    """How the store at `path` stands. Raises `StoreUnusable` for what is no store of ours."""
-    with _opened(path) as db:
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        newest = len(migrations())
-        if application != APPLICATION_ID:
-            raise StoreUnusable(f"{path}: an SQLite file, but not a store of sms-receiver")
+def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
+    """Reads the state of a store. Raises `StoreUnusable` for what is no store of ours."""
+    with untouched(path) as (tx, version, newest):
         if version != newest:
-            return Vitals(version=version, newest=newest)
-        found, back_to = _last_pushes(db, set(sources))
-        due = _one(db, "SELECT min(due_at) FROM jobs WHERE state = 'due'")
-        return Vitals(
+            return StoreHealth(version=version, newest=newest)
+        found, back_to = _last_pushes(tx, set(sources))
+        due = min(filter(None, (_one(tx, _OLDEST_DUE, kind) for kind in KINDS)), default=None)
+        return StoreHealth(
             version=version,
             newest=newest,
             last_pushes=found,
-            sources=[source for (source,) in db.execute(KNOWN_SOURCES) if source],
+            sources=[source for (source,) in tx.execute(KNOWN_SOURCES) if source],
             searched_back_to=back_to,
-            clients=_clients(db),
+            clients=_clients(tx),
             quarantine=[
                 Quarantine(source, bool(authenticated), count, from_micros(at), clock)
-                for source, authenticated, count, at, clock in db.execute(
+                for source, authenticated, count, at, clock in tx.execute(
                     "SELECT source, authenticated, count(*), max(received_at),"
-                    " sum(outcome = 'clock') FROM quarantine"
+                    " count(CASE WHEN outcome = 'clock' THEN 1 END) FROM quarantine"
                     " GROUP BY source, authenticated ORDER BY source, authenticated DESC"
                 )
             ],
-            dead_jobs=_one(db, "SELECT count(*) FROM jobs WHERE state = 'dead'"),
+            dead_jobs=_one(tx, "SELECT count(*) FROM jobs WHERE state = 'dead'"),
             oldest_due=from_micros(due) if due is not None else None,
-            unjoined=_one(db, "SELECT count(*) FROM reports WHERE message IS NULL"),
-            trusted=trusted(db.execute(TRUST).fetchone()),
-            balances=_balances(db, sources),
+            unjoined=_one(tx, "SELECT count(*) FROM reports WHERE message IS NULL"),
+            trusted=trusted(tx.execute(TRUST).fetchone()),
+            balances=_balances(tx, sources),
         )
 
 
-def verify(path: Path, seconds: float | None) -> Verdict:
-    """Has SQLite look for damages: quickly for so many seconds, or (None) from end to end.
-
-    Raises `StoreUnusable` where it cannot even begin.
-    """
-    with _opened(path) as db:
-        if seconds is None:
-            return _checked(db, "integrity_check")
-        until = time.monotonic() + seconds
-        db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
-        try:
-            return _checked(db, "quick_check")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                raise
-            return Verdict([], finished=False)
-
-
-def _checked(db: sqlite3.Connection, pragma: str) -> Verdict:
-    lines = [line for (line,) in db.execute(f"PRAGMA {pragma}({_MOST_DAMAGES})")]
-    return Verdict([] if lines == ["ok"] else lines, finished=True)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that leaves every file as it is."""
-    check_alone(path)
-    wal = path.with_name(f"{path.name}-wal")
-    # Without a log nobody has the store open: whoever closes it last deletes its log.
-    untouched = not wal.exists()
-    options = "mode=ro&immutable=1" if untouched else "mode=ro"
-    url = f"file:{quote(str(path))}?{options}"
-    with naming(path, StoreUnusable), closing(sqlite3.connect(url, uri=True)) as db:
-        yield db
-    if untouched and wal.exists():
-        raise StoreUnusable(f"{path}: was opened by another process just now; look again")
-
-
-def _one(db: sqlite3.Connection, query: str) -> int:
-    (value,) = db.execute(query).fetchone()
+def _one(tx: Tx, query: str, *values: str) -> int:
+    (value,) = tx.execute(query, values).fetchone()
     found: int = value
     return found
 
 
-def _last_pushes(
-    db: sqlite3.Connection, missing: set[str]
-) -> tuple[dict[str, datetime], datetime | None]:
+def _last_pushes(tx: Tx, missing: set[str]) -> tuple[dict[str, datetime], datetime | None]:
     """Newest first until every source was seen or the time is over: a silent one has no index."""
     found: dict[str, datetime] = {}
     until = time.monotonic() + _SEARCH_SECONDS
     for n, (source, at) in enumerate(
-        db.execute("SELECT source, received_at FROM events ORDER BY seq DESC")
+        tx.execute("SELECT source, received_at FROM events ORDER BY seq DESC")
     ):
         if source in missing:
             found[source] = from_micros(at)
@@ -182,20 +115,20 @@ def _last_pushes(
     return found, None
 
 
-def _clients(db: sqlite3.Connection) -> list[str]:
+def _clients(tx: Tx) -> list[str]:
     query = (
         "SELECT request FROM (SELECT seq, request FROM events ORDER BY seq DESC"
-        f" LIMIT {_RECENT}) WHERE request IS NOT NULL"
+        f" LIMIT {_RECENT}) AS newest WHERE request IS NOT NULL"
     )
-    return [unpack_request(request).client for (request,) in db.execute(query)]
+    return [unpack_request(request).client for (request,) in tx.execute(query)]
 
 
-def _balances(db: sqlite3.Connection, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]:
+def _balances(tx: Tx, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]:
     found = {}
     for source in sources:
-        row = db.execute(
+        row = tx.execute(
             "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
-            " AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT 100)"
+            " AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT 100) AS newest"
             " WHERE balance IS NOT NULL LIMIT 1",
             (source,),
         ).fetchone()

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from receiver.events import EventIds, Status
-from receiver.store.queries import Fetch
+from receiver.events import Status
+from receiver.store.ids import EventIds
+from receiver.store.jobs import SOURCES
+from receiver.store.queries import Fetch, marks
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 _MESSAGE = (
@@ -24,9 +26,9 @@ _DUE = (
     " ORDER BY j.due_at, j.id LIMIT ?"
 )
 _HOMELESS = (
-    _MESSAGE.format(job="NULL, 0") + " WHERE m.state = 'waiting' AND m.id IN"
-    " (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due'"
-    " AND source NOT IN ({sources})) LIMIT ?"
+    f"{SOURCES} {_MESSAGE.format(job='NULL, 0')} WHERE m.state = 'waiting' AND m.id IN"
+    " (SELECT message FROM sources JOIN jobs ON jobs.source = name AND kind = 'send'"
+    " AND jobs.state = 'due' WHERE name NOT IN ({sources}) LIMIT ?)"
 )
 _NEXT = "(SELECT min(due_at) FROM jobs WHERE jobs.message = m.id AND jobs.state = 'due'), 0"
 _REPORTS = "SELECT event, status FROM reports WHERE message = ? ORDER BY event"
@@ -61,8 +63,10 @@ class MessageReader:
             "m.event": event,
         }
         conditions = [f"{column} = ?" for column, value in given.items() if value is not None]
+        if state not in (None, "sent"):
+            conditions.append("m.state <> 'sent'")  # the index messages_by_state has no others
         values = [value for value in given.values() if value is not None]
-        query = f"{_MESSAGE.format(job=_NEXT)} WHERE {' AND '.join(conditions) or '1'}"
+        query = f"{_MESSAGE.format(job=_NEXT)} WHERE {' AND '.join(conditions) or 'TRUE'}"
         return await self._messages(f"{query} ORDER BY m.id DESC LIMIT ?", [*values, limit])
 
     async def due(
@@ -73,18 +77,14 @@ class MessageReader:
 
     async def homeless(self, sources: Sequence[str], *, limit: int) -> list[StoredMessage]:
         """What waits to be sent and belongs to none of these sources."""
-        query = _HOMELESS.format(sources=", ".join("?" * len(sources)))
-        return await self._messages(query, [*sources, limit])
+        known = list(sources) or [""]  # no source has this name
+        query = _HOMELESS.format(sources=marks(len(known)))
+        return await self._messages(query, [*known, limit])
 
     async def attempts(self, source: str, since: datetime) -> list[datetime]:
         """When messages were last sent, since then, oldest first."""
         rows = await self._fetch(_ATTEMPTS, [source, to_micros(since)])
         return [from_micros(at) for (at,) in rows]
-
-    async def count(self, state: str) -> int:
-        """How many messages are in this state."""
-        rows = await self._fetch("SELECT count(*) FROM messages WHERE state = ?", [state])
-        return int(rows[0][0])
 
     async def reports(self, message: int) -> list[MessageReport]:
         """The delivery reports about a message, in the order of their arrival."""

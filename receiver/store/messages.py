@@ -1,13 +1,12 @@
 """What we send and what became of it: messages, their jobs, delivery reports, link_ids.
 
-Like `writes`, these run inside the writer's transaction. A message waits until the sender
+A message waits until the sender
 begins it; between `begin` and what follows it, it is `sending`, and if the process ends there,
 nobody knows whether it left: it stands as unknown, and is not sent again by itself.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,8 +14,10 @@ from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
 from receiver.store import opt_out_lines, opt_outs
+from receiver.store.ids import first_seq
 from receiver.store.jobs import Origin, add_job
 from receiver.store.records import Attempt, EventRow, Failure, Report, to_micros
+from receiver.store.tx import Tx
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
 
@@ -51,16 +52,16 @@ _STOPPED = (
 _LINK = "SELECT message, invalid_at FROM links WHERE source = ? AND link_id = ?"
 _USE_LINK = (
     "INSERT INTO links (source, link_id, message, used_at) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING"
+    " ON CONFLICT (source, link_id) DO NOTHING"
 )
 _MARK_LINK = (
     "INSERT INTO links (source, link_id, message, used_at, invalid_at) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET invalid_at = excluded.invalid_at"
+    " ON CONFLICT (source, link_id) DO UPDATE SET invalid_at = excluded.invalid_at"
 )
 # Of a provider that counts from 1 again the newest message has the id.
 _ADD_ID = (
     "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET message = excluded.message"
+    " ON CONFLICT (source, key) DO UPDATE SET message = excluded.message"
 )
 _BY_ID = (
     "SELECT message, msisdn FROM message_ids JOIN messages ON id = message"
@@ -106,7 +107,7 @@ def message_key(id_: str) -> str:
 
 
 def add(
-    db: sqlite3.Connection,
+    tx: Tx,
     origin: Origin,
     handler: str,
     message: Send,
@@ -131,9 +132,9 @@ def add(
         origin.now,
         origin.now,
     )
-    (id_,) = db.execute(_ADD, values).fetchone()
+    (id_,) = tx.execute(_ADD, values).fetchone()
     add_job(
-        db,
+        tx,
         origin,
         kind="send",
         handler=handler,
@@ -144,59 +145,53 @@ def add(
     return int(id_)
 
 
-def begin(
-    db: sqlite3.Connection, attempts: Sequence[Attempt], now: int, link_ttl: int
-) -> list[Failure | None]:
+def begin(tx: Tx, attempts: Sequence[Attempt], now: int, link_ttl: int) -> list[Failure | None]:
     """Marks messages as being sent; None, or why one must not be sent.
 
     `link_ttl`: microseconds that a link_id lives. A message that must not be sent is dead, with
     the reason, unless it was not waiting any more.
     """
-    return [_begin(db, attempt, now, link_ttl) for attempt in attempts]
+    return [_begin(tx, attempt, now, link_ttl) for attempt in attempts]
 
 
-def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) -> Failure | None:
-    row = db.execute(_WAITING, (attempt.message,)).fetchone()
+def _begin(tx: Tx, attempt: Attempt, now: int, link_ttl: int) -> Failure | None:
+    row = tx.execute(_WAITING, (attempt.message,)).fetchone()
     if row is None:
         return Failure("it is not waiting any more")
     source, link_id, service_id, even_if_opted_out, came_at = row
     why = None
     about = attempt.service_id or service_id
-    if not even_if_opted_out and opt_out_lines.blocked(db, attempt.msisdn, attempt.sender, about):
+    if not even_if_opted_out and opt_out_lines.blocked(tx, attempt.msisdn, attempt.sender, about):
         why = Failure("the person has opted out", Status.REJECTED)
     elif link_id and now - came_at > link_ttl:
         why = Failure(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
     elif link_id:
-        why = _use_link(db, source, link_id, attempt.message, now)
+        why = _use_link(tx, source, link_id, attempt.message, now)
     if why is not None:
-        kill(db, attempt.message, now, why)
+        kill(tx, attempt.message, now, why)
         return why
-    db.execute(_BEGIN, (attempt.msisdn, attempt.sender, now, now, attempt.message))
-    db.execute(_COUNT_SEND, (attempt.message,))
+    tx.execute(_BEGIN, (attempt.msisdn, attempt.sender, now, now, attempt.message))
+    tx.execute(_COUNT_SEND, (attempt.message,))
     return None
 
 
-def _use_link(
-    db: sqlite3.Connection, source: str, link_id: str, message: int, now: int
-) -> Failure | None:
+def _use_link(tx: Tx, source: str, link_id: str, message: int, now: int) -> Failure | None:
     """Takes the link_id for this message; why it cannot."""
-    used_by, invalid_at = db.execute(_LINK, (source, link_id)).fetchone() or (None, None)
+    used_by, invalid_at = tx.execute(_LINK, (source, link_id)).fetchone() or (None, None)
     if invalid_at is not None:
         return Failure(f"the provider called link_id {link_id} invalid", Status.REJECTED)
     if used_by not in (None, message):
         return Failure(f"link_id {link_id} was used by message {used_by}", Status.REJECTED)
-    db.execute(_USE_LINK, (source, link_id, message, now))
+    tx.execute(_USE_LINK, (source, link_id, message, now))
     return None
 
 
-def sent(
-    db: sqlite3.Connection, message: int, now: int, taken: Sent, poll_at: datetime | None
-) -> None:
+def sent(tx: Tx, message: int, now: int, taken: Sent, poll_at: datetime | None) -> None:
     """A provider took a message: what it said, and the reports that came before its answer.
 
     `poll_at`: when its status is asked for; None: the provider reports by itself.
     """
-    source, status = _current(db, message)
+    source, status = _current(tx, message)
     status = advance(Status(status), taken.status)
     values = (
         status,
@@ -207,14 +202,14 @@ def sent(
         now,
         message,
     )
-    db.execute(_SENT, values)
-    db.execute(_END_SEND, (message,))
+    tx.execute(_SENT, values)
+    tx.execute(_END_SEND, (message,))
     if taken.message_id is not None:
-        _know(db, source, message_key(taken.message_id), message, now)
+        _know(tx, source, message_key(taken.message_id), message, now)
     if poll_at is not None:
         origin = Origin(time=now, received_at=now, now=now)
         add_job(
-            db,
+            tx,
             origin,
             kind="poll",
             handler=_POLLER,
@@ -224,128 +219,127 @@ def sent(
         )
 
 
-def put_off(db: sqlite3.Connection, message: int, now: int, due: int, why: Failure) -> None:
+def put_off(tx: Tx, message: int, now: int, due: int, why: Failure) -> None:
     """Nothing was sent; it is tried again then."""
-    db.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
-    db.execute(
+    tx.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
+    tx.execute(
         "UPDATE jobs SET due_at = ?, error = ? WHERE message = ? AND kind = 'send'",
         (due, why.error, message),
     )
 
 
-def kill(db: sqlite3.Connection, message: int, now: int, why: Failure) -> None:
+def kill(tx: Tx, message: int, now: int, why: Failure) -> None:
     """Nothing was sent, and nothing will be unless a person says so: a dead letter."""
-    db.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
-    db.execute(
+    tx.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
+    tx.execute(
         "UPDATE jobs SET state = 'dead', due_at = 0, error = ? WHERE message = ? AND kind = 'send'",
         (why.error, message),
     )
 
 
-def lose(db: sqlite3.Connection, message: int, now: int, why: Failure) -> None:
+def lose(tx: Tx, message: int, now: int, why: Failure) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
-    _, status = _current(db, message)
+    _, status = _current(tx, message)
     # A report may have come before we gave up waiting for the answer.
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status
-    db.execute(_STOPPED, (state, status, why.code, why.error, now, message))
-    db.execute(_END_SEND, (message,))
+    tx.execute(_STOPPED, (state, status, why.code, why.error, now, message))
+    tx.execute(_END_SEND, (message,))
 
 
-def recover(db: sqlite3.Connection, now: int, resend: Sequence[str]) -> int:
+def recover(tx: Tx, now: int, resend: Sequence[str]) -> int:
     """After a crash: what was under way is unknown; how many. `resend`: sources that dare."""
-    rows = db.execute("SELECT id, source FROM messages WHERE state = 'sending'").fetchall()
+    rows = tx.execute("SELECT id, source FROM messages WHERE state = 'sending'").fetchall()
     why = Failure("the process ended while it was being sent")
     for message, source in rows:
         if source in resend:
-            put_off(db, message, now, now, why)
+            put_off(tx, message, now, now, why)
         else:
-            lose(db, message, now, why)
+            lose(tx, message, now, why)
     return len(rows)
 
 
-def split(db: sqlite3.Connection, message: int, now: int, texts: Sequence[str]) -> None:
+def split(tx: Tx, message: int, now: int, texts: Sequence[str]) -> None:
     """Makes several messages of one that is waiting and too long for one."""
-    row = db.execute(_WHOLE, (message,)).fetchone()
+    row = tx.execute(_WHOLE, (message,)).fetchone()
     if row is None:
         return
     source, event, handler, to, sender, service_id, even_if_opted_out = row
     counted = segments(texts[0])
-    db.execute(
+    tx.execute(
         "UPDATE messages SET text = ?, encoding = ?, parts = ?, updated_at = ? WHERE id = ?",
         (texts[0], counted.encoding, counted.parts, now, message),
     )
     origin = Origin(event=event, time=now, received_at=now, now=now)
     for text in texts[1:]:
         piece = Send(source=source, to=to, text=text, sender=sender, service_id=service_id)
-        add(db, origin, handler, piece, even_if_opted_out=bool(even_if_opted_out))
+        add(tx, origin, handler, piece, even_if_opted_out=bool(even_if_opted_out))
 
 
-def revive(db: sqlite3.Connection, now: int) -> None:
-    """Messages whose dead letters were made due again are waiting again."""
-    db.execute(
+def revive(tx: Tx, message: int, now: int) -> None:
+    """A message whose dead letter was made due again is waiting again."""
+    tx.execute(
         "UPDATE messages SET state = 'waiting', status = 'queued', created_at = ?, updated_at = ?"
-        " WHERE state = 'dead'"
-        " AND id IN (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
-        (now, now),
+        " WHERE id = ? AND state = 'dead'",
+        (now, now, message),
     )
 
 
-def end_polling(db: sqlite3.Connection, message: int) -> None:
+def end_polling(tx: Tx, message: int) -> None:
     """Its status is not asked for any more."""
-    db.execute("DELETE FROM jobs WHERE message = ? AND kind = 'poll'", (message,))
+    tx.execute("DELETE FROM jobs WHERE message = ? AND kind = 'poll'", (message,))
 
 
-def ask_again(db: sqlite3.Connection, message: int, due: int, error: str | None) -> None:
+def ask_again(tx: Tx, message: int, due: int, error: str | None) -> None:
     """Its status is asked for again then."""
-    db.execute(
+    tx.execute(
         "UPDATE jobs SET attempts = attempts + 1, due_at = ?, error = ?"
         " WHERE message = ? AND kind = 'poll'",
         (due, error, message),
     )
 
 
-def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
+def note_report(tx: Tx, row: EventRow, report: Report) -> None:
     """Joins a delivery report to its message, or keeps it until there is one."""
     key = message_key(report.message_id)
-    known, whose = db.execute(_BY_ID, (row.source, key)).fetchone() or (None, None)
+    known, whose = tx.execute(_BY_ID, (row.source, key)).fetchone() or (None, None)
     if _is_another(row.subject, whose):
         known = None  # the gateway counts from 1 again
-    message = _by_person(db, row, report) if known is None else known
+    message = _by_person(tx, row, report) if known is None else known
     if known is None and message is not None:
-        db.execute(_ADD_ID, (row.source, key, message))
+        tx.execute(_ADD_ID, (row.source, key, message))
     # A report that names the person leaves it to the handlers.
     opted_out = report.opted_out and row.subject is None
-    db.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message, opted_out))
+    tx.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message, opted_out))
     if message is None:
         return
     if opted_out:
-        _opt_out(db, message, row.seq, row.received_at)
-    _advance(db, message, report.status, row.received_at)
-    db.execute(_IDENTIFY, (report.message_id, message))
+        _opt_out(tx, message, row.seq, row.received_at)
+    _advance(tx, message, report.status, row.received_at)
+    tx.execute(_IDENTIFY, (report.message_id, message))
     if report.link_invalid:
-        mark_link(db, message, row.received_at)
+        mark_link(tx, message, row.received_at)
 
 
-def tidy(db: sqlite3.Connection, oldest: int) -> int:
+def tidy(tx: Tx, oldest: int) -> int:
     """Lets go of some reports before the event `oldest` that wait for a message; how many."""
-    return db.execute(_FORGET, (oldest, _TIDY_ROWS)).rowcount
+    return tx.execute(_FORGET, (oldest, _TIDY_ROWS)).rowcount
 
 
-def _know(db: sqlite3.Connection, source: str, key: str, message: int, now: int) -> None:
+def _know(tx: Tx, source: str, key: str, message: int, now: int) -> None:
     """Learns an id of a message, and joins the reports that came before."""
-    db.execute(_ADD_ID, (source, key, message))
-    oldest = max(0, now - JOIN_WITHIN) // 1000 << 12
-    (whose,) = db.execute("SELECT msisdn FROM messages WHERE id = ?", (message,)).fetchone()
-    for event, status, opted_out, subject in db.execute(
+    tx.execute(_ADD_ID, (source, key, message))
+    oldest = first_seq(now - JOIN_WITHIN)
+    (whose,) = tx.execute("SELECT msisdn FROM messages WHERE id = ?", (message,)).fetchone()
+    for event, status, opted_out, subject in tx.execute(
         _UNJOINED, (source, key, oldest)
     ).fetchall():
         if _is_another(subject, whose):
             continue
-        _advance(db, message, Status(status), now)
+        _advance(tx, message, Status(status), now)
         if opted_out:
-            _opt_out(db, message, event, now)
-        db.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
+            _opt_out(tx, message, event, now)
+        tx.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
 
 
 def _is_another(subject: str | None, whose: str | None) -> bool:
@@ -354,25 +348,25 @@ def _is_another(subject: str | None, whose: str | None) -> bool:
     return len(set(numbers)) > 1
 
 
-def _opt_out(db: sqlite3.Connection, message: int, event: int, now: int) -> None:
+def _opt_out(tx: Tx, message: int, event: int, now: int) -> None:
     """The person whom this message was for told the network to stop its sender."""
-    source, msisdn, sender = db.execute(
+    source, msisdn, sender = tx.execute(
         "SELECT source, msisdn, sender FROM messages WHERE id = ?", (message,)
     ).fetchone()
     origin = Origin(event=event, source=source, time=now, received_at=now, now=now)
-    opt_outs.opt_out(db, origin, "network", OptOut(msisdn, "network", short_code=sender))
+    opt_outs.opt_out(tx, origin, "network", OptOut(msisdn, "network", short_code=sender))
 
 
-def _advance(db: sqlite3.Connection, message: int, reported: Status, now: int) -> None:
-    _, status = _current(db, message)
+def _advance(tx: Tx, message: int, reported: Status, now: int) -> None:
+    _, status = _current(tx, message)
     new = advance(Status(status), reported)
     if new != status:
-        db.execute(
+        tx.execute(
             "UPDATE messages SET status = ?, updated_at = ? WHERE id = ?", (new, now, message)
         )
 
 
-def _by_person(db: sqlite3.Connection, row: EventRow, report: Report) -> int | None:
+def _by_person(tx: Tx, row: EventRow, report: Report) -> int | None:
     """The one message that a report with an id we do not know can be about."""
     if row.subject is None:
         return None
@@ -383,23 +377,23 @@ def _by_person(db: sqlite3.Connection, row: EventRow, report: Report) -> int | N
         row.received_at,
         report.foreign_ids,
     )
-    found = db.execute(_BY_PERSON, values).fetchall()
+    found = tx.execute(_BY_PERSON, values).fetchall()
     if report.text is not None:
         return next((message for message, text in found if text == report.text), None)
     return found[0][0] if len(found) == 1 else None
 
 
-def mark_link(db: sqlite3.Connection, message: int, now: int) -> None:
+def mark_link(tx: Tx, message: int, now: int) -> None:
     """The provider refused the link_id of a message, if it had one."""
-    source, link_id = db.execute(
+    source, link_id = tx.execute(
         "SELECT source, link_id FROM messages WHERE id = ?", (message,)
     ).fetchone()
     if link_id:
-        db.execute(_MARK_LINK, (source, link_id, message, now, now))
+        tx.execute(_MARK_LINK, (source, link_id, message, now, now))
 
 
-def _current(db: sqlite3.Connection, message: int) -> tuple[str, str]:
-    source, status = db.execute(
+def _current(tx: Tx, message: int) -> tuple[str, str]:
+    source, status = tx.execute(
         "SELECT source, status FROM messages WHERE id = ?", (message,)
     ).fetchone()
     return source, status

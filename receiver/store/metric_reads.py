@@ -1,4 +1,4 @@
-"""What metrics ask the store, with a bounded cost each, however much it holds.
+"""Queries for metrics; the cost of each is bounded, however much the store holds.
 
 Counts stop at `MOST`: more than that is trouble enough. Each query takes milliseconds, and others
 get their turn between them.
@@ -6,16 +6,15 @@ get their turn between them.
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime, timedelta
 
 import msgspec
 
 from receiver.events import Status
+from receiver.store.jobs import KINDS
 from receiver.store.queries import Fetch
 from receiver.store.records import from_micros, to_micros
 
-DATABASE_VERSION = sqlite3.sqlite_version
 #: Rows of an index that are counted at most.
 MOST = 20_000
 #: Messages of a source that are looked at for their status, its newest.
@@ -23,12 +22,11 @@ RECENT = 5_000
 #: Messages that are looked through for a balance, the newest.
 _FOR_BALANCE = 50
 #: Events that are looked through at once for the newest of each source.
-_STRETCH = 5_000
+_STRETCH = 1_000
 #: How long a delivery report may take, and how far back messages without one are looked for.
 _PATIENCE = timedelta(hours=24)
 _DAY = timedelta(hours=24)
 
-_KINDS = ("handle", "send", "poll", "forward", "deactivate")
 _PILE = (
     f"WITH found AS MATERIALIZED (SELECT id FROM jobs WHERE {{where}} LIMIT {MOST})"
     " SELECT (SELECT count(*) FROM found),"
@@ -38,29 +36,30 @@ _JOBS = _PILE.format(where="state = ? AND kind = ?")
 _OUTBOX = _PILE.format(where="source = ? AND kind = 'send' AND state = 'due'")
 _STATUSES = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
-    f" ORDER BY sent_at DESC LIMIT {RECENT}) GROUP BY status"
+    f" ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
 _OLDER = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
-    f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) GROUP BY status"
+    f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
 _BALANCES = (
     "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
-    f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE})"
+    f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE}) AS newest"
     " WHERE balance IS NOT NULL LIMIT 1"
 )
 _QUARANTINE = (
     f"SELECT count(*) FROM (SELECT 1 FROM quarantine WHERE authenticated = ? LIMIT {MOST})"
+    " AS counted"
 )
 _NEWEST = (
     "SELECT source, max(received_at), min(seq) FROM (SELECT source, received_at, seq FROM events"
-    f" WHERE seq < ? ORDER BY seq DESC LIMIT {_STRETCH}) GROUP BY source"
+    f" WHERE seq < ? ORDER BY seq DESC LIMIT {_STRETCH}) AS newest GROUP BY source"
 )
 _ABOVE_ALL = 2**63 - 1
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """What waits or is dead."""
+    """Jobs that wait or are dead."""
 
     rows: int
     """At most `MOST`."""
@@ -83,7 +82,7 @@ class MetricReader:
 
     async def jobs(self, state: str) -> dict[str, Backlog]:
         """Background work in this state, by kind."""
-        return {kind: await self._pile(_JOBS, state, kind) for kind in _KINDS}
+        return {kind: await self._pile(_JOBS, state, kind) for kind in KINDS}
 
     async def outbox(self, source: str) -> Backlog:
         """Messages of a source that wait to be sent."""
@@ -106,7 +105,7 @@ class MetricReader:
         return missing / every if every else None
 
     async def balance(self, source: str) -> Balance | None:
-        """What a source's provider last told with a message; None if it has not lately."""
+        """Returns the balance that came with a source's last messages, if any."""
         rows = await self._fetch(_BALANCES, [source])
         return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
@@ -116,7 +115,7 @@ class MetricReader:
         return int(count)
 
     async def newest(self, below: int | None) -> tuple[dict[str, datetime], int | None]:
-        """When each source's newest event came, among some thousand; and where to go on.
+        """Returns the time of each source's newest event, among some thousand; and where to go on.
 
         `below`: where the last look ended; None: begin with the newest. None returned: there are
         no older ones.

@@ -1,18 +1,18 @@
 """Fetches the opt-outs of people, for `receiver.store.opt_out_rule` to judge.
 
 A line of somebody who was forgotten stands under a pseudonym (`pseudonyms`).
-Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 
 from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.pseudonyms import ANY, MARK, alias, aliases
+from receiver.store.queries import marks
+from receiver.store.tx import Tx
 
 #: Parameters: the person, the person's pseudonym or None.
 OF_PERSON = "SELECT short_code, service_id FROM opt_outs WHERE msisdn IN (?1, ?2)"
@@ -31,45 +31,42 @@ Lines = dict[str, list[Line]]
 """By person."""
 
 
-def of_person(db: sqlite3.Connection, msisdn: str | None) -> list[Line]:
+def of_person(tx: Tx, msisdn: str | None) -> list[Line]:
     """The lines of a person."""
-    return db.execute(OF_PERSON, (msisdn, alias(db, msisdn))).fetchall()
+    return tx.execute(OF_PERSON, (msisdn, alias(tx, msisdn))).fetchall()
 
 
-def blocked(
-    db: sqlite3.Connection, msisdn: str | None, sender: str | None, service_id: str | None
-) -> bool:
-    """Whether this person must not get a message from `sender` about this service."""
-    return blocks(of_person(db, msisdn), sender, service_id)
+def blocked(tx: Tx, msisdn: str | None, sender: str | None, service_id: str | None) -> bool:
+    """Tells whether an opt-out forbids a message of `sender` about this service."""
+    return blocks(of_person(tx, msisdn), sender, service_id)
 
 
-def opted_out_at(
-    db: sqlite3.Connection, msisdn: str, short_code: str, service_id: str, since: int
-) -> int | None:
-    """When the person first opted out, then or later, of messages from this address and service."""
-    for time, *line in db.execute(_SINCE, (msisdn, alias(db, msisdn), since)):
+def opted_out_at(tx: Tx, msisdn: str, short_code: str, service_id: str, since: int) -> int | None:
+    """Returns the first opt-out since then from this address and service, as a time."""
+    for time, *line in tx.execute(_SINCE, (msisdn, alias(tx, msisdn), since)):
         if blocks([(line[0], line[1])], short_code, service_id):
             return int(time)
     return None
 
 
-def lines_of(db: sqlite3.Connection, people: Sequence[str | None]) -> Lines:
+def lines_of(tx: Tx, people: Sequence[str | None]) -> Lines:
     """The lines of these people; who has none is not in it."""
     found: Lines = defaultdict(list)
     for start in range(0, len(people), _PEOPLE):
         some = people[start : start + _PEOPLE]
-        if _add_lines(found, db, some, {}):
-            forgotten = aliases(db, [person for person in some if person is not None])
-            _add_lines(found, db, list(forgotten), forgotten)
+        if _add_lines(found, tx, some, {}):
+            forgotten = aliases(tx, [person for person in some if person is not None])
+            _add_lines(found, tx, list(forgotten), forgotten)
     return found
 
 
-def _add_lines(
-    found: Lines, db: sqlite3.Connection, names: Sequence[str | None], people: dict[str, str]
-) -> bool:
-    """Whether there is anybody under a pseudonym. `people`: whom a name stands for."""
+def _add_lines(found: Lines, tx: Tx, names: Sequence[str | None], people: dict[str, str]) -> bool:
+    """Adds the lines under these names; returns whether the store has pseudonyms.
+
+    `people`: by name, the person it stands for, if that is another.
+    """
     pseudonyms = False
-    for name, short_code, service_id in db.execute(_lines(len(names)), names):
+    for name, short_code, service_id in tx.execute(_lines(len(names)), names):
         if name == MARK:
             pseudonyms = True
         else:
@@ -80,7 +77,7 @@ def _add_lines(
 @cache
 def _lines(people: int) -> str:
     # With a line of its own if there are pseudonyms: one statement, since every commit asks.
-    asked = ", ".join("?" * people)
+    asked = marks(people)
     return (
         f"SELECT msisdn, short_code, service_id FROM opt_outs WHERE msisdn IN ({asked})"
         f" UNION ALL SELECT '{MARK}', '', '' WHERE EXISTS ({ANY})"

@@ -1,19 +1,21 @@
-"""Looking at opt-outs: who must not be messaged, how that came, what may have been meant so."""
+"""Reads opt-outs, their history, and messages that may have been meant as one."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Literal
 
 import msgspec
 
-from receiver.events import EventIds
+from receiver.store.ids import EventIds
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
-from receiver.store.queries import Fetch
-from receiver.store.records import NearMiss, OptOutChange, OptOutEntry, from_micros
+from receiver.store.queries import Fetch, Stream
+from receiver.store.records import from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
-_FIND = f"{_LINE} WHERE ?1 IS NULL OR msisdn = ?1 ORDER BY time DESC, msisdn"
+_EVERY = f"{_LINE} ORDER BY time DESC, msisdn"
 _OF_PERSON = f"{_LINE} WHERE msisdn IN (?1, ?2) ORDER BY time DESC"
 _CHANGE = (
     "SELECT msisdn, change, short_code, service_id, time, reason, source, event"
@@ -24,12 +26,56 @@ _NEAR_MISSES = (
     "SELECT f.event, e.subject, e.data, e.received_at, f.reason, e.source,"
     " EXISTS (SELECT 1 FROM opt_outs WHERE opt_outs.msisdn = e.subject)"
     " FROM flags AS f JOIN events AS e ON e.seq = f.event"
-    " WHERE f.reason LIKE 'near miss of %' ORDER BY f.id DESC LIMIT ?"
+    " WHERE substr(f.reason, 1, 13) = 'near miss of ' ORDER BY f.id DESC LIMIT ?"
 )
 
 
+class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who must not be messaged."""
+
+    msisdn: str
+    short_code: str = ""
+    """By which of our short codes or numbers; empty: by none."""
+    service_id: str = ""
+    """About which service; empty: about none."""
+    time: datetime
+    reason: str
+    source: str | None
+
+
+class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the history of opt-outs."""
+
+    msisdn: str
+    change: Literal["out", "in"]
+    short_code: str
+    service_id: str
+    time: datetime
+    reason: str
+    source: str | None
+    event: str | None
+    """The id of the event that brought it about."""
+
+
+class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that may have been meant as a stop word and was none."""
+
+    event: str
+    """Its id."""
+    msisdn: str | None
+    to: str | None
+    text: str
+    time: datetime
+    """When it was received."""
+    reason: str
+    """`near miss of STOP`."""
+    source: str
+    opted_out: bool
+    """Whether the person has an opt-out of any scope now."""
+
+
 class _Written(msgspec.Struct):
-    """What a list of messages shows of the data of an event."""
+    """The part of an event's data that a list of messages shows."""
 
     to: str | None = None
     text: str = ""
@@ -41,21 +87,27 @@ _written = msgspec.json.Decoder(_Written).decode
 class OptOutReader:
     """Queries about opt-outs, newest first. Every one of them may raise `StoreUnavailable`."""
 
-    def __init__(self, fetch: Fetch, ids: EventIds) -> None:
+    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
         self._fetch = fetch
+        self._stream = stream
         self._ids = ids
 
+    async def every(self) -> AsyncIterator[OptOutEntry]:
+        """Yields all opt-outs as they are read."""
+        async for row in self._stream(_EVERY, []):
+            yield _entry(row)
+
     async def find(self, msisdn: str | None = None) -> list[OptOutEntry]:
-        """Who must not be messaged: all, or the lines of one person."""
+        """Returns all opt-outs, or those of one person."""
         if msisdn is None:
-            return [_entry(row) for row in await self._fetch(_FIND, [None])]
+            return [entry async for entry in self.every()]
         names = [msisdn, await self._alias(msisdn)]
         return [_entry(row) for row in await self._fetch(_OF_PERSON, names)]
 
     async def blocking(
         self, msisdn: str, *, sender: str | None, service_id: str | None
     ) -> OptOutEntry | None:
-        """The oldest opt-out that stands in the way of a message; None if it may be sent."""
+        """Returns the oldest opt-out that forbids a message; None if it may be sent."""
         for entry in reversed(await self.find(msisdn)):
             if blocks([(entry.short_code, entry.service_id)], sender, service_id):
                 return entry

@@ -1,4 +1,4 @@
-"""The one rule of opt-outs: which messages and subscriptions a line is about, and what lifts it.
+"""The rule of opt-outs: the messages and subscriptions that a line is about, and what lifts it.
 
 A line is a short code (or number) of ours and a service; an empty one stands for all of them. The
 store fetches the lines of a person, this judges them: for the answer, the late reply, the outbox,
@@ -17,7 +17,7 @@ Line = tuple[str, str]
 
 
 def service(service_id: str | None) -> str:
-    """The one form of a service's id; empty for none."""
+    """Returns a service's id in the form in which it is compared; empty for none."""
     return "" if service_id is None or is_placeholder(service_id) else service_id
 
 
@@ -27,7 +27,7 @@ def line(short_code: str | None, service_id: str | None) -> Line:
 
 
 def blocks(lines: Iterable[Line], short_code: str | None, service_id: str | None) -> bool:
-    """Whether one of the lines is about messages from this address of ours about this service.
+    """Tells whether a line is about messages from this address of ours about this service.
 
     The same asked of a subscription says whether the opt-out ends it.
     """
@@ -39,7 +39,7 @@ def blocks(lines: Iterable[Line], short_code: str | None, service_id: str | None
 
 
 def lifts(back: Line, out: Line) -> bool:
-    """Whether an opt-in takes an opt-out back: there are messages that both are about."""
+    """Tells whether an opt-in takes an opt-out back: there are messages that both are about."""
     return _meet(back[0], out[0]) and _meet(service(back[1]), service(out[1]))
 
 

@@ -1,12 +1,10 @@
-"""Writing who must not be messaged, by which of our addresses and about what.
+"""Writes opt-outs: persons who must not be messaged, by which address of ours and about what.
 
 An opt-out ends the subscriptions that it is about, in the same transaction (`book`).
-Like `writes`, these run inside the writer's transaction.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Literal
 
 from receiver.actions import OptIn, OptOut
@@ -15,10 +13,11 @@ from receiver.store.jobs import Origin
 from receiver.store.opt_out_lines import of_person
 from receiver.store.opt_out_rule import Line
 from receiver.store.pseudonyms import alias
+from receiver.store.tx import Tx
 
 _ADD = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (msisdn, short_code, service_id) DO NOTHING"
 )
 # What an event says counts from the moment it came; one of the quarantine has a number of later.
 # In doubt the opt-out is the last word.
@@ -33,35 +32,35 @@ _ADD_HISTORY = (
 )
 
 
-def opt_out(db: sqlite3.Connection, origin: Origin, handler: str, change: OptOut) -> bool:
-    """Notes that a person must not be messaged; False if that was so already.
+def opt_out(tx: Tx, origin: Origin, handler: str, change: OptOut) -> bool:
+    """Adds an opt-out; False if the person was opted out of all of it already.
 
     Within a wider opt-out the line is kept all the same: it stays when the wider one is lifted.
     """
     line = line_of(change)
-    new = not opt_out_rule.blocks(of_person(db, change.msisdn), *line)
-    db.execute(
+    new = not opt_out_rule.blocks(of_person(tx, change.msisdn), *line)
+    tx.execute(
         _ADD, (change.msisdn, *line, origin.time, change.reason, origin.source, origin.event)
     )
-    _note(db, origin, change, "out")
-    book.end(db, origin, handler, change.msisdn, line)
+    _note(tx, origin, change, "out")
+    book.end(tx, origin, handler, change.msisdn, line)
     return new
 
 
-def opt_in(db: sqlite3.Connection, origin: Origin, change: OptIn) -> bool:
+def opt_in(tx: Tx, origin: Origin, change: OptIn) -> bool:
     """Takes back every opt-out that is about messages of the scope; False if there was none.
 
     Those of after its event stay: it may be heard late, out of the quarantine or tried again.
     """
-    back, stand = line_of(change), said_since(db, origin, change.msisdn, "out")
+    back, stand = line_of(change), said_since(tx, origin, change.msisdn, "out")
     lifted = [
         out
-        for out in of_person(db, change.msisdn)
+        for out in of_person(tx, change.msisdn)
         if opt_out_rule.lifts(back, out) and out not in stand
     ]
     for out in lifted:
-        db.execute(_REMOVE, (change.msisdn, alias(db, change.msisdn), *out))
-    _note(db, origin, change, "in")
+        tx.execute(_REMOVE, (change.msisdn, alias(tx, change.msisdn), *out))
+    _note(tx, origin, change, "in")
     return bool(lifted)
 
 
@@ -70,15 +69,13 @@ def line_of(change: OptOut | OptIn) -> Line:
     return opt_out_rule.line(change.short_code, change.service_id)
 
 
-def said_since(
-    db: sqlite3.Connection, origin: Origin, msisdn: str, change: Literal["out", "in"]
-) -> list[Line]:
+def said_since(tx: Tx, origin: Origin, msisdn: str, change: Literal["out", "in"]) -> list[Line]:
     """The lines of such changes of a person since an event; what a person commands is the last."""
     if origin.event is None:
         return []
-    return db.execute(_SINCE, (msisdn, change, origin.event, origin.received_at)).fetchall()
+    return tx.execute(_SINCE, (msisdn, change, origin.event, origin.received_at)).fetchall()
 
 
-def _note(db: sqlite3.Connection, origin: Origin, change: OptOut | OptIn, direction: str) -> None:
+def _note(tx: Tx, origin: Origin, change: OptOut | OptIn, direction: str) -> None:
     values = (direction, origin.time, change.reason, origin.source, origin.event)
-    db.execute(_ADD_HISTORY, (change.msisdn, *line_of(change), *values))
+    tx.execute(_ADD_HISTORY, (change.msisdn, *line_of(change), *values))

@@ -1,26 +1,24 @@
-"""`People` out of the store, through connections that cannot write."""
+"""Implements `People` with connections that cannot write."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
-from receiver.errors import StoreUnavailable
-from receiver.events import Data, Event, EventIds
+from receiver.events import Data, Event
 from receiver.people import Subscription
+from receiver.store.engine.person_index import OF_PERSON
+from receiver.store.engine.reading import ConnectionPool
+from receiver.store.ids import EventIds, first_arrival
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.opt_out_rule import blocks, lines_after
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
 from receiver.store.queries import (
     EVENT_COLUMNS,
-    OF_PERSON,
+    conditions,
     event_of,
-    naming,
     subscription_columns,
     subscription_fields,
 )
@@ -30,20 +28,17 @@ _SUBSCRIPTIONS = (
     f"SELECT {subscription_columns('since')} FROM subscriptions WHERE msisdn = ?"
     " ORDER BY source, short_code, service_id"
 )
-_IS_SUBSCRIBER = (
-    "SELECT 1 FROM subscriptions WHERE msisdn = ?1 AND state = 'active'"
-    " AND (?2 IS NULL OR service_id = ?2) AND (?3 IS NULL OR short_code = ?3) LIMIT 1"
-)
+_IS_SUBSCRIBER = "SELECT 1 FROM subscriptions WHERE {} AND state = 'active' LIMIT 1"
 # Of the changes of a subscription the newest is its line: in the order of `book`.
 _SUBSCRIPTIONS_BEFORE = (
     f"SELECT {subscription_columns('time')} FROM subscription_history WHERE msisdn = ?1"
-    " AND coalesce(event, received_at / 1000 << 12) < ?2 ORDER BY source, short_code, service_id,"
-    " time, state = 'inactive', coalesce(keyword, ''), coalesce(subscriber_ref, ''),"
-    " coalesce(network, '')"
+    " AND (event < ?2 OR event IS NULL AND received_at < ?3)"
+    " ORDER BY source, short_code, service_id, time, state = 'inactive', coalesce(keyword, ''),"
+    " coalesce(subscriber_ref, ''), coalesce(network, '')"
 )
 _OPTED_BEFORE = (
     "SELECT change, short_code, service_id FROM opt_out_history WHERE msisdn = ?1"
-    " AND coalesce(event, time / 1000 << 12) < ?2 ORDER BY id"
+    " AND (event < ?2 OR event IS NULL AND time < ?3) ORDER BY id"
 )
 _HISTORY = (
     f"SELECT {EVENT_COLUMNS} FROM events WHERE seq IN ({OF_PERSON}) ORDER BY seq DESC LIMIT ?"
@@ -57,13 +52,12 @@ class StoredPeople:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._pool = ConnectionPool(path)
         self._before: ContextVar[int | None] = ContextVar("before", default=None)
 
     @contextmanager
     def before(self, seq: int) -> Iterator[None]:
-        """What is asked inside is answered as it stood before the event of this number came.
+        """Answers what is asked inside as it stood before the event of this number came.
 
         But for `history`, which is that of today.
         """
@@ -77,9 +71,9 @@ class StoredPeople:
         """See `People`."""
         before, msisdn = self._before.get(), normalise(msisdn, None)
         if before is None:
-            rows = self._all(_SUBSCRIPTIONS, (msisdn,))
+            rows = self._pool.fetch(_SUBSCRIPTIONS, (msisdn,))
         else:
-            every = self._all(_SUBSCRIPTIONS_BEFORE, (msisdn, before))
+            every = self._pool.fetch(_SUBSCRIPTIONS_BEFORE, (msisdn, before, first_arrival(before)))
             rows = list({row[1:4]: row for row in every}.values())
         return [Subscription(**subscription_fields(row)) for row in rows]
 
@@ -89,7 +83,12 @@ class StoredPeople:
         """See `People`."""
         msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if self._before.get() is None:
-            return bool(self._all(_IS_SUBSCRIBER, (msisdn, service_id, short_code)))
+            where, values = conditions(
+                ("msisdn = ?", msisdn),
+                ("service_id = ?", service_id),
+                ("short_code = ?", short_code),
+            )
+            return bool(self._pool.fetch(_IS_SUBSCRIBER.format(where), values))
         return any(
             line.state == "active"
             and service_id in (None, line.service_id)
@@ -104,52 +103,31 @@ class StoredPeople:
         before = self._before.get()
         msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if before is None:
-            lines = self._all(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
+            lines = self._pool.fetch(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
         else:
-            lines = lines_after(self._all(_OPTED_BEFORE, (msisdn, before)))
+            values = (msisdn, before, first_arrival(before))
+            lines = lines_after(self._pool.fetch(_OPTED_BEFORE, values))
         return blocks(lines, short_code, service_id)
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """See `People`."""
         person = normalise(msisdn, None)
-        rows = self._all(_HISTORY, (person, person, limit))
+        rows = self._pool.fetch(_HISTORY, (person, person, limit))
         if not rows:
             return []
-        ((node,),) = self._all("SELECT value FROM meta WHERE key = 'node'", ())
+        ((node,),) = self._pool.fetch("SELECT value FROM meta WHERE key = 'node'")
         ids = EventIds(node)
         return [event_of(ids, row) for row in rows]
 
     def close(self) -> None:
         """Closes what is open; the next look opens it again."""
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
     def _alias(self, msisdn: str) -> str | None:
-        if not self._all(ANY, ()):
+        if not self._pool.fetch(ANY):
             return None
-        ((key,),) = self._all(KEY, ())
+        ((key,),) = self._pool.fetch(KEY)
         return pseudonym(key, msisdn)
-
-    def _all(self, query: str, values: tuple[object, ...]) -> list[Any]:
-        with naming(self._path, StoreUnavailable):
-            db = self._take()
-            if db is None:
-                return []
-            try:
-                return db.execute(query, values).fetchall()
-            finally:
-                self._idle.append(db)
-
-    def _take(self) -> sqlite3.Connection | None:
-        """A connection for this thread alone, until it is put back."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            if not self._path.is_file():
-                return None
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA query_only = 1")
-        return db
 
 
 def _number(address: str | None) -> str | None:

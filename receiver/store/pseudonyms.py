@@ -1,4 +1,4 @@
-"""Names in the place of numbers of people who were forgotten, and of what was purged.
+"""Makes pseudonyms for the numbers of people who were forgotten, and for purged keys.
 
 A keyed hash of the number: who asks for the number finds its opt-outs, who reads the store does not
 find the number. There are few enough numbers to try all of them with the key, which is in the
@@ -8,7 +8,8 @@ store; so this keeps numbers from being seen, not from somebody who has the file
 from __future__ import annotations
 
 import hmac
-import sqlite3
+
+from receiver.store.tx import Tx
 
 #: The first character of every pseudonym, and of no number.
 MARK = "#"
@@ -27,22 +28,22 @@ def digest(key: bytes, *texts: str) -> bytes:
     return hmac.digest(key, "\0".join(texts).encode(), "sha256")[:8]
 
 
-def key_of(db: sqlite3.Connection) -> bytes:
+def key_of(tx: Tx) -> bytes:
     """The key of this store."""
-    (key,) = db.execute(KEY).fetchone()
+    (key,) = tx.execute(KEY).fetchone()
     return bytes(key)
 
 
-def alias(db: sqlite3.Connection, msisdn: str | None) -> str | None:
+def alias(tx: Tx, msisdn: str | None) -> str | None:
     """The pseudonym that a person's opt-outs may stand under; None where nobody was forgotten."""
-    if not msisdn or db.execute(ANY).fetchone() is None:
+    if not msisdn or tx.execute(ANY).fetchone() is None:
         return None
-    return pseudonym(key_of(db), msisdn)
+    return pseudonym(key_of(tx), msisdn)
 
 
-def aliases(db: sqlite3.Connection, people: list[str]) -> dict[str, str]:
+def aliases(tx: Tx, people: list[str]) -> dict[str, str]:
     """People by the pseudonyms that their opt-outs may stand under; empty as for `alias`."""
-    if not people or db.execute(ANY).fetchone() is None:
+    if not people or tx.execute(ANY).fetchone() is None:
         return {}
-    key = key_of(db)
+    key = key_of(tx)
     return {pseudonym(key, person): person for person in people}

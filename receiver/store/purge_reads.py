@@ -1,19 +1,21 @@
-"""Finding what is old enough to go, a stretch of the store at a time."""
+"""Finds what is old enough to go, some rows of the store at a time."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from receiver.store.purges import GOING, TRUSTED
+from receiver.store.ids import first_seq
+from receiver.store.purges import GOING, TRUSTED, PurgeKind
 from receiver.store.queries import Fetch
 from receiver.store.records import PURGED, from_micros, to_micros
 
 #: Rows that are looked at in one query. Others wait for the connection meanwhile.
 _STRETCH = 2000
+#: Of messages fewer: for each of them an event is looked up.
+_MESSAGES = 500
 
 _OF_EVENTS = (
     "SELECT seq, type, source, request IS NOT NULL FROM events WHERE seq > ? AND seq < ?"
@@ -24,28 +26,15 @@ _OF_MESSAGES = (
 )
 _OF_QUARANTINE = "SELECT id, received_at FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
 TRUST = (
-    f"SELECT coalesce((SELECT value FROM meta WHERE key = '{TRUSTED}'),"
-    " (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1))"
+    f"SELECT (SELECT value FROM meta WHERE key = '{TRUSTED}'),"
+    " (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1)"
 )
 
 
-class Kind(StrEnum):
-    """What can be let go of by its age."""
+class PurgeRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of what is to be deleted."""
 
-    REQUESTS = "requests"
-    """The raw requests of events, which they were made of."""
-    EVENTS = "events"
-    MESSAGES = "messages"
-    """What we sent, as far as the event that it answers is gone as well."""
-    QUARANTINE = "quarantine"
-    KEYS = "keys"
-    """What is left of purged events, by which repeats are known."""
-
-
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to go."""
-
-    kind: Kind
+    kind: PurgeKind
     before: datetime
     """Of requests, events and keys: received; of messages: last changed."""
     type_: str | None = None
@@ -53,62 +42,62 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
 
 
-class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a stretch of the store."""
+class PurgeBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule deletes among the next rows of the store."""
 
     ids: list[int]
     """Sequence numbers of events, or ids."""
     position: int | None
     """Where the next one begins; None: there is none."""
-    young: int | None = None
+    first_young: int | None = None
     """The first that is too young to go."""
-    new: bool = False
+    all_young: bool = False
     """All of it was made too late, as most of what follows."""
 
 
 class PurgeReader:
-    """Looks for what may go. What does go, the writer decides."""
+    """Finds what may be deleted; the writer decides what is."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def stretch(self, sweep: Sweep, after: int) -> Stretch:
-        """What is to go among the next rows after this number. Raises `StoreUnavailable`."""
-        if sweep.kind is Kind.MESSAGES:
-            return await self._messages(sweep, after)
-        if sweep.kind is Kind.QUARANTINE:
-            return await self._quarantine(sweep, after)
-        return await self._events(sweep, after)
+    async def batch(self, rule: PurgeRule, after: int) -> PurgeBatch:
+        """Returns what goes among the next rows after this number. Raises `StoreUnavailable`."""
+        if rule.kind is PurgeKind.MESSAGES:
+            return await self._messages(rule, after)
+        if rule.kind is PurgeKind.QUARANTINE:
+            return await self._quarantine(rule, after)
+        return await self._events(rule, after)
 
-    async def _events(self, sweep: Sweep, after: int) -> Stretch:
-        end = to_micros(sweep.before) // 1000 << 12
+    async def _events(self, rule: PurgeRule, after: int) -> PurgeBatch:
+        end = first_seq(to_micros(rule.before))
         rows = await self._fetch(_OF_EVENTS, [after, end, _STRETCH])
-        return Stretch(ids=[row[0] for row in rows if _goes(sweep, row)], position=_next(rows))
+        return PurgeBatch(ids=[row[0] for row in rows if _goes(rule, row)], position=_next(rows))
 
-    async def _messages(self, sweep: Sweep, after: int) -> Stretch:
-        rows = await self._fetch(_OF_MESSAGES, [after, _STRETCH])
-        end = to_micros(sweep.before)
-        return Stretch(
+    async def _messages(self, rule: PurgeRule, after: int) -> PurgeBatch:
+        rows = await self._fetch(_OF_MESSAGES, [after, _MESSAGES])
+        end = to_micros(rule.before)
+        return PurgeBatch(
             ids=[id_ for id_, _, changed, going in rows if changed < end and going],
-            position=_next(rows),
-            young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
+            position=_next(rows, _MESSAGES),
+            first_young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
             # Their ids are in the order in which they were made, but for those made due again.
-            new=all(made >= end for _, made, _, _ in rows),
+            all_young=all(made >= end for _, made, _, _ in rows),
         )
 
-    async def _quarantine(self, sweep: Sweep, after: int) -> Stretch:
+    async def _quarantine(self, rule: PurgeRule, after: int) -> PurgeBatch:
         rows = await self._fetch(_OF_QUARANTINE, [after, _STRETCH])
-        end = to_micros(sweep.before)
+        end = to_micros(rule.before)
         young = [id_ for id_, received_at in rows if received_at >= end]
-        return Stretch(
+        return PurgeBatch(
             ids=[id_ for id_, received_at in rows if received_at < end],
             position=_next(rows),
-            young=young[0] if young else None,
-            new=len(young) == len(rows),
+            first_young=young[0] if young else None,
+            all_young=len(young) == len(rows),
         )
 
     async def trusted(self) -> datetime | None:
-        """The time that is known to have been: see `Store.trust_clock`; else of the newest event.
+        """The time that is known to have been: see `purges.trust_clock`; else of the newest event.
 
         None where there is nothing to know it by.
         """
@@ -117,19 +106,21 @@ class PurgeReader:
 
 
 def trusted(row: Any) -> datetime | None:
-    """What `TRUST` found."""
-    return from_micros(row[0]) if row[0] is not None else None
+    """Reads the row of `TRUST`."""
+    noted, newest = row
+    at = newest if noted is None else noted
+    return None if at is None else from_micros(int(at))
 
 
-def _goes(sweep: Sweep, row: Any) -> bool:
+def _goes(rule: PurgeRule, row: Any) -> bool:
     type_, source, has_request = str(row[1]), row[2], bool(row[3])
-    if sweep.source not in (None, source):
+    if rule.source not in (None, source):
         return False
-    if sweep.kind is Kind.KEYS:
+    if rule.kind is PurgeKind.KEYS:
         return type_ == PURGED
-    there = has_request if sweep.kind is Kind.REQUESTS else type_ != PURGED
-    return there and sweep.type_ in (None, type_)
+    there = has_request if rule.kind is PurgeKind.REQUESTS else type_ != PURGED
+    return there and rule.type_ in (None, type_)
 
 
-def _next(rows: list[Any]) -> int | None:
-    return rows[-1][0] if len(rows) == _STRETCH else None
+def _next(rows: list[Any], most: int = _STRETCH) -> int | None:
+    return rows[-1][0] if len(rows) == most else None

@@ -1,24 +1,32 @@
-"""Letting go of data: contents go, what repeats are known by stays: keys, and keyed digests.
+"""Deletes data: contents go, what repeats are known by stays: keys, and keyed digests.
 
-Like `writes`, these run inside the writer's transaction, each for so few rows that no push waits
+Each function is for so few rows that no push waits
 long for it. Each says how many rows of what are gone. What is deleted is overwritten
 (`secure_delete`), in the store at once and in the WAL when that is written back.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
 
+from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
+from receiver.store.queries import marks
+from receiver.store.records import to_micros
 from receiver.store.repeats import remains
 from receiver.store.spellings import Spelled
+from receiver.store.tx import Tx, execute_many
 
 #: Where `meta` has the time that age is counted by: of the last sweep, or of a person's word.
 TRUSTED = "trusted_clock"
 
+_TRUST = (
+    f"INSERT INTO meta (key, value) VALUES ('{TRUSTED}', ?)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 _DROP_REQUEST = "UPDATE events SET request = NULL WHERE seq = ? AND request IS NOT NULL"
 # An answer that is open is for handlers at work; what is due still needs its event. Messages have
 # all that they need themselves.
@@ -30,14 +38,7 @@ _EVENTS = (
 )
 _EMPTY = (
     "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = ?,"
-    " answer = x'', reply = 2, note = NULL, request = NULL WHERE seq = ?"
-)
-_RUNS = "SELECT run, last FROM people_runs WHERE last >= ? ORDER BY run"
-_DROP_PERSON = "DELETE FROM people WHERE run = ? AND subject = ? AND seq = ?"
-# The last one says where the index goes on.
-_DROP_RUN = (
-    "DELETE FROM people_runs WHERE run = ? AND run < (SELECT max(run) FROM people_runs)"
-    " AND NOT EXISTS (SELECT 1 FROM people WHERE people.run = people_runs.run)"
+    " answer = ?, reply = 2, note = NULL, request = NULL WHERE seq = ?"
 )
 # Replay finds by a message that an event has been replied to, so it lives as long as the event.
 #: Of a message: nothing waits for it.
@@ -63,78 +64,100 @@ _DROP_KEY = (
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
-def drop_requests(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
+class PurgeKind(StrEnum):
+    """What can be deleted by its age."""
+
+    REQUESTS = "requests"
+    """The raw requests of events, which they were made of."""
+    EVENTS = "events"
+    MESSAGES = "messages"
+    """What we sent, as far as the event that it answers is gone as well."""
+    QUARANTINE = "quarantine"
+    KEYS = "keys"
+    """What is left of purged events, by which repeats are known."""
+
+
+def drop(
+    tx: Tx, kind: PurgeKind, ids: Sequence[int], *, wanted_or_not: bool = False
+) -> Counter[str]:
+    """Deletes these for good; returns how many of what.
+
+    `wanted_or_not`: events and messages also if work waits for them.
+    """
+    match kind:
+        case PurgeKind.REQUESTS:
+            return _drop_requests(tx, ids)
+        case PurgeKind.EVENTS:
+            return _drop_events(tx, ids, wanted_or_not=wanted_or_not)
+        case PurgeKind.MESSAGES:
+            return drop_messages(tx, ids, wanted_or_not=wanted_or_not)
+        case PurgeKind.QUARANTINE:
+            return _drop_quarantined(tx, ids)
+        case PurgeKind.KEYS:
+            return _drop_keys(tx, ids)
+
+
+def _drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """The raw requests of these events."""
-    rows = db.executemany(_DROP_REQUEST, [(seq,) for seq in seqs]).rowcount
+    rows = execute_many(tx, _DROP_REQUEST, [(seq,) for seq in seqs])
     return Counter(requests=rows)
 
 
-def drop_events(
-    db: sqlite3.Connection, seqs: Sequence[int], *, wanted_or_not: bool = False
-) -> Counter[str]:
+def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
     """These events, but for those of which an answer is open, and those that work waits for.
 
     `wanted_or_not`: the work goes as well.
     """
-    query = _EVENTS.format(", ".join("?" * len(seqs)))
-    rows = db.execute(query, (*seqs, wanted_or_not)).fetchall()
+    query = _EVENTS.format(marks(len(seqs)))
+    rows = tx.execute(query, (*seqs, wanted_or_not)).fetchall()
     if not rows:
         return Counter()
-    _drop_people(db, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
-    secret = key_of(db)
+    drop_people(tx, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
+    secret = key_of(tx)
     left = [
-        (_without_number(key, subject, secret), remains(secret, key, type_, subject, data), seq)
+        (
+            _without_number(key, subject, secret),
+            remains(secret, key, type_, subject, data),
+            b"",
+            seq,
+        )
         for seq, key, type_, subject, data in rows
     ]
-    db.executemany(_EMPTY, left)
+    execute_many(tx, _EMPTY, left)
     gone = [(seq,) for *_, seq in left]
-    jobs = db.executemany("DELETE FROM jobs WHERE event = ? AND message IS NULL", gone).rowcount
-    db.executemany("DELETE FROM flags WHERE event = ?", gone)
+    jobs = execute_many(tx, "DELETE FROM jobs WHERE event = ? AND message IS NULL", gone)
+    execute_many(tx, "DELETE FROM flags WHERE event = ?", gone)
     return +Counter(events=len(rows), jobs=jobs)
 
 
-def drop_messages(
-    db: sqlite3.Connection, ids: Sequence[int], *, wanted_or_not: bool = False
-) -> Counter[str]:
+def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
     """These messages, but for those that wait, are being sent, or answer an event that is there.
 
     `wanted_or_not`: all but those that are being sent. Their link_ids stay used up.
     """
-    query = _MESSAGES.format(", ".join("?" * len(ids)))
-    rows = db.execute(query, (*ids, wanted_or_not)).fetchall()
+    query = _MESSAGES.format(marks(len(ids)))
+    rows = tx.execute(query, (*ids, wanted_or_not)).fetchall()
     for message, source, link_id in rows:
         for statement in _OF_MESSAGE:
-            db.execute(statement, (message,))
+            tx.execute(statement, (message,))
         if link_id is not None and not wanted_or_not:
-            db.execute(_LINK, (source, link_id, message))
+            tx.execute(_LINK, (source, link_id, message))
     return +Counter(messages=len(rows))
 
 
-def drop_keys(db: sqlite3.Connection, seqs: Sequence[int]) -> Counter[str]:
+def _drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """What is left of these purged events: a repeat of one is then a new event.
 
     Later ones first: those that came under the key of another one are found by that.
     """
     last_first = [(seq,) for seq in sorted(seqs, reverse=True)]
-    return +Counter(keys=db.executemany(_DROP_KEY, last_first).rowcount)
+    return +Counter(keys=execute_many(tx, _DROP_KEY, last_first))
 
 
-def drop_quarantined(db: sqlite3.Connection, ids: Sequence[int]) -> Counter[str]:
+def _drop_quarantined(tx: Tx, ids: Sequence[int]) -> Counter[str]:
     """These requests in the quarantine."""
     statement = "DELETE FROM quarantine WHERE id = ?"
-    return +Counter(quarantine=db.executemany(statement, [(id_,) for id_ in ids]).rowcount)
-
-
-def _drop_people(db: sqlite3.Connection, people: Sequence[tuple[str, int]]) -> None:
-    """Takes events out of the index of people. `people`: by seq."""
-    if not people:
-        return
-    runs = db.execute(_RUNS, (people[0][1],)).fetchall()
-    lasts = [last for _, last in runs]
-    places = [(bisect_left(lasts, seq), subject, seq) for subject, seq in people]
-    indexed = [(runs[at][0], subject, seq) for at, subject, seq in places if at < len(runs)]
-    db.executemany(_DROP_PERSON, indexed)
-    db.executemany(_DROP_RUN, {(run,) for run, _, _ in indexed})
+    return +Counter(quarantine=execute_many(tx, statement, [(id_,) for id_ in ids]))
 
 
 def _without_number(key: str, subject: str | None, secret: bytes) -> str:
@@ -145,6 +168,6 @@ def _without_number(key: str, subject: str | None, secret: bytes) -> str:
     return key
 
 
-def trust_clock(db: sqlite3.Connection, now: int) -> None:
-    """Notes that this is the time."""
-    db.execute(f"INSERT OR REPLACE INTO meta (key, value) VALUES ('{TRUSTED}', ?)", (now,))
+def trust_clock(tx: Tx, now: datetime) -> None:
+    """Notes that this is the time: age is counted by clocks that go on from it."""
+    tx.execute(_TRUST, (to_micros(now),))

@@ -1,15 +1,12 @@
-"""What the readers of the store have in common."""
+"""Pieces of queries that several readers use."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from receiver.errors import StoreError
-from receiver.events import Data, Event, EventIds, decode_data
+from receiver.events import Data, Event, decode_data
+from receiver.store.ids import EventIds
 from receiver.store.records import from_micros
 
 Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
@@ -19,14 +16,9 @@ Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
 
 #: Of the table of events: what `event_of` takes.
 EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
-#: The numbers of a person's events; the person stands in it twice. The runs of the index of
-#: people, each a look-up, and the events that are in none yet.
-OF_PERSON = (
-    "SELECT people.seq FROM people_runs CROSS JOIN people"
-    " ON people.run = people_runs.run AND people.subject = ? UNION ALL"
-    " SELECT seq FROM events WHERE subject = ?"
-    " AND seq > (SELECT coalesce(max(last), 0) FROM people_runs)"
-)
+#: A condition of lists in another order. The index by source would have all of a source sorted
+#: first; `||` keeps to the order, in which the first page is there at once.
+OF_SOURCE = "source || '' = ?"
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
@@ -45,7 +37,7 @@ def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
 
 
 def subscription_columns(time: str) -> str:
-    """What `subscription_fields` takes; `time`: what the change's time is called there."""
+    """The columns that `subscription_fields` takes; `time`: the column of the change's time."""
     return (
         f"msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
     )
@@ -66,18 +58,14 @@ def subscription_fields(row: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def marks(count: int) -> str:
+    """The parameters of a list after IN; of an empty one NULL, which nothing is in."""
+    return ", ".join("?" * count) or "NULL"
+
+
 def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """The conditions whose value is given, joined, and the values in the order of their `?`."""
+    """Joins the conditions whose value is given; returns them and the values of their `?`."""
     given = [(condition, value) for condition, value in pairs if value is not None]
     joined = " AND ".join(condition for condition, _ in given)
     values = [value for condition, value in given for _ in range(condition.count("?"))]
-    return joined or "1", values
-
-
-@contextmanager
-def naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
-    """SQLite's errors as ours, with the file at fault."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise cls(f"{path}: {error}") from None
+    return joined or "TRUE", values

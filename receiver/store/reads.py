@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import aiosqlite
 import msgspec
 
-from receiver.errors import StoreUnavailable, StoreUnusable
-from receiver.events import EventIds
 from receiver.store import deactivations
 from receiver.store.audit import AuditReader
-from receiver.store.database import APPLICATION_ID, check_alone, migrations
 from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.engine.person_index import OF_PERSON
+from receiver.store.engine.reading import AsyncConnection, open_async
 from receiver.store.forgetting import PersonReader
 from receiver.store.forward_reads import ForwardReader
+from receiver.store.ids import EventIds, first_seq
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
-from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
+from receiver.store.quarantine import Quarantined
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks
 from receiver.store.records import (
     Job,
-    Quarantined,
     StoredEvent,
     from_micros,
     to_micros,
@@ -37,7 +34,7 @@ from receiver.store.records import (
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.subscription_reads import SubscriptionReader
 
-#: Rows that are fetched at once of what may be long.
+#: Jobs that are read at once of what may be long.
 _CHUNK = 500
 
 _EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, note{{request}} FROM events"
@@ -57,23 +54,9 @@ async def open_reader(path: Path) -> AsyncIterator[Reader]:
 
     Raises `StoreUnusable` when there is no store or it is not ours.
     """
-    if not path.is_file():  # noqa: ASYNC240 - once, before anything runs
-        raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
-    check_alone(path)
-    with naming(path, StoreUnusable):
-        db = await aiosqlite.connect(path, isolation_level=None)
-    try:
-        with naming(path, StoreUnusable):
-            await db.execute("PRAGMA query_only = 1")
-            (application,) = await _row(db, "PRAGMA application_id")
-            (version,) = await _row(db, "PRAGMA user_version")
-            if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
-                raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
-            (node,) = await _row(db, "SELECT value FROM meta WHERE key = 'node'")
-        yield Reader(db, EventIds(node), path)
-    finally:
-        if _thread(db).is_alive():  # else nobody would ever answer
-            await db.close()
+    async with open_async(path) as connection:
+        ((node,),) = await connection.fetch("SELECT value FROM meta WHERE key = 'node'")
+        yield Reader(connection, EventIds(node))
 
 
 class Reader:
@@ -82,22 +65,23 @@ class Reader:
     Every one of them may raise `StoreUnavailable`.
     """
 
-    def __init__(self, db: aiosqlite.Connection, ids: EventIds, path: Path) -> None:
-        self._db = db
+    def __init__(self, connection: AsyncConnection, ids: EventIds) -> None:
+        self._connection = connection
+        self._fetch = fetch = connection.fetch
+        self._stream = connection.stream
         self.ids = ids
-        self.messages = MessageReader(self._all, ids)
-        self.opt_outs = OptOutReader(self._all, ids)
-        self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
-        self.forwards = ForwardReader(self._all, ids)
-        self.metrics = MetricReader(self._all)
-        self.purges = PurgeReader(self._all)
-        self.persons = PersonReader(self._all)
-        self.audit = AuditReader(self._all)
-        self._path = path
+        self.messages = MessageReader(fetch, ids)
+        self.opt_outs = OptOutReader(fetch, connection.stream, ids)
+        self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
+        self.forwards = ForwardReader(fetch, ids)
+        self.metrics = MetricReader(fetch)
+        self.purges = PurgeReader(fetch)
+        self.persons = PersonReader(fetch)
+        self.audit = AuditReader(fetch)
 
     def ended(self) -> str | None:
         """Says why nothing more can be read though nobody closed it; None: it can."""
-        return None if _thread(self._db).is_alive() else "has ended"
+        return self._connection.ended()
 
     async def event(self, id_: str) -> StoredEvent | None:
         """The event with this id, with its raw request."""
@@ -109,7 +93,7 @@ class Reader:
 
     async def sources(self) -> list[str]:
         """The names of all sources that there is anything of, by name."""
-        return [name for (name,) in await self._all(KNOWN_SOURCES, []) if name]
+        return [name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name]
 
     async def event_by_seq(self, seq: int) -> StoredEvent | None:
         """The event with this sequence number, without its raw request."""
@@ -134,9 +118,9 @@ class Reader:
         """
         where, values = conditions(
             ("type = ?", type_),
-            ("source = ?", source),
+            (OF_SOURCE, source),
             (f"seq IN ({OF_PERSON})", msisdn),
-            ("seq >= ?", to_micros(since) // 1000 << 12 if since else None),
+            ("seq >= ?", first_seq(to_micros(since)) if since else None),
             ("seq > ?", after),
         )
         if noted:
@@ -146,7 +130,7 @@ class Reader:
 
     async def last_seq(self) -> int:
         """The highest sequence number in use; 0 in an empty store."""
-        ((seq,),) = await self._all("SELECT coalesce(max(seq), 0) FROM events", [])
+        ((seq,),) = await self._fetch("SELECT coalesce(max(seq), 0) FROM events", [])
         return int(seq)
 
     async def jobs(
@@ -156,18 +140,26 @@ class Reader:
         kind: str | None = None,
         id_: int | None = None,
         event: int | None = None,
+        message: int | None = None,
         due: datetime | None = None,
+        after: int | None = None,
         limit: int = 1000,
     ) -> list[Job]:
-        """Background work in the order in which it was asked for; `due`: by that time."""
+        """Background work in the order in which it was asked for; `after` that id.
+
+        With `due` what is due by that time, the first of it first.
+        """
         where, values = conditions(
             ("state = ?", state),
             ("kind = ?", kind),
             ("id = ?", id_),
             ("event = ?", event),
+            ("message = ?", message),
             ("due_at <= ?", to_micros(due) if due else None),
+            ("id > ?", after),
         )
-        rows = await self._all(f"{_JOB} WHERE {where} ORDER BY id LIMIT {limit}", values)
+        order = "id" if due is None else "due_at, id"
+        rows = await self._fetch(f"{_JOB} WHERE {where} ORDER BY {order} LIMIT {limit}", values)
         return [
             Job(
                 id=row[0],
@@ -186,11 +178,23 @@ class Reader:
             for row in rows
         ]
 
+    async def every_job(self, *, state: str | None = None) -> AsyncIterator[Job]:
+        """All background work, or what is in this state, in the order in which it was asked for.
+
+        A stretch at a time, whatever is in it: so each costs the same, and others have their turn.
+        """
+        after = 0
+        while found := await self.jobs(after=after, limit=_CHUNK):
+            for job in found:
+                if state in (None, job.state):
+                    yield job
+            after = found[-1].id
+
     async def deactivations(
         self, source: str, now: datetime, *, limit: int = 100
     ) -> list[Deactivation]:
         """Subscriptions that the provider of a source is to be told by now to end, oldest first."""
-        rows = await self._all(deactivations.DUE, [source, to_micros(now), limit])
+        rows = await self._fetch(deactivations.DUE, [source, to_micros(now), limit])
         return [
             Deactivation(
                 job=row[0],
@@ -206,8 +210,9 @@ class Reader:
         self, sources: Sequence[str], *, limit: int = 100
     ) -> list[tuple[int, str]]:
         """Jobs, and their sources, of subscriptions at none of these sources."""
-        query = deactivations.HOMELESS.format(", ".join("?" * len(sources)))
-        return [(job, source) for job, source in await self._all(query, [*sources, limit])]
+        known = list(sources) or [""]  # no source has this name
+        query = deactivations.HOMELESS.format(marks(len(known)))
+        return [(job, source) for job, source in await self._fetch(query, [*known, limit])]
 
     async def quarantined(
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000
@@ -215,7 +220,7 @@ class Reader:
         """Requests that could not become events."""
         where, values = conditions(("id = ?", id_), ("id < ?", before))
         query = f"{_QUARANTINED} WHERE {where} ORDER BY id DESC LIMIT {limit}"
-        rows = await self._all(query, values)
+        rows = await self._fetch(query, values)
         return [
             Quarantined(
                 id=row[0],
@@ -235,12 +240,10 @@ class Reader:
     ) -> AsyncIterator[StoredEvent]:
         query = _EVENT.format(request=", request" if request else "")
         where = f"type <> '' AND {where}"  # purged ones are there no more
-        with naming(self._path, StoreUnavailable):
-            async with self._db.execute(f"{query} WHERE {where} {rest}", values) as cursor:
-                async for row in cursor:
-                    yield self._stored_event(row)
+        async for row in self._stream(f"{query} WHERE {where} {rest}", values):
+            yield self._stored_event(row)
 
-    def _stored_event(self, row: sqlite3.Row) -> StoredEvent:
+    def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
         key, answer, note, *rest = row[8:]
         request = rest[0] if rest else None
         return StoredEvent(
@@ -251,25 +254,3 @@ class Reader:
             note=note,
             request=unpack_request(request) if request is not None else None,
         )
-
-    async def _all(self, query: str, values: list[Any]) -> list[Any]:
-        with naming(self._path, StoreUnavailable):
-            return list(await self._db.execute_fetchall(query, values))
-
-    async def _stream(self, query: str, values: list[Any]) -> AsyncIterator[Any]:
-        with naming(self._path, StoreUnavailable):
-            async with self._db.execute(query, values) as cursor:
-                while rows := await cursor.fetchmany(_CHUNK):
-                    for row in rows:
-                        yield row
-
-
-def _thread(db: aiosqlite.Connection) -> threading.Thread:
-    """The thread of a connection. Whoever asks for something after its end waits for ever."""
-    thread: threading.Thread = db._thread  # noqa: SLF001 - its version is bound in pyproject.toml
-    return thread
-
-
-async def _row(db: aiosqlite.Connection, query: str) -> tuple[Any, ...]:
-    async with db.execute(query) as cursor:
-        return cast("tuple[Any, ...]", await cursor.fetchone())

@@ -1,4 +1,4 @@
-"""What goes into the store and what comes out, in terms of the domain."""
+"""The records that go into the store and come out of it, in terms of the domain."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplyState:
-    """Whether an event has been replied to: plain numbers, since every push looks at them."""
+    """The states of the reply to an event: plain numbers, since every push looks at them."""
 
     NONE: Final = 0
     OPEN: Final = 1
@@ -78,15 +78,15 @@ class ReplyState:
     """There is one, and there will be no other."""
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
-    """What one handler asked for, beside its reply."""
+class HandlerActions(msgspec.Struct, frozen=True, kw_only=True):
+    """The actions that one handler asked for, beside its reply."""
 
     handler: str
     actions: tuple[Action, ...]
 
 
 def noted(first: str, other: str | None) -> str:
-    """A note of an event that may have one already."""
+    """Joins a note to the one that an event may have already."""
     return first if other is None else f"{first}; {other}"
 
 
@@ -129,14 +129,14 @@ class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply | None = None
     replied_by: str = ""
     reply_in_answer: bool = False
-    wishes: tuple[Wishes, ...] = ()
+    handler_actions: tuple[HandlerActions, ...] = ()
     jobs: tuple[HandleJob, ...] = ()
     report: Report | None = None
     """About a message that we may have sent."""
 
 
 class StoreResult(msgspec.Struct, frozen=True):
-    """What became of an `StoredPush`."""
+    """The result of storing a `StoredPush`."""
 
     seq: int
     new: bool
@@ -149,8 +149,8 @@ class StoreResult(msgspec.Struct, frozen=True):
     """It is new, and its id was seen before with other content."""
 
 
-class Finish(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler has done its work: what it asked for, and what to answer."""
+class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a handler's work: what it asks for, and what to answer."""
 
     job: int
     seq: int
@@ -206,63 +206,6 @@ class ForwardJob(msgspec.Struct, frozen=True, kw_only=True):
     """None: it is not in the store any more."""
 
 
-class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who must not be messaged."""
-
-    msisdn: str
-    short_code: str = ""
-    """By which of our short codes or numbers; empty: by none."""
-    service_id: str = ""
-    """About which service; empty: about none."""
-    time: datetime
-    reason: str
-    source: str | None
-
-
-class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the history of opt-outs."""
-
-    msisdn: str
-    change: Literal["out", "in"]
-    short_code: str
-    service_id: str
-    time: datetime
-    reason: str
-    source: str | None
-    event: str | None
-    """The id of the event that brought it about."""
-
-
-class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that may have been meant as a stop word and was none."""
-
-    event: str
-    """Its id."""
-    msisdn: str | None
-    to: str | None
-    text: str
-    time: datetime
-    """When it was received."""
-    reason: str
-    """`near miss of STOP`."""
-    source: str
-    opted_out: bool
-    """Whether the person has an opt-out of any scope now."""
-
-
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that could not become an event."""
-
-    id: int
-    source: str
-    authenticated: bool
-    outcome: str
-    reason: str
-    received_at: datetime
-    client: str
-    request: Request
-
-
 class Attempt(msgspec.Struct, frozen=True):
     """A message that is about to be sent, to this number."""
 
@@ -283,7 +226,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a delivery report says to find its message by, and about it."""
+    """The content of a delivery report: what finds its message, and its status."""
 
     message_id: str
     status: Status
@@ -297,7 +240,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
-    """A message of ours, and what became of it."""
+    """A message of ours with its state."""
 
     id: int
     source: str

@@ -1,4 +1,4 @@
-"""A source that has another name now: what is stored under a former one goes over to it.
+"""Gives what is stored under the former name of a source to its new name.
 
 In steps of some hundred rows, each a transaction of its own; it may be ended between two and begun
 again. What `is_known` looks at goes last: as long as there is any, there may be more of the rest.
@@ -6,7 +6,6 @@ again. What `is_known` looks at goes last: as long as there is any, there may be
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -15,6 +14,7 @@ import msgspec
 from receiver.store import book
 from receiver.store.records import EventRow
 from receiver.store.repeats import renamed_key
+from receiver.store.tx import Tx
 
 #: Rows of one step: it takes some twenty milliseconds, in which no push is stored.
 _ROWS = 1000
@@ -33,17 +33,18 @@ _KEYED = {
     "message_ids": ("key", ("message",)),
     "links": ("link_id", ("message", "used_at", "invalid_at")),
 }
-_LINES = (
-    "SELECT short_code, service_id, msisdn, state, since, keyword, subscriber_ref, network"
-    " FROM subscriptions WHERE source = ? LIMIT ?"
-)
+_LINE_COLUMNS = (
+    "short_code", "service_id", "msisdn", "state", "since", "keyword", "subscriber_ref", "network",
+)  # fmt: skip
+_LINES = f"SELECT {', '.join(_LINE_COLUMNS)} FROM subscriptions WHERE source = ? LIMIT ?"
 _DROP_LINE = (
     "DELETE FROM subscriptions WHERE source = :former AND short_code = :short_code"
     " AND service_id = :service_id AND msisdn = :msisdn"
 )
 _EVENTS = (
-    "UPDATE OR IGNORE events SET source = :name"
-    " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows)"
+    "UPDATE events SET source = :name"
+    " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows) AND NOT EXISTS"
+    " (SELECT 1 FROM events AS other WHERE other.source = :name AND other.key = events.key)"
 )
 # The same push may have come to both names while nobody knew that they are one, or the same id.
 _MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
@@ -55,11 +56,11 @@ _KNOWN = (
 )
 #: Where all sources stand that there is anything of, by an index.
 KNOWN_SOURCES = " UNION ".join(
-    f"SELECT source FROM ({_KNOWN.format(table=table)})"
+    f"SELECT source FROM ({_KNOWN.format(table=table)}) AS {table}_sources"
     for table in ("events", "subscriptions", "messages")
 )
 
-Step = Callable[[sqlite3.Connection, int], int | None]
+Step = Callable[[Tx, int], int | None]
 """Does some rows, from a place on; where the next of its kind begins, or None if there is none."""
 #: Where the first of each kind begins.
 BEGINNING = -1
@@ -77,36 +78,30 @@ def steps(former: str, name: str) -> Iterator[Step]:
     yield partial(_move_events, names=names)
 
 
-def take_step(db: sqlite3.Connection, step: Step, place: int) -> int | None:
-    """Takes one of the steps, from this place on."""
-    return step(db, place)
-
-
-def is_known(db: sqlite3.Connection, source: str) -> bool:
-    """Whether there is anything of a source."""
+def is_known(tx: Tx, source: str) -> bool:
+    """Tells whether there is anything of a source."""
     return any(
-        db.execute(f"SELECT 1 FROM {table} WHERE source = ? LIMIT 1", (source,)).fetchone()
+        tx.execute(f"SELECT 1 FROM {table} WHERE source = ? LIMIT 1", (source,)).fetchone()
         for table in ("events", "subscriptions", "messages")
     )
 
 
-def _go_through(
-    db: sqlite3.Connection, after: int, *, table: str, key: str, names: dict[str, str]
-) -> int | None:
+def _go_through(tx: Tx, after: int, *, table: str, key: str, names: dict[str, str]) -> int | None:
     span = f"SELECT {key} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"
-    (last,) = db.execute(f"SELECT max({key}) FROM ({span})", (after, _ROWS)).fetchone()
+    (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", (after, _ROWS)).fetchone()
     if last is None:
         return None
-    db.execute(
+    # No index by source is of use here: `||` keeps to the stretch.
+    tx.execute(
         f"UPDATE {table} SET source = :name"
-        f" WHERE {key} > :after AND {key} <= :last AND source = :former",
+        f" WHERE {key} > :after AND {key} <= :last AND source || '' = :former",
         {**names, "after": after, "last": last},
     )
     return int(last)
 
 
 def _move(
-    db: sqlite3.Connection,
+    tx: Tx,
     after: int,
     *,
     table: str,
@@ -115,44 +110,43 @@ def _move(
     names: dict[str, str],
 ) -> int | None:
     span = f"SELECT {key} FROM {table} WHERE source = :former ORDER BY {key} LIMIT {_ROWS}"
-    (last,) = db.execute(f"SELECT max({key}) FROM ({span})", names).fetchone()
+    (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", names).fetchone()
     if last is None:
         return None
     values, some = {**names, "last": last}, f"source = :former AND {key} <= :last"
     listed = ", ".join((key, *columns))
-    db.execute(
+    tx.execute(
         f"INSERT INTO {table} (source, {listed}) SELECT :name, {listed} FROM {table}"
         f" WHERE {some} ON CONFLICT (source, {key}) DO NOTHING",
         values,
     )
-    db.execute(f"DELETE FROM {table} WHERE {some}", values)
+    tx.execute(f"DELETE FROM {table} WHERE {some}", values)
     return after
 
 
-def _move_opt_outs(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> None:
+def _move_opt_outs(tx: Tx, after: int, *, names: dict[str, str]) -> None:
     """They are about addresses and services of ours, not about sources: it says who told us."""
-    db.execute("UPDATE opt_outs SET source = :name WHERE source = :former", names)
+    tx.execute("UPDATE opt_outs SET source = :name WHERE source = :former", names)
 
 
-def _move_lines(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> int | None:
+def _move_lines(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
     """Of two lines that fall together the later change stays."""
-    found = db.execute(_LINES, (names["former"], _ROWS))
-    columns = [column for column, *_ in found.description]
-    lines = [dict(zip(columns, row, strict=True)) for row in found]
+    found = tx.execute(_LINES, (names["former"], _ROWS))
+    lines = [dict(zip(_LINE_COLUMNS, row, strict=True)) for row in found]
     for line in lines:
         since = line.pop("since")
-        book.set_line(db, {**line, "source": names["name"], "time": since})
-        db.execute(_DROP_LINE, {**line, **names})
+        book.set_line(tx, {**line, "source": names["name"], "time": since})
+        tx.execute(_DROP_LINE, {**line, **names})
     return after if lines else None
 
 
-def _move_events(db: sqlite3.Connection, after: int, *, names: dict[str, str]) -> int | None:
+def _move_events(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
     """Those whose keys are there already get keys of their own, which their repeats find."""
-    if db.execute(_EVENTS, {**names, "rows": _ROWS}).rowcount:
+    if tx.execute(_EVENTS, {**names, "rows": _ROWS}).rowcount:
         return after
-    rows = db.execute(_MEETING, (names["former"], _ROWS)).fetchall()
+    rows = tx.execute(_MEETING, (names["former"], _ROWS)).fetchall()
     for values in rows:
         row = msgspec.structs.replace(EventRow(*values), source=names["name"])
-        key = renamed_key(db, row) or f"{names['former']}:{row.key}"
-        db.execute(_SET_SOURCE, (row.source, key, row.seq))
+        key = renamed_key(tx, row) or f"{names['former']}:{row.key}"
+        tx.execute(_SET_SOURCE, (row.source, key, row.seq))
     return after if rows else None

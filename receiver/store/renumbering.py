@@ -12,7 +12,6 @@ came; of events the numbers are brought along, since late replies and replay com
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
@@ -20,8 +19,10 @@ from typing import Any
 import msgspec
 
 from receiver.store import book
+from receiver.store.engine.person_index import rename_person
 from receiver.store.pseudonyms import MARK
 from receiver.store.records import PURGED
+from receiver.store.tx import Tx
 
 #: Seconds of one transaction, about.
 _STEP = 0.01
@@ -33,8 +34,8 @@ _SET = "UPDATE meta SET value = ? WHERE key = 'numbers'"
 
 _OPTED = (
     "SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_outs WHERE msisdn > ?1 ORDER BY msisdn"
-    " LIMIT ?2) UNION SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_out_history"
-    " WHERE msisdn > ?1 ORDER BY msisdn LIMIT ?2) ORDER BY msisdn LIMIT ?2"
+    " LIMIT ?2) AS listed UNION SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_out_history"
+    " WHERE msisdn > ?1 ORDER BY msisdn LIMIT ?2) AS changed ORDER BY msisdn LIMIT ?2"
 )
 _OPTED_CHANGES = "SELECT id, source, short_code, service_id FROM opt_out_history WHERE msisdn = ?"
 _SET_OPTED_CHANGE = (
@@ -46,9 +47,9 @@ _OPT_OUTS = (
 _DROP_OPT_OUT = "DELETE FROM opt_outs WHERE msisdn = ? AND short_code = ? AND service_id = ?"
 _PUT_OPT_OUT = (
     "INSERT INTO opt_outs (source, msisdn, short_code, service_id, time, reason, event)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET source = excluded.source,"
-    " time = excluded.time, reason = excluded.reason, event = excluded.event"
-    " WHERE excluded.time > time"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (msisdn, short_code, service_id)"
+    " DO UPDATE SET source = excluded.source, time = excluded.time, reason = excluded.reason,"
+    " event = excluded.event WHERE excluded.time > opt_outs.time"
 )
 # Opt-outs that a later word took back, which was of the same person in another spelling. In the
 # order in which they came; those of before there was a history, by their time.
@@ -84,6 +85,7 @@ _JOBS = (
     " event FROM jobs LEFT JOIN events ON seq = event WHERE jobs.id > ? ORDER BY jobs.id LIMIT ?"
 )
 _SET_JOB = "UPDATE jobs SET payload = ?, subject = ? WHERE id = ?"
+_SET_ENDED = "UPDATE jobs SET short_code = ?, service_id = ? WHERE id = ?"
 _MESSAGE = "SELECT id, source, msisdn, sender, service_id, link_id FROM messages"
 _SET_MESSAGE = (
     "UPDATE messages SET msisdn = ?, sender = ?, service_id = ?, link_id = ? WHERE id = ?"
@@ -95,19 +97,15 @@ _LINKS = (
 _DROP_LINK = "DELETE FROM links WHERE source = ? AND link_id = ?"
 _EVENT = "SELECT seq, source, type, subject, data FROM events"
 _SET_EVENT = "UPDATE events SET subject = ?, data = ? WHERE seq = ?"
-_SET_PERSON = (
-    "UPDATE people SET subject = ? WHERE seq = ? AND subject = ?"
-    " AND run = (SELECT min(run) FROM people_runs WHERE last >= ?)"
-)
 
 
-class Forms(msgspec.Struct, frozen=True, kw_only=True):
-    """The one form of what is stored."""
+class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
+    """Brings numbers and ids into the form in which they are compared."""
 
     number: Callable[[str | None, str], str]
     """Takes a source, or None where there is none, and a number or address of ours."""
     is_placeholder: Callable[[str], bool]
-    """Whether an id stands for none."""
+    """Tells whether an id stands for none."""
 
     def address(self, source: str | None, text: str | None) -> str | None:
         """A number or address of ours; absent where it is empty."""
@@ -120,36 +118,36 @@ class Forms(msgspec.Struct, frozen=True, kw_only=True):
 
 Place = Any
 """Where a stage goes on: JSON; None at its beginning."""
-Step = Callable[[sqlite3.Connection, Forms, Place], Place]
+Step = Callable[[Tx, Normaliser, Place], Place]
 """Looks at some rows after a place; the place of the last of them, None after the last of all."""
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far it is."""
+    """The stage that is due."""
 
     stage: int
     name: str
     """Of the table that the stage walks through; empty when all of it is done."""
     urgent: bool
-    """What has to be done before anything else happens: it says who may be messaged."""
+    """It has to be done before anything else happens: it says who may be messaged."""
 
 
-def progress(db: sqlite3.Connection) -> Progress:
-    """How far it is."""
-    stage, _ = json.loads(db.execute(_GET).fetchone()[0])
+def progress(tx: Tx) -> Progress:
+    """Returns the stage that is due."""
+    stage, _ = json.loads(tx.execute(_GET).fetchone()[0])
     return _progress(stage)
 
 
-def step(db: sqlite3.Connection, forms: Forms, *, urgent: bool) -> Progress:
+def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
     """Goes on for some milliseconds; with `urgent` no further than to the end of what is."""
-    stage, place = json.loads(db.execute(_GET).fetchone()[0])
+    stage, place = json.loads(tx.execute(_GET).fetchone()[0])
     end = monotonic() + _STEP
     while stage < (_URGENT if urgent else len(_STAGES)):
-        place = _STAGES[stage][1](db, forms, place)
+        place = _STAGES[stage][1](tx, forms, place)
         stage += place is None
         if monotonic() > end:
             break
-    db.execute(_SET, (json.dumps([stage, place], separators=(",", ":")),))
+    tx.execute(_SET, (json.dumps([stage, place], separators=(",", ":")),))
     return _progress(stage)
 
 
@@ -158,132 +156,135 @@ def _progress(stage: int) -> Progress:
     return Progress(stage, name, stage < _URGENT)
 
 
-def _opt_outs(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+def _opt_outs(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """By person, since what a person's words come to depends on all of them."""
-    names = [name for (name,) in db.execute(_OPTED, (place or "", _ROWS))]
+    names = [name for (name,) in tx.execute(_OPTED, (place or "", _ROWS))]
     for name in names:
         if name.startswith(MARK):
             continue
-        touched = _rename_history(db, forms, name) | _rename_opt_outs(db, forms, name)
+        touched = _rename_history(tx, forms, name) | _rename_opt_outs(tx, forms, name)
         for person in touched:
-            db.execute(_TAKE_BACK, (person,))
+            tx.execute(_TAKE_BACK, (person,))
     return names[-1] if names else None
 
 
-def _rename_history(db: sqlite3.Connection, forms: Forms, name: str) -> set[str]:
+def _rename_history(tx: Tx, forms: Normaliser, name: str) -> set[str]:
     touched = set()
-    for id_, source, *scope in db.execute(_OPTED_CHANGES, (name,)).fetchall():
+    for id_, source, *scope in tx.execute(_OPTED_CHANGES, (name,)).fetchall():
         new = _scope(forms, source, name, *scope)
         if new != (name, *scope):
-            db.execute(_SET_OPTED_CHANGE, (*new, id_))
+            tx.execute(_SET_OPTED_CHANGE, (*new, id_))
             touched.add(new[0])
     return touched
 
 
-def _rename_opt_outs(db: sqlite3.Connection, forms: Forms, name: str) -> set[str]:
+def _rename_opt_outs(tx: Tx, forms: Normaliser, name: str) -> set[str]:
     touched = set()
-    for source, short_code, service_id, *rest in db.execute(_OPT_OUTS, (name,)).fetchall():
+    for source, short_code, service_id, *rest in tx.execute(_OPT_OUTS, (name,)).fetchall():
         new = _scope(forms, source, name, short_code, service_id)
         if new != (name, short_code, service_id):
-            db.execute(_DROP_OPT_OUT, (name, short_code, service_id))
-            db.execute(_PUT_OPT_OUT, (source, *new, *rest))
+            tx.execute(_DROP_OPT_OUT, (name, short_code, service_id))
+            tx.execute(_PUT_OPT_OUT, (source, *new, *rest))
             touched.add(new[0])
     return touched
 
 
 def _scope(
-    forms: Forms, source: str | None, msisdn: str, short_code: str, service_id: str
+    forms: Normaliser, source: str | None, msisdn: str, short_code: str, service_id: str
 ) -> tuple[str, str, str]:
     """Person, short code and service, both empty where an opt-out is of none."""
     address = forms.address(source, short_code) or ""
     return forms.number(source, msisdn), address, forms.id_(service_id) or ""
 
 
-def _lines(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+def _lines(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """Of the lines of a subscription that was several, the book keeps the latest."""
-    rows = db.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
+    rows = tx.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
     for source, short_code, service_id, msisdn, *rest in rows:
         person, *scope = _scope(forms, source, msisdn, short_code, service_id)
         state, since, keyword, subscriber_ref, network = rest
         ref = forms.id_(subscriber_ref)
         if (person, *scope, ref) == (msisdn, short_code, service_id, subscriber_ref):
             continue
-        db.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
+        tx.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
         line = {"source": source, "short_code": scope[0], "service_id": scope[1]}
         facts = {"state": state, "time": since, "keyword": keyword, "network": network}
-        book.set_line(db, {**line, **facts, "msisdn": person, "subscriber_ref": ref})
+        book.set_line(tx, {**line, **facts, "msisdn": person, "subscriber_ref": ref})
     return rows[-1][:4] if rows else None
 
 
-def _changes(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
-    rows = db.execute(_CHANGES, (place or 0, _ROWS)).fetchall()
+def _changes(tx: Tx, forms: Normaliser, place: Place) -> Place:
+    rows = tx.execute(_CHANGES, (place or 0, _ROWS)).fetchall()
     for id_, source, short_code, service_id, msisdn, subscriber_ref in rows:
         person, *scope = _scope(forms, source, msisdn, short_code, service_id)
         new = (*scope, person, forms.id_(subscriber_ref))
         if new != (short_code, service_id, msisdn, subscriber_ref):
-            db.execute(_SET_CHANGE, (*new, id_))
+            tx.execute(_SET_CHANGE, (*new, id_))
     return rows[-1][0] if rows else None
 
 
-def _jobs(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
-    """What waits, and the messages and events that it is about: it may be done in a moment."""
-    rows = db.execute(_JOBS, (place or 0, _ROWS)).fetchall()
+def _jobs(tx: Tx, forms: Normaliser, place: Place) -> Place:
+    """Jobs, and the messages and events that they are about: they may be done in a moment."""
+    rows = tx.execute(_JOBS, (place or 0, _ROWS)).fetchall()
     for id_, kind, source, payload, subject, message, event in rows:
         new = payload
         if kind == "deactivate":
             new = _data(forms, source, payload) or payload
         person = forms.address(source, subject)
         if (new, person) != (payload, subject):
-            db.execute(_SET_JOB, (new, person, id_))
-        _put_messages(db, forms, db.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall())
-        _put_events(db, forms, db.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall())
+            tx.execute(_SET_JOB, (new, person, id_))
+        if new != payload:
+            ended = _numbers(new)
+            tx.execute(_SET_ENDED, (ended.short_code or "", ended.service_id or "", id_))
+        _put_messages(tx, forms, tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall())
+        _put_events(tx, forms, tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall())
     return rows[-1][0] if rows else None
 
 
-def _messages(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+def _messages(tx: Tx, forms: Normaliser, place: Place) -> Place:
     query = f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?"
-    rows = db.execute(query, (place or 0, _ROWS)).fetchall()
-    _put_messages(db, forms, rows)
+    rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
+    _put_messages(tx, forms, rows)
     return rows[-1][0] if rows else None
 
 
-def _put_messages(db: sqlite3.Connection, forms: Forms, rows: Iterable[Any]) -> None:
+def _put_messages(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
     for id_, source, msisdn, sender, service_id, link_id in rows:
         to, by = forms.number(source, msisdn), forms.address(source, sender)
         new = (to, by, forms.id_(service_id), forms.id_(link_id))
         if new != (msisdn, sender, service_id, link_id):
-            db.execute(_SET_MESSAGE, (*new, id_))
+            tx.execute(_SET_MESSAGE, (*new, id_))
 
 
-def _links(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
-    """What means none was never used up."""
-    rows = db.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
+def _links(tx: Tx, forms: Normaliser, place: Place) -> Place:
+    """Deletes link_ids that mean none: those were never used up."""
+    rows = tx.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
     for source, link_id in rows:
         if forms.id_(link_id) is None:
-            db.execute(_DROP_LINK, (source, link_id))
+            tx.execute(_DROP_LINK, (source, link_id))
     return rows[-1] if rows else None
 
 
-def _events(db: sqlite3.Connection, forms: Forms, place: Place) -> Place:
+def _events(tx: Tx, forms: Normaliser, place: Place) -> Place:
     query = f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?"
-    rows = db.execute(query, (place or 0, _ROWS)).fetchall()
-    _put_events(db, forms, rows)
+    rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
+    _put_events(tx, forms, rows)
     return rows[-1][0] if rows else None
 
 
-def _put_events(db: sqlite3.Connection, forms: Forms, rows: Iterable[Any]) -> None:
+def _put_events(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
     for seq, source, type_, subject, data in rows:
         if type_ == PURGED:
             continue
         person, new = forms.address(source, subject), _data(forms, source, data)
         if person != subject or new is not None:
-            db.execute(_SET_EVENT, (person, new or data, seq))
+            tx.execute(_SET_EVENT, (person, new or data, seq))
         if person != subject:
-            db.execute(_SET_PERSON, (person, seq, subject, seq))
+            rename_person(tx, seq, subject, person)
 
 
 class _Numbers(msgspec.Struct):
-    """What may need another form in the data of an event, and in what a job is to end."""
+    """The fields that may need another form, in the data of an event and of a job."""
 
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
@@ -300,7 +301,7 @@ _ADDRESSES = frozenset(("from", "to", "sender", "msisdn", "short_code"))
 _IDS = frozenset(("service_id", "link_id", "subscriber_ref"))
 
 
-def _data(forms: Forms, source: str | None, data: bytes) -> bytes | None:
+def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
     """The data in its new form; None where it is in that already, as nearly always."""
     found = _numbers(data)
     numbers = (found.from_, found.to, found.sender, found.msisdn, found.short_code)

@@ -1,7 +1,7 @@
-"""What becomes of a push whose key is in the store: it is a repeat, or an event of its own.
+"""Decides about a push whose key is in the store: it is a repeat, or an event of its own.
 
-Only such a push is looked at here; all others never come this way. Like `writes`, this runs on the
-connection that writes, so nothing comes between looking and storing.
+Only such a push is looked at here; all others never come this way. It runs in the transaction that
+stores, so nothing comes between looking and storing.
 
 An event whose key was another's before is stored under that key, `#` and digests of what it says
 and of its person, so that its own repeats meet it. The digests are keyed, and the key is part of
@@ -10,13 +10,13 @@ them: neither they nor two of them together tell whose an event was.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
 import msgspec
 
-from receiver.events import EventIds, EventType, decode_data
+from receiver.events import EventType, decode_data
 from receiver.repeats import STATE, content, has_id
+from receiver.store.ids import EventIds
 from receiver.store.pseudonyms import digest, key_of
 from receiver.store.records import (
     PURGED,
@@ -26,6 +26,7 @@ from receiver.store.records import (
     StoredPush,
     StoreResult,
 )
+from receiver.store.tx import Tx
 
 #: Microseconds within which gateways push again what was not taken.
 _AGAIN_WITHIN = 3600 * 1_000_000
@@ -43,7 +44,7 @@ _IN_BOOK = (
 
 
 class _Stored(NamedTuple):
-    """What is stored, as far as a push is compared with it."""
+    """The part of a stored event that a push is compared with."""
 
     seq: int
     key: str
@@ -56,72 +57,72 @@ class _Stored(NamedTuple):
     data: bytes
 
 
-def judge(db: sqlite3.Connection, intake: StoredPush) -> StoreResult | StoredPush:
-    """What a push repeats; or the push, to be stored under a key of its own."""
-    if intake.row.key.startswith(STATE):
-        return _judge_state(db, intake)
-    row, secret = intake.row, key_of(db)
-    first = _find(db, _WITH_KEY, row.source, row.key)
+def judge(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
+    """Returns the event that a push repeats; or the push, to be stored under its own key."""
+    if push.row.key.startswith(STATE):
+        return _judge_state(tx, push)
+    row, secret = push.row, key_of(tx)
+    first = _find(tx, _WITH_KEY, row.source, row.key)
     assert first is not None
     differing = _differences(secret, first, row)
     if not differing:
-        return _repeat(first, intake)
+        return _repeat(first, push)
     own, whose = _own_key(secret, row)
     if row.subject is None:
-        second = _find(db, _BELOW_KEY, row.source, own, own)
+        second = _find(tx, _BELOW_KEY, row.source, own, own)
     else:
-        second = _find(db, _WITH_EITHER_KEY, row.source, own, whose)
+        second = _find(tx, _WITH_EITHER_KEY, row.source, own, whose)
     if second is not None:
-        return _repeat(second, intake)
-    return _renamed(intake, whose, _note(db, first, differing))
+        return _repeat(second, push)
+    return _renamed(push, whose, _note(tx, first, differing))
 
 
-def renamed_key(db: sqlite3.Connection, row: EventRow) -> str | None:
+def renamed_key(tx: Tx, row: EventRow) -> str | None:
     """The key of a stored event whose source takes a name under which its key is there already.
 
     None where it says the same as what is there, or is purged: nothing more is to be told of it.
     """
-    secret = key_of(db)
-    first = _find(db, _WITH_KEY, row.source, row.key)
+    secret = key_of(tx)
+    first = _find(tx, _WITH_KEY, row.source, row.key)
     if first is None or row.type == PURGED or not _differences(secret, first, row):
         return None
     _, whose = _own_key(secret, row)
-    return None if _find(db, _WITH_KEY, row.source, whose) else whose
+    return None if _find(tx, _WITH_KEY, row.source, whose) else whose
 
 
 def remains(secret: bytes, key: str, type_: str, subject: str | None, data: bytes) -> bytes:
-    """What is kept of an event's content and person when it is purged, to know its repeats by."""
+    """Returns the digests of a purged event's content and person, to know its repeats by."""
     said = digest(secret, key, content(type_, decode_data(type_, data)))
     return said + (_person(secret, key, subject) if subject is not None else b"")
 
 
-def _judge_state(db: sqlite3.Connection, intake: StoredPush) -> StoreResult | StoredPush:
-    row = intake.row
-    latest = _find(db, _LATEST, row.source, row.key, row.key)
+def _judge_state(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
+    row = push.row
+    latest = _find(tx, _LATEST, row.source, row.key, row.key)
     assert latest is not None
-    if not _differences(key_of(db), latest, row) and not _is_left(db, latest, row):
-        return _repeat(latest, intake)
-    return _renamed(intake, f"{row.key}#{row.seq:016x}", row.note)
+    if not _differences(key_of(tx), latest, row) and not _is_left(tx, latest, row):
+        return _repeat(latest, push)
+    return _renamed(push, f"{row.key}#{row.seq:016x}", row.note)
 
 
-def _is_left(db: sqlite3.Connection, latest: _Stored, row: EventRow) -> bool:
-    """Whether something else has changed the state since: a STOP, or a correction by hand."""
+def _is_left(tx: Tx, latest: _Stored, row: EventRow) -> bool:
+    """Tells whether a STOP or a correction by hand has changed the state since."""
     if row.received_at - latest.received_at < _AGAIN_WITHIN:
         return False
     data = decode_data(row.type, row.data)
     place = (getattr(data, "short_code", None) or "", getattr(data, "service_id", None) or "")
-    line = db.execute(_IN_BOOK, (row.source, *place, row.subject)).fetchone()
+    line = tx.execute(_IN_BOOK, (row.source, *place, row.subject)).fetchone()
     is_active = row.type == EventType.SUBSCRIPTION_ACTIVATED
     return line is not None and (line[0] == "active") != is_active
 
 
-def _find(db: sqlite3.Connection, query: str, *values: str) -> _Stored | None:
-    found = db.execute(query, values).fetchone()
+def _find(tx: Tx, query: str, *values: str) -> _Stored | None:
+    found = tx.execute(query, values).fetchone()
     return None if found is None else _Stored(*found)
 
 
 def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
-    """In what a push differs from what is stored under its key; in nothing: it is a repeat."""
+    """Names the parts in which a push differs from what is stored; none: it is a repeat."""
     data = decode_data(row.type, row.data)
     said = content(row.type, data)
     differing = []
@@ -139,7 +140,7 @@ def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
 
 
 def _is_another_person(secret: bytes, stored: _Stored, subject: str | None) -> bool:
-    """Whether both are about somebody, and not the same."""
+    """Tells whether both are about somebody, and not the same."""
     if subject is None:
         return False
     if stored.type != PURGED:
@@ -161,25 +162,25 @@ def _person(secret: bytes, key: str, subject: str) -> bytes:
     return digest(secret, key, "person", subject)
 
 
-def _note(db: sqlite3.Connection, first: _Stored, differing: list[str]) -> str:
+def _note(tx: Tx, first: _Stored, differing: list[str]) -> str:
     *others, last = differing
     what = f"{', '.join(others)} and {last}" if others else last
     note = f"{SEEN_BEFORE}with another {what}"
     if first.type == PURGED:
         return note
-    (node,) = db.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+    (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
     return f"{note}: event {EventIds(node).text(first.seq)}"
 
 
-def _renamed(intake: StoredPush, key: str, note: str | None) -> StoredPush:
+def _renamed(push: StoredPush, key: str, note: str | None) -> StoredPush:
     """The push with a key of its own, and one more note."""
-    notes = [each for each in dict.fromkeys((intake.row.note, note)) if each]
-    row = msgspec.structs.replace(intake.row, key=key, note="; ".join(notes) or None)
-    return msgspec.structs.replace(intake, row=row)
+    notes = [each for each in dict.fromkeys((push.row.note, note)) if each]
+    row = msgspec.structs.replace(push.row, key=key, note="; ".join(notes) or None)
+    return msgspec.structs.replace(push, row=row)
 
 
-def _repeat(first: _Stored, intake: StoredPush) -> StoreResult:
+def _repeat(first: _Stored, push: StoredPush) -> StoreResult:
     # Of what is purged the answer is gone as well.
-    answer = intake.plain_answer if first.type == PURGED else first.answer
+    answer = push.plain_answer if first.type == PURGED else first.answer
     is_open = first.reply == ReplyState.OPEN
     return StoreResult(first.seq, new=False, answer=bytes(answer), open=is_open)

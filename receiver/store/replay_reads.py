@@ -1,4 +1,4 @@
-"""Stored events in the order in which they came, with what each brought about.
+"""Reads stored events in the order in which they came, with their effects.
 
 Made for going through millions of them: a plain connection that cannot write, a chunk at a
 time, each chunk of one state of the store. Between two chunks no snapshot is held, so a service
@@ -7,7 +7,6 @@ that writes meanwhile can write its log back.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,13 +15,15 @@ from typing import Any
 
 import msgspec
 
-from receiver.errors import StoreUnavailable, StoreUnusable
-from receiver.events import Data, Event, EventIds
-from receiver.store.database import APPLICATION_ID, migrations
-from receiver.store.event_effects import NOTHING, Past, pasts
-from receiver.store.queries import EVENT_COLUMNS, OF_PERSON, conditions, event_of, naming
+from receiver.events import Data, Event
+from receiver.store.engine.person_index import OF_PERSON
+from receiver.store.engine.reading import SnapshotConnection, open_snapshots
+from receiver.store.engine.schema import migrations
+from receiver.store.event_effects import NOTHING, EventEffects, effects_of
+from receiver.store.ids import EventIds, first_seq
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
-from receiver.store.writes import WITHHELD
+from receiver.store.replies import WITHHELD
 
 #: Events read at once.
 CHUNK = 1000
@@ -31,11 +32,14 @@ _EVENTS = (
     f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events"
     " WHERE type <> '' AND {} ORDER BY seq LIMIT ?"
 )
-_BOUNDS = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM events"
+# Each by itself is at an end of the table; both at once would read all of it.
+_BOUNDS = (
+    "SELECT coalesce((SELECT min(seq) FROM events), 0), coalesce((SELECT max(seq) FROM events), 0)"
+)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events; without a value, all."""
+    """A choice of events; without a value, all."""
 
     id_: str | None = None
     type_: str | None = None
@@ -48,8 +52,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
 
 
-class Happened(msgspec.Struct, frozen=True):
-    """An event, how it was replied to, and what it brought about."""
+class ReplayEvent(msgspec.Struct, frozen=True):
+    """An event with its reply and its effects."""
 
     seq: int
     event: Event[Data]
@@ -60,48 +64,31 @@ class Happened(msgspec.Struct, frozen=True):
     """There was a reply, and the person had opted out."""
     held_back: bool
     """There was a reply, and the loop guard let none go."""
-    past: Past
+    effects: EventEffects
 
     @property
     def never_replied(self) -> bool:
-        """Whether it can still be replied to: nobody has, and nobody is about to."""
+        """Tells whether it can still be replied to: nobody has, and nobody is about to."""
         return self.reply == ReplyState.NONE
 
 
 @contextmanager
-def open_chronicle(path: Path) -> Iterator[Chronicle]:
+def open_replay_reader(path: Path) -> Iterator[ReplayReader]:
     """The events of the store at `path`, beside a running service or without one.
 
     Raises `StoreUnusable` when there is no store or it is not one of this schema.
     """
-    if not path.is_file():
-        raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
-    with naming(path, StoreUnusable):
-        db = sqlite3.connect(path, isolation_level=None)
-    try:
-        with naming(path, StoreUnusable):
-            db.execute("PRAGMA query_only = 1")
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if application != APPLICATION_ID or version > len(migrations()):
-                raise StoreUnusable(f"{path}: not a store of this program (schema {version})")
-            if version < len(migrations()):
-                raise StoreUnusable(
-                    f"{path}: of an earlier version (schema {version}, expected "
-                    f"{len(migrations())}); start the service once to bring it up to date"
-                )
-            (node,) = db.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-        yield Chronicle(db, EventIds(node), path)
-    finally:
-        db.close()
+    with open_snapshots(path, oldest=len(migrations())) as connection:
+        with connection.snapshot() as tx:
+            (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+        yield ReplayReader(connection, EventIds(node))
 
 
-class Chronicle:
+class ReplayReader:
     """Events, oldest first. Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, db: sqlite3.Connection, ids: EventIds, path: Path) -> None:
-        self._db = db
-        self._path = path
+    def __init__(self, connection: SnapshotConnection, ids: EventIds) -> None:
+        self._connection = connection
         self.ids = ids
 
     def bounds(self, wanted: Selection) -> tuple[int, int]:
@@ -109,15 +96,15 @@ class Chronicle:
         if wanted.id_ is not None:
             seq = self.ids.seq(wanted.id_) or 0
             return seq, seq
-        with naming(self._path, StoreUnavailable):
-            first, last = self._db.execute(_BOUNDS).fetchone()
+        with self._connection.snapshot() as tx:
+            first, last = tx.execute(_BOUNDS).fetchone()
         if wanted.since is not None:
-            first = max(first, _seq_at(wanted.since))
+            first = max(first, first_seq(to_micros(wanted.since)))
         if wanted.until is not None:
-            last = min(last, _seq_at(wanted.until) - 1)
+            last = min(last, first_seq(to_micros(wanted.until)) - 1)
         return first, last
 
-    def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[Happened]]:
+    def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[ReplayEvent]]:
         """The wanted events that are there when it begins, so many at a time."""
         start, last = self.bounds(wanted)
         left = wanted.limit
@@ -131,33 +118,24 @@ class Chronicle:
             start = chunk[-1].seq + 1
             left = None if left is None else left - len(chunk)
 
-    def _read(self, wanted: Selection, start: int, last: int, count: int) -> list[Happened]:
+    def _read(self, wanted: Selection, start: int, last: int, count: int) -> list[ReplayEvent]:
         where, values = conditions(
             ("seq >= ?", start),
             ("seq <= ?", last),
             ("type = ?", wanted.type_),
-            ("source = ?", wanted.source),
+            (OF_SOURCE, wanted.source),
             (f"seq IN ({OF_PERSON})", wanted.msisdn),
         )
         query = _EVENTS.format(where)
-        with naming(self._path, StoreUnavailable):
-            self._db.execute("BEGIN")  # one state of the store for all that is read
-            try:
-                rows = self._db.execute(query, (*values, count)).fetchall()
-                if not rows:
-                    return []
-                found = pasts(self._db, rows[0][0], rows[-1][0], {row[0] for row in rows})
-            finally:
-                self._db.execute("COMMIT")
+        with self._connection.snapshot() as tx:
+            rows = tx.execute(query, (*values, count)).fetchall()
+            if not rows:
+                return []
+            found = effects_of(tx, rows[0][0], rows[-1][0], {row[0] for row in rows})
         return [self._happened(row, found.get(row[0], NOTHING)) for row in rows]
 
-    def _happened(self, row: tuple[Any, ...], past: Past) -> Happened:
+    def _happened(self, row: tuple[Any, ...], effects: EventEffects) -> ReplayEvent:
         answer, reply, note = row[8:]
         event = event_of(self.ids, row[:8])
         withheld, held_back = (text in (note or "") for text in (WITHHELD, HELD_BACK))
-        return Happened(row[0], event, answer, reply, withheld, held_back, past)
-
-
-def _seq_at(moment: datetime) -> int:
-    """The lowest sequence number of that millisecond."""
-    return to_micros(moment) // 1000 << 12
+        return ReplayEvent(row[0], event, answer, reply, withheld, held_back, effects)

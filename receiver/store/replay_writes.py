@@ -1,24 +1,25 @@
-"""Doing for a stored event what handlers ask for today.
+"""Does for a stored event what handlers ask for today.
 
-Like `writes`, these run inside the writer's transaction: what they find not done yet is done
-when it commits, so that asking for it again does nothing.
+What is found not done yet is done when the transaction commits, so that asking for it again does
+nothing.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from receiver.actions import Action, OptIn, OptOut, Reply
 from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
-from receiver.store.event_effects import NOTHING, Asked, Past, pasts, undone
+from receiver.store.event_effects import NOTHING, Asked, EventEffects, effects_of, undone
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
-from receiver.store.records import Finish, ReplyState, Wishes
-from receiver.store.writes import late_reply
+from receiver.store.records import HandlerActions, HandlerResult, ReplyState, to_micros
+from receiver.store.replies import late_reply
+from receiver.store.tx import Tx
 
 _EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM events WHERE seq = ?"
 _REOPEN = "UPDATE events SET reply = 0 WHERE seq = ?"
@@ -26,50 +27,50 @@ _COUNT_MESSAGES = "SELECT count(*) FROM messages WHERE event = ?"
 _END_WORK = "DELETE FROM jobs WHERE event = ? AND kind = 'handle' AND handler = ?"
 
 
-class Redo(msgspec.Struct, frozen=True, kw_only=True):
-    """What today's handlers ask for an event."""
+class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The actions that today's handlers ask for an event."""
 
     seq: int
     reply: Reply | None = None
     replied_by: str = ""
-    wishes: tuple[Wishes, ...] = ()
+    handler_actions: tuple[HandlerActions, ...] = ()
     handlers: tuple[str, ...] = ()
     """That are to look at the event in the background; only with `again`."""
     again: bool = False
     """Also what has been done already."""
 
 
-class Redone(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done for an event."""
+class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a replay, of one event."""
 
     replies: int = 0
     actions: int = 0
     handlers: int = 0
     left: str | None = None
-    """What was left undone, and why."""
+    """What is not done, and why."""
 
     @property
     def changed(self) -> bool:
-        """Whether anything was done."""
+        """Tells whether anything was done."""
         return bool(self.replies or self.actions or self.handlers)
 
 
-def redo(db: sqlite3.Connection, wanted: Sequence[Redo], now: int) -> list[Redone]:
+def replay(tx: Tx, wanted: Sequence[ReplayRequest], now: datetime) -> list[ReplayResult]:
     """Does for each event what is not done yet, or all of it again.
 
-    A reply becomes a message, and only if the event was never replied to. `now`: microseconds.
+    A reply becomes a message, and only if the event was never replied to.
     """
-    return [_redo(db, one, now) for one in wanted]
+    return [_replay(tx, one, to_micros(now)) for one in wanted]
 
 
-def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
+def _replay(tx: Tx, wanted: ReplayRequest, now: int) -> ReplayResult:
     seq = wanted.seq
-    row = db.execute(_EVENT, (seq,)).fetchone()
+    row = tx.execute(_EVENT, (seq,)).fetchone()
     if row is None:
-        return Redone(left="the event is gone")
+        return ReplayResult(left="the event is gone")
     source, subject, data, type_, time, received_at, state = row
     if state == ReplyState.OPEN:
-        return Redone(left="it is still being answered")
+        return ReplayResult(left="it is still being answered")
     origin = Origin(
         event=seq,
         source=source,
@@ -78,22 +79,22 @@ def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
         received_at=received_at,
         now=now,
     )
-    past = pasts(db, seq, seq, {seq}).get(seq, NOTHING)
-    asked = _asked(wanted, past, source)
-    late = [action for _, action in asked if _overtaken(db, origin, action)]
+    effects = effects_of(tx, seq, seq, {seq}).get(seq, NOTHING)
+    asked = _asked(wanted, effects, source)
+    late = [action for _, action in asked if _overtaken(tx, origin, action)]
     asked = [(handler, action) for handler, action in asked if action not in late]
     for handler, action in asked:
-        carry_out(db, origin, handler, action)
+        carry_out(tx, origin, handler, action)
     tells = wanted.reply is not None and wanted.reply.if_changed
-    replies = 0 if late and tells else _reply(db, origin, wanted, data)
+    replies = 0 if late and tells else _reply(tx, origin, wanted, data)
     # Who failed then and was to try again has now been heard.
     heard = {handler for handler, _ in asked} | ({wanted.replied_by} if replies else set())
-    for handler in heard.intersection(past.work):
-        db.execute(_END_WORK, (seq, handler))
-    fresh = [handler for handler in wanted.handlers if handler not in past.work]
+    for handler in heard.intersection(effects.work):
+        tx.execute(_END_WORK, (seq, handler))
+    fresh = [handler for handler in wanted.handlers if handler not in effects.work]
     for handler in fresh:
-        add_job(db, origin, kind="handle", handler=handler, due_at=now)
-    return Redone(
+        add_job(tx, origin, kind="handle", handler=handler, due_at=now)
+    return ReplayResult(
         replies=replies,
         actions=len(asked),
         handlers=len(fresh),
@@ -101,31 +102,35 @@ def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
     )
 
 
-def _asked(wanted: Redo, past: Past, source: str) -> list[Asked]:
-    every = [(wishes.handler, action) for wishes in wanted.wishes for action in wishes.actions]
-    return every if wanted.again else undone(every, past, source)[0]
+def _asked(wanted: ReplayRequest, effects: EventEffects, source: str) -> list[Asked]:
+    every = [
+        (handler_actions.handler, action)
+        for handler_actions in wanted.handler_actions
+        for action in handler_actions.actions
+    ]
+    return every if wanted.again else undone(every, effects, source)[0]
 
 
-def _overtaken(db: sqlite3.Connection, origin: Origin, action: Action) -> bool:
-    """Whether the person has said the opposite since, about messages that this is about too."""
+def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
+    """Tells whether the person has said the opposite since, about the same messages."""
     if not isinstance(action, OptOut | OptIn):
         return False
     line = opt_outs.line_of(action)
     later = opt_outs.said_since(
-        db, origin, action.msisdn, "in" if isinstance(action, OptOut) else "out"
+        tx, origin, action.msisdn, "in" if isinstance(action, OptOut) else "out"
     )
     return any(lifts(line, other) for other in later)
 
 
-def _reply(db: sqlite3.Connection, origin: Origin, wanted: Redo, data: bytes) -> int:
+def _reply(tx: Tx, origin: Origin, wanted: ReplayRequest, data: bytes) -> int:
     """Makes the reply a message, if there is to be one; how many were made."""
     if wanted.reply is None or not wanted.reply.text:
         return 0
     assert origin.event is not None
     if wanted.again:
-        db.execute(_REOPEN, (origin.event,))
-    done = Finish(job=0, seq=origin.event, handler=wanted.replied_by, at=origin.now)
-    (before,) = db.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
-    late_reply(db, origin, done, wanted.reply, data)
-    (after,) = db.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
+        tx.execute(_REOPEN, (origin.event,))
+    done = HandlerResult(job=0, seq=origin.event, handler=wanted.replied_by, at=origin.now)
+    (before,) = tx.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
+    late_reply(tx, origin, done, wanted.reply, data)
+    (after,) = tx.execute(_COUNT_MESSAGES, (origin.event,)).fetchone()
     return int(after - before)

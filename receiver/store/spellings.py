@@ -1,4 +1,4 @@
-"""Finding a person's number in what came, however it is written and wrapped up.
+"""Finds a person's number in a request, however it is written and wrapped up.
 
 As people and gateways write it, with or without a country code and with anything between the
 digits; and in what our readers would undo: percent signs, JSON's escapes, entities of XML, UTF-16.
@@ -36,11 +36,11 @@ class Spelled:
         self._whole = {name.lstrip("+") for name in spellings(number)} - {national}
 
     def stands_in(self, raw: bytes) -> bool:
-        """Whether the number stands in a request, in any spelling that can be read."""
+        """Tells whether the number stands in a request, in any spelling that can be read."""
         return any(self._pattern.search(text) for text in _readings(raw))
 
     def is_in_word(self, word: str) -> bool:
-        """Whether the number is part of an id: `m-254726770792`."""
+        """Tells whether the number is part of an id: `m-254726770792`."""
         return self._end in word and not self._whole.isdisjoint(_DIGITS.findall(word))
 
 

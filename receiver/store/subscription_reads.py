@@ -1,4 +1,4 @@
-"""Looking at the subscription book: where each stands or stood, its history, its numbers by day."""
+"""Reads the subscription book: now or as it stood, its history, its numbers by day."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, Literal, TypedDict, Unpack
 
 import msgspec
 
-from receiver.events import EventIds
 from receiver.people import Subscription
+from receiver.store.ids import EventIds
 from receiver.store.queries import (
+    OF_SOURCE,
     Fetch,
     Stream,
     conditions,
@@ -39,7 +40,8 @@ _BOOK_AS_OF = (
 # keeps to the index of subscriptions, which holds all that is needed, instead of that of times.
 _STEPS = (
     "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
-    " sum(state = 'active'), sum(state = 'inactive') FROM subscription_history AS h"
+    " count(CASE WHEN state = 'active' THEN 1 END), count(CASE WHEN state = 'inactive' THEN 1 END)"
+    " FROM subscription_history AS h"
     " WHERE +time < ? AND state <> coalesce((SELECT state FROM subscription_history AS other"
     f" WHERE {_OTHER} < (h.time, h.state, h.id)"
     " ORDER BY time DESC, state DESC, id DESC LIMIT 1), 'inactive') AND {conditions}"
@@ -49,7 +51,7 @@ _END_OF_TIME = 2**63 - 1
 
 
 class Filters(TypedDict, total=False):
-    """What changes of subscriptions are chosen by; what is missing or None chooses none."""
+    """Conditions on changes of subscriptions; what is missing or None is no condition."""
 
     source: str | None
     service_id: str | None
@@ -135,7 +137,7 @@ class SubscriptionReader:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[ServiceCount]:
-        """Who joined and left each service, by day (those on which something changed) or at all."""
+        """Counts who joined and left each service, by day (if something changed) or at all."""
         where, values = conditions(
             ("source = ?", source), ("service_id = ?", service_id), ("short_code = ?", short_code)
         )
@@ -199,10 +201,10 @@ def _micros(moment: datetime | None) -> int | None:
 def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
     """`time`: the column of the change's time."""
     return conditions(
-        ("source = ?", filters.get("source")),
+        (OF_SOURCE, filters.get("source")),
         ("service_id = ?", filters.get("service_id")),
         ("short_code = ?", filters.get("short_code")),
-        ("keyword = ? COLLATE NOCASE", filters.get("keyword")),
+        ("lower(keyword) = lower(?)", filters.get("keyword")),
         ("state = ?", filters.get("state")),
         ("msisdn = ?", filters.get("msisdn")),
         (f"{time} >= ?", _micros(filters.get("since"))),

@@ -11,7 +11,6 @@ import msgspec
 from receiver.events import (
     DeliveryReport,
     Event,
-    EventIds,
     EventType,
     Message,
     Status,
@@ -19,6 +18,7 @@ from receiver.events import (
 )
 from receiver.handlers import keyword as keyword_of
 from receiver.store import to_micros
+from receiver.store.ids import EventIds
 from receiver.text.msisdn import normalise
 
 #: Who writes to us, unless a test says otherwise.

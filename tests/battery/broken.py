@@ -15,11 +15,12 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from receiver import cli, store
-from receiver.store import database, writer
-from receiver.store.database import open_writer
+from receiver import cli
+from receiver.store import group_commit
+from receiver.store.engine import connection, database
+from receiver.store.engine.database import open_writer
+from receiver.store.group_commit import Writer
 from receiver.store.records import EventRow, StoredPush, StoreResult
-from receiver.store.writer import Writer
 
 #: Seconds for which what was acknowledged is only in memory.
 _BEHIND = 0.05
@@ -57,11 +58,11 @@ def look_first() -> None:
         return db
 
     _take_pushes_with(look_then_insert)
-    _replace(store, "open_writer", open_without_index)
+    _replace(connection, "open_writer", open_without_index)
 
 
 async def _look_then_insert(self: Writer, intake: StoredPush) -> StoreResult:
-    found = await asyncio.to_thread(_find, self._upkeep._path, intake.row)
+    found = await asyncio.to_thread(_find, self._connection._path, intake.row)
     if found is not None:
         return StoreResult(found[0], new=False, answer=found[1], open=False)
     await self.run(partial(_insert, row=intake.row))
@@ -96,12 +97,12 @@ def slow_disk() -> None:
         return commit(self, batch)  # type: ignore[arg-type] # whatever a batch is made of
 
     _replace(Writer, "_commit", slowly)
-    _replace(writer, "QUEUE_LIMIT", _FEW)
+    _replace(group_commit, "QUEUE_LIMIT", _FEW)
 
 
 def _take_pushes_with(take: Callable[[Writer, StoredPush], asyncio.Future[StoreResult]]) -> None:
     def take_later(
-        self: Writer, arrival: object, prepare: writer.Prepare[object], size: int
+        self: Writer, arrival: object, prepare: group_commit.Prepare[object], size: int
     ) -> asyncio.Future[StoreResult]:
         [intake] = prepare([arrival])
         assert isinstance(intake, StoredPush)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from receiver.store import open_store
-from receiver.store.database import migrations, open_writer
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.schema import migrations
 from tests.battery.load import Ledger, clients, run
 from tests.harness import (
     PATIENCE,

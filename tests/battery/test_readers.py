@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.database import WAL_LIMIT
+from receiver.store.engine.database import WAL_LIMIT
 from tests.battery.load import Ledger, clients, run
 from tests.harness import PATIENCE, Running, look, serve, until
 

@@ -22,8 +22,9 @@ from receiver.config import Server
 from receiver.doctor import stored
 from receiver.doctor.running import readiness
 from receiver.fake import Fake
-from receiver.store import health_reads
-from receiver.store.database import lock, migrations
+from receiver.store.engine import inspection
+from receiver.store.engine.files import lock
+from receiver.store.engine.schema import migrations
 from tests.cli.program import on_terminal, run, spawn
 from tests.cli.test_send import KEY, faking, sources
 from tests.harness import (
@@ -284,7 +285,7 @@ def test_a_look_that_takes_too_long_is_ended(
 ) -> None:
     """What was read until then is told as a part; --thorough is not ended."""
     monkeypatch.setattr(stored, "_QUICK", -1.0)
-    monkeypatch.setattr(health_reads, "_STEPS", 1)
+    monkeypatch.setattr(inspection, "_STEPS", 1)
     [(level, words)] = of(examined(stopped), "integrity")
     assert level == "yellow"
     assert words == "no damage in the part that quick_check read in -1 s"

@@ -9,7 +9,7 @@ import pytest
 
 from receiver.actions import Forward, Send
 from receiver.cli.redact import redact_target
-from receiver.store import Failure, Wishes, open_store
+from receiver.store import Failure, HandlerActions, open_store, quarantine
 from tests.cli.program import told
 from tests.harness import NOW, settings, write
 from tests.store.rows import RAW as PUSH
@@ -39,14 +39,19 @@ async def _fill(folder: Path) -> None:
             await store.kill_message(message, NOW, Failure(said))
         forward = Forward(url="https://hooks.example/in/path-secret?key=query-secret")
         await store.take(
-            intake(store, 1, wishes=[Wishes(handler="mine.forwards", actions=(forward,))])
+            intake(
+                store,
+                1,
+                handler_actions=[HandlerActions(handler="mine.forwards", actions=(forward,))],
+            )
         )
         taken = await store.take(intake(store, 2, jobs=["mine.fails"]))
         assert taken.new
         for job in await store.reader.jobs():
             if job.handler == "mine.fails":
                 await store.fail(job.id, None, "ValueError: no account of Achieng", counted=True)
-        await store.quarantine(
+        await store.run(
+            quarantine.add,
             source="tilil",
             authenticated=False,
             outcome="malformed",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from receiver.jobs.purge import Retention
 from receiver.service.commands import PurgeStep
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
-from receiver.store import Failure, Kind, Sweep
+from receiver.store import Failure, PurgeKind, PurgeRule, purges
+from receiver.store.tx import Tx
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ def keeping(**ages: str) -> dict[str, Any]:
 async def pass_days(service: Service, clock: Clock, days: float) -> None:
     """Lets so many days pass, in which sweeps went on."""
     clock.move(days=days)
-    await service.store.trust_clock(clock())
+    await service.store.run(purges.trust_clock, clock())
 
 
 def events_left(service: Service) -> int:
@@ -153,10 +153,10 @@ async def test_all_that_is_too_old_goes_whatever_the_order(
             clock.move(hours=5)
         retention = Retention(service.parts.config.retention, service.store, clock)
         for _ in range(7 * 24):
-            await service.store.trust_clock(clock())
+            await service.store.run(purges.trust_clock, clock())
             await retention.sweep()
-            oldest = await service.store.reader.purges.stretch(
-                Sweep(kind=Kind(kind), before=clock() - timedelta(days=7)), 0
+            oldest = await service.store.reader.purges.batch(
+                PurgeRule(kind=PurgeKind(kind), before=clock() - timedelta(days=7)), 0
             )
             assert oldest.ids == [], clock()
             clock.move(hours=1)
@@ -174,8 +174,8 @@ async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
         await service.store.kill_message(message, clock(), Failure("refused"))
         ((event,),) = look(service.store.path, "SELECT seq FROM events")
 
-        def answers(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE messages SET event = ?", (event,))
+        def answers(tx: Tx) -> None:
+            tx.execute("UPDATE messages SET event = ?", (event,))
 
         await service.store.writer.run(answers)
         retention = Retention(service.parts.config.retention, service.store, clock)
@@ -220,7 +220,9 @@ async def test_a_first_sweep_goes_by_the_newest_event(tmp_path: Path) -> None:
         retention = Retention(service.parts.config.retention, service.store, clock)
         await retention.sweep()
         assert events_left(service) == 1
-        young = PurgeStep(sweep=Sweep(kind=Kind.REQUESTS, before=clock() - timedelta(days=100)))
+        young = PurgeStep(
+            rule=PurgeRule(kind=PurgeKind.REQUESTS, before=clock() - timedelta(days=100))
+        )
         await carry_out(service, young, "somebody")
         await retention.sweep()
         assert events_left(service) == 0
@@ -242,4 +244,6 @@ async def test_time_that_passes_without_a_sweep_is_no_jump(tmp_path: Path) -> No
 
 def test_kinds_and_settings_are_the_same() -> None:
     """Every setting of `[retention]` is a kind that can be purged, and the other way round."""
-    assert set(FOREVER) == set(config.Retention.__struct_fields__) == {str(kind) for kind in Kind}
+    assert (
+        set(FOREVER) == set(config.Retention.__struct_fields__) == {str(kind) for kind in PurgeKind}
+    )

@@ -32,6 +32,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
+from tests.store.rows import opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -219,7 +220,7 @@ async def test_an_opt_out_is_of_the_senders_and_services_that_sources_have(
 ) -> None:
     """A message that names neither comes from `send.sender` and is about `send.service_id`."""
     async with sending(tmp_path, service_id="7") as (service, providers):
-        await service.store.opt_out(OptOut(ANN, "STOP", **scope), service.intake.clock())
+        await opted_out(service.store, OptOut(ANN, "STOP", **scope), service.intake.clock())
         withheld = await until_state(service, await ask(service), "dead", "sent")
         assert (withheld.state, withheld.error) == ("dead", "the person has opted out")
         other = await ask(service, sender="22915", service_id="8")

@@ -109,7 +109,7 @@ def test_wishes_of_all_handlers_are_kept() -> None:
     out = OptOut("+254726770792", "STOP")
     made = plan(handler([out, "bye"], "a"), handler([send, "two"], "b"), handler([], "c"))
     assert made.reply == Reply("bye")
-    assert [(wish.handler, wish.actions) for wish in made.wishes] == [
+    assert [(wish.handler, wish.actions) for wish in made.handler_actions] == [
         ("mine.a", (out,)),
         ("mine.b", (send,)),
     ]
@@ -187,7 +187,7 @@ def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
     """What raises or returns nonsense is noted and tried again; all other handlers count."""
     made = plan(handler(result, "bad"), handler("karibu", "good"))
     assert made.reply == Reply("karibu")
-    assert made.wishes == ()
+    assert made.handler_actions == ()
     (job,) = made.jobs
     assert (job.handler, job.attempts) == ("mine.bad", 1)
     assert job.due_at > NOW.timestamp() * 1e6

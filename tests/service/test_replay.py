@@ -24,10 +24,10 @@ from receiver.service.commands import Outcome
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.replay import Judgement, ReplyChange
-from receiver.store import Redo, Wishes, open_store, replay_writes, to_micros
-from receiver.store.database import open_writer
-from receiver.store.event_effects import EventMessage, Past, pasts, undone
-from receiver.store.replay_reads import Selection, open_chronicle
+from receiver.store import HandlerActions, ReplayRequest, open_store, replay_writes
+from receiver.store.engine.database import open_writer
+from receiver.store.event_effects import EventEffects, EventMessage, effects_of, undone
+from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.text.sms_length import split
 from tests.harness import (
     NOW,
@@ -45,7 +45,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.store.rows import PERSON, intake
+from tests.store.rows import PERSON, intake, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ def doing(result: str) -> dict[str, Any]:
 def judged(folder: Path, raw: dict[str, Any], **wanted: Any) -> list[Judgement]:
     """What today's rules, those of `raw`, make of the events in the store."""
     made = parts(folder, raw)
-    with open_chronicle(folder / "receiver.db") as chronicle:
+    with open_replay_reader(folder / "receiver.db") as chronicle:
         found = [
             replay.judge(made.dispatcher, made.people, happened)
             for chunk in chronicle.chunks(Selection(**wanted))
@@ -247,7 +247,7 @@ async def test_handlers_that_are_not_inline_are_named_and_not_run(tmp_path: Path
     assert (one.applies(again=False), one.applies(again=True)) == (False, True)
     (one,) = judged(tmp_path, rules())
     assert one.reply == ReplyChange(then="Thanks")
-    assert [left.trace for left in one.gone] == [("flag", "counted")]
+    assert [left.key for left in one.gone] == [("flag", "counted")]
 
 
 async def _none(service: Service) -> bool:
@@ -258,7 +258,7 @@ async def _none(service: Service) -> bool:
 def test_a_text_sent_in_pieces_is_the_text(text: str, limit: int) -> None:
     """However it was broken up, it was sent, and is not to be sent again."""
     pieces = [EventMessage(handler="a.b", to=PERSON, text=piece) for piece in split(text, limit)]
-    missing, left, _ = undone([("a.b", Send(to=PERSON, text=text))], Past(pieces), "tilil")
+    missing, left, _ = undone([("a.b", Send(to=PERSON, text=text))], EventEffects(pieces), "tilil")
     assert (missing, left) == ([], [])
 
 
@@ -325,13 +325,18 @@ def test_doing_it_twice_is_doing_it_once(handlers: list[list[Action]], reply: Re
         path = Path(folder) / "receiver.db"
         asyncio.run(_store_one(path))
         ((seq,),) = look(path, "SELECT seq FROM events")
-        wishes = tuple(
-            Wishes(handler=f"mine.h{n}", actions=tuple(some)) for n, some in enumerate(handlers)
+        handler_actions = tuple(
+            HandlerActions(handler=f"mine.h{n}", actions=tuple(some))
+            for n, some in enumerate(handlers)
         )
-        wanted = [Redo(seq=seq, reply=reply, replied_by="mine.h0", wishes=wishes)]
+        wanted = [
+            ReplayRequest(
+                seq=seq, reply=reply, replied_by="mine.h0", handler_actions=handler_actions
+            )
+        ]
         with closing(open_writer(path)) as db:
-            (first,) = replay_writes.redo(db, wanted, to_micros(NOW))
-            (second,) = replay_writes.redo(db, wanted, to_micros(NOW) + 1)
+            (first,) = replay_writes.replay(db, wanted, NOW)
+            (second,) = replay_writes.replay(db, wanted, NOW + timedelta(microseconds=1))
     assert first.actions == sum(map(len, handlers))
     assert not second.changed
 
@@ -470,7 +475,7 @@ async def test_the_chosen_events_come_oldest_first(tmp_path: Path) -> None:
         await take(service, delivery("m", 1), token=TOKEN)
 
     def chosen(size: int, **wanted: Any) -> list[str]:
-        with open_chronicle(tmp_path / "receiver.db") as chronicle:
+        with open_replay_reader(tmp_path / "receiver.db") as chronicle:
             chunks = list(chronicle.chunks(Selection(**wanted), size))
         assert all(len(chunk) <= size for chunk in chunks)
         events = [happened.event for chunk in chunks for happened in chunk]
@@ -495,7 +500,7 @@ async def test_what_an_event_left_is_not_taken_for_anothers(tmp_path: Path) -> N
     assert [one.differs for one in every] == [False] * 3
     chosen = {one.seq for one in every}
     with closing(sqlite3.connect(tmp_path / "receiver.db")) as db:
-        assert pasts(db, min(chosen), max(chosen), chosen).keys() == chosen
+        assert effects_of(db, min(chosen), max(chosen), chosen).keys() == chosen
 
 
 async def test_a_store_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -506,16 +511,16 @@ async def test_a_store_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         (lambda: store.write_bytes(b"SQLite it is not" * 100), "not a database"),
     ):
         prepare()
-        with pytest.raises(StoreUnusable, match=expected), open_chronicle(store):
+        with pytest.raises(StoreUnusable, match=expected), open_replay_reader(store):
             pass
     store.unlink()
     async with open_store(store):
         pass
     change(store, "PRAGMA user_version = 2")
-    with pytest.raises(StoreUnusable, match="start the service once"), open_chronicle(store):
+    with pytest.raises(StoreUnusable, match="start the service once"), open_replay_reader(store):
         pass
     change(store, "PRAGMA application_id = 7")
-    with pytest.raises(StoreUnusable, match="not a store"), open_chronicle(store):
+    with pytest.raises(StoreUnusable, match="not a store"), open_replay_reader(store):
         pass
 
 
@@ -555,7 +560,7 @@ async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: P
     await say(tmp_path, bare, "START")
     async with opened(tmp_path, bare) as service:
         out = OptOut("+447777777777", "operator", "+447786200000")
-        await service.store.opt_out(out, NOW + timedelta(minutes=5))
+        await opted_out(service.store, out, NOW + timedelta(minutes=5))
     wide = numbered()
     wide["plugins"]["opt_out"] = {"scope": "all"}
     outcome = await apply(tmp_path, wide)

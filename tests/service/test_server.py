@@ -156,7 +156,7 @@ def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
 
 FALLING = """
 from receiver.handlers import on_message
-from receiver.store.writer import Writer
+from receiver.store.group_commit import Writer
 
 def setup(settings):
     return []

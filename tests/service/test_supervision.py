@@ -123,7 +123,7 @@ async def fall(service: Service) -> None:
 
 async def end_reader(service: Service) -> None:
     """Has the thread that reads look as one that has ended; a real one could not be closed."""
-    service.store.reader._db._thread = threading.Thread()
+    service.store.reader._connection._db._thread = threading.Thread()
 
 
 FAULTS: dict[str, tuple[Fault, str | None]] = {
@@ -173,7 +173,7 @@ async def test_an_end_is_noticed(
     """Within five seconds it is begun anew, or the service ends and is ready no more."""
     fault, why = FAULTS[name]
     async with whole(tmp_path) as service:
-        supervisor, reader = service.supervisor, service.store.reader._db
+        supervisor, reader = service.supervisor, service.store.reader._connection._db
         monkeypatch.setattr(reader, "_thread", reader._thread)
 
         async def noticed() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -16,20 +15,24 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.actions import OptIn, OptOut
 from receiver.events import Data, EventType, Message, SubscriptionChange, encode_data
 from receiver.handlers import Reply
 from receiver.store import (
     EventRow,
-    Finish,
     HandleJob,
+    HandlerActions,
+    HandlerResult,
     ReplyState,
     Request,
     Store,
     StoredPush,
-    Wishes,
     open_store,
+    opt_outs,
     to_micros,
 )
+from receiver.store.jobs import OPERATOR, by_operator
+from receiver.store.tx import Tx
 from tests.harness import NOW
 
 PERSON = "+254726770792"
@@ -56,7 +59,7 @@ async def held(store: Store) -> AsyncIterator[asyncio.Future[None]]:
     """While the block runs, the writer is in the middle of a commit; what comes has to wait."""
     loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-    def wait(db: sqlite3.Connection) -> None:
+    def wait(tx: Tx) -> None:
         loop.call_soon_threadsafe(entered.set)
         assert released.wait(30)
 
@@ -81,7 +84,7 @@ def intake(
     state: int = ReplyState.NONE,
     reply: Reply | None = None,
     reply_in_answer: bool = True,
-    wishes: Sequence[Wishes] = (),
+    handler_actions: Sequence[HandlerActions] = (),
     jobs: Sequence[str] = (),
     source: str = "tilil",
     request: bytes = RAW,
@@ -126,14 +129,14 @@ def intake(
         reply=reply,
         replied_by="mine.rule" if reply else "",
         reply_in_answer=reply_in_answer,
-        wishes=tuple(wishes),
+        handler_actions=tuple(handler_actions),
         jobs=tuple(HandleJob(handler=name) for name in jobs),
     )
 
 
-def finish(job: int, seq: int, *actions: Any, **fields: Any) -> Finish:
+def finish(job: int, seq: int, *actions: Any, **fields: Any) -> HandlerResult:
     """The end of a handler's work that asked for these actions."""
-    return Finish(
+    return HandlerResult(
         job=job, seq=seq, handler="mine.handler", actions=actions, at=to_micros(NOW), **fields
     )
 
@@ -154,3 +157,13 @@ def read_only(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+async def opted_out(store: Store, change: OptOut, now: datetime) -> bool:
+    """Stores an opt-out that a person commands."""
+    return await store.run(opt_outs.opt_out, by_operator(now), OPERATOR, change)
+
+
+async def opted_in(store: Store, change: OptIn, now: datetime) -> bool:
+    """Stores an opt-in that a person commands."""
+    return await store.run(opt_outs.opt_in, by_operator(now), change)

@@ -15,12 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.actions import Action, OptIn, OptOut, Subscribe, Unsubscribe
-from receiver.events import EventIds
-from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, to_micros
+from receiver.store import (
+    Correction,
+    HandlerActions,
+    Store,
+    StoredPush,
+    Subscribed,
+    from_micros,
+    to_micros,
+)
 from receiver.store import book as rules
-from receiver.store.database import migrate
 from receiver.store.deactivations import DUE, manage
-from receiver.store.writes import take
+from receiver.store.engine.schema import migrate
+from receiver.store.ids import EventIds
+from receiver.store.pushes import take
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake
 
@@ -99,8 +107,8 @@ class World:
         active = [listed for since, listed in self.listed if since <= then][-1]
         if (self.book("44")[0] == "active") is not active:
             correction = Correction(**MANAGED, source="tilil", active=active)
-            micros, now = _micros(then), _micros(self.now)
-            rules.correct(self.db, [correction], time=micros, now=now, reason="reconcile")
+            time, now = from_micros(_micros(then)), from_micros(_micros(self.now))
+            rules.correct(self.db, [correction], time=time, now=now, reason="reconcile")
 
     def commit(self) -> None:
         """What has arrived is stored together."""
@@ -137,7 +145,7 @@ class World:
             time=_moment(time),
             received_at=_moment(self.now),
             joined=joined,
-            wishes=[Wishes(handler="mine.rule", actions=(action,))],
+            handler_actions=[HandlerActions(handler="mine.rule", actions=(action,))],
         )
         self._waiting.append(record)
 

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
-from receiver.store import backup, open_reader, open_store
-from receiver.store.backup import back_up, restore
+from receiver.store import open_reader, open_store
+from receiver.store.engine import backup
+from receiver.store.engine.backup import back_up, restore
 from tests.harness import look
 from tests.store.rows import intake, opened
 

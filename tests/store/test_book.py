@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.handlers import Action, Subscribe, Unsubscribe
-from receiver.store import Correction, ServiceCount, Store, Wishes, to_micros
-from receiver.store.database import migrate
+from receiver.store import Correction, HandlerActions, ServiceCount, Store, to_micros
+from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
+from receiver.store.engine.schema import migrate
 from receiver.store.jobs import Origin
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened
@@ -128,8 +129,8 @@ async def fill(store: Store, changes: Sequence[tuple[datetime, Action]]) -> None
     """Stores changes that a provider pushes a week later, each with an event of its own."""
     came = NOW + timedelta(days=7)
     for n, (time, action) in enumerate(changes):
-        wish = Wishes(handler="mine.rule", actions=(action,))
-        push = intake(store, n, time=time, received_at=came, joined=True, wishes=[wish])
+        wish = HandlerActions(handler="mine.rule", actions=(action,))
+        push = intake(store, n, time=time, received_at=came, joined=True, handler_actions=[wish])
         await store.take(push)
 
 
@@ -304,6 +305,11 @@ def test_counts_end_where_the_book_stands(drawn: list[tuple[int, bool, str]]) ->
         assert sum(row[4] - row[5] for row in steps) == active_now.fetchone()[0]
 
 
+async def correct(store: Store, corrections: Sequence[Correction], time: datetime) -> int:
+    """Writes corrections into the book, as changes of that time."""
+    return await store.run(correct_book, corrections, time=time, now=NOW, reason="reconcile")
+
+
 @pytest.mark.anyio
 async def test_corrections_are_lines_like_others(tmp_path: Path) -> None:
     """With their reason, at the time that they are for; what is newer stays."""
@@ -314,7 +320,7 @@ async def test_corrections_are_lines_like_others(tmp_path: Path) -> None:
             Correction(msisdn=OTHER, source="tilil", service_id="44", active=True),
         ]
         earlier = NOW - timedelta(hours=1)
-        assert await store.correct_book(corrections, earlier, NOW, "reconcile") == 2
+        assert await correct(store, corrections, earlier) == 2
         look = store.reader.subscriptions
         assert {line.msisdn: line.state async for line in look.find()} == {
             PERSON: "active",
@@ -324,5 +330,5 @@ async def test_corrections_are_lines_like_others(tmp_path: Path) -> None:
         assert [(s.reason, s.event, s.since, s.received_at) for s in steps] == [
             ("reconcile", None, earlier, NOW)
         ]
-        assert await store.correct_book(corrections, NOW, NOW, "reconcile") == 2
+        assert await correct(store, corrections, NOW) == 2
         assert [line.state async for line in look.find(msisdn=PERSON)] == ["inactive"]

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
-from receiver.store import database, open_store
-from receiver.store.database import APPLICATION_ID, lock, migrations, open_writer
+from receiver.store import open_store
+from receiver.store.engine import database, schema
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.files import lock
+from receiver.store.engine.schema import APPLICATION_ID, migrations
 from tests.harness import look
 from tests.store.rows import intake, opened, read_only
 
@@ -45,7 +48,7 @@ def make(path: Path, *statements: str) -> None:
 
 def test_migrations_are_numbered_without_gaps() -> None:
     """The number in a script's name is the version of the schema it makes."""
-    folder = resources.files(database.__package__) / "migrations"
+    folder = resources.files("receiver.store") / "migrations" / "sqlite"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     assert len(names) == len(migrations())
     for number, name in enumerate(names, 1):
@@ -60,7 +63,7 @@ def test_upgrading_gives_the_schema_of_a_new_store(tmp_path: Path) -> None:
         old = tmp_path / f"old-{version}.db"
         scripts = "".join(migrations()[:version])
         with closing(sqlite3.connect(old)) as db:
-            db.create_function("digested_key", 1, database._digested_key, deterministic=True)
+            db.create_function("digested_key", 1, schema._digested_key, deterministic=True)
             db.executescript(f"{scripts} PRAGMA user_version = {version};")
             if version:
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

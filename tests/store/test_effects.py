@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from receiver.handlers import Action, OptIn, OptOut
-from receiver.store import Wishes
+from receiver.store import HandlerActions
 from tests.harness import NOW
-from tests.store.rows import PERSON, intake, opened
+from tests.store.rows import PERSON, intake, opened, opted_in, opted_out
 
 
 @pytest.mark.anyio
 async def test_opt_outs_are_noted_once_and_their_history_always(tmp_path: Path) -> None:
     """Opting out twice is once; each time is in the history."""
     async with opened(tmp_path) as store:
-        assert await store.opt_out(OptOut(PERSON, "STOP"), NOW)
-        assert not await store.opt_out(OptOut(PERSON, "operator"), NOW + timedelta(hours=1))
+        assert await opted_out(store, OptOut(PERSON, "STOP"), NOW)
+        assert not await opted_out(store, OptOut(PERSON, "operator"), NOW + timedelta(hours=1))
         (entry,) = await store.reader.opt_outs.find(PERSON)
         assert (entry.reason, entry.time) == ("STOP", NOW)
-        assert await store.opt_in(OptIn(PERSON, "START"), NOW)
-        assert not await store.opt_in(OptIn(PERSON, "START"), NOW)
+        assert await opted_in(store, OptIn(PERSON, "START"), NOW)
+        assert not await opted_in(store, OptIn(PERSON, "START"), NOW)
         assert await store.reader.opt_outs.find() == []
         changes = await store.writer.run(
             lambda db: db.execute("SELECT change, reason FROM opt_out_history").fetchall()
@@ -39,7 +39,11 @@ async def test_the_last_word_of_a_commit_counts(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         for n, actions in enumerate(cases):
             rows = [
-                intake(store, f"{n}-{m}", wishes=[Wishes(handler="mine.rule", actions=(action,))])
+                intake(
+                    store,
+                    f"{n}-{m}",
+                    handler_actions=[HandlerActions(handler="mine.rule", actions=(action,))],
+                )
                 for m, action in enumerate(actions)
             ]
             await asyncio.gather(*[store.take(row) for row in rows])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,20 +13,31 @@ from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
 from receiver.providers.tilil.settings import TililSource
 from receiver.service.forget import forget, obstacles
-from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
+from receiver.store import (
+    Attempt,
+    HandlerActions,
+    PurgeKind,
+    ReplyState,
+    Store,
+    pack_request,
+    purges,
+    quarantine,
+    replies,
+)
 from receiver.store.people import StoredPeople
+from receiver.store.tx import Tx
 from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, look, push_of
-from tests.store.rows import PERSON, RAW, intake, opened
+from tests.store.rows import PERSON, RAW, intake, opened, opted_in
 
 pytestmark = pytest.mark.anyio
 
 OTHER = "+254711000000"
 
 
-def wishes(*actions: Action) -> tuple[Wishes, ...]:
+def handler_actions(*actions: Action) -> tuple[HandlerActions, ...]:
     """What a handler asks for."""
-    return (Wishes(handler="mine.it", actions=actions),)
+    return (HandlerActions(handler="mine.it", actions=actions),)
 
 
 async def fill(store: Store) -> None:
@@ -39,10 +49,16 @@ async def fill(store: Store) -> None:
             Send(to="0726770792" if person == PERSON else person, text="hello"),
         )
         push = intake(
-            store, number, subject=person, sender=person, wishes=wishes(*asked), jobs=["mine.late"]
+            store,
+            number,
+            subject=person,
+            sender=person,
+            handler_actions=handler_actions(*asked),
+            jobs=["mine.late"],
         )
         await store.take(push)
-        await store.quarantine(
+        await store.run(
+            quarantine.add,
             source="tilil",
             authenticated=True,
             outcome="malformed",
@@ -98,14 +114,16 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
         # A reply in the answer, and a message.
         taken = await store.take(intake(store, "new", reply=Reply("hello"), answer=b"hello"))
         assert taken.answer == b"plain"
-        await store.take(intake(store, "more", wishes=wishes(Send(to=PERSON, text="hello"))))
+        await store.take(
+            intake(store, "more", handler_actions=handler_actions(Send(to=PERSON, text="hello")))
+        )
         ((message,),) = look(store.path, "SELECT max(id) FROM messages")
         (gone,) = await store.begin_messages(
             [Attempt(message, PERSON, sender="22915")], NOW, timedelta(days=1)
         )
         assert gone is not None
         # START.
-        assert await store.opt_in(OptIn(PERSON, "START", short_code="22915"), NOW)
+        assert await opted_in(store, OptIn(PERSON, "START", short_code="22915"), NOW)
         assert not people.has_opted_out(PERSON, short_code="22915")
         assert (await store.take(intake(store, "last", reply=Reply("hello")))).answer == b"answer"
         people.close()
@@ -123,15 +141,15 @@ async def test_a_repeat_of_what_was_forgotten_is_known(tmp_path: Path) -> None:
 async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
     """A message that is being sent and an answer that is open stay for now; again, they go."""
     async with opened(tmp_path) as store:
-        asked = wishes(Send(to=PERSON, text="hello"))
-        taken = await store.take(intake(store, "one", wishes=asked, state=ReplyState.OPEN))
+        asked = handler_actions(Send(to=PERSON, text="hello"))
+        taken = await store.take(intake(store, "one", handler_actions=asked, state=ReplyState.OPEN))
         await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
         forgotten = await forget(store, PERSON)
         assert [line.split(";")[0] for line in forgotten.left] == [
             "1 events are being answered just now",
             "1 messages are being sent just now",
         ]
-        await store.settle(taken.seq)
+        await store.run(replies.settle, taken.seq)
         await store.recover_messages(NOW, [])
         assert (await forget(store, PERSON)).left == []
         assert look(store.path, "SELECT * FROM messages") == []
@@ -142,7 +160,7 @@ async def test_a_subscriber_is_not_forgotten_unseen(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         assert await obstacles(store, PERSON) == []
         asked = Subscribe(msisdn=PERSON, short_code="22915", service_id="32")
-        await store.take(intake(store, "one", wishes=wishes(asked)))
+        await store.take(intake(store, "one", handler_actions=handler_actions(asked)))
         assert await obstacles(store, PERSON) == ["subscribed at tilil to 22915 service 32"]
 
 
@@ -187,7 +205,8 @@ async def test_a_request_of_the_quarantine_goes_however_it_is_written(
 
 async def keep(store: Store, request: bytes, *, reason: str = "no id") -> None:
     """Puts a request into the quarantine."""
-    await store.quarantine(
+    await store.run(
+        quarantine.add,
         source="tilil",
         authenticated=True,
         outcome="malformed",
@@ -228,7 +247,7 @@ async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None
         for key in keys[:2]:
             purged = intake(store, f"old {key}", subject=None)
             await store.take(purged)
-            await store.drop(Kind.EVENTS, [purged.row.seq])
+            await store.run(purges.drop, PurgeKind.EVENTS, [purged.row.seq])
         assert (await forget(store, PERSON)).gone == {"events": 4}
         left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE key >= 'm'")}
         assert left == {f"message:{key}" for key in (*others, "0726770792 of another")}
@@ -243,7 +262,7 @@ async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
             push = intake(store, key)
             await store.take(push)
             seqs.append(push.row.seq)
-        await store.drop(Kind.EVENTS, seqs)
+        await store.run(purges.drop, PurgeKind.EVENTS, seqs)
         (other,) = look(store.path, "SELECT key FROM events WHERE key NOT LIKE '#%'")
         assert other == ("message:4448236",)
 
@@ -252,16 +271,16 @@ async def test_reports_of_their_messages_go(tmp_path: Path) -> None:
     """A report says whose message it is about by an id alone, mostly."""
     async with opened(tmp_path) as store:
         for person in (PERSON, OTHER):
-            asked = wishes(Send(to=person, text="hello"))
-            await store.take(intake(store, person[-4:], wishes=asked))
+            asked = handler_actions(Send(to=person, text="hello"))
+            await store.take(intake(store, person[-4:], handler_actions=asked))
         for n in (1, 2):
             report = intake(store, f"report {n}", subject=None)
             await store.take(report)
 
-            def join(db: sqlite3.Connection, seq: int = report.row.seq, message: int = n) -> None:
+            def join(tx: Tx, seq: int = report.row.seq, message: int = n) -> None:
                 columns = "(event, source, key, status, message)"
                 values = (seq, "tilil", "key", "sent", message)
-                db.execute(f"INSERT INTO reports {columns} VALUES (?, ?, ?, ?, ?)", values)
+                tx.execute(f"INSERT INTO reports {columns} VALUES (?, ?, ?, ?, ?)", values)
 
             await store.writer.run(join)
         await forget(store, PERSON)

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.events import EventIds
 from receiver.handlers import Forward
 from receiver.store import Store
-from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
 from receiver.store.forward_reads import ForwardReader
+from receiver.store.ids import EventIds
 from receiver.store.records import to_micros
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, finish, intake, opened

@@ -31,9 +31,9 @@ from receiver.store import (
     open_store,
     to_micros,
 )
-from receiver.store.database import migrations
+from receiver.store.engine.schema import migrations
 from tests.harness import NOW
-from tests.store.rows import PERSON, intake, opened
+from tests.store.rows import PERSON, intake, opened, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -138,7 +138,7 @@ async def test_who_opted_out_gets_nothing(tmp_path: Path) -> None:
         confirmation = Reply("you are out", even_if_opted_out=True)
         await store.take(intake(store, 1, reply=confirmation, reply_in_answer=False))
         confirming = message + 1
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         assert await begin(store, message) is not None
         assert await begin(store, confirming) is None
         found = await the(store, message)

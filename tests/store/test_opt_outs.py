@@ -17,16 +17,17 @@ from receiver.actions import Send
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.outgoing import Sent
-from receiver.store import Attempt, Report, Store, StoredPush, Wishes, open_reader
+from receiver.store import Attempt, HandlerActions, Report, Store, StoredPush, open_reader
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
-from receiver.store.database import APPLICATION_ID, migrate, migrations, open_writer
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import ours
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, intake, opened
+from tests.store.rows import PERSON, finish, intake, opened, opted_in, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +103,7 @@ async def test_many_people_in_a_batch(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         people = [f"+2547110{n:05}" for n in range(150)]
         for person in people:
-            await store.opt_out(OptOut(person), NOW)
+            await opted_out(store, OptOut(person), NOW)
         found = await store.writer.run(lambda db: lines.lines_of(db, people))
         assert dict(found) == {person: [("", "")] for person in people}
 
@@ -118,7 +119,7 @@ async def test_a_reply_obeys_the_scope(
 ) -> None:
     """It is withheld by an opt-out of the address written to or of the service, not by others."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP", code, service), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
         taken = await store.take(intake(store, 1, reply=Reply("hi"), reply_in_answer=in_answer))
         sent = await store.reader.messages.find()
         withheld = (code, service) in IN_THE_WAY
@@ -133,7 +134,7 @@ async def test_a_late_reply_obeys_the_scope(
     """So does one that comes after the answer."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 1, jobs=["mine.handler"]))
-        await store.opt_out(OptOut(PERSON, "STOP", code, service), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("late")))
         sent = await store.reader.messages.find()
         assert bool(sent) is ((code, service) in ELSEWHERE)
@@ -145,7 +146,7 @@ async def test_a_goodbye_obeys_the_scope(
 ) -> None:
     """A deactivation names its short code otherwise than a message does; it is withheld too."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP", code, service), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
         change = SubscriptionChange(msisdn=PERSON, short_code="22915", service_id="44")
         left = intake(store, 1, reply=Reply("bye"), reply_in_answer=True)
         row = msgspec.structs.replace(
@@ -174,7 +175,7 @@ async def test_a_message_obeys_the_scope(
     """At the last moment before it is sent, by the sender and service that it really has."""
     async with opened(tmp_path) as store:
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
-        await store.opt_out(OptOut(PERSON, "STOP", *scope), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP", *scope), NOW)
         beginning = [Attempt(message, PERSON, *attempt)]
         (gone,) = await store.begin_messages(beginning, NOW, timedelta(days=1))
         assert (gone is not None) is withheld
@@ -224,10 +225,10 @@ def blacklisted(store: Store, id_: str, *, opted_out: bool = True) -> StoredPush
 async def test_the_history_is_kept(tmp_path: Path) -> None:
     """Each change, newest first, with its scope, also those that changed nothing."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP", "+447786200000"), NOW)
-        await store.opt_out(OptOut(PERSON, "STOP", "+447786200000"), NOW)
-        await store.opt_out(OptOut("+254711000001", "END", service_id="44"), NOW)
-        await store.opt_in(OptIn(PERSON, "START"), NOW + timedelta(minutes=1))
+        await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
+        await opted_out(store, OptOut("+254711000001", "END", service_id="44"), NOW)
+        await opted_in(store, OptIn(PERSON, "START"), NOW + timedelta(minutes=1))
         history = await store.reader.opt_outs.history(msisdn=PERSON)
         assert [(c.change, c.short_code, c.reason) for c in history] == [
             ("in", "", "START"),
@@ -243,15 +244,15 @@ async def test_near_misses_are_listed(tmp_path: Path) -> None:
     """With who wrote what to which address, and whether that is settled; other flags are not."""
     async with opened(tmp_path) as store:
         for id_, reason in ((1, "near miss of STOP"), (2, "rude")):
-            wishes = Wishes(handler="opt_out.opt", actions=(Flag(reason),))
-            taken = await store.take(intake(store, id_, wishes=[wishes]))
+            handler_actions = HandlerActions(handler="opt_out.opt", actions=(Flag(reason),))
+            taken = await store.take(intake(store, id_, handler_actions=[handler_actions]))
             if id_ == 1:
                 first = taken.seq
         (miss,) = await store.reader.opt_outs.near_misses()
         assert (miss.event, miss.msisdn, miss.to) == (store.ids.text(first), PERSON, CODE)
         assert (miss.reason, miss.source) == ("near miss of STOP", "tilil")
         assert not miss.opted_out
-        await store.opt_out(OptOut(PERSON), NOW)
+        await opted_out(store, OptOut(PERSON), NOW)
         (miss,) = await store.reader.opt_outs.near_misses()
         assert miss.opted_out
 
@@ -259,7 +260,7 @@ async def test_near_misses_are_listed(tmp_path: Path) -> None:
 async def test_handlers_see_any_form_of_an_address(tmp_path: Path) -> None:
     """`has_opted_out` knows a number of ours however it is written."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP", "+447786200000"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
         people = StoredPeople(store.path)
         assert people.has_opted_out(PERSON, short_code="447786200000")
         assert not people.has_opted_out(PERSON, short_code="22915")

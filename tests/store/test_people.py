@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import OptIn, OptOut, Subscribe, Unsubscribe
-from receiver.store import Wishes
+from receiver.store import HandlerActions
 from receiver.store.people import StoredPeople
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened
@@ -67,14 +67,14 @@ def test_the_past_is_as_it_was_seen_then(made: list[tuple[Any, int]]) -> None:
             with people_of(store.path) as people:
                 seen = []
                 for n, (change, late) in enumerate(made):
-                    wishes = Wishes(handler="mine.h", actions=(change,))
+                    handler_actions = HandlerActions(handler="mine.h", actions=(change,))
                     moment = NOW + timedelta(seconds=n)
                     event = intake(
                         store,
                         n,
                         time=moment + timedelta(seconds=late),
                         received_at=moment,
-                        wishes=[wishes],
+                        handler_actions=[handler_actions],
                     )
                     seen.append((event.row.seq, view(people)))
                     await store.take(event)

@@ -14,28 +14,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Flag, Send
-from receiver.store import Attempt, Failure, Kind, ReplyState, Store, Sweep, Wishes
+from receiver.store import (
+    Attempt,
+    Failure,
+    HandlerActions,
+    PurgeKind,
+    PurgeRule,
+    ReplyState,
+    Store,
+    purges,
+    quarantine,
+    replies,
+)
 from receiver.store.people import StoredPeople
-from receiver.store.purge_reads import Stretch
+from receiver.store.purge_reads import PurgeBatch
 from tests.harness import NOW, look
 from tests.store.rows import PERSON, intake, opened
 
 pytestmark = pytest.mark.anyio
 
 LATER = NOW + timedelta(seconds=1)
-EVENTS = Sweep(kind=Kind.EVENTS, before=LATER)
+EVENTS = PurgeRule(kind=PurgeKind.EVENTS, before=LATER)
 
 
-async def drop_all(store: Store, sweep: Sweep) -> dict[str, int]:
+async def drop_all(store: Store, rule: PurgeRule) -> dict[str, int]:
     """Lets go of all that a sweep finds, as `receiver.jobs.purge` does; how many of what."""
     gone: dict[str, int] = {}
     position: int | None = 0
     while position is not None:
-        stretch: Stretch = await store.reader.purges.stretch(sweep, position)
-        if stretch.ids:
-            for what, count in (await store.drop(sweep.kind, stretch.ids)).items():
+        batch: PurgeBatch = await store.reader.purges.batch(rule, position)
+        if batch.ids:
+            for what, count in (await store.run(purges.drop, rule.kind, batch.ids)).items():
                 gone[what] = gone.get(what, 0) + count
-        position = stretch.position
+        position = batch.position
     return gone
 
 
@@ -66,7 +77,9 @@ async def test_only_the_raw_request_goes(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         push = intake(store, "one", answer=b"a reply")
         await store.take(push)
-        assert await drop_all(store, Sweep(kind=Kind.REQUESTS, before=LATER)) == {"requests": 1}
+        assert await drop_all(store, PurgeRule(kind=PurgeKind.REQUESTS, before=LATER)) == {
+            "requests": 1
+        }
         found = await store.reader.event(store.ids.text(push.row.seq))
         assert found is not None
         assert found.request is None
@@ -80,9 +93,9 @@ async def test_age_type_and_source_choose(tmp_path: Path) -> None:
             await store.take(intake(store, key, source=source))
         young = intake(store, "young", received_at=NOW + timedelta(days=1))
         await store.take(young)
-        wrong = Sweep(kind=Kind.EVENTS, before=LATER, type_="sms.delivery.updated")
+        wrong = PurgeRule(kind=PurgeKind.EVENTS, before=LATER, type_="sms.delivery.updated")
         assert await drop_all(store, wrong) == {}
-        ours = Sweep(kind=Kind.EVENTS, before=LATER, source="tilil")
+        ours = PurgeRule(kind=PurgeKind.EVENTS, before=LATER, source="tilil")
         assert await drop_all(store, ours) == {"events": 1}
         left = look(store.path, "SELECT key FROM events WHERE type <> '' ORDER BY seq")
         assert left == [("message:other",), ("message:young",)]
@@ -103,21 +116,21 @@ async def test_an_open_answer_keeps_its_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, "one", state=ReplyState.OPEN))
         assert await drop_all(store, EVENTS) == {}
-        await store.settle(taken.seq)
+        await store.run(replies.settle, taken.seq)
         assert await drop_all(store, EVENTS) == {"events": 1}
 
 
 async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
     """By it replay knows that somebody was replied to; one that has not been sent stays anyway."""
-    sent = Sweep(kind=Kind.MESSAGES, before=NOW + timedelta(days=1))
-    wish = Wishes(handler="mine.it", actions=(Send(to=PERSON, text="hello"), Flag("look")))
+    sent = PurgeRule(kind=PurgeKind.MESSAGES, before=NOW + timedelta(days=1))
+    wish = HandlerActions(handler="mine.it", actions=(Send(to=PERSON, text="hello"), Flag("look")))
     async with opened(tmp_path) as store:
-        await store.take(intake(store, "one", wishes=(wish,)))
+        await store.take(intake(store, "one", handler_actions=(wish,)))
         assert await drop_all(store, EVENTS) == {"events": 1}
         assert look(store.path, "SELECT * FROM flags") == []
         assert await drop_all(store, sent) == {}  # it waits
         await store.kill_message(1, NOW, Failure("refused"))
-        await store.take(intake(store, "two", wishes=(wish,)))
+        await store.take(intake(store, "two", handler_actions=(wish,)))
         await store.kill_message(2, NOW, Failure("refused"))
         assert await drop_all(store, sent) == {"messages": 1}
         assert look(store.path, "SELECT id FROM messages") == [(2,)]
@@ -126,18 +139,20 @@ async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
 
 async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
     """What is under way is not taken away from under the outbox."""
-    wish = Wishes(handler="mine.it", actions=(Send(to=PERSON, text="hello"),))
+    wish = HandlerActions(handler="mine.it", actions=(Send(to=PERSON, text="hello"),))
     async with opened(tmp_path) as store:
-        await store.take(intake(store, "one", wishes=(wish,)))
+        await store.take(intake(store, "one", handler_actions=(wish,)))
         await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
-        assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {}
+        assert await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=True) == {}
         await store.kill_message(1, NOW, Failure("refused"))
-        assert await store.drop(Kind.MESSAGES, [1], wanted_or_not=True) == {"messages": 1}
+        assert await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=True) == {
+            "messages": 1
+        }
 
 
 async def test_keys_go_when_they_are_asked_for(tmp_path: Path) -> None:
     """Only those of purged events; afterwards the same push is a new event."""
-    keys = Sweep(kind=Kind.KEYS, before=LATER)
+    keys = PurgeRule(kind=PurgeKind.KEYS, before=LATER)
     async with opened(tmp_path) as store:
         await store.take(intake(store, "one"))
         assert await drop_all(store, keys) == {}
@@ -158,13 +173,13 @@ async def test_a_number_in_a_key_goes_too(tmp_path: Path) -> None:
 
 async def test_the_index_of_people_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person's events are found while they are there; empty runs go, but the last."""
-    monkeypatch.setattr("receiver.store.writer.PIECE", 64)
+    monkeypatch.setattr("receiver.store.engine.connection.PIECE", 64)
     async with opened(tmp_path) as store:
         for number in range(3 * 64):
             person = PERSON if number % 2 else "+254711000000"
             await store.take(intake(store, str(number), subject=person))
         first = [seq for (seq,) in look(store.path, "SELECT seq FROM events ORDER BY seq LIMIT 20")]
-        await store.drop(Kind.EVENTS, first)
+        await store.run(purges.drop, PurgeKind.EVENTS, first)
         assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 86
         with closing(StoredPeople(store.path)) as people:
             assert len(people.history(PERSON, 1000)) == 86
@@ -182,7 +197,8 @@ async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:
     """Of requests that could not become events the old ones go."""
     async with opened(tmp_path) as store:
         for at in (NOW, NOW + timedelta(days=1)):
-            await store.quarantine(
+            await store.run(
+                quarantine.add,
                 source="tilil",
                 authenticated=True,
                 outcome="malformed",
@@ -193,7 +209,9 @@ async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:
                 max_rows=10,
                 max_bytes=10_000,
             )
-        assert await drop_all(store, Sweep(kind=Kind.QUARANTINE, before=LATER)) == {"quarantine": 1}
+        assert await drop_all(store, PurgeRule(kind=PurgeKind.QUARANTINE, before=LATER)) == {
+            "quarantine": 1
+        }
         assert [entry.id for entry in await store.reader.quarantined()] == [2]
 
 
@@ -212,7 +230,7 @@ def test_any_purges_leave_what_is_younger_and_know_all_repeats(
                 await store.take(intake(store, str(key), received_at=NOW - timedelta(days=age)))
             for limit in limits:
                 before = NOW - timedelta(days=limit) + timedelta(seconds=1)
-                await drop_all(store, Sweep(kind=Kind.EVENTS, before=before))
+                await drop_all(store, PurgeRule(kind=PurgeKind.EVENTS, before=before))
             kept = min(limits, default=100)
             left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE type <> ''")}
             assert left == {f"message:{key}" for key, age in enumerate(ages) if age < kept}

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.store import Store
+from receiver.store import PurgeKind, Store, purges, quarantine
 from tests.harness import NOW
 from tests.store.rows import RAW, REQUEST, opened
 
@@ -31,7 +31,7 @@ async def keep(store: Store, *, size: int = 0, **fields: Any) -> None:
         "max_rows": 10,
         "max_bytes": 10_000,
     }
-    await store.quarantine(**{**entry, **fields})
+    await store.run(quarantine.add, **{**entry, **fields})
 
 
 async def test_a_request_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_entries_are_dropped_one_by_one(tmp_path: Path) -> None:
         for n in range(3):
             await keep(store, reason=str(n))
         newest, _, _ = await store.reader.quarantined()
-        await store.drop_quarantined(newest.id)
+        await store.run(purges.drop, PurgeKind.QUARANTINE, [newest.id])
         assert [entry.reason for entry in await store.reader.quarantined()] == ["1", "0"]
         assert await store.reader.quarantined(newest.id) == []
         await keep(store)

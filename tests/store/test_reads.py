@@ -66,8 +66,8 @@ async def test_an_event_is_found_by_its_id(tmp_path: Path) -> None:
 async def test_a_reader_cannot_write(tmp_path: Path) -> None:
     """Whatever a query is, a reader changes nothing."""
     async with opened(tmp_path) as store:
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            await store.reader._db.execute("DELETE FROM meta")
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            await store.reader._fetch("DELETE FROM meta")
 
 
 async def test_a_reader_beside_the_service_sees_what_is_committed(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_a_reader_refuses_another_programs_file(tmp_path: Path) -> None:
     path = tmp_path / "receiver.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE events (x)")
-    with pytest.raises(StoreUnusable, match="not a store of this program"):
+    with pytest.raises(StoreUnusable, match="not a store of sms-receiver"):
         async with open_reader(path):
             pass
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from receiver.fake import Options, running
 from receiver.service import parts as services
 from receiver.service.parts import warn
 from receiver.store import renames
+from receiver.store.tx import Tx
 from tests.harness import Clock, inbound, look, opened, parts, subscription, take
 from tests.jobs.test_deactivate import ANN, ENDED, until_ended
 from tests.test_stop import activation, message, raw, said
@@ -74,7 +74,7 @@ async def test_one_id_under_both_names_is_two_events(tmp_path: Path) -> None:
         assert look(service.store.path, "SELECT count(*) FROM events") == [(2,)]
 
 
-def _fill(db: sqlite3.Connection) -> None:
+def _fill(tx: Tx) -> None:
     """What falls together, and what takes sending to come by."""
     for statement in (
         (
@@ -92,7 +92,7 @@ def _fill(db: sqlite3.Connection) -> None:
             " received_at, data, answer, reply FROM events LIMIT 1"
         ),
     ):
-        db.execute(statement)
+        tx.execute(statement)
 
 
 async def test_every_table_is_carried_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

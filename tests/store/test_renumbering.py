@@ -15,8 +15,10 @@ from receiver import providers
 from receiver.config import parse
 from receiver.errors import StoreUnusable
 from receiver.service import renumber
-from receiver.store import Forms, database, open_store
-from receiver.store.database import migrations, open_writer
+from receiver.store import Normaliser, open_store, renumbering
+from receiver.store.engine import schema
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.schema import migrations
 from receiver.store.renumbering import _STAGES, progress, step
 from tests.cli.program import table, told
 from tests.harness import look, opened, until_async, write
@@ -29,7 +31,7 @@ SAMPLE = next(sample for sample in SAMPLES if sample.stem == "schema-4")
 OURS = "+254700000001"
 
 
-def forms() -> Forms:
+def forms() -> Normaliser:
     """The one form, in Kenya."""
     return renumber.forms(providers.create(parse(plain(), Path("receiver.toml"))))
 
@@ -168,13 +170,13 @@ async def test_a_start_brings_what_is_urgent_before_it_serves(
     async with open_store(path) as store:
         known = providers.create(parse(plain(), Path("receiver.toml")))
         await renumber.before_serving(store, known)
-        assert (await store.renumbered()).name == "messages"
+        assert (await store.run(renumbering.progress)).name == "messages"
         opt_outs = await store.reader.opt_outs.find("+254722000111")
         assert opt_outs == []
     async with opened(tmp_path, raw(), later()) as service:
 
         async def done() -> bool:
-            return not (await service.store.renumbered()).name
+            return not (await service.store.run(renumbering.progress)).name
 
         await until_async(done, "all of it is brought along")
         assert json.loads(look(path, "SELECT value FROM meta WHERE key = 'numbers'")[0][0]) == [
@@ -218,7 +220,7 @@ def test_going_back_takes_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyP
     before = tables(backup)
     renumbered(path)
     scripts = migrations()
-    monkeypatch.setattr(database, "migrations", lambda: scripts[:4])
+    monkeypatch.setattr(schema, "migrations", lambda: scripts[:4])
     with pytest.raises(StoreUnusable, match="made by a newer sms-receiver"):
         open_writer(path)
     for name in ("receiver.db", "receiver.db-wal", "receiver.db-shm"):

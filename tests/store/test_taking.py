@@ -15,9 +15,9 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros
+from receiver.store import HandlerActions, Job, ReplyState, Store, StoreResult, replies, to_micros
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, held, intake, opened
+from tests.store.rows import PERSON, finish, held, intake, opened, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -70,13 +70,15 @@ async def test_a_repeat_is_known_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
-    """Wishes, jobs and replies of a repeat are those of the first, not carried out anew."""
+    """Actions, jobs and replies of a repeat are those of the first, not carried out anew."""
     async with opened(tmp_path) as store:
         for _ in range(3):
-            wishes = [Wishes(handler="mine.rule", actions=(Send(to=PERSON, text="hello"),))]
+            handler_actions = [
+                HandlerActions(handler="mine.rule", actions=(Send(to=PERSON, text="hello"),))
+            ]
             row = intake(
                 store,
-                wishes=wishes,
+                handler_actions=handler_actions,
                 jobs=["mine.handler"],
                 reply=Reply("karibu"),
                 reply_in_answer=False,
@@ -90,7 +92,7 @@ async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
 async def test_an_id_seen_before_is_stored_with_all_that_follows(
     tmp_path: Path, jobs: list[str]
 ) -> None:
-    """In the commit of the first or later: its own number, answer, wishes, jobs and repeats."""
+    """In the commit of the first or later: its own number, answer, actions, jobs and repeats."""
     people = [PERSON, "+254711000001", "+254711000002"]
     state = ReplyState.OPEN if jobs else ReplyState.GIVEN
 
@@ -101,7 +103,9 @@ async def test_an_id_seen_before_is_stored_with_all_that_follows(
                 subject=person,
                 sender=person,
                 answer=person.encode(),
-                wishes=[Wishes(handler="mine.rule", actions=(Send(to=person, text="hi"),))],
+                handler_actions=[
+                    HandlerActions(handler="mine.rule", actions=(Send(to=person, text="hi"),))
+                ],
                 jobs=jobs,
                 state=state,
             )
@@ -195,7 +199,7 @@ async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> N
 async def test_who_opted_out_gets_no_reply(tmp_path: Path, *, in_answer: bool) -> None:
     """The answer is the plain one, nothing is sent, and the event says why."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         reply = Reply("karibu")
         taken = await store.take(
             intake(store, reply=reply, reply_in_answer=in_answer, answer=b"karibu")
@@ -210,9 +214,13 @@ async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
     """The reply that says so goes out although the person has just opted out, again and again."""
     async with opened(tmp_path) as store:
         for n in range(2):
-            wishes = [Wishes(handler="mine.rule", actions=(OptOut(PERSON, "STOP"),))]
+            handler_actions = [
+                HandlerActions(handler="mine.rule", actions=(OptOut(PERSON, "STOP"),))
+            ]
             reply = Reply("you are out", even_if_opted_out=True)
-            row = intake(store, n, wishes=wishes, reply=reply, answer=b"you are out")
+            row = intake(
+                store, n, handler_actions=handler_actions, reply=reply, answer=b"you are out"
+            )
             assert (await store.take(row)).answer == b"you are out"
         assert [entry.msisdn for entry in await store.reader.opt_outs.find()] == [PERSON]
 
@@ -220,9 +228,14 @@ async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
 async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
     """START is answered: who may be messaged is decided after what the message does."""
     async with opened(tmp_path) as store:
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
-        wishes = [Wishes(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
-        row = intake(store, wishes=wishes, reply=Reply("welcome back"), answer=b"welcome back")
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
+        handler_actions = [HandlerActions(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
+        row = intake(
+            store,
+            handler_actions=handler_actions,
+            reply=Reply("welcome back"),
+            answer=b"welcome back",
+        )
         assert (await store.take(row)).answer == b"welcome back"
         assert await store.reader.opt_outs.find() == []
 
@@ -238,7 +251,7 @@ async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Pat
         assert await store.finish(
             finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
         )
-        assert await store.settle(taken.seq) == b"with karibu"
+        assert await store.run(replies.settle, taken.seq) == b"with karibu"
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"with karibu", False)
         assert await jobs(store) == []
@@ -248,7 +261,7 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
     """Once the answer is settled a reply goes through the send API, with the link of the event."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
-        assert await store.settle(taken.seq) == b"answer"
+        assert await store.run(replies.settle, taken.seq) == b"answer"
         await store.finish(
             finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
         )
@@ -269,9 +282,9 @@ async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
             finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False)
         )
         await store.finish(finish(two, taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"first"
+        assert await store.run(replies.settle, taken.seq) == b"first"
         await store.finish(finish(three, taken.seq, Reply("third"), answer=b"third", last=True))
-        assert await store.settle(taken.seq) == b"first"
+        assert await store.run(replies.settle, taken.seq) == b"first"
         assert await jobs(store) == []
 
 
@@ -281,7 +294,7 @@ async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> Non
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await store.finish(finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"answer"
+        assert await store.run(replies.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
 
 
@@ -289,10 +302,10 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
     """Whoever opts out while a handler works gets nothing any more, and no other reply either."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
-        await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+        await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
         await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"answer"
+        assert await store.run(replies.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
         assert "opted out" in (await note(store) or "")
 
@@ -304,12 +317,12 @@ async def test_a_late_confirmation_tells_of_a_change_or_nothing(
     """A handler that opts somebody out a second time confirms nothing, also after the answer."""
     async with opened(tmp_path) as store:
         if again:
-            await store.opt_out(OptOut(PERSON, "STOP"), NOW)
+            await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         taken = await store.take(intake(store, 1, state=ReplyState.OPEN, jobs=["mine.handler"]))
         said = Reply("you are out", even_if_opted_out=True, if_changed=True)
         asked = (OptOut(PERSON, "STOP"), said)
         await store.finish(finish(taken.jobs[0], taken.seq, *asked, answer=b"out", last=True))
-        assert await store.settle(taken.seq) == (b"answer" if again else b"out")
+        assert await store.run(replies.settle, taken.seq) == (b"answer" if again else b"out")
         assert not await store.reader.messages.find()
 
 
@@ -318,7 +331,7 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
     async with opened(tmp_path) as store:
-        await store.settle_all()
+        await store.run(replies.settle_all)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
         await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))

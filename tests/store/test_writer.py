@@ -12,12 +12,14 @@ import pytest
 
 from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
-from receiver.store import Store, StoredPush, StoreResult, Wishes, writes
-from receiver.store.upkeep import Upkeep
-from receiver.store.writer import QUEUE_BYTES, QUEUE_LIMIT
-from receiver.store.writes import index_people
+from receiver.store import HandlerActions, Store, StoredPush, StoreResult, pushes
+from receiver.store.engine import person_index
+from receiver.store.engine.connection import WriterConnection
+from receiver.store.engine.person_index import index_people
+from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
+from receiver.store.tx import Tx
 from tests.harness import NOW, look, until, until_async
-from tests.store.rows import PERSON, RAW, held, intake, opened
+from tests.store.rows import PERSON, RAW, held, intake, opened, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +52,7 @@ async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Pa
     """It is a transaction by itself: fewer calls while others wait. All else is in one of ours."""
     async with opened(tmp_path) as store:
         statements: list[str] = []
-        store.writer._db.set_trace_callback(statements.append)
+        store.writer._connection._db.set_trace_callback(statements.append)
 
         async def words(*rows: StoredPush) -> list[str]:
             async with held(store):
@@ -67,7 +69,11 @@ async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Pa
         for row in (
             intake(store, 5, jobs=["mine.handler"]),
             intake(store, 6, reply=reply, reply_in_answer=False),
-            intake(store, 7, wishes=[Wishes(handler="mine", actions=(OptOut(PERSON, "STOP"),))]),
+            intake(
+                store,
+                7,
+                handler_actions=[HandlerActions(handler="mine", actions=(OptOut(PERSON, "STOP"),))],
+            ),
             intake(store, 8, reply=reply),  # to somebody who has opted out
         ):
             several = await words(row)
@@ -82,13 +88,13 @@ async def test_one_statement_stores_the_same(
     found = []
     for at_once in (True, False):
         if not at_once:
-            monkeypatch.setattr(writes, "take_at_once", lambda *_: None)
+            monkeypatch.setattr(pushes, "take_at_once", lambda *_: None)
         chance = random.Random(seed)
         folder = tmp_path / str(at_once)
         folder.mkdir()
         async with opened(folder) as store:
             if chance.random() < 0.5:
-                await store.opt_out(OptOut("+254700000001", "STOP"), NOW)
+                await opted_out(store, OptOut("+254700000001", "STOP"), NOW)
             results = []
             for _ in range(10):
                 async with held(store):
@@ -143,8 +149,8 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
 ) -> None:
     """An operation that raises fails by itself; what it had written is undone, all else stands."""
 
-    def bad(db: sqlite3.Connection) -> None:
-        db.execute("INSERT INTO meta VALUES ('bad', 1)")
+    def bad(tx: Tx) -> None:
+        tx.execute("INSERT INTO meta VALUES ('bad', 1)")
         raise error
 
     async with opened(tmp_path) as store:
@@ -347,7 +353,7 @@ async def test_a_folder_that_is_replaced_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a file is in its place pushes are refused; afterwards they are stored again."""
-    monkeypatch.setattr("receiver.store.writer._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.engine.connection._WRITE_BACK", 1)
     folder = tmp_path / "folder"
     folder.mkdir()
     async with opened(folder) as store, asyncio.timeout(30):
@@ -365,21 +371,21 @@ async def test_a_folder_that_is_replaced_and_comes_back(
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("unforeseen"), MemoryError()])
-@pytest.mark.parametrize("chore", ["_write_back", "_empty_wal", "_index_people"])
+@pytest.mark.parametrize("chore", ["_write_back", "_empty_wal", "_add_run"])
 async def test_no_chore_ends_the_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chore: str, error: Exception
 ) -> None:
     """Whatever goes wrong beside the commits, commits go on."""
 
-    def fail(self: Upkeep) -> bool:
+    def fail(self: WriterConnection) -> bool:
         tried.append(chore)
         raise error
 
     tried: list[str] = []
-    monkeypatch.setattr("receiver.store.writer._WRITE_BACK", 1)
-    monkeypatch.setattr("receiver.store.writer.PIECE", 1)
-    monkeypatch.setattr("receiver.store.writer._IDLE", 0.01)
-    monkeypatch.setattr(Upkeep, chore, fail)
+    monkeypatch.setattr("receiver.store.engine.connection._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.engine.connection.PIECE", 1)
+    monkeypatch.setattr("receiver.store.group_commit._IDLE", 0.01)
+    monkeypatch.setattr(WriterConnection, chore, fail)
     async with opened(tmp_path) as store, asyncio.timeout(30):
         await store.take(intake(store, 1))
         await asyncio.to_thread(until, lambda: tried, "a try")
@@ -388,9 +394,9 @@ async def test_no_chore_ends_the_writer(
     assert look(store.path, COUNT) == [(2,)]
 
 
-def fall_over(db: sqlite3.Connection) -> None:
+def fall_over(tx: Tx) -> None:
     """Ends the thread, as nothing that is foreseen does."""
-    db.execute("INSERT INTO meta VALUES ('fallen', 1)")
+    tx.execute("INSERT INTO meta VALUES ('fallen', 1)")
     raise SystemExit("fallen")
 
 
@@ -465,7 +471,7 @@ async def test_people_are_indexed_under_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many at a time: a look-up has few events to read one by one, however busy it is."""
-    monkeypatch.setattr("receiver.store.writer.PIECE", 64)
+    monkeypatch.setattr("receiver.store.engine.connection.PIECE", 64)
     async with opened(tmp_path) as store:
         for n in range(74):
             await store.take(intake(store, n))
@@ -492,7 +498,7 @@ async def test_an_index_that_cannot_be_written_loses_nothing(
 
     async with opened(tmp_path) as store:
         with monkeypatch.context() as patched:
-            patched.setattr(writes, "index_people", full)
+            patched.setattr(person_index, "index_people", full)
             await store.take(intake(store, 1))
             await asyncio.to_thread(until, lambda: "not indexed" in capsys.readouterr().out, "it")
         assert indexed(store) == 0
@@ -510,7 +516,7 @@ async def test_the_index_of_people_changes_no_promise(
     def noting(db: sqlite3.Connection) -> None:
         seen.append(db.execute("PRAGMA synchronous").fetchone())
 
-    monkeypatch.setattr(writes, "index_people", noting)
+    monkeypatch.setattr(person_index, "index_people", noting)
     async with opened(tmp_path) as store:
         await store.take(intake(store, 1))
         await asyncio.to_thread(until, lambda: seen, "an index")

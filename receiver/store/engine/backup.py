@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from receiver.errors import StoreUnusable
 from receiver.store import audit
-from receiver.store.database import (
-    APPLICATION_ID,
-    check_alone,
-    lock,
-    migrations,
-    undo_restore,
-)
+from receiver.store.engine.files import check_alone, lock, undo_restore
+from receiver.store.engine.reading import check_there
+from receiver.store.engine.schema import SCHEMA, check_schema
 
 _FILES = ("", "-wal", "-shm")
 
@@ -43,8 +40,7 @@ def back_up(store: Path, target: Path) -> Copy:
     Raises `StoreUnusable` and OSError.
     """
     store = store.resolve()
-    if not store.is_file():
-        raise StoreUnusable(f"{store}: no such store; `receiver serve` makes it")
+    check_there(store)
     check_alone(store)
     with _appearing(target) as unfinished:
         _copy(store, unfinished)
@@ -69,10 +65,7 @@ def _verify(file: Path, name: Path) -> Copy:
     """
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
-            (application,) = db.execute("PRAGMA application_id").fetchone()
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if application != APPLICATION_ID or not 1 <= version <= len(migrations()):
-                raise StoreUnusable(f"{name}: not a store of this program (schema {version})")
+            check_schema(name, *db.execute(SCHEMA).fetchone())
             (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if verdict != "ok":
                 raise StoreUnusable(f"{name}: damaged: {verdict}")
@@ -93,7 +86,7 @@ def note_backup(copy: Copy, store: Path, who: str, now: datetime) -> bool:
     details = {"file": str(copy.file), "events": copy.events, "bytes": copy.bytes}
     with lock(store):
         try:
-            return audit.note_in(store, who, "backup", details, now)
+            return _note(store, who, "backup", details, now)
         except sqlite3.Error as error:
             raise StoreUnusable(f"{store}: {error}") from None
 
@@ -133,9 +126,22 @@ def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Pat
 def _note_restore(unfinished: Path, file: Path, copy: Copy, who: str, now: datetime) -> None:
     details = {"file": str(file), "events": copy.events}
     try:
-        audit.note_in(unfinished, who, "restore", details, now)
+        _note(unfinished, who, "restore", details, now)
     except sqlite3.Error as error:
         raise StoreUnusable(f"{file}: {error}") from None
+
+
+def _note(path: Path, who: str, act: str, details: dict[str, Any], now: datetime) -> bool:
+    """Adds an act to a store that nobody has open; False if its schema has no audit yet.
+
+    The caller holds the lock of the store. Raises sqlite3.Error.
+    """
+    with closing(sqlite3.connect(path)) as db:
+        if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'audit'").fetchone():
+            return False
+        with db:
+            audit.add(db, who, act, details, now)
+    return True
 
 
 def _set_aside(store: Path, now: datetime) -> Path | None:

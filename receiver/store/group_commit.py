@@ -10,25 +10,24 @@ from __future__ import annotations
 import asyncio
 import math
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
-from receiver.store import writes
+from receiver.store import pushes
+from receiver.store.engine.connection import WriterConnection
 from receiver.store.records import StoredPush, StoreResult
-from receiver.store.upkeep import Upkeep
+from receiver.store.tx import Tx
 
 A = TypeVar("A")
 T = TypeVar("T")
-Operation = Callable[[sqlite3.Connection], Any]
+Operation = Callable[[Tx], Any]
 #: Makes what is stored of what arrived, or says why not, one for each.
 Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
 _Waiting = tuple[StoredPush | Operation, "asyncio.Future[Any]"]
@@ -39,31 +38,18 @@ _Results = list[Any]
 QUEUE_LIMIT = 8192
 #: The same in bytes; what is being committed comes on top, once.
 QUEUE_BYTES = 16 * 1024 * 1024
-#: Events that are added to the index of people at once, unless it is quiet before: until then a
-#: look-up reads them one by one, which takes a few milliseconds. They are a run of their own,
-#: written from beginning to end; fewer at once would write the pages of a run again and again.
-PIECE = writes.RUN_EVENTS
-#: Pages in the WAL that are written back at once. Ten times as many take 15 ms and cost no less
-#: in all.
-_WRITE_BACK = 800
-#: Pages that a commit writes into the WAL, about: so many, one for each row, mostly of indexes, and
-#: what the bytes of its rows fill.
-_COMMIT_PAGES = 8
-_PAGE = 4096
 #: Turns of the event loop before a batch is handed over. The loop does not wait in them: an
 #: idle one is through in microseconds. A busy one answers those of the last commit and reads
 #: what they send next, and the commit that this joins costs the same for half as many more.
 _TURNS = 4
 #: Arrivals that are prepared at once: the loop does nothing else meanwhile.
 _TOGETHER = 64
-#: Seconds of silence after which the WAL is written back into the database file.
+#: Seconds of silence after which all of the upkeep is done.
 _IDLE = 1.0
 #: Seconds after which a commit that does not return is taken for one that never will.
 _STUCK = 120.0
 #: Seconds between lines of the log about one and the same trouble.
 _COMPLAINT_PAUSE = 10.0
-#: What tells of the disk or the file. The other errors of SQLite are about one operation.
-_STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 log = structlog.get_logger("receiver.store")
 
@@ -71,9 +57,8 @@ log = structlog.get_logger("receiver.store")
 class Writer:
     """Owns the connection that writes."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
-        self._upkeep = Upkeep(db, path)
+    def __init__(self, connection: WriterConnection) -> None:
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[tuple[list[_Waiting], int] | None] = queue.SimpleQueue()
         self._waiting: list[_Waiting] = []
@@ -116,10 +101,10 @@ class Writer:
             return f"has been busy with one commit for more than {_STUCK:g} s"
         return None
 
-    def take(self, intake: StoredPush) -> asyncio.Future[StoreResult]:
+    def take(self, push: StoredPush) -> asyncio.Future[StoreResult]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
-        future = self._submit(intake)
-        row = intake.row
+        future = self._submit(push)
+        row = push.row
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
@@ -137,7 +122,7 @@ class Writer:
             self._prepare_arrivals()
         return future
 
-    def run(self, operation: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+    def run(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Runs `operation` on the connection inside the next transaction."""
         return self._submit(operation)
 
@@ -174,11 +159,11 @@ class Writer:
             pairs = list(zip(arrivals, prepared, strict=True))
         except Exception as error:  # noqa: BLE001 - raised where they are waited for
             pairs = [(arrival, error) for arrival in arrivals]
-        for (_, future), intake in pairs:
-            if not isinstance(intake, Exception):
-                self._waiting.append((intake, future))
+        for (_, future), push in pairs:
+            if not isinstance(push, Exception):
+                self._waiting.append((push, future))
             elif not future.done():
-                future.set_exception(intake)
+                future.set_exception(push)
 
     def _hand_over_after(self, turns: int) -> None:
         """Hands over what waits some turns of the loop later: what arrives meanwhile joins."""
@@ -236,22 +221,20 @@ class Writer:
             why = f"has ended: {type(error).__name__}: {error}"
             log.critical("the store's writer has ended", exc_info=True)
         finally:
-            with suppress(sqlite3.Error):
-                self._db.close()
+            self._connection.close()
             if why is not None:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     self._loop.call_soon_threadsafe(self._ended, why)
 
     def _work(self) -> None:
         """Commits batch after batch until the store is closed."""
-        upkeep, dirty, pages = self._upkeep, False, 0
+        connection, dirty = self._connection, False
         while True:
             self._busy_since = None
             try:
                 handed_over = self._batches.get(timeout=_IDLE if dirty else None)
             except queue.Empty:
-                upkeep.index_people()
-                dirty = not upkeep.checkpoint()
+                dirty = not connection.rest()
                 continue
             if handed_over is None:
                 break
@@ -264,22 +247,16 @@ class Writer:
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
             # Only now: those of this batch do not wait for it.
-            if upkeep.unindexed >= PIECE:
-                upkeep.index_people()
-            pages += _COMMIT_PAGES + len(batch) + size // _PAGE
-            if pages >= _WRITE_BACK:
-                pages = 0
-                upkeep.write_back()
-        upkeep.index_people()
-        upkeep.checkpoint()
+            connection.tidy_up(len(batch), size)
+        connection.rest()
 
     def _commit(self, batch: list[_Waiting]) -> _Results:
         began = time.perf_counter()
         try:
-            self._upkeep.check_file(at_once=self.trouble is not None)
+            self._connection.begin_commit(at_once=self.trouble is not None)
             results = self._store([work for work, _ in batch])
         except Exception as error:
-            if isinstance(error, OSError) or type(error) in _STORE_ERRORS:
+            if isinstance(error, OSError) or type(error) in WriterConnection.STORE_ERRORS:
                 self._complain(error, len(batch))
                 reason = f"the store cannot take it now: {error}"
                 return [StoreUnavailable(reason) for _ in batch]
@@ -303,31 +280,24 @@ class Writer:
         self.trouble = reason
 
     def _store(self, work: list[StoredPush | Operation]) -> _Results:
-        if self._db.in_transaction:  # a ROLLBACK failed: what is added to it would be in no commit
-            self._db.execute("ROLLBACK")
-        intakes = [item for item in work if isinstance(item, StoredPush)]
-        if len(intakes) == len(work):
-            taken = writes.take_at_once(self._db, intakes)
+        connection = self._connection
+        to_store = [item for item in work if isinstance(item, StoredPush)]
+        if len(to_store) == len(work):
+            taken = pushes.take_at_once(connection.tx, to_store, connection.transaction)
             if taken is not None:
-                self._upkeep.unindexed += sum(one.new for one in taken)
+                connection.unindexed += sum(one.new for one in taken)
                 return taken
-        return self._transaction(work, intakes)
+        return self._transaction(work, to_store)
 
     def _transaction(
-        self, work: list[StoredPush | Operation], intakes: list[StoredPush]
+        self, work: list[StoredPush | Operation], to_store: list[StoredPush]
     ) -> _Results:
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            taken = writes.take(db, intakes)
+        connection, tx = self._connection, self._connection.tx
+        with connection.transaction():
+            taken = pushes.take(tx, to_store)
             following = iter(taken)
             results = [
-                next(following) if isinstance(item, StoredPush) else item(db) for item in work
+                next(following) if isinstance(item, StoredPush) else item(tx) for item in work
             ]
-            db.execute("COMMIT")
-            self._upkeep.unindexed += sum(one.new for one in taken)
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        connection.unindexed += sum(one.new for one in taken)
         return results

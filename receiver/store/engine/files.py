@@ -1,32 +1,14 @@
-"""Opening the SQLite file: the lock, the checks, the settings, the migrations."""
+"""The files of a store: its lock, its names, and whether it is whole."""
 
 from __future__ import annotations
 
 import fcntl
 import glob
 import os
-import secrets
-import sqlite3
-from hashlib import blake2b
-from importlib import resources
 from pathlib import Path
 from typing import IO
 
 from receiver.errors import StoreLocked, StoreUnusable
-
-#: "SMSR", so that another program's SQLite file is never taken for a store.
-APPLICATION_ID = 0x534D5352
-#: WAL beyond this is written back at once, otherwise when there is nothing else to do.
-WAL_LIMIT = 64 * 1024 * 1024
-
-_PRAGMAS = {
-    "journal_mode": "wal",
-    "synchronous": 2,  # FULL: a commit is on disk when it returns
-    "wal_autocheckpoint": 0,  # the writer does it, after its answers
-    "temp_store": 2,  # in memory
-    "secure_delete": 1,  # what is deleted is overwritten
-    "cache_size": -32 * 1024,  # KiB
-}
 
 
 def lock(path: Path) -> IO[str]:
@@ -83,7 +65,7 @@ def undo_restore(path: Path) -> None:
     """Takes back what a restore began that was killed before the copy had the store's name.
 
     By then the store has a second name, under which it was to be kept, and its log perhaps that
-    alone. See `receiver.store.backup`.
+    alone. See `receiver.store.engine.backup`.
     """
     for kept in _kept_by_restore(path):
         log = kept.with_name(f"{kept.name}-wal")
@@ -102,36 +84,8 @@ def _kept_by_restore(path: Path) -> list[Path]:
     return [name for name in names if identity(name) == store]
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes. Creates the store, or brings it up to date.
-
-    Raises `StoreUnusable`, without having changed the file, for what is no store of ours.
-    """
-    try:
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        _check_length(path)
-        # One thread uses it, though not the one that opens it.
-        db = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, cached_statements=512
-        )
-    except (OSError, sqlite3.Error) as error:
-        raise StoreUnusable(f"{path}: {error}") from None
-    try:
-        _check_ours(db, path)
-        _configure(db, path)
-        migrate(db)
-    except sqlite3.Error as error:
-        db.close()
-        raise StoreUnusable(f"{path}: {error}") from None
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
 def identity(path: Path) -> tuple[int, int] | None:
-    """Which file this is, whatever its name; None without one."""
+    """Returns what tells this file from others, whatever its name; None without one."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -139,36 +93,7 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def migrations() -> list[str]:
-    """The SQL scripts that make the schema, oldest first."""
-    folder = resources.files(__package__) / "migrations"
-    scripts = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    return [script.read_text("utf-8") for script in scripts if script.name.endswith(".sql")]
-
-
-def _check_ours(db: sqlite3.Connection, path: Path) -> None:
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise StoreUnusable(f"{path}: an SQLite file, but not a store of sms-receiver")
-    if version > len(migrations()):
-        raise StoreUnusable(
-            f"{path}: made by a newer sms-receiver (schema {version}, this program knows "
-            f"{len(migrations())}); upgrade the program"
-        )
-
-
-def _configure(db: sqlite3.Connection, path: Path) -> None:
-    """Sets the pragmas and reads them back: SQLite ignores what it cannot do."""
-    for name, value in _PRAGMAS.items():
-        db.execute(f"PRAGMA {name} = {value}")
-        (actual,) = db.execute(f"PRAGMA {name}").fetchone()
-        if actual != value:
-            raise StoreUnusable(f"{path}: SQLite refuses {name} = {value}, it says {actual}")
-
-
-def _check_length(path: Path) -> None:
+def check_length(path: Path) -> None:
     """A file shorter than its header says was cut off; SQLite would notice only later."""
     with path.open("rb") as file:
         header = file.read(100)
@@ -207,25 +132,3 @@ def _pages_in_wal(wal: Path) -> set[int]:
             pages.add(int.from_bytes(frame[:4], "big"))
             file.seek(page_size, os.SEEK_CUR)
     return pages
-
-
-def _digested_key(key: str) -> str:
-    """A key with what follows its kind as a digest, for the migration 0004."""
-    kind, _, rest = key.partition(":")
-    return f"{kind}:{blake2b(rest.encode(), digest_size=16).hexdigest()}"
-
-
-def migrate(db: sqlite3.Connection) -> None:
-    """Brings the tables up to date, or makes them."""
-    db.create_function("digested_key", 1, _digested_key, deterministic=True)
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    for number, script in enumerate(migrations()[version:], version + 1):
-        # executescript commits first, so the transaction is part of the script.
-        db.executescript(
-            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\n"
-            f"PRAGMA application_id = {APPLICATION_ID};\nCOMMIT;"
-        )
-    db.execute(
-        "INSERT INTO meta (key, value) VALUES ('node', ?) ON CONFLICT DO NOTHING",
-        (secrets.randbits(62),),
-    )

@@ -1,0 +1,66 @@
+"""Opening the SQLite file to write: the checks, the settings, the migrations."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from receiver.errors import StoreUnusable
+from receiver.store.engine.files import check_length
+from receiver.store.engine.schema import SCHEMA, check_schema, migrate
+
+#: WAL beyond this is written back at once, otherwise when there is nothing else to do.
+WAL_LIMIT = 64 * 1024 * 1024
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: a commit is on disk when it returns
+    "wal_autocheckpoint": 0,  # the writer does it, after its answers
+    "temp_store": 2,  # in memory
+    "secure_delete": 1,  # what is deleted is overwritten
+    "cache_size": -32 * 1024,  # KiB
+}
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Opens the connection that writes. Creates the store, or brings it up to date.
+
+    Raises `StoreUnusable`, without having changed the file, for what is no store of ours.
+    """
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        check_length(path)
+        # One thread uses it, though not the one that opens it.
+        db = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnusable(f"{path}: {error}") from None
+    try:
+        _check_ours(db, path)
+        _configure(db, path)
+        migrate(db)
+    except sqlite3.Error as error:
+        db.close()
+        raise StoreUnusable(f"{path}: {error}") from None
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check_ours(db: sqlite3.Connection, path: Path) -> None:
+    """Raises `StoreUnusable` for what is no store of ours. An empty file becomes one."""
+    if db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None:
+        check_schema(path, *db.execute(SCHEMA).fetchone())
+
+
+def _configure(db: sqlite3.Connection, path: Path) -> None:
+    """Sets the pragmas and reads them back: SQLite ignores what it cannot do."""
+    for name, value in _PRAGMAS.items():
+        db.execute(f"PRAGMA {name} = {value}")
+        (actual,) = db.execute(f"PRAGMA {name}").fetchone()
+        if actual != value:
+            raise StoreUnusable(f"{path}: SQLite refuses {name} = {value}, it says {actual}")

@@ -1,0 +1,68 @@
+"""The schema of a store: the scripts that make it, and whether a file has it."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from hashlib import blake2b
+from importlib import resources
+from pathlib import Path
+
+from receiver.errors import StoreUnusable
+
+#: "SMSR", so that another program's SQLite file is never taken for a store.
+APPLICATION_ID = 0x534D5352
+
+#: Selects what `check_schema` takes.
+SCHEMA = "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
+
+
+def migrations() -> list[str]:
+    """The SQL scripts that make the schema, oldest first."""
+    folder = resources.files("receiver.store") / "migrations" / "sqlite"
+    scripts = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    return [script.read_text("utf-8") for script in scripts if script.name.endswith(".sql")]
+
+
+def check_schema(
+    path: Path, application: int, version: int, *, oldest: int = 1, newer: bool = False
+) -> None:
+    """Raises `StoreUnusable` for a file that is no store of ours, or of another schema.
+
+    `oldest`: the earliest schema that will do; `newer`: one of a newer program will do too.
+    """
+    newest = len(migrations())
+    if application != APPLICATION_ID or version < 1:
+        raise StoreUnusable(f"{path}: an SQLite file, but not a store of sms-receiver")
+    if version > newest and not newer:
+        raise StoreUnusable(
+            f"{path}: made by a newer sms-receiver (schema {version}, this program knows "
+            f"{newest}); upgrade the program"
+        )
+    if version < oldest:
+        raise StoreUnusable(
+            f"{path}: of an earlier version (schema {version}, expected {oldest}); "
+            "start the service once to bring it up to date"
+        )
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Brings the tables up to date, or makes them."""
+    db.create_function("digested_key", 1, _digested_key, deterministic=True)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(migrations()[version:], version + 1):
+        # executescript commits first, so the transaction is part of the script.
+        db.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\nCOMMIT;"
+        )
+    db.execute(
+        "INSERT INTO meta (key, value) VALUES ('node', ?) ON CONFLICT (key) DO NOTHING",
+        (secrets.randbits(62),),
+    )
+
+
+def _digested_key(key: str) -> str:
+    """A key with what follows its kind as a digest, for the migration 0004."""
+    kind, _, rest = key.partition(":")
+    return f"{kind}:{blake2b(rest.encode(), digest_size=16).hexdigest()}"

@@ -1,0 +1,224 @@
+"""Stores pushes, and carries out what follows from them, in the transaction that stores them.
+
+Runs on the writer's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from itertools import chain
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from receiver.store import book, messages, opt_out_lines, repeats
+from receiver.store.effects import carry_out
+from receiver.store.jobs import Origin, add_job
+from receiver.store.records import (
+    SEEN_BEFORE,
+    EventRow,
+    ReplyState,
+    StoredPush,
+    StoreResult,
+)
+from receiver.store.replies import WITHHELD, add_note, is_withheld, send_reply
+from receiver.store.tx import Tx
+
+_EVENT_COLUMNS = (
+    "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
+    " note"
+)
+_WIDTH = len(EventRow.__struct_fields__)
+_BLOBS = [EventRow.__struct_fields__.index(name) for name in ("data", "answer", "request")]
+_EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
+#: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
+_ROWS = 64
+
+_WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
+_SET_PLAIN = "UPDATE events SET answer = ? WHERE seq = ?"
+
+
+def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
+    """Stores pushes, all of one transaction; what is a repeat comes back as the first.
+
+    What most pushes need is done for many of them in one call: each call releases the
+    interpreter, and getting it back under load costs more than the row.
+    """
+    new = _insert(tx, pushes)
+    return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
+
+
+def take_at_once(
+    tx: Tx, pushes: Sequence[StoredPush], transaction: Callable[[], AbstractContextManager[None]]
+) -> list[StoreResult] | None:
+    """As `take`, without a transaction around it; None, and nothing done, if it needs one.
+
+    Most batches are nothing but events with their answers, and the people do not mind. Then one
+    statement stores all of it, and is a transaction by itself. Only pushes whose keys are there
+    already need more, and should that fail, the others are repeats when they come again.
+    """
+    if len(pushes) > _ROWS or not all(map(_stands_alone, pushes)) or _opted_out(tx, pushes):
+        return None
+    new = _insert(tx, pushes)
+    if len(new) == len(pushes):
+        return [_taken(tx, push, {}, {}) for push in pushes]
+    with transaction():
+        return _sort_out(tx, pushes, new)
+
+
+def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
+    """The keys of some pushes were there already: those are repeats, or stored under others."""
+    fresh: list[StoredPush] = []
+    firsts: dict[int, StoreResult] = {}
+    for push in pushes:
+        if push.row.seq in new:
+            fresh.append(push)
+            continue
+        judged = repeats.judge(tx, push)
+        if isinstance(judged, StoreResult):
+            firsts[push.row.seq] = judged
+        else:
+            _insert(tx, [judged])
+            fresh.append(judged)
+    taken = {one.seq: one for one in _follow_up(tx, fresh)}
+    for push in fresh:
+        if SEEN_BEFORE in (push.row.note or ""):
+            taken[push.row.seq] = replace(taken[push.row.seq], reused=True)
+    for seq, first in firsts.items():
+        # Of this batch: what follows from it may have changed its answer.
+        same = taken.get(first.seq)
+        taken[seq] = first if same is None else replace(first, answer=same.answer)
+    return [taken[push.row.seq] for push in pushes]
+
+
+def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
+    """Carries out what follows from new events: first opt-outs and the like, then replies."""
+    followed = {
+        push.row.seq: _carry_out(tx, push) for push in pushes if push.handler_actions or push.jobs
+    }
+    for push in pushes:
+        if push.report is not None:
+            messages.note_report(tx, push.row, push.report)
+    opted_out = _opted_out(tx, pushes)
+    return [_taken(tx, push, followed, opted_out) for push in pushes]
+
+
+def _stands_alone(push: StoredPush) -> bool:
+    """Tells whether nothing follows from it: no change, no work for later, nothing to send."""
+    reply = push.reply
+    sends = reply is not None and reply.text and not push.reply_in_answer
+    return not (push.handler_actions or push.jobs or sends) and push.report is None
+
+
+def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
+    """Inserts what is no repeat; returns the sequence numbers of that."""
+    new: set[int] = set()
+    for start in range(0, len(pushes), _ROWS):
+        rows = [push.row for push in pushes[start : start + _ROWS]]
+        values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+        for place in _BLOBS:  # sqlite3 looks for an adapter for each bytes, not for a bytearray
+            values[place::_WIDTH] = map(bytearray, values[place::_WIDTH])
+        inserted = tx.execute(_insert_events(len(rows)), values).rowcount
+        seqs = [row.seq for row in rows]
+        if inserted < len(rows):
+            seqs = [seq for (seq,) in tx.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+        new.update(seqs)
+    return new
+
+
+@cache
+def _insert_events(rows: int) -> str:
+    return (
+        f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES {', '.join([_EVENT_ROW] * rows)}"
+        " ON CONFLICT (source, key) DO NOTHING"
+    )
+
+
+@cache
+def _among(query: str, values: int) -> str:
+    return f"{query} ({', '.join('?' * values)})"
+
+
+def _opted_out(tx: Tx, pushes: Sequence[StoredPush]) -> opt_out_lines.Lines:
+    """The opt-outs of the people we would reply to."""
+    people = [
+        push.row.subject
+        for push in pushes
+        if push.reply is not None and push.reply.text and not push.reply.even_if_opted_out
+    ]
+    return opt_out_lines.lines_of(tx, people)
+
+
+class _Followed(msgspec.Struct, frozen=True):
+    """The result of what inline handlers asked for beside a reply."""
+
+    jobs: tuple[int, ...] = ()
+    """Ids of those for the other handlers."""
+    silent: bool = False
+    """The reply tells of a change, and there was none."""
+
+
+_NOTHING = _Followed()
+
+
+def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
+    """Carries out what inline handlers asked for, and makes jobs for the others."""
+    origin, reply = _origin(push.row), push.reply
+    silent = reply is not None and reply.if_changed
+    for handler_actions in push.handler_actions:
+        for action in handler_actions.actions:
+            if carry_out(tx, origin, handler_actions.handler, action):
+                silent = silent and handler_actions.handler != push.replied_by
+    jobs = tuple(
+        add_job(
+            tx,
+            origin,
+            kind="handle",
+            handler=job.handler,
+            attempts=job.attempts,
+            due_at=job.due_at,
+            error=job.error,
+            payload=msgspec.json.encode({"held": job.held}) if job.held else None,
+        )
+        for job in push.jobs
+    )
+    return _Followed(jobs, silent)
+
+
+def _taken(
+    tx: Tx,
+    push: StoredPush,
+    followed: dict[int, _Followed],
+    opted_out: opt_out_lines.Lines,
+) -> StoreResult:
+    """A new event, with the reply to it where it belongs."""
+    row, reply, answer = push.row, push.reply, push.row.answer
+    done = followed.get(row.seq, _NOTHING)
+    if reply is not None and reply.text:
+        if done.silent:
+            answer = push.plain_answer
+            tx.execute(_SET_PLAIN, (answer, row.seq))
+        elif row.subject in opted_out and is_withheld(
+            opted_out[row.subject], row.subject, row.data, reply
+        ):
+            answer = push.plain_answer
+            tx.execute(_SET_PLAIN, (answer, row.seq))
+            add_note(tx, row.seq, WITHHELD)
+        elif not push.reply_in_answer:
+            send_reply(tx, _origin(row), push.replied_by, reply, row.data)
+    is_open = row.reply == ReplyState.OPEN
+    return StoreResult(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
+
+
+def _origin(row: EventRow) -> Origin:
+    return Origin(
+        event=row.seq,
+        source=row.source,
+        subject=row.subject,
+        time=book.moment(row.type, row.time, row.received_at),
+        received_at=row.received_at,
+        now=row.received_at,
+    )

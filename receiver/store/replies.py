@@ -1,0 +1,105 @@
+"""Replies to stored events: part of the answer while it is open, else messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from receiver.actions import SILENCE, Reply, Send
+from receiver.store import messages, opt_out_lines
+from receiver.store.jobs import Origin
+from receiver.store.opt_out_rule import Line, blocks
+from receiver.store.records import HandlerResult
+from receiver.store.tx import Tx
+
+_REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
+_REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
+# What was noted before is as true as ever.
+_ADD_NOTE = (
+    "UPDATE events SET note = CASE WHEN replace(note, ?1, '') <> note THEN note"
+    " ELSE ?1 || coalesce('; ' || note, '') END WHERE seq = ?2"
+)
+_CLOSE = "UPDATE events SET reply = 0 WHERE seq = ? AND reply = 1"
+
+#: The note of an event whose reply was not sent.
+WITHHELD = "reply withheld: the person has opted out"
+
+
+def add_note(tx: Tx, seq: int, note: str) -> None:
+    """Adds a note to an event, unless it has that already."""
+    tx.execute(_ADD_NOTE, (note, seq))
+
+
+def close_answer(tx: Tx, seq: int) -> None:
+    """Ends the time in which a reply can become part of the answer of an event."""
+    tx.execute(_CLOSE, (seq,))
+
+
+def settle(tx: Tx, seq: int) -> bytes:
+    """Closes the answer of an event and returns it."""
+    close_answer(tx, seq)
+    (answer,) = tx.execute("SELECT answer FROM events WHERE seq = ?", (seq,)).fetchone()
+    return bytes(answer)
+
+
+def settle_all(tx: Tx) -> None:
+    """Closes all answers that a crash left open: they went out without a reply, or not at all."""
+    tx.execute("UPDATE events SET reply = 0 WHERE reply = 1")
+
+
+def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: bytes) -> None:
+    """Gives a reply after the event was stored: into the answer while it is open, else to send."""
+    if reply.text:
+        lines = opt_out_lines.lines_of(tx, [origin.subject]).get(origin.subject or "", [])
+        if is_withheld(lines, origin.subject, data, reply):
+            add_note(tx, done.seq, WITHHELD)
+            reply = SILENCE
+    if reply.text and done.answer is not None:
+        in_answer = tx.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount
+        if in_answer:
+            return
+    first = tx.execute(_REPLY_ONCE, (done.seq,)).rowcount
+    if first and reply.text:
+        send_reply(tx, origin, done.handler, reply, data)
+
+
+def is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: Reply) -> bool:
+    """Tells whether an opt-out of the person forbids the reply to an event with this data."""
+    if reply.even_if_opted_out:
+        return False
+    back = _handback(data)
+    return blocks(lines, back.ours(subject), back.service_id)
+
+
+class _Handback(msgspec.Struct):
+    """The part of an event's data that a reply hands back to the provider."""
+
+    to: str | None = None
+    short_code: str | None = None
+    sender: str | None = None
+    service_id: str | None = None
+    link_id: str | None = None
+
+    def ours(self, subject: str | None) -> str | None:
+        """The address of ours that the event is about, which a reply comes from."""
+        if self.short_code is not None:  # of subscriptions
+            return self.short_code
+        # Delivery reports are about a message of ours to the person.
+        return self.sender if self.to is not None and self.to == subject else self.to
+
+
+_handback = msgspec.json.Decoder(_Handback).decode
+
+
+def send_reply(tx: Tx, origin: Origin, handler: str, reply: Reply, data: bytes) -> None:
+    """Makes a message of the reply, from the address that the person wrote to."""
+    back = _handback(data)
+    message = Send(
+        to=origin.subject or "",
+        text=reply.text,
+        sender=back.ours(origin.subject),
+        service_id=back.service_id,
+        link_id=back.link_id,
+    )
+    messages.add(tx, origin, handler, message, even_if_opted_out=reply.even_if_opted_out)

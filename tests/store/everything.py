@@ -1,0 +1,387 @@
+"""Has the program do all that asks something of its store, on connections of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from receiver.actions import Flag, Forward, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
+from receiver.errors import PushError
+from receiver.events import Status
+from receiver.outgoing import Sent
+from receiver.service import store_metrics
+from receiver.service.parts import Service
+from receiver.store import (
+    Attempt,
+    Correction,
+    Failure,
+    HandlerActions,
+    PurgeKind,
+    PurgeRule,
+    ReplayRequest,
+    ReplyState,
+    Report,
+    Store,
+    Subscribed,
+    book,
+    deactivations,
+    forgetting,
+    open_store,
+    purges,
+    quarantine,
+    renumbering,
+    replay_writes,
+    replies,
+)
+from receiver.store.deactivations import Deactivation
+from receiver.store.jobs import Origin
+from receiver.store.people import StoredPeople
+from tests.cli.program import run
+from tests.harness import (
+    NOW,
+    TOKEN,
+    Clock,
+    delivery,
+    inbound,
+    opened,
+    settings,
+    subscription,
+    take,
+    until_async,
+)
+from tests.store.rows import RAW, finish, intake, opted_in, opted_out
+
+ANN, BEN, CEE = "+254726770792", "+254711000222", "+254733000333"
+LATER = NOW + timedelta(days=400)
+_WHY = Failure("no", Status.FAILED, "7")
+_KINDS = ("handle", "send", "poll", "forward", "deactivate")
+
+_ACTIONS = (
+    Send(to=BEN, text="hello", source="tilil"),
+    Subscribe(msisdn=ANN, short_code="22915", service_id="44"),
+    Unsubscribe(msisdn=ANN, short_code="22915", service_id="44"),
+    Subscribe(msisdn=BEN, short_code="22915", service_id="44"),
+    OptOut(BEN, "STOP"),
+    OptIn(BEN, "START"),
+    Forward(target="crm"),
+    Flag("near miss of STOP"),
+)
+_REFUSED: dict[str, Any] = {
+    "source": "tilil",
+    "authenticated": False,
+    "outcome": "malformed",
+    "reason": "no JSON",
+    "received_at": NOW,
+    "client": "192.0.2.1",
+    "request": RAW,
+    "max_rows": 9,
+    "max_bytes": 9999,
+}
+
+#: Commands that open no store, those that only make another's requests, and those that are the
+#: service itself.
+WITHOUT_STORE = frozenset(
+    {
+        *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
+        *("explain", "restore", "fake", "schema"),
+    }
+)
+#: Every command that asks the store, with each of its options.
+COMMANDS: Sequence[str] = (
+    "events",
+    "events --noted",
+    f"events --msisdn {ANN}",
+    "events --type sms.message.received",
+    "events --source tilil",
+    "events --since 2026-11-01",
+    f"events --msisdn {ANN} --type sms.message.received --source tilil --since 7d --noted --raw",
+    "messages",
+    "messages 1",
+    "messages --status failed",
+    "messages --source tilil",
+    f"messages --msisdn {ANN}",
+    "messages --state sent",
+    "messages --state dead",
+    "messages --state unknown --status unknown --source tilil",
+    f"messages --source tilil --msisdn {ANN}",
+    "jobs",
+    "jobs --state dead",
+    "jobs retry --all",
+    "jobs retry 1",
+    "quarantine",
+    "quarantine 1",
+    "quarantine retry --all",
+    "subscribers",
+    f"subscribers --msisdn {ANN}",
+    "subscribers --source tilil",
+    "subscribers --service 44",
+    "subscribers --short-code 22915",
+    "subscribers --keyword GAME",
+    "subscribers --state active",
+    "subscribers --since 7d --until 1d",
+    "subscribers --as-of 2026-11-01",
+    "subscribers --history",
+    f"subscribers --history --msisdn {ANN}",
+    "subscribers --history --source tilil --since 7d --until 1d",
+    "subscribers counts",
+    "subscribers counts --by service --source tilil --service 44 --short-code 22915 --since 7d",
+    "opt-outs",
+    "opt-outs history",
+    f"opt-outs history --msisdn {ANN}",
+    "opt-outs near-misses",
+    f"opt-outs add {BEN}",
+    f"opt-outs remove {BEN}",
+    "audit",
+    "audit --since 7d",
+    "doctor",
+    "backup copy.db",
+    "purge --older-than 30d --dry-run",
+    "purge --older-than 30d --kind requests --source tilil",
+    "replay --all",
+    "replay --all --apply --all-events",
+    "replay --source tilil",
+    f"replay --msisdn {ANN} --type sms.message.received --source tilil --since 7d --until 1d",
+    f"forget {BEN}",
+    f"forget {BEN} --force",
+)
+
+
+def do_everything(folder: Path) -> None:
+    """All that serving does, all that the store can do, and every command that asks it."""
+    asyncio.run(_serve(folder))
+    for command in COMMANDS:
+        result = run(folder, *command.split())
+        assert result.returncode in (0, 1), (command, result.stderr)
+
+
+async def _serve(folder: Path) -> None:
+    raw = settings(
+        store={"url": "sqlite:receiver.db"},
+        retention={"requests": "30d", "events": "60d", "messages": "60d", "keys": "90d"},
+    )
+    raw["sources"]["tilil"]["former_names"] = ["old"]
+    raw["sources"]["tilil"]["send"] = {"api_key": "key", "sender": "S", "url": "http://127.0.0.1:9"}
+    clock = Clock()
+    async with open_store(folder / "receiver.db") as store:
+        await _writes(store)
+        await _looks(store)
+    async with opened(folder, raw, clock) as service:
+        await _pushes(service, clock)
+    _earlier(folder / "receiver.db")
+    async with opened(folder, raw, clock) as service:
+
+        async def renumbered() -> bool:
+            return not (await service.store.run(renumbering.progress)).name
+
+        await until_async(renumbered, "all numbers in their one form")
+
+
+def _earlier(store: Path) -> None:
+    """As of a program that kept numbers as they came, and of a source that has a new name."""
+    with closing(sqlite3.Connection(store, isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = '[0,null]' WHERE key = 'numbers'")
+        for table in ("events", "people"):
+            db.execute(f"UPDATE {table} SET subject = substr(subject, 2)")
+        for table in ("opt_outs", "opt_out_history", "subscriptions", "subscription_history"):
+            db.execute(f"UPDATE {table} SET msisdn = substr(msisdn, 2)")
+        db.execute("UPDATE messages SET msisdn = substr(msisdn, 2), sender = '0712345678'")
+        db.execute(
+            "UPDATE jobs SET payload = '{\"msisdn\":\"0712345678\"}' WHERE kind = 'deactivate'"
+        )
+        db.execute("UPDATE links SET link_id = '0'")
+        for table in ("subscriptions", "messages", "message_ids", "reports", "jobs"):
+            db.execute(f"UPDATE {table} SET source = 'old' WHERE source = 'tilil'")
+        db.execute("INSERT INTO message_ids VALUES ('old', '1', 1)")
+        # The same key under both names, with another content.
+        db.execute(
+            "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at,"
+            " data, answer, reply) SELECT seq + 4095, 'old', key, provider, type, '+254733000333',"
+            " time, received_at, data, answer, reply FROM events WHERE type <> '' LIMIT 1"
+        )
+
+
+async def _pushes(service: Service, clock: Clock) -> None:
+    """Messages, their repeats, words of subscriptions, reports; and what cannot be used."""
+    for number, text in enumerate(("GAME", "STOP", "START", "hello")):
+        await take(service, inbound(number, text))
+    await take(service, inbound(0, "GAME"))
+    await take(service, inbound(0, "another text"))
+    await take(service, inbound(0, "another text", mobile=BEN[1:]))
+    for update in ("activation", "activation", "deactivation"):
+        await take(service, subscription(update, "20261119100000"))
+    for update in ("activation", "deactivation", "deactivation"):
+        await take(service, subscription(update, ""))
+        clock.move(hours=2)
+    for status in (1, 2):
+        await take(service, delivery("m-1", status), token=TOKEN)
+    with suppress(PushError):
+        await take(service, b"{", token=TOKEN)
+
+
+async def _looks(store: Store) -> None:
+    """What is looked up while serving and by commands."""
+    reader, now = store.reader, NOW
+    await store_metrics.look(reader.metrics, ["tilil"], now)
+    await store_metrics.Newest(reader.metrics).look(["tilil", "silent"])
+    for kind in _KINDS:
+        await reader.jobs(state="due", kind=kind, due=LATER)
+    await reader.jobs(id_=1, state="due", due=now)
+    await reader.jobs(event=1)
+    await reader.jobs(message=1, state="dead")
+    assert [job async for job in reader.every_job()]
+    for kind in ("send", "poll"):
+        await reader.messages.due("tilil", kind, now, limit=10)
+    for sources in ([], ["tilil"]):
+        await reader.messages.homeless(sources, limit=10)
+        await reader.homeless_deactivations(sources)
+    await reader.messages.attempts("tilil", now)
+    await reader.messages.reports(1)
+    for filters in ({"id_": 1}, {"event": 1}, {"state": "waiting"}):
+        await reader.messages.find(**filters)
+    await reader.deactivations("tilil", now)
+    await reader.forwards.waiting(now, limit=10)
+    await reader.forwards.due("crm", now, limit=10)
+    await reader.event("no id")
+    await reader.event(store.ids.text(1))
+    await reader.event_by_seq(1)
+    await reader.sources()
+    await reader.last_seq()
+    await reader.quarantined(before=9)
+    await reader.opt_outs.blocking(ANN, sender=None, service_id=None)
+    for after in (None, 1):
+        assert [event async for event in reader.events(after=after)]
+    await reader.purges.trusted()
+    for kind in PurgeKind:
+        await reader.purges.batch(PurgeRule(kind=kind, before=LATER), 0)
+    with closing(StoredPeople(store.path)) as people:
+        people.is_subscriber(ANN)
+        people.history(ANN)
+        for moment in (nullcontext(), people.before(2**62)):
+            with moment:
+                people.subscriptions(ANN)
+                people.has_opted_out(ANN)
+
+
+async def _writes(store: Store) -> None:
+    """What the writer's thread does."""
+    report = Report(message_id="x", status=Status.DELIVERED, opted_out=True)
+    handler_actions = HandlerActions(handler="mine.inline", actions=_ACTIONS)
+    first = await store.take(
+        intake(store, "a", jobs=("mine.one", "mine.two"), handler_actions=(handler_actions,))
+    )
+    open_ = await store.take(intake(store, "b", state=ReplyState.OPEN, jobs=("mine.one",)))
+    second = await store.take(intake(store, "f", jobs=("mine.one",)))
+    await store.take(intake(store, "n", subject=None, text="one"))
+    await store.take(intake(store, "n", subject=None, text="another"))
+    reply = Reply("hello")
+    await store.take(intake(store, "c", subject=BEN, reply=reply, reply_in_answer=False))
+    for number, (id_, person) in enumerate((("x", None), ("x", ANN), ("y", CEE))):
+        heard = msgspec.structs.replace(report, message_id=id_)
+        push = intake(store, f"d{number}", subject=person)
+        await store.take(msgspec.structs.replace(push, report=heard))
+    silent = Reply("hello", if_changed=True)
+    await store.take(
+        intake(store, "e", handler_actions=(handler_actions,), reply=silent, reply_in_answer=False)
+    )
+    await store.finish(finish(open_.jobs[0], open_.seq, reply, answer=b"late", note="n", last=True))
+    await store.finish(finish(first.jobs[0], first.seq, reply, *_ACTIONS))
+    await store.finish(finish(first.jobs[0], first.seq))
+    await store.run(replies.settle, first.seq)
+    await store.begin_job(first.jobs[1])
+    await store.fail(first.jobs[1], NOW, "no", counted=True)
+    await store.fail(first.jobs[1], None, "no", counted=False)
+    await store.run(
+        replay_writes.replay,
+        [
+            ReplayRequest(
+                seq=first.seq, reply=reply, replied_by="x", handler_actions=(handler_actions,)
+            )
+        ],
+        NOW,
+    )
+    late = HandlerActions(handler="mine.one", actions=_ACTIONS)
+    await store.run(
+        replay_writes.replay, [ReplayRequest(seq=second.seq, handler_actions=(late,))], NOW
+    )
+    again = ReplayRequest(
+        seq=first.seq,
+        reply=reply,
+        handlers=("mine.two",),
+        again=True,
+        handler_actions=(handler_actions,),
+    )
+    await store.run(replay_writes.replay, [again], NOW)
+    await _messages(store)
+    await _chores(store, first.seq)
+
+
+async def _chores(store: Store, event: int) -> None:
+    """Commands, upkeep, and what goes by its age."""
+    await opted_out(store, OptOut(ANN, "operator"), NOW)
+    await opted_in(store, OptIn(ANN, "operator"), NOW)
+    corrections = [Correction(msisdn=ANN, source="tilil", active=True)]
+    await store.run(book.correct, corrections, time=NOW, now=NOW, reason="x")
+    ended = Deactivation(
+        job=0,
+        subscription=Subscribed(msisdn=ANN, short_code="22915", service_id="44"),
+        attempts=0,
+        created_at=NOW,
+        joined_again=False,
+    )
+    await store.deactivated("tilil", ended, NOW)
+    origin = Origin(time=0, received_at=0, now=0)
+    await store.run(deactivations.add, origin, "mine.one", ended.subscription, "tilil")
+    await store.reader.persons.nobodys([event])
+    await store.end_job(0)
+    await store.forwards.done(0)
+    await store.forwards.put_off(0, NOW, "no")
+    await store.forwards.hurry("crm", NOW)
+    await store.forwards.kill_all("crm", None, "no")
+    await store.run(quarantine.add, **_REFUSED)
+    await store.move_due(timedelta(seconds=1))
+    await store.hurry(NOW, LATER)
+    await store.forget_reports(LATER)
+    await store.run(purges.trust_clock, NOW)
+    await store.check()
+    await store.run(purges.drop, PurgeKind.QUARANTINE, [1])
+    await store.run(purges.drop, PurgeKind.REQUESTS, [event])
+    for whole in (False, True):
+        await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=whole)
+        await store.run(purges.drop, PurgeKind.EVENTS, [event], wanted_or_not=whole)
+    await store.run(forgetting.rename_keys, [event])
+    await store.run(purges.drop, PurgeKind.KEYS, [event])
+
+
+async def _messages(store: Store) -> None:
+    """A message of every fate."""
+    wish = Send(to=CEE, text="hello", source="tilil", sender="S")
+    fates: list[Callable[[int], Any]] = [
+        lambda id_: store.message_sent(id_, NOW, Sent(status=Status.SENT, message_id="x"), NOW),
+        lambda id_: store.put_off_message(id_, NOW, NOW, _WHY),
+        lambda id_: store.kill_message(id_, NOW, _WHY),
+        lambda id_: store.lose_message(id_, NOW, _WHY),
+        lambda id_: store.split_message(id_, ["a", "b"], NOW),
+        lambda id_: store.mark_link(id_, NOW),
+        lambda _: store.recover_messages(NOW, []),
+        lambda id_: store.ask_again(id_, NOW, "no"),
+        store.end_polling,
+    ]
+    made: list[int] = []
+    for fate in fates:
+        linked = msgspec.structs.replace(wish, link_id=f"L{len(made)}")
+        id_ = await store.add_message(linked, NOW)
+        made.append(id_)
+        await store.begin_messages([Attempt(id_, CEE, "S")], NOW, timedelta(days=1))
+        await fate(id_)
+    await store.split_message(await store.add_message(wish, NOW), ["a", "b"], NOW)
+    await store.revive(None, NOW)
+    report = Report(message_id="x", status=Status.FAILED, link_invalid=True)
+    await store.take(msgspec.structs.replace(intake(store, "z", subject=None), report=report))
+    await store.run(purges.drop, PurgeKind.MESSAGES, made)
