@@ -171,8 +171,6 @@ class PluginRunner:
                 if look:
                     log.warning("the handlers go on", handler=name)
                 return True
-            if not loop.alive:
-                return False
             if not look:
                 _, name = loop.blocking()
                 log.warning("a handler blocks the others", handler=name)

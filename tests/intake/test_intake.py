@@ -620,3 +620,27 @@ async def test_delivery_reports_of_tilil_are_answered_as_text(tmp_path: Path) ->
     async with opened(tmp_path) as service:
         answer = await take(service, body, token=TOKEN)
         assert answer.body == b"OK;288369252;DeliveredToTerminal;Safaricom"
+
+
+@pytest.mark.parametrize("end", ["error", "cancellation"])
+async def test_nobody_waits_for_an_answer_that_is_not_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Whatever ends the decision, the provider is told to come back."""
+    async with opened(tmp_path, with_plugin(PATIENT)) as service:
+
+        async def fail(seq: int) -> bytes:
+            if end == "error":
+                raise ValueError("broken")
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+            raise AssertionError("not cancelled")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(service.store, "settle", fail)
+            (tmp_path / "plugins" / "go").touch()
+            async with asyncio.timeout(30):
+                with pytest.raises(StoreUnavailable, match="internal error"):
+                    await take(service, inbound(1, "ASK"))
