@@ -249,16 +249,18 @@ class Intake:
     async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
         """Waits for the handlers as long as the source does; then no reply can join it."""
         undecided = self._undecided[seq]
+        why = StoreUnavailable(_UNDECIDED)
         try:
             await asyncio.wait([handled], timeout=endpoint.source.reply_within)
             undecided.set_result(await self._store.run(settle, seq))
-        except BaseException as error:  # whatever it is, nobody must wait for ever
-            told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(_UNDECIDED)
-            undecided.set_exception(told)
-            undecided.exception()  # nobody may be waiting for it
-            if told is not error:
-                raise
+        except StoreUnavailable as error:
+            why = error
+        except Exception:
+            log.exception("an answer was not decided")
         finally:
+            if not undecided.done():  # whatever ended this, nobody must wait for ever
+                undecided.set_exception(why)
+                undecided.exception()  # nobody may be waiting for it
             del self._undecided[seq]
 
     async def _quarantine(

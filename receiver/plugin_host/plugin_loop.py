@@ -129,6 +129,8 @@ class PluginLoop:
     async def _in_time(
         self, call: Call | None, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
     ) -> T:
+        if self._closing:
+            raise asyncio.CancelledError  # whoever waits has gone on, or does so on another loop
         task = asyncio.current_task()
         if call is not None and task is not None:
             self._callers[task] = call

@@ -155,11 +155,16 @@ class PluginRunner:
                     raise HandlerBlocks from None
 
     async def _watch_loop(self) -> None:
-        """Replaces the loop when it does not turn any more, until it is stopped."""
-        while True:
+        """Replaces the loop when it does not turn any more, until the service ends.
+
+        What blocks it then is begun again by the next process.
+        """
+        over = self._blocked.supervisor.over
+        while not over.is_set():
             await asyncio.sleep(WATCH_PAUSE)
-            if self._loop is not None and not await self._turns(self._loop):
-                await self._replace(self._loop)
+            loop = self._loop
+            if loop is not None and not await self._turns(loop) and not over.is_set():
+                await self._replace(loop)
 
     async def _turns(self, loop: PluginLoop) -> bool:
         """Returns False for a loop that does not turn in time; the log names what blocks it."""
@@ -171,8 +176,6 @@ class PluginRunner:
                 if look:
                     log.warning("the handlers go on", handler=name)
                 return True
-            if not loop.alive:
-                return False
             if not look:
                 _, name = loop.blocking()
                 log.warning("a handler blocks the others", handler=name)

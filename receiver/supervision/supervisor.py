@@ -58,7 +58,8 @@ class Supervisor:
 
     def watch(self, name: str, check: Check, restart: Callable[[], None] | None = None) -> None:
         """Looks at a thread each second. Without `restart` the service ends when it does."""
-        self.restarts[name] += 0
+        if restart is not None:
+            self.restarts[name] += 0
         if not self._checks:
             self.keep("supervisor", self._look, restart=True)
         self._checks[name] = (check, restart)
@@ -118,34 +119,39 @@ class KeptTask:
         self._restart = restart
         self._finite = finite
         self._stopped = False
+        self._over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        supervisor.restarts[name] += 0
+        if restart:
+            supervisor.restarts[name] += 0
         self._begin()
 
     async def stop(self) -> None:
         """Cancels it and waits for its end."""
         self._stopped = True
-        self._supervisor.kept.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+            self._end()
         self._task.cancel()
         await self.wait()
 
     async def wait(self) -> None:
-        """Waits for its end, which somebody brings about."""
-        await asyncio.wait([self._task])
+        """Waits until it has ended for good."""
+        await self._over.wait()
 
     def _begin(self) -> None:
         self._timer = None
         self._task = asyncio.create_task(_tamed(self._work), name=self.name)
         self._task.add_done_callback(self._ended)
 
+    def _end(self) -> None:
+        self._supervisor.kept.discard(self)
+        self._over.set()
+
     def _ended(self, task: asyncio.Task[object]) -> None:
         error = None if task.cancelled() else task.exception()
-        if self._stopped or self._supervisor.over.is_set():
-            return
-        if self._finite and not task.cancelled() and error is None:
-            self._supervisor.kept.discard(self)
+        wanted = self._stopped or self._supervisor.over.is_set()
+        if wanted or (self._finite and not task.cancelled() and error is None):
+            self._end()
             return
         why = _told(error) if error else "it was cancelled" if task.cancelled() else "it returned"
         if self._restart:
@@ -154,6 +160,7 @@ class KeptTask:
         else:
             log.error("ended", what=self.name, exc_info=error)
             self._supervisor.end(f"{self.name} has ended: {why}")
+            self._end()
 
 
 async def _tamed(work: Work) -> object:

@@ -22,6 +22,7 @@ from receiver.errors import (
 from receiver.events import Message, encode_data
 from receiver.providers import Answer
 from receiver.service.parts import Service
+from receiver.store import replies
 from tests.harness import (
     TOKEN,
     Clock,
@@ -636,3 +637,30 @@ async def test_a_push_of_other_than_one_event_is_an_error(
         with pytest.raises(RuntimeError, match=f"expected one event .* got {times}"):
             await service.intake.retake("tilil", push_of(inbound(1)))
         assert look(tmp_path / "receiver.db", "SELECT count(*) FROM events") == [(0,)]
+
+
+@pytest.mark.parametrize("end", ["error", "cancellation"])
+async def test_nobody_waits_for_an_answer_that_is_not_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Whatever ends the decision, the provider is told to come back."""
+    async with opened(tmp_path, with_plugin(PATIENT)) as service:
+        run = service.store.run
+
+        async def fail(change: Any, *args: Any, **kwargs: Any) -> Any:
+            if change is not replies.settle:
+                return await run(change, *args, **kwargs)
+            if end == "error":
+                raise ValueError("broken")
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+            raise AssertionError("not cancelled")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(service.store, "run", fail)
+            (tmp_path / "plugins" / "go").touch()
+            async with asyncio.timeout(30):
+                with pytest.raises(StoreUnavailable, match="internal error"):
+                    await take(service, inbound(1, "ASK"))

@@ -104,18 +104,34 @@ async def test_an_end_that_is_wanted_is_none() -> None:
     assert (supervisor.why, last.begun, lines) == (None, 1, [])
 
 
-@pytest.mark.parametrize(("end", "begun"), [("return", 1), ("exception", 2)])
-async def test_what_is_finite_may_return(end: str, begun: int) -> None:
-    """What fails before its end is begun anew."""
-    supervisor, work = Supervisor(), Work(end)
+async def test_what_is_finite_may_return() -> None:
+    """Then it has ended for good."""
+    supervisor, work = Supervisor(), Work("return")
+    kept = supervisor.keep("work", work, restart=True, finite=True)
+    await asyncio.wait_for(kept.wait(), 30)
+    assert (work.begun, supervisor.restarts["work"], supervisor.kept) == (1, 0, set())
+
+
+async def test_what_is_finite_and_fails_is_begun_anew() -> None:
+    """It has not ended for good before it returns."""
+    supervisor, work = Supervisor(), Work("exception")
     with capture_logs():
         kept = supervisor.keep("work", work, restart=True, finite=True)
-        await kept.wait()
-        await asyncio.sleep(0)
-        if begun > 1:
-            await asyncio.wait_for(work.again.wait(), 30)
-        await supervisor.close()
-    assert (work.begun, supervisor.why) == (begun, None)
+        await asyncio.wait_for(work.again.wait(), 30)
+        await kept.stop()
+    assert (work.begun, supervisor.kept) == (2, set())
+
+
+async def test_a_stop_before_it_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not begun anew then."""
+    monkeypatch.setattr(module, "PAUSE", 3600)
+    supervisor, work = Supervisor(), Work("return")
+    with capture_logs():
+        kept = supervisor.keep("work", work, restart=True)
+        while not supervisor.restarts["work"]:  # noqa: ASYNC110 - a turn or two
+            await asyncio.sleep(0)
+        await asyncio.wait_for(kept.stop(), 30)
+    assert work.begun == 1
 
 
 async def test_threads_are_looked_at() -> None:
