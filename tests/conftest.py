@@ -6,17 +6,11 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-import hypothesis
 import pytest
 import structlog
 
+import tests.examples  # noqa: F401 - its profiles
 from tests.once import made_once
-
-# A machine with much to do is no fault of what is tested.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
-# `make test-fast` has this one.
-hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
 
 
 @pytest.fixture(scope="session", autouse=True)

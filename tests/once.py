@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
-from importlib.metadata import EntryPoints
+from importlib.metadata import EntryPoints, entry_points
 from types import CodeType
 
 import pytest
@@ -49,11 +49,9 @@ def _compiled_once() -> Callable[[files._Loader, bytes, str], CodeType]:
 
 
 def _listed_once() -> Callable[..., EntryPoints]:
-    list_ = files.entry_points
-
     @cache
     def listed(group: str, _path: tuple[str, ...]) -> EntryPoints:
-        return list_(group=group)
+        return entry_points(group=group)
 
     return lambda *, group: listed(group, tuple(sys.path))
 
@@ -77,4 +75,4 @@ def _migrated_once(
 def _is_empty(db: sqlite3.Connection) -> bool:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    return version == tables == 0
+    return bool(version == tables == 0)
