@@ -2,39 +2,39 @@
 
 - Plugins are compiled once: a loader still reads the file, and compiles what it has not seen.
 - Installed packages are asked once for plugins, and again when `sys.path` is another one.
-- A new store is a copy of one that the migrations have made. Upgrades run as they are.
+- A new store is a copy of one that the migrations have made. Old stores are upgraded as always.
+  Its commits do not wait for the disk: only a machine that goes down would tell the difference.
 
-Modules of plugins are still executed each time, and each store has a node of its own.
+Modules of plugins are still executed each time, and each store has a node of its own. What the
+tests start as a process, and `open_writer` itself, are as they are.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
+from pathlib import Path
 from types import CodeType
 
 import pytest
 
+from receiver import store
 from receiver.plugin_host import files
-from receiver.store import database
+from receiver.store.database import open_writer
 
 
 @contextmanager
 def made_once() -> Iterator[None]:
     """Holds while the block runs."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as new,
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files._Loader, "source_to_code", _compiled_once())
         patch.setattr(files, "entry_points", _listed_once())
-        scripts = cache(database.migrations)
-        patch.setattr(database, "migrations", scripts)
-        patch.setattr(database, "migrate", _migrated_once(new, scripts))
+        patch.setattr(store, "open_writer", _migrated_once())
         yield
 
 
@@ -56,23 +56,19 @@ def _listed_once() -> Callable[..., EntryPoints]:
     return lambda *, group: listed(group, tuple(sys.path))
 
 
-def _migrated_once(
-    new: sqlite3.Connection, scripts: Callable[[], list[str]]
-) -> Callable[[sqlite3.Connection], None]:
-    migrate = database.migrate
-    migrate(new)
-    new.execute("DELETE FROM meta WHERE key = 'node'")
+def _migrated_once() -> Callable[[Path], sqlite3.Connection]:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "receiver.db")
+        with closing(open_writer(made)) as db:
+            db.execute("DELETE FROM meta WHERE key = 'node'")
+        new = made.read_bytes()
 
-    def copied(db: sqlite3.Connection) -> None:
-        # A test that has other migrations wants those.
-        if database.migrations is scripts and _is_empty(db):
-            new.backup(db)
-        migrate(db)
+    def opened(path: Path) -> sqlite3.Connection:
+        if not path.exists() and path.parent.is_dir():
+            path.touch(0o600)
+            path.write_bytes(new)
+        db = open_writer(path)
+        db.execute("PRAGMA synchronous = 0")
+        return db
 
-    return copied
-
-
-def _is_empty(db: sqlite3.Connection) -> bool:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    return bool(version == tables == 0)
+    return opened
