@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What goes to one target, prepared for looking it up. An empty set lets everything pass."""
+    """The filters of one target, as sets. An empty set lets everything pass."""
 
     types: frozenset[str]
     sources: frozenset[str]
@@ -68,7 +68,7 @@ class Filter(msgspec.Struct, frozen=True):
     action: Forward
 
     def passes(self, event: Event[Any]) -> bool:
-        """Whether the event goes there."""
+        """True if the event goes to the target."""
         if self.types and event.type not in self.types:
             return False
         if self.sources and event.source_name not in self.sources:
@@ -168,7 +168,7 @@ def _target(settings: TargetSettings) -> Target:
 
 
 def _faults(target: TargetSettings) -> Iterator[tuple[str, str]]:
-    """What is wrong with a target: the key below it, and why."""
+    """Returns the faults of a target: the key below it, and the reason."""
     types = [str(type_) for type_ in EventType]
     for n, type_ in enumerate(target.types):
         if type_ not in types:

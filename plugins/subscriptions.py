@@ -36,7 +36,7 @@ from receiver.handlers import (
     phrase,
 )
 
-#: What a text may name, as in `Welcome to {name}.`
+#: The variables of a text, as in `Welcome to {name}.`
 VARIABLES = ("name", "keyword", "msisdn")
 #: The words that `opt_out` takes before any service can.
 RESERVED = frozenset(
@@ -176,7 +176,7 @@ def obey_word(event: Event[Message], context: Context[State]) -> list[Action] | 
 
 
 def explain(event: Event[Message], context: Context[State]) -> list[Explanation]:
-    """Whether the message is a word of a service, and what comes of it."""
+    """Says which service has the message as a word, and the effect."""
     state, found = context.state, _find(event, context.state)
     explanations = []
     for n, service in enumerate(context.settings.services):
@@ -260,7 +260,7 @@ def _line(
     short_code: str | None,
     service_id: str | None,
 ) -> Subscription | None:
-    """What the book says of a person and a service."""
+    """Returns the line of the book for a person and a service."""
     wanted = (event.source_name, short_code or "", service_id or "")
     for line in context.people.subscriptions(msisdn):
         if (line.source, line.short_code, line.service_id) == wanted:
@@ -274,7 +274,7 @@ def _news(
     *,
     joined: bool,
 ) -> bool:
-    """Whether the book changes: not for repeats, nor for what is older than what it says.
+    """True if the book changes: not for repeats, nor for an event older than the line.
 
     By what the book says now; what shares the commit is known when it is stored (`if_changed`).
     """
@@ -312,7 +312,7 @@ def _change(event: Event[Message], word: Word, *, managed: bool) -> Action:
 
 
 def _is_managed(service: Service, event: Event[Message], context: Context[State]) -> bool:
-    """Whether the provider keeps who is subscribed; it does not know services without its id."""
+    """True if the provider keeps the list of subscribers; it knows no services without its id."""
     source = context.sources.get(event.source_name)
     return service.service_id is not None and source is not None and source.manages_subscriptions
 
@@ -392,6 +392,6 @@ def _word_fault(word: Word, rivals: list[Word], places: dict[str, frozenset[str]
 
 
 def _meet(one: Service, other: Service, places: dict[str, frozenset[str]]) -> bool:
-    """Whether a message can be for both."""
+    """True if a message can be for both."""
     apart = None not in (one.source, other.source) and one.source != other.source
     return not apart and bool(places[one.short_code] & places[other.short_code])

@@ -1,4 +1,4 @@
-"""What a handler can ask for. It asks; the store and the outbox do it, once.
+"""The actions that a handler can ask for. The store and the outbox do them, once.
 
 Handlers import these from `receiver.handlers`.
 """
@@ -112,7 +112,7 @@ ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward, Flag)
 
 
 def actions(result: object) -> tuple[Action, ...]:
-    """What a handler's return value asks for: None, a text, an action or a list of those.
+    """Returns the actions in a handler's return value: None, a text, an action or a list of those.
 
     Raises TypeError for anything else.
     """

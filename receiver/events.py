@@ -24,7 +24,7 @@ class EventType(StrEnum):
 
 
 class Status(StrEnum):
-    """What became of a message that we sent."""
+    """The status of a message that we sent."""
 
     UNKNOWN = "unknown"
     QUEUED = "queued"
@@ -38,12 +38,12 @@ class Status(StrEnum):
 
     @property
     def rank(self) -> int:
-        """How far along a message is; the failures share one rank."""
+        """The place of a status in their order; the failures share one rank."""
         return _RANKS[self]
 
     @property
     def final(self) -> bool:
-        """Whether no further report is expected."""
+        """True if no further report is expected."""
         return self.rank >= _FAILED
 
 

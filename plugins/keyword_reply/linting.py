@@ -1,4 +1,4 @@
-"""What `receiver check` warns of: rules that work, but hardly as they are meant."""
+"""The warnings of `receiver check`: rules that are allowed and probably a mistake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .shadows import shadows
 from .tables import keywords
 from .templates import ReplyFailed, Values, fold_quotes, reason
 
-#: What people might write after a keyword, and providers in a field: a template is fine if it
+#: Texts that people might write after a keyword, and providers in a field: a template is fine if it
 #: makes a reply of one of these.
 SAMPLES = ("100", "2026-11-20", "one two three")
 _TIME = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -69,7 +69,7 @@ def _without_default(rules: Rules) -> Iterator[Finding]:
 def _reply(
     rules: Rules, n: int, settings: Settings, sources: Mapping[str, SourceInfo]
 ) -> Iterator[Finding]:
-    """What is wrong with the longest reply that a rule gives to the samples."""
+    """Returns the fault of the longest reply that a rule gives to the samples."""
     key = f"rules[{n}].reply"
     source = fold_quotes(rules.rules[n].reply) if settings.fold_quotes else rules.rules[n].reply
     reply = rules.replies[n]

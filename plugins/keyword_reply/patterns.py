@@ -22,11 +22,11 @@ class Pattern(msgspec.Struct, frozen=True):
     """The names of its groups."""
 
     def fits(self, text: str) -> bool:
-        """Whether it is found in a text."""
+        """True if it is found in a text."""
         return self.compiled.search(_encodable(text)) is not None
 
     def values(self, text: str) -> dict[str, str]:
-        """What its named groups hold in a text that fits; empty where one takes no part."""
+        """Returns its named groups in a text that fits; empty for a group that takes no part."""
         found = self.compiled.search(_encodable(text))
         return {name: found[name] or "" for name in self.groups}
 

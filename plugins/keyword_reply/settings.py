@@ -1,4 +1,4 @@
-"""What stands in the configuration."""
+"""The settings in `[plugins.keyword_reply]`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """What it is called among people."""
+        """The name of the rule for people."""
         return self.keyword or self.pattern or self.match
 
 

@@ -53,7 +53,7 @@ _NOT_INTERNET = (
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the other side said."""
+    """The other side's answer."""
 
     status: int
     retry_after: float | None
@@ -61,7 +61,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
-    """Whether a connection may be made to this address."""
+    """True if a connection to this address is allowed."""
     meant = _meant(address)
     if any(address in network or meant in network for network in allow):
         return True
@@ -155,7 +155,7 @@ class Sender:
         self._timeout = timeout
 
     async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """What the other side answers, whatever its status. Raises `NoAnswer`."""
+        """Posts a body and returns the answer, with any status. Raises `NoAnswer`."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._exchange(headers, body)

@@ -20,7 +20,7 @@ _PREFIX = "whsec_"
 _SHORTEST, _LONGEST = 24, 64
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")
-#: What we set ourselves, or what would make another request of it.
+#: Headers that we set, and headers that would make it another request.
 _OURS = frozenset(
     {
         *("connection", "content-encoding", "content-length", "content-type", "expect", "host"),

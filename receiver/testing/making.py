@@ -21,11 +21,11 @@ from receiver.handlers import keyword as keyword_of
 from receiver.store import to_micros
 from receiver.text.msisdn import normalise
 
-#: Who writes to us, unless a test says otherwise.
+#: The person who writes to us, unless a test says otherwise.
 PERSON = "+254726770792"
 #: When events happen, unless a test says otherwise: a Monday, so that no test depends on the day.
 MOMENT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-#: What they write to.
+#: The short code that they write to.
 SHORT_CODE = "22915"
 #: Through which source of the configuration.
 SOURCE = "tilil"

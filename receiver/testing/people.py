@@ -71,7 +71,7 @@ def people(
     opted_out: Iterable[str | OptOut] = (),
     history: Iterable[Event[Data]] = (),
 ) -> FakePeople:
-    """What the store would know of people.
+    """Returns `People` who know these lines, opt-outs and events, as the store would.
 
     `subscriptions` are lines of the book (`subscription`), `opted_out` numbers, or an `OptOut` for
     one short code or service only, `history` stored events, the oldest first. They get new ids, of

@@ -26,7 +26,7 @@ _INVISIBLE = re.compile(f"[{_UNSEEN}{_ZERO_WIDTH}]")
 _INVISIBLE_IN_WORDS = re.compile(f"[{_UNSEEN}]+")
 _SPACE = re.compile(f"[{_SPACES}]+")
 _FIRST_WORD = re.compile(f"[{_SPACES}{_UNSEEN}]*+([^{_SPACES}]+)")
-# What phones type by themselves in place of the keys ' and -.
+# Characters that phones type in place of the keys ' and -.
 _TYPEWRITTEN = str.maketrans("\u2018\u2019\u02bc\u2010\u2011\u2012\u2013\u2014", "'''-----")
 _NO_ALPHANUMERICS = "".join(
     char for char in map(chr, range(128)) if char not in string.ascii_letters + string.digits

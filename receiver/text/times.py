@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
-#: How much later than its arrival a provider may say that something happened: clocks differ.
+#: A provider's time may be later than the arrival by this much: clocks differ.
 SKEW = timedelta(minutes=5)
 
 _LONGEST = 64
