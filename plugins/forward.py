@@ -122,7 +122,7 @@ def lint(context: Context[list[Filter]]) -> list[Finding]:
 
 @on_message(inline=True)
 def forward_message(event: Event[Message], context: Context[list[Filter]]) -> list[Action] | None:
-    """Forwards what people write."""
+    """Forwards messages of people."""
     return _wanted(event, context.state)
 
 
@@ -130,7 +130,7 @@ def forward_message(event: Event[Message], context: Context[list[Filter]]) -> li
 def forward_report(
     event: Event[DeliveryReport], context: Context[list[Filter]]
 ) -> list[Action] | None:
-    """Forwards what became of our messages."""
+    """Forwards delivery reports."""
     return _wanted(event, context.state)
 
 
@@ -138,7 +138,7 @@ def forward_report(
 def forward_change(
     event: Event[SubscriptionChange], context: Context[list[Filter]]
 ) -> list[Action] | None:
-    """Forwards who joined and left."""
+    """Forwards activations and deactivations."""
     return _wanted(event, context.state)
 
 
@@ -154,7 +154,7 @@ def _ours(data: Message | DeliveryReport | SubscriptionChange) -> str | None:
 
 
 def _target(settings: TargetSettings) -> Target:
-    """Raises ValueError for what cannot work."""
+    """Raises ValueError for settings that cannot work."""
     return Target(
         name=settings.name,
         url=settings.url,

@@ -1,4 +1,4 @@
-"""STOP and START: who must not be messaged any more, and who may be again.
+"""STOP and START: opts people out of messages, and in again.
 
 A message counts when it is nothing but one of the words, however it is typed: `Stop!`,
 `please stop`, `STOP. Thank you`. Inside a sentence a word means what the sentence means:
@@ -95,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Word(msgspec.Struct, frozen=True):
-    """A reserved word, as it is recorded, and what it does."""
+    """A reserved word, as it is recorded, and its effect."""
 
     text: str
     kind: Literal["stop", "start"]
@@ -124,7 +124,7 @@ class State(msgspec.Struct, frozen=True):
     beginnings: frozenset[str]
     """First words of all messages that can count."""
     near: dict[str, Word]
-    """Stop words by what is a letter away from them."""
+    """Stop words by the texts one letter away from them."""
     replies: dict[str, Reply]
     """By kind."""
 
@@ -166,7 +166,7 @@ def setup(settings: Settings) -> State:
 
 
 def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"], str]]:
-    """Each word as it is written, what it does, and which setting it is from."""
+    """Each word as it is written, its effect, and the setting it is from."""
     for language in dict.fromkeys(["en", *filter(LANGUAGES.get, settings.languages)]):
         stop_words, start_words = LANGUAGES[language]
         yield from ((text, "stop", "") for text in stop_words)
@@ -227,7 +227,7 @@ def opt(event: Event[Message], context: Context[State]) -> Action | list[Action]
 
 @on_delivery(inline=True)
 def note_network(event: Event[DeliveryReport], context: Context[State]) -> Action | None:
-    """Opts out who told the network to stop our sender, where the report names the person.
+    """Opts a person out who told the network to stop our sender, if the report names the person.
 
     Where it does not, the store finds the person by the message.
     """
@@ -320,7 +320,7 @@ def _followed(whole: str, state: State) -> Word | None:
 
 
 def _bare(whole: str) -> str:
-    """Letters and digits only: `STOP. 🙏` and `STOP-ALL!` without what is between."""
+    """Letters and digits only: `STOP` of `STOP. 🙏`, `STOP ALL` of `STOP-ALL!`."""
     return " ".join(
         "".join(
             char if char.isalnum() or unicodedata.category(char)[0] == "M" else " "

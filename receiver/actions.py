@@ -61,7 +61,7 @@ class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
     source: str | None = None
     """Where the subscription is; default: the source of the event."""
     at_provider: bool = False
-    """Tell the provider too, where it is the provider who manages subscriptions."""
+    """Tell the provider too, if the provider manages subscriptions."""
 
 
 class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
@@ -69,7 +69,7 @@ class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
 
     msisdn: str
     reason: str = ""
-    """Why, for the person who looks at it: `STOP`, `network`."""
+    """The reason, for people to read: `STOP`, `network`."""
     short_code: str | None = None
     """By this short code or number of ours only."""
     service_id: str | None = None

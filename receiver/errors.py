@@ -42,7 +42,7 @@ class ReceiverError(Exception):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One fault of a configuration: the dotted key it stands at, and what was expected."""
+    """One fault of a configuration: its dotted key, and the expected value."""
 
     key: str
     message: str

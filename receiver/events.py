@@ -93,7 +93,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`sms.delivery.updated`: what became of a message that we sent."""
+    """`sms.delivery.updated`: the new status of a message that we sent."""
 
     message_id: str
     to: str | None = None

@@ -34,7 +34,7 @@ def lint(rules: Rules, settings: Settings, sources: Mapping[str, SourceInfo]) ->
 
 
 def _repeated(rules: Rules, n: int) -> Iterator[Finding]:
-    """Aliases that say what the keyword or another alias says."""
+    """Finds aliases that equal the keyword or another alias."""
     seen: dict[str, str] = {}
     for key, text in keywords(rules.rules[n]):
         whole = " ".join(folded(text, len(text) + 1))
@@ -44,7 +44,7 @@ def _repeated(rules: Rules, n: int) -> Iterator[Finding]:
 
 
 def _without_default(rules: Rules) -> Iterator[Finding]:
-    """Addresses that have rules, but none for what no keyword fits."""
+    """Finds addresses with rules but no default rule."""
     if not rules.rules:
         return
     answered = {
@@ -95,7 +95,7 @@ def _reply(
 
 
 def _beyond(key: str, source: str, settings: Settings) -> Iterator[Finding]:
-    """Names what makes a reply UCS-2, which leaves 70 characters of 160."""
+    """Names the characters that make a reply UCS-2, which leaves 70 characters of 160."""
     strange = beyond_gsm7(source)
     if not strange:
         return

@@ -25,7 +25,7 @@ ByAddress = dict[str | None, list[int]]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The rule for a message, and how its words are told apart."""
+    """The rule for a message, and the parts of its text."""
 
     rule: int
     keyword: str

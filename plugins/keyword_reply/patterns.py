@@ -32,7 +32,7 @@ class Pattern(msgspec.Struct, frozen=True):
 
 
 def read(pattern: str) -> Pattern:
-    """Raises ValueError with what is wrong in it."""
+    """Raises ValueError with the fault in it."""
     import re2  # type: ignore[import-untyped] # noqa: PLC0415 - only where rules need it
 
     try:

@@ -1,4 +1,4 @@
-"""Replies: templates, and what they are filled with.
+"""Replies: templates, and the values in them.
 
 Nearly all are plain texts or name variables and nothing else; these need no template engine,
 neither at start (half a millisecond each) nor for a message.
@@ -176,7 +176,7 @@ _REFUSED = {
 
 
 def _default(value: object, default: str = "", *_: object) -> object:
-    """As Jinja's, for empty texts too: that is what a variable without a value is."""
+    """As Jinja's, for empty texts too: a variable without a value is one."""
     return do_default(value, default, boolean=True)
 
 

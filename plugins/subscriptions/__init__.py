@@ -1,6 +1,6 @@
-"""Keeps the subscription book: by what providers push, and by words that people send.
+"""Keeps the subscription book: by pushes of providers, and by words that people send.
 
-A provider that manages subscriptions pushes who joined and left; all of that goes into the book.
+A provider that manages subscriptions pushes each change; all of them go into the book.
 Services of the configuration can be joined and left by messages as well: a message that is nothing
 but one of a service's words, `JOIN NEWS` or `Leave news!`, comes before every rule. A bare STOP is
 not a service's word but that of `opt_out`.
@@ -43,7 +43,7 @@ def setup(settings: Settings) -> Services:
 
 @on_subscription(inline=True)
 def keep_book(event: Event[SubscriptionChange], context: Context[Services]) -> list[Action]:
-    """Writes the change into the book, and greets who did not know of it yet."""
+    """Writes the change into the book, and greets the person unless the book knew it already."""
     change = event.data
     joined = event.type == EventType.SUBSCRIPTION_ACTIVATED
     record = Subscribe if joined else Unsubscribe
@@ -68,7 +68,7 @@ def keep_book(event: Event[SubscriptionChange], context: Context[Services]) -> l
 
 @on_message(inline=True, first=True)
 def obey_word(event: Event[Message], context: Context[Services]) -> list[Action] | None:
-    """Books who joins or leaves by a word, and answers."""
+    """Writes into the book that the sender joins or leaves by a word, and answers."""
     services, message = context.state, event.data
     if message.keyword not in services.beginnings and (message.keyword or "").isalnum():
         return None  # nearly every message ends here

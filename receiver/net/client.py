@@ -1,7 +1,7 @@
-"""Requests to addresses that a configuration or a handler names: guarded against going inside.
+"""Requests to addresses that a configuration or a handler names: never into internal networks.
 
 A name is resolved here, each address is checked, and the connection is made to the very address
-that was checked: what the name leads to a moment later does not matter. Only addresses on the
+that was checked, though the name may lead elsewhere a moment later. Only addresses on the
 internet pass, and those of networks that the target lists. Redirects are not followed, proxies of
 the environment not used, and of an answer nothing but its status and Retry-After is kept.
 """
@@ -87,11 +87,11 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class _Refused(httpcore2.ConnectError):
-    """No address of the host may be connected to."""
+    """No address of the host is allowed."""
 
 
 class _Guard(httpcore2.AsyncNetworkBackend):
-    """Connects to what was checked, and to nothing else."""
+    """Connects to the checked addresses only."""
 
     def __init__(self, allow: list[Network], resolve: Resolve) -> None:
         self._allow = allow
@@ -106,7 +106,7 @@ class _Guard(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """The first connection that comes about. TLS and Host are about `host` all the same."""
+        """Returns the first connection that succeeds. TLS and Host still name `host`."""
         addresses = await self._addresses(host, port)
         for address in addresses[:-1]:
             try:

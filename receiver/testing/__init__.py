@@ -17,9 +17,9 @@ they raise comes out of `ask`. Their actions are returned, and not carried out.
 
 from __future__ import annotations
 
-from receiver.testing.asking import Asked, Running, ask, faults, load, running
-from receiver.testing.making import MOMENT, PERSON, activation, deactivation, message, report
+from receiver.testing.events import MOMENT, PERSON, activation, deactivation, message, report
 from receiver.testing.people import FakePeople, people, subscription
+from receiver.testing.plugins import Asked, Running, ask, faults, load, running
 
 __all__ = [
     "MOMENT",

@@ -1,4 +1,4 @@
-"""Keywords: what people type, made comparable.
+"""Keywords: brings the words that people type into one comparable form.
 
 Phones add white space nobody sees, change case, and put punctuation and emoji beside words.
 `fold` maps all spellings of a keyword to one; the text itself is never altered.
@@ -74,7 +74,7 @@ def phrase(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without what nobody sees: runs of white space are one space, invisibles are gone.
+    """Removes invisible characters and turns each run of white space into one space.
 
     Case, punctuation and letters stay as they were typed.
     """

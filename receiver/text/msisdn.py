@@ -128,7 +128,7 @@ def _international(region: str) -> re.Pattern[str]:
     code = phonenumbers.country_code_for_region(region)
     metadata: Any = PhoneMetadata.metadata_for_region(region)
     national = metadata.general_desc.national_number_pattern
-    # Left to the parser: what may also be a national number, or has a national prefix in it.
+    # Left to the parser: texts that may also be national numbers, or have a national prefix.
     prefix = metadata.national_prefix_for_parsing
     guards = rf"(?!(?:{national})\Z)" + (rf"(?!\+?{code}(?:{prefix}))" if prefix else "")
     return re.compile(rf"{guards}\+?(?P<e164>{code}(?:{national}))", re.ASCII)

@@ -118,7 +118,7 @@ def activation(
 
 
 def deactivation(msisdn: str = PERSON, **given: Any) -> Event[SubscriptionChange]:
-    """Somebody leaves a service at the provider. Takes what `activation` takes."""
+    """Somebody leaves a service at the provider. Takes the arguments of `activation`."""
     joined = activation(msisdn, **given)
     return msgspec.structs.replace(joined, type=str(EventType.SUBSCRIPTION_DEACTIVATED))
 

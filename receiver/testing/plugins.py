@@ -20,7 +20,7 @@ from receiver.handlers import Action, Context, Handler, People, Reply, SourceInf
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import asked_for
 from receiver.plugin_host.loader import Plugin, Surroundings
-from receiver.testing.making import REGION, SOURCE
+from receiver.testing.events import REGION, SOURCE
 from receiver.testing.people import FakePeople
 
 #: Where tests take place, unless one says otherwise.
@@ -28,7 +28,7 @@ _AROUND = Surroundings(regions=frozenset({REGION}))
 _SOURCES = {SOURCE: SourceInfo(name=SOURCE, provider=SOURCE, region=REGION)}
 
 PluginLike = str | Path | ModuleType | Plugin
-"""A path, a name, a module, or what `load` gave."""
+"""A path, a name, a module, or a plugin from `load`."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ def load(plugin: str | Path | ModuleType, /, **settings: Any) -> Plugin:
 def faults(plugin: str | Path | ModuleType, /, **settings: Any) -> dict[str, str]:
     """Returns the faults of a plugin and its settings: messages by key below the plugin's table.
 
-    The key is empty for what is about no setting in particular. Nothing is wrong: {}.
+    The key is empty for a fault of no single setting. Without faults: {}.
     """
     try:
         load(plugin, **settings)
@@ -92,7 +92,7 @@ def ask(
 ) -> Asked:
     """Gives a plugin one event and returns its actions. Starts the plugin before, stops it after.
 
-    Raises what a handler raises, and what the service would not take from it.
+    Raises the error of a handler, or of a result that the service would refuse.
     """
     with running(plugin, people=people, sources=sources) as started:
         return started.ask(event)
@@ -104,7 +104,7 @@ class Running:
     def __init__(self, plugin: Plugin, context: Context[Any], runner: asyncio.Runner) -> None:
         self.plugin = plugin
         self.context = context
-        """What its handlers are called with."""
+        """The second argument of its handlers."""
         self._runner = runner
 
     def ask(self, event: Event[Data]) -> Asked:
