@@ -30,7 +30,7 @@ from tests.harness import (
 )
 from tests.ports import free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "receiver.service"
 BACKUP = UNIT.with_name("receiver-backup.service")
 #: What `systemd-analyze security` may say at most, out of 10.
