@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What goes to one target, prepared for looking it up. An empty set lets everything pass."""
+    """The filters of one target, as sets. An empty set lets everything pass."""
 
     types: frozenset[str]
     sources: frozenset[str]
@@ -68,7 +68,7 @@ class Filter(msgspec.Struct, frozen=True):
     action: Forward
 
     def passes(self, event: Event[Any]) -> bool:
-        """Whether the event goes there."""
+        """True if the event goes to the target."""
         if self.types and event.type not in self.types:
             return False
         if self.sources and event.source_name not in self.sources:
@@ -122,7 +122,7 @@ def lint(context: Context[list[Filter]]) -> list[Finding]:
 
 @on_message(inline=True)
 def forward_message(event: Event[Message], context: Context[list[Filter]]) -> list[Action] | None:
-    """Forwards what people write."""
+    """Forwards messages of people."""
     return _wanted(event, context.state)
 
 
@@ -130,7 +130,7 @@ def forward_message(event: Event[Message], context: Context[list[Filter]]) -> li
 def forward_report(
     event: Event[DeliveryReport], context: Context[list[Filter]]
 ) -> list[Action] | None:
-    """Forwards what became of our messages."""
+    """Forwards delivery reports."""
     return _wanted(event, context.state)
 
 
@@ -138,7 +138,7 @@ def forward_report(
 def forward_change(
     event: Event[SubscriptionChange], context: Context[list[Filter]]
 ) -> list[Action] | None:
-    """Forwards who joined and left."""
+    """Forwards activations and deactivations."""
     return _wanted(event, context.state)
 
 
@@ -154,7 +154,7 @@ def _ours(data: Message | DeliveryReport | SubscriptionChange) -> str | None:
 
 
 def _target(settings: TargetSettings) -> Target:
-    """Raises ValueError for what cannot work."""
+    """Raises ValueError for settings that cannot work."""
     return Target(
         name=settings.name,
         url=settings.url,
@@ -168,7 +168,7 @@ def _target(settings: TargetSettings) -> Target:
 
 
 def _faults(target: TargetSettings) -> Iterator[tuple[str, str]]:
-    """What is wrong with a target: the key below it, and why."""
+    """Returns the faults of a target: the key below it, and the reason."""
     types = [str(type_) for type_ in EventType]
     for n, type_ in enumerate(target.types):
         if type_ not in types:

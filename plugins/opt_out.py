@@ -1,4 +1,4 @@
-"""STOP and START: who must not be messaged any more, and who may be again.
+"""STOP and START: opts people out of messages, and in again.
 
 A message counts when it is nothing but one of the words, however it is typed: `Stop!`,
 `please stop`, `STOP. Thank you`. Inside a sentence a word means what the sentence means:
@@ -39,7 +39,7 @@ from receiver.handlers import (
 
 STOP_WORDS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL")
 START_WORDS = ("START", "UNSTOP")
-#: What opts out of everything, whatever the scope of the other words.
+#: Words that opt out of everything, whatever the scope of the other words.
 EVERYTHING = frozenset({"STOPALL", "STOP ALL"})
 #: Further words by language: those that opt out, those that opt in.
 LANGUAGES = {
@@ -65,7 +65,7 @@ _POLITE = re.compile(
     r"(?<!\S)(?:PLEASE|PLS|PLZ|KINDLY|TAFADHALI|(?:ASANTE|AHSANTE)(?: SANA)?"
     r"|(?:MANY )?(?:THANKS|THANKYOU|THX|TY|THANK (?:YOU|U))(?: (?:VERY|SO) MUCH)?)(?!\S)"
 )
-#: What a message with politeness in it may begin with, besides the word itself.
+#: Polite words that may stand before the word itself.
 _POLITE_BEGINNINGS = frozenset(
     {
         *("PLEASE", "PLS", "PLZ", "KINDLY", "TAFADHALI", "ASANTE", "AHSANTE"),
@@ -95,14 +95,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Word(msgspec.Struct, frozen=True):
-    """A reserved word, as it is recorded, and what it does."""
+    """A reserved word, as it is recorded, and its effect."""
 
     text: str
     kind: Literal["stop", "start"]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a message was taken for."""
+    """The meaning of a message: an opt-out, an opt-in or a near miss."""
 
     word: Word
     near: bool = False
@@ -110,7 +110,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """What an opt-out is about; both None: everything."""
+    """The scope of an opt-out; both None: everything."""
 
     short_code: str | None = None
     service_id: str | None = None
@@ -124,7 +124,7 @@ class State(msgspec.Struct, frozen=True):
     beginnings: frozenset[str]
     """First words of all messages that can count."""
     near: dict[str, Word]
-    """Stop words by what is a letter away from them."""
+    """Stop words by the texts one letter away from them."""
     replies: dict[str, Reply]
     """By kind."""
 
@@ -166,7 +166,7 @@ def setup(settings: Settings) -> State:
 
 
 def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"], str]]:
-    """Each word as it is written, what it does, and which setting it is from."""
+    """Each word as it is written, its effect, and the setting it is from."""
     for language in dict.fromkeys(["en", *filter(LANGUAGES.get, settings.languages)]):
         stop_words, start_words = LANGUAGES[language]
         yield from ((text, "stop", "") for text in stop_words)
@@ -176,7 +176,7 @@ def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"
 
 
 def _near(words: dict[str, Word], ordinary: frozenset[str]) -> dict[str, Word]:
-    """What is one letter away from a stop word of four letters or more, and no word itself."""
+    """Texts one letter away from a stop word of four letters or more, and no word themselves."""
     stops = [
         (spelling, word)
         for spelling, word in words.items()
@@ -207,7 +207,7 @@ def _one_away(word: str, letters: list[str]) -> Iterator[str]:
 def opt(event: Event[Message], context: Context[State]) -> Action | list[Action] | None:
     """Opts the sender out or in, and keeps every other handler from answering.
 
-    Who is opted out already is not told so again.
+    A person who is opted out already is not told so again.
     """
     state, person = context.state, event.data.from_
     found = _find(event.data.text, state)
@@ -227,7 +227,7 @@ def opt(event: Event[Message], context: Context[State]) -> Action | list[Action]
 
 @on_delivery(inline=True)
 def note_network(event: Event[DeliveryReport], context: Context[State]) -> Action | None:
-    """Opts out who told the network to stop our sender, where the report names the person.
+    """Opts a person out who told the network to stop our sender, if the report names the person.
 
     Where it does not, the store finds the person by the message.
     """
@@ -238,7 +238,7 @@ def note_network(event: Event[DeliveryReport], context: Context[State]) -> Actio
 
 
 def _scope(message: Message, word: Word, settings: Settings) -> Scope:
-    """What the word is about. A message without a service is about the address it was sent to."""
+    """Returns the scope of the word. Without a service it is the address of the message."""
     if settings.scope == "all" or word.text in EVERYTHING:
         return Scope()
     # Tilil's service 0 is none.
@@ -253,7 +253,7 @@ def _has_opted_out(person: str, scope: Scope, context: Context[State]) -> bool:
 
 
 def explain(event: Event[Message], context: Context[State]) -> list[Explanation]:
-    """Whether the message is one of the words."""
+    """Says whether the message is one of the words."""
     state = context.state
     found = _find(event.data.text, state)
     if found is None:
@@ -320,7 +320,7 @@ def _followed(whole: str, state: State) -> Word | None:
 
 
 def _bare(whole: str) -> str:
-    """Letters and digits only: `STOP. 🙏` and `STOP-ALL!` without what is between."""
+    """Letters and digits only: `STOP` of `STOP. 🙏`, `STOP ALL` of `STOP-ALL!`."""
     return " ".join(
         "".join(
             char if char.isalnum() or unicodedata.category(char)[0] == "M" else " "

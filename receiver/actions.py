@@ -1,4 +1,4 @@
-"""What a handler can ask for. It asks; the store and the outbox do it, once.
+"""The actions that a handler can ask for. The store and the outbox do them, once.
 
 Handlers import these from `receiver.handlers`.
 """
@@ -61,7 +61,7 @@ class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
     source: str | None = None
     """Where the subscription is; default: the source of the event."""
     at_provider: bool = False
-    """Tell the provider too, where it is the provider who manages subscriptions."""
+    """Tell the provider too, if the provider manages subscriptions."""
 
 
 class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
@@ -69,7 +69,7 @@ class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
 
     msisdn: str
     reason: str = ""
-    """Why, for the person who looks at it: `STOP`, `network`."""
+    """The reason, for people to read: `STOP`, `network`."""
     short_code: str | None = None
     """By this short code or number of ours only."""
     service_id: str | None = None
@@ -112,7 +112,7 @@ ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward, Flag)
 
 
 def actions(result: object) -> tuple[Action, ...]:
-    """What a handler's return value asks for: None, a text, an action or a list of those.
+    """Returns the actions in a handler's return value: None, a text, an action or a list of those.
 
     Raises TypeError for anything else.
     """

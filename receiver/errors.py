@@ -17,7 +17,7 @@ ReceiverError
 │   ├── EncodingRefused     415
 │   ├── TooMany             429
 │   └── StoreUnavailable    503  also a StoreError
-├── ProviderError           a provider refuses a call, or it is not known what became of it
+├── ProviderError           a provider refuses a call, or its outcome is not known
 ├── NoAnswer                a system that events are forwarded to gave no answer
 └── StoreError
     ├── StoreLocked         another process has the store
@@ -42,7 +42,7 @@ class ReceiverError(Exception):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One fault of a configuration: the dotted key it stands at, and what was expected."""
+    """One fault of a configuration: its dotted key, and the expected value."""
 
     key: str
     message: str
@@ -69,7 +69,7 @@ class PushError(ReceiverError):
     """A push that is not taken."""
 
     status: ClassVar[int] = 400
-    #: How counters and logs name this refusal.
+    #: The name of this refusal in counters and logs.
     outcome: ClassVar[str] = "refused"
 
 
@@ -156,7 +156,7 @@ class TooMany(PushError):
 
 
 class ProviderError(ReceiverError):
-    """A provider refuses a call, or it is not known what became of it."""
+    """A provider refuses a call, or its outcome is not known."""
 
     def __init__(
         self,

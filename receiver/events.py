@@ -23,7 +23,7 @@ class EventType(StrEnum):
 
 
 class Status(StrEnum):
-    """What became of a message that we sent."""
+    """The status of a message that we sent."""
 
     UNKNOWN = "unknown"
     QUEUED = "queued"
@@ -37,12 +37,12 @@ class Status(StrEnum):
 
     @property
     def rank(self) -> int:
-        """How far along a message is; the failures share one rank."""
+        """The place of a status in their order; the failures share one rank."""
         return _RANKS[self]
 
     @property
     def final(self) -> bool:
-        """Whether no further report is expected."""
+        """True if no further report is expected."""
         return self.rank >= _FAILED
 
 
@@ -92,7 +92,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`sms.delivery.updated`: what became of a message that we sent."""
+    """`sms.delivery.updated`: the new status of a message that we sent."""
 
     message_id: str
     to: str | None = None

@@ -1,9 +1,9 @@
-"""What a plugin is written against: this module, and nothing else of sms-receiver.
+"""The interface of plugins: this module, and nothing else of sms-receiver.
 
 Its tests use `receiver.testing`; docs/plugins.md is the guide to both.
 
-A plugin is one Python file. It decorates functions that take an event and say what they
-want done; they do not do it themselves:
+A plugin is one Python file. It decorates functions that take an event and return the actions
+that they ask for; the service carries them out:
 
     from receiver.handlers import Context, Event, Message, on_message
 
@@ -13,7 +13,7 @@ want done; they do not do it themselves:
         return f"Your balance is {amount}"
 
 A handler may be `async def` or `def`. It returns None (nothing to do), a text (a reply to
-the sender of a message), one of the actions below, or a list of those. What it returns is
+the sender of a message), one of the actions below, or a list of those. The actions are
 committed together with the mark that the event is handled: all of it, once. A handler that
 raises is tried again later, with growing pauses, and then becomes a dead letter.
 
@@ -21,15 +21,15 @@ Besides decorated functions a plugin file may have:
 
 - `class Settings(msgspec.Struct, …)`: its part of the configuration, `[plugins.NAME]`.
   Wrong settings are refused at start and by `receiver check`.
-- `def setup(settings) -> state`: called once when the plugin is loaded; what it returns is
+- `def setup(settings) -> state`: called once when the plugin is loaded; its result is
   `context.state`. It raises `SettingsError` for settings that cannot work, or an
   `ExceptionGroup` of them to name every fault at once.
-- `def explain(event, context) -> list[Explanation]`: what `receiver explain` shows.
-- `def lint(context) -> list[Finding]`: what `receiver check` warns of, settings that work but
-  hardly as they are meant.
+- `def explain(event, context) -> list[Explanation]`: the lines that `receiver explain` shows.
+- `def lint(context) -> list[Finding]`: the warnings of `receiver check`, about settings that are
+  allowed and probably a mistake.
 - `def start(context)`, `def stop(context)`, plain or `async`: called before the first event and
-  after the last, on the event loop of the handlers. What a reload takes out is stopped after what
-  takes its place has started. A `start` that raises or takes longer than 30 seconds keeps the
+  after the last, on the event loop of the handlers. A reload starts the new plugins before it
+  stops the old ones. A `start` that raises or takes longer than 30 seconds keeps the
   service from starting; a `stop` has 5 seconds.
 - `def targets(settings) -> list[Target]`: the systems that `Forward(target=…)` can name.
 """
@@ -133,7 +133,7 @@ class SettingsError(ValueError):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of what `receiver explain` shows: a rule, and what it made of a message."""
+    """One line of `receiver explain`: a rule, and its verdict on a message."""
 
     rule: str
     """Which one, as a person finds it in the configuration: `rules[3] GAME`."""
@@ -144,14 +144,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What `receiver check` warns of."""
+    """A warning of `receiver check`."""
 
     key: str
     """Where, below the plugin's own table: `rules[2].reply`."""
     message: str
 
 
-#: Seconds of a request to a target: what takes longer has broken down.
+#: Seconds of a request to a target: a longer one has broken down.
 _MOST_SECONDS = 15.0
 
 
@@ -159,23 +159,23 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A system that events are forwarded to."""
 
     name: str
-    """Unique among the targets of all plugins: what waits for it is found by it."""
+    """Unique among the targets of all plugins: waiting events are found by it."""
     url: str
     secrets: list[Secret] = []
     """Of Standard Webhooks, `whsec_…`; each signs, so that they can be rotated. None: unsigned."""
     headers: dict[str, Secret] = {}
     """Sent with each request, for example Authorization."""
     allow: list[Network] = []
-    """Internal addresses that it may be at. Without, only addresses on the internet."""
+    """Internal addresses that it may have. None: only addresses on the internet."""
     connections: int = 4
     """Requests under way at the same time; one person's go one after the other."""
     timeout: float = 15.0
     """Seconds for a whole request; at most 15."""
     retry_after_max: float = MOST_ASKED
-    """Seconds that it is left alone at most, however long it asks for."""
+    """The longest pause in seconds that its Retry-After can ask for."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what cannot work."""
+        """Raises ValueError for fields that cannot work."""
         if not self.name or "://" in self.name or self.name != visible(self.name.strip()):
             raise ValueError(f"name: expected a word such as crm, got {self.name!r}")
         secrets = [secret.reveal() for secret in self.secrets]
@@ -190,17 +190,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plugin may know of a source."""
+    """The facts about a source that a plugin can use."""
 
     name: str
     provider: str
     max_reply: int | None = None
     """Characters that its provider takes in one message; None: it does not say."""
     manages_subscriptions: bool = False
-    """Whether it can be told to end a subscription (`Unsubscribe.at_provider`)."""
+    """True if it can end a subscription (`Unsubscribe.at_provider`)."""
     region: str | None = None
-    """Where numbers without a country code belong, `KE`: in its pushes, and in what handlers of
-    its events ask for."""
+    """Where numbers without a country code belong, `KE`: in its pushes, and in the
+    actions of handlers of its events."""
 
 
 def _logger() -> Any:
@@ -210,15 +210,15 @@ def _logger() -> Any:
 
 
 class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
-    """What a handler may use besides the event."""
+    """The second parameter of a handler: all that it can use besides the event."""
 
     plugin: str
     settings: Any
     """The plugin's `Settings`, or None without them."""
     state: StateT
-    """What the plugin's `setup` returned, or None without it."""
+    """The result of the plugin's `setup`, or None without it."""
     people: People = Nobody()
-    """What the store knows of a person."""
+    """Asks the store about a person."""
     sources: dict[str, SourceInfo] = {}
     """The sources of the configuration by name."""
     log: Any = msgspec.field(default_factory=_logger)
@@ -226,7 +226,7 @@ class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
 
 
 HandlerFunction = Callable[..., Any]
-"""`def` or `async def` with the parameters (event, context); see `actions` for what it returns."""
+"""`def` or `async def` with the parameters (event, context); `actions` lists its results."""
 FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
 
 
@@ -243,11 +243,11 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_async(self) -> bool:
-        """Whether it is awaited, rather than called in a thread."""
+        """True if it is awaited, false if it is called in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
     def wants(self, event: Event[Data]) -> bool:
-        """Whether the event passes the filters."""
+        """True if the event passes the filters."""
         if event.type not in self.types:
             return False
         if self.sources and event.source_name not in self.sources:
@@ -362,7 +362,7 @@ def _keywords(words: frozenset[str]) -> frozenset[str]:
 
 
 def _refuse(function: HandlerFunction) -> None:
-    """Raises TypeError for what the loader would not find, or find twice.
+    """Raises TypeError for a function that the loader would not find, or find twice.
 
     Work that waits names its handler, and a module has one function of a name.
     """

@@ -1,4 +1,4 @@
-"""How often something may happen, and how long what fails or asks for it is left alone.
+"""Limits of rates, and pauses after failures or on request.
 
 Times of circuits are seconds of a clock that nobody sets (`time.monotonic`). How long the other
 side of a call asks to be left alone is Retry-After (RFC 9110, 10.2.3).
@@ -35,7 +35,7 @@ class Allowance:
         self._at: datetime | None = None
 
     def take(self, now: datetime) -> bool:
-        """Whether one more fits now."""
+        """Takes one more if it fits now. True if it did."""
         if self._at is not None:
             passed = max(0.0, (now - self._at).total_seconds())
             self._left = min(self._burst, self._left + passed * self._rate)
@@ -58,7 +58,7 @@ class Circuit:
 
     @property
     def open(self) -> bool:
-        """Whether it fails: nothing but probes go through."""
+        """True while it fails: only probes go through."""
         return self._probes is not None
 
     def rest(self, now: float) -> float:
@@ -66,13 +66,13 @@ class Circuit:
         return max(0.0, self._until - now)
 
     def succeeded(self) -> bool:
-        """Notes that a request went well; whether it failed before that."""
+        """Notes that a request went well. True if it failed before that."""
         was_open = self.open
         self._failures, self._probes, self._until = 0, None, 0.0
         return was_open
 
     def failed(self, now: float, *, probe: bool, asked: float | None = None) -> bool:
-        """Notes that a request failed; whether that opened it.
+        """Notes that a request failed. True if that opened it.
 
         `probe`: it was open when the request left. `asked`: seconds that the other side asks to
         wait, which are kept to from the first time on.
@@ -94,7 +94,7 @@ class Circuit:
 
 
 def jittered(seconds: float) -> float:
-    """Give or take a fifth, so that what failed together does not come back together."""
+    """Adds or takes up to a fifth: requests that failed together do not come back together."""
     return seconds * uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 

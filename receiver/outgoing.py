@@ -1,4 +1,4 @@
-"""Messages that leave: what is sent, and what the provider says when it takes one."""
+"""Outgoing messages, and a provider's answer when it accepts one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider says about a message that it took."""
+    """A provider's answer for a message that it accepted."""
 
     message_id: str | None
     """None where it gives none."""

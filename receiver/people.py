@@ -1,4 +1,4 @@
-"""What handlers may know of people: `People`, as `context.people` gives it to them."""
+"""`People`: the questions about a person that handlers can ask, as `context.people`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class People(Protocol):
-    """Looks into the store, as it stands at this moment.
+    """Reads the store as it is at this moment.
 
     Numbers are E.164, as events have them; any other form with a country code will do.
 
@@ -40,12 +40,12 @@ class People(Protocol):
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
     ) -> bool:
-        """Whether the person has an active subscription (of this service, on this code)."""
+        """True if the person has an active subscription (of this service, on this code)."""
 
     def has_opted_out(
         self, msisdn: str, *, short_code: str | None = None, service_id: str | None = None
     ) -> bool:
-        """Whether the person must not be messaged (by this code, about this service)."""
+        """True if the person must not be messaged (by this code, about this service)."""
 
     def history(self, msisdn: str, limit: int = 20) -> list[Event[Data]]:
         """The person's newest events, newest first. Some milliseconds in a large store."""

@@ -1,8 +1,8 @@
-"""What makes two pushes with the same key the same event.
+"""Compares two pushes with the same key: the same event, or another one.
 
-Gateways restart and count from 1 again, or give every push the id 0. So the key of a push finds
-what may have been stored before, and these say whether it was this: the kind, the person, what it
-says, and the time where the id is none.
+Gateways restart and count from 1 again, or give every push the id 0. So the key of a push only
+finds candidates in the store. A repeat has the same kind, the same person, the same content, and
+the same time where the id is a placeholder.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import msgspec
 
 from receiver.events import Data, DeliveryReport, Message
 
-#: What gateways write where they have no id.
+#: Ids that gateways write where they have none.
 _PLACEHOLDERS = frozenset(("", "0", "null", "none", "n/a", "-", "undefined", "nil"))
 _LONGEST = max(map(len, _PLACEHOLDERS))
 
-#: How the key begins of what has neither an id nor a time, such as a subscription: the key names
-#: what has a state, and the push is a repeat if that is the state already.
+#: The key of a push without an id and a time, such as a subscription, begins so: it names
+#: something with a state, and the push is a repeat if that is the state already.
 STATE = "state:"
 
 _encode = msgspec.json.Encoder().encode
 
 
 def is_placeholder(id_: str) -> bool:
-    """Whether an id, without white space around it, stands for none."""
+    """True for an id, without white space around it, that stands for none."""
     return len(id_) <= _LONGEST and id_.casefold() in _PLACEHOLDERS
 
 
 def has_id(data: Data) -> bool:
-    """Whether the provider's id tells the event from others."""
+    """True if the provider's id tells the event from others."""
     if isinstance(data, Message):
         return not is_placeholder(data.external_id)
     return not (isinstance(data, DeliveryReport) and is_placeholder(data.message_id))
 
 
 def content(type_: str, data: Data) -> str:
-    """The kind of an event and what it says, as far as a repeat has to say the same.
+    """Returns the kind of an event and the part of its content that a repeat has in common.
 
     Of a subscription the key says all of it.
     """

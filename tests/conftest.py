@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from typing import Any
 
-import hypothesis
 import pytest
 import structlog
 
-# A machine with much to do is no fault of what is tested.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
-# `make test-fast` has this one.
-hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
+import tests.examples  # noqa: F401 - its profiles
+from tests.once import made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +30,13 @@ def _ctrl_c_is_heard() -> None:
     """A shell starts what is to run in the background deaf to Ctrl-C, and its children are, too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once() -> Iterator[None]:
+    """Tests share what costs much and is the same for all of them."""
+    with made_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +27,15 @@ def room(module: str) -> str | None:
     return f"{top}.py" if is_room else None
 
 
+@cache
+def tree(file: Path) -> ast.Module:
+    """A file, parsed."""
+    return ast.parse(file.read_text("utf-8"))
+
+
 def imports(file: Path) -> Iterator[tuple[int, str]]:
     """Line and name of each module below `receiver` that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in ast.walk(tree(file)):
         if isinstance(node, ast.Import):
             yield from (
                 (node.lineno, alias.name.partition(".")[2])
@@ -56,6 +63,7 @@ def rooms() -> dict[str, set[str]]:
     return dict(needs)
 
 
+@cache
 def floors() -> dict[str, int]:
     """The floor of each room: one above the highest that it imports. Fails for a circle."""
     needs, found = rooms(), dict[str, int]()

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, cast, get_args
@@ -123,6 +124,7 @@ def test_commands_in_pages_exist(page: Path) -> None:
         assert given <= options(words[0]) | {"--help"}, words
 
 
+@cache
 def options(command: str) -> set[str]:
     """All options of a command and of the words below it."""
     group = cast("Any", typer.main.get_command(application([command])))

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.floors import floors, imports, shown, table
+from tests.floors import floors, imports, shown, table, tree
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "receiver").rglob("*.py"))
@@ -17,23 +15,15 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 
-def names(files: list[Path]) -> list[str]:
-    """The files as they are called from the root."""
-    return [str(file.relative_to(ROOT)) for file in files]
-
-
 #: `noqa` with codes and a reason, or the same for mypy.
 EXCEPTION = re.compile(
     r"# noqa: [A-Z]+\d+(, [A-Z]+\d+)* [-#] \w|# type: ignore\[[a-z-]+(, [a-z-]+)*\] [-#] \w"
 )
 
-each_module = pytest.mark.parametrize("file", PACKAGE, ids=names(PACKAGE))
-each_test_file = pytest.mark.parametrize("file", TESTS, ids=names(TESTS))
-
-
-def tree(file: Path) -> ast.Module:
-    """A file, parsed."""
-    return ast.parse(file.read_text("utf-8"))
+SQL = re.compile(
+    r"\b(import (sqlite3|aiosqlite)|from (sqlite3|aiosqlite))\b"
+    r'|"(SELECT|INSERT INTO|UPDATE|DELETE FROM|PRAGMA) '
+)
 
 
 # Floors
@@ -52,20 +42,18 @@ def test_the_house_stays_small() -> None:
     assert max(found.values()) < 10
 
 
-@pytest.mark.parametrize("file", PLUGINS, ids=names(PLUGINS))
-def test_shipped_plugins_use_only_the_public_interface(file: Path) -> None:
+def test_shipped_plugins_use_only_the_public_interface() -> None:
     """They prove that `receiver.handlers` is enough to write a plugin with."""
-    assert {module for _, module in imports(file)} <= {"handlers"}
+    for file in PLUGINS:
+        assert {module for _, module in imports(file)} <= {"handlers"}, file
 
 
-@each_module
-def test_sql_stands_in_the_store_alone(file: Path) -> None:
+def test_sql_stands_in_the_store_alone() -> None:
     """Nobody else knows which database it is."""
-    if "store" in file.relative_to(ROOT / "receiver").parts:
-        return
-    text = file.read_text("utf-8")
-    assert not re.search(r"\b(import (sqlite3|aiosqlite)|from (sqlite3|aiosqlite))\b", text)
-    assert not re.search(r'"(SELECT|INSERT INTO|UPDATE|DELETE FROM|PRAGMA) ', text)
+    for file in PACKAGE:
+        if "store" in file.relative_to(ROOT / "receiver").parts:
+            continue
+        assert not SQL.search(file.read_text("utf-8")), file
 
 
 # Words
@@ -88,41 +76,44 @@ def documented(file: Path) -> Iterator[tuple[str, str | None]]:
                 outer.append((f"{prefix}{node.name}.", node))
 
 
-@pytest.mark.parametrize("file", PACKAGE + PLUGINS, ids=names(PACKAGE + PLUGINS))
-def test_public_things_are_documented(file: Path) -> None:
+def test_public_things_are_documented() -> None:
     """Modules, classes, methods and functions; in a sentence, not by their name again."""
-    for name, docstring in documented(file):
-        assert docstring, f"{file}: {name} has no docstring"
-        words = re.sub(r"\W", "", docstring).lower()
-        assert words != re.sub(r"\W", "", name.rpartition(".")[2]).lower()
-        assert docstring.rstrip().endswith((".", ":", "!", "`", "…", ")")) or "\n" in docstring
+    for file in PACKAGE + PLUGINS:
+        for name, docstring in documented(file):
+            assert docstring, f"{file}: {name} has no docstring"
+            words = re.sub(r"\W", "", docstring).lower()
+            assert words != re.sub(r"\W", "", name.rpartition(".")[2]).lower(), f"{file}: {name}"
+            whole = docstring.rstrip().endswith((".", ":", "!", "`", "…", ")"))
+            assert whole or "\n" in docstring, f"{file}: {name}"
 
 
-@each_test_file
-def test_every_test_states_its_fact(file: Path) -> None:
+def functions(file: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions of a module; tests are such functions, in no class."""
+    body = tree(file).body
+    assert not [each for each in body if isinstance(each, ast.ClassDef) and "Test" in each.name]
+    return [each for each in body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_every_test_states_its_fact() -> None:
     """In one line that begins its docstring."""
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith(
-            "test_"
-        ):
-            fact = (ast.get_docstring(node) or "").split("\n")[0]
-            assert fact.endswith((".", "?", "!")), f"{file.name}:{node.lineno}: {node.name}"
+    for file in TESTS:
+        for test in functions(file):
+            if test.name.startswith("test_"):
+                fact = (ast.get_docstring(test) or "").split("\n")[0]
+                assert fact.endswith((".", "?", "!")), f"{file.name}:{test.lineno}: {test.name}"
 
 
 def test_facts_are_not_proven_twice_under_one_name() -> None:
     """A second test of the same name in a file would hide the first."""
     for file in TESTS:
-        found = [
-            node.name
-            for node in tree(file).body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
+        found = [test.name for test in functions(file)]
         assert len(found) == len(set(found)), file
 
 
-@pytest.mark.parametrize("file", PACKAGE + PLUGINS + TESTS, ids=names(PACKAGE + PLUGINS + TESTS))
-def test_exceptions_from_rules_have_a_reason(file: Path) -> None:
+def test_exceptions_from_rules_have_a_reason() -> None:
     """Each names the rule and says why it is not kept here."""
-    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
-        for comment in re.findall(r"# ?(?:noqa|type: ?ignore)\b.*", line):
-            assert EXCEPTION.match(comment) or file.name == "test_house.py", f"{file}:{number}"
+    for file in PACKAGE + PLUGINS + TESTS:
+        text = file.read_text("utf-8")
+        for found in re.finditer(r"# ?(?:noqa|type: ?ignore)\b.*", text):
+            place = f"{file}:{text.count(chr(10), 0, found.start()) + 1}"
+            assert EXCEPTION.match(found[0]) or file.name == "test_house.py", place

@@ -15,11 +15,11 @@ from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.service.parts import Service
 from receiver.store import PurgeKind, StoredEvent, purges
+from tests.examples import examples
 from tests.harness import (
     TOKEN,
     Clock,
@@ -461,7 +461,7 @@ reports = st.tuples(
 )
 
 
-@hypothesis_settings(max_examples=40)
+@examples(40)
 @given(batches=st.lists(st.lists(pushes | states | reports, max_size=12), max_size=4))
 def test_any_pushes_are_as_many_events_as_they_are(batches: list[list[Any]]) -> None:
     """Each id, person, kind and content once; every answer was made for whom it goes to."""

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from receiver import testing
@@ -40,6 +40,7 @@ from receiver.testing import (
     subscription,
 )
 from receiver.text.msisdn import normalise
+from tests.examples import examples
 from tests.harness import change, opened
 
 OTHER = "+254711000000"
@@ -201,9 +202,7 @@ def ordered(book: list[Subscription]) -> list[Subscription]:
     return sorted(book, key=lambda line: (line.source, line.short_code, line.service_id))
 
 
-@settings(  # each changes a store on disk
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
-)
+@examples(50, suppress_health_check=[HealthCheck.too_slow])  # each changes a store on disk
 @given(lines=lines, outs=outs, code=codes, service=services)
 def test_people_are_as_the_store_would_have_them(
     store: Path, lines: list[Subscription], outs: list[OptOut], code: str, service: str

@@ -40,6 +40,6 @@ def explain(event: Event[Message], context: Context[Rules]) -> list[Explanation]
 
 
 def lint(context: Context[Rules]) -> list[Finding]:
-    """What works, but hardly as it is meant."""
+    """Finds rules that are allowed and probably a mistake."""
     settings: Settings = context.settings
     return linting.lint(context.state, settings, context.sources)

@@ -1,4 +1,4 @@
-"""When and for whom a rule may answer.
+"""The conditions of a rule: times, sources and people.
 
 Judged by the moment at which the message came, never by the clock: a replay decides as the
 service did.
@@ -108,7 +108,7 @@ def prepare(rule: Rule, n: int, zone: ZoneInfo | None) -> Conditions | None:
     faults: list[SettingsError] = []
 
     def told(function: Callable[..., T], raw: Any, key: str, **options: Any) -> T | None:
-        """What the function makes of a setting; None with a fault."""
+        """Returns the function's result for a setting; None, and a fault, if it raises."""
         try:
             return function(raw, f"rules[{n}].{key}", **options)
         except SettingsError as error:

@@ -13,7 +13,7 @@ from .templates import ReplyFailed
 
 #: Up to so many rules are all shown; of more only those that have something to do with a message.
 SHOW_ALL = 50
-#: How many rules with similar words, or without any words, are shown of more.
+#: The most rules with similar words, or without any words, that are shown.
 _SIMILAR = 5
 
 
@@ -72,7 +72,7 @@ def _answer(rules: Rules, found: Found, event: Event[Message]) -> Explanation:
 def _why_not(
     rules: Rules, n: int, event: Event[Message], people: People, readings: list[list[str]]
 ) -> str | None:
-    """What in the rule itself does not fit the message."""
+    """Returns the part of the rule that does not fit the message."""
     rule, to = rules.rules[n], event.data.to
     if not _fits(rules, n, event, readings):
         return _expected(rule)
@@ -85,7 +85,7 @@ def _why_not(
 
 
 def _fits(rules: Rules, n: int, event: Event[Message], readings: list[list[str]]) -> bool:
-    """Whether the words of the message are those of the rule."""
+    """True if the words of the message are those of the rule."""
     rule = rules.rules[n]
     if rule.match == "default":
         return True

@@ -1,4 +1,4 @@
-"""What `receiver check` warns of: rules that work, but hardly as they are meant."""
+"""The warnings of `receiver check`: rules that are allowed and probably a mistake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .shadows import shadows
 from .tables import keywords
 from .templates import ReplyFailed, Values, fold_quotes, reason
 
-#: What people might write after a keyword, and providers in a field: a template is fine if it
+#: Texts that people might write after a keyword, and providers in a field: a template is fine if it
 #: makes a reply of one of these.
 SAMPLES = ("100", "2026-11-20", "one two three")
 _TIME = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -34,7 +34,7 @@ def lint(rules: Rules, settings: Settings, sources: Mapping[str, SourceInfo]) ->
 
 
 def _repeated(rules: Rules, n: int) -> Iterator[Finding]:
-    """Aliases that say what the keyword or another alias says."""
+    """Finds aliases that equal the keyword or another alias."""
     seen: dict[str, str] = {}
     for key, text in keywords(rules.rules[n]):
         whole = " ".join(folded(text, len(text) + 1))
@@ -44,7 +44,7 @@ def _repeated(rules: Rules, n: int) -> Iterator[Finding]:
 
 
 def _without_default(rules: Rules) -> Iterator[Finding]:
-    """Addresses that have rules, but none for what no keyword fits."""
+    """Finds addresses with rules but no default rule."""
     if not rules.rules:
         return
     answered = {
@@ -69,7 +69,7 @@ def _without_default(rules: Rules) -> Iterator[Finding]:
 def _reply(
     rules: Rules, n: int, settings: Settings, sources: Mapping[str, SourceInfo]
 ) -> Iterator[Finding]:
-    """What is wrong with the longest reply that a rule gives to the samples."""
+    """Returns the fault of the longest reply that a rule gives to the samples."""
     key = f"rules[{n}].reply"
     source = fold_quotes(rules.rules[n].reply) if settings.fold_quotes else rules.rules[n].reply
     reply = rules.replies[n]
@@ -95,7 +95,7 @@ def _reply(
 
 
 def _beyond(key: str, source: str, settings: Settings) -> Iterator[Finding]:
-    """Names what makes a reply UCS-2, which leaves 70 characters of 160."""
+    """Names the characters that make a reply UCS-2, which leaves 70 characters of 160."""
     strange = beyond_gsm7(source)
     if not strange:
         return

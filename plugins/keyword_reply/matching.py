@@ -25,7 +25,7 @@ ByAddress = dict[str | None, list[int]]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The rule for a message, and how its words are told apart."""
+    """The rule for a message, and the parts of its text."""
 
     rule: int
     keyword: str
@@ -165,7 +165,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return None if conditions is None else conditions.missed(event, people)
 
     def addressed(self, rule: int, event: Event[Message]) -> bool:
-        """Whether the rule is for the address that the message went to."""
+        """True if the rule is for the address that the message went to."""
         ours = self.addresses[rule]
         return ours is None or event.data.to in ours
 
@@ -182,7 +182,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def values(found: Found, event: Event[Message]) -> Values:
-    """What a template is filled with: `VARIABLES`, and the groups of a pattern."""
+    """Returns the values of a template: `VARIABLES`, and the groups of a pattern."""
     message = event.data
     return {
         "msisdn": message.from_,
@@ -213,7 +213,7 @@ def folded(text: str, most: int) -> list[str]:
 
 
 def after(text: str, beginning: str) -> str:
-    """What follows the folded `beginning` of a text, as it was typed."""
+    """Returns the rest of a text after its folded `beginning`, as it was typed."""
     rest, wanted = text, beginning
     while True:
         before = rest
@@ -228,7 +228,7 @@ def after(text: str, beginning: str) -> str:
 
 
 def _cut(word: str, wanted: str) -> int:
-    """How many characters of a word are folded to `wanted`, which its folded form begins with."""
+    """Returns the number of characters of a word that fold to `wanted`, its folded start."""
     # Folded, a word is hardly shorter than typed, but for punctuation in front of it.
     for end in range(1, min(len(word), 4 * len(wanted) + 64)):
         if fold(word[:end]).startswith(wanted):

@@ -22,17 +22,17 @@ class Pattern(msgspec.Struct, frozen=True):
     """The names of its groups."""
 
     def fits(self, text: str) -> bool:
-        """Whether it is found in a text."""
+        """True if it is found in a text."""
         return self.compiled.search(_encodable(text)) is not None
 
     def values(self, text: str) -> dict[str, str]:
-        """What its named groups hold in a text that fits; empty where one takes no part."""
+        """Returns its named groups in a text that fits; empty for a group that takes no part."""
         found = self.compiled.search(_encodable(text))
         return {name: found[name] or "" for name in self.groups}
 
 
 def read(pattern: str) -> Pattern:
-    """Raises ValueError with what is wrong in it."""
+    """Raises ValueError with the fault in it."""
     import re2  # type: ignore[import-untyped] # noqa: PLC0415 - only where rules need it
 
     try:

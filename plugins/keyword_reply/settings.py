@@ -1,4 +1,4 @@
-"""What stands in the configuration."""
+"""The settings in `[plugins.keyword_reply]`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What a message begins with, or is: a word or several."""
     aliases: list[str] = []
     match: Match = "first"
-    """`default`: answers what no other rule does."""
+    """`default`: answers messages that no other rule answers."""
     pattern: str | None = None
     """Of a `regex` rule, in RE2's syntax."""
     to: Address | list[Address] | None = None
@@ -37,13 +37,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     subscribers_of: str | None = None
     """A service_id: only its subscribers."""
     non_subscribers_of: str | None = None
-    """A service_id: only who is none of its subscribers."""
+    """A service_id: only people who are not its subscribers."""
     reply: str
     """Empty: nothing is answered, and nothing else may answer."""
 
     @property
     def label(self) -> str:
-        """What it is called among people."""
+        """The name of the rule for people."""
         return self.keyword or self.pattern or self.match
 
 

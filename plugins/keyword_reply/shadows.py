@@ -1,6 +1,6 @@
 """Rules that never answer, since an earlier one always does.
 
-Only rules without conditions always answer. What a pattern fits can only be tried, with a few
+Only rules without conditions always answer. A pattern can only be tried, with a few
 messages that would be the later rule's: a pattern that fits all of them is taken to fit every one.
 """
 
@@ -16,7 +16,7 @@ from .tables import keywords
 
 #: Texts that hardly any pattern is meant for.
 _ANYTHING = ("", "zq", "qz 7q", "\u12a0 \U0001f3ae !")
-#: What is put behind a keyword to try patterns.
+#: Texts after a keyword that patterns are tried with.
 _MORE = {"exact": ("",), "first": ("", " zq7", " qz 7q"), "prefix": ("", "zq7", " qz 7q")}
 
 #: The rules that always answer, by folded keyword.

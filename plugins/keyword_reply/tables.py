@@ -1,4 +1,4 @@
-"""Fills the tables, and finds what makes a rule impossible."""
+"""Fills the tables, and refuses rules that cannot work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies: templates, and what they are filled with.
+"""Replies: templates, and the values in them.
 
 Nearly all are plain texts or name variables and nothing else; these need no template engine,
 neither at start (half a millisecond each) nor for a message.
@@ -24,7 +24,7 @@ from receiver.handlers import Reply
 #: Characters; a reply that comes out longer is a mistake in its template.
 MAX_REPLY = 2000
 
-#: What a template can name. `fields` holds texts by name, `time` is when the message came. All
+#: The variables of a template. `fields` holds texts by name, `time` is when the message came. All
 #: others are texts, empty where the message has none.
 VARIABLES = ("msisdn", "text", "keyword", "rest", "network", "name", "fields", "time")
 _TEXTS = VARIABLES[:6]
@@ -37,7 +37,7 @@ class ReplyFailed(ValueError):
     """A template gives no reply for this message."""
 
 
-#: What phones and word processors write, and what the GSM alphabet has for it.
+#: Characters of phones and word processors, and their equals in the GSM alphabet.
 _QUOTES = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\u00b4\u0060", "'"),
@@ -136,7 +136,7 @@ class Templates:
 
 
 def reason(error: Exception, template: str) -> str:
-    """What may be told of an error. Its own message may hold the text of a person."""
+    """Returns a description of an error without its own message, which may hold a person's text."""
     if isinstance(error, ReplyFailed):
         return str(error)
     missing = re.fullmatch(r"'dict object' has no attribute '(\w+)'", str(error))
@@ -176,7 +176,7 @@ _REFUSED = {
 
 
 def _default(value: object, default: str = "", *_: object) -> object:
-    """As Jinja's, for empty texts too: that is what a variable without a value is."""
+    """As Jinja's, for empty texts too: a variable without a value is one."""
     return do_default(value, default, boolean=True)
 
 

@@ -1,7 +1,7 @@
-"""Requests to addresses that a configuration or a handler names: guarded against going inside.
+"""Requests to addresses that a configuration or a handler names: never into internal networks.
 
 A name is resolved here, each address is checked, and the connection is made to the very address
-that was checked: what the name leads to a moment later does not matter. Only addresses on the
+that was checked, though the name may lead elsewhere a moment later. Only addresses on the
 internet pass, and those of networks that the target lists. Redirects are not followed, proxies of
 the environment not used, and of an answer nothing but its status and Retry-After is kept.
 """
@@ -88,7 +88,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class _Refused(httpcore2.ConnectError):
-    """No address of the host may be connected to."""
+    """No address of the host is allowed."""
 
 
 class _CheckedNetwork(httpcore2.AsyncNetworkBackend):

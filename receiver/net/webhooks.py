@@ -20,7 +20,7 @@ _PREFIX = "whsec_"
 _SHORTEST, _LONGEST = 24, 64
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")
-#: What we set ourselves, or what would make another request of it.
+#: Headers that we set, and headers that would make it another request.
 _OURS = frozenset(
     {
         *("connection", "content-encoding", "content-length", "content-type", "expect", "host"),
@@ -61,7 +61,7 @@ def signed_headers(
 
 
 def check_url(url: str) -> None:
-    """Raises ValueError, without the URL in it, for what is no address to push to."""
+    """Raises ValueError, without showing the URL, for a URL that cannot be pushed to."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -86,7 +86,7 @@ def check_header(name: str, value: str) -> None:
 
 
 def check_push(url: str, secrets: Iterable[str], headers: Mapping[str, str]) -> None:
-    """Raises ValueError, which names what is wrong, if pushes cannot be made like this."""
+    """Raises ValueError with the fault if pushes cannot be made like this."""
     checks: list[tuple[str, Callable[[], object]]] = [("url", partial(check_url, url))]
     for n, secret in enumerate(secrets):
         checks.append((f"secrets[{n}]", partial(signing_key, secret)))

@@ -12,14 +12,14 @@ started for several events. Plain functions: they work with pytest and with ever
 A plugin is a path of a file, the name of one that is installed or comes with the program, or a
 module that the test has imported. Handlers are asked as the service asks them: only those that want
 the event, inline ones first, `async def` ones on an event loop, between `start` and `stop`. What
-they raise comes out of `ask`. What they ask for is given back, and not done.
+they raise comes out of `ask`. Their actions are returned, and not carried out.
 """
 
 from __future__ import annotations
 
-from receiver.testing.asking import Asked, Running, ask, faults, load, running
-from receiver.testing.making import MOMENT, PERSON, activation, deactivation, message, report
+from receiver.testing.events import MOMENT, PERSON, activation, deactivation, message, report
 from receiver.testing.people import FakePeople, people, subscription
+from receiver.testing.plugins import Asked, Running, ask, faults, load, running
 
 __all__ = [
     "MOMENT",

@@ -11,12 +11,12 @@ import msgspec
 from receiver.events import Data, Event
 from receiver.handlers import OptOut, Subscription
 from receiver.store.opt_out_rule import blocks, line
-from receiver.testing.making import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
+from receiver.testing.events import IDS, MOMENT, PERSON, SHORT_CODE, SOURCE
 from receiver.text.msisdn import normalise
 
 
 class FakePeople:
-    """`People` who are known as a test says: `context.people` without a store."""
+    """`People` with the lines, opt-outs and events of a test: `context.people` without a store."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ def people(
     opted_out: Iterable[str | OptOut] = (),
     history: Iterable[Event[Data]] = (),
 ) -> FakePeople:
-    """What the store would know of people.
+    """Returns `People` who know these lines, opt-outs and events, as the store would.
 
     `subscriptions` are lines of the book (`subscription`), `opted_out` numbers, or an `OptOut` for
     one short code or service only, `history` stored events, the oldest first. They get new ids, of

@@ -19,7 +19,7 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def visible(text: str) -> str:
-    r"""The text with `\n`, `\x1b` or `\u202e` in place of what cannot be seen."""
+    r"""The text with `\n`, `\x1b` or `\u202e` in place of characters that cannot be seen."""
     return _UNSEEN.sub(_escape, text)
 
 

@@ -1,4 +1,4 @@
-"""Keywords: what people type, made comparable.
+"""Keywords: brings the words that people type into one comparable form.
 
 Phones add white space nobody sees, change case, and put punctuation and emoji beside words.
 `fold` maps all spellings of a keyword to one; the text itself is never altered.
@@ -26,7 +26,7 @@ _INVISIBLE = re.compile(f"[{_UNSEEN}{_ZERO_WIDTH}]")
 _INVISIBLE_IN_WORDS = re.compile(f"[{_UNSEEN}]+")
 _SPACE = re.compile(f"[{_SPACES}]+")
 _FIRST_WORD = re.compile(f"[{_SPACES}{_UNSEEN}]*+([^{_SPACES}]+)")
-# What phones type by themselves in place of the keys ' and -.
+# Characters that phones type in place of the keys ' and -.
 _TYPEWRITTEN = str.maketrans("\u2018\u2019\u02bc\u2010\u2011\u2012\u2013\u2014", "'''-----")
 _NO_ALPHANUMERICS = "".join(
     char for char in map(chr, range(128)) if char not in string.ascii_letters + string.digits
@@ -74,7 +74,7 @@ def phrase(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without what nobody sees: runs of white space are one space, invisibles are gone.
+    """Removes invisible characters and turns each run of white space into one space.
 
     Case, punctuation and letters stay as they were typed.
     """

@@ -42,7 +42,7 @@ _SHORTEST = 8
 
 
 def is_region(region: str) -> bool:
-    """Whether this is a region that has telephone numbers (`KE`, `GB`)."""
+    """True for a region that has telephone numbers (`KE`, `GB`)."""
     return region in phonenumbers.SUPPORTED_REGIONS
 
 
@@ -62,20 +62,20 @@ def normalise(raw: str, region: str | None) -> str:
 
 
 def readings(raw: str, regions: Iterable[str | None]) -> frozenset[str]:
-    """What a text of ours may mean in these regions: their E.164 numbers, or else the text."""
+    """Returns the E.164 numbers that a text means in these regions, or else the text."""
     forms = {normalise(raw, region) for region in tuple(regions) or (None,)}
     return frozenset(filter(is_e164, forms)) or frozenset({raw.strip()})
 
 
 def is_e164(text: str) -> bool:
-    """Whether `text` is in the form that `normalise` gives to people's numbers."""
+    """True for the form that `normalise` gives to people's numbers."""
     return text[:1] == "+" and text[1:].isdecimal() and text.isascii()
 
 
 def is_decimal(text: str) -> bool:
-    """Whether a program wrote a number as a decimal: `254726770792.0`, `2.54726770792E+11`.
+    """True for a number that a program wrote as a decimal: `254726770792.0`, `2.54726770792E+11`.
 
-    What is left of such a number need not be the number of the same person.
+    Its digits without the fraction may be the number of another person.
     """
     return _DECIMAL.fullmatch(text.strip()) is not None
 
@@ -93,7 +93,7 @@ def whole(digits: str) -> str:
 
 
 def is_code(text: str) -> bool:
-    """Whether `text` has the form of a short code, or is the name of a sender."""
+    """True for the form of a short code and for the name of a sender."""
     return any(map(str.isalpha, text)) or (text.isdecimal() and len(text) <= _SHORT)
 
 
@@ -128,7 +128,7 @@ def _international(region: str) -> re.Pattern[str]:
     code = phonenumbers.country_code_for_region(region)
     metadata: Any = PhoneMetadata.metadata_for_region(region)
     national = metadata.general_desc.national_number_pattern
-    # Left to the parser: what may also be a national number, or has a national prefix in it.
+    # Left to the parser: texts that may also be national numbers, or have a national prefix.
     prefix = metadata.national_prefix_for_parsing
     guards = rf"(?!(?:{national})\Z)" + (rf"(?!\+?{code}(?:{prefix}))" if prefix else "")
     return re.compile(rf"{guards}\+?(?P<e164>{code}(?:{national}))", re.ASCII)
@@ -183,19 +183,19 @@ def _e164(number: str, region: str | None, *enough: Callable[[PhoneNumber], bool
 
 
 def _is_valid(parsed: PhoneNumber) -> bool:
-    """Whether its plan knows it."""
+    """True if its numbering plan knows it."""
     return phonenumbers.is_valid_number(parsed)
 
 
 def _is_possible(parsed: PhoneNumber) -> bool:
-    """Whether it has the length of some number of its country, and more than a short code."""
+    """True if it has the length of a number of its country, and more than a short code."""
     national = phonenumbers.national_significant_number(parsed)
     long_enough = len(f"{parsed.country_code}{national}") > _SHORTEST
     return long_enough and phonenumbers.is_possible_number(parsed)
 
 
 def _is_possible_mobile(parsed: PhoneNumber) -> bool:
-    """Whether it has the length of a person's number: without a code, shorter ones are typos."""
+    """True if it has the length of a person's number: without a code, shorter ones are typos."""
     mobile = PhoneNumberType.MOBILE
     reason = phonenumbers.is_possible_number_for_type_with_reason(parsed, mobile)
     return reason == ValidationResult.IS_POSSIBLE

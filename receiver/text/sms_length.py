@@ -1,4 +1,4 @@
-"""How a text is counted: what an SMS holds of it, and how many it takes.
+"""Counts a text in SMS: the alphabet, the characters left, the number of parts.
 
 3GPP TS 23.038 (GSM 03.38): a text whose every character is in the GSM alphabet goes in
 septets, 160 to an SMS; any other in UTF-16 code units, 70 to an SMS. Of several parts, each
@@ -29,7 +29,7 @@ _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 
 class Segments(msgspec.Struct, frozen=True):
-    """What a text takes on the air."""
+    """The size of a text as SMS."""
 
     encoding: Literal["GSM-7", "UCS-2"]
     units: int
@@ -69,7 +69,7 @@ def split(text: str, limit: int) -> list[str]:
 
 
 def _parts(sizes: Iterable[int], alone: int, each: int) -> int:
-    """How many parts characters of these sizes take; none is torn apart between two."""
+    """Returns the number of parts that characters of these sizes take; no part ends inside one."""
     total, parts, room = 0, 1, each
     for size in sizes:
         total += size
@@ -80,7 +80,7 @@ def _parts(sizes: Iterable[int], alone: int, each: int) -> int:
 
 
 def _break(text: str, limit: int) -> int:
-    """Where to end a piece of a text that is longer than `limit`: at least after 1 character."""
+    """Returns the end of the first piece of a text longer than `limit`: at least 1 character."""
     second_half = range(limit, max(limit // 2, 1) - 1, -1)
     for at in second_half:
         if text[at].isspace():
@@ -89,7 +89,7 @@ def _break(text: str, limit: int) -> int:
 
 
 def _joined(before: str, after: str) -> bool:
-    """Whether two characters are one to a reader: accents, surrogates, emoji put together."""
+    """True if a reader sees two characters as one: accents, surrogates, combined emoji."""
     if "\udc00" <= after <= "\udfff":
         return "\ud800" <= before <= "\udbff"
     return (

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
-#: How much later than its arrival a provider may say that something happened: clocks differ.
+#: A provider's time may be later than the arrival by this much: clocks differ.
 SKEW = timedelta(minutes=5)
 
 _LONGEST = 64
@@ -27,7 +27,7 @@ def instant(text: str | None, zone: tzinfo, arrival: datetime) -> datetime | Non
     that do not name one. Of an hour that comes twice, when clocks are put back, the later is
     meant unless it is still to come at the `arrival`.
     """
-    # Strangers' texts come here too: what is too long for a time is not remembered.
+    # Strangers' texts come here too: a text too long for a time is not remembered.
     moment = _instant(text, zone) if text is not None and len(text) <= _LONGEST else None
     if moment is None or not moment.fold:
         return moment

@@ -16,11 +16,11 @@ from urllib.parse import quote_plus
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.providers import PROVIDERS, Sample
 from receiver.store import unpack_request
+from tests.examples import examples
 from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, look, serve, settings
 
 SUITE: dict[str, str] = json.loads(Path(__file__).with_name("json_test_suite.json").read_bytes())
@@ -246,11 +246,7 @@ def test_texts_come_back_exactly(service: Running, name: str) -> None:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
-@hypothesis_settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_comes_back_exactly(service: Running, text: str) -> None:
     """Every text that JSON can hold is stored as it is, beside the bytes it came in."""
     id_ = hashlib.sha256(text.encode()).hexdigest()

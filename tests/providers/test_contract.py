@@ -16,7 +16,7 @@ from typing import Any, get_args
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -26,6 +26,7 @@ from receiver.errors import CredentialMissing, CredentialWrong, PushError
 from receiver.events import EventType, decode_data, encode_data
 from receiver.providers import PROVIDERS, Answer, Provider, Push
 from receiver.text.msisdn import is_region
+from tests.examples import examples
 from tests.providers import pushes
 
 ORDER = [
@@ -416,7 +417,7 @@ def judge(provider: Provider[Any], push: Push) -> None:
 
 
 @pytest.mark.parametrize("set_up", SET_UP)
-@settings(max_examples=120)
+@examples(120)
 @given(push=requests)
 def test_any_request_is_taken_or_refused(set_up: str, push: Push) -> None:
     """Whatever bytes a request holds, it becomes an event or a `PushError`."""
@@ -424,7 +425,7 @@ def test_any_request_is_taken_or_refused(set_up: str, push: Push) -> None:
 
 
 @every_kind
-@settings(max_examples=50)
+@examples(50)
 @given(data=st.data())
 def test_any_value_of_a_field_is_taken_or_refused(
     name: str, kind: str, data: st.DataObject

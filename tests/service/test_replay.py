@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.errors import StoreUnusable
@@ -29,6 +28,7 @@ from receiver.store.engine.database import open_writer
 from receiver.store.event_effects import EventEffects, EventMessage, effects_of, undone
 from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.text.sms_length import split
+from tests.examples import examples
 from tests.harness import (
     NOW,
     TOKEN,
@@ -318,7 +318,7 @@ async def test_an_action_is_done_once(tmp_path: Path, action: str) -> None:
     ),
     st.sampled_from([None, Reply("yes"), Reply("yes", even_if_opted_out=True), Reply("")]),
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@examples(60)
 def test_doing_it_twice_is_doing_it_once(handlers: list[list[Action]], reply: Reply | None) -> None:
     """Whatever handlers ask for, in whatever number, the second time finds all of it done."""
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Action, OptIn, OptOut, Subscribe, Unsubscribe
@@ -29,6 +29,7 @@ from receiver.store.deactivations import DUE, manage
 from receiver.store.engine.schema import migrate
 from receiver.store.ids import EventIds
 from receiver.store.pushes import take
+from tests.examples import examples
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake
 
@@ -159,7 +160,7 @@ def _micros(seconds: int) -> int:
 
 
 @given(steps)
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_book_opt_outs_and_the_list_agree(made: list[tuple[str, int]]) -> None:
     """In one commit or several, late, twice, corrected: who opted out is subscribed nowhere."""
     with closing(sqlite3.connect(":memory:")) as db:

@@ -13,7 +13,6 @@ import anyio
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from receiver.actions import Send
@@ -32,6 +31,7 @@ from receiver.store import (
     to_micros,
 )
 from receiver.store.engine.schema import migrations
+from tests.examples import examples
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened, opted_out
 
@@ -356,7 +356,7 @@ async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Pat
 STEPS = st.lists(st.sampled_from(Status), min_size=1, max_size=7)
 
 
-@hypothesis(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 @given(reported=STEPS, answered=st.integers(0, 7), status=st.sampled_from(Status))
 def test_the_status_moves_forward_only(
     tmp_path_factory: pytest.TempPathFactory, reported: list[Status], answered: int, status: Status

@@ -20,7 +20,7 @@ from receiver.handlers import Action, Context, Handler, People, Reply, SourceInf
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import asked_for
 from receiver.plugin_host.loader import Environment, Plugin
-from receiver.testing.making import REGION, SOURCE
+from receiver.testing.events import REGION, SOURCE
 from receiver.testing.people import FakePeople
 
 #: Where tests take place, unless one says otherwise.
@@ -28,11 +28,11 @@ _ENVIRONMENT = Environment(regions=frozenset({REGION}))
 _SOURCES = {SOURCE: SourceInfo(name=SOURCE, provider=SOURCE, region=REGION)}
 
 PluginLike = str | Path | ModuleType | Plugin
-"""A path, a name, a module, or what `load` gave."""
+"""A path, a name, a module, or a plugin from `load`."""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a plugin wants done about one event."""
+    """The actions that a plugin asks for in answer to one event."""
 
     results: dict[str, tuple[Action, ...]]
     """By the name of each handler that wanted the event, in the order in which they were asked."""
@@ -69,9 +69,9 @@ def load(plugin: str | Path | ModuleType, /, **settings: Any) -> Plugin:
 
 
 def faults(plugin: str | Path | ModuleType, /, **settings: Any) -> dict[str, str]:
-    """What is wrong with a plugin or these settings: messages by key, below the plugin's table.
+    """Returns the faults of a plugin and its settings: messages by key below the plugin's table.
 
-    The key is empty for what is about no setting in particular. Nothing is wrong: {}.
+    The key is empty for a fault of no single setting. Without faults: {}.
     """
     try:
         load(plugin, **settings)
@@ -90,9 +90,9 @@ def ask(
     people: People | None = None,
     sources: Iterable[SourceInfo] = (),
 ) -> Asked:
-    """What a plugin wants done about an event. It is started before and stopped after.
+    """Gives a plugin one event and returns its actions. Starts the plugin before, stops it after.
 
-    Raises what a handler raises, and what the service would not take from it.
+    Raises the error of a handler, or of a result that the service would refuse.
     """
     with running(plugin, people=people, sources=sources) as started:
         return started.ask(event)
@@ -104,11 +104,11 @@ class Running:
     def __init__(self, plugin: Plugin, context: Context[Any], runner: asyncio.Runner) -> None:
         self.plugin = plugin
         self.context = context
-        """What its handlers are called with."""
+        """The second argument of its handlers."""
         self._runner = runner
 
     def ask(self, event: Event[Data]) -> Asked:
-        """What the plugin wants done about the next event.
+        """Gives the plugin the next event and returns its actions.
 
         The event is in the history of people from now on; inline handlers, which are asked before
         it is stored, do not see it there yet.
@@ -185,7 +185,7 @@ def _name(plugin: str | Path | ModuleType) -> str:
 
 
 def _folder(plugin: str | Path | ModuleType) -> Path | None:
-    """Where the file of a plugin is; None for one that is named. Raises FileNotFoundError."""
+    """Returns the folder of a plugin's file; None for a name. Raises FileNotFoundError."""
     if isinstance(plugin, ModuleType) or not _is_path(plugin):
         return None
     file = Path(plugin).absolute()

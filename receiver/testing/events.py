@@ -21,11 +21,11 @@ from receiver.store import to_micros
 from receiver.store.ids import EventIds
 from receiver.text.msisdn import normalise
 
-#: Who writes to us, unless a test says otherwise.
+#: The person who writes to us, unless a test says otherwise.
 PERSON = "+254726770792"
 #: When events happen, unless a test says otherwise: a Monday, so that no test depends on the day.
 MOMENT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-#: What they write to.
+#: The short code that they write to.
 SHORT_CODE = "22915"
 #: Through which source of the configuration.
 SOURCE = "tilil"
@@ -118,7 +118,7 @@ def activation(
 
 
 def deactivation(msisdn: str = PERSON, **given: Any) -> Event[SubscriptionChange]:
-    """Somebody leaves a service at the provider. Takes what `activation` takes."""
+    """Somebody leaves a service at the provider. Takes the arguments of `activation`."""
     joined = activation(msisdn, **given)
     return msgspec.structs.replace(joined, type=str(EventType.SUBSCRIPTION_DEACTIVATED))
 

@@ -1,0 +1,74 @@
+"""Makes once what most tests would make anew, and each time the same.
+
+- Plugins are compiled once: a loader still reads the file, and compiles what it has not seen.
+- Installed packages are asked once for plugins, and again when `sys.path` is another one.
+- A new store is a copy of one that the migrations have made. Old stores are upgraded as always.
+  Its commits do not wait for the disk: only a machine that goes down would tell the difference.
+
+Modules of plugins are still executed each time, and each store has a node of its own. What the
+tests start as a process, and `open_writer` itself, are as they are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from receiver.plugin_host import files
+from receiver.store.engine import connection
+from receiver.store.engine.database import open_writer
+
+
+@contextmanager
+def made_once() -> Iterator[None]:
+    """Holds while the block runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files._Loader, "source_to_code", _compiled_once())
+        patch.setattr(files, "entry_points", _listed_once())
+        patch.setattr(connection, "open_writer", _migrated_once())
+        yield
+
+
+def _compiled_once() -> Callable[[files._Loader, bytes, str], CodeType]:
+    compile_ = files._Loader.source_to_code
+
+    @cache
+    def compiled(data: bytes, path: str) -> CodeType:
+        return compile_(files._Loader("", path), data, path)
+
+    return lambda _, data, path: compiled(data, path)
+
+
+def _listed_once() -> Callable[..., EntryPoints]:
+    @cache
+    def listed(group: str, _path: tuple[str, ...]) -> EntryPoints:
+        return entry_points(group=group)
+
+    return lambda *, group: listed(group, tuple(sys.path))
+
+
+def _migrated_once() -> Callable[[Path], sqlite3.Connection]:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "receiver.db")
+        with closing(open_writer(made)) as db:
+            db.execute("DELETE FROM meta WHERE key = 'node'")
+        new = made.read_bytes()
+
+    def opened(path: Path) -> sqlite3.Connection:
+        if not path.exists() and path.parent.is_dir():
+            path.touch(0o600)
+            path.write_bytes(new)
+        db = open_writer(path)
+        db.execute("PRAGMA synchronous = 0")
+        return db
+
+    return opened
