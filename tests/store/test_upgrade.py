@@ -103,6 +103,8 @@ def test_every_row_stays(sample: Path, tmp_path: Path) -> None:
         for row in rows:
             if name == "jobs":
                 del row["payload"]
+                if row.get("subject") is None:  # the payload alone said whom it is about
+                    row.pop("subject", None)
             if name == "events" and row["key"].startswith("subscription:"):
                 del row["key"]  # held the number
             # With the columns that are gone as they were.
