@@ -42,7 +42,7 @@ _REPLY_LIMIT = 0.1
 _TIMES, _BEFORE = 7, 2
 _REPLIES = 30
 #: Events of the store without history: a few, so that there is something to ask for.
-_NEW = 10_000
+NEW = 10_000
 #: Commits wait for the disk; these are about no table, or as ever: checkpoints and people's runs.
 _AROUND = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "INSERT INTO people ")
 
@@ -213,7 +213,7 @@ def _over(costs: Costs) -> Iterator[str]:
 
 def run(console: Console, keep: Path, folder: Path, events: int, core: int) -> dict[str, Any]:
     """Measures both stores, and prints what was found. The large one is kept in `keep`."""
-    new, large = _make(folder, _NEW), _make(keep, events)
+    new, large = _make(folder, NEW), _make(keep, events)
     console.print(f"{large[0]}: {large[0].stat().st_size / 1e9:.1f} GB")
     costs = [measure(path, figures, folder) for path, figures in (new, large)]
     over = show(console, *costs)

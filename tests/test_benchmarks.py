@@ -71,10 +71,10 @@ def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_years_are_in_the_store(tmp_path: Path) -> None:
     """What the benchmark asks for is there, is of this program, and everything is clocked."""
     path = tmp_path / "history.db"
-    figures = history.make(path, 2000)
-    assert history.make(path, 2000) == figures
+    figures = history.make(path, growth.NEW)
+    assert history.make(path, growth.NEW) == figures
     counted = look(path, "SELECT state, count(*) FROM messages GROUP BY state")
-    assert dict(counted) == {"sent": 395, "unknown": 1, "waiting": 2, "dead": 2}
+    assert dict(counted) == {"sent": 1975, "unknown": 5, "waiting": 10, "dead": 10}
     assert look(path, "SELECT subject FROM events WHERE seq = ?", figures.seq(7)) == [
         (figures.person(7),)
     ]
