@@ -17,6 +17,7 @@ import msgspec
 from benchmarks.history import SENDER, TARGET, Figures
 from receiver.actions import OptOut, Reply
 from receiver.events import DeliveryReport, EventType, Message, Status, encode_data
+from receiver.jobs import handle
 from receiver.outgoing import Sent
 from receiver.service import store_metrics
 from receiver.store import (
@@ -246,7 +247,9 @@ def _messages(**filters: Any) -> Read:
 
 #: What is to be done by a time.
 _DUE: dict[str, Callable[[Asked, datetime], Awaitable[object]]] = {
-    "handlers": lambda a, by: a.store.reader.jobs(state="due", kind="handle", due=by),
+    "handlers": lambda a, by: a.store.reader.jobs(
+        state="due", kind="handle", due=by, limit=handle.BACKLOG
+    ),
     "messages": lambda a, by: a.store.reader.messages.due(SENDER, "send", by, limit=200),
     "questions": lambda a, by: a.store.reader.messages.due(SENDER, "poll", by, limit=100),
     "endings": lambda a, by: a.store.reader.deactivations(_SOURCE, by),
