@@ -17,6 +17,7 @@ import msgspec
 from benchmarks.history import SENDER, TARGET, Figures
 from receiver.actions import OptOut, Reply
 from receiver.events import DeliveryReport, EventType, Message, Status, encode_data
+from receiver.jobs import handle
 from receiver.outgoing import Sent
 from receiver.service import store_metrics
 from receiver.store import (
@@ -263,16 +264,28 @@ def _messages(**filters: Any) -> Read:
     return lambda a: a.store.reader.messages.find(limit=_PAGE, **filters)
 
 
+#: What is to be done by a time.
+_DUE: dict[str, Callable[[Asked, datetime], Awaitable[object]]] = {
+    "handlers": lambda a, by: a.store.reader.jobs(
+        state="due", kind="handle", due=by, limit=handle.BACKLOG
+    ),
+    "messages": lambda a, by: a.store.reader.messages.due(SENDER, "send", by, limit=200),
+    "questions": lambda a, by: a.store.reader.messages.due(SENDER, "poll", by, limit=100),
+    "endings": lambda a, by: a.store.reader.deactivations(_SOURCE, by),
+    "targets": lambda a, by: a.store.reader.forwards.waiting(by, limit=10_000),
+    "events for a target": lambda a, by: a.store.reader.forwards.due(TARGET, by, limit=100),
+}
+
+
+def _at(days: int, look: Callable[[Asked, datetime], Awaitable[object]]) -> Read:
+    """What is found so many days later."""
+    return lambda asked: look(asked, asked.now + timedelta(days=days))
+
+
 #: Beside the writer: what serving looks up, and each command's first page.
 READS: dict[str, Read] = {
-    "due: handlers": lambda a: a.store.reader.jobs(state="due", kind="handle", due=a.now),
-    "due: messages": lambda a: a.store.reader.messages.due(SENDER, "send", a.now, limit=200),
-    "due: questions about messages": lambda a: a.store.reader.messages.due(
-        SENDER, "poll", a.now, limit=100
-    ),
-    "due: subscriptions to end": lambda a: a.store.reader.deactivations(_SOURCE, a.now),
-    "due: targets": lambda a: a.store.reader.forwards.waiting(a.now, limit=10_000),
-    "due: events for a target": lambda a: a.store.reader.forwards.due(TARGET, a.now, limit=100),
+    **{f"nothing due: {what}": _at(0, look) for what, look in _DUE.items()},
+    **{f"all due: {what}": _at(7, look) for what, look in _DUE.items()},
     "messages of no source": lambda a: a.store.reader.messages.homeless([SENDER], limit=200),
     "endings of no source": lambda a: a.store.reader.homeless_deactivations([_SOURCE]),
     "the last minute's messages": lambda a: a.store.reader.messages.attempts(

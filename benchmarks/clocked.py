@@ -22,13 +22,16 @@ class Run:
         self.text = text
         self.on_writer = threading.current_thread().name == _WRITER
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
+        """Of the processor: less where the disk is waited for, or others have the processor."""
 
     def step(self, step: Callable[..., Any], *values: Any) -> Any:
         """Takes one of its steps."""
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.thread_time()
         try:
             return step(*values)
         finally:
+            self.cpu_seconds += time.thread_time() - began_cpu
             self.seconds += time.perf_counter() - began
 
 

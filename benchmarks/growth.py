@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ from rich.table import Table
 
 from benchmarks import history
 from benchmarks.asked import READS, WRITES, Asked, Write
-from benchmarks.clocked import Clocked, Done, clocked
+from benchmarks.clocked import Clocked, Done, Run, clocked
 from benchmarks.history import SENDER, Figures
 from benchmarks.sending import fake as fake_providers
 from receiver import config
@@ -42,7 +44,7 @@ _REPLY_LIMIT = 0.1
 _TIMES, _BEFORE = 7, 2
 _REPLIES = 30
 #: Events of the store without history: a few, so that there is something to ask for.
-_NEW = 10_000
+NEW = 10_000
 #: Commits wait for the disk; these are about no table, or as ever: checkpoints and people's runs.
 _AROUND = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "INSERT INTO people ")
 
@@ -58,6 +60,8 @@ class Cost(NamedTuple):
     """What it took, at the median of several times and at most."""
 
     ms: float
+    cpu_ms: float
+    """Of the processor, which others on the machine cannot make more."""
     longest_ms: float
     statement: str
     """That took the most of it."""
@@ -88,18 +92,21 @@ def _read_once(path: Path) -> None:
 
 
 def _cost(times: list[Done], *, on_writer: bool) -> Cost | None:
-    took, texts = [], []
-    for done in times:
-        ours = [
-            (each.seconds * 1000, each.text)
-            for each in done
-            if each.on_writer == on_writer and not each.text.startswith(_AROUND)
-        ]
-        if ours:
-            longest, text = max(ours)
-            took.append(sum(ms for ms, _ in ours) if on_writer else longest)
-            texts.append((longest, text))
-    return Cost(statistics.median(took), max(took), max(texts)[1]) if took else None
+    """On the writer's thread all statements of one time together, elsewhere the slowest of them."""
+    ours = [
+        [run for run in done if run.on_writer == on_writer and not run.text.startswith(_AROUND)]
+        for done in times
+    ]
+    by_text: defaultdict[str, list[Run]] = defaultdict(list)
+    for run in chain.from_iterable(ours):
+        by_text[run.text].append(run)
+    if not by_text:
+        return None
+    slowest = max(by_text, key=lambda text: statistics.median(r.seconds for r in by_text[text]))
+    took = ours if on_writer else [[run] for run in by_text[slowest]]
+    ms = [sum(run.seconds for run in runs) * 1000 for runs in took]
+    cpu_ms = [sum(run.cpu_seconds for run in runs) * 1000 for runs in took]
+    return Cost(statistics.median(ms), statistics.median(cpu_ms), max(ms), slowest)
 
 
 async def _measure(path: Path, figures: Figures, clock: Clocked) -> None:
@@ -188,12 +195,14 @@ async def _reply(running: Service, number: int) -> float:
 
 def show(console: Console, without: Costs, with_: Costs) -> list[str]:
     """Prints what everything costs; what costs more than it may."""
-    table = Table("what", "thread", "new ms", "history ms", "longest ms", "limit ms", box=None)
+    table = Table(
+        "what", "thread", "new ms", "history ms", "CPU ms", "longest ms", "limit ms", box=None
+    )
     for place, cost in with_.items():
         new = f"{without[place].ms:.2f}" if place in without else ""
         thread = "writer" if place.on_writer else "other"
-        figures = (f"{cost.ms:.2f}", f"{cost.longest_ms:.1f}", f"{_limit(place):g}")
-        table.add_row(place.name, thread, new, *figures)
+        taken = (f"{cost.ms:.2f}", f"{cost.cpu_ms:.2f}", f"{cost.longest_ms:.1f}")
+        table.add_row(place.name, thread, new, *taken, f"{_limit(place):g}")
     console.print(table)
     over = list(_over(with_))
     for line in over:
@@ -213,7 +222,7 @@ def _over(costs: Costs) -> Iterator[str]:
 
 def run(console: Console, keep: Path, folder: Path, events: int, core: int) -> dict[str, Any]:
     """Measures both stores, and prints what was found. The large one is kept in `keep`."""
-    new, large = _make(folder, _NEW), _make(keep, events)
+    new, large = _make(folder, NEW), _make(keep, events)
     console.print(f"{large[0]}: {large[0].stat().st_size / 1e9:.1f} GB")
     costs = [measure(path, figures, folder) for path, figures in (new, large)]
     over = show(console, *costs)
@@ -236,6 +245,7 @@ def _as_json(costs: Costs) -> dict[str, dict[str, float]]:
     return {
         f"{place.name}, {'writer' if place.on_writer else 'other'}": {
             "ms": cost.ms,
+            "cpu_ms": cost.cpu_ms,
             "longest_ms": cost.longest_ms,
         }
         for place, cost in costs.items()

@@ -9,7 +9,8 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks import crowd, rivals
+from benchmarks import crowd, growth, history, rivals
+from benchmarks.asked import READS, WRITES
 from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
 from tests.harness import inbound, look
@@ -65,3 +66,19 @@ def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with closing(StoredPeople(store)) as people:
         [event] = people.history("+254700007919")
     assert event.data.external_id == "1"  # type: ignore[union-attr] # a message
+
+
+def test_years_are_in_the_store(tmp_path: Path) -> None:
+    """What the benchmark asks for is there, is of this program, and everything is clocked."""
+    path = tmp_path / "history.db"
+    figures = history.make(path, growth.NEW)
+    assert history.make(path, growth.NEW) == figures
+    counted = look(path, "SELECT state, count(*) FROM messages GROUP BY state")
+    assert dict(counted) == {"sent": 1975, "unknown": 5, "waiting": 10, "dead": 10}
+    assert look(path, "SELECT subject FROM events WHERE seq = ?", figures.seq(7)) == [
+        (figures.person(7),)
+    ]
+    costs = growth.measure(path, figures, tmp_path)
+    assert {place.name for place in costs} == {*WRITES, *READS, "the service starts"}
+    assert all(costs[growth.Place(name, on_writer=True)].statement for name in WRITES)
+    assert all(costs[growth.Place(name, on_writer=False)].statement for name in READS)

@@ -68,7 +68,8 @@ def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
         if version != newest:
             return StoreHealth(version=version, newest=newest)
         found, back_to = _last_pushes(tx, set(sources))
-        due = min(filter(None, (_one(tx, _OLDEST_DUE, kind) for kind in KINDS)), default=None)
+        dues = [tx.execute(_OLDEST_DUE, (kind,)).fetchone()[0] for kind in KINDS]
+        due = min((at for at in dues if at is not None), default=None)
         return StoreHealth(
             version=version,
             newest=newest,
@@ -92,8 +93,8 @@ def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
         )
 
 
-def _one(tx: Tx, query: str, *values: str) -> int:
-    (value,) = tx.execute(query, values).fetchone()
+def _one(tx: Tx, query: str) -> int:
+    (value,) = tx.execute(query).fetchone()
     found: int = value
     return found
 

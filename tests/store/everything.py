@@ -16,8 +16,8 @@ from receiver.actions import Flag, Forward, OptIn, OptOut, Reply, Send, Subscrib
 from receiver.errors import PushError
 from receiver.events import Status
 from receiver.outgoing import Sent
-from receiver.service import store_metrics
-from receiver.service.parts import Service
+from receiver.service import renumber, store_metrics
+from receiver.service.parts import Service, open_service
 from receiver.store import (
     Attempt,
     Correction,
@@ -36,7 +36,6 @@ from receiver.store import (
     open_store,
     purges,
     quarantine,
-    renumbering,
     replay_writes,
     replies,
 )
@@ -50,11 +49,10 @@ from tests.harness import (
     Clock,
     delivery,
     inbound,
-    opened,
+    parts,
     settings,
     subscription,
     take,
-    until_async,
 )
 from tests.store.rows import RAW, finish, intake, opted_in, opted_out
 
@@ -168,19 +166,16 @@ async def _serve(folder: Path) -> None:
     )
     raw["sources"]["tilil"]["former_names"] = ["old"]
     raw["sources"]["tilil"]["send"] = {"api_key": "key", "sender": "S", "url": "http://127.0.0.1:9"}
-    clock = Clock()
+    made, clock = parts(folder, raw), Clock()
     async with open_store(folder / "receiver.db") as store:
         await _writes(store)
         await _looks(store)
-    async with opened(folder, raw, clock) as service:
+    # Nothing works in the background: what it asks was asked above, each time the same.
+    async with open_service(made, clock, work=False) as service:
         await _pushes(service, clock)
     _earlier(folder / "receiver.db")
-    async with opened(folder, raw, clock) as service:
-
-        async def renumbered() -> bool:
-            return not (await service.store.run(renumbering.progress)).name
-
-        await until_async(renumbered, "all numbers in their one form")
+    async with open_service(made, clock, work=False) as service:
+        await renumber.beside_serving(service.store, made.providers)
 
 
 def _earlier(store: Path) -> None:
@@ -294,6 +289,7 @@ async def _writes(store: Store) -> None:
     await store.finish(finish(first.jobs[0], first.seq, reply, *_ACTIONS))
     await store.finish(finish(first.jobs[0], first.seq))
     await store.run(replies.settle, first.seq)
+    await store.run(replies.settle_all)
     await store.begin_job(first.jobs[1])
     await store.fail(first.jobs[1], NOW, "no", counted=True)
     await store.fail(first.jobs[1], None, "no", counted=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from receiver.events import DeliveryReport, EventType, Status, advance, encode_d
 from receiver.handlers import OptOut, Reply
 from receiver.outgoing import Sent
 from receiver.store import (
+    REVIVED,
     Attempt,
     Failure,
     ReplyState,
@@ -351,6 +353,20 @@ async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Pat
         await store.lose_message(message, NOW, Failure("no answer", Status.UNKNOWN))
         found = await the(store, message)
         assert (found.state, found.status) == ("sent", "delivered")
+
+
+async def test_all_dead_letters_wait_again(tmp_path: Path) -> None:
+    """However many there are; they are revived in pieces. What was waiting is not among them."""
+    async with opened(tmp_path) as store:
+        made = await asyncio.gather(*[store.add_message(WISH, NOW) for _ in range(2 * REVIVED + 2)])
+        why = Failure("no", Status.FAILED)
+        await asyncio.gather(*[store.kill_message(message, NOW, why) for message in made[1:]])
+        dead = [job.message async for job in store.reader.every_job(state="dead")]
+        assert dead == made[1:]
+        assert await store.revive(None, NOW) == len(dead)
+        states = {(await the(store, message)).state for message in made}
+        assert states == {"waiting"}
+        assert await store.revive(None, NOW) == 0
 
 
 STEPS = st.lists(st.sampled_from(Status), min_size=1, max_size=7)

@@ -51,6 +51,21 @@ async def test_events_are_found_by_what_they_are(tmp_path: Path) -> None:
         assert await reader.last_seq() == seqs[0]
 
 
+async def test_all_work_is_found(tmp_path: Path) -> None:
+    """A stretch at a time, in the order in which it was asked for; what is dead, alone."""
+    many = 1100
+    async with opened(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=[f"mine.{n}" for n in range(many)]))
+        ids = list(taken.jobs)
+        dead = [ids[0], ids[-1]]
+        for job in dead:
+            await store.fail(job, None, "no", counted=False)
+        assert [job.id async for job in store.reader.every_job()] == ids
+        assert [job.id async for job in store.reader.every_job(state="dead")] == dead
+        due = await store.reader.jobs(state="due", kind="handle", due=NOW, limit=many)
+        assert [job.id for job in due] == ids[1:-1]
+
+
 async def test_an_event_is_found_by_its_id(tmp_path: Path) -> None:
     """In either case of its letters; what is no id of this store is no event."""
     async with opened(tmp_path) as store:

@@ -15,7 +15,7 @@ from receiver.providers import Push
 from receiver.service.parts import Service
 from receiver.store import StoredEvent, from_micros, unpack_request
 from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.schema import APPLICATION_ID, migrations
 from tests.cli.program import table
 from tests.harness import NOW, TOKEN, Clock, inbound, look, opened, take, until_async, write
 from tests.harness import with_plugin as configured
@@ -104,11 +104,14 @@ def test_every_row_stays(sample: Path, tmp_path: Path) -> None:
         for row in rows:
             if name == "jobs":
                 del row["payload"]
+                if row.get("subject") is None:  # the payload alone said whom it is about
+                    row.pop("subject", None)
             if name == "events" and row["key"].startswith("subscription:"):
                 del row["key"]  # held the number
             # With the columns that are gone as they were.
             assert any({**row, **new}.items() >= row.items() for new in after[name]), (name, row)
         assert len(after[name]) >= len(rows)
+    assert not [row for row in after["jobs"] if row["kind"] == "deactivate" and not row["subject"]]
     assert look(path, "PRAGMA integrity_check") == [("ok",)]
 
 
@@ -205,3 +208,26 @@ def test_samples_are_real(tmp_path: Path) -> None:
         for row in tables(made(sample, folder))["events"]:
             assert from_micros(row["received_at"]) == NOW
             assert unpack_request(row["request"]).method == "POST"
+
+
+def test_what_was_to_be_ended_at_a_provider_knows_its_subscription(tmp_path: Path) -> None:
+    """It stood in the JSON of the job alone; now the book is asked by columns."""
+    path = tmp_path / "old.db"
+    add = (
+        "INSERT INTO jobs (kind, handler, source, payload, due_at, created_at)"
+        " VALUES (?, ?, ?, ?, 0, 0)"
+    )
+    whole = b'{"msisdn":"+254726770792","short_code":"22915","service_id":"32"}'
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("".join(migrations()[:3]) + "PRAGMA user_version = 3;")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(add, ("deactivate", "f", "tilil", whole))
+        db.execute(add, ("deactivate", "f", "tilil", b'{"msisdn":"+254711000002"}'))
+        db.execute(add, ("handle", "f", None, None))
+        db.commit()
+    open_writer(path).close()
+    assert look(path, "SELECT subject, short_code, service_id FROM jobs ORDER BY id") == [
+        ("+254726770792", "22915", "32"),
+        ("+254711000002", "", ""),
+        (None, None, None),
+    ]

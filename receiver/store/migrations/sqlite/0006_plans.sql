@@ -29,3 +29,11 @@ CREATE INDEX jobs_by_subject ON jobs (subject) WHERE subject IS NOT NULL;
 CREATE INDEX opt_outs_by_time ON opt_outs (time DESC, msisdn);
 CREATE INDEX audit_by_time ON audit (time);
 CREATE INDEX flags_near_misses ON flags (id) WHERE substr(reason, 1, 13) = 'near miss of ';
+
+-- Which subscription a job of kind deactivate is about, beside its person (subject): the book is asked
+-- whether they have joined again. Empty where it has none.
+ALTER TABLE jobs ADD COLUMN short_code TEXT;
+ALTER TABLE jobs ADD COLUMN service_id TEXT;
+UPDATE jobs SET short_code = coalesce(json_extract(CAST(payload AS TEXT), '$.short_code'), ''),
+                service_id = coalesce(json_extract(CAST(payload AS TEXT), '$.service_id'), '')
+    WHERE kind = 'deactivate' AND payload IS NOT NULL;
