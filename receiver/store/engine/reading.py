@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,10 +56,15 @@ class AsyncConnection:
     async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncIterator[Any]:
         """Yields the rows of a query that may have many, as they are read."""
         with naming(self._path, StoreUnavailable):
-            async with self._db.execute(query, values) as cursor:
+            cursor = await self._db.execute(query, values)
+            try:
                 while rows := await cursor.fetchmany(_CHUNK):
                     for row in rows:
                         yield row
+            finally:
+                # Who stops reading early may have closed the store before this is cleaned up.
+                with suppress(sqlite3.ProgrammingError, ValueError):
+                    await cursor.close()
 
 
 @asynccontextmanager
