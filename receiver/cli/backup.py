@@ -12,9 +12,9 @@ from receiver.store.backup import back_up
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file to write.")],
     config: ConfigFile = None,
 ) -> None:
-    """Copies the store to a new file, also while the service runs, and verifies the copy."""
+    """Copies the store to a new file and verifies the copy; the service may run."""
     copy = back_up(load(config).store_path, file.absolute())
     print(f"{copy.file}: {copy.events:,} events, {copy.bytes:,} bytes, verified")

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from receiver.errors import Fault
-from receiver.text.msisdn import is_code, is_e164, readings
+from receiver.text.msisdn import is_code, is_possible_e164, readings
 from receiver.text.times import length
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -104,11 +104,11 @@ class Address(str):
         """Why it may not be what it is meant to be; None where it is plain."""
         if len(self.forms) > 1:
             return f"{self} is {' or '.join(sorted(self.forms))}: write it with its country code"
-        if not self or any(is_e164(form) or is_code(form) for form in self.forms):
+        if not self or any(is_possible_e164(form) or is_code(form) for form in self.forms):
             return None
         return (
             f"{self} is no number of a region of the sources and no short code, so nothing comes"
-            " to it: write it with its country code, such as +254712345678"
+            " to it: write the whole number with its country code, such as +254712345678"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from receiver.config import Config, Send, Source
 from receiver.errors import ConfigError, Fault
@@ -16,6 +15,7 @@ from receiver.providers.talkntalk import TalkNTalk
 from receiver.providers.text_connect import TextConnect
 from receiver.providers.tilil import Tilil
 from receiver.providers.tsconect import Tsconect
+from receiver.text.urls import is_http_url
 
 __all__ = ["PROVIDERS", "Answer", "Entry", "Parsed", "Provider", "Push", "Sample", "create"]
 
@@ -91,16 +91,8 @@ def _send_faults(key: str, send: Send, provider: type[Provider[Any]]) -> Iterato
     if send.poll and provider is Tilil and not send.report_url:
         yield Fault(f"{key}.poll", "needs report_url: Tilil does not print where to ask")
     for setting, url in (("url", send.url), ("report_url", send.report_url)):
-        if url is not None and not _is_http(url):
+        if url is not None and not is_http_url(url):
             yield Fault(f"{key}.{setting}", f"expected https:// and an address, got {url!r}")
     for name in send.names.keys() - text_connect.NAMES:
         expected = ", ".join(text_connect.NAMES)
         yield Fault(f"{key}.names.{name}", f"unknown key; expected {expected}")
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
-    except ValueError:  # a port beyond 65535, an address that is none
-        return False

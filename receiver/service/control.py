@@ -94,7 +94,7 @@ async def listening(service: Service) -> AsyncIterator[None]:
             await writer.drain()
         writer.close()
 
-    with _socket_path(service.store.path) as path:
+    with socket_path(service.store.path) as path:
         path.unlink(missing_ok=True)  # ours: we hold the lock of the store
         server = await asyncio.start_unix_server(answer, path, limit=_LINE_LIMIT)
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -110,7 +110,7 @@ async def ask(store: Path, command: Command) -> Outcome:
 
     Raises OSError when nobody listens, `StoreError` when the answer is none.
     """
-    with _socket_path(store) as path:
+    with socket_path(store) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     try:
         order = Order(command, _sudo_user())
@@ -144,8 +144,8 @@ def _sudo_user() -> str:
 
 
 @contextmanager
-def _socket_path(store: Path) -> Iterator[Path]:
-    """The socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
+def socket_path(store: Path) -> Iterator[Path]:
+    """Yields the control socket beside the store, by a path below Unix's limit of 100 bytes."""
     folder = os.open(store.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{folder}") / f"{store.name}.sock"

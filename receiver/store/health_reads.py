@@ -1,4 +1,4 @@
-"""What a doctor asks a store, beside a running service or without one, changing nothing.
+"""Reads for `receiver doctor`, beside a running service or without one, changing nothing.
 
 The connections of other commands take part in SQLite's housekeeping: the last to close one writes
 the log back and deletes it. These do not. A store that nobody has open is read without even
@@ -49,8 +49,8 @@ class Quarantine(msgspec.Struct, frozen=True):
     """Of the requests: the credential was right, but of a time too far from ours."""
 
 
-class Vitals(msgspec.Struct, frozen=True, kw_only=True):
-    """How a store stands."""
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a store."""
 
     version: int
     """Of its schema; what follows is looked at only where it is the newest."""
@@ -76,16 +76,16 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """By source: what the provider said with the message that was sent last."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What SQLite says about the file."""
+class IntegrityResult(msgspec.Struct, frozen=True):
+    """The result of SQLite's search for damage."""
 
     damages: list[str]
     finished: bool
     """False: the time was over first, and nothing was found until then."""
 
 
-def vitals(path: Path, sources: Iterable[str]) -> Vitals:
-    """How the store at `path` stands. Raises `StoreUnusable` for what is no store of ours."""
+def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
+    """Reads the state of the store at `path`. Raises `StoreUnusable` for any other file."""
     with _opened(path) as db:
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -93,10 +93,10 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
         if application != APPLICATION_ID:
             raise StoreUnusable(f"{path}: an SQLite file, but not a store of sms-receiver")
         if version != newest:
-            return Vitals(version=version, newest=newest)
+            return StoreHealth(version=version, newest=newest)
         found, back_to = _last_pushes(db, set(sources))
         due = _one(db, "SELECT min(due_at) FROM jobs WHERE state = 'due'")
-        return Vitals(
+        return StoreHealth(
             version=version,
             newest=newest,
             last_pushes=found,
@@ -119,7 +119,7 @@ def vitals(path: Path, sources: Iterable[str]) -> Vitals:
         )
 
 
-def verify(path: Path, seconds: float | None) -> Verdict:
+def verify(path: Path, seconds: float | None) -> IntegrityResult:
     """Has SQLite look for damages: quickly for so many seconds, or (None) from end to end.
 
     Raises `StoreUnusable` where it cannot even begin.
@@ -134,12 +134,12 @@ def verify(path: Path, seconds: float | None) -> Verdict:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise
-            return Verdict([], finished=False)
+            return IntegrityResult([], finished=False)
 
 
-def _checked(db: sqlite3.Connection, pragma: str) -> Verdict:
+def _checked(db: sqlite3.Connection, pragma: str) -> IntegrityResult:
     lines = [line for (line,) in db.execute(f"PRAGMA {pragma}({_MOST_DAMAGES})")]
-    return Verdict([] if lines == ["ok"] else lines, finished=True)
+    return IntegrityResult([] if lines == ["ok"] else lines, finished=True)
 
 
 @contextmanager

@@ -15,8 +15,10 @@ import pytest
 import typer
 
 from receiver import config
-from receiver.cli.options import moment, normalised
+from receiver.cli.options import parse_time
+from receiver.service.numbers import parse_number
 from receiver.store import Reader
+from receiver.text.times import parse_moment
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
 from tests.harness import (
@@ -300,14 +302,15 @@ def test_much_is_listed_while_the_service_writes(service: Running) -> None:
 )
 def test_moments_are_read(text: str, expected: datetime) -> None:
     """Absolute ones, in UTC without a zone, and those so long ago."""
-    assert moment(text, NOW) == expected
+    assert parse_moment(text, NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])
 def test_wrong_moments_are_refused(text: str) -> None:
     """With what would be right."""
+    assert parse_moment(text, NOW) is None
     with pytest.raises(typer.BadParameter, match="expected a time such as"):
-        moment(text, NOW)
+        parse_time(text)
 
 
 @pytest.mark.parametrize(
@@ -328,4 +331,13 @@ def test_numbers_belong_to_the_first_source(
     sources: dict[str, object], text: str, expected: str
 ) -> None:
     """Its region is where a number without a country code belongs."""
-    assert normalised(text, config.parse({"sources": sources}, Path("receiver.toml"))) == expected
+    assert parse_number(text, config.parse({"sources": sources}, Path("receiver.toml"))) == expected
+
+
+@pytest.mark.parametrize("command", [["events"], ["messages"], ["subscribers"], ["replay"]])
+def test_what_is_no_number_is_refused(filled: Path, command: list[str]) -> None:
+    """It can match nobody, so an empty list would mislead; a number of no plan is searched for."""
+    result = run(filled, *command, "--msisdn", "abc")
+    expected = "--msisdn: expected a number such as +254712345678, got 'abc'"
+    assert (result.returncode, result.stderr) == (2, f"receiver: {expected}\n")
+    assert run(filled, *command, "--msisdn", "12345").returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.cli.subscribers import cell
+from receiver.views.csv_export import safe_cell
 from tests.cli.conftest import FORMULA
 from tests.cli.program import run, table, told
 
@@ -97,7 +97,7 @@ def test_spreadsheets_get_no_formulas(filled: Path) -> None:
 )
 def test_cells_are_safe(text: str, expected: str) -> None:
     """For spreadsheets, and on a terminal."""
-    assert cell(text) == expected
+    assert safe_cell(text) == expected
 
 
 def test_an_unknown_state_is_refused(filled: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_history_says_where_each_change_came_from(filled: Path) -> None:
         assert event["receivedat"] == entry["received_at"]
         assert entry["reason"] is None
     head = told(filled, "subscribers", "--history").splitlines()[0]
-    assert head.split()[-4:] == ["CAME", "(UTC)", "EVENT", "REASON"]
+    assert head.split()[-4:] == ["RECEIVED", "(UTC)", "EVENT", "REASON"]
     columns = told(filled, "subscribers", "--history", "--csv").splitlines()[0]
     assert columns.endswith(",network,received_at,event,reason")
 

@@ -252,7 +252,7 @@ async def test_a_store_in_use_by_who_takes_no_commands(tmp_path: Path) -> None:
 async def test_nonsense_is_answered(tmp_path: Path, line: bytes) -> None:
     """Whatever comes over the socket, there is an answer, and the service goes on."""
     async with running(tmp_path):
-        with control._socket_path(tmp_path / "receiver.db") as short:
+        with control.socket_path(tmp_path / "receiver.db") as short:
             reader, writer = await asyncio.open_unix_connection(short)
         writer.write(line)
         writer.write_eof()
@@ -272,7 +272,7 @@ async def test_a_service_that_dies_gives_no_answer(tmp_path: Path) -> None:
         writer.close()
 
     async with open_store(tmp_path / "receiver.db"):
-        with control._socket_path(tmp_path / "receiver.db") as short:
+        with control.socket_path(tmp_path / "receiver.db") as short:
             server = await asyncio.start_unix_server(dies, short)
         async with server:
             with pytest.raises(StoreError, match="gave no answer"):

@@ -82,7 +82,7 @@ def test_a_source_that_rests_is_told_with_until_when() -> None:
         'receiver_line_rest_seconds{source="tilil"} 599.9\n'
         'receiver_line_rest_seconds{source="talkntalk"} 0.0\n'
     )
-    (found,) = running.rests(metrics, NOW)
+    (found,) = running.paused_sources(metrics, NOW)
     assert level(found) == "yellow"
     assert found.check == "source tilil"
     assert found.found.startswith("nothing is sent until 09:10:00 UTC")
@@ -209,22 +209,22 @@ def test_credit_is_judged(amount: str, expected: str) -> None:
 )
 def test_the_clock_is_judged(seconds: float, digests: dict[str, float], expected: str) -> None:
     """Beyond half a minute; what makes digests fail is red."""
-    finding = providers.of_clock({"tilil": timedelta(seconds=seconds)}, digests)
+    finding = providers.clock_difference({"tilil": timedelta(seconds=seconds)}, digests)
     assert level(finding) == expected
 
 
 def test_one_wrong_clock_elsewhere_is_no_matter() -> None:
     """The provider that agrees most is believed."""
     apart = {"a": timedelta(hours=-3), "b": timedelta(seconds=1)}
-    finding = providers.of_clock(apart, {})
+    finding = providers.clock_difference(apart, {})
     assert level(finding) == "green"
     assert finding.found == "1 s ahead of that of b's provider"
 
 
 def test_a_clock_that_nobody_confirms_matters_for_digests() -> None:
     """Without them it is only told."""
-    assert level(providers.of_clock({}, {})) == "green"
-    assert level(providers.of_clock({}, {"tilil": 900.0})) == "yellow"
+    assert level(providers.clock_difference({}, {})) == "green"
+    assert level(providers.clock_difference({}, {"tilil": 900.0})) == "yellow"
 
 
 @pytest.mark.parametrize(
@@ -311,11 +311,11 @@ def test_what_a_user_may_not_see_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor, "REMOTE", {})
 
     async def found() -> list[Finding]:
-        return [each async for each in doctor.examine(doctor.Case(parts(tmp_path)))]
+        return [each async for each in doctor.examine(doctor.Installation(parts(tmp_path)))]
 
     [finding] = asyncio.run(found())
     assert level(finding) == "yellow"
-    assert finding.found == "/var/lib/receiver/receiver.db: this user may not look at it"
+    assert finding.found == "/var/lib/receiver/receiver.db: this user has no permission to read it"
 
 
 def test_a_check_that_breaks_hides_no_other(
@@ -329,7 +329,7 @@ def test_a_check_that_breaks_hides_no_other(
     monkeypatch.setitem(doctor.LOCAL, "sqlite", breaks)
 
     async def found() -> list[Finding]:
-        return [each async for each in doctor.examine(doctor.Case(parts(tmp_path)))]
+        return [each async for each in doctor.examine(doctor.Installation(parts(tmp_path)))]
 
     findings = asyncio.run(found())
     [broken] = [each for each in findings if each.check == "sqlite"]
