@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from receiver.views.csv_export import safe_cell
 from tests.cli.conftest import FORMULA
 from tests.cli.program import run, table, told
 
@@ -76,28 +75,6 @@ def test_spreadsheets_get_no_formulas(filled: Path) -> None:
     assert odd["subscriber_ref"] == "'+1+1"
     assert (left["service_id"], left["since"]) == ("", "2020-06-01T05:00:00Z")
     assert told(filled, "subscribers", "--csv", "--service", "none").count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("GAME", "GAME"),
-        ("", ""),
-        ("+254708400000", "+254708400000"),
-        ("+254708400000,+1", "'+254708400000,+1"),
-        ("+", "'+"),
-        ("=1", "'=1"),
-        ("-1", "'-1"),
-        ("@x", "'@x"),
-        ("\t=1", r"'\t=1"),
-        ("\r=1", r"'\r=1"),
-        ("a\nb", r"a\nb"),
-        ("\x1b[2J", r"\x1b[2J"),
-    ],
-)
-def test_cells_are_safe(text: str, expected: str) -> None:
-    """For spreadsheets, and on a terminal."""
-    assert safe_cell(text) == expected
 
 
 def test_an_unknown_state_is_refused(filled: Path) -> None:
