@@ -70,13 +70,13 @@ class Failed(ReceiverError):
     def __init__(self, *lines: str) -> None:
         self.lines = lines
         """What failed, a line each."""
-        super().__init__("; ".join(lines))
+        super().__init__("; ".join(lines) or None)
 
 
 class InvalidInput(ReceiverError):
     """A person asks for something that cannot be done as asked."""
 
-    def __init__(self, message: str, field: str | None = None) -> None:
+    def __init__(self, message: str | None = None, field: str | None = None) -> None:
         self.field = field
         """The value to change, such as `older_than`: an option, or a field of a form."""
         super().__init__(message)

@@ -13,7 +13,6 @@ import typer
 from receiver.cli import output
 from receiver.cli.exit_status import option_error
 from receiver.cli.options import ConfigFile, Json, load, optional_number, parse_time
-from receiver.config import Config
 from receiver.errors import Failed, InvalidInput
 from receiver.events import utc_now
 from receiver.service import reconcile
@@ -64,8 +63,9 @@ def command(
     then = utc_now() if as_of is None else parse_time(as_of)
     address = optional_number(short_code, settings, source)
     scope = Scope(source=source, short_code=address, service_id=service)
+    where = set(regions(settings, source).values())
     try:
-        compared = asyncio.run(_compare(settings, file, scope, then))
+        compared = asyncio.run(_compare(settings.store_path, file, where, scope, then))
         _show(compared, json=json)
         if apply and not compared.invalid:
             wanted = reconcile.corrections(compared, scope, list(settings.sources))
@@ -83,9 +83,11 @@ def command(
         raise typer.Exit(1)
 
 
-async def _compare(settings: Config, file: Path, scope: Scope, then: datetime) -> Comparison:
-    rows = reconcile.read_file(file, set(regions(settings, scope.source).values()))
-    async with open_reader(settings.store_path) as reader:
+async def _compare(
+    store: Path, file: Path, where: set[str], scope: Scope, then: datetime
+) -> Comparison:
+    rows = reconcile.read_file(file, where)
+    async with open_reader(store) as reader:
         return await reconcile.compare(reader, rows, scope, then)
 
 
