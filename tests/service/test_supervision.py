@@ -64,8 +64,8 @@ OTHERS = {
     "service/sending.py:Sending.adopt": "closes connections that nobody uses any more",
     "service/server.py:run": "the program itself, and what ends it in time",
     "store/forgetting.py:PersonReader.quarantined": "awaited",
-    "store/writer.py:Writer.__init__": "watched",
-    "store/writer.py:Writer.close": "awaited",
+    "store/group_commit.py:Writer.__init__": "watched",
+    "store/group_commit.py:Writer.close": "awaited",
     "supervision/supervisor.py:KeptTask._begin": "the supervisor",
     "supervision/supervisor.py:Supervisor.begin": "the supervisor",
 }  # fmt: skip
@@ -273,7 +273,7 @@ async def test_signs_of_life_are_begun_anew(
 HANGING = """
 from receiver.handlers import on_message
 from receiver.service import server
-from receiver.store.writer import Writer
+from receiver.store.group_commit import Writer
 
 async def never(self):
     import asyncio
