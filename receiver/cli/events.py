@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -91,10 +91,10 @@ def command(
             raise
 
 
-async def _list(events: AsyncIterator[StoredEvent], *, json: bool, raw: bool, noted: bool) -> None:
+async def _list(events: AsyncGenerator[StoredEvent], *, json: bool, raw: bool, noted: bool) -> None:
     if json:
         # Closes the query also when the reader of our output ended.
-        async with aclosing(cast("AsyncGenerator[StoredEvent]", events)) as found:
+        async with aclosing(events) as found:
             async for stored in found:
                 _write_json(stored, raw=raw)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -54,8 +55,9 @@ def list_(*, json: Json = False, config: ConfigFile = None) -> None:
 
 async def _show(reader: OptOutReader, *, json: bool) -> None:
     if json:  # there may be many: they are written as they are read
-        async for entry in reader.every():
-            output.json_line(msgspec.json.encode(opt_out_json(entry)))
+        async with aclosing(reader.every()) as entries:
+            async for entry in entries:
+                output.json_line(msgspec.json.encode(opt_out_json(entry)))
         return
     rows = [
         (entry.msisdn, scope(entry), format_time(entry.time), entry.reason, entry.source)

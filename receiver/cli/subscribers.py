@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -103,21 +104,22 @@ def list_(
 
     async def show() -> None:
         async with open_reader(settings.store_path) as reader:
-            found: AsyncIterator[Subscription]
+            found: AsyncGenerator[Subscription]
             if history:
                 found = reader.subscriptions.history(**filters)
             else:
                 found = reader.subscriptions.find(**filters, as_of=optional_time(as_of))
             # Exports may be long: they are written as they are read.
-            if json:
-                async for line in found:
-                    output.json_line(msgspec.json.encode(subscriber_json(line)))
-            elif as_csv:
-                write = csv_writer(sys.stdout, [name for _, name in columns])
-                async for line in found:
-                    write(subscriber_json(line))
-            else:
-                _table(columns, [subscriber_json(line) async for line in found])
+            async with aclosing(found) as lines:
+                if json:
+                    async for line in lines:
+                        output.json_line(msgspec.json.encode(subscriber_json(line)))
+                elif as_csv:
+                    write = csv_writer(sys.stdout, [name for _, name in columns])
+                    async for line in lines:
+                        write(subscriber_json(line))
+                else:
+                    _table(columns, [subscriber_json(line) async for line in lines])
 
     asyncio.run(show())
 

@@ -92,7 +92,7 @@ def test_settings_add_to_those_of_every_source(name: str) -> None:
 
 
 #: Where providers are named: the registries, the fakes' options, and plays with a cast.
-NAMING = ("providers/__init__.py", "fake/server.py", "fake/options.py", "testing/making.py")
+NAMING = ("providers/__init__.py", "fake/server.py", "fake/options.py", "testing/events.py")
 
 
 def test_shared_code_knows_no_provider() -> None:

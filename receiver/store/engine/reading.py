@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -53,8 +53,11 @@ class AsyncConnection:
         with naming(self._path, StoreUnavailable):
             return list(await self._db.execute_fetchall(query, values))
 
-    async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncIterator[Any]:
-        """Yields the rows of a query that may have many, as they are read."""
+    async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncGenerator[Any]:
+        """Yields the rows of a query that may have many, as they are read.
+
+        Whoever may end early closes it (`aclosing`), since its cursor needs the connection.
+        """
         with naming(self._path, StoreUnavailable):
             async with self._db.execute(query, values) as cursor:
                 while rows := await cursor.fetchmany(_CHUNK):
