@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from receiver.store import Job
 from receiver.views.fields import json_fields
@@ -20,8 +19,3 @@ def job_summary(job: Job) -> str:
     attempts = f", attempts {job.attempts}" if job.attempts else ""
     error = f": {job.error}" if job.error else ""
     return f"{job.id} {job.kind} for {job.handler}: {job.state}{attempts}{error}"
-
-
-def target_name(target: str | None) -> str | None:
-    """Returns a target's name; of a URL only the host, since the rest may hold a secret."""
-    return target if target is None or "://" not in target else urlsplit(target).hostname
