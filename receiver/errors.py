@@ -2,6 +2,9 @@
 
 ReceiverError
 ├── ConfigError             the configuration has faults; lists all of them
+├── Failed                  a command did not do everything it was asked to do
+├── InvalidInput            a person asks for something that cannot be done as asked
+├── NotFound                the store has nothing with this id
 ├── PluginError             a plugin cannot be loaded or used
 ├── PushError               a push that is not taken; carries the HTTP status of the answer
 │   ├── Unreadable          400  the body cannot be read at all
@@ -59,6 +62,28 @@ class ConfigError(ReceiverError):
         self.file = file
         prefix = f"{file}: " if file else ""
         super().__init__("\n".join(f"{prefix}{fault}" for fault in faults))
+
+
+class Failed(ReceiverError):
+    """A command did not do everything it was asked to do."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        """What failed, a line each."""
+        super().__init__("; ".join(lines) or None)
+
+
+class InvalidInput(ReceiverError):
+    """A person asks for something that cannot be done as asked."""
+
+    def __init__(self, message: str | None = None, field: str | None = None) -> None:
+        self.field = field
+        """The value to change, such as `older_than`: an option, or a field of a form."""
+        super().__init__(message)
+
+
+class NotFound(ReceiverError):
+    """The store has nothing with this id."""
 
 
 class PluginError(ReceiverError):

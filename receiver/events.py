@@ -203,6 +203,10 @@ def event_schema() -> dict[str, Any]:
     }
 
 
+#: Characters of an id that differ between the events of one store; tables show only these.
+SHORT_ID = 18
+
+
 def utc_now() -> datetime:
     """The time now, in UTC."""
     return datetime.now(UTC)

@@ -67,7 +67,7 @@ from receiver.events import (
 from receiver.limits import MOST_ASKED
 from receiver.net.webhooks import check_push
 from receiver.people import Nobody, People, Subscription
-from receiver.text.escape import visible
+from receiver.text.escape import escape
 from receiver.text.keywords import fold, keyword, phrase, plain, split
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import Segments, beyond_gsm7, segments
@@ -176,7 +176,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises ValueError for fields that cannot work."""
-        if not self.name or "://" in self.name or self.name != visible(self.name.strip()):
+        if not self.name or "://" in self.name or self.name != escape(self.name.strip()):
             raise ValueError(f"name: expected a word such as crm, got {self.name!r}")
         secrets = [secret.reveal() for secret in self.secrets]
         check_push(self.url, secrets, {k: v.reveal() for k, v in self.headers.items()})
@@ -198,6 +198,8 @@ class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Characters that its provider takes in one message; None: it does not say."""
     manages_subscriptions: bool = False
     """True if it can end a subscription (`Unsubscribe.at_provider`)."""
+    keeps_subscriptions: bool = False
+    """True if its provider keeps the list of subscribers, and charges them by it."""
     region: str | None = None
     """Where numbers without a country code belong, `KE`: in its pushes, and in the
     actions of handlers of its events."""

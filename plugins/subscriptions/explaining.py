@@ -57,7 +57,10 @@ def _mismatch(service: Service, event: Event[Message], services: Services) -> st
 
 
 def lint(context: Context[Services]) -> list[Finding]:
-    """Finds words that opt_out takes, services that nobody can leave, and unknown sources."""
+    """Warns of words that opt_out takes, services that nobody can leave, unknown sources.
+
+    And of providers that are not told when a subscription ends, since their source has no send.
+    """
     findings = []
     for n, service in enumerate(context.state.listed):
         key = f"services[{n}]"
@@ -73,4 +76,21 @@ def lint(context: Context[Services]) -> list[Finding]:
             known = ", ".join(sorted(context.sources)) or "none"
             why = f"there is no source {service.source!r}, so nothing comes through it; the sources"
             findings.append(Finding(f"{key}.source", f"{why} are {known}"))
+        if service.service_id is not None:
+            findings += _untold(key, service, context)
     return findings
+
+
+def _untold(key: str, service: Service, context: Context[Services]) -> list[Finding]:
+    """Warns of sources whose provider goes on charging people who left a service here."""
+    return [
+        Finding(
+            f"{key}.service_id",
+            f"the provider of {source.name} is not told when somebody leaves {service.name} or"
+            f" opts out, and may charge them on: add [sources.{source.name}.send] with its api_key",
+        )
+        for source in context.sources.values()
+        if service.source in (None, source.name)
+        and source.keeps_subscriptions
+        and not source.manages_subscriptions
+    ]

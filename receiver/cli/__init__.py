@@ -1,7 +1,7 @@
 """The program `receiver`: one module a command, imported only when that command runs.
 
-`COMMANDS` is the registry. A module has the function `command`, or, for a group such as
-`opt-outs`, the Typer application `group`.
+`COMMANDS` is the registry. A module has the function `command`, or the Typer application `group`
+for a command with subcommands, such as `opt-outs`.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ from typer.main import get_command
 from receiver import __version__
 from receiver.cli.exit_status import as_status
 
-#: Name: what `receiver --help` says about it.
+#: By name: the line about it in `receiver --help`.
 COMMANDS = {
-    "init": "Writes a commented receiver.toml with fresh tokens.",
-    "check": "Validates the configuration, plugins and rules; opens nothing.",
-    "doctor": "Looks at the whole installation: what is well, and what to do.",
+    "init": "Writes a commented receiver.toml with new random tokens.",
+    "check": "Validates the configuration, plugins and rules, and prints warnings.",
+    "doctor": "Checks the whole installation, and says what to do about each problem.",
     "serve": "Runs the service.",
-    "reload": "Has the running service take in its configuration, rules and plugins.",
-    "demo": "Runs the whole service with sample traffic, in a folder that is thrown away.",
-    "events": "Stored events, newest first, or as they come.",
-    "subscribers": "The subscription book.",
-    "opt-outs": "Who must not be messaged.",
-    "quarantine": "Requests that could not become events.",
-    "jobs": "Background work and dead letters.",
+    "reload": "Makes the running service read its configuration, rules and plugins again.",
+    "demo": "Runs the service with sample traffic, in a temporary folder.",
+    "events": "Lists stored events, the newest first, or shows new ones as they come.",
+    "subscribers": "Lists, counts and corrects the subscription book.",
+    "opt-outs": "Lists and changes who must not be messaged.",
+    "quarantine": "Lists requests that could not become events, and tries them again.",
+    "jobs": "Lists background work and dead letters, and tries them again.",
     "send": "Sends a message through a source's API.",
-    "messages": "What we sent, with its delivery status.",
-    "balance": "Credit at each provider.",
+    "messages": "Lists the messages that we sent or will send, with their delivery status.",
+    "balance": "Shows the credit that is left at each provider.",
     "call": "Calls a provider's API directly.",
     "simulate": "Sends a realistic push to a running service.",
-    "explain": "Which rule answers a message, and why the others do not.",
-    "backup": "Copies the store to a new file, also while the service runs.",
-    "restore": "Puts a backup in the place of the store.",
-    "purge": "Lets go of data by its age.",
-    "forget": "Lets go of all that is about a person.",
-    "audit": "Who did what to the data by hand.",
+    "explain": "Shows which rule answers a message, and why the others do not.",
+    "backup": "Copies the store to a new file and verifies the copy.",
+    "restore": "Replaces the store with a backup.",
+    "purge": "Deletes data by its age, in small steps.",
+    "forget": "Deletes all data about a person.",
+    "audit": "Lists who changed data with a command, and what retention deleted.",
     "replay": "Runs stored events through today's rules, and shows what would differ.",
-    "fake": "Runs fake providers on one port, to try sending with.",
-    "schema": "JSON Schema of the events.",
+    "fake": "Runs fake providers on one port, to try sending without a provider.",
+    "schema": "Prints the JSON Schema of the events.",
 }
 
 
 def main() -> None:
     """Runs the program and ends the process."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that lacks a character shows its number.
+        # A terminal without a character shows its number.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a file
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Runs the program; its exit status."""
+    """Runs the program and returns its exit status."""
     return as_status(lambda: _run(arguments))
 
 
 def _run(arguments: list[str]) -> int | None:
-    command = get_command(application(arguments or _being_typed()))
+    command = get_command(application(arguments or _words_to_complete()))
     result = command.main(arguments, prog_name="receiver", standalone_mode=False)
     return result if isinstance(result, int) else None
 
 
-def _being_typed() -> list[str]:
-    """The words after `receiver` on the line for which a shell asks what may follow."""
+def _words_to_complete() -> list[str]:
+    """Returns the words after `receiver` on the line that a shell completes."""
     if "_RECEIVER_COMPLETE" not in os.environ:
         return []
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
@@ -75,7 +75,7 @@ def _being_typed() -> list[str]:
 
 
 def application(arguments: list[str]) -> typer.Typer:
-    """The program, with the one command whole that `arguments` ask for."""
+    """Returns the program, with only the command loaded that `arguments` name."""
     wanted = next(iter(arguments), "")
     app = typer.Typer(
         pretty_exceptions_enable=False,
@@ -85,7 +85,7 @@ def application(arguments: list[str]) -> typer.Typer:
     app.callback()(_program)
     for name, summary in COMMANDS.items():
         if name != wanted:
-            app.command(name, help=summary)(_elsewhere)
+            app.command(name, help=summary)(_not_loaded)
             continue
         module = import_module(f"receiver.cli.{name.replace('-', '_')}")
         if hasattr(module, "group"):
@@ -107,11 +107,13 @@ def _program(
     *,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Shows the version."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Takes the pushes of SMS gateways, keeps them, and answers."""
+    """Receives the pushes of SMS gateways, stores them as events, and answers them."""
 
 
-def _elsewhere() -> None:
+def _not_loaded() -> None:
     raise NotImplementedError

@@ -8,25 +8,22 @@ from typing import Annotated
 import msgspec
 import typer
 
-from receiver.cli import screen
-from receiver.cli.options import ConfigFile, Json, load, moment
-from receiver.events import utc_now
+from receiver.cli import output
+from receiver.cli.options import ConfigFile, Json, Since, load, optional_time
 from receiver.store import AuditEntry, open_reader
+from receiver.views.times import format_time
 
 
 def command(
     *,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Since: 2026-11-20T09:00Z, 30m, 2h, 7d."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 1000,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 1000,
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Who did what to the data by hand, and what the service let go of by itself."""
+    """Lists who changed data with a command, and what retention deleted."""
     settings = load(config)
-    start = moment(since, utc_now()) if since else None
+    start = optional_time(since)
 
     async def look() -> list[AuditEntry]:
         async with open_reader(settings.store_path) as reader:
@@ -34,10 +31,10 @@ def command(
 
     found = asyncio.run(look())
     if json:
-        screen.json_lines(found)
+        output.json_lines(found)
         return
     rows = [
-        (screen.time(act.time), act.who, act.act, msgspec.json.encode(act.details).decode())
+        (format_time(act.time), act.who, act.act, msgspec.json.encode(act.details).decode())
         for act in found
     ]
-    screen.table(("TIME (UTC)", "WHO", "ACT", "DETAILS"), rows, nothing="nobody did anything")
+    output.table(("TIME (UTC)", "WHO", "ACT", "DETAILS"), rows, if_empty="no entries")

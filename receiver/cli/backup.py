@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.exit_status import say
+from receiver.cli.exit_status import print_errors
 from receiver.cli.options import ConfigFile, load
 from receiver.errors import ReceiverError
 from receiver.events import utc_now
@@ -17,15 +17,15 @@ from receiver.store.engine.backup import Copy, back_up, note_backup
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file to write.")],
     config: ConfigFile = None,
 ) -> None:
-    """Copies the store to a new file, also while the service runs, and verifies the copy."""
+    """Copies the store to a new file and verifies the copy; the service may run."""
     store = load(config).store_path
     copy = back_up(store, file.absolute())
     print(f"{copy.file}: {copy.events:,} events, {copy.bytes:,} bytes, verified")
     if trouble := _note(copy, store):
-        say([f"the copy is good, but the audit has no line of it: {trouble}"])
+        print_errors([f"the copy is good, but the audit has no line of it: {trouble}"])
 
 
 def _note(copy: Copy, store: Path) -> str | None:

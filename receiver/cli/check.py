@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from receiver.cli import screen
+from receiver.cli import output
 from receiver.cli.options import ConfigFile
-from receiver.cli.preparing import prepare
+from receiver.cli.parts import prepare
 from receiver.plugin_host.lint import cautions
 from receiver.providers import Provider, PushUrl
 
 
 def command(config: ConfigFile = None) -> None:
-    """Validates the configuration, plugins and rules; opens nothing."""
+    """Validates the configuration, plugins and rules, and prints warnings.
+
+    Opens no store and no connection. The exit status is 2 if there are faults.
+    """
     parts = prepare(config)
     settings = parts.config
     print(f"{settings.file}: no faults\n")
     rows = [row for name, provider in parts.providers.items() for row in _rows(name, provider)]
     titles = ("SOURCE", "PROVIDER", "URL", "FOR", "CREDENTIAL")
-    screen.table(titles, rows, nothing="no sources: nothing can push")
+    output.table(titles, rows, if_empty="no sources: no provider can push")
     plugins = ", ".join(plugin.name for plugin in parts.plugins)
     print()
     server = settings.server
-    screen.details(
+    output.details(
         (
-            ("plugins", plugins or "none: events are stored, nothing answers"),
+            ("plugins", plugins or "none: events are stored and not answered"),
             ("store", str(settings.store_path)),
             ("address", f"{server.host}:{server.port}"),
             ("admin", server.admin or "none"),
@@ -35,12 +38,12 @@ def command(config: ConfigFile = None) -> None:
     if warnings:
         print()
     for warning in warnings:
-        screen.line(f"warning: {warning}")
+        output.line(f"warning: {warning}")
 
 
 def _rows(name: str, provider: Provider[Any]) -> Iterator[tuple[str, ...]]:
     if not provider.pushes:
-        yield (name, provider.name, "", "sending: it pushes nothing", "")
+        yield (name, provider.name, "", "sending only: it pushes nothing", "")
     for url in provider.push_urls:
         path, credential = _path(name, url, provider), provider.credential(url)
         yield (name, provider.name, path, url.label, credential)

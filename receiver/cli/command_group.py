@@ -1,21 +1,24 @@
-"""Commands with words below them: `opt-outs add`, `quarantine retry`."""
+"""Commands with subcommands: `opt-outs add`, `quarantine retry`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
-from receiver.cli.exit_status import Failed
+from receiver.errors import Failed
+
+if TYPE_CHECKING:
+    from receiver.service.commands import Outcome
 
 
 class ListByDefault(TyperGroup):
-    """Without one of its words, a group lists."""
+    """A group of subcommands that runs `list` when none is named."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts `list` first, unless another word or --help stands there."""
-        if not args and ctx.resilient_parsing:  # a shell asks which words there are
+        """Inserts `list`, unless the first argument is a subcommand or --help."""
+        if not args and ctx.resilient_parsing:  # a shell asks for the subcommands
             return super().parse_args(ctx, args)
         first = args[0] if args else ""
         if first not in self.commands and first not in ctx.help_option_names:
@@ -24,15 +27,15 @@ class ListByDefault(TyperGroup):
 
 
 def one_or_all(id_: int | None, *, every: bool) -> int | None:
-    """The id to retry, or None for all; exactly one of the two must be given."""
+    """Returns the id to retry, or None for all; exactly one of the two must be given."""
     if (id_ is None) != every:
         raise typer.BadParameter("expected an ID or --all")
     return id_
 
 
-def report(changed: int, failures: list[str], done: str) -> None:
-    """Says what a command did. Raises `Failed` with what it could not do."""
-    if changed or not failures:
-        print(f"{changed} {done}")
-    if failures:
-        raise Failed(*failures)
+def report_outcome(outcome: Outcome, done: str) -> None:
+    """Prints how much a command changed. Raises `Failed` with what it could not do."""
+    if outcome.changed or not outcome.failures:
+        print(f"{outcome.changed} {done}")
+    if outcome.failures:
+        raise Failed(*outcome.failures)

@@ -27,10 +27,9 @@ from rich.text import Text
 from receiver import config as configuration
 from receiver import fake
 from receiver.cli.demo_traffic import Step, Traffic
-from receiver.cli.exit_status import Failed
 from receiver.cli.options import UnusedConfigFile
-from receiver.cli.wording import kind, summary
 from receiver.config import Config
+from receiver.errors import Failed
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
 from receiver.logs import setup
@@ -39,17 +38,18 @@ from receiver.providers import PROVIDERS
 from receiver.service import parts as service
 from receiver.service import server
 from receiver.store import Reader, StoredMessage, open_reader
-from receiver.text.escape import visible
+from receiver.text.escape import escape
+from receiver.views.events import summary, type_name
 
-#: Seconds between pushes for somebody who watches.
+#: Seconds between pushes on a terminal, so that a person can read along.
 _PAUSE = 0.15
 _PATIENCE = 10.0
-#: The traffic spans some seconds of its own, which shall not lie in the future.
+#: The traffic spans some seconds, which must not be in the future.
 _EARLIER = timedelta(minutes=1)
-#: What is in the book and the lists at the end.
+#: The expected lines of the subscription book, and opt-outs, at the end.
 _BOOK = {"active": 1, "inactive": 1}
 _OPTED_OUT = 1
-#: What leaves through the APIs of the providers, and how it ends there.
+#: The expected sent messages: source, status and number.
 _SENT = {
     ("text-connect", "delivered"): 2,
     ("tilil", "delivered"): 1,
@@ -59,13 +59,13 @@ _SENT = {
 
 def command(
     *,
-    leave: Annotated[bool, typer.Option("--exit", help="Ends after the traffic.")] = False,
+    leave: Annotated[bool, typer.Option("--exit", help="Stop after the sample traffic.")] = False,
     config: UnusedConfigFile = None,
 ) -> None:
-    """Runs the whole service with sample traffic, in a folder that is thrown away.
+    """Runs the service with sample traffic, in a temporary folder that is deleted at the end.
 
-    Plays realistic pushes of all providers at it, repeats and forgeries among them, and shows
-    each with its answer and its event. Then it stays up until Ctrl-C.
+    Sends realistic pushes of all providers, with repeats and forged requests among them, and shows
+    each with its answer and its event. Then the service stays up until Ctrl-C.
     """
     folder = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
     keep = False
@@ -85,7 +85,7 @@ def command(
 
 
 class Demo:
-    """One run: the service, the traffic, and what came of it."""
+    """One run of the demo: the service, the traffic, and the results."""
 
     def __init__(self, settings: Config, writer: LogWriter) -> None:
         self.differences = 0
@@ -103,15 +103,15 @@ class Demo:
         self._outcomes: Counter[str] = Counter()
 
     async def run(self, *, leave: bool) -> bool:
-        """Starts the service, plays, and waits for Ctrl-C unless it shall `leave`.
+        """Starts the service, sends the traffic, and waits for Ctrl-C unless `leave`.
 
-        False if the service was stopped before the end of the traffic.
+        Returns False if the service was stopped before the end of the traffic.
         """
         async with fake.running(self._providers()):
             return await self._run(leave=leave)
 
     def _providers(self) -> fake.Options:
-        """Fake providers at the port that the configuration has for them, quick as none is."""
+        """Returns fake providers at the port of the configuration, which answer at once."""
         base = f"{address(self._settings.server)}/hooks"
         send = self._settings.sources["tilil"].send
         assert send is not None
@@ -182,7 +182,7 @@ class Demo:
         for stored in new:
             event = stored.event
             self._write(
-                ("  ● ", "magenta"), (f"{kind(event)} {event.subject or ''} ", ""),
+                ("  ● ", "magenta"), (f"{type_name(event)} {event.subject or ''} ", ""),
                 (summary(event), ""), (f" ({stored.note})" if stored.note else "", "dim"),
             )  # fmt: skip
         self._compare("status", step.status, response.status_code)
@@ -194,7 +194,7 @@ class Demo:
         self._last = response.content
 
     async def _show_sent(self, reader: Reader) -> None:
-        """Waits until everything that was sent has its final status, and shows it."""
+        """Waits until every sent message has its final status, and shows them."""
         messages = await self._settled(reader)
         self._head("What was sent, since no answer could carry it")
         for message in reversed(messages):
@@ -224,7 +224,7 @@ class Demo:
         refused = Counter({s: n for s, n in self._outcomes.items() if s not in ("200", "repeat")})
         types = ", ".join(f"{n} {type_}" for type_, n in sorted(self._events.items()))
         statuses = ", ".join(f"{n} with {status}" for status, n in sorted(refused.items()))
-        self._head("What came of it")
+        self._head("Results")
         for name, text in (
             ("events", f"{self._events.total()}: {types}"),
             ("repeats", f"{self._outcomes['repeat']}, answered with the same bytes"),
@@ -276,11 +276,11 @@ class Demo:
         self._write((title, style))
 
     def _write(self, *parts: tuple[str, str]) -> None:
-        self._screen.print(Text.assemble(*((visible(text), style) for text, style in parts)))
+        self._screen.print(Text.assemble(*((escape(text), style) for text, style in parts)))
 
 
 def program() -> str:
-    """How a person calls this program from elsewhere."""
+    """Returns the command line by which a person calls this program from another folder."""
     if shutil.which("receiver"):
         return "receiver"
     called = Path(sys.argv[0]).absolute()
@@ -288,7 +288,7 @@ def program() -> str:
 
 
 def _write(folder: Path) -> Path:
-    """The configuration of the demo, with ports that are free and fresh tokens."""
+    """Writes the configuration of the demo, with free ports and new tokens."""
     text = resources.files(__package__).joinpath("demo.toml").read_text("utf-8")
     values = {name: f"demo-{secrets.token_urlsafe(12)}" for name in PROVIDERS}
     values["port"], values["admin"], values["fake"] = map(str, _free_ports(3))

@@ -1,4 +1,4 @@
-"""What `receiver demo` pushes, and what has to come of it."""
+"""The pushes of `receiver demo`, each with the expected result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WELCOME = "Welcome to the game, {}!"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A push, and what is expected of it."""
+    """A push and its expected result."""
 
     title: str
     source: str
@@ -29,7 +29,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traffic:
-    """Makes pushes: realistic, each new, all with the right credential unless told otherwise."""
+    """Makes realistic pushes, each a new one, with the right credential by default."""
 
     def __init__(self, tokens: dict[str, str], now: datetime) -> None:
         """`tokens` by the name of the source, which is its provider's."""
@@ -37,7 +37,7 @@ class Traffic:
         self._now = now
 
     def steps(self) -> list[Step]:
-        """All of it, in order."""
+        """Returns all pushes in order."""
         groups = (
             self._messages(),
             self._subscriptions(),

@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and what it says on stderr when it fails."""
+"""Turns errors into the exit status of a command and its lines on stderr."""
 
 from __future__ import annotations
 
@@ -11,31 +11,23 @@ from typing import Any
 
 import typer
 
-from receiver.errors import ConfigError, ReceiverError
-from receiver.text.escape import visible
+from receiver.errors import ConfigError, Failed, InvalidInput, ReceiverError
+from receiver.text.escape import escape
 
 #: 128 + SIGINT, as a shell reports it.
 _INTERRUPTED = 130
-#: Set, it shows where an unexpected error came from.
+#: The environment variable that shows the traceback of an unexpected error.
 DEBUG = "RECEIVER_DEBUG"
 
-# Where these classes live differs between versions of typer; that BadParameter is one of
-# them does not.
+# Versions of typer have these classes in different modules; all of them derive BadParameter from
+# both.
 _USAGE_ERRORS = tuple(
     cls for cls in typer.BadParameter.__mro__ if cls.__name__ in ("UsageError", "ClickException")
 )
 
 
-class Failed(Exception):
-    """A command did not do all that was asked of it; what did not work, a line each."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__(*lines)
-        self.lines = lines
-
-
 def as_status(run: Callable[[], int | None]) -> int:
-    """Runs a command and returns its exit status; whatever it raises is told in one line."""
+    """Runs a command and returns its exit status; prints an error as lines on stderr."""
     try:
         status = run() or 0
         sys.stdout.flush()
@@ -43,26 +35,28 @@ def as_status(run: Callable[[], int | None]) -> int:
         return _INTERRUPTED
     except OSError as error:
         _close_output()
-        if not isinstance(error, BrokenPipeError):  # nobody reads on, and nobody minds
-            say([": ".join(filter(None, (str(error.filename or ""), error.strerror)))])
+        if not isinstance(error, BrokenPipeError):  # the reader ended, as `head` does
+            print_errors([": ".join(filter(None, (str(error.filename or ""), error.strerror)))])
         return 1
     except Exception as error:  # noqa: BLE001 - the last border there is
         status, lines = _explained(error)
-        say(lines)
+        print_errors(lines)
     return status
 
 
-def say(lines: Iterable[str]) -> None:
-    """Tells a person on stderr what went wrong."""
+def print_errors(lines: Iterable[str]) -> None:
+    """Prints errors and warnings on stderr."""
     for line in lines:
-        print(f"receiver: {visible(line)}", file=sys.stderr)
+        print(f"receiver: {escape(line)}", file=sys.stderr)
 
 
 def _explained(error: Exception) -> tuple[int, Sequence[str]]:
-    """The exit status for an error, and what to say about it."""
+    """Returns the exit status for an error, and its lines."""
     match error:
         case Failed():
             return 1, error.lines
+        case InvalidInput():
+            return 2, [option_error(error)]
         case ConfigError():
             return 2, str(error).split("\n")
         case ReceiverError():
@@ -70,6 +64,11 @@ def _explained(error: Exception) -> tuple[int, Sequence[str]]:
     if isinstance(error, _USAGE_ERRORS):
         return 2, _usage(error)
     return 1, _unexpected(error)
+
+
+def option_error(error: InvalidInput) -> str:
+    """Returns the error as a line that names the option to change."""
+    return f"--{error.field.replace('_', '-')}: {error}" if error.field else str(error)
 
 
 def _usage(error: Any) -> list[str]:
@@ -82,7 +81,7 @@ def _usage(error: Any) -> list[str]:
 
 
 def _unexpected(error: Exception) -> list[str]:
-    """Without its message, which may hold anything: a token, a text."""
+    """Leaves out the message, which may hold a token or a text of a person."""
     if os.environ.get(DEBUG):
         return "".join(traceback.format_exception(error)).splitlines()
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -91,7 +90,7 @@ def _unexpected(error: Exception) -> list[str]:
 
 
 def _close_output() -> None:
-    """Where stdout takes nothing, Python would try once more at its end, and complain."""
+    """Keeps Python from writing to a broken stdout once more at its end, with a traceback."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -11,8 +11,8 @@ import msgspec
 import typer
 import uvloop
 
-from receiver.cli import screen
-from receiver.cli.options import UnusedConfigFile
+from receiver.cli import output
+from receiver.cli.options import UnusedConfigFile, named_values
 from receiver.errors import ReceiverError
 from receiver.fake import NAMES, Fake, Options, running
 from receiver.fake.faults import ANSWERS, CALLBACKS
@@ -24,30 +24,34 @@ _KINDS = ", ".join(ANSWERS + CALLBACKS)
 def command(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = _DEFAULT.host,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8090,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 means any free port.")
+    ] = 8090,
     key: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="A key that is right; default: all but `wrong`."),
+        typer.Option(
+            metavar="KEY", help="An api_key that is accepted. Default: every key but `wrong`."
+        ),
     ] = None,
     callback: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=URL",
-            help="Where a provider reports to that has the address in its portal.",
+            help="URL to which a provider sends reports that has the URL in its portal.",
         ),
     ] = None,
     secret: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SECRET", help="What a provider signs its reports with."),
+        typer.Option(metavar="NAME=SECRET", help="Secret with which a provider signs its reports."),
     ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[NAME:]KIND=SHARE",
-            help=f"How often requests to send meet a fault, as tilil:timeout=0.1. {_KINDS}.",
+            help=f"Share of send requests with a fault, as tilil:timeout=0.1. Kinds: {_KINDS}.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes faults repeat from run to run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Make the faults the same in each run.")] = None,
     sent_after: Annotated[
         float, typer.Option(min=0, help="Seconds from queued to sent.")
     ] = _DEFAULT.sent_after,
@@ -55,38 +59,41 @@ def command(
         float, typer.Option(min=0, help="Seconds from sent to delivered.")
     ] = _DEFAULT.delivered_after,
     jitter: Annotated[
-        float, typer.Option(min=0, help="At most so many seconds more, each time.")
+        float, typer.Option(min=0, help="Add up to this many seconds to each of these times.")
     ] = _DEFAULT.jitter,
     hang: Annotated[
-        float, typer.Option(min=0, help="Seconds that a timeout holds a connection.")
+        float,
+        typer.Option(min=0, help="Seconds for which the fault timeout keeps a connection open."),
     ] = _DEFAULT.hang,
     slow: Annotated[
-        float, typer.Option(min=0, help="Seconds that a slow answer takes.")
+        float, typer.Option(min=0, help="Seconds that an answer with the fault slow takes.")
     ] = _DEFAULT.slow,
     retry_after: Annotated[
-        int, typer.Option(min=0, help="Seconds that a fault 429 asks to wait.")
+        int, typer.Option(min=0, help="Seconds to wait that an answer 429 asks for.")
     ] = _DEFAULT.retry_after,
     limits: Annotated[
-        bool, typer.Option("--limits", help="Keeps documented limits of requests a minute.")
+        bool,
+        typer.Option("--limits", help="Refuse more requests a minute than a provider documents."),
     ] = False,
     balance: Annotated[
-        int, typer.Option(min=0, help="Credit at each provider, in parts of messages.")
+        int, typer.Option(min=0, help="Credit at each provider; each part of a message costs 1.")
     ] = _DEFAULT.balance,
     config: UnusedConfigFile = None,
 ) -> None:
-    """Runs fake providers on one port, to try sending with.
+    """Runs fake providers on one port, to try sending without a provider.
 
-    Prints what to set as send.url, and answers as the providers document until Ctrl-C. GET
-    /control/sent has the accepted messages, /control/counts the counts; PUT /control/faults
-    replaces the faults. Numbers that end in 0001 are invalid, in 0002 there is no credit, in
-    0003 the person has opted out, in 0004 is not reached; of 0005 no more than sent is told.
+    Prints the URL of each provider for send.url, and answers until Ctrl-C as the providers'
+    documentation says. GET /control/sent returns the accepted messages, GET /control/counts the
+    counts; PUT /control/faults replaces the faults. The last digits of a number choose the result:
+    0001 invalid number, 0002 no credit, 0003 the person has opted out, 0004 not delivered, 0005
+    sent and no further report.
     """
     options = Options(
         host=host,
         port=port,
         keys=tuple(key or ()),
-        callbacks=_pairs("--callback", "NAME=URL", callback),
-        secrets=_pairs("--secret", "NAME=SECRET", secret),
+        callbacks=named_values(callback, "--callback NAME=URL"),
+        secrets=named_values(secret, "--secret NAME=SECRET"),
         faults=_faults(fault),
         seed=seed,
         sent_after=sent_after,
@@ -116,22 +123,12 @@ async def _serve(options: Options) -> None:
         gc.set_threshold(20_000, 20, 20)  # messages are no cycles: looking for these can wait
         width = max(map(len, NAMES))
         for name, url in fake.urls.items():
-            screen.line(f"{name:<{width}}  {url}")
+            output.line(f"{name:<{width}}  {url}")
         await stopped.wait()
 
 
-def _pairs(option: str, expected: str, given: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for pair in given or ():
-        name, equals, value = pair.partition("=")
-        if not (name and equals and value):
-            raise typer.BadParameter(f"expected {option} {expected}, got {pair!r}")
-        pairs[name] = value
-    return pairs
-
-
 def _faults(given: list[str] | None) -> dict[str, float]:
-    pairs = _pairs("--fault", "[NAME:]KIND=SHARE", given)
+    pairs = named_values(given, "--fault [NAME:]KIND=SHARE")
     try:
         return msgspec.convert(pairs, dict[str, float], strict=False)
     except msgspec.ValidationError:

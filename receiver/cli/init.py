@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import typer
 
-from receiver.cli import screen
-from receiver.cli.exit_status import Failed
+from receiver.cli import output
+from receiver.errors import Failed
 from receiver.providers import PROVIDERS
 
 #: 256 bits.
@@ -22,16 +22,17 @@ _TOKEN_BYTES = 32
 def command(
     *,
     path: Annotated[
-        Path, typer.Option("--config", "--path", metavar="FILE", help="The file to write.")
+        Path,
+        typer.Option("--config", "--path", metavar="FILE", help="The configuration file to write."),
     ] = Path("receiver.toml"),
     base_url: Annotated[
-        str, typer.Option(metavar="URL", help="Where providers will reach the service.")
+        str, typer.Option(metavar="URL", help="The public URL of the service.")
     ] = "https://sms.example.com",
-    force: Annotated[bool, typer.Option("--force", help="Overwrites the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Writes a commented receiver.toml with fresh tokens, for its owner's eyes only.
+    """Writes a commented receiver.toml with new random tokens; only its owner can read it.
 
-    Prints the URLs and secrets to enter in each provider's portal.
+    Prints the URL and the secret to enter in each provider's portal.
     """
     tokens = {
         name: secrets.token_urlsafe(_TOKEN_BYTES)
@@ -47,15 +48,15 @@ def command(
         raise Failed(f"{path}: exists already; --force overwrites it") from None
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
-    screen.line(f"Wrote {path}. Enter in the portals of your providers:")
+    output.line(f"Wrote {path}. Enter in the portals of your providers:")
     for name, token in tokens.items():
         print(f"\n{PROVIDERS[name].title}")
-        screen.details(_portal(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
+        output.details(_portal(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
     print("\nThen: receiver check, receiver serve")
 
 
 def _portal(name: str, token: str, url: str) -> list[tuple[str, str]]:
-    """Returns what to enter in the provider's portal, and where."""
+    """Returns what to enter in the provider's portal, each with the name of its field."""
     pairs = []
     for push_url in PROVIDERS[name].push_urls:
         in_url = push_url.secret is None
@@ -66,7 +67,7 @@ def _portal(name: str, token: str, url: str) -> list[tuple[str, str]]:
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
-    """A new file, never readable for others. Raises OSError."""
+    """Writes a new file that others can never read. Raises OSError."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}") if force else path
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:

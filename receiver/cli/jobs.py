@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
-from receiver.cli import screen
-from receiver.cli.command_group import ListByDefault, one_or_all, report
-from receiver.cli.exit_status import Failed
+from receiver.cli import output
+from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.cli.redact import redact_job, secrets_of
-from receiver.cli.wording import SHORT_ID
+from receiver.errors import Failed
+from receiver.events import SHORT_ID
 from receiver.store import Job, open_reader
+from receiver.views.jobs import job_json
+from receiver.views.times import format_time
 
-group = typer.Typer(cls=ListByDefault, help="Background work and dead letters.")
+group = typer.Typer(
+    cls=ListByDefault, help="Lists background work and dead letters, and tries them again."
+)
 
 
 class State(StrEnum):
-    """What `--state` takes."""
+    """Values of `--state`."""
 
     DUE = "due"
     DEAD = "dead"
@@ -30,11 +33,14 @@ class State(StrEnum):
 @group.command("list")
 def list_(
     *,
-    state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
+    state: Annotated[
+        State | None,
+        typer.Option(help="Only this state: `due` is tried again, `dead` only after a retry."),
+    ] = None,
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Lists it, the oldest first; without a further word the command does this."""
+    """Lists the jobs, the oldest first. `receiver jobs` alone does the same."""
     settings = load(config)
 
     async def look() -> list[tuple[Job, str | None]]:
@@ -48,43 +54,41 @@ def list_(
 
     found = asyncio.run(look())
     if json:
-        screen.json_lines(_as_json(job, event) for job, event in found)
+        output.json_lines(job_json(job, event) for job, event in found)
         return
     titles = ["ID", "KIND", "STATE", "HANDLER", "EVENT", "ATTEMPTS", "DUE (UTC)", "ERROR"]
     rows = [_row(job, event) for job, event in found]
-    if any(job.target for job, _ in found):  # of those to be forwarded
+    if any(job.target for job, _ in found):  # only forwards have one
         titles.insert(4, "TARGET")
         for row, (job, _) in zip(rows, found, strict=True):
             row.insert(4, job.target)
-    screen.table(titles, rows, nothing="nothing to do")
+    output.table(titles, rows, if_empty="no jobs")
 
 
 @group.command()
 def retry(
-    id_: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    id_: Annotated[
+        int | None,
+        typer.Argument(metavar="ID", help="The job, as the list shows it.", show_default=False),
+    ] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All that are dead.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All dead jobs.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Makes dead letters due again."""
-    # See opt_outs.
-    from receiver.cli.preparing import perform, prepare
+    """Makes dead jobs due again; the running service does them at once."""
+    # The list does not need the plugins and providers, which take a while to load.
+    from receiver.cli.parts import perform, prepare
     from receiver.service.commands import RetryJobs
 
     wanted = one_or_all(id_, every=every)
     outcome = perform(prepare(config), RetryJobs(wanted))
     if wanted is not None and not outcome.changed and not outcome.failures:
         raise Failed(f"{wanted}: no such dead job")
-    report(outcome.changed, outcome.failures, "due again")
-
-
-def _as_json(job: Job, event: str | None) -> dict[str, Any]:
-    due = job.due_at if job.state == "due" else None
-    return {**msgspec.structs.asdict(job), "event": event, "due_at": due}
+    report_outcome(outcome, "due again")
 
 
 def _row(job: Job, event: str | None) -> list[str | None]:
-    due = screen.time(job.due_at) if job.state == "due" else None
+    due = format_time(job.due_at) if job.state == "due" else None
     short = event[:SHORT_ID] if event else None
     attempts = str(job.attempts)
     return [str(job.id), job.kind, job.state, job.handler, short, attempts, due, job.error]

@@ -4,72 +4,86 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 
-from receiver.cli import screen
+from receiver.cli import output
 from receiver.cli.command_group import ListByDefault
-from receiver.cli.options import ConfigFile, Json, Msisdn, load, normalised, person_or_fail
-from receiver.cli.wording import SHORT_ID
+from receiver.cli.options import (
+    ConfigFile,
+    Json,
+    Msisdn,
+    MsisdnArgument,
+    load,
+    optional_number,
+    optional_person,
+)
 from receiver.config import Config
-from receiver.store import OptOutChange, OptOutEntry, open_reader
+from receiver.events import SHORT_ID
+from receiver.service.numbers import parse_msisdn
+from receiver.store import open_reader
 from receiver.store.opt_out_reads import OptOutReader
+from receiver.views.opt_outs import opt_out_json, scope
+from receiver.views.times import format_time
 
-group = typer.Typer(cls=ListByDefault, help="Who must not be messaged.")
+group = typer.Typer(cls=ListByDefault, help="Lists and changes who must not be messaged.")
 
 T = TypeVar("T")
 
-_Number = Annotated[
-    str, typer.Argument(metavar="MSISDN", help="+254712345678, 254712345678 or 0712345678")
-]
-_ShortCode = Annotated[
+_Sender = Annotated[
     str | None,
-    typer.Option("--short-code", metavar="ADDRESS", help="Only by this address of ours."),
+    typer.Option(
+        "--short-code", metavar="ADDRESS", help="Only messages from this short code or number."
+    ),
 ]
-_Service = Annotated[str | None, typer.Option("--service", help="Only about this service.")]
-_Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")]
+_Service = Annotated[
+    str | None, typer.Option("--service", metavar="ID", help="Only messages of this service.")
+]
+_Limit = Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")]
 
 
 @group.command("list")
 def list_(*, json: Json = False, config: ConfigFile = None) -> None:
-    """Lists them, the newest first; without a further word the command does this."""
+    """Lists the opt-outs, the newest first. `receiver opt-outs` alone does the same."""
     _look(load(config), partial(_show, json=json))
 
 
 async def _show(reader: OptOutReader, *, json: bool) -> None:
     if json:  # there may be many: they are written as they are read
-        async for entry in reader.every():
-            screen.json_line(msgspec.json.encode(_as_json(entry)))
+        async with aclosing(reader.every()) as entries:
+            async for entry in entries:
+                output.json_line(msgspec.json.encode(opt_out_json(entry)))
         return
     rows = [
-        (entry.msisdn, _scope(entry), screen.time(entry.time), entry.reason, entry.source)
+        (entry.msisdn, scope(entry), format_time(entry.time), entry.reason, entry.source)
         async for entry in reader.every()
     ]
     titles = ("MSISDN", "SCOPE", "SINCE (UTC)", "REASON", "SOURCE")
-    screen.table(titles, rows, nothing="nobody has opted out")
+    output.table(titles, rows, if_empty="nobody has opted out")
 
 
 @group.command()
 def history(
     *, msisdn: Msisdn = None, limit: _Limit = 1000, json: Json = False, config: ConfigFile = None
 ) -> None:
-    """Every word, report and command that opted somebody out or in, the newest first."""
+    """Lists every change: who opted out or in, by which word, report or command."""
     settings = load(config)
-    wanted = normalised(msisdn, settings)
+    wanted = optional_person(msisdn, settings)
     found = _look(settings, lambda reader: reader.history(msisdn=wanted, limit=limit))
     if json:
-        screen.json_lines(map(_as_json, found))
+        output.json_lines(map(opt_out_json, found))
         return
     rows = [
         (
-            screen.time(change.time),
+            format_time(change.time),
             change.msisdn,
             change.change,
-            _scope(change),
+            scope(change),
             change.reason,
             change.source,
             change.event[:SHORT_ID] if change.event else None,
@@ -77,19 +91,22 @@ def history(
         for change in found
     ]
     titles = ("TIME (UTC)", "MSISDN", "CHANGE", "SCOPE", "REASON", "SOURCE", "EVENT")
-    screen.table(titles, rows, nothing="nobody has ever opted out")
+    output.table(titles, rows, if_empty="nobody has ever opted out")
 
 
 @group.command("near-misses")
 def near_misses(*, limit: _Limit = 1000, json: Json = False, config: ConfigFile = None) -> None:
-    """Messages that may have been meant as a stop word, for a person to look at."""
+    """Lists messages that may have been meant as STOP but did not opt out.
+
+    A person should read them, and use `receiver opt-outs add` where somebody wants no messages.
+    """
     found = _look(load(config), lambda reader: reader.near_misses(limit=limit))
     if json:
-        screen.json_lines(found)
+        output.json_lines(found)
         return
     rows = [
         (
-            screen.time(miss.time),
+            format_time(miss.time),
             miss.msisdn,
             miss.to,
             miss.text,
@@ -100,30 +117,36 @@ def near_misses(*, limit: _Limit = 1000, json: Json = False, config: ConfigFile 
         for miss in found
     ]
     titles = ("TIME (UTC)", "MSISDN", "TO", "TEXT", "REASON", "OPTED OUT", "EVENT")
-    screen.table(titles, rows, nothing="no near misses")
+    output.table(titles, rows, if_empty="no near misses")
 
 
 @group.command()
 def add(
-    msisdn: _Number,
+    msisdn: MsisdnArgument,
     *,
-    short_code: _ShortCode = None,
+    short_code: _Sender = None,
     service: _Service = None,
     config: ConfigFile = None,
 ) -> None:
-    """Notes that a person must not be messaged."""
+    """Opts a person out and ends their subscriptions.
+
+    --short-code and --service narrow both to one sender or one service.
+    """
     _change(msisdn, short_code, service, config, out=True)
 
 
 @group.command()
 def remove(
-    msisdn: _Number,
+    msisdn: MsisdnArgument,
     *,
-    short_code: _ShortCode = None,
+    short_code: _Sender = None,
     service: _Service = None,
     config: ConfigFile = None,
 ) -> None:
-    """Notes that a person may be messaged again: takes back all that stands in the way of it."""
+    """Opts a person in again: removes every opt-out that stops these messages.
+
+    Subscriptions that the opt-out ended stay ended.
+    """
     _change(msisdn, short_code, service, config, out=False)
 
 
@@ -138,27 +161,14 @@ def _look(config: Config, question: Callable[[OptOutReader], Awaitable[T]]) -> T
 def _change(
     msisdn: str, short_code: str | None, service: str | None, config: Path | None, *, out: bool
 ) -> None:
-    # Only the commands that change something need what works with a store of their own.
-    from receiver.cli.preparing import perform, prepare
+    # The lists do not need the plugins and providers, which take a while to load.
+    from receiver.cli.parts import perform, prepare
     from receiver.service.commands import AddOptOut, RemoveOptOut
 
     parts = prepare(config)
-    person = person_or_fail(msisdn, parts.config)
+    person = parse_msisdn(msisdn, parts.config)
     command = AddOptOut if out else RemoveOptOut
-    address = normalised(short_code, parts.config)
-    outcome = perform(parts, command(person, address, service))
+    sender = optional_number(short_code, parts.config)
+    outcome = perform(parts, command(person, sender, service))
     already = "" if outcome.changed else "already "
     print(f"{person} {already}{'opted out' if out else 'may be messaged'}")
-
-
-def _scope(line: OptOutEntry | OptOutChange) -> str:
-    """What an opt-out is about, in words."""
-    by = f"by {line.short_code}" if line.short_code else ""
-    about = f"service {line.service_id}" if line.service_id else ""
-    return " ".join(filter(None, (by, about))) or "all"
-
-
-def _as_json(line: OptOutEntry | OptOutChange) -> dict[str, Any]:
-    """The store has empty texts where an opt-out is about everything."""
-    fields = msgspec.structs.asdict(line)
-    return {**fields, "short_code": line.short_code or None, "service_id": line.service_id or None}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,86 +11,105 @@ import typer
 
 from receiver import config as configuration
 from receiver.config import Config
-from receiver.text.msisdn import is_decimal, is_e164, readings
-from receiver.text.times import length
+from receiver.errors import InvalidInput
+from receiver.events import EventType, utc_now
+from receiver.service.numbers import parse_number
+from receiver.text.msisdn import is_e164
+from receiver.text.times import parse_moment
 
-_NAMES = ", ".join(map(str, configuration.DEFAULT_FILES))
+_FILES = ", ".join(map(str, configuration.DEFAULT_FILES))
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help=f"The configuration; default: {_NAMES}."),
+    typer.Option(
+        "--config", metavar="FILE", help=f"Configuration file. Default: the first of {_FILES}."
+    ),
 ]
 UnusedConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="As everywhere; this command needs none."),
+    typer.Option("--config", metavar="FILE", help="Accepted, but this command does not read it."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON Lines instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines instead of a table.")]
 Msisdn = Annotated[
     str | None,
-    typer.Option("--msisdn", metavar="NUMBER", help="Only of this person: +254…, 254… or 07…"),
+    typer.Option(
+        "--msisdn",
+        metavar="NUMBER",
+        help="Only this person: +254…, 254… or 07….",
+        show_default=False,
+    ),
+]
+#: The number of a person, as an argument.
+MsisdnArgument = Annotated[
+    str,
+    typer.Argument(metavar="MSISDN", help="The number: +254712345678, 254712345678 or 0712345678."),
+]
+Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")]
+Service = Annotated[str | None, typer.Option("--service", metavar="ID", help="Only this service.")]
+ShortCode = Annotated[
+    str | None,
+    typer.Option("--short-code", metavar="ADDRESS", help="Only this short code or number of ours."),
+]
+Type = Annotated[EventType | None, typer.Option("--type", help="Only events of this type.")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Only from this time on: 2026-11-20, 2026-11-20T09:00Z, or an age: 30m, 2h, 7d.",
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Only before this time; written like --since."),
 ]
 
 
 def load(file: Path | None) -> Config:
-    """The configuration that a command works with. Raises `ConfigError`."""
+    """Returns the configuration of a command. Raises `ConfigError`."""
     return configuration.load(configuration.find(file))
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """`2026-11-20`, `2026-11-20T09:00:00Z` (UTC without a zone), or `30m`, `2h`, `7d` ago."""
-    try:
-        if ago := length(text):
-            return now - ago
-        parsed = datetime.fromisoformat(text.strip())
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        expected = "a time such as 2026-11-20T09:00:00Z, or 30m, 2h, 7d ago"
-        raise typer.BadParameter(f"expected {expected}, got {text!r}") from None
+def parse_time(text: str) -> datetime:
+    """Returns the moment that `text` means: a date, a time (UTC without a zone) or an age."""
+    moment = parse_moment(text, utc_now())
+    if moment is None:
+        expected = "a time such as 2026-11-20T09:00:00Z, or an age such as 30m, 2h, 7d"
+        raise typer.BadParameter(f"expected {expected}, got {text!r}")
+    return moment
 
 
-def normalised(text: str | None, config: Config, source: str | None = None) -> str | None:
-    """A person's number, or a short code or number of ours, as the store has it.
+def optional_time(text: str | None) -> datetime | None:
+    """Returns the moment that `text` means, or None without a text."""
+    return None if text is None else parse_time(text)
 
-    Without a country code it belongs where this source is, or else where all of them are.
+
+def optional_number(text: str | None, config: Config, source: str | None = None) -> str | None:
+    """Returns a number or short code as the store has it, or None without a text."""
+    return None if text is None else parse_number(text, config, source)
+
+
+def optional_person(text: str | None, config: Config) -> str | None:
+    """Returns the number of a person to search for, or None without a text.
+
+    A number that no numbering plan has is stored as it came, so digits are accepted.
     """
     if text is None:
         return None
-    if is_decimal(text):
-        expected = "a number in digits such as +254712345678"
-        raise typer.BadParameter(f"expected {expected}, got the decimal {text!r}")
-    found: dict[str, list[str]] = {}
-    for name, region in regions(config, source).items():
-        for form in readings(text, [region]):
-            found.setdefault(form, []).append(name)
-    numbers = {form: names for form, names in found.items() if is_e164(form)}
-    if len(numbers) > 1:
-        several = " or ".join(f"{form} ({', '.join(names)})" for form, names in numbers.items())
-        raise typer.BadParameter(f"{text} is {several}: write it with its country code")
-    return next(iter(numbers), None) or min(readings(text, []))
+    number = parse_number(text, config)
+    if not is_e164(number) and not number.removeprefix("+").isdecimal():
+        raise InvalidInput(f"expected a number such as +254712345678, got {text!r}", "msisdn")
+    return number
 
 
-def regions(config: Config, source: str | None = None) -> dict[str, str]:
-    """By source, this one or all of them, where numbers without a country code belong."""
-    if source is not None and source not in config.sources:
-        known = ", ".join(config.sources) or "none"
-        raise typer.BadParameter(f"there is no source {source!r}; expected one of: {known}")
-    return {
-        name: settings.region or _default_region(settings.provider)
-        for name, settings in config.sources.items()
-        if source in (None, name)
-    }
-
-
-def person_or_fail(text: str, config: Config) -> str:
-    """As `normalised`, for what must be a person's number."""
-    msisdn = normalised(text, config)
-    if msisdn is None or not is_e164(msisdn):
-        raise typer.BadParameter(f"expected a number such as +254712345678, got {text!r}")
-    return msisdn
-
-
-def _default_region(provider: str) -> str:
-    from receiver.providers import PROVIDERS  # few commands get here
-
-    known = PROVIDERS.get(provider)
-    return known.default_region if known else "KE"
+def named_values(
+    given: Iterable[str] | None, expected: str, *, may_be_empty: bool = False
+) -> dict[str, str]:
+    """Returns what was given as NAME=VALUE, by name; `expected` is for the error."""
+    found = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and (value or may_be_empty)):
+            raise typer.BadParameter(f"expected {expected}, got {text!r}")
+        found[name] = value
+    return found

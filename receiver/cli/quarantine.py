@@ -8,18 +8,21 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from receiver.cli import screen
-from receiver.cli.command_group import ListByDefault, one_or_all, report
-from receiver.cli.exit_status import Failed
+from receiver.cli import output
+from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
 from receiver.cli.options import ConfigFile, Json, load
 from receiver.cli.redact import secrets_of
-from receiver.cli.wording import raw_details, raw_json
+from receiver.errors import Failed
 from receiver.http.redact import masked
+from receiver.service.quarantine import all_quarantined
 from receiver.store import Quarantined, open_reader
+from receiver.views.fields import json_fields
+from receiver.views.requests import request_details, request_json
+from receiver.views.times import format_time
 
-group = typer.Typer(cls=ListByDefault, help="Requests that could not become events.")
-
-_PAGE = 1000
+group = typer.Typer(
+    cls=ListByDefault, help="Lists requests that could not become events, and tries them again."
+)
 
 
 @group.command("list")
@@ -27,8 +30,8 @@ def list_(
     id_: Annotated[
         int | None,
         typer.Argument(
-            metavar="[ID]",
-            help="This one, as it came; it may hold credentials.",
+            metavar="ID",
+            help="Show this request as it came; it may hold credentials.",
             show_default=False,
         ),
     ] = None,
@@ -36,18 +39,12 @@ def list_(
     json: Json = False,
     config: ConfigFile = None,
 ) -> None:
-    """Lists them, the newest first; without a further word the command does this."""
+    """Lists the requests, the newest first. `receiver quarantine` alone does the same."""
     settings = load(config)
 
     async def look() -> list[Quarantined]:
         async with open_reader(settings.store_path) as reader:
-            if id_ is not None:
-                return await reader.quarantined(id_)
-            found = page = await reader.quarantined(limit=_PAGE)
-            while len(page) == _PAGE:
-                page = await reader.quarantined(before=page[-1].id, limit=_PAGE)
-                found = found + page
-            return found
+            return await (all_quarantined(reader) if id_ is None else reader.quarantined(id_))
 
     secrets = secrets_of(settings)
     found = [
@@ -57,49 +54,52 @@ def list_(
     if id_ is not None and not found:
         raise Failed(f"{id_}: no such request in the quarantine")
     if json:
-        screen.json_lines(_as_json(entry, whole=id_ is not None) for entry in found)
+        output.json_lines(_json(entry, whole=id_ is not None) for entry in found)
     elif id_ is not None:
-        screen.details(_details(found[0]))
+        output.details(_details(found[0]))
     else:
         rows = [
-            (str(e.id), screen.time(e.received_at), e.source, e.client, e.outcome, e.reason)
+            (str(e.id), format_time(e.received_at), e.source, e.client, e.outcome, e.reason)
             for e in found
         ]
         titles = ("ID", "RECEIVED (UTC)", "SOURCE", "FROM", "OUTCOME", "REASON")
-        screen.table(titles, rows, nothing="the quarantine is empty")
+        output.table(titles, rows, if_empty="the quarantine is empty")
 
 
 @group.command()
 def retry(
-    id_: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    id_: Annotated[
+        int | None,
+        typer.Argument(metavar="ID", help="The request, as the list shows it.", show_default=False),
+    ] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All, the oldest first.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All requests, the oldest first.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Takes requests again; what becomes an event leaves the quarantine."""
-    # See opt_outs.
-    from receiver.cli.preparing import perform, prepare
+    """Reads requests again, after the reason was mended; those that become events are removed."""
+    # The list does not need the plugins and providers, which take a while to load.
+    from receiver.cli.parts import perform, prepare
     from receiver.service.commands import RetryQuarantined
 
     wanted = one_or_all(id_, every=every)
     outcome = perform(prepare(config), RetryQuarantined(wanted))
-    report(outcome.changed, outcome.failures, "taken out of the quarantine")
+    report_outcome(outcome, "taken out of the quarantine")
 
 
-def _as_json(entry: Quarantined, *, whole: bool) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(entry)
+def _json(entry: Quarantined, *, whole: bool) -> dict[str, Any]:
+    fields = json_fields(entry)
     del fields["request"]
-    return {**fields, "raw": raw_json(entry.request)} if whole else fields
+    return {**fields, "raw": request_json(entry.request)} if whole else fields
 
 
 def _details(entry: Quarantined) -> list[tuple[str, str | None]]:
     return [
         ("id", str(entry.id)),
         ("source", entry.source),
-        ("received", f"{screen.time(entry.received_at)} UTC"),
+        ("received", f"{format_time(entry.received_at)} UTC"),
         ("from", entry.client),
         ("authenticated", "yes" if entry.authenticated else "no"),
         ("outcome", entry.outcome),
         ("reason", entry.reason),
-        *raw_details(entry.request),
+        *request_details(entry.request),
     ]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
-from receiver.cli.exit_status import Failed
 from receiver.cli.options import ConfigFile, load
+from receiver.errors import Failed
 from receiver.service import commands, control
 
 
 def command(config: ConfigFile = None) -> None:
-    """Has the running service take in its configuration, rules and plugins."""
-    settings = load(config)
+    """Makes the running service read its configuration, rules and plugins again.
+
+    If there is a fault, prints every one and the service goes on as before.
+    """
+    store = load(config).store_path
     try:
-        outcome = asyncio.run(control.ask(settings.store_path, commands.Reload()))
+        outcome = asyncio.run(control.ask(store, commands.Reload()))
     except OSError:
-        store = settings.store_path
         raise Failed(f"no service runs on {store}; `receiver serve` starts one") from None
     if outcome.failures:
         raise Failed(*outcome.failures, "nothing was changed")

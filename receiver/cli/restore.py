@@ -14,14 +14,16 @@ from receiver.store.engine.backup import restore
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `receiver backup` made.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A backup that `receiver backup` made.")
+    ],
     config: ConfigFile = None,
 ) -> None:
-    """Puts a backup in the place of the store, which is kept beside it.
+    """Replaces the store with a backup, and keeps the old store beside it.
 
-    While a service runs it is refused.
+    Refused while a service runs.
     """
     copy, kept = restore(file.absolute(), load(config).store_path, utc_now(), caller())
     print(f"{copy.file}: {copy.events:,} events, verified")
     if kept is not None:
-        print(f"the store before it: {kept}")
+        print(f"the old store: {kept}")

@@ -9,5 +9,5 @@ from receiver.events import event_schema
 
 
 def command(config: UnusedConfigFile = None) -> None:
-    """JSON Schema of the events."""
+    """Prints the JSON Schema of the events."""
     print(json.dumps(event_schema(), indent=2))

@@ -16,10 +16,17 @@ def command(
     config: ConfigFile = None,
     fd: Annotated[
         int | None,
-        typer.Option(help="Listen on this open socket, not server.host and port (systemd: 3)."),
+        typer.Option(
+            metavar="NUMBER",
+            help="Listen on this open file descriptor instead of server.host and server.port"
+            " (systemd: 3).",
+        ),
     ] = None,
 ) -> None:
-    """Runs the service until SIGTERM or Ctrl-C. Logs go to stderr, a JSON object a line."""
+    """Runs the service until SIGTERM or Ctrl-C.
+
+    Writes its log to stderr, one JSON object a line.
+    """
     settings = load(config)
     writer = setup.configure()
     parts = service.prepare(settings)

@@ -9,47 +9,65 @@ from typing import Annotated, Any
 import httpx2
 import typer
 
-from receiver.cli import screen
-from receiver.cli.exit_status import Failed
-from receiver.cli.options import ConfigFile, load
+from receiver.cli import output
+from receiver.cli.options import ConfigFile, load, named_values
 from receiver.config import Config
-from receiver.errors import ConfigError, Fault
+from receiver.errors import ConfigError, Failed, Fault
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
 from receiver.providers import PROVIDERS, Provider, Sample, create
+from receiver.text.urls import is_http_url
 
 _PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}
 _KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in _PUSHING.items())
 
 
 def command(
-    provider: Annotated[str, typer.Argument(help=f"One of {', '.join(_PUSHING)}.")],
-    kind: Annotated[str, typer.Argument(help=f"What to push. {_KINDS}")],
+    provider: Annotated[
+        str, typer.Argument(help=f"The provider to imitate: {', '.join(_PUSHING)}.")
+    ],
+    kind: Annotated[str, typer.Argument(help=f"The kind of push. {_KINDS}.")],
     *,
     url: Annotated[
-        str | None, typer.Option(help="Where the service is; default: server.host and port.")
+        str | None,
+        typer.Option(help="Address of the service. Default: server.host and server.port."),
     ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="K=V", help="A field of the payload and its value."),
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set a field of the payload; may be given several times.",
+        ),
     ] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="So many pushes, each new.")] = 1,
-    duplicate: Annotated[bool, typer.Option("--duplicate", help="Sends each push twice.")] = False,
+    repeat: Annotated[int, typer.Option(min=1, help="Send this many pushes, each a new one.")] = 1,
+    duplicate: Annotated[
+        bool,
+        typer.Option(
+            "--duplicate", help="Send each push twice, as a provider does that missed the answer."
+        ),
+    ] = False,
     source: Annotated[
-        str | None, typer.Option(help="As this source; default: the first of the provider.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The source to push to. Default: the first of the provider."
+        ),
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Sends a realistic push to a running service and shows the answer."""
+    """Sends a realistic push to a running service, and shows the request and the answer.
+
+    The push has the source's own credential, so the service stores it as an event and answers it.
+    """
     settings = load(config)
     _check(provider, kind)
     name, pushing = _source(settings, provider, source)
-    fields = _fields(values or [])
+    fields = named_values(values, "--set FIELD=VALUE", may_be_empty=True)
     base = _base(url, settings)
     refused = 0
     with httpx2.Client(timeout=30, trust_env=False) as client:
         for n in range(repeat):
-            sample = make(pushing, kind, fields, utc_now() + timedelta(microseconds=n))
+            sample = make_push(pushing, kind, fields, utc_now() + timedelta(microseconds=n))
             for _ in range(2 if duplicate else 1):
                 refused += not _send(client, f"{base}/hooks/{name}{sample.path}", sample, pushing)
     if refused:
@@ -59,15 +77,17 @@ def command(
 def _base(url: str | None, settings: Config) -> str:
     if url is None:
         if not settings.server.port:
-            raise typer.BadParameter("server.port is 0, any that is free: tell which with --url")
+            raise typer.BadParameter(
+                "server.port is 0, which means any free port: name the one in use with --url"
+            )
         return address(settings.server)
-    if not url.startswith(("http://", "https://")):
+    if not is_http_url(url):
         raise typer.BadParameter(f"expected --url http://HOST:PORT, got {url!r}")
     return url.rstrip("/")
 
 
-def make(provider: Provider[Any], kind: str, fields: dict[str, str], now: datetime) -> Sample:
-    """Makes a push that never was, with the credential of its source."""
+def make_push(provider: Provider[Any], kind: str, fields: dict[str, str], now: datetime) -> Sample:
+    """Returns a push with the credential of its source."""
     values = {**provider.fresh_values(kind, now.astimezone(provider.timezone)), **fields}
     tokens = provider.source.tokens
     secret = tokens[0].reveal() if tokens else ""
@@ -92,18 +112,8 @@ def _source(settings: Config, provider: str, wanted: str | None) -> tuple[str, P
     raise ConfigError([Fault(key, f"no such source of provider {provider}")], str(settings.file))
 
 
-def _fields(pairs: list[str]) -> dict[str, str]:
-    fields = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"expected --set NAME=VALUE, got {pair!r}")
-        fields[name] = value
-    return fields
-
-
 def _send(client: httpx2.Client, url: str, sample: Sample, provider: Provider[Any]) -> bool:
-    """Sends it and shows what went over the wire, without the credential."""
+    """Sends a push and shows request and answer, without the credential."""
     secrets = [token.reveal() for token in provider.source.tokens]
     try:
         request = client.build_request(
@@ -111,11 +121,11 @@ def _send(client: httpx2.Client, url: str, sample: Sample, provider: Provider[An
         )
     except (httpx2.InvalidURL, ValueError) as error:
         raise typer.BadParameter(f"--url: {error}") from None
-    screen.line(f"→ {sample.method} {masked(str(request.url), secrets)}")
+    output.line(f"→ {sample.method} {masked(str(request.url), secrets)}")
     for name, value in sample.headers.items():
-        screen.line(f"  {name}: {masked(value, secrets)}")
+        output.line(f"  {name}: {masked(value, secrets)}")
     if sample.body:
-        screen.line(f"  {masked(sample.body.decode(), secrets)}")
+        output.line(f"  {masked(sample.body.decode(), secrets)}")
     try:
         began = time.perf_counter()
         response = client.send(request)
@@ -124,6 +134,6 @@ def _send(client: httpx2.Client, url: str, sample: Sample, provider: Provider[An
         base = url.partition("/hooks/")[0]
         raise Failed(f"{base}: {reason}; is the service running?") from None
     taken = (time.perf_counter() - began) * 1000
-    screen.line(f"← {response.status_code} in {taken:.1f} ms")
-    screen.line(f"  {response.text.strip()}")
+    output.line(f"← {response.status_code} in {taken:.1f} ms")
+    output.line(f"  {response.text.strip()}")
     return response.is_success

@@ -1,4 +1,4 @@
-"""Which version this is, and which commit it was built from.
+"""Tells the version of the program and the commit it was built from.
 
 hatch_build.py runs this file by itself, so it imports nothing of the program.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-#: The commit, in what was built from a tree. hatch_build.py puts it there.
+#: The commit, in a built package. hatch_build.py writes it.
 COMMIT = Path(__file__).parents[1] / "commit.txt"
 
 
 def commit_of(tree: Path) -> str | None:
-    """The commit of a tree, `-dirty` if it was changed since; None without git."""
+    """Returns the commit of a tree, with `-dirty` if it was changed; None without git."""
     # Of this tree, not of one that it happens to lie in.
     if not (tree / ".git").exists():
         return None
@@ -28,7 +28,7 @@ def commit_of(tree: Path) -> str | None:
 
 
 def with_commit(version: str) -> str:
-    """The version, and its commit where that is known: 0.2.0 (commit 1a2b3c4)."""
+    """Returns the version, with its commit where that is known: 0.2.0 (commit 1a2b3c4)."""
     commit = commit_of(Path(__file__).parents[2])
     if commit is None and COMMIT.exists():
         commit = COMMIT.read_text("utf-8").strip()

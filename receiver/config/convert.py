@@ -16,14 +16,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from receiver.errors import Fault
-from receiver.text.msisdn import is_code, is_e164, readings
+from receiver.text.msisdn import is_code, is_possible_e164, readings
 from receiver.text.times import length
+from receiver.text.urls import is_http_url
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -105,11 +105,11 @@ class Address(str):
         """Explains why it may be no address of ours, or another; None if it is plain."""
         if len(self.forms) > 1:
             return f"{self} is {' or '.join(sorted(self.forms))}: write it with its country code"
-        if not self or any(is_e164(form) or is_code(form) for form in self.forms):
+        if not self or any(is_possible_e164(form) or is_code(form) for form in self.forms):
             return None
         return (
             f"{self} is no number of a region of the sources and no short code, so nothing comes"
-            " to it: write it with its country code, such as +254712345678"
+            " to it: write the whole number with its country code, such as +254712345678"
         )
 
 
@@ -120,7 +120,7 @@ class Url(str):
 
     def __new__(cls, text: str) -> Self:
         """Raises ValueError for what is no address."""
-        if not is_url(text):
+        if not is_http_url(text):
             raise ValueError(f"expected https:// and an address, got {text!r}")
         return super().__new__(cls, text)
 
@@ -259,15 +259,6 @@ class Converter:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ValueError(f"{path}: {reason}") from None
-
-
-def is_url(text: str) -> bool:
-    """Returns True for `https://` or `http://` with a host, and a port that may be."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
-    except ValueError:  # a port beyond 65535, an address that is none
-        return False
 
 
 def _alternative(raw: object, types: tuple[Any, ...]) -> Any:

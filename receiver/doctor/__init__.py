@@ -1,7 +1,7 @@
-"""Looks at a whole installation and says what is well and what to do, changing nothing.
+"""Checks a whole installation and says what to do about each problem, changing nothing.
 
-`CHECKS` is the registry. A check is one function that gets the `Case` and returns findings; what
-it raises is a finding too, so that one broken part hides no other.
+`CHECKS` is the registry. A check is one function that gets the `Installation` and returns findings.
+An error in a check becomes a finding too, so that it hides no other problem.
 """
 
 from __future__ import annotations
@@ -12,12 +12,31 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from receiver.doctor import disk, machine, outside, providers, running, settings, sources, stored
-from receiver.doctor.findings import Case, Check, Finding, Level, green, red, yellow
+from receiver.doctor.findings import (
+    AS_USER,
+    Check,
+    Finding,
+    Installation,
+    Level,
+    green,
+    red,
+    yellow,
+)
 
-__all__ = ["CHECKS", "Case", "Check", "Finding", "Level", "examine", "green", "red", "yellow"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Finding",
+    "Installation",
+    "Level",
+    "examine",
+    "green",
+    "red",
+    "yellow",
+]
 
-#: In the order in which they are told. Those of the first table are done one after another, for
-#: they share a disk; those of the second meanwhile, for they wait for others.
+#: In the order of the findings. Local checks run one after another, since they share a disk; remote
+#: checks run at the same time, since they wait for other machines.
 LOCAL: dict[str, Check] = {
     "configuration": settings.cautions,
     "program": machine.program,
@@ -41,24 +60,27 @@ REMOTE: dict[str, Check] = {
 CHECKS = LOCAL | REMOTE
 
 
-async def examine(case: Case) -> AsyncIterator[Finding]:
-    """Everything that is found, check by check."""
-    waiting = [asyncio.create_task(_made(name, check, case)) for name, check in REMOTE.items()]
+async def examine(installation: Installation) -> AsyncIterator[Finding]:
+    """Yields the findings, check by check."""
+    waiting = [
+        asyncio.create_task(_run(name, check, installation)) for name, check in REMOTE.items()
+    ]
     for name, check in LOCAL.items():
-        for finding in await _made(name, check, case):
+        for finding in await _run(name, check, installation):
             yield finding
     for task in waiting:
         for finding in await task:
             yield finding
 
 
-async def _made(name: str, check: Check, case: Case) -> list[Finding]:
+async def _run(name: str, check: Check, installation: Installation) -> list[Finding]:
     try:
-        found = await check(case)
+        found = await check(installation)
     except PermissionError as error:
-        do = "run it as the service's user (sudo -u receiver receiver doctor), or as root"
-        found = [yellow(f"{error.filename}: this user may not look at it", do)]
-    except Exception as error:  # noqa: BLE001 - the border: one check must not end the others
-        # Without its message, which may hold anything.
-        found = [red(f"the check itself failed: {type(error).__name__}", "tell the developers")]
+        found = [yellow(f"{error.filename}: this user has no permission to read it", AS_USER)]
+    except Exception as error:  # noqa: BLE001 - one broken check must not end the others
+        # Without its message, which may hold a token or a text of a person.
+        found = [
+            red(f"the check itself failed: {type(error).__name__}", "report it to the developers")
+        ]
     return [each if each.check else msgspec.structs.replace(each, check=name) for each in found]

@@ -1,4 +1,4 @@
-"""The disk below the store: room, speed, kind."""
+"""Checks the disk of the store: free space, speed, file system."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from receiver.doctor.findings import Case, Finding, green, red, size, yellow
+from receiver.doctor.findings import AS_USER, Finding, Installation, green, red, size, yellow
 
 _MIB = 1024 * 1024
-#: Bytes below which it is nearly full: the log alone may take half of that.
+#: Free bytes below which the disk is nearly full: the log alone may take half of the first.
 _LEAST = 128 * _MIB
 _LITTLE = 1024 * _MIB
-#: Writes that are timed, and their bytes: a page of the store.
+#: Number of writes that are timed, and the bytes of each: a page of the store.
 _WRITES = 16
 _PAGE = 4096
 #: Seconds of a write with its fsync: beyond the first a push waits noticeably; no disk that
@@ -31,37 +31,39 @@ _MEMORY = frozenset({"tmpfs", "ramfs"})
 _CONTAINERS = frozenset({"overlay", "aufs"})
 
 
-async def space(case: Case) -> list[Finding]:
-    """Room for the store to grow and to be copied; what kind of file system it is."""
-    folder = case.store.parent
+async def space(installation: Installation) -> list[Finding]:
+    """Checks whether the store can grow and be copied, and the kind of file system."""
+    folder = installation.store.parent
     if not folder.is_dir():
-        do = "make it, owned by the service's user, or mend store.url"
+        do = "create it, owned by the service's user, or correct store.url"
         return [red(f"{folder}: no such folder", do)]
     room = os.statvfs(folder)
-    stored = case.store.stat().st_size if case.store.exists() else 0
+    stored = installation.store.stat().st_size if installation.store.exists() else 0
     free = room.f_bavail * room.f_frsize
     found = [free_space(folder, free, stored)]
     if room.f_files and not room.f_favail:
-        do = "delete files that are not needed any more"
-        found.append(red(f"{folder}: no file can be made, all inodes are used", do))
+        do = "delete files that are not needed"
+        found.append(red(f"{folder}: no file can be created, all inodes are used", do))
     return [*found, kind(folder, file_system(folder))]
 
 
 def free_space(folder: Path, free: int, stored: int) -> Finding:
-    """Whether so many free bytes are enough for a store of that size."""
+    """Checks whether the free bytes are enough for a store of this size."""
     said = f"{folder}: {size(free)} free, the store has {size(stored)}"
-    do = "make room; when the disk is full, pushes get 503 until there is some"
+    do = "free some space; when the disk is full, pushes get 503 until there is space"
     if free < _LEAST:
         return red(said, do)
     if free < _LITTLE:
         return yellow(said, do)
     if free < stored:
-        return yellow(f"{said}: not enough for a copy of it", "make room before the next backup")
+        return yellow(
+            f"{said}: not enough for a copy of it", "free some space before the next backup"
+        )
     return green(said)
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """The type of the file system that a folder is on; empty where the system does not say."""
+    """Returns the type of the file system of a folder; empty where the system does not tell."""
     wanted, depth, found = folder.resolve(), 0, ""
     try:
         lines = mounts.read_text("utf-8", "replace").splitlines()
@@ -77,7 +79,7 @@ def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> st
 
 
 def kind(folder: Path, type_: str) -> Finding:
-    """Whether a store may be on this type of file system."""
+    """Checks whether a store may be on this type of file system."""
     if type_ in _NETWORKS:
         do = "move the store to a disk of this machine (store.url)"
         why = "SQLite's write-ahead log does not work over a network or between machines"
@@ -93,22 +95,18 @@ def kind(folder: Path, type_: str) -> Finding:
     return green(f"{folder} is on {type_ or 'a file system of unknown type'}")
 
 
-async def sync(case: Case) -> list[Finding]:
-    """How long a small write takes until it is on disk: no push is answered sooner."""
-    folder = case.store.parent
+async def sync(installation: Installation) -> list[Finding]:
+    """Measures how long a small write takes: no push is answered sooner."""
+    folder = installation.store.parent
     try:
         taken = await asyncio.to_thread(measured, folder)
     except OSError as error:
-        do = "run it as the service's user"
-        return [yellow(f"{folder}: nothing can be written there: {error.strerror}", do)]
+        return [yellow(f"{folder}: cannot be written to: {error.strerror}", AS_USER)]
     return [sync_speed(taken)]
 
 
 def measured(folder: Path) -> float:
-    """Seconds of a write with its fsync, the middle one of some, in a file that is thrown away.
-
-    Raises OSError.
-    """
+    """Returns the median seconds of a write with fsync, in a temporary file. Raises OSError."""
     times = []
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".receiver-doctor-") as file:
         for n in range(_WRITES):
@@ -120,16 +118,17 @@ def measured(folder: Path) -> float:
 
 
 def sync_speed(seconds: float) -> Finding:
-    """What is to be said about so many seconds for one write."""
+    """Returns the finding about the seconds of one write."""
     said = f"a write is on disk after {seconds * 1000:.2f} ms"
     if seconds > _SLOW:
         return yellow(
             f"{said}: slow, and each answer waits for it",
-            "look for what else uses the disk (iostat -x), or move the store to a faster one",
+            "see what else uses the disk (iostat -x), or move the store to a faster one",
         )
     if seconds < _TOO_GOOD:
         return yellow(
-            f"{said}: no disk is that fast; it may lose what it said it has when the power fails",
-            "turn off its write cache, or the virtual machine's (cache=unsafe); a battery is fine",
+            f"{said}: no disk is that fast; it may lose acknowledged data when the power fails",
+            "turn off the write cache of the disk, unless it has a battery, or of the virtual"
+            " machine (cache=unsafe)",
         )
     return green(said)

@@ -1,4 +1,4 @@
-"""What the checks of `receiver doctor` are given, and what they find."""
+"""The installation that the checks of `receiver doctor` look at, and their findings."""
 
 from __future__ import annotations
 
@@ -6,57 +6,63 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from receiver.config import Config
+from receiver.errors import StoreError
 from receiver.events import utc_now
 from receiver.service.parts import Parts
 from receiver.store.health_reads import StoreHealth, store_health
 
 T = TypeVar("T")
 
+#: What to do where this user has no permission.
+AS_USER = "run it as the service's user (sudo -u receiver receiver doctor), or as root"
+
 
 class Level(StrEnum):
-    """How it is."""
+    """How serious a finding is."""
 
     GREEN = "green"
     YELLOW = "yellow"
-    """It works; somebody should look at it."""
+    """It works; a person should look at it."""
     RED = "red"
     """Something does not work, or is not safe."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the doctor."""
+    """The result of a check: one line of `receiver doctor`."""
 
     level: Level
     check: str = ""
-    """What was looked at; the name of the check where it says nothing else."""
+    """What was checked: the name of the check, or for example `source tilil`."""
     found: str
+    """What the check found."""
     do: str = ""
-    """What to do about it; only green ones have nothing."""
+    """What to do about it; empty for green findings."""
 
 
 def green(found: str, *, check: str = "") -> Finding:
-    """It is as it should be."""
+    """Returns a finding that needs nothing."""
     return Finding(level=Level.GREEN, check=check, found=found)
 
 
 def yellow(found: str, do: str, *, check: str = "") -> Finding:
-    """It works, and there is something to do."""
+    """Returns a finding that a person should look at."""
     return Finding(level=Level.YELLOW, check=check, found=found, do=do)
 
 
 def red(found: str, do: str, *, check: str = "") -> Finding:
-    """It does not work, or is not safe."""
+    """Returns a finding about what does not work or is not safe."""
     return Finding(level=Level.RED, check=check, found=found, do=do)
 
 
-class Case:
-    """Who is examined: a configuration and what belongs to it. Checks share what they look up."""
+class Installation:
+    """A configuration and what belongs to it. Checks share what they look up in it."""
 
     def __init__(
         self,
@@ -66,7 +72,7 @@ class Case:
         outside: str | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`thorough`: the whole store is verified; `outside`: our URL as providers have it."""
+        """`thorough`: verify the whole store; `outside`: our URL as providers have it."""
         self.parts = parts
         self.thorough = thorough
         self.outside = outside
@@ -80,29 +86,36 @@ class Case:
 
     @property
     def store(self) -> Path:
-        """The store file, which need not be there."""
+        """The store file, which may not exist yet."""
         return self.parts.config.store_path
 
-    async def store_health(self) -> StoreHealth:
-        """How the store stands. Raises `StoreUnusable`."""
-        sources = list(self.config.sources)
-        return await self.once(
-            "store_health", lambda: asyncio.to_thread(store_health, self.store, sources)
-        )
+    async def readable_health(self) -> StoreHealth | None:
+        """Returns the state of the store; None where there is none yet, or none of this version."""
+        try:
+            found = await self.health() if self.store.exists() else None
+        except StoreError:  # the check `store` tells why
+            return None
+        return found if found is not None and found.version == found.newest else None
 
-    async def once(self, what: str, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `look` finds, looked up once, whoever asks first."""
-        if what not in self._found:
-            self._found[what] = asyncio.ensure_future(look())
-        found: T = await self._found[what]
+    async def health(self) -> StoreHealth:
+        """Returns the state of the store. Raises `StoreUnusable`."""
+        sources = list(self.config.sources)
+        look = partial(asyncio.to_thread, store_health, self.store, sources)
+        return await self.once("store", look)
+
+    async def once(self, name: str, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Returns what `look` finds; calls it once for all checks that use this name."""
+        if name not in self._found:
+            self._found[name] = asyncio.ensure_future(look())
+        found: T = await self._found[name]
         return found
 
 
-Check = Callable[[Case], Awaitable[list[Finding]]]
+Check = Callable[[Installation], Awaitable[list[Finding]]]
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, roughly: `3 h ago`."""
+    """Returns roughly how long ago a moment was: `3 h ago`."""
     seconds = max(0.0, (now - then).total_seconds())
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
@@ -111,7 +124,7 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: `4.2 MiB`."""
+    """Returns a number of bytes for people: `4.2 MiB`."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What the program runs on: Python, its libraries, SQLite."""
+"""Checks Python, the libraries and SQLite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from importlib import metadata
 
 from receiver import __version__
-from receiver.doctor.findings import Case, Finding, green, red, yellow
+from receiver.doctor.findings import Finding, Installation, green, red, yellow
 from receiver.store.engine.inspection import OLDEST_SQLITE, SAFE_CHECKPOINTS, SQLITE
 
 #: The last month in which a version of Python gets security fixes (PEP 664, 693, 719, 745).
@@ -20,29 +20,29 @@ _ENDS_OF_LIFE = {
 _FAST = ("uvloop", "httptools")
 
 
-async def program(case: Case) -> list[Finding]:
-    """This program, its Python, and what makes it fast."""
+async def program(installation: Installation) -> list[Finding]:
+    """Checks the version of Python, and names those of this program and its libraries."""
     return [
         green(f"sms-receiver {__version__}"),
-        python(sys.version_info[:2], case.clock().date()),
+        python(sys.version_info[:2], installation.clock().date()),
         *libraries(),
     ]
 
 
 def python(version: tuple[int, int], today: date) -> Finding:
-    """Whether this Python still gets security fixes."""
+    """Checks whether this Python still gets security fixes."""
     name = f"Python {version[0]}.{version[1]}"
     end = _ENDS_OF_LIFE.get(version)
     if end is None:
         return green(f"{name}: newer than this program")
     if today > end:
-        do = "install a newer Python, and the program anew with it (make install)"
+        do = "install a newer Python, then install the program again with it (make install)"
         return yellow(f"{name}: no security fixes since {end}", do)
     return green(f"{name}: security fixes until {end}")
 
 
 def libraries() -> list[Finding]:
-    """The event loop and the HTTP parser in C, without which the service does not start."""
+    """Checks for the event loop and the HTTP parser that the service needs."""
     found, missing = [], []
     for name in _FAST:
         try:
@@ -54,16 +54,16 @@ def libraries() -> list[Finding]:
     return [green(", ".join(found))]
 
 
-async def sqlite(case: Case) -> list[Finding]:
-    """Whether SQLite can do what is asked of it."""
+async def sqlite(installation: Installation) -> list[Finding]:
+    """Checks the version of SQLite."""
     return [sqlite_of(SQLITE)]
 
 
 def sqlite_of(version: tuple[int, ...]) -> Finding:
-    """What is to be said about a version of SQLite."""
+    """Returns the finding about a version of SQLite."""
     name, oldest, safe = (".".join(map(str, v)) for v in (version, OLDEST_SQLITE, SAFE_CHECKPOINTS))
     if version < OLDEST_SQLITE:
-        do = "use a Python that was built with a newer one"
+        do = "use a Python that was built with a newer SQLite"
         return red(f"SQLite {name}: too old, {oldest} is needed", do)
     if version < SAFE_CHECKPOINTS:
         return green(

@@ -1,4 +1,4 @@
-"""The service as providers see it: through DNS, certificate and reverse proxy."""
+"""Checks the public URL of the service: DNS, certificate and reverse proxy."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from receiver.doctor.findings import Case, Finding, green, red, yellow
+from receiver.doctor.findings import Finding, Installation, green, red, yellow
 from receiver.jobs.calling import tls_context
 from receiver.net.bounded import bounded, fetch
 from receiver.service.readiness import NOT_READY
 
 #: Seconds for one answer, and its bytes: a stranger may give it.
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 _MOST_BYTES = 1024 * 1024
-#: A source that nobody has.
+#: A source that no configuration has.
 _NOBODY = "/hooks/nobody-but-receiver-doctor"
-#: What is ours alone.
+#: Paths that must not be served in public.
 _PRIVATE = ("/", "/metrics")
-#: Days: certificates that renew themselves do so earlier than the first.
+#: Days before the end of a certificate: automatic renewal comes earlier than the first.
 _SOON, _NOW = 14, 3
-_PROXY = "take the proxy's settings from docs/deploy"
+_PROXY = "use the proxy settings of docs/deploy"
 
 Ask = Callable[[str, str], Awaitable[httpx2.Response]]
 """Makes a request to a URL. Raises httpx2.HTTPError."""
 
 
-async def public(case: Case) -> list[Finding]:
-    """Looks at our public address as a provider would, if that was given."""
-    if case.outside is None:
+async def public(installation: Installation) -> list[Finding]:
+    """Checks what answers at the public URL, if one was given."""
+    if installation.outside is None:
         return []
-    base = case.outside.rstrip("/")
-    client = httpx2.AsyncClient(verify=tls_context(), timeout=_PATIENCE)
+    base = installation.outside.rstrip("/")
+    client = httpx2.AsyncClient(verify=tls_context(), timeout=_TIMEOUT)
     async with bounded(client, _MOST_BYTES):
-        ask = partial(fetch, client, most_bytes=_MOST_BYTES, seconds=_PATIENCE)
+        ask = partial(fetch, client, most_bytes=_MOST_BYTES, seconds=_TIMEOUT)
         try:
-            return await _look(base, ask, case.clock())
+            return await _look(base, ask, installation.clock())
         except httpx2.HTTPError as error:
-            do = "look at DNS, firewall, certificate and proxy"
-            return [red(f"{base} cannot be reached: {_words(error)}", do)]
+            do = "check DNS, firewall, certificate and proxy"
+            return [red(f"{base} cannot be reached: {_error_text(error)}", do)]
 
 
 async def _look(base: str, ask: Ask, now: datetime) -> list[Finding]:
@@ -63,39 +63,39 @@ async def _look(base: str, ask: Ask, now: datetime) -> list[Finding]:
     return found
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _expected(answer: httpx2.Response, words: str, *, status: int = 200) -> Finding:
-    """Whether the service itself answered, and not something before it."""
+    """Checks whether the service itself answered, and not a program in front of it."""
     path, text = answer.request.url.path, " ".join(answer.text.split())[:200]
     if (answer.status_code, text) == (status, words):
         return green(f"{path} is answered by the service")
     if answer.is_redirect:
         where = answer.headers.get("location", "nowhere")
-        do = "enter the address it leads to in the portals, or have the proxy not redirect"
+        do = "enter the new address in the portals, or remove the redirect from the proxy"
         return red(f"{path} is redirected to {where}: providers do not follow", do)
     if path == "/readyz" and text.startswith(NOT_READY):
-        do = "mend the reason, which its log tells; docs/operations.md, `Providers get 503`"
+        do = "remove the reason, which its log tells; see docs/operations.md, `Providers get 503`"
         return red(f"the service takes no pushes: {text.removeprefix(NOT_READY)}", do)
-    said = f"{path} answers HTTP {answer.status_code}, and not as the service does"
-    return red(said, f"have the proxy pass it on to the service; {_PROXY}")
+    said = f"{path} answers HTTP {answer.status_code}, which is not the service's answer"
+    return red(said, f"make the proxy pass it on to the service; {_PROXY}")
 
 
 def private(path: str, answer: httpx2.Response) -> Finding:
-    """Whether the proxy keeps to itself what nobody outside needs."""
+    """Checks that the proxy does not serve a private path."""
     if "receiver_commits_total" in answer.text:
-        do = f"have the proxy pass on only /hooks/, /healthz and /readyz; {_PROXY}"
-        return red(f"{path}: metrics can be read by everybody", do)
+        do = f"make the proxy pass on only /hooks/, /healthz and /readyz; {_PROXY}"
+        return red(f"{path}: everybody can read the metrics", do)
     if answer.status_code in (401, 403, 404):
         return green(f"{path} is not served ({answer.status_code})")
-    do = "fine if another site is meant to be there"
+    do = "nothing if another site is meant to be there"
     return yellow(f"{path} answers HTTP {answer.status_code}: something else is served there", do)
 
 
 def _peer_certificate(answer: httpx2.Response) -> str | None:
-    """Until when the certificate is good, as OpenSSL writes it; None without TLS."""
+    """Returns the end of the certificate as OpenSSL writes it; None without TLS."""
     stream = answer.extensions.get("network_stream")
     tls = stream.get_extra_info("ssl_object") if stream else None
     if tls is None:
@@ -105,20 +105,20 @@ def _peer_certificate(answer: httpx2.Response) -> str | None:
 
 
 def certificate(until: str | None, now: datetime) -> list[Finding]:
-    """How long the certificate is good for; that it is good, the connection has shown."""
+    """Checks how long the certificate is valid; the connection has verified it already."""
     if until is None:
         return []
     end = datetime.fromtimestamp(ssl.cert_time_to_seconds(until), UTC)
     days = (end - now).days
-    said = f"the certificate is good for {days} days, until {end:%Y-%m-%d}"
-    do = "renew it: systemctl status certbot.timer, or Caddy's log, says why nobody has"
+    said = f"the certificate is valid for {days} days, until {end:%Y-%m-%d}"
+    do = "renew it: systemctl status certbot.timer, or Caddy's log, says why that did not happen"
     if days < _NOW:
         return [red(said, do)]
     return [yellow(said, do) if days < _SOON else green(said)]
 
 
 def plain_address(base: str) -> str | None:
-    """Where the same host would answer without HTTPS; None where that cannot be told."""
+    """Returns the URL of the same host without HTTPS; None where it is not known."""
     parts = urlsplit(base)
     if parts.scheme != "https" or parts.port not in (None, 443):
         return None
@@ -134,8 +134,8 @@ async def _plain(ask: Ask, plain: str) -> Finding:
 
 
 def without_tls(answer: httpx2.Response) -> Finding:
-    """Whether pushes, and their tokens, can come in the clear."""
+    """Checks that pushes with their tokens cannot come without HTTPS."""
     if answer.status_code == 200 and answer.text == "alive\n":
-        do = "have the proxy answer nothing on port 80"
+        do = "make the proxy pass on nothing from port 80"
         return red("the service answers without HTTPS too: tokens can be read on the way", do)
     return green(f"without HTTPS there is no service (HTTP {answer.status_code})")

@@ -1,4 +1,4 @@
-"""The service itself: who has the store, and whether it answers."""
+"""Checks the running service: its process, its answers, its limits."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from pathlib import Path
 import httpx2
 
 from receiver.config import Server
-from receiver.doctor.findings import Case, Finding, green, red, yellow
+from receiver.doctor.findings import AS_USER, Finding, Installation, green, red, yellow
 from receiver.http.redact import address
 from receiver.net.bounded import bounded, fetch
+from receiver.service.control import socket_path
 from receiver.service.readiness import NOT_READY
 
-#: Seconds that it is given for an answer.
-_PATIENCE = 3.0
+#: Seconds to wait for an answer.
+_TIMEOUT = 3.0
 #: Bytes of an answer: another program may be there. Metrics of hundreds of sources have fewer.
 _MOST_BYTES = 4 * 1024 * 1024
-#: Connections at the same time that it should have room for.
+#: Open files that a service should at least be allowed.
 _FEW_FILES = 4096
-#: What the metrics say of sources that rest.
+#: The metric of handlers that blocked their event loop.
 _BLOCKED = re.compile(
     r'^receiver_handler_loops_abandoned_total\{handler="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE
 )
+#: The metric of sources that pause sending.
 _REST = re.compile(r'^receiver_line_rest_seconds\{source="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
-async def service(case: Case) -> list[Finding]:
-    """Whether one runs on this store, takes commands and pushes, and has room for connections."""
-    holder = holder_of(case.store)
+async def service(installation: Installation) -> list[Finding]:
+    """Checks whether a service runs on this store and takes commands and pushes."""
+    holder = holder_of(installation.store)
     if holder is None:
-        do = "systemctl start receiver, or `receiver serve`"
-        return [yellow(f"no service runs on {case.store}", do), open_files(None)]
+        do = "start it: systemctl start receiver, or `receiver serve`"
+        return [yellow(f"no service runs on {installation.store}", do), open_files(None)]
     return [
-        await commands(case.store, holder),
-        *await readiness(case.config.server),
-        *await measured(case),
+        await commands(installation.store, holder),
+        *await readiness(installation.config.server),
+        *await measured(installation),
         open_files(holder),
     ]
 
 
 def holder_of(store: Path, locks: Path = Path("/proc/locks")) -> int | None:
-    """The process that has the store's lock, seen without touching the lock; None without one.
+    """Returns the process that holds the store's lock, without touching the lock; None: nobody.
 
     Raises PermissionError.
     """
@@ -73,61 +75,56 @@ def holder_of(store: Path, locks: Path = Path("/proc/locks")) -> int | None:
 
 
 async def commands(store: Path, holder: int) -> Finding:
-    """Whether the process that has the store answers on its socket."""
+    """Checks whether the process that holds the store answers on its control socket."""
     path = store.with_name(f"{store.name}.sock")
     if not path.exists():
-        do = "wait until it has ended; then start the service"
-        return yellow(f"process {holder} has the store, and is a command, not the service", do)
-    folder = os.open(store.parent, os.O_PATH | os.O_DIRECTORY)
+        do = "wait until it ends, then start the service"
+        return yellow(f"process {holder} has the store, and it is a command, not the service", do)
     try:
-        async with asyncio.timeout(_PATIENCE):
-            # By a name that fits: Unix allows it some 100 bytes.
-            short = f"/proc/self/fd/{folder}/{path.name}"
-            reader, writer = await asyncio.open_unix_connection(short)
-            writer.write(b"{}\n")  # no command: it says so, and that is an answer
+        async with asyncio.timeout(_TIMEOUT):
+            with socket_path(store) as short:
+                reader, writer = await asyncio.open_unix_connection(short)
+            writer.write(b"{}\n")  # not a command: the answer says so
             answered = await reader.readline()
             writer.close()
     except PermissionError:
-        do = "run it as the service's user, or as root"
-        return yellow(f"{path}: only the service's user may ask the service", do)
+        return yellow(f"{path}: this user has no permission to ask the service", AS_USER)
     except (OSError, TimeoutError):
         answered = b""
-    finally:
-        os.close(folder)
     if not answered:
-        do = "look at its log (journalctl -u receiver), then restart it"
+        do = "read its log (journalctl -u receiver), then restart it"
         return red(f"process {holder} has the store, but does not answer on {path}", do)
     return green(f"process {holder} has the store and takes commands")
 
 
 async def readiness(server: Server) -> list[Finding]:
-    """Whether pushes are taken at the address of the configuration."""
+    """Checks whether pushes are taken at the address of the configuration."""
     if not server.port:
-        return []  # any that was free: only its log says which
+        return []  # any free port: only the log names it
     here = address(server)
     try:
         async with _client() as client:
             answer = await _get(client, f"{here}/readyz")
             why = await _reason(client, server, answer)
     except httpx2.HTTPError as error:
-        do = "mend server.host and server.port, or ListenStream= in receiver.socket, and restart"
+        do = "correct server.host and server.port, or ListenStream= in receiver.socket, and restart"
         return [red(f"{here} does not answer: {type(error).__name__}", do)]
     text = " ".join(answer.text.split())[:200]
     if answer.status_code == 200 and text == "ready":
         return [green(f"{here} takes pushes")]
     if why:
-        do = "mend the reason; docs/operations.md, `Providers get 503`"
+        do = "remove the reason; see docs/operations.md, `Providers get 503`"
         return [red(f"{here} takes no pushes: {why}", do)]
     do = "another program has this address; choose another with server.port"
     return [red(f"{here} is not the service: /readyz answers {answer.status_code}", do)]
 
 
 def _client() -> httpx2.AsyncClient:
-    return bounded(httpx2.AsyncClient(timeout=_PATIENCE, trust_env=False), _MOST_BYTES)
+    return bounded(httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False), _MOST_BYTES)
 
 
 async def _get(client: httpx2.AsyncClient, url: str) -> httpx2.Response:
-    return await fetch(client, "GET", url, most_bytes=_MOST_BYTES, seconds=_PATIENCE)
+    return await fetch(client, "GET", url, most_bytes=_MOST_BYTES, seconds=_TIMEOUT)
 
 
 async def _reason(client: httpx2.AsyncClient, server: Server, answer: httpx2.Response) -> str:
@@ -149,27 +146,27 @@ def _admin(server: Server) -> str | None:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def measured(case: Case) -> list[Finding]:
+async def measured(installation: Installation) -> list[Finding]:
     """Returns what is worth a look in the service's metrics."""
-    admin = _admin(case.config.server)
+    admin = _admin(installation.config.server)
     if admin is None:
         return []
     try:
         async with _client() as client:
             text = (await _get(client, f"{admin}/metrics")).text
     except (httpx2.HTTPError, httpx2.InvalidURL):
-        return []  # it has another address than the configuration says by now, or none
-    return [*rests(text, case.clock()), *blocks(text)]
+        return []  # the running service may have no admin address, or another one
+    return [*paused_sources(text, installation.clock()), *blocks(text)]
 
 
-def rests(metrics: str, now: datetime) -> list[Finding]:
-    """Which sources rest by these metrics, and until when."""
+def paused_sources(metrics: str, now: datetime) -> list[Finding]:
+    """Returns the sources that pause by these metrics, and until when."""
     found = []
     for source, value in _REST.findall(metrics):
         if seconds := float(value):
             until = (now + timedelta(seconds=seconds)).strftime("%H:%M:%S")
-            said = f"nothing is sent until {until} UTC: its provider fails, or asked for time"
-            do = "nothing: it goes on by itself; what the provider said is in the service's log"
+            said = f"nothing is sent until {until} UTC: its provider fails, or asked to wait"
+            do = "nothing: sending goes on by itself; the log has the provider's answer"
             found.append(yellow(said, do, check=f"source {source}"))
     return found
 
@@ -185,7 +182,7 @@ def blocks(metrics: str) -> list[Finding]:
 
 
 def open_files(process: int | None) -> Finding:
-    """Whether as many connections fit as may come; every one is a file."""
+    """Checks whether the process may have enough open files: every connection is one."""
     limit = None
     if process is not None:
         with suppress(OSError):
@@ -193,9 +190,11 @@ def open_files(process: int | None) -> Finding:
     whose = "the service" if limit is not None else "a process started from here"
     if limit is None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    said = f"{whose} may have {limit} files open: so many connections, less a hundred"
+    said = f"{whose} may have {limit} open files: about a hundred fewer connections"
     if limit < _FEW_FILES:
-        return yellow(said, "LimitNOFILE=65536 in its unit, or ulimit -n 65536")
+        return yellow(
+            said, "set LimitNOFILE=65536 in its systemd unit, or run ulimit -n 65536 before it"
+        )
     return green(said)
 
 

@@ -1,16 +1,16 @@
-"""The configuration: what `receiver check` says about it."""
+"""Checks the configuration: the warnings of `receiver check`."""
 
 from __future__ import annotations
 
 import asyncio
 
-from receiver.doctor.findings import Case, Finding, green, yellow
+from receiver.doctor.findings import Finding, Installation, green, yellow
 from receiver.plugin_host import lint
 
 
-async def cautions(case: Case) -> list[Finding]:
-    """Its warnings. One with faults does not get here."""
-    parts = case.parts
+async def cautions(installation: Installation) -> list[Finding]:
+    """Returns the warnings; a configuration with faults is refused before."""
+    parts = installation.parts
     found = await asyncio.to_thread(lint.cautions, parts.config, parts.providers, parts.plugins)
     do = "change it in the configuration, then `receiver check` and `receiver reload`"
     plugins = ", ".join(plugin.name for plugin in parts.plugins) or "none"

@@ -1,4 +1,4 @@
-"""The store: its files, what SQLite says about it, what waits in it."""
+"""Checks the store: its files, its contents, and the work that waits in it."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
-from receiver.doctor.findings import Case, Finding, ago, green, red, size, yellow
+from receiver.doctor.findings import AS_USER, Finding, Installation, ago, green, red, size, yellow
 from receiver.doctor.running import holder_of
 from receiver.errors import StoreError
 from receiver.jobs.purge import WORD, disagreement
 from receiver.store.engine.inspection import verify
 
-#: Beside the store file.
+#: Suffixes of the store file and the files beside it.
 _BESIDE = ("", "-wal", "-shm", ".lock", ".sock")
-#: Bytes of the log beyond which somebody keeps it from being written back, and far beyond.
+#: Bytes of a log that a long read keeps from being written back, and of one that is far too long.
 _LONG_LOG = 128 * 1024 * 1024
 _ENDLESS_LOG = 1024 * 1024 * 1024
-#: Seconds of a quick look for damages.
+#: Seconds of the quick check for damage.
 _QUICK = 10.0
-#: Until then a job that is due may well be under way.
+#: A job that is due for a shorter time may be under way.
 _LATE = timedelta(minutes=5)
 
-_AS_USER = "run it as the service's user (sudo -u receiver receiver doctor)"
 
-
-async def files(case: Case) -> list[Finding]:
-    """Who may read and write the files, whose they are, how long the log has become."""
-    there = [file for suffix in _BESIDE if (file := _beside(case.store, suffix)).exists()]
+async def files(installation: Installation) -> list[Finding]:
+    """Checks permissions and owners of the files, and the length of the log."""
+    there = [file for suffix in _BESIDE if (file := _beside(installation.store, suffix)).exists()]
     found = [finding for file in there for finding in _mode(file)]
-    found += _owners(case.store, there)
-    if case.config.file.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        why = "others than its owner can change it: they choose the code that runs"
-        found.append(red(f"{case.config.file}: {why}", f"chmod go-w {case.config.file}"))
+    found += _owners(installation.store, there)
+    if installation.config.file.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        why = "users other than its owner can change it, and with it the code that runs"
+        found.append(
+            red(f"{installation.config.file}: {why}", f"chmod go-w {installation.config.file}")
+        )
     if there and not found:
-        found.append(green(f"{len(there)} files of the store, for their owner's eyes only"))
-    log = _beside(case.store, "-wal")
+        found.append(green(f"{len(there)} files of the store, which only their owner can read"))
+    log = _beside(installation.store, "-wal")
     if log in there:
         found.append(log_length(log, log.stat().st_size))
     return found
@@ -59,7 +59,7 @@ def _mode(file: Path) -> list[Finding]:
 
 
 def _owners(store: Path, there: list[Path]) -> list[Finding]:
-    """All files must be of one user, or the service cannot write one of them."""
+    """Checks that one user owns all files; otherwise the service cannot write some."""
     if store not in there:
         return []
     wanted = store.stat().st_uid
@@ -81,9 +81,9 @@ def _user(uid: int) -> str:
 
 
 def log_length(log: Path, length: int) -> Finding:
-    """Whether the log is as short as the service keeps it."""
+    """Checks the length of the write-ahead log."""
     said = f"{log}: {size(length)}"
-    do = "end what reads the store for so long: sqlite3, a backup, `receiver events` in a pager"
+    do = "end the long read of the store: sqlite3, a backup, `receiver events` in a pager"
     if length > _ENDLESS_LOG:
         return red(f"{said}: it cannot be written back, and grows", do)
     if length > _LONG_LOG:
@@ -91,18 +91,23 @@ def log_length(log: Path, length: int) -> Finding:
     return green(said)
 
 
-async def contents(case: Case) -> list[Finding]:
-    """Whether it is a store of this program."""
-    if not case.store.exists():
-        if _beside(case.store, ".sock").exists() and holder_of(case.store) is not None:
+async def contents(installation: Installation) -> list[Finding]:
+    """Checks that the file is a store of this program."""
+    if not installation.store.exists():
+        if (
+            _beside(installation.store, ".sock").exists()
+            and holder_of(installation.store) is not None
+        ):
             do = "stop the service, put the file back or restore a backup, start it again"
-            return [red(f"{case.store}: taken away while a service runs", do)]
-        return [yellow(f"{case.store}: not there yet", "`receiver serve` makes it")]
+            return [red(f"{installation.store}: removed while a service runs", do)]
+        return [yellow(f"{installation.store}: does not exist yet", "`receiver serve` creates it")]
     try:
-        found = await case.store_health()
+        found = await installation.health()
     except StoreError as error:
-        return [_unusable(case, error)]
-    said = f"{case.store}: schema {found.version}, {size(case.store.stat().st_size)}"
+        return [_unusable(installation, error)]
+    said = (
+        f"{installation.store}: schema {found.version}, {size(installation.store.stat().st_size)}"
+    )
     if found.version > found.newest:
         return [
             red(f"{said}; this program knows {found.newest}", "upgrade the program: make install")
@@ -113,76 +118,76 @@ async def contents(case: Case) -> list[Finding]:
     return [green(said)]
 
 
-def _unusable(case: Case, error: StoreError) -> Finding:
+def _unusable(installation: Installation, error: StoreError) -> Finding:
     try:
-        case.store.open("rb").close()
+        installation.store.open("rb").close()
     except PermissionError:
-        return yellow(f"{case.store}: may not be read by this user", _AS_USER)
+        return yellow(f"{installation.store}: this user has no permission to read it", AS_USER)
     except OSError:
         pass
-    do = "do as it says, or restore a backup (`receiver restore`), or mend store.url"
+    do = "do what it says, or restore a backup (`receiver restore`), or correct store.url"
     return red(str(error), do)
 
 
-async def integrity(case: Case) -> list[Finding]:
-    """Whether SQLite finds damages: in ten seconds, or from end to end."""
-    if not case.store.exists():
+async def integrity(installation: Installation) -> list[Finding]:
+    """Has SQLite search for damage: for ten seconds, or the whole store."""
+    if not installation.store.exists():
         return []
     began = monotonic()
     try:
-        verdict = await asyncio.to_thread(verify, case.store, None if case.thorough else _QUICK)
+        result = await asyncio.to_thread(
+            verify, installation.store, None if installation.thorough else _QUICK
+        )
     except StoreError as error:
-        return [_unusable(case, error)]
-    how = "integrity_check" if case.thorough else "quick_check"
-    if verdict.damages:
-        words = "; ".join(" ".join(line.split()) for line in verdict.damages)[:300]
+        return [_unusable(installation, error)]
+    how = "integrity_check" if installation.thorough else "quick_check"
+    if result.damages:
+        words = "; ".join(" ".join(line.split()) for line in result.damages)[:300]
         do = "stop the service, keep the files, restore a backup (`receiver restore`)"
         return [red(f"damaged, says {how}: {words}", do)]
-    if not verdict.finished:
-        do = "`receiver doctor --thorough` reads all of it; it may take minutes"
+    if not result.finished:
+        do = "`receiver doctor --thorough` reads all of it, which may take minutes"
         return [yellow(f"no damage in the part that {how} read in {_QUICK:g} s", do)]
     return [green(f"{how} finds no damage ({monotonic() - began:.1f} s)")]
 
 
-async def retention(case: Case) -> list[Finding]:
-    """Whether what is too old can go by the clock."""
-    try:
-        found = await case.store_health() if case.store.exists() else None
-    except StoreError:
-        return []  # `contents` tells
-    if found is None or found.trusted is None or not case.config.retention.ages():
+async def retention(installation: Installation) -> list[Finding]:
+    """Checks that retention can trust the clock."""
+    found = await installation.readable_health()
+    if found is None or found.trusted is None or not installation.config.retention.ages():
         return []
-    why = disagreement(case.clock(), found.trusted)
+    why = disagreement(installation.clock(), found.trusted)
     if why is not None:
-        return [yellow(f"nothing goes by its age: {why}", WORD)]
+        return [yellow(f"nothing is deleted by its age: {why}", WORD)]
     confirmed = f"{found.trusted:%Y-%m-%d %H:%M} UTC"
-    return [green(f"the clock goes on from {confirmed}, when it was last confirmed")]
+    return [green(f"the clock was last confirmed at {confirmed}")]
 
 
-async def work(case: Case) -> list[Finding]:
-    """Dead letters, and work that nobody does."""
-    try:
-        found = await case.store_health() if case.store.exists() else None
-    except StoreError:
-        return []  # `contents` tells
-    if found is None or found.version != found.newest:
+async def work(installation: Installation) -> list[Finding]:
+    """Checks for dead letters and for work that is overdue."""
+    found = await installation.readable_health()
+    if found is None:
         return []
     findings = []
     if found.dead_jobs:
-        do = "`receiver jobs --state dead` shows why; mend that, `receiver jobs retry --all`"
+        do = (
+            "see the reason in `receiver jobs --state dead`, remove it, `receiver jobs retry --all`"
+        )
         findings.append(yellow(f"{found.dead_jobs} dead letters", do))
-    now = case.clock()
+    now = installation.clock()
     if found.oldest_due is not None and now - found.oldest_due > _LATE:
         said = f"work is due since {ago(found.oldest_due, now).removesuffix(' ago')}"
-        if holder_of(case.store) is None:
-            findings.append(yellow(f"{said}, and no service runs", "start it"))
+        if holder_of(installation.store) is None:
+            findings.append(
+                yellow(f"{said}, and no service runs", "start it: systemctl start receiver")
+            )
         else:
-            do = "`receiver jobs` shows it; look at the log for the handler or source that hangs"
+            do = "see it in `receiver jobs`; the log names the handler or source that hangs"
             findings.append(yellow(said, do))
     if not findings:
         findings.append(green("no dead letters, nothing overdue"))
     if found.unjoined:
         findings.append(
-            green(f"{found.unjoined} delivery reports of messages that were not sent from here")
+            green(f"{found.unjoined} delivery reports about messages that were not sent from here")
         )
     return findings

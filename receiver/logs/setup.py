@@ -20,7 +20,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExcInfo, Processor
 
 from receiver.logs.writer import LogWriter
-from receiver.text.escape import visible
+from receiver.text.escape import escape
 
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 _SHARED: list[Processor] = [
@@ -132,19 +132,19 @@ def _in_ascii(event: object, **options: Any) -> str:
 def _for_people() -> list[Processor]:
     return [
         structlog.processors.ExceptionRenderer(_lines_of_kind_and_place),
-        _all_visible,
+        _escape_all,
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 
 
-def _all_visible(
+def _escape_all(
     logger: object, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if key == "exception":  # several lines, set apart from what begins one
-            event[key] = "\n".join(f"  {visible(line)}" for line in str(value).split("\n"))
+            event[key] = "\n".join(f"  {escape(line)}" for line in str(value).split("\n"))
         elif isinstance(value, str):
-            event[key] = visible(value)
+            event[key] = escape(value)
         elif not isinstance(value, int | float | bool | None):
-            event[key] = visible(repr(value))
+            event[key] = escape(repr(value))
     return event

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from receiver.config import Send, Source
-from receiver.config.convert import Secret, is_url
+from receiver.config.convert import Secret
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
@@ -56,6 +56,7 @@ from receiver.providers.payloads import (
     without_prefix,
 )
 from receiver.text.times import instant
+from receiver.text.urls import is_http_url
 
 #: The meaning of each `status`, whatever its case.
 STATUSES = {
@@ -237,7 +238,7 @@ class Tsconect(Provider[_Payload]):
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a callback_url that is no address, without showing it."""
         url = self.source.send and self.source.send.callback_url
-        if url and not is_url(url.reveal()):
+        if url and not is_http_url(url.reveal()):
             yield "send.callback_url", "expected https:// and an address"
 
     def read(self, push: Push) -> _Payload:

@@ -1,4 +1,4 @@
-"""The commands that go over the control socket, and their outcome."""
+"""The commands that the service carries out for a person, as the control socket has them."""
 
 from __future__ import annotations
 
@@ -51,41 +51,41 @@ class SendMessage(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
-    """Takes in what the configuration file says now."""
+    """Reads the configuration file again."""
 
 
 class CorrectBook(msgspec.Struct, frozen=True, kw_only=True, tag="subscribers.correct"):
-    """Writes what a provider's list says into the subscription book; some hundred lines."""
+    """Corrects some hundred lines of the subscription book by a provider's list."""
 
     corrections: list[Correction]
     time: Annotated[datetime, msgspec.Meta(tz=True)]
-    """The time of the list: what is newer in the book stays."""
+    """When the list was made: newer lines of the book stay."""
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True, tag="replay"):
-    """Does for stored events what handlers ask for today; see `receiver.service.replay`."""
+    """Does for stored events what today's handlers ask for; see `receiver.service.replay`."""
 
     events: list[tuple[Id, int]]
-    """Their sequence numbers, each with the `digest` of what is expected to be asked for."""
+    """Sequence numbers, each with the `digest` of what the handlers are expected to ask for."""
     again: bool = False
 
 
 class PurgeStep(msgspec.Struct, frozen=True, kw_only=True, tag="purge"):
-    """Deletes what is to go in the next batch; see `receiver.jobs.purge`."""
+    """Deletes the next batch of a rule; see `receiver.jobs.purge`."""
 
     rule: PurgeRule
     after: Position = 0
-    """What the step before gave as `Outcome.position`."""
+    """`Outcome.position` of the step before."""
     gone: dict[str, int] = {}
-    """By the steps before."""
+    """Deleted by the steps before, by kind."""
 
 
 class Forget(msgspec.Struct, frozen=True, tag="forget"):
-    """Deletes all that is about a person."""
+    """Deletes all data about a person."""
 
     msisdn: str
     force: bool = False
-    """Also if they are subscribed to something."""
+    """Also a person with an active subscription."""
 
 
 class NoteBackup(msgspec.Struct, frozen=True, kw_only=True, tag="backup"):
@@ -116,17 +116,17 @@ class Order(msgspec.Struct, frozen=True):
 
     command: Command
     by: str = ""
-    """As the one who asks calls themselves, where the system knows no better."""
+    """The user as the client says, for example behind sudo."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The outcome of a command: `changed` things, and a line about each that did not work."""
+    """The result of a command: how many things it changed, and a line for each failure."""
 
     changed: int = 0
     failures: list[str] = []
     message: int | None = None
-    """The id of the message that was made."""
+    """The id of the message that was stored."""
     counts: dict[str, int] = {}
-    """Counts by kind, where there are several kinds of what was done."""
+    """How many things of each kind were done."""
     position: int | None = None
-    """The place where the next step begins; None: there is none."""
+    """The position where the next step begins; None: this was the last."""

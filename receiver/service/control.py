@@ -86,7 +86,7 @@ async def executor(parts: Parts) -> AsyncIterator[Executor]:
 async def listening(service: Service) -> AsyncIterator[None]:
     """Takes commands for `service`. Raises `ReceiverError` if there is no place for the socket."""
     listener = _Listener(service)
-    with _socket_path(service.store.path) as path:
+    with socket_path(service.store.path) as path:
         try:
             server = await asyncio.start_unix_server(
                 listener.serve, sock=_bind(path), limit=_LINE_LIMIT
@@ -150,7 +150,7 @@ async def ask(store: Path, command: Command) -> Outcome:
 
     Raises OSError when nobody listens, `StoreError` when there is no answer.
     """
-    with _socket_path(store) as path:
+    with socket_path(store) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     try:
         order = Order(command, users.sudo_user())
@@ -193,8 +193,8 @@ def _peer(writer: asyncio.StreamWriter) -> int:
 
 
 @contextmanager
-def _socket_path(store: Path) -> Iterator[Path]:
-    """Yields the socket beside the store, by a name that fits: Unix allows it some 100 bytes."""
+def socket_path(store: Path) -> Iterator[Path]:
+    """Yields the control socket beside the store, by a path below Unix's limit of 100 bytes."""
     folder = os.open(store.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{folder}") / f"{store.name}.sock"

@@ -1,4 +1,4 @@
-"""Carrying out commands, each with a line in the audit."""
+"""Carries out commands, each with a line in the audit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from receiver.actions import OptIn, OptOut, Send
-from receiver.errors import ConfigError, ProviderError, PushError
+from receiver.actions import OptIn, OptOut
+from receiver.errors import ConfigError
 from receiver.jobs import purge
-from receiver.jobs.channel import apis
-from receiver.outgoing import OutgoingMessage
-from receiver.providers import Push
-from receiver.service import forget, replay
+from receiver.service import forget, quarantine, replay, send
 from receiver.service.commands import (
     AddOptOut,
     Change,
@@ -33,7 +30,7 @@ from receiver.service.commands import (
 )
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import PurgeKind, Reader, audit, book, opt_outs, purges, replay_writes
+from receiver.store import audit, book, opt_outs, purges
 from receiver.store.jobs import OPERATOR, by_operator
 from receiver.text.msisdn import mask
 
@@ -41,15 +38,13 @@ log = structlog.get_logger("receiver.service.execute")
 
 #: Characters of a text in the audit: names and paths are shorter.
 _MOST_CHARS = 500
-#: What a source lacks whose reply comes too late for an answer.
-_NO_SEND = "its source has no [sources.NAME.send]; add its api_key, then `receiver jobs retry`"
 
 
 async def carry_out(service: Service, command: Command, who: str) -> Outcome:
     """Does what a command says, for `who`. Raises `StoreUnavailable`."""
     # Of a backup the line in the audit is all.
     outcome = Outcome() if isinstance(command, NoteBackup) else await _do(service, command)
-    # Of a purge the first step and the last.
+    # A purge has many steps: only the first and the last are noted.
     if not isinstance(command, PurgeStep) or not command.after or outcome.position is None:
         act, details = _audited(command, outcome)
         log.info("command carried out", command=act, who=who, **details)
@@ -58,7 +53,7 @@ async def carry_out(service: Service, command: Command, who: str) -> Outcome:
 
 
 def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
-    """Returns a command's name and its details for the audit: no texts, and numbers masked."""
+    """Returns the name and the details of a command for the audit: no texts, numbers masked."""
     given = msgspec.to_builtins(command)
     act = given.pop("type")
     details = {name: _cut(value) for name, value in given.items() if value and name != "text"}
@@ -91,13 +86,13 @@ async def _do(service: Service, command: Change) -> Outcome:
         case RetryJobs(id_):
             outcome = Outcome(await service.store.revive(id_, service.intake.clock()))
         case RetryQuarantined(id_):
-            outcome = await _retry_quarantined(service, id_)
+            outcome = await quarantine.retry(service, id_)
         case SendMessage():
-            outcome = await _send(service, command)
+            outcome = await send.send(service, command)
         case CorrectBook():
             outcome = await _correct_book(service, command)
         case Replay():
-            outcome = await _replay(service, command)
+            outcome = await replay.replay(service, command)
         case Reload():
             outcome = await _reload(service)
         case PurgeStep():
@@ -126,7 +121,7 @@ async def _correct_book(service: Service, command: CorrectBook) -> Outcome:
 
 
 async def _purge(service: Service, command: PurgeStep) -> Outcome:
-    if not command.after:  # retention may go by the same clock now
+    if not command.after:  # from now on retention may trust the clock as well
         await service.store.run(purges.trust_clock, service.intake.clock())
     gone, batch = await purge.step(service.store, command.rule, command.after)
     counts = Counter(command.gone) + gone
@@ -148,110 +143,3 @@ async def _reload(service: Service) -> Outcome:
     except ConfigError as error:
         return Outcome(failures=str(error).split("\n"))
     return Outcome(1)
-
-
-async def _send(service: Service, command: SendMessage) -> Outcome:
-    """Makes the message, unless it is plain that it would be refused."""
-    api = apis(service.parts.config, service.parts.providers).get(command.source)
-    if api is None:
-        expected = f"[sources.{command.source}.send] in the configuration, to send through it"
-        return Outcome(failures=[f"{command.source}: expected {expected}"])
-    outgoing = OutgoingMessage(
-        to=api.provider.person(command.to),
-        text=command.text,
-        sender=api.provider.address(command.sender),
-        service_id=command.service_id,
-        link_id=command.link_id,
-    )
-    try:
-        api.check(outgoing)
-    except ProviderError as error:
-        # A link_id is good for one message.
-        splits = api.send_settings.split and not command.link_id
-        if not (splits and api.too_long(outgoing)):
-            return Outcome(failures=[str(error)])
-    blocking = await service.store.reader.opt_outs.blocking(
-        outgoing.to, sender=api.sender(outgoing), service_id=api.service(outgoing)
-    )
-    if blocking is not None:
-        hint = "`receiver opt-outs remove` if that is no longer so"
-        return Outcome(failures=[f"{outgoing.to} has opted out; {hint}"])
-    wanted = Send(source=command.source, **msgspec.structs.asdict(outgoing))
-    message = await service.store.add_message(wanted, service.intake.clock())
-    return Outcome(1, message=message)
-
-
-async def _retry_quarantined(service: Service, id_: int | None) -> Outcome:
-    """Oldest first; what becomes an event, or is a repeat of one, leaves the quarantine."""
-    reader, store = service.store.reader, service.store
-    ids = [id_] if id_ is not None else await _all_quarantined(reader)
-    changed, failures = 0, []
-    for each in sorted(ids):
-        entries = await reader.quarantined(each)
-        if not entries:
-            failures.append(f"{each}: no such request")
-            continue
-        entry = entries[0]
-        push = Push(
-            method=entry.request.method,
-            token=entry.request.token,
-            query=entry.request.query,
-            headers=entry.request.headers,
-            body=entry.request.body,
-            received_at=entry.received_at,
-            client=entry.client,
-        )
-        try:
-            event = await service.intake.retake(entry.source, push)
-        except PushError as error:
-            failures.append(f"{each}: {error}")
-            continue
-        await store.run(purges.drop, PurgeKind.QUARANTINE, [each])
-        changed += 1
-        if event is not None and await _cannot_reply(service, entry.source, event):
-            failures.append(f"{each}: taken, but its reply cannot be sent: {_NO_SEND}")
-    return Outcome(changed, failures)
-
-
-async def _cannot_reply(service: Service, source: str, event: int) -> bool:
-    """Returns True if an event has a reply that its source has no way to send."""
-    settings = service.parts.config.sources[source].send
-    return settings is None and bool(await service.store.reader.messages.find(event=event))
-
-
-async def _all_quarantined(reader: Reader) -> list[int]:
-    ids: list[int] = []
-    while entries := await reader.quarantined(before=ids[-1] if ids else None):
-        ids += [entry.id for entry in entries]
-    return ids
-
-
-async def _replay(service: Service, command: Replay) -> Outcome:
-    """All of it in one transaction, but for events of which today's handlers think otherwise."""
-    dispatcher, people, store = service.parts.dispatcher, service.parts.people, service.store
-    wanted, failures = [], []
-    for seq, expected in command.events:
-        stored = await store.reader.event_by_seq(seq)
-        id_ = store.ids.text(seq)
-        if stored is None:
-            failures.append(f"{id_}: no such event")
-            continue
-        with people.before(seq):
-            plan = dispatcher.plan(stored.event)
-        if replay.digest(plan) != expected:
-            why = "the service goes by other rules than the configuration; `receiver reload`"
-            failures.append(f"{id_}: left as it is: {why}")
-            continue
-        wanted.append(replay.replay_request(plan, seq, again=command.again))
-    done = await store.run(replay_writes.replay, wanted, service.intake.clock())
-    failures += [
-        f"{store.ids.text(one.seq)}: left as it is: {result.left}"
-        for one, result in zip(wanted, done, strict=True)
-        if result.left is not None
-    ]
-    counts = {
-        "replies": sum(result.replies for result in done),
-        "actions": sum(result.actions for result in done),
-        "handlers": sum(result.handlers for result in done),
-    }
-    return Outcome(sum(result.changed for result in done), failures, counts=counts)

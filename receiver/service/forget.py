@@ -1,7 +1,7 @@
-"""Forgetting a person, at their own wish: all that is about them goes, everywhere in the store.
+"""Deletes all data about a person, at their own wish, everywhere in the store.
 
-What has to outlive it does so without the number: the ids by which providers' repeats are known,
-and opt-outs, so that somebody who was forgotten is not messaged again.
+Some records stay without the number: the ids that tell repeats of pushes, and opt-outs, so that a
+person who was forgotten is not messaged again.
 """
 
 from __future__ import annotations
@@ -26,20 +26,25 @@ from receiver.store import (
 from receiver.store.spellings import Spelled
 from receiver.text.msisdn import spellings
 
-#: Events of one transaction: more would hold up the pushes.
+#: Events of one transaction: more would make the pushes wait.
 _PIECE = 32
+#: Where data about the person may still be, a line each.
+NOT_REACHED = (
+    "backups that were made before, and what was forwarded or logged elsewhere, still have it",
+    "the provider has its own records",
+)
 
 
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
-    """What is gone, and what could not go."""
+    """The result: what was deleted, and what could not be."""
 
     gone: Counter[str]
     left: list[str]
-    """A line each, with what to do."""
+    """A line for each thing that is left, with what to do."""
 
 
 async def obstacles(store: Store, msisdn: str) -> list[str]:
-    """Why the person should not be forgotten yet: they may still be charged, unseen."""
+    """Returns why the person should not be forgotten yet: they may still be charged."""
     holding = await store.reader.persons.obstacles(msisdn)
     found = []
     for source, short_code, service_id in holding.subscriptions:
@@ -53,17 +58,16 @@ async def obstacles(store: Store, msisdn: str) -> list[str]:
 async def forget(
     store: Store, msisdn: str, providers: Mapping[str, Provider[Any]] | None = None
 ) -> Forgotten:
-    """Lets go of all that is about a person. Raises `StoreUnavailable`; done again it goes on.
+    """Deletes all data about a person. Raises `StoreUnavailable`; a second call goes on.
 
-    `providers`: by source, to read what is in the quarantine as they would.
+    `providers`: by source, to read the person in requests of the quarantine.
     """
     reader, names, spelled = store.reader.persons, spellings(msisdn), Spelled(msisdn)
     gone: Counter[str] = Counter()
-    # While their messages are there: of most reports nothing else tells whose they are.
+    # First, while their messages are there: only these tell whose most reports are.
     await _drop(store, PurgeKind.EVENTS, await reader.reports(names), gone)
-    gone += await store.run(
-        forgetting.forget, msisdn, names
-    )  # from now on nothing more is sent to them
+    # From now on nothing is sent to them.
+    gone += await store.run(forgetting.forget, msisdn, names)
     busy = 0
     after = 0
     while seqs := await reader.events(msisdn, after, _PIECE):
@@ -89,7 +93,7 @@ async def forget(
 
 
 async def _drop(store: Store, kind: PurgeKind, ids: Sequence[int], gone: Counter[str]) -> int:
-    """Lets go of these; how many went. All that went is counted in `gone`."""
+    """Deletes these, and returns how many; counts everything deleted in `gone`."""
     dropped: Counter[str] = Counter()
     for piece in _pieces(ids):
         dropped += await store.run(purges.drop, kind, piece, wanted_or_not=kind is PurgeKind.EVENTS)
@@ -103,7 +107,7 @@ def _pieces(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _subjects(kept: QuarantineRow, provider: Provider[Any] | None) -> set[str | None]:
-    """Returns the persons that a request is about, as its provider reads it."""
+    """Returns the persons whom a request is about, as its provider reads it."""
     if provider is None:
         return set()
     try:

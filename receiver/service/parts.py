@@ -224,6 +224,7 @@ def _source_infos(config: Config, made: dict[str, Provider[Any]]) -> dict[str, S
             provider=config.sources[name].provider,
             region=provider.region,
             max_reply=provider.api.max_text if provider.api else None,
+            keeps_subscriptions=bool(provider.api and provider.api.manages_subscriptions),
             manages_subscriptions=bool(
                 provider.api and config.sources[name].send and provider.api.manages_subscriptions
             ),

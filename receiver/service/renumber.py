@@ -1,7 +1,7 @@
-"""At the first start, brings what earlier programs stored into the one form of numbers.
+"""Rewrites numbers that earlier versions stored in other forms as E.164, at the first start.
 
-What says who may be messaged, and what waits, before anything else is done; all the rest beside
-the service, in steps of some milliseconds (`receiver.store.renumbering`).
+Opt-outs, subscriptions and waiting work are rewritten before anything else is done; all the rest
+beside the service, in steps of some milliseconds (`receiver.store.renumbering`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _TELL = 5.0
 
 
 def forms(providers: Mapping[str, Provider[Any]]) -> Normaliser:
-    """The one form by the region of each source.
+    """Returns how to read numbers, by the region of each source.
 
-    What belongs to no source, or to one that is configured no more, is brought into it where all
-    regions agree about it.
+    Numbers of no source, or of one that is no longer configured, are rewritten where all regions
+    agree about them.
     """
     regions = {name: provider.region for name, provider in providers.items()}
     every = frozenset(regions.values())
@@ -52,7 +52,7 @@ def forms(providers: Mapping[str, Provider[Any]]) -> Normaliser:
 
 
 async def before_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:
-    """Brings along what has to be before anything else is done. Raises `StoreUnavailable`."""
+    """Rewrites what must be rewritten before serving. Raises `StoreUnavailable`."""
     known, told = forms(providers), time.monotonic()
     progress = await store.run(renumbering.progress)
     while progress.urgent:
@@ -60,12 +60,12 @@ async def before_serving(store: Store, providers: Mapping[str, Provider[Any]]) -
         if progress.urgent and time.monotonic() - told > _TELL:
             told = time.monotonic()
             log.info("bringing stored numbers into one form before serving", table=progress.name)
-    if progress.name:  # of a small store that is all
+    if progress.name:  # for a small store this does everything
         await store.run(renumbering.step, known, urgent=False)
 
 
 async def beside_serving(store: Store, providers: Mapping[str, Provider[Any]]) -> None:
-    """Brings along all the rest, and ends."""
+    """Rewrites all the rest, and returns."""
     known, began = forms(providers), time.monotonic()
     told = began
     progress = await store.run(renumbering.progress)

@@ -1,224 +1,132 @@
-"""What today's handlers make of events that are stored, against what was done then.
-
-Inline handlers are asked as the intake asks them; nothing is changed by that. Handlers that are
-not inline do things themselves, so they are named and not asked. The subscription book and the
-opt-outs are those of the moment before the event came, except that nobody who has opted out by now
-is messaged.
-"""
+"""Runs stored events through today's handlers, to compare or to do what was never done."""
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.events import Data, Event, Message, SubscriptionChange
-from receiver.handlers import Forward, People
-from receiver.plugin_host.dispatch import Dispatcher, Plan
-from receiver.providers import PROVIDERS
-from receiver.store import HandleJob, ReplayRequest, ReplyState
-from receiver.store.event_effects import Asked, Effect, EventMessage, take_text, undone
-from receiver.store.people import StoredPeople
-from receiver.store.replay_reads import ReplayEvent
+from receiver.errors import NotFound
+from receiver.service.commands import Command, Outcome, Replay
+from receiver.service.replay_compare import (
+    EventComparison,
+    Totals,
+    compare,
+    digest,
+    replay_request,
+)
+from receiver.store import replay_writes
+from receiver.store.replay_reads import ReplayReader, Selection
 
-_encode = msgspec.json.Encoder().encode
+if TYPE_CHECKING:
+    from receiver.service.parts import Parts, Service
 
-
-class ReplyChange(msgspec.Struct, frozen=True, kw_only=True):
-    """The reply of then, and that of now; None: none."""
-
-    then: str | None = None
-    then_by: str | None = None
-    """Handler; None where it is not known: answers do not say."""
-    now: str | None = None
-    now_by: str | None = None
-    withheld: bool = False
-    """The person has opted out: that of now would not be sent."""
+#: Events of one command, done in one transaction: more would make the pushes wait.
+_BATCH = 100
 
 
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """One event, and what differs."""
-
-    seq: int
-    event: Event[Data]
-    reply: ReplyChange | None = None
-    """None: as then."""
-    added: tuple[Asked, ...] = ()
-    """Actions that are asked for now and were not done."""
-    unsent: tuple[EventMessage, ...] = ()
-    """Messages of then that nobody asks for now."""
-    gone: tuple[Effect, ...] = ()
-    """Other actions of then that nobody asks for now."""
-    failing: tuple[HandleJob, ...] = ()
-    """Handlers that fail now, with their errors."""
-    later: tuple[str, ...] = ()
-    """Handlers that would be asked in the background."""
-    forwards: int = 0
-    """Forwards that are asked for now; whether they were done is not known."""
-    missing: bool = False
-    """There is something that was never done and can be done now."""
-    digest: int = 0
-    """Tells whether other handlers would ask for the same."""
-
-    @property
-    def differs(self) -> bool:
-        """Whether the outcome would be another one."""
-        return bool(self.reply or self.added or self.unsent or self.gone)
-
-    def applies(self, *, again: bool) -> bool:
-        """Whether there is something to do: what is missing, or anything asked for at all."""
-        return bool(self.digest) if again else self.missing
-
-
-class Tally(msgspec.Struct):
-    """How many events came out how."""
+class Applied(msgspec.Struct):
+    """Counts of what was done."""
 
     events: int = 0
-    same: int = 0
-    different: int = 0
-    failing: int = 0
-    """With a handler that fails now; they may differ as well."""
-    forwards: int = 0
-    later: Counter[str] = msgspec.field(default_factory=Counter)
-    """Events by the handler that would be asked in the background."""
+    replies: int = 0
+    actions: int = 0
+    handlers: int = 0
+    failures: int = 0
 
-    def add(self, judged: Judgement) -> None:
-        """Counts one event."""
-        self.events += 1
-        self.failing += bool(judged.failing)
-        self.different += judged.differs
-        self.same += not (judged.differs or judged.failing)
-        self.forwards += judged.forwards
-        if judged.later:
-            self.later.update(judged.later)
+    def add(self, outcome: Outcome) -> None:
+        """Counts the outcome of one command."""
+        self.events += outcome.changed
+        self.replies += outcome.counts.get("replies", 0)
+        self.actions += outcome.counts.get("actions", 0)
+        self.handlers += outcome.counts.get("handlers", 0)
+        self.failures += len(outcome.failures)
 
 
-def judge(dispatcher: Dispatcher, people: StoredPeople, happened: ReplayEvent) -> Judgement:
-    """Asks the inline handlers about an event, and compares. Raises `StoreUnavailable`."""
-    event = happened.event
-    with people.before(happened.seq):
-        plan = dispatcher.plan(event)
-    asked = [
-        (handler_actions.handler, action)
-        for handler_actions in plan.handler_actions
-        for action in handler_actions.actions
+class ReplayRun:
+    """Compares the events of a selection, chunk after chunk, and counts them."""
+
+    def __init__(self, parts: Parts, wanted: Selection) -> None:
+        self.wanted = wanted
+        self.totals = Totals()
+        self.finished = False
+        """Whether every event was compared."""
+        self._parts = parts
+
+    def chunks(
+        self, reader: ReplayReader, progress: Callable[[int, int], None] = lambda _seq, _count: None
+    ) -> Generator[list[EventComparison]]:
+        """Yields the comparisons of each chunk.
+
+        `progress` is called after each with the next sequence number and the events so far.
+        """
+        dispatcher, people = self._parts.dispatcher, self._parts.people
+        for chunk in reader.chunks(self.wanted):
+            compared = [compare(dispatcher, people, happened) for happened in chunk]
+            for one in compared:
+                self.totals.add(one)
+            yield compared
+            progress(chunk[-1].seq + 1, self.totals.events)
+        self.finished = True
+
+    def close(self) -> None:
+        """Closes what the handlers had open."""
+        self._parts.people.close()
+
+
+def find_event(reader: ReplayReader, id_: str) -> str:
+    """Returns the whole id of an event for an id as tables show it. Raises `NotFound`."""
+    whole = reader.ids.complete(id_)
+    if reader.ids.seq(whole) is None or not next(reader.chunks(Selection(id_=whole)), None):
+        raise NotFound(f"{id_}: no such event")
+    return whole
+
+
+async def apply(
+    carry: Callable[[Command], Awaitable[Outcome]],
+    compared: list[EventComparison],
+    *,
+    again: bool,
+) -> AsyncIterator[Outcome]:
+    """Has done what the handlers ask for now and was never done; `again`: all that they ask for.
+
+    `carry`: from `control.executor`. Yields the outcome of each command.
+    """
+    todo = [(one.seq, one.digest) for one in compared if one.applies(again=again)]
+    for start in range(0, len(todo), _BATCH):
+        yield await carry(Replay(events=todo[start : start + _BATCH], again=again))
+
+
+async def replay(service: Service, command: Replay) -> Outcome:
+    """Does what a command asks for in one transaction.
+
+    Events for which the service's handlers ask for something else are left as they are.
+    """
+    dispatcher, people, store = service.parts.dispatcher, service.parts.people, service.store
+    wanted, failures = [], []
+    for seq, expected in command.events:
+        stored = await store.reader.event_by_seq(seq)
+        id_ = store.ids.text(seq)
+        if stored is None:
+            failures.append(f"{id_}: no such event")
+            continue
+        with people.before(seq):
+            plan = dispatcher.plan(stored.event)
+        if digest(plan) != expected:
+            why = "the service has other rules than the configuration; `receiver reload`"
+            failures.append(f"{id_}: left as it is: {why}")
+            continue
+        wanted.append(replay_request(plan, seq, again=command.again))
+    done = await store.run(replay_writes.replay, wanted, service.intake.clock())
+    failures += [
+        f"{store.ids.text(one.seq)}: left as it is: {result.left}"
+        for one, result in zip(wanted, done, strict=True)
+        if result.left is not None
     ]
-    if asked or happened.effects.messages or happened.effects.changes:
-        added, messages, marks = undone(asked, happened.effects, event.source_name)
-    else:
-        added, messages, marks = [], [], []
-    later = tuple([job.handler for job in plan.jobs if not job.attempts])
-    reply = _reply(plan, people, happened, messages, later)
-    missing = bool(added)
-    if reply is not None and reply.now and not reply.withheld:
-        missing |= happened.never_replied
-    return Judgement(
-        seq=happened.seq,
-        event=event,
-        reply=reply,
-        added=tuple(added),
-        # Whoever is asked later may ask for it again; of some things it is not known who did.
-        unsent=tuple([one for one in messages if one.handler not in later]),
-        gone=tuple([one for one in marks if not later or one.handler not in ("", *later)]),
-        failing=tuple([job for job in plan.jobs if job.attempts]),
-        later=later,
-        forwards=sum(isinstance(action, Forward) for _, action in asked),
-        missing=missing,
-        digest=digest(plan),
-    )
-
-
-def digest(plan: Plan) -> int:
-    """A number for what is asked for; 0 for nothing."""
-    later = [job.handler for job in plan.jobs if not job.attempts]
-    if plan.reply is None and not plan.handler_actions and not later:
-        return 0
-    return zlib.crc32(_encode((plan.reply, plan.replied_by, plan.handler_actions, later))) or 1
-
-
-def replay_request(plan: Plan, seq: int, *, again: bool) -> ReplayRequest:
-    """What is to be done for an event that is stored."""
-    later = tuple(job.handler for job in plan.jobs if not job.attempts)
-    return ReplayRequest(
-        seq=seq,
-        reply=plan.reply,
-        replied_by=plan.replied_by,
-        handler_actions=plan.handler_actions,
-        # Whether they have run before is not known: work that is done leaves nothing.
-        handlers=later if again else (),
-        again=again,
-    )
-
-
-def _reply(
-    plan: Plan,
-    people: People,
-    happened: ReplayEvent,
-    messages: list[EventMessage],
-    later: tuple[str, ...],
-) -> ReplyChange | None:
-    """What differs in the reply. Takes those of then out of `messages`."""
-    answered, sent = _replies_of_then(happened, messages)
-    now = plan.reply.text if plan.reply is not None else ""
-    withheld = False
-    if now:
-        if now == answered or take_text(list(sent), now):
-            return None
-        withheld = _is_withheld(plan, people, happened.event)
-        if (withheld and happened.withheld) or (happened.held_back and not (answered or sent)):
-            return None
-    elif not (answered or sent):
-        return None
-    elif later and (not sent or sent[-1].handler in later):
-        return None  # whoever is asked later may reply the same
-    then_by = sent[-1].handler if sent else None
-    pieces = [message.text for message in sent if message.handler == then_by]
-    return ReplyChange(
-        then=" ".join(pieces) or answered or None,
-        then_by=then_by,
-        now=now or None,
-        now_by=plan.replied_by if now else None,
-        withheld=withheld,
-    )
-
-
-def _replies_of_then(
-    happened: ReplayEvent, messages: list[EventMessage]
-) -> tuple[str, list[EventMessage]]:
-    """The reply in the answer, or empty, and those that were messages, out of `messages`."""
-    event = happened.event
-    provider = PROVIDERS.get(event.provider)
-    answered = provider.reply_in(happened.answer) if provider is not None else ""
-    if happened.reply != ReplyState.GIVEN or not messages:
-        return answered, []
-    sent = [message for message in messages if _is_reply(message, event)]
-    for message in sent:
-        messages.remove(message)
-    return answered, sent
-
-
-def _is_reply(message: EventMessage, event: Event[Data]) -> bool:
-    """Whether a message hands back what replies hand back: see `writes`."""
-    data = event.data
-    back = (
-        getattr(data, "to", None),
-        getattr(data, "service_id", None),
-        getattr(data, "link_id", None),
-    )
-    return (
-        message.to == event.subject
-        and (message.sender, message.service_id, message.link_id) == back
-    )
-
-
-def _is_withheld(plan: Plan, people: People, event: Event[Data]) -> bool:
-    """Whether the person must not be messaged now."""
-    if plan.reply is None or plan.reply.even_if_opted_out or event.subject is None:
-        return False
-    data = event.data
-    ours = data.to if isinstance(data, Message) else None
-    if isinstance(data, SubscriptionChange):
-        ours = data.short_code
-    service = getattr(data, "service_id", None)
-    return people.has_opted_out(event.subject, short_code=ours, service_id=service)
+    counts = {
+        "replies": sum(result.replies for result in done),
+        "actions": sum(result.actions for result in done),
+        "handlers": sum(result.handlers for result in done),
+    }
+    return Outcome(sum(result.changed for result in done), failures, counts=counts)

@@ -1,4 +1,7 @@
-"""Reads the health of a store, beside a running service or without one, changing nothing."""
+"""Reads the health of a store for `receiver doctor`, changing nothing.
+
+A service may run beside it, or not.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
-    """Reads the state of a store. Raises `StoreUnusable` for what is no store of ours."""
+    """Reads the state of the store at `path`. Raises `StoreUnusable` for any other file."""
     with untouched(path) as (tx, version, newest):
         if version != newest:
             return StoreHealth(version=version, newest=newest)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from receiver.events import SHORT_ID
+
 
 class EventIds:
     """Makes event ids: UUIDv7 (RFC 9562), sortable by arrival, unique in one store.
@@ -39,6 +41,10 @@ class EventIds:
     def text(self, seq: int) -> str:
         """The id of the event with this sequence number."""
         return f"{_id_head(seq >> 12)}{seq & 0xFFF:03x}{self._tail}"
+
+    def complete(self, id_: str) -> str:
+        """Returns the whole id for one that is cut to `SHORT_ID` characters."""
+        return id_ + self.text(0)[SHORT_ID:] if len(id_) == SHORT_ID else id_
 
     def seq(self, id_: str) -> int | None:
         """The sequence number in this id; None when it is no id of this store."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal
 
@@ -92,10 +93,11 @@ class OptOutReader:
         self._stream = stream
         self._ids = ids
 
-    async def every(self) -> AsyncIterator[OptOutEntry]:
+    async def every(self) -> AsyncGenerator[OptOutEntry]:
         """Yields all opt-outs as they are read."""
-        async for row in self._stream(_EVERY, []):
-            yield _entry(row)
+        async with aclosing(self._stream(_EVERY, [])) as rows:
+            async for row in rows:
+                yield _entry(row)
 
     async def find(self, msisdn: str | None = None) -> list[OptOutEntry]:
         """Returns all opt-outs, or those of one person."""

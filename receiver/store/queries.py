@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from receiver.events import Data, Event, decode_data
@@ -11,7 +11,7 @@ from receiver.store.records import from_micros
 
 Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 """All rows of a query."""
-Stream = Callable[[str, list[Any]], AsyncIterator[Any]]
+Stream = Callable[[str, list[Any]], AsyncGenerator[Any, None]]
 """The rows of a query that may have many, as they are read."""
 
 #: Of the table of events: what `event_of` takes.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class Reader:
         noted: bool = False,
         limit: int = 100,
         request: bool = False,
-    ) -> AsyncIterator[StoredEvent]:
+    ) -> AsyncGenerator[StoredEvent]:
         """Events, newest first; with `after` those above that `seq`, oldest first.
 
         `noted`: only those with a note about their handling.
@@ -237,11 +237,12 @@ class Reader:
 
     async def _events(
         self, where: str, values: list[Any], rest: str, *, request: bool
-    ) -> AsyncIterator[StoredEvent]:
+    ) -> AsyncGenerator[StoredEvent]:
         query = _EVENT.format(request=", request" if request else "")
         where = f"type <> '' AND {where}"  # purged ones are there no more
-        async for row in self._stream(f"{query} WHERE {where} {rest}", values):
-            yield self._stored_event(row)
+        async with aclosing(self._stream(f"{query} WHERE {where} {rest}", values)) as rows:
+            async for row in rows:
+                yield self._stored_event(row)
 
     def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
         key, answer, note, *rest = row[8:]

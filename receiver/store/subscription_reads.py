@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -103,7 +104,7 @@ class SubscriptionReader:
 
     async def find(
         self, *, as_of: datetime | None = None, **filters: Unpack[Filters]
-    ) -> AsyncIterator[Subscription]:
+    ) -> AsyncGenerator[Subscription]:
         """The book by person, now or as it stood; `since` and `until` of the last change."""
         where, values = _where("since", filters)
         query = f"{_BOOK} WHERE {where}"
@@ -111,21 +112,23 @@ class SubscriptionReader:
             then = to_micros(as_of)
             query, values = f"{_BOOK_AS_OF} AND {where}", [then, then, *values]
         order = "ORDER BY msisdn, source, short_code, service_id"
-        async for row in self._stream(f"{query} {order}", values):
-            yield Subscription(**subscription_fields(row))
+        async with aclosing(self._stream(f"{query} {order}", values)) as rows:
+            async for row in rows:
+                yield Subscription(**subscription_fields(row))
 
-    async def history(self, **filters: Unpack[Filters]) -> AsyncIterator[SubscriptionStep]:
+    async def history(self, **filters: Unpack[Filters]) -> AsyncGenerator[SubscriptionStep]:
         """Every change, from the oldest on."""
         where, values = _where("time", filters)
         query = f"{_HISTORY} WHERE {where} ORDER BY time, id"
-        async for row in self._stream(query, values):
-            received_at, event, reason = row[9:]
-            yield SubscriptionStep(
-                **subscription_fields(row),
-                received_at=from_micros(received_at),
-                event=self._ids.text(event) if event is not None else None,
-                reason=reason,
-            )
+        async with aclosing(self._stream(query, values)) as rows:
+            async for row in rows:
+                received_at, event, reason = row[9:]
+                yield SubscriptionStep(
+                    **subscription_fields(row),
+                    received_at=from_micros(received_at),
+                    event=self._ids.text(event) if event is not None else None,
+                    reason=reason,
+                )
 
     async def counts(
         self,

@@ -72,6 +72,16 @@ def is_e164(text: str) -> bool:
     return text[:1] == "+" and text[1:].isdecimal() and text.isascii()
 
 
+def is_possible_e164(text: str) -> bool:
+    """Returns whether `text` is E.164 with a length that numbers of its country have."""
+    if not is_e164(text):
+        return False
+    try:
+        return _is_possible(phonenumbers.parse(text))
+    except NumberParseException:
+        return False
+
+
 def is_decimal(text: str) -> bool:
     """True for a number that a program wrote as a decimal: `254726770792.0`, `2.54726770792E+11`.
 

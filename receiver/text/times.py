@@ -20,6 +20,21 @@ def length(text: str) -> timedelta | None:
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
+def parse_moment(text: str, now: datetime) -> datetime | None:
+    """Returns the moment that a person means; None for anything else.
+
+    Understands `2026-11-20`, `2026-11-20T09:00:00Z` (UTC without a zone), and ages before `now`
+    such as `30m`, `2h` and `7d`.
+    """
+    try:
+        if age := length(text):
+            return now - age
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def instant(text: str | None, zone: tzinfo, arrival: datetime) -> datetime | None:
     """The moment in UTC; None when `text` is absent or no possible date and time.
 

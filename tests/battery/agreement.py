@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from receiver.fake import Fake, Options, running
 from receiver.jobs.channel import Line
-from receiver.service import replay
+from receiver.service import replay_compare
 from receiver.service.commands import CorrectBook, Replay
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
@@ -204,7 +204,9 @@ class Town:
         assert stored is not None
         with parts.people.before(seq):
             plan = parts.dispatcher.plan(stored.event)
-        await carry_out(self.service, Replay(events=[(seq, replay.digest(plan))]), "the test")
+        await carry_out(
+            self.service, Replay(events=[(seq, replay_compare.digest(plan))]), "the test"
+        )
 
     async def reconcile(self, made: datetime, listed: set[str]) -> None:
         """Corrects the book by a list of the gateway, as `subscribers reconcile --apply` does."""

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from receiver.actions import Send
-from receiver.cli.call import sending
-from receiver.cli.call import told as told_by
 from receiver.config import load
 from receiver.errors import ProviderError
 from receiver.events import Status
@@ -21,6 +19,7 @@ from receiver.fake import Fake
 from receiver.outgoing import Sent
 from receiver.providers import PROVIDERS, create
 from receiver.service.parts import open_service
+from receiver.service.provider_calls import error_text, sending_apis
 from receiver.store import Attempt
 from tests.cli.program import Result, run, table, told
 from tests.cli.test_send import KEY, NUMBER, faking, sources
@@ -79,7 +78,7 @@ def test_people_get_a_table(folder: Path) -> None:
     _, row = told(folder, "balance", "--source", "rayprotech").splitlines()
     assert row.startswith(f"rayprotech  rayprotech  {CREDIT}    SMS units  20")
     _, row = told(folder, "balance", "--source", "tilil").splitlines()
-    assert row.endswith("cannot be asked, and no message has told it")
+    assert row.endswith("the API cannot be asked, and no sent message has told it")
 
 
 def test_a_balance_is_remembered(fake: Fake, tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ def test_operations_are_listed(folder: Path, name: str) -> None:
     """With their parameters and what they do: as the API of the provider has them."""
     listed = table(folder, "call", name, "--list")
     configured = load(folder / "receiver.toml")
-    known = sending(configured, create(configured), name)[name].operations()
+    known = sending_apis(configured, create(configured), name)[name].operations()
     assert [line["operation"] for line in listed] == list(known)
     head, *rows = told(folder, "call", name, "--list").splitlines()
     assert head.split("  ")[0] == "OPERATION"
@@ -215,8 +214,8 @@ def test_refusals_are_told(folder: Path, arguments: list[str], words: str, then:
     ("fault", "then"),
     [
         ("429", "nothing was done, and the same call may work after 7 s"),
-        ("garbage", "nobody knows whether it was done: look before you call again"),
-        ("reset", "nobody knows whether it was done: look before you call again"),
+        ("garbage", "it is not known whether it was done: check that before you call again"),
+        ("reset", "it is not known whether it was done: check that before you call again"),
     ],
 )
 def test_what_may_have_been_done_is_told(tmp_path: Path, fault: str, then: str) -> None:
@@ -231,16 +230,16 @@ def test_what_may_have_been_done_is_told(tmp_path: Path, fault: str, then: str) 
 def test_our_key_is_not_shown(folder: Path) -> None:
     """Not even where the provider says it in its refusal."""
     settings_ = load(folder / "receiver.toml")
-    api = sending(settings_, create(settings_), "rayprotech")["rayprotech"]
+    api = sending_apis(settings_, create(settings_), "rayprotech")["rayprotech"]
     error = ProviderError(f"no account has the key {KEY}", code="401")
-    assert told_by("rayprotech", api, error) == "rayprotech: no account has the key … (401)"
+    assert error_text(api, error) == "no account has the key … (401)"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "Missing argument 'SOURCE'"),
-        (["nobody", "x"], "sources.nobody: no such source; those that send: tilil, "),
+        (["nobody", "x"], "sources.nobody: no such source; sources that send: tilil, "),
         (["rayprotech"], "expected one of send_sms, "),
         (["rayprotech", "sned"], ", or --list; got 'sned'"),
         (["rayprotech", "get_balance", "x=1"], "get_balance takes no parameters; got 'x'"),

@@ -176,7 +176,7 @@ def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (1, "receiver: 2: no such dead job\n")
     assert told(tmp_path, "jobs", "retry", "--all") == "2 due again\n"
     assert told(tmp_path, "jobs", "retry", "--all") == "0 due again\n"
-    assert told(tmp_path, "jobs", "--state", "dead") == "nothing to do\n"
+    assert told(tmp_path, "jobs", "--state", "dead") == "no jobs\n"
 
 
 _FORWARDS = """

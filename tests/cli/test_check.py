@@ -183,7 +183,7 @@ ke tilil /hooks/ke/TOKEN delivery reports the token in the URL
 ke2 tilil /hooks/ke2 messages and subscriptions api_token, a sha256 digest
 ke2 tilil /hooks/ke2/TOKEN delivery reports impossible: no tokens
 open talkntalk /hooks/open webhooks none
-texin rayprotech sending: it pushes nothing
+texin rayprotech sending only: it pushes nothing
 uk text-connect /hooks/uk message forwarding, GET or POST auth
 
 plugins opt_out, keyword_reply, subscriptions

@@ -61,7 +61,11 @@ def test_each_shell_is_told(tmp_path: Path, shell: str) -> None:
     """In its own form, zsh and fish with what each word is for."""
     words = completed(tmp_path, shell, "receiver opt-outs ad")
     assert words.strip().startswith(
-        {"bash": "add", "zsh": """_arguments '*: :(("add":"Notes """, "fish": "add\tNotes "}[shell]
+        {
+            "bash": "add",
+            "zsh": """_arguments '*: :(("add":"Opts a person out""",
+            "fish": "add\tOpts a person out",
+        }[shell]
     )
 
 

@@ -40,7 +40,7 @@ def test_it_plays_everything_and_leaves(tmp_path: Path) -> None:
 def test_on_a_terminal_it_is_colourful(tmp_path: Path) -> None:
     """With a bar that shows how far it is."""
     shown = on_terminal(tmp_path, "demo", "--exit")
-    assert "\x1b[1mWhat came of it" in shown
+    assert "\x1b[1mResults" in shown
     assert "━" in shown
 
 

@@ -7,15 +7,14 @@ import json
 import re
 import signal
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 import typer
 
-from receiver import config
-from receiver.cli.options import moment, normalised
+from receiver.cli.options import parse_time
 from receiver.store import Reader
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
@@ -284,48 +283,17 @@ def test_much_is_listed_while_the_service_writes(service: Running) -> None:
     assert look(service.store, "SELECT count(*) FROM events") == [(51,)]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2026-11-20T09:00:00Z", NOW.replace(microsecond=0)),
-        ("2026-11-20 12:00+03:00", NOW.replace(microsecond=0)),
-        ("2026-11-20T09:00", NOW.replace(microsecond=0)),
-        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
-        ("30s", NOW - timedelta(seconds=30)),
-        ("30m", NOW - timedelta(minutes=30)),
-        (" 2h ", NOW - timedelta(hours=2)),
-        ("7d", NOW - timedelta(days=7)),
-        ("2w", NOW - timedelta(weeks=2)),
-    ],
-)
-def test_moments_are_read(text: str, expected: datetime) -> None:
-    """Absolute ones, in UTC without a zone, and those so long ago."""
-    assert moment(text, NOW) == expected
-
-
 @pytest.mark.parametrize("text", ["", "yesterday", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])
 def test_wrong_moments_are_refused(text: str) -> None:
     """With what would be right."""
     with pytest.raises(typer.BadParameter, match="expected a time such as"):
-        moment(text, NOW)
+        parse_time(text)
 
 
-@pytest.mark.parametrize(
-    ("sources", "text", "expected"),
-    [
-        ({"a": {"provider": "tilil", "tokens": ["t"]}}, "0712345678", "+254712345678"),
-        ({"a": {"provider": "text-connect", "tokens": ["t"]}}, "07777777777", "+447777777777"),
-        (
-            {"a": {"provider": "tilil", "tokens": ["t"], "region": "GB"}},
-            "07777777777",
-            "+447777777777",
-        ),
-        ({"a": {"provider": "unheard-of", "tokens": ["t"]}}, "0712345678", "+254712345678"),
-        ({}, " 0712345678 ", "0712345678"),
-    ],
-)
-def test_numbers_belong_to_the_first_source(
-    sources: dict[str, object], text: str, expected: str
-) -> None:
-    """Its region is where a number without a country code belongs."""
-    assert normalised(text, config.parse({"sources": sources}, Path("receiver.toml"))) == expected
+@pytest.mark.parametrize("command", [["events"], ["messages"], ["subscribers"], ["replay"]])
+def test_what_is_no_number_is_refused(filled: Path, command: list[str]) -> None:
+    """It can match nobody, so an empty list would mislead; a number of no plan is searched for."""
+    result = run(filled, *command, "--msisdn", "abc")
+    expected = "--msisdn: expected a number such as +254712345678, got 'abc'"
+    assert (result.returncode, result.stderr) == (2, f"receiver: {expected}\n")
+    assert run(filled, *command, "--msisdn", "12345").returncode == 0

@@ -119,8 +119,8 @@ def test_handlers_that_come_later_are_named(tmp_path: Path) -> None:
     source = "from receiver.handlers import on_message\n@on_message()\ndef later(e, c): ...\n"
     write(tmp_path, with_plugin(source))
     shown = told(tmp_path, "explain", "x", "--to", "1")
-    assert "no plugin explains itself" in shown
-    assert "reply        none now, perhaps later\nasked later  mine.later\n" in shown
+    assert "no plugin explains its rules" in shown
+    assert "reply         none now, perhaps later\ncalled later  mine.later\n" in shown
 
 
 def test_nothing_answers(tmp_path: Path) -> None:

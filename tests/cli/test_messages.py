@@ -75,8 +75,8 @@ def test_people_get_a_table(sent: Path) -> None:
     for id_, end in (
         (WAITING, "  due 2026-11-20 09:00:00"),
         (PUT_OFF, "  due 2026-11-20 09:00:15: no credit (402)"),
-        (SENDING, "  under way"),
-        (TAKEN, "  taken by the provider"),
+        (SENDING, "  request under way"),
+        (TAKEN, "  accepted by the provider"),
         (UNKNOWN, "  no answer within 30 s (timeout)"),
         (DEAD, r"  dead: evil\x1b[2J (1003)"),
     ):
@@ -172,7 +172,7 @@ def test_one_message_is_shown_with_its_reports(sent: Path) -> None:
         ("text", NASTY_SHOWN),
         ("parts", "1 of UCS-2"),
         ("link_id", "l-1"),
-        ("asked for by", "operator"),
+        ("requested by", "operator"),
         ("state", "sent"),
         ("status", "delivered"),
         ("created", "2026-11-20 09:00:00 UTC"),
@@ -190,7 +190,7 @@ def test_one_message_is_shown_with_its_reports(sent: Path) -> None:
 def test_a_dead_one_is_shown_with_what_revives_it(sent: Path) -> None:
     """The job that is its dead letter, to call `receiver jobs retry` with."""
     shown = told(sent, "messages", str(DEAD))
-    assert "why           evil\\x1b[2J (1003)\n" in shown
+    assert "reason        evil\\x1b[2J (1003)\n" in shown
     [job] = table(sent, "jobs", "--state", "dead")
     assert shown.endswith(f"{job['id']} dead; `receiver jobs retry {job['id']}`\n")
     assert "due           2026-11-20 09:00:15 UTC\n" in told(sent, "messages", str(PUT_OFF))
@@ -209,7 +209,7 @@ def test_a_message_that_is_not_there_is_told(sent: Path, id_: str) -> None:
         (["--status", "gone"], "'unknown', 'queued', 'sent', 'undelivered', 'failed', 'rejected'"),
         (["--state", "gone"], "'waiting', 'sending', 'sent', 'unknown', 'dead'"),
         (["--limit", "0"], "Invalid value for '--limit'"),
-        (["m-5"], "Invalid value for '[ID]'"),
+        (["m-5"], "Invalid value for 'ID'"),
     ],
 )
 def test_wrong_usage_is_refused(sent: Path, arguments: list[str], message: str) -> None:

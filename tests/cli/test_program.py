@@ -11,8 +11,8 @@ import pytest
 import typer.main
 
 from receiver.cli import COMMANDS, application
-from receiver.cli.exit_status import Failed, as_status
-from receiver.errors import StoreError
+from receiver.cli.exit_status import as_status
+from receiver.errors import Failed, StoreError
 from tests.cli.program import run, spawn
 from tests.harness import PATIENCE, PROGRAM
 

@@ -122,7 +122,7 @@ def test_a_list_without_services_needs_one(place: Path) -> None:
 
     asyncio.run(more())
     result = reconcile(place, f"{ALICE}\n")
-    expected = "expected --service, since the list names none; the book has 44, 45"
+    expected = "--service: needed, since the list names no services; the book has 44, 45"
     assert (result.returncode, result.stderr) == (1, f"receiver: {expected}\n")
 
 
@@ -194,10 +194,10 @@ def test_a_running_service_writes_them(service: Running) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (f"{ALICE}\nnobody\n", [], "nothing was written: mend the invalid lines first"),
+        (f"{ALICE}\nnobody\n", [], "nothing was written: correct the invalid lines"),
         ("msisdn\n", [], "nothing was written: the list is empty"),
-        ("+254711000009\n", [], "expected --source, to know where new subscribers belong"),
-        (f"msisdn,service_id\n{ALICE},9\n", ["--source", "tilil"], "expected --short-code"),
+        ("+254711000009\n", [], "--source: needed to know where new subscribers belong"),
+        (f"msisdn,service_id\n{ALICE},9\n", ["--source", "tilil"], "--short-code: needed"),
     ],
 )
 def test_nothing_is_written_where_it_is_not_plain(

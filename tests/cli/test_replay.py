@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from receiver.cli import replay as command
-from receiver.service.replay import judge
+from receiver.service import replay as module
+from receiver.service.replay_compare import compare
 from receiver.store import open_store
 from tests.cli.program import on_terminal, run, spawn, table, told
 from tests.harness import (
@@ -141,7 +141,7 @@ def test_actions_and_failures_are_shown(place: Path) -> None:
     ]
     assert shown[5:] == [
         "4 events: 2 as then, 1 different, 1 with a handler that fails now",
-        "would be asked, not run here: mine.polled (1 events)",
+        "would be called later, not run here: mine.polled (1 events)",
     ]
     failing, acting, _ = table(place / "b", "replay")
     assert failing["failing"] == [{"handler": "mine.mine", "error": "ValueError: no such thing"}]
@@ -181,7 +181,7 @@ def test_events_are_chosen(place: Path) -> None:
         (["--apply"], "--apply sends messages: expected --since"),
         (["--apply", "--limit", "5"], "--all-events"),
         (["--apply", "--until", "1h"], "--all-events"),
-        (["--again"], "--again goes with --apply"),
+        (["--again"], "--again needs --apply"),
         (["--since", "soon"], "expected a time"),
     ],
 )
@@ -198,7 +198,7 @@ def test_applying_does_what_was_never_done(place: Path, *, beside: bool) -> None
     """Once, however often it is asked for; a reply that was given stays as it was."""
     now = rules(GAME="New", NEWS="News", FRESH="Hello")
     arguments = ("replay", "--type", "sms.message.received", "--apply")
-    done = "done for {n} events: {n} replies to be sent, 0 actions, 0 handlers to be asked"
+    done = "done for {n} events: {n} replies to be sent, 0 actions, 0 handlers to be called"
 
     def twice() -> None:
         for n in (1, 0):
@@ -231,7 +231,7 @@ def test_a_service_with_other_rules_is_told(place: Path) -> None:
         write(place, rules(FRESH="Hello"))
         result = run(place, "replay", "--since", "2026-11-20", "--apply")
     assert result.returncode == 1
-    assert "left as it is: the service goes by other rules" in result.stderr
+    assert "left as it is: the service has other rules" in result.stderr
     assert result.stderr.endswith("receiver: 1 events were left as they are\n")
     assert messages(place) == []
 
@@ -323,9 +323,9 @@ def test_ctrl_c_shows_what_was_seen_so_far(place: Path, monkeypatch: pytest.Monk
     def interrupted(*arguments: Any) -> Any:
         if next(calls) == 2:
             raise KeyboardInterrupt
-        return judge(*arguments)
+        return compare(*arguments)
 
-    monkeypatch.setattr(command, "judge", interrupted)
+    monkeypatch.setattr(module, "compare", interrupted)
     result = run(place, "replay", "--json")
     assert result.returncode == 130
     [line] = result.stdout.splitlines()

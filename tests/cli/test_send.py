@@ -18,8 +18,8 @@ import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from receiver.cli.exit_status import Failed
-from receiver.cli.send import _follow, _judge
+from receiver.cli.send import _check_result, _follow
+from receiver.errors import NotFound
 from receiver.events import Status
 from receiver.fake import Fake, Message, Options, running
 from receiver.store import StoredMessage, open_reader
@@ -107,7 +107,7 @@ def test_without_a_service_it_is_stored(idle: Path, fake: Fake) -> None:
     """That is said, and the service sends it when it runs, once."""
     result = send(idle, text="later")
     assert (result.returncode, result.stdout) == (0, "1\n")
-    told_ = "receiver: no service runs: 1 is sent when `receiver serve` does\n"
+    told_ = "receiver: no service runs: `receiver serve` sends message 1\n"
     assert result.stderr == told_
     [stored] = table(idle, "messages")
     assert (stored["state"], stored["text"]) == ("waiting", "later")
@@ -202,7 +202,7 @@ def test_a_bad_end_is_a_failure(served: Path) -> None:
     result = send(served, "--wait", to=ABSENT)
     id_, *_, last = result.stdout.splitlines()
     assert (result.returncode, last[21:]) == (1, "failed")
-    assert result.stderr == f"receiver: {id_}: failed; `receiver messages {id_}` has more\n"
+    assert result.stderr == f"receiver: {id_}: failed; see `receiver messages {id_}`\n"
     result = send(served, "--wait", to=INVALID)
     id_, *_, last = result.stdout.splitlines()
     assert (result.returncode, last[21:]) == (1, "rejected     dead: Invalid mobile number (1003)")
@@ -235,14 +235,14 @@ def test_sent_is_good_enough(idle: Path, capsys: pytest.CaptureFixture[str]) -> 
     """When the time is over: of some messages the network never tells more."""
     send(idle)
     message = asyncio.run(_stored(idle))
-    _judge(msgspec.structs.replace(message, state="sent", status=Status.SENT), 0.5)
-    assert capsys.readouterr().err == "receiver: 1: sent, and no more is known after 0.5 s\n"
+    _check_result(msgspec.structs.replace(message, state="sent", status=Status.SENT), 0.5)
+    assert capsys.readouterr().err == "receiver: 1: sent; no delivery report came within 0.5 s\n"
 
 
 def test_a_message_that_is_gone_is_told(idle: Path) -> None:
     """Somebody may have it forgotten while it is watched."""
     send(idle)
-    with pytest.raises(Failed, match="7: the message is not in the store any more"):
+    with pytest.raises(NotFound, match="7: the message is not in the store any more"):
         asyncio.run(_follow(idle / "receiver.db", 7, 0.0, json=False))
 
 
@@ -288,7 +288,7 @@ def test_what_is_split_is_told(fake: Fake, tmp_path: Path) -> None:
     write(tmp_path, sources(fake, "tilil", split=True))
     parts, split, _ = send(tmp_path, text="x" * 921).stderr.splitlines()
     assert parts == "receiver: the text takes 7 parts (921 units of GSM-7)"
-    beyond = "beyond 920 characters it is sent as several messages; this is the first"
+    beyond = "a text of more than 920 characters is sent as several messages; this is the first"
     assert split == f"receiver: {beyond}"
 
 
@@ -298,14 +298,14 @@ def test_what_is_split_is_told(fake: Fake, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "nobody"], "expected --to a number such as +254712345678, got 'nobody'"),
-        (["--to", "22915"], "expected --to a number such as +254712345678, got '22915'"),
+        (["--to", "nobody"], "--to: expected a number such as +254712345678, got 'nobody'"),
+        (["--to", "22915"], "--to: expected a number such as +254712345678, got '22915'"),
         (["--text", "x" * 39_016], "--text: expected at most 255 parts, got 256"),
         (["--text", "caf\udce9"], "--text: expected UTF-8"),
         (["--sender", "\udce9"], "--sender: expected UTF-8"),
         (["--service-id", "\udce9"], "--service-id: expected UTF-8"),
         (["--timeout", "-1"], "Invalid value for '--timeout'"),
-        (["--source", "nobody"], "sources.nobody: no such source; those that send: tilil"),
+        (["--source", "nobody"], "sources.nobody: no such source; sources that send: tilil"),
     ],
 )
 def test_wrong_usage_is_refused(idle: Path, arguments: list[str], message: str) -> None:
@@ -323,7 +323,7 @@ def test_a_source_must_be_named_among_several(fake: Fake, tmp_path: Path) -> Non
     write(tmp_path, raw)
     result = send(tmp_path)
     assert result.returncode == 2
-    assert "expected --source, one of talkntalk, rayprotech; see" in result.stderr
+    assert "--source: expected one of talkntalk, rayprotech" in result.stderr
     result = send(tmp_path, "--source", "quiet")
     assert result.returncode == 2
     assert "sources.quiet.send: missing; add it with its api_key to send through" in result.stderr
@@ -335,8 +335,8 @@ def test_nothing_sends_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
     """Told with the setting that is missing."""
     write(tmp_path, settings())
     for arguments, message in (
-        ([], "sources: none of them sends; add [sources.NAME.send] with its api_key"),
-        (["--source", "x"], "sources.x: no such source; none of the others sends"),
+        ([], "sources: no source sends; add [sources.NAME.send] with its api_key"),
+        (["--source", "x"], "sources.x: no such source; no other source sends"),
     ):
         result = send(tmp_path, *arguments)
         assert result.returncode == 2

@@ -117,15 +117,15 @@ def test_nobody_there_is_told(tmp_path: Path) -> None:
         (["nexmo", "inbound"], "expected one of tilil, text-connect, tsconect, talkntalk; got 'ne"),
         (["rayprotech", "sent"], "expected one of tilil, text-connect, tsconect, talkntalk; got"),
         (["tilil", "sent"], "tilil pushes one of inbound, activation, deactivation, delivery; got"),
-        (["tilil", "inbound", "--set", "x"], "expected --set NAME=VALUE, got 'x'"),
+        (["tilil", "inbound", "--set", "x"], "expected --set FIELD=VALUE, got 'x'"),
         (
             ["tilil", "inbound", "--source", "tsconect"],
             "sources.tsconect: no such source of",
         ),
         (["tilil", "inbound", "--source", "x"], "sources.x: no such source of provider tilil"),
-        (["tilil", "inbound"], "server.port is 0, any that is free: tell which with --url"),
+        (["tilil", "inbound"], "server.port is 0, which means any free port"),
         (["tilil", "inbound", "--url", "127.0.0.1"], "expected --url http://HOST:PORT, got '127"),
-        (["tilil", "inbound", "--url", "http://[::1"], "--url: "),
+        (["tilil", "inbound", "--url", "http://[::1"], "expected --url"),
         (["tilil", "inbound", "--repeat", "0"], "Invalid value for '--repeat'"),
     ],
 )

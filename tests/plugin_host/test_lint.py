@@ -218,3 +218,10 @@ def test_a_lint_that_is_none_is_told(tmp_path: Path, lint: str, told: str) -> No
     made = parts(tmp_path, with_plugin(f"{HANDLER}def lint(context):\n    {lint}\n"))
     found = [str(each) for each in cautions(made.config, made.providers, made.plugins)]
     assert found[-1] == f"plugins.mine: its lint raised {told}"
+
+
+def test_the_beginning_of_a_number_is_no_number(tmp_path: Path) -> None:
+    """A prefix among our own numbers is the number of nobody, and a caution says so."""
+    found = told(tmp_path, loop_guard={"own_numbers": ["+447786", "+447786200000", "22915"]})
+    assert list(found) == ["loop_guard.own_numbers[0]"]
+    assert "+447786 is no number" in found["loop_guard.own_numbers[0]"]

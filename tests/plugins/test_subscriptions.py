@@ -383,6 +383,31 @@ def test_findings() -> None:
     assert "services[0].source" not in {f.key for f in plugin.lint(managed(plugin).context)}
 
 
+@pytest.mark.parametrize(
+    ("service", "source", "told"),
+    [
+        (NEWS, {"keeps_subscriptions": True}, True),
+        ({**NEWS, "source": "tilil"}, {"keeps_subscriptions": True}, True),
+        (NEWS, {"keeps_subscriptions": True, "manages_subscriptions": True}, False),
+        (NEWS, {}, False),
+        ({**NEWS, "service_id": None}, {"keeps_subscriptions": True}, False),
+        ({**NEWS, "source": "other"}, {"keeps_subscriptions": True}, False),
+    ],
+)
+def test_a_provider_that_is_not_told_of_an_end_is_a_finding(
+    service: dict[str, Any], source: dict[str, bool], *, told: bool
+) -> None:
+    """Who left or opted out here may be charged there, until the source has a send."""
+    plugin = services(service)
+    info = msgspec.structs.replace(SourceInfo(name="tilil", provider="tilil"), **source)
+    context = msgspec.structs.replace(plugin.context, sources={"tilil": info})
+    assert plugin.lint is not None
+    found = {finding.key: finding.message for finding in plugin.lint(context)}
+    assert ("services[0].service_id" in found) is told
+    if told:
+        assert "add [sources.tilil.send]" in found["services[0].service_id"]
+
+
 def test_reserved_words_are_those_of_opt_out() -> None:
     """Plugins do not import each other, so the list stands twice."""
     assert set(opt_out.STOP_WORDS) | set(opt_out.START_WORDS) <= subscriptions.RESERVED

@@ -209,7 +209,7 @@ async def connected(
     folder: Path,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to the socket of the service in a folder."""
-    with control._socket_path(folder / "receiver.db") as short:
+    with control.socket_path(folder / "receiver.db") as short:
         reader, writer = await asyncio.open_unix_connection(short)
     yield reader, writer
     writer.close()
@@ -384,7 +384,7 @@ async def test_a_service_that_dies_gives_no_answer(tmp_path: Path) -> None:
         writer.close()
 
     async with open_store(tmp_path / "receiver.db"):
-        with control._socket_path(tmp_path / "receiver.db") as short:
+        with control.socket_path(tmp_path / "receiver.db") as short:
             server = await asyncio.start_unix_server(dies, short)
         async with server:
             with pytest.raises(StoreError, match="gave no answer"):

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from receiver.errors import StoreUnusable
 from receiver.events import utc_now
 from receiver.handlers import Action, Flag, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
-from receiver.service import commands, control, replay
+from receiver.service import commands, control
 from receiver.service.commands import Outcome
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
-from receiver.service.replay import Judgement, ReplyChange
+from receiver.service.replay_compare import EventComparison, ReplyChange, compare
 from receiver.store import HandlerActions, ReplayRequest, open_store, replay_writes
 from receiver.store.engine.database import open_writer
 from receiver.store.event_effects import EventEffects, EventMessage, effects_of, undone
@@ -72,12 +72,12 @@ def doing(result: str) -> dict[str, Any]:
     return with_plugin(f"{source}def mine(event, context):\n    return {result}\n")
 
 
-def judged(folder: Path, raw: dict[str, Any], **wanted: Any) -> list[Judgement]:
+def judged(folder: Path, raw: dict[str, Any], **wanted: Any) -> list[EventComparison]:
     """What today's rules, those of `raw`, make of the events in the store."""
     made = parts(folder, raw)
     with open_replay_reader(folder / "receiver.db") as chronicle:
         found = [
-            replay.judge(made.dispatcher, made.people, happened)
+            compare(made.dispatcher, made.people, happened)
             for chunk in chronicle.chunks(Selection(**wanted))
             for happened in chunk
         ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from receiver.doctor import Case
+from receiver.doctor import Installation
 from receiver.doctor.sources import pushes
 from receiver.fake import Options, running
 from receiver.service import parts as services
@@ -133,7 +133,7 @@ async def test_a_source_that_is_not_configured_is_named(tmp_path: Path) -> None:
                 await warn(made, service.store)
             keys = [line["key"] for line in logs]
             assert [key for key in keys if key == "sources.tilil"] == expected
-            found = await pushes(Case(made, clock=Clock()))
+            found = await pushes(Installation(made, clock=Clock()))
             named = [each.check for each in found if each.check == "source tilil"]
             assert bool(named) is bool(expected)
 

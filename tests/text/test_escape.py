@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.text.escape import visible, visible_json
+from receiver.text.escape import escape, escape_json
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,19 @@ from receiver.text.escape import visible, visible_json
 )
 def test_what_cannot_be_seen_is_shown_by_its_number(text: str, shown: str) -> None:
     """Control and direction characters become escapes, everything else stays."""
-    assert visible(text) == shown
+    assert escape(text) == shown
 
 
 @given(st.text())
 def test_a_shown_text_has_no_control_characters(text: str) -> None:
     """Nothing in it moves a cursor, ends a line or is half a character."""
-    assert not {unicodedata.category(char) for char in visible(text)} & {"Cc", "Cs", "Zl", "Zp"}
+    assert not {unicodedata.category(char) for char in escape(text)} & {"Cc", "Cs", "Zl", "Zp"}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_visible_json_means_the_same(text: str) -> None:
     """JSON loses nothing, and is one line for whoever splits it into lines."""
-    encoded = visible_json(json.dumps(text, ensure_ascii=False).encode())
+    encoded = escape_json(json.dumps(text, ensure_ascii=False).encode())
     assert json.loads(encoded) == text
     assert len(encoded.splitlines()) == 1
-    assert visible(encoded) == encoded
+    assert escape(encoded) == encoded

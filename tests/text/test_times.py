@@ -1,4 +1,4 @@
-"""Times as providers write them."""
+"""Times as providers and people write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.text.times import _instant, instant
+from receiver.text.times import _instant, instant, parse_moment
 from tests.harness import NOW
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
@@ -131,3 +131,28 @@ def test_the_zone_is_added_to_local_times(moment: datetime, form: str, hours: in
     shown = moment.replace(microsecond=0)
     expected = (shown - timedelta(hours=hours)).replace(tzinfo=UTC)
     assert instant(moment.strftime(form), zone, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-20T09:00:00Z", NOW.replace(microsecond=0)),
+        ("2026-11-20 12:00+03:00", NOW.replace(microsecond=0)),
+        ("2026-11-20T09:00", NOW.replace(microsecond=0)),
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("30s", NOW - timedelta(seconds=30)),
+        ("30m", NOW - timedelta(minutes=30)),
+        (" 2h ", NOW - timedelta(hours=2)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2w", NOW - timedelta(weeks=2)),
+    ],
+)
+def test_moments_are_read(text: str, expected: datetime) -> None:
+    """Absolute ones, in UTC without a zone, and those so long ago."""
+    assert parse_moment(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])
+def test_other_texts_are_no_moments(text: str) -> None:
+    """None says so."""
+    assert parse_moment(text, NOW) is None

@@ -35,7 +35,7 @@ _STEPS = 10_000
 _MOST_DAMAGES = 5
 
 
-class FileCheck(msgspec.Struct, frozen=True):
+class IntegrityResult(msgspec.Struct, frozen=True):
     """The result of SQLite's own check of the file."""
 
     damages: list[str]
@@ -55,7 +55,7 @@ def untouched(path: Path) -> Iterator[tuple[Tx, int, int]]:
         yield db, version, len(migrations())
 
 
-def verify(path: Path, seconds: float | None) -> FileCheck:
+def verify(path: Path, seconds: float | None) -> IntegrityResult:
     """Has SQLite look for damages: quickly for so many seconds, or (None) from end to end.
 
     Raises `StoreUnusable` where it cannot even begin.
@@ -70,12 +70,12 @@ def verify(path: Path, seconds: float | None) -> FileCheck:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise
-            return FileCheck([], finished=False)
+            return IntegrityResult([], finished=False)
 
 
-def _checked(db: sqlite3.Connection, pragma: str) -> FileCheck:
+def _checked(db: sqlite3.Connection, pragma: str) -> IntegrityResult:
     lines = [line for (line,) in db.execute(f"PRAGMA {pragma}({_MOST_DAMAGES})")]
-    return FileCheck([] if lines == ["ok"] else lines, finished=True)
+    return IntegrityResult([] if lines == ["ok"] else lines, finished=True)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,18 +53,16 @@ class AsyncConnection:
         with naming(self._path, StoreUnavailable):
             return list(await self._db.execute_fetchall(query, values))
 
-    async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncIterator[Any]:
-        """Yields the rows of a query that may have many, as they are read."""
+    async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncGenerator[Any]:
+        """Yields the rows of a query that may have many, as they are read.
+
+        Whoever may end early closes it (`aclosing`), since its cursor needs the connection.
+        """
         with naming(self._path, StoreUnavailable):
-            cursor = await self._db.execute(query, values)
-            try:
+            async with self._db.execute(query, values) as cursor:
                 while rows := await cursor.fetchmany(_CHUNK):
                     for row in rows:
                         yield row
-            finally:
-                # Who stops reading early may have closed the store before this is cleaned up.
-                with suppress(sqlite3.ProgrammingError, ValueError):
-                    await cursor.close()
 
 
 @asynccontextmanager

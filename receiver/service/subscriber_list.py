@@ -1,8 +1,8 @@
-"""Reading a provider's list of subscribers, as providers and spreadsheets write it.
+"""Reads a provider's list of subscribers.
 
-CSV, with a head (`msisdn`, `service_id`, `state`, or what others call them) or without, one number
-a line, or JSON Lines with the same names. Every line is one of the list or is named as invalid;
-none is passed over.
+The list is CSV, with a header (`msisdn`, `service_id`, `state`, or the names that other programs
+use) or without, one number a line, or JSON Lines with the same names. Every line becomes a
+subscriber or an invalid line; none is skipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.text.escape import visible
+from receiver.text.escape import escape
 from receiver.text.msisdn import is_decimal, is_e164, whole
 
 _NUMBER = ("msisdn", "phone", "mobile", "phone_number", "mobile_number", "number")
@@ -25,15 +25,15 @@ _INACTIVE = (
     *("inactive", "deactivated", "deactivation", "unsubscribed", "cancelled", "canceled"),
     *("stopped", "0", "false", "no"),
 )
-#: What is a state where no head says so: a bare 1 may be anything.
-_PLAIN_STATES = frozenset(word for word in (*_ACTIVE, *_INACTIVE) if len(word) > 5)
+#: Words that are a state also without a header: a bare 1 may be anything.
+_CLEAR_STATES = frozenset(word for word in (*_ACTIVE, *_INACTIVE) if len(word) > 5)
 _SEPARATORS = ",;\t|"
-#: Characters of a cell that are shown of what is invalid.
+#: Characters of an invalid cell that an error shows.
 _SHOWN = 40
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the list."""
+class ListedSubscriber(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscriber on the list."""
 
     line: int
     msisdn: str
@@ -42,66 +42,74 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
 
 
-class Invalid(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that is none of the list, and why."""
+class InvalidLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line that cannot be read, and the reason."""
 
     line: int
     why: str
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in a row the values are."""
+    """The places of the values in a row."""
 
     number: int
     service: int | None = None
     state: int | None = None
 
 
-class HeadError(ValueError):
-    """Raised for a head in which no column of numbers can be found."""
+class HeaderError(ValueError):
+    """The header has no column of numbers."""
 
 
-def read(lines: Iterable[str], normalise: Callable[[str], str]) -> Iterator[Listed | Invalid]:
-    """What a list says, line by line. `normalise` gives numbers their E.164 form.
+def read_list(
+    lines: Iterable[str], normalise: Callable[[str], str]
+) -> Iterator[ListedSubscriber | InvalidLine]:
+    """Yields the subscribers and the invalid lines of a list. Raises `HeaderError`.
 
-    Raises `HeadError`.
+    `normalise` returns a number in E.164.
     """
     numbered = enumerate(lines, 1)
     for line, text in numbered:
         first = text.removeprefix("\ufeff")
         if first.strip():
-            rest = _again(line, first, numbered)
+            rest = _with_first(line, first, numbered)
             by_line = _json_lines(rest) if first.lstrip().startswith("{") else _csv(rest, normalise)
             for number, values in by_line:
                 yield _listed(number, values, normalise)
             return
 
 
-def _again(line: int, first: str, rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def _with_first(
+    line: int, first: str, rest: Iterator[tuple[int, str]]
+) -> Iterator[tuple[int, str]]:
     yield line, first
     yield from rest
 
 
 Values = tuple[Any, Any, Any] | str
-"""Number, service and state of a line, or why it has none."""
+"""Number, service and state of a line, or the reason why it has none."""
 
 
-def _listed(line: int, values: Values, normalise: Callable[[str], str]) -> Listed | Invalid:
+def _listed(
+    line: int, values: Values, normalise: Callable[[str], str]
+) -> ListedSubscriber | InvalidLine:
     if isinstance(values, str):
-        return Invalid(line=line, why=values)
+        return InvalidLine(line=line, why=values)
     number, service, state = (_text(value) for value in values)
     msisdn = normalise(number)
     if not is_e164(msisdn):
-        return Invalid(
+        return InvalidLine(
             line=line, why=f"expected a number such as +254712345678, got {_cut(number)}"
         )
     if is_decimal(service):
-        return Invalid(line=line, why=f"expected a service_id, got the decimal {_cut(service)}")
+        return InvalidLine(line=line, why=f"expected a service_id, got the decimal {_cut(service)}")
     word = state.casefold()
     if word and word not in _ACTIVE + _INACTIVE:
-        return Invalid(line=line, why=f"expected a state, active or inactive, got {_cut(state)}")
+        return InvalidLine(
+            line=line, why=f"expected a state, active or inactive, got {_cut(state)}"
+        )
     active = word not in _INACTIVE
-    return Listed(line=line, msisdn=msisdn, service_id=service or None, active=active)
+    return ListedSubscriber(line=line, msisdn=msisdn, service_id=service or None, active=active)
 
 
 def _json_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Values]]:
@@ -142,10 +150,10 @@ def _csv(
         if not any(cells):
             continue
         if columns is None:
-            columns = _head(cells)
+            columns = _header(cells)
             if columns is not None:
                 continue
-            columns = _guessed(cells, normalise)
+            columns = _guess_columns(cells, normalise)
         at = (columns.number, columns.service, columns.state)
         yield line, _values(cells, at)
 
@@ -157,8 +165,8 @@ def _values(cells: list[str], at: tuple[int, int | None, int | None]) -> Values:
     return number, service, state
 
 
-def _head(cells: list[str]) -> Columns | None:
-    """Where the values are, if this row says so."""
+def _header(cells: list[str]) -> Columns | None:
+    """Returns the columns if this row is a header."""
     names = [cell.casefold().replace(" ", "_").replace("-", "_") for cell in cells]
 
     def find(wanted: Sequence[str]) -> int | None:
@@ -170,18 +178,18 @@ def _head(cells: list[str]) -> Columns | None:
     return Columns(number=number, service=find(_SERVICE), state=find(_STATE))
 
 
-def _guessed(cells: list[str], normalise: Callable[[str], str]) -> Columns:
-    """Where the values are in rows without a head, by the first of them."""
+def _guess_columns(cells: list[str], normalise: Callable[[str], str]) -> Columns:
+    """Returns the columns of a list without a header, by its first row."""
     numbers = [index for index, cell in enumerate(cells) if is_e164(normalise(cell))]
-    states = [index for index, cell in enumerate(cells) if cell.casefold() in _PLAIN_STATES]
+    states = [index for index, cell in enumerate(cells) if cell.casefold() in _CLEAR_STATES]
     if not numbers and len(cells) > 1:
         found = ", ".join(_cut(cell) for cell in cells)
-        raise HeadError(f"expected a column {', '.join(_NUMBER[:3])}, or numbers; got {found}")
+        raise HeaderError(f"expected a column {', '.join(_NUMBER[:3])}, or numbers; got {found}")
     return Columns(number=numbers[0] if numbers else 0, state=states[0] if states else None)
 
 
 def _text(value: Any) -> str:
-    """JSON has numbers and booleans where others have texts."""
+    """Returns a value as a text: JSON also has numbers and booleans."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value).strip()
@@ -189,4 +197,4 @@ def _text(value: Any) -> str:
 
 def _cut(text: str) -> str:
     short = text.strip()
-    return visible(repr(short if len(short) <= _SHOWN else f"{short[:_SHOWN]}…"))
+    return escape(repr(short if len(short) <= _SHOWN else f"{short[:_SHOWN]}…"))

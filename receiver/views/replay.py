@@ -1,54 +1,45 @@
-"""What `receiver replay` found, in words and as JSON."""
+"""Differences that a replay found, in words and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsubscribe
-from receiver.cli import screen
-from receiver.cli.wording import SHORT_ID
-from receiver.service.replay import Judgement, ReplyChange, Tally
+from receiver.events import SHORT_ID
+from receiver.service.replay import Applied
+from receiver.service.replay_compare import EventComparison, ReplyChange, Totals
 from receiver.store.event_effects import Effect, EventMessage
+from receiver.views.times import format_time
 
 
-class Done(Protocol):
-    """What `--apply` has done."""
-
-    events: int
-    replies: int
-    actions: int
-    handlers: int
-    failures: int
-
-
-def lines(judged: Judgement) -> Iterator[str]:
-    """A line for each thing that differs; one that says so where nothing does."""
-    event = judged.event
-    head = f"{event.id[:SHORT_ID]}  {screen.time(event.receivedat)}  {event.subject or '':<13}"
+def comparison_lines(compared: EventComparison) -> Iterator[str]:
+    """Yields a line for each difference of an event, or one line if there is none."""
+    event = compared.event
+    head = f"{event.id[:SHORT_ID]}  {format_time(event.receivedat)}  {event.subject or '':<13}"
     found = False
-    for what in _differences(judged):
+    for what in _differences(compared):
         found = True
         yield f"{head}  {what}"
     if not found:
         yield f"{head}  as then"
 
 
-def _differences(judged: Judgement) -> Iterator[str]:
-    if judged.reply is not None:
-        yield _reply(judged.reply)
-    for handler, action in judged.added:
+def _differences(compared: EventComparison) -> Iterator[str]:
+    if compared.reply is not None:
+        yield _reply(compared.reply)
+    for handler, action in compared.added:
         yield f"not done → {_action(action)} by {handler}"
-    for message in judged.unsent:
+    for message in compared.unsent:
         yield f"{_message(message)} → not asked for"
-    for left in judged.gone:
+    for left in compared.gone:
         yield f"{_left(left)} → not asked for"
-    for job in judged.failing:
+    for job in compared.failing:
         yield f"{job.handler} fails now: {job.error}"
-    if judged.later:
-        yield f"would be asked: {', '.join(judged.later)}"
+    if compared.later:
+        yield f"would be called: {', '.join(compared.later)}"
 
 
 def _reply(change: ReplyChange) -> str:
@@ -99,25 +90,25 @@ def _left(left: Effect) -> str:
     return f"{kind} {' '.join(filter(None, about))}{by}"
 
 
-def as_json(judged: Judgement) -> dict[str, Any]:
-    """A line of `--json`."""
-    event = judged.event
+def comparison_json(compared: EventComparison) -> dict[str, Any]:
+    """Returns the fields of a comparison for JSON."""
+    event = compared.event
     return {
         "id": event.id,
         "type": event.type,
         "source": event.source_name,
         "received": event.receivedat,
         "person": event.subject,
-        "differs": judged.differs,
-        "reply": judged.reply,
-        "added": [{"handler": handler, "action": action} for handler, action in judged.added],
+        "differs": compared.differs,
+        "reply": compared.reply,
+        "added": [{"handler": handler, "action": action} for handler, action in compared.added],
         "gone": [
-            *({"handler": sent.handler, "action": _sent(sent)} for sent in judged.unsent),
-            *({"handler": left.handler or None, "action": _trace(left)} for left in judged.gone),
+            *({"handler": sent.handler, "action": _sent(sent)} for sent in compared.unsent),
+            *({"handler": left.handler or None, "action": _trace(left)} for left in compared.gone),
         ],
-        "failing": [{"handler": job.handler, "error": job.error} for job in judged.failing],
-        "later": judged.later,
-        "forwards": judged.forwards,
+        "failing": [{"handler": job.handler, "error": job.error} for job in compared.failing],
+        "later": compared.later,
+        "forwards": compared.forwards,
     }
 
 
@@ -125,7 +116,7 @@ def _sent(sent: EventMessage) -> dict[str, Any]:
     return {"type": "send", "to": sent.to, "text": sent.text}
 
 
-#: By kind: what the parts of a trace after it are.
+#: By kind of action: the names of the values that follow it in a trace.
 _FIELDS = {
     "subscribe": ("source", "short_code", "service_id", "msisdn"),
     "unsubscribe": ("source", "short_code", "service_id", "msisdn"),
@@ -141,19 +132,19 @@ def _trace(left: Effect) -> dict[str, Any]:
     return {"type": kind, **{name: value or None for name, value in named}}
 
 
-def summary_lines(tally: Tally, applied: Done | None, *, finished: bool) -> Iterator[str]:
-    """What there is to say at the end."""
+def summary_lines(totals: Totals, applied: Applied | None, *, finished: bool) -> Iterator[str]:
+    """Yields the lines after the last event."""
     until = "" if finished else "stopped after "
     yield (
-        f"{until}{tally.events:,} events: {tally.same:,} as then, {tally.different:,} different,"
-        f" {tally.failing:,} with a handler that fails now"
+        f"{until}{totals.events:,} events: {totals.same:,} as then, {totals.different:,} different,"
+        f" {totals.failing:,} with a handler that fails now"
     )
-    for handler, count in sorted(tally.later.items()):
-        yield f"would be asked, not run here: {handler} ({count:,} events)"
-    if tally.forwards:
-        yield f"forwards asked for: {tally.forwards:,}; whether they were done is not known"
+    for handler, count in sorted(totals.later.items()):
+        yield f"would be called later, not run here: {handler} ({count:,} events)"
+    if totals.forwards:
+        yield f"forwards asked for: {totals.forwards:,}; whether they were done is not known"
     if applied is not None:
         yield (
             f"done for {applied.events:,} events: {applied.replies:,} replies to be sent,"
-            f" {applied.actions:,} actions, {applied.handlers:,} handlers to be asked"
+            f" {applied.actions:,} actions, {applied.handlers:,} handlers to be called"
         )

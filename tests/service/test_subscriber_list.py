@@ -9,23 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.cli.provider_list import HeadError, Invalid, Listed, read
+from receiver.service.subscriber_list import (
+    HeaderError,
+    InvalidLine,
+    ListedSubscriber,
+    read_list,
+)
 from receiver.text.msisdn import is_e164, normalise
 
 ONE, TWO = "+254711000001", "+254711000002"
 kenyan = partial(normalise, region="KE")
 
 
-def told(text: str) -> list[Listed | Invalid]:
+def told(text: str) -> list[ListedSubscriber | InvalidLine]:
     """What a list says."""
-    return list(read(io.StringIO(text, newline="\n"), kenyan))
+    return list(read_list(io.StringIO(text, newline="\n"), kenyan))
 
 
 def listed(
     line: int, msisdn: str = ONE, service: str | None = None, *, active: bool = True
-) -> Listed:
+) -> ListedSubscriber:
     """A line that is one of the list."""
-    return Listed(line=line, msisdn=msisdn, service_id=service, active=active)
+    return ListedSubscriber(line=line, msisdn=msisdn, service_id=service, active=active)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +54,7 @@ def listed(
          [listed(1), listed(3, TWO, "44", active=False)]),
     ],
 )  # fmt: skip
-def test_lists_are_read(text: str, expected: list[Listed]) -> None:
+def test_lists_are_read(text: str, expected: list[ListedSubscriber]) -> None:
     """With and without a head, however separated, by any of the names; JSON Lines too."""
     assert told(text) == expected
 
@@ -75,20 +80,20 @@ def test_lists_are_read(text: str, expected: list[Listed]) -> None:
 )  # fmt: skip
 def test_invalid_lines_are_named(text: str, line: int, why: str) -> None:
     """With their number and what was expected; the others are read."""
-    invalid = [each for each in told(text) if isinstance(each, Invalid)]
-    assert invalid == ([Invalid(line=line, why=why)] if line else [])
+    invalid = [each for each in told(text) if isinstance(each, InvalidLine)]
+    assert invalid == ([InvalidLine(line=line, why=why)] if line else [])
 
 
 def test_a_head_without_numbers_is_refused() -> None:
     """Rather than a list of nothing but invalid lines."""
-    with pytest.raises(HeadError, match="expected a column msisdn, phone, mobile"):
+    with pytest.raises(HeaderError, match="expected a column msisdn, phone, mobile"):
         told("customer,plan\nA,gold\n")
 
 
 def test_long_nonsense_is_cut() -> None:
     """A line of a megabyte is told in some characters."""
     [invalid] = told("x" * 1_000_000)
-    assert isinstance(invalid, Invalid)
+    assert isinstance(invalid, InvalidLine)
     assert len(invalid.why) < 120
 
 
@@ -96,11 +101,11 @@ def test_long_nonsense_is_cut() -> None:
 def test_any_file_can_be_read(lines: list[str]) -> None:
     """Every line that is not empty is listed, invalid, or the head; nothing else is raised."""
     try:
-        found = list(read(lines, kenyan))
-    except HeadError:
+        found = list(read_list(lines, kenyan))
+    except HeaderError:
         return
     numbers = [each.line for each in found]
     assert numbers == sorted(set(numbers))
     for each in found:
         assert 1 <= each.line <= len(lines)
-        assert isinstance(each, Invalid) or is_e164(each.msisdn)
+        assert isinstance(each, InvalidLine) or is_e164(each.msisdn)

@@ -1,48 +1,47 @@
-"""What commands write to stdout: tables for people, JSON Lines for machines."""
+"""Writes to stdout: tables and lines for people, JSON Lines for programs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 import msgspec
 
-from receiver.text.escape import visible, visible_json
+from receiver.text.escape import escape, escape_json
 
 Cell = str | None
 
-#: Columns of the terminal that a cell may take without being broken into lines.
+#: A cell of at most this many characters is not broken into lines.
 _SHORT = 20
 
 
 def json_line(encoded: bytes) -> None:
     """Writes one line of JSON, in UTF-8 whatever the terminal is."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(visible_json(encoded).encode() + b"\n")
+    sys.stdout.buffer.write(escape_json(encoded).encode() + b"\n")
 
 
-def json_lines(things: Iterable[Any]) -> None:
-    """Writes each thing as a line of JSON."""
-    for thing in things:
-        json_line(msgspec.json.encode(thing))
+def json_lines(records: Iterable[Any]) -> None:
+    """Writes each record as a line of JSON."""
+    for record in records:
+        json_line(msgspec.json.encode(record))
 
 
 def line(text: str = "") -> None:
-    """Writes one line for people; what cannot be seen in it is made visible."""
-    print(visible(text))
+    """Writes one line for people, with invisible characters escaped."""
+    print(escape(text))
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, nothing: str) -> None:
-    """Writes a table, as wide as the terminal or, into a file, as wide as it needs.
+def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, if_empty: str) -> None:
+    """Writes a table; on a terminal it fits the width.
 
-    `nothing` is for a person who would look at an empty table.
+    `if_empty` is written when there are no rows.
     """
     if not rows:
-        print(nothing)
+        print(if_empty)
         return
     if not sys.stdout.isatty():
         _plain_table([titles, *rows])
@@ -51,12 +50,12 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Cell]], *, nothing: str
 
 
 def _fitted_table(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    # They take a tenth of a second, which pipes and JSON do not need.
+    # Loading rich takes a tenth of a second, which pipes and JSON do not need.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    texts = [[Text(visible(cell or "")) for cell in row] for row in rows]
+    texts = [[Text(escape(cell or "")) for cell in row] for row in rows]
     columns = zip(titles, *texts, strict=True)
     widths = [max(len(title), *(text.cell_len for text in rest)) for title, *rest in columns]
     grid = Table(box=None, pad_edge=False, header_style="bold")
@@ -76,19 +75,14 @@ def details(pairs: Iterable[tuple[str, Cell]]) -> None:
     given = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in given), default=0)
     for name, value in given:
-        print(f"{name:<{width}}  {visible(value)}")
-
-
-def time(moment: datetime) -> str:
-    """A moment for people: `2026-11-20 09:00:00`, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        print(f"{name:<{width}}  {escape(value)}")
 
 
 @contextmanager
 def progress(first: int, last: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal, for work that goes from `first` to `last`.
+    """Shows a bar on stderr, if that is a terminal, for work from `first` to `last`.
 
-    To be called with where it is, and how many things it has been through.
+    Call what it yields with the position, and the number of records so far.
     """
     if not sys.stderr.isatty():
         yield lambda _at, _count: None
@@ -117,7 +111,7 @@ def progress(first: int, last: int) -> Iterator[Callable[[int, int], None]]:
 
 
 def _plain_table(rows: Sequence[Sequence[Cell]]) -> None:
-    texts = [[visible(cell or "") for cell in row] for row in rows]
+    texts = [[escape(cell or "") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))

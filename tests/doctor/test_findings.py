@@ -83,7 +83,7 @@ def test_a_source_that_rests_is_told_with_until_when() -> None:
         'receiver_line_rest_seconds{source="tilil"} 599.9\n'
         'receiver_line_rest_seconds{source="talkntalk"} 0.0\n'
     )
-    (found,) = running.rests(metrics, NOW)
+    (found,) = running.paused_sources(metrics, NOW)
     assert level(found) == "yellow"
     assert found.check == "source tilil"
     assert found.found.startswith("nothing is sent until 09:10:00 UTC")
@@ -220,22 +220,22 @@ def test_the_clock_is_judged(
     seconds: float, tolerances: dict[str, timedelta], expected: str
 ) -> None:
     """Beyond half a minute; a difference that makes credentials fail is red."""
-    finding = providers.of_clock({"tilil": timedelta(seconds=seconds)}, tolerances)
+    finding = providers.clock_difference({"tilil": timedelta(seconds=seconds)}, tolerances)
     assert level(finding) == expected
 
 
 def test_one_wrong_clock_elsewhere_is_no_matter() -> None:
     """The provider that agrees most is believed."""
     apart = {"a": timedelta(hours=-3), "b": timedelta(seconds=1)}
-    finding = providers.of_clock(apart, {})
+    finding = providers.clock_difference(apart, {})
     assert level(finding) == "green"
     assert finding.found == "1 s ahead of that of b's provider"
 
 
 def test_a_clock_that_nobody_confirms_matters_for_credentials() -> None:
     """It is only told where no credential depends on the time."""
-    assert level(providers.of_clock({}, {})) == "green"
-    assert level(providers.of_clock({}, {"tilil": timedelta(minutes=15)})) == "yellow"
+    assert level(providers.clock_difference({}, {})) == "green"
+    assert level(providers.clock_difference({}, {"tilil": timedelta(minutes=15)})) == "yellow"
 
 
 @pytest.mark.parametrize(
@@ -322,11 +322,11 @@ def test_what_a_user_may_not_see_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor, "REMOTE", {})
 
     async def found() -> list[Finding]:
-        return [each async for each in doctor.examine(doctor.Case(parts(tmp_path)))]
+        return [each async for each in doctor.examine(doctor.Installation(parts(tmp_path)))]
 
     [finding] = asyncio.run(found())
     assert level(finding) == "yellow"
-    assert finding.found == "/var/lib/receiver/receiver.db: this user may not look at it"
+    assert finding.found == "/var/lib/receiver/receiver.db: this user has no permission to read it"
 
 
 def test_a_check_that_breaks_hides_no_other(
@@ -340,7 +340,7 @@ def test_a_check_that_breaks_hides_no_other(
     monkeypatch.setitem(doctor.LOCAL, "sqlite", breaks)
 
     async def found() -> list[Finding]:
-        return [each async for each in doctor.examine(doctor.Case(parts(tmp_path)))]
+        return [each async for each in doctor.examine(doctor.Installation(parts(tmp_path)))]
 
     findings = asyncio.run(found())
     [broken] = [each for each in findings if each.check == "sqlite"]
@@ -370,7 +370,7 @@ def test_an_answer_without_an_end_is_a_finding(tmp_path: Path) -> None:
         server = await asyncio.start_server(never_ends, "127.0.0.1", 0)
         try:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            found = await outside.public(doctor.Case(parts(tmp_path), outside=url))
+            found = await outside.public(doctor.Installation(parts(tmp_path), outside=url))
             await ended.wait()
         finally:
             server.close()

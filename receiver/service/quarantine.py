@@ -1,0 +1,72 @@
+"""Requests that could not become events: lists them and takes them again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from receiver.errors import PushError
+from receiver.service.commands import Outcome
+from receiver.store import PurgeKind, Quarantined, Reader, purges
+
+if TYPE_CHECKING:
+    from receiver.providers import Push
+    from receiver.service.parts import Service
+
+_PAGE = 1000
+#: The setting that a source lacks whose reply is too late for an answer.
+_NO_SEND = "its source has no [sources.NAME.send]; add its api_key, then `receiver jobs retry`"
+
+
+async def all_quarantined(reader: Reader) -> list[Quarantined]:
+    """Returns every request in the quarantine, the newest first."""
+    found = page = await reader.quarantined(limit=_PAGE)
+    while len(page) == _PAGE:
+        page = await reader.quarantined(before=page[-1].id, limit=_PAGE)
+        found = found + page
+    return found
+
+
+async def retry(service: Service, id_: int | None) -> Outcome:
+    """Takes one request again, or (None) all of them, the oldest first.
+
+    A request that becomes an event, or repeats one, leaves the quarantine.
+    """
+    reader, store = service.store.reader, service.store
+    ids = [id_] if id_ is not None else [entry.id for entry in await all_quarantined(reader)]
+    changed, failures = 0, []
+    for each in sorted(ids):
+        entries = await reader.quarantined(each)
+        if not entries:
+            failures.append(f"{each}: no such request")
+            continue
+        entry = entries[0]
+        try:
+            event = await service.intake.retake(entry.source, _push(entry))
+        except PushError as error:
+            failures.append(f"{each}: {error}")
+            continue
+        await store.run(purges.drop, PurgeKind.QUARANTINE, [each])
+        changed += 1
+        if event is not None and await _cannot_reply(service, entry.source, event):
+            failures.append(f"{each}: taken, but its reply cannot be sent: {_NO_SEND}")
+    return Outcome(changed, failures)
+
+
+def _push(entry: Quarantined) -> Push:
+    from receiver.providers import Push  # noqa: PLC0415 - a list does not need the providers
+
+    return Push(
+        method=entry.request.method,
+        token=entry.request.token,
+        query=entry.request.query,
+        headers=entry.request.headers,
+        body=entry.request.body,
+        received_at=entry.received_at,
+        client=entry.client,
+    )
+
+
+async def _cannot_reply(service: Service, source: str, event: int) -> bool:
+    """Returns True if an event has a reply that its source has no way to send."""
+    settings = service.parts.config.sources[source].send
+    return settings is None and bool(await service.store.reader.messages.find(event=event))

@@ -1,0 +1,70 @@
+"""Messages that we sent, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver.events import Status
+from receiver.store import Job, MessageReport, StoredMessage
+from receiver.views.fields import json_fields
+from receiver.views.times import format_time
+
+
+def message_json(message: StoredMessage) -> dict[str, Any]:
+    """Returns the fields of a message for JSON."""
+    fields = json_fields(message)
+    del fields["polls"]  # only known while the provider is asked for the status
+    return fields
+
+
+def next_step(message: StoredMessage) -> str | None:
+    """Returns what happens next, or why nothing does; None where the status says it."""
+    match message.state:
+        case "waiting":
+            due = f"due {format_time(message.due_at)}" if message.due_at else "waits"
+            return f"{due}: {reason(message)}" if message.error else due
+        case "sending":
+            return "request under way"
+        case "sent":
+            return "accepted by the provider" if message.status is Status.QUEUED else None
+        case "unknown":
+            return reason(message)
+        case "dead":
+            return f"dead: {reason(message)}"
+
+
+def reason(message: StoredMessage) -> str:
+    """Returns why it was not sent, or the result is unknown, with the provider's code."""
+    code = f" ({message.code})" if message.code else ""
+    return f"{message.error or 'no reason is known'}{code}"
+
+
+def message_details(
+    message: StoredMessage, reports: list[MessageReport], dead_jobs: list[Job]
+) -> list[tuple[str, str | None]]:
+    """Returns all about a message as names and values for people."""
+    pairs: list[tuple[str, str | None]] = [
+        ("id", str(message.id)),
+        ("source", message.source),
+        ("to", message.to),
+        ("sender", message.sender),
+        ("text", message.text),
+        ("parts", f"{message.parts} of {message.encoding}"),
+        ("service_id", message.service_id),
+        ("link_id", message.link_id),
+        ("requested by", message.handler),
+        ("event", message.event),
+        ("state", message.state),
+        ("status", message.status),
+        ("created", f"{format_time(message.created_at)} UTC"),
+        ("sent", f"{format_time(message.sent_at)} UTC" if message.sent_at else None),
+        ("changed", f"{format_time(message.updated_at)} UTC"),
+        ("due", f"{format_time(message.due_at)} UTC" if message.due_at else None),
+        ("attempts", str(message.attempts)),
+        ("reason", reason(message) if message.error else None),
+        ("provider's id", message.provider_id),
+        ("cost", message.cost),
+        ("balance after", message.balance),
+    ]
+    pairs += [("report", f"{report.event} {report.status}") for report in reports]
+    return pairs + [("job", f"{job.id} dead; `receiver jobs retry {job.id}`") for job in dead_jobs]

@@ -1,0 +1,57 @@
+"""The subscription book: columns of its tables, and fields for JSON and CSV."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from receiver.store import ServiceCount, Subscription
+from receiver.views.fields import json_fields
+from receiver.views.times import format_time
+
+Columns = tuple[tuple[str, str], ...]
+"""Title and field of each column."""
+
+COLUMNS: Columns = (
+    ("MSISDN", "msisdn"),
+    ("STATE", "state"),
+    ("SINCE (UTC)", "since"),
+    ("SOURCE", "source"),
+    ("SHORT CODE", "short_code"),
+    ("SERVICE", "service_id"),
+    ("KEYWORD", "keyword"),
+    ("REF", "subscriber_ref"),
+    ("NETWORK", "network"),
+)
+HISTORY_COLUMNS: Columns = (
+    *COLUMNS,
+    ("RECEIVED (UTC)", "received_at"),
+    ("EVENT", "event"),
+    ("REASON", "reason"),
+)
+COUNT_COLUMNS: Columns = (
+    ("DAY (UTC)", "day"),
+    ("SOURCE", "source"),
+    ("SHORT CODE", "short_code"),
+    ("SERVICE", "service_id"),
+    ("ACTIVE", "active"),
+    ("JOINED", "joined"),
+    ("LEFT", "left"),
+    ("CHURN %", "churn"),
+)
+
+
+def subscriber_json(record: Subscription | ServiceCount) -> dict[str, Any]:
+    """Returns the fields of a line of the book, or of a count, for JSON and CSV."""
+    return json_fields(record, empty_as_null=record.__struct_fields__)
+
+
+def row(columns: Columns, fields: dict[str, Any]) -> list[str | None]:
+    """Returns the cells of a record in a table."""
+    return [_cell(fields[name]) for _, name in columns]
+
+
+def _cell(value: Any) -> str | None:
+    if isinstance(value, datetime):
+        return format_time(value)
+    return None if value is None else str(value)
