@@ -31,7 +31,7 @@ from receiver.service.commands import (
 )
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import Reader
+from receiver.store import Reader, jobs, to_micros
 from receiver.text.msisdn import mask
 
 log = structlog.get_logger("receiver.service.execute")
@@ -76,7 +76,8 @@ async def _do(service: Service, command: Command) -> Outcome:
         case AddOptOut() | RemoveOptOut():
             outcome = Outcome(int(await _change_opt_out(service, command)))
         case RetryJobs(id_):
-            outcome = Outcome(await service.store.revive(id_, service.intake.clock()))
+            now = to_micros(service.intake.clock())
+            outcome = Outcome(await service.store.run(jobs.revive, id_, now))
         case RetryQuarantined(id_):
             outcome = await _retry_quarantined(service, id_)
         case SendMessage():

@@ -8,21 +8,19 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from receiver.actions import OptIn, OptOut, Send
 from receiver.events import EventIds
-from receiver.outgoing import Sent
 from receiver.people import Subscription
 from receiver.store import (
     audit,
     book,
-    deactivations,
     forgetting,
     jobs,
     messages,
@@ -36,9 +34,8 @@ from receiver.store import (
 from receiver.store.audit import Act
 from receiver.store.book import Correction
 from receiver.store.database import lock, open_writer
-from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.deactivations import Subscribed
 from receiver.store.forgetting import Kept
-from receiver.store.forwards import Forwards
 from receiver.store.purge_reads import Kind, Stretch, Sweep
 from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
@@ -47,7 +44,6 @@ from receiver.store.records import (
     EventRow,
     Failure,
     Finish,
-    ForwardJob,
     HandleJob,
     Job,
     MessageReport,
@@ -63,6 +59,7 @@ from receiver.store.records import (
     StoredPush,
     StoreResult,
     Wishes,
+    Work,
     from_micros,
     noted,
     pack_request,
@@ -79,12 +76,10 @@ __all__ = [
     "Act",
     "Attempt",
     "Correction",
-    "Deactivation",
     "EventRow",
     "Failure",
     "Finish",
     "Forms",
-    "ForwardJob",
     "HandleJob",
     "Job",
     "Kept",
@@ -113,6 +108,7 @@ __all__ = [
     "SubscriptionStep",
     "Sweep",
     "Wishes",
+    "Work",
     "from_micros",
     "noted",
     "open_reader",
@@ -149,7 +145,6 @@ class Store:
         self.path = path
         self.take = writer.take
         self.take_later = writer.take_later
-        self.forwards = Forwards(writer)
 
     async def run(
         self,
@@ -159,53 +154,6 @@ class Store:
     ) -> T:
         """Runs a change in the writer's transaction; it is on disk when this returns."""
         return await self.writer.run(lambda db: change(db, *args, **kwargs))
-
-    async def finish(self, done: Finish) -> bool:
-        """Ends a handler's work; False if it had been ended before."""
-        return await self.writer.run(partial(writes.finish, done=done))
-
-    async def settle(self, seq: int) -> bytes:
-        """Decides the answer of an event, as it stands, and returns it."""
-        return await self.writer.run(partial(writes.settle, seq=seq))
-
-    async def settle_all(self) -> None:
-        """Decides every answer that a crash left open."""
-        await self.writer.run(writes.settle_all)
-
-    async def fail(self, job: int, due: datetime | None, error: str, *, counted: bool) -> None:
-        """A job failed: it is due again then, or dead (None).
-
-        `counted`: the attempt was already counted by `begin_job`.
-        """
-        due_at = to_micros(due) if due else None
-        await self.writer.run(
-            partial(jobs.fail, job=job, due_at=due_at, error=error, counted=counted)
-        )
-
-    async def begin_job(self, job: int) -> None:
-        """Counts an attempt of a job before it is made."""
-        await self.run(jobs.begin_job, job)
-
-    async def revive(self, job: int | None, now: datetime) -> int:
-        """Makes a dead job, or all of them, due; how many. Their messages wait again."""
-        at = to_micros(now)
-
-        def revive(db: sqlite3.Connection) -> int:
-            changed = jobs.revive(db, job, at)
-            messages.revive(db, at)
-            return changed
-
-        return await self.writer.run(revive)
-
-    async def move_due(self, by: timedelta) -> None:
-        """Moves what waits by so much: the clock was set."""
-        await self.writer.run(partial(jobs.move, by=by // timedelta(microseconds=1)))
-
-    async def hurry(self, now: datetime, latest: datetime) -> int:
-        """Makes due what is due after `latest`: the clock was ahead when it was put off."""
-        return await self.writer.run(
-            partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
-        )
 
     async def quarantine(
         self,
@@ -231,20 +179,6 @@ class Store:
         """Removes a request from the quarantine."""
         await self.writer.run(partial(writes.drop_quarantined, id_=id_))
 
-    async def end_job(self, job: int) -> None:
-        """A job is done, or there is no need for it any more."""
-        await self.run(jobs.end, job)
-
-    async def deactivated(self, source: str, done: Deactivation, now: datetime) -> None:
-        """The provider has ended the subscription."""
-        at = to_micros(now)
-
-        def end(db: sqlite3.Connection) -> None:
-            jobs.end(db, done.job)
-            book.told(db, source, done.subscription, at)
-
-        await self.writer.run(end)
-
     async def opt_out(self, change: OptOut, now: datetime) -> bool:
         """Notes that a person must not be messaged; False if that was so already."""
         origin = _operator(now)
@@ -256,10 +190,6 @@ class Store:
         """Notes that a person may be messaged; False if that was so already."""
         origin = _operator(now)
         return await self.writer.run(partial(opt_outs.opt_in, origin=origin, change=change))
-
-    async def manage(self, sources: Iterable[str]) -> None:
-        """Notes which sources can be told that a subscription ends: opt-outs see to that."""
-        await self.writer.run(partial(deactivations.manage, sources=sources))
 
     async def rename_source(self, former: str, name: str) -> bool:
         """What is of the source `former` is of `name` from now on; False if there is nothing."""
@@ -290,62 +220,6 @@ class Store:
     async def redo(self, wanted: Sequence[Redo], now: datetime) -> list[Redone]:
         """Does for stored events what handlers ask for today."""
         return await self.writer.run(partial(replay_writes.redo, wanted=wanted, now=to_micros(now)))
-
-    async def begin_messages(
-        self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta
-    ) -> list[Failure | None]:
-        """Marks messages as being sent; for each None, or why it must not be sent."""
-        ttl = link_ttl // timedelta(microseconds=1)
-        return await self.writer.run(
-            partial(messages.begin, attempts=attempts, now=to_micros(now), link_ttl=ttl)
-        )
-
-    async def message_sent(
-        self, message: int, now: datetime, taken: Sent, poll_at: datetime | None = None
-    ) -> None:
-        """The provider took it. `poll_at`: when its status is asked for; None: it reports."""
-        await self._change(messages.sent, message, now, taken=taken, poll_at=poll_at)
-
-    async def put_off_message(
-        self, message: int, now: datetime, due: datetime, why: Failure
-    ) -> None:
-        """Nothing was sent; it is tried again then."""
-        await self._change(messages.put_off, message, now, due=to_micros(due), why=why)
-
-    async def kill_message(self, message: int, now: datetime, why: Failure) -> None:
-        """Nothing was sent, and nothing will be unless a person says so."""
-        await self._change(messages.kill, message, now, why=why)
-
-    async def lose_message(self, message: int, now: datetime, why: Failure) -> None:
-        """Nobody knows whether it was sent."""
-        await self._change(messages.lose, message, now, why=why)
-
-    async def split_message(self, message: int, texts: Sequence[str], now: datetime) -> None:
-        """Makes several messages of one that waits."""
-        await self._change(messages.split, message, now, texts=texts)
-
-    async def mark_link(self, message: int, now: datetime) -> None:
-        """The provider refused the link_id of a message."""
-        await self._change(messages.mark_link, message, now)
-
-    async def recover_messages(self, now: datetime, resend: Sequence[str]) -> int:
-        """After a crash: what was being sent is unknown, or due in the sources `resend`."""
-        return await self.writer.run(partial(messages.recover, now=to_micros(now), resend=resend))
-
-    async def ask_again(self, message: int, due: datetime, error: str | None) -> None:
-        """What became of a message is asked for again then."""
-        await self.writer.run(
-            partial(messages.ask_again, message=message, due=to_micros(due), error=error)
-        )
-
-    async def end_polling(self, message: int) -> None:
-        """What became of a message is not asked for any more."""
-        await self.writer.run(partial(messages.end_polling, message=message))
-
-    async def forget_reports(self, now: datetime) -> int:
-        """Lets go of reports that found no message in 72 hours; how many. The events stay."""
-        oldest = max(0, to_micros(now) - messages.JOIN_WITHIN) // 1000 << 12
-        return await self.writer.run(partial(messages.tidy, oldest=oldest))
 
     async def drop(
         self, kind: Kind, ids: Sequence[int], *, wanted_or_not: bool = False
@@ -393,12 +267,6 @@ class Store:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
         return None
-
-    async def _change(
-        self, change: Callable[..., None], message: int, now: datetime, **facts: object
-    ) -> None:
-        at = to_micros(now)
-        await self.writer.run(partial(change, message=message, now=at, **facts))
 
 
 @asynccontextmanager

@@ -7,28 +7,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from datetime import datetime
 
 import msgspec
 
 from receiver.store.jobs import Origin, add_job
 
-#: Parameters: source, time, most rows. Last column: whether the book has the line as active. Then
-#: the person has joined since: what ended it is in the book too, and is not the newest change.
-DUE = (
-    "SELECT id, payload, attempts, created_at, EXISTS (SELECT 1 FROM subscriptions AS s"
-    " WHERE s.source = job.source"
-    " AND s.short_code = coalesce(json_extract(job.json, '$.short_code'), '')"
-    " AND s.service_id = coalesce(json_extract(job.json, '$.service_id'), '')"
-    " AND s.msisdn = json_extract(job.json, '$.msisdn') AND s.state = 'active')"
-    " FROM (SELECT *, CAST(payload AS TEXT) AS json FROM jobs WHERE source = ?"
-    " AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
-    " ORDER BY due_at, id LIMIT ?) AS job ORDER BY due_at, id"
-)
-#: Those of sources that cannot be told; `{}` are the sources that can.
-HOMELESS = (
-    "SELECT id, source FROM jobs WHERE kind = 'deactivate' AND state = 'due'"
-    " AND source NOT IN ({}) LIMIT ?"
+#: Of the job `j`: whether the book has the line as active. Then the person has joined since: what
+#: ended it is in the book too, and is not the newest change.
+JOINED_AGAIN = (
+    "EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.source = j.source"
+    " AND s.short_code = coalesce(json_extract(CAST(j.payload AS TEXT), '$.short_code'), '')"
+    " AND s.service_id = coalesce(json_extract(CAST(j.payload AS TEXT), '$.service_id'), '')"
+    " AND s.msisdn = json_extract(CAST(j.payload AS TEXT), '$.msisdn') AND s.state = 'active')"
 )
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
@@ -44,17 +34,6 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     msisdn: str
     short_code: str | None = None
     service_id: str | None = None
-
-
-class Deactivation(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription that the provider has to be told to end."""
-
-    job: int
-    subscription: Subscribed
-    attempts: int
-    created_at: datetime
-    joined_again: bool
-    """The person has subscribed anew since: what was asked for is no longer so."""
 
 
 def add(

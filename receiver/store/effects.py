@@ -57,6 +57,7 @@ def carry_out(db: sqlite3.Connection, origin: Origin, handler: str, action: Acti
                 payload=msgspec.json.encode(action),
                 due_at=origin.now,
                 target=action.url if action.target is None else action.target,
+                person=origin.subject,
             )
         case Reply():
             raise AssertionError(action)

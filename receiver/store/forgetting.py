@@ -58,7 +58,7 @@ _DELETE = {
     "subscription changes": "DELETE FROM subscription_history WHERE msisdn = ?",
     "opt-out changes": "DELETE FROM opt_out_history WHERE msisdn = ?",
     "jobs": (
-        "DELETE FROM jobs WHERE subject = ?1"
+        "DELETE FROM jobs WHERE kind = 'forward' AND subject = ?1"
         " OR kind = 'deactivate' AND json_extract(CAST(payload AS TEXT), '$.msisdn') = ?1"
     ),
 }

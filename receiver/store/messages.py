@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime
 
 from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
 from receiver.store import opt_out_lines, opt_outs
 from receiver.store.jobs import Origin, add_job
-from receiver.store.records import Attempt, EventRow, Failure, Report, to_micros
+from receiver.store.records import Attempt, EventRow, Failure, Report
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
 
@@ -34,7 +33,13 @@ _WAITING = (
     "(SELECT received_at FROM events WHERE events.seq = messages.event), created_at)"
     " FROM messages WHERE id = ? AND state = 'waiting'"
 )
-_COUNT_SEND = "UPDATE jobs SET attempts = attempts + 1 WHERE message = ? AND kind = 'send'"
+_CLAIM = (
+    "UPDATE jobs SET attempts = attempts + 1, owner = ? WHERE message = ? AND kind = 'send'"
+    " AND owner IS NULL AND state = 'due'"
+)
+_OWNED = " WHERE message = ? AND kind = 'send' AND coalesce(owner, 0) = ?"
+_END = f"DELETE FROM jobs{_OWNED}"
+_FAIL = f"UPDATE jobs SET owner = NULL, state = ?, due_at = ?, error = ?{_OWNED}"
 _BEGIN = (
     "UPDATE messages SET state = 'sending', status = 'queued', msisdn = ?,"
     " sender = coalesce(?, sender), attempts = attempts + 1, sent_at = ?, updated_at = ?,"
@@ -94,7 +99,6 @@ _WHOLE = (
     "SELECT source, event, handler, msisdn, sender, service_id, even_if_opted_out FROM messages"
     " WHERE id = ? AND state = 'waiting'"
 )
-_END_SEND = "DELETE FROM jobs WHERE message = ? AND kind = 'send'"
 _POLLER = "poller"
 #: Reports let go of in one transaction: more would hold up the pushes.
 _TIDY_ROWS = 500
@@ -140,22 +144,25 @@ def add(
         due_at=origin.now,
         source=source,
         message=id_,
+        person=message.to,
     )
     return int(id_)
 
 
 def begin(
-    db: sqlite3.Connection, attempts: Sequence[Attempt], now: int, link_ttl: int
+    db: sqlite3.Connection, attempts: Sequence[Attempt], now: int, link_ttl: int, owner: int = 0
 ) -> list[Failure | None]:
-    """Marks messages as being sent; None, or why one must not be sent.
+    """Claims messages and marks them as being sent; None, or why one must not be sent.
 
     `link_ttl`: microseconds that a link_id lives. A message that must not be sent is dead, with
     the reason, unless it was not waiting any more.
     """
-    return [_begin(db, attempt, now, link_ttl) for attempt in attempts]
+    return [_begin(db, attempt, now, link_ttl, owner) for attempt in attempts]
 
 
-def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) -> Failure | None:
+def _begin(
+    db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int, owner: int
+) -> Failure | None:
     row = db.execute(_WAITING, (attempt.message,)).fetchone()
     if row is None:
         return Failure("it is not waiting any more")
@@ -172,7 +179,7 @@ def _begin(db: sqlite3.Connection, attempt: Attempt, now: int, link_ttl: int) ->
         kill(db, attempt.message, now, why)
         return why
     db.execute(_BEGIN, (attempt.msisdn, attempt.sender, now, now, attempt.message))
-    db.execute(_COUNT_SEND, (attempt.message,))
+    db.execute(_CLAIM, (owner or None, attempt.message))
     return None
 
 
@@ -189,13 +196,24 @@ def _use_link(
     return None
 
 
+# What follows ends a claim on a message, `owner`'s, or does nothing where there is none. 0: nobody
+# has claimed it.
+
+
 def sent(
-    db: sqlite3.Connection, message: int, now: int, taken: Sent, poll_at: datetime | None
+    db: sqlite3.Connection,
+    message: int,
+    now: int,
+    taken: Sent,
+    poll_at: int | None = None,
+    owner: int = 0,
 ) -> None:
     """A provider took a message: what it said, and the reports that came before its answer.
 
     `poll_at`: when its status is asked for; None: the provider reports by itself.
     """
+    if not db.execute(_END, (message, owner)).rowcount:
+        return
     source, status = _current(db, message)
     status = advance(Status(status), taken.status)
     values = (
@@ -208,7 +226,6 @@ def sent(
         message,
     )
     db.execute(_SENT, values)
-    db.execute(_END_SEND, (message,))
     if taken.message_id is not None:
         _know(db, source, message_key(taken.message_id), message, now)
     if poll_at is not None:
@@ -218,38 +235,35 @@ def sent(
             origin,
             kind="poll",
             handler=_POLLER,
-            due_at=to_micros(poll_at),
+            due_at=poll_at,
             source=source,
             message=message,
         )
 
 
-def put_off(db: sqlite3.Connection, message: int, now: int, due: int, why: Failure) -> None:
+def put_off(
+    db: sqlite3.Connection, message: int, now: int, due: int, why: Failure, owner: int = 0
+) -> None:
     """Nothing was sent; it is tried again then."""
-    db.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
-    db.execute(
-        "UPDATE jobs SET due_at = ?, error = ? WHERE message = ? AND kind = 'send'",
-        (due, why.error, message),
-    )
+    if db.execute(_FAIL, ("due", due, why.error, message, owner)).rowcount:
+        db.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
 
 
-def kill(db: sqlite3.Connection, message: int, now: int, why: Failure) -> None:
+def kill(db: sqlite3.Connection, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nothing was sent, and nothing will be unless a person says so: a dead letter."""
-    db.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
-    db.execute(
-        "UPDATE jobs SET state = 'dead', due_at = 0, error = ? WHERE message = ? AND kind = 'send'",
-        (why.error, message),
-    )
+    if db.execute(_FAIL, ("dead", 0, why.error, message, owner)).rowcount:
+        db.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
 
 
-def lose(db: sqlite3.Connection, message: int, now: int, why: Failure) -> None:
+def lose(db: sqlite3.Connection, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
+    if not db.execute(_END, (message, owner)).rowcount:
+        return
     _, status = _current(db, message)
     # A report may have come before we gave up waiting for the answer.
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status
     db.execute(_STOPPED, (state, status, why.code, why.error, now, message))
-    db.execute(_END_SEND, (message,))
 
 
 def recover(db: sqlite3.Connection, now: int, resend: Sequence[str]) -> int:
@@ -281,30 +295,6 @@ def split(db: sqlite3.Connection, message: int, now: int, texts: Sequence[str]) 
         add(db, origin, handler, piece, even_if_opted_out=bool(even_if_opted_out))
 
 
-def revive(db: sqlite3.Connection, now: int) -> None:
-    """Messages whose dead letters were made due again are waiting again."""
-    db.execute(
-        "UPDATE messages SET state = 'waiting', status = 'queued', created_at = ?, updated_at = ?"
-        " WHERE state = 'dead'"
-        " AND id IN (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
-        (now, now),
-    )
-
-
-def end_polling(db: sqlite3.Connection, message: int) -> None:
-    """Its status is not asked for any more."""
-    db.execute("DELETE FROM jobs WHERE message = ? AND kind = 'poll'", (message,))
-
-
-def ask_again(db: sqlite3.Connection, message: int, due: int, error: str | None) -> None:
-    """Its status is asked for again then."""
-    db.execute(
-        "UPDATE jobs SET attempts = attempts + 1, due_at = ?, error = ?"
-        " WHERE message = ? AND kind = 'poll'",
-        (due, error, message),
-    )
-
-
 def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
     """Joins a delivery report to its message, or keeps it until there is one."""
     key = message_key(report.message_id)
@@ -327,8 +317,9 @@ def note_report(db: sqlite3.Connection, row: EventRow, report: Report) -> None:
         mark_link(db, message, row.received_at)
 
 
-def tidy(db: sqlite3.Connection, oldest: int) -> int:
-    """Lets go of some reports before the event `oldest` that wait for a message; how many."""
+def tidy(db: sqlite3.Connection, now: int) -> int:
+    """Deletes some reports that found no message in 72 hours; how many. The events stay."""
+    oldest = max(0, now - JOIN_WITHIN) // 1000 << 12
     return db.execute(_FORGET, (oldest, _TIDY_ROWS)).rowcount
 
 

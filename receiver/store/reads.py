@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +14,10 @@ import msgspec
 
 from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.events import EventIds
-from receiver.store import deactivations
 from receiver.store.audit import AuditReader
 from receiver.store.database import APPLICATION_ID, check_alone, migrations
-from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.forgetting import PersonReader
-from receiver.store.forward_reads import ForwardReader
+from receiver.store.job_reads import JobReader
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
@@ -86,7 +84,7 @@ class Reader:
         self.messages = MessageReader(self._all, ids)
         self.opt_outs = OptOutReader(self._all, ids)
         self.subscriptions = SubscriptionReader(self._all, self._stream, ids)
-        self.forwards = ForwardReader(self._all, ids)
+        self.work = JobReader(self._all, ids)
         self.metrics = MetricReader(self._all)
         self.purges = PurgeReader(self._all)
         self.persons = PersonReader(self._all)
@@ -179,29 +177,6 @@ class Reader:
             )
             for row in rows
         ]
-
-    async def deactivations(
-        self, source: str, now: datetime, *, limit: int = 100
-    ) -> list[Deactivation]:
-        """Subscriptions that the provider of a source is to be told by now to end, oldest first."""
-        rows = await self._all(deactivations.DUE, [source, to_micros(now), limit])
-        return [
-            Deactivation(
-                job=row[0],
-                subscription=msgspec.json.decode(row[1], type=Subscribed),
-                attempts=row[2],
-                created_at=from_micros(row[3]),
-                joined_again=bool(row[4]),
-            )
-            for row in rows
-        ]
-
-    async def homeless_deactivations(
-        self, sources: Sequence[str], *, limit: int = 100
-    ) -> list[tuple[int, str]]:
-        """Jobs, and their sources, of subscriptions at none of these sources."""
-        query = deactivations.HOMELESS.format(", ".join("?" * len(sources)))
-        return [(job, source) for job, source in await self._all(query, [*sources, limit])]
 
     async def quarantined(
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000

@@ -92,7 +92,7 @@ def _redo(db: sqlite3.Connection, wanted: Redo, now: int) -> Redone:
         db.execute(_END_WORK, (seq, handler))
     fresh = [handler for handler in wanted.handlers if handler not in past.work]
     for handler in fresh:
-        add_job(db, origin, kind="handle", handler=handler, due_at=now)
+        add_job(db, origin, kind="handle", handler=handler, due_at=now, person=origin.subject)
     return Redone(
         replies=replies,
         actions=len(asked),

@@ -22,7 +22,7 @@ import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
-from receiver.store import writes
+from receiver.store import jobs, writes
 from receiver.store.records import StoredPush, StoreResult
 from receiver.store.upkeep import Upkeep
 
@@ -34,6 +34,8 @@ Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
 _Waiting = tuple[StoredPush | Operation, "asyncio.Future[Any]"]
 #: Results of a batch, in its order; an exception stands for the operation it ended.
 _Results = list[Any]
+#: Kind and lane of jobs.
+_Lanes = set[tuple[str, str]]
 
 #: Operations that may wait for a commit. Beyond it callers are told to come back.
 QUEUE_LIMIT = 8192
@@ -110,8 +112,14 @@ class Writer:
         """Why the last commit failed; None when it did not."""
         self.life = Life()
         """Ends when the thread does, unless the store was closed: nothing more can be stored."""
+        self.on_jobs: Callable[[_Lanes], None] = lambda _: None
+        """Told by kind and lane, on the event loop, what a commit has made work for."""
+        self.on_forsaken: Callable[[Sequence[int]], None] = lambda _: None
+        """Told of jobs that were claimed for a push whose coroutine was cancelled meanwhile."""
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_rows = Histogram(COMMIT_ROWS)
+        self._last_job = 0
+        self._made: _Lanes = set()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -201,16 +209,20 @@ class Writer:
         if batch:
             self._batches.put((batch, size))
         else:  # nothing could be made of what arrived
-            self._committed([], [])
+            self._committed([], [], set())
 
-    def _committed(self, batch: list[_Waiting], results: _Results) -> None:
+    def _committed(self, batch: list[_Waiting], results: _Results, made: _Lanes) -> None:
         for (_, future), result in zip(batch, results, strict=True):
             if future.done():  # its coroutine was cancelled; the commit stands
+                if isinstance(result, StoreResult) and result.claimed:
+                    self.on_forsaken(result.jobs)
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if made:
+            self.on_jobs(made)
         self._in_hand = []
         if self._waiting or self._arrivals:
             self._hand_over_after(_TURNS)
@@ -253,6 +265,7 @@ class Writer:
     def _work(self) -> None:
         """Commits batch after batch until the store is closed."""
         upkeep, dirty, pages = self._upkeep, False, 0
+        self._last_job = jobs.last(self._db)
         while True:
             try:
                 handed_over = self._batches.get(timeout=_IDLE if dirty else None)
@@ -263,10 +276,11 @@ class Writer:
             if handed_over is None:
                 break
             batch, size = handed_over
+            self._made = set()
             results = self._commit(batch)
             dirty = True
             try:
-                self._loop.call_soon_threadsafe(self._committed, batch, results)
+                self._loop.call_soon_threadsafe(self._committed, batch, results, self._made)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
             # Only now: those of this batch do not wait for it.
@@ -330,7 +344,9 @@ class Writer:
             results = [
                 next(following) if isinstance(item, StoredPush) else item(db) for item in work
             ]
+            last, made = jobs.added(db, self._last_job)
             db.execute("COMMIT")
+            self._last_job, self._made = last, self._made | made
             self._upkeep.unindexed += sum(one.new for one in taken)
         except BaseException:
             if db.in_transaction:

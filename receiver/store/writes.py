@@ -16,9 +16,9 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.actions import SILENCE, Reply, Send
-from receiver.store import book, messages, opt_out_lines, repeats
+from receiver.store import book, jobs, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.records import (
     SEEN_BEFORE,
@@ -54,7 +54,6 @@ _SET_RUN = (
     " ON CONFLICT (run) DO UPDATE SET last = excluded.last, events = excluded.events"
 )
 _SET_PLAIN = "UPDATE events SET answer = ? WHERE seq = ?"
-_END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
 # What was noted before is as true as ever.
@@ -176,8 +175,8 @@ def count_unindexed(db: sqlite3.Connection) -> int:
 
 
 def finish(db: sqlite3.Connection, done: Finish) -> bool:
-    """Ends a handle job with what its handler asked for; False if it had ended before."""
-    if db.execute(_END_JOB, (done.job,)).fetchone() is None:
+    """Ends a handle job with what its handler asked for; False, and nothing, if it is another's."""
+    if not jobs.end(db, done.job, done.owner):
         return False
     row = db.execute(_EVENT, (done.seq,)).fetchone()
     source, subject, data, type_, time, received_at = row
@@ -277,6 +276,8 @@ class _Followed(msgspec.Struct, frozen=True):
     """Ids of those for the other handlers."""
     silent: bool = False
     """The reply tells of a change, and there was none."""
+    claimed: bool = False
+    """The jobs are begun at once."""
 
 
 _NOTHING = _Followed()
@@ -290,8 +291,11 @@ def _carry_out(db: sqlite3.Connection, intake: StoredPush) -> _Followed:
         for action in wishes.actions:
             if carry_out(db, origin, wishes.handler, action):
                 silent = silent and wishes.handler != intake.replied_by
-    jobs = tuple(
-        add_job(
+    owner = intake.owner
+    if owner and jobs.waits(db, "handle", origin.subject, origin.now):
+        owner = 0
+    made = tuple(
+        jobs.add_job(
             db,
             origin,
             kind="handle",
@@ -300,10 +304,12 @@ def _carry_out(db: sqlite3.Connection, intake: StoredPush) -> _Followed:
             due_at=job.due_at,
             error=job.error,
             payload=msgspec.json.encode({"held": job.held}) if job.held else None,
+            person=origin.subject,
+            owner=0 if job.attempts else owner,
         )
         for job in intake.jobs
     )
-    return _Followed(jobs, silent)
+    return _Followed(made, silent, claimed=bool(owner))
 
 
 def _taken(
@@ -328,7 +334,9 @@ def _taken(
         elif not intake.reply_in_answer:
             _send_reply(db, _origin(row), intake.replied_by, reply, row.data)
     is_open = row.reply == ReplyState.OPEN
-    return StoreResult(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
+    return StoreResult(
+        row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs, claimed=done.claimed
+    )
 
 
 def late_reply(

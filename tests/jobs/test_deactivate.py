@@ -18,7 +18,8 @@ from receiver.jobs.channel import Line
 from receiver.providers import PROVIDERS
 from receiver.providers.api import Request
 from receiver.service.parts import Service
-from receiver.store import Job
+from receiver.store import Job, to_micros
+from receiver.store.jobs import revive
 from tests.harness import (
     TOKEN,
     Clock,
@@ -32,6 +33,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
+from tests.jobs.test_forward import under_way
 from tests.jobs.test_send import ask, sending, until_state
 
 pytestmark = pytest.mark.anyio
@@ -72,12 +74,12 @@ async def until_ended(service: Service) -> None:
 
 
 async def until_job(service: Service, **expected: object) -> Job:
-    """The one job, as soon as these fields of it are so."""
+    """The one job, as soon as these fields of it are so and nothing is under way."""
 
     async def there() -> Job | None:
         found = await service.store.reader.jobs()
         fits = found and all(getattr(found[0], name) == v for name, v in expected.items())
-        return found[0] if fits else None
+        return found[0] if fits and not under_way(service, found[0]) else None
 
     return await until_async(there, f"a job with {expected}")
 
@@ -165,7 +167,7 @@ async def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
         job = await until_job(service, state="dead")
         assert (job.error or "").startswith("given up: ")
         take_keys(fake)
-        assert await service.store.revive(None, clock.now) == 1
+        assert await service.store.run(revive, None, to_micros(clock.now)) == 1
         await until_ended(service)
         assert fake.managed == ENDED
 

@@ -22,6 +22,8 @@ from receiver.service import control
 from receiver.service.commands import Outcome, Reload
 from receiver.service.parts import Service
 from receiver.service.reload import reload
+from receiver.store import to_micros
+from receiver.store.jobs import revive
 from tests.harness import (
     PROGRAM,
     TOKEN,
@@ -240,7 +242,7 @@ async def test_messages_leave_with_the_new_key(tmp_path: Path) -> None:
             raw["sources"]["tilil"]["send"]["url"] = url
             write(tmp_path, raw)
             await reload(service)
-            await service.store.revive(None, service.intake.clock())
+            await service.store.run(revive, None, to_micros(service.intake.clock()))
             service.intake.clock.move(seconds=30)  # type: ignore[attr-defined] # a Clock
 
             async def sent() -> bool:

@@ -19,7 +19,8 @@ from receiver.events import EventIds
 from receiver.store import Correction, Store, StoredPush, Subscribed, Wishes, to_micros
 from receiver.store import book as rules
 from receiver.store.database import migrate
-from receiver.store.deactivations import DUE, manage
+from receiver.store.deactivations import manage
+from receiver.store.job_reads import due
 from receiver.store.writes import take
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake
@@ -85,7 +86,7 @@ class World:
     def perform(self, late: int) -> None:
         """The provider is told what waits."""
         self.commit()
-        for id_, payload, *_, joined_again in self._due():
+        for id_, _, _, payload, *_, joined_again in self._due():
             self.db.execute("DELETE FROM jobs WHERE id = ?", (id_,))
             ended = msgspec.json.decode(payload, type=Subscribed)
             assert msgspec.structs.asdict(ended) == MANAGED
@@ -113,7 +114,9 @@ class World:
         return self.db.execute(query, (service_id,)).fetchone() or (None, 0)
 
     def _due(self) -> list[Any]:
-        return self.db.execute(DUE, ("tilil", _micros(self.now), 100)).fetchall()
+        return self.db.execute(
+            due("deactivate"), ("deactivate", "tilil", _micros(self.now), 100)
+        ).fetchall()
 
     def _change(self, late: int, *, joined: bool) -> None:
         """The provider's list changes; the push that tells it comes later, and then again."""

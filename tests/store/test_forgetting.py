@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,20 @@ from receiver.handlers import Reply
 from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
 from receiver.service.forget import forget, obstacles
-from receiver.store import Attempt, Kind, ReplyState, Store, Wishes, pack_request
+from receiver.store import (
+    Kind,
+    ReplyState,
+    Store,
+    Wishes,
+    messages,
+    pack_request,
+    to_micros,
+    writes,
+)
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, look, push_of
-from tests.store.rows import PERSON, RAW, intake, opened
+from tests.store.rows import PERSON, RAW, begin, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -100,10 +108,7 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
         assert taken.answer == b"plain"
         await store.take(intake(store, "more", wishes=wishes(Send(to=PERSON, text="hello"))))
         ((message,),) = look(store.path, "SELECT max(id) FROM messages")
-        (gone,) = await store.begin_messages(
-            [Attempt(message, PERSON, sender="22915")], NOW, timedelta(days=1)
-        )
-        assert gone is not None
+        assert await begin(store, message, sender="22915") is not None
         # START.
         assert await store.opt_in(OptIn(PERSON, "START", short_code="22915"), NOW)
         assert not people.has_opted_out(PERSON, short_code="22915")
@@ -125,14 +130,14 @@ async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         asked = wishes(Send(to=PERSON, text="hello"))
         taken = await store.take(intake(store, "one", wishes=asked, state=ReplyState.OPEN))
-        await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
+        await begin(store, 1)
         forgotten = await forget(store, PERSON)
         assert [line.split(";")[0] for line in forgotten.left] == [
             "1 events are being answered just now",
             "1 messages are being sent just now",
         ]
-        await store.settle(taken.seq)
-        await store.recover_messages(NOW, [])
+        await store.run(writes.settle, taken.seq)
+        await store.run(messages.recover, to_micros(NOW), [])
         assert (await forget(store, PERSON)).left == []
         assert look(store.path, "SELECT * FROM messages") == []
 

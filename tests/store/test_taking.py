@@ -15,9 +15,10 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros
+from receiver.store import Job, ReplyState, Store, StoreResult, Wishes, to_micros, writes
+from receiver.store.jobs import revive
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, held, intake, opened
+from tests.store.rows import PERSON, fail, finish, held, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -235,10 +236,11 @@ async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Pat
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
         assert taken.open
-        assert await store.finish(
-            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
+        assert await store.run(
+            writes.finish,
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True),
         )
-        assert await store.settle(taken.seq) == b"with karibu"
+        assert await store.run(writes.settle, taken.seq) == b"with karibu"
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"with karibu", False)
         assert await jobs(store) == []
@@ -248,9 +250,10 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
     """Once the answer is settled a reply goes through the send API, with the link of the event."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
-        assert await store.settle(taken.seq) == b"answer"
-        await store.finish(
-            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
+        assert await store.run(writes.settle, taken.seq) == b"answer"
+        await store.run(
+            writes.finish,
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True),
         )
         assert (await store.take(intake(store, 7))).answer == b"answer"
         (job,) = await jobs(store)
@@ -265,13 +268,16 @@ async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b", "c"], state=ReplyState.OPEN))
         one, two, three = taken.jobs
-        await store.finish(
-            finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False)
+        await store.run(
+            writes.finish,
+            finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False),
         )
-        await store.finish(finish(two, taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"first"
-        await store.finish(finish(three, taken.seq, Reply("third"), answer=b"third", last=True))
-        assert await store.settle(taken.seq) == b"first"
+        await store.run(writes.finish, finish(two, taken.seq, Reply("second"), answer=b"second"))
+        assert await store.run(writes.settle, taken.seq) == b"first"
+        await store.run(
+            writes.finish, finish(three, taken.seq, Reply("third"), answer=b"third", last=True)
+        )
+        assert await store.run(writes.settle, taken.seq) == b"first"
         assert await jobs(store) == []
 
 
@@ -279,9 +285,11 @@ async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> Non
     """A handler that answers with silence has answered."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
-        await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"answer"
+        await store.run(writes.finish, finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
+        await store.run(
+            writes.finish, finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second")
+        )
+        assert await store.run(writes.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
 
 
@@ -290,9 +298,13 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await store.opt_out(OptOut(PERSON, "STOP"), NOW)
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
-        await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
-        assert await store.settle(taken.seq) == b"answer"
+        await store.run(
+            writes.finish, finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu")
+        )
+        await store.run(
+            writes.finish, finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second")
+        )
+        assert await store.run(writes.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
         assert "opted out" in (await note(store) or "")
 
@@ -302,10 +314,10 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
     async with opened(tmp_path) as store:
-        await store.settle_all()
+        await store.run(writes.settle_all)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))
+        await store.run(writes.finish, finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))
         assert [job.kind for job in await jobs(store)] == ["send"]
 
 
@@ -318,8 +330,9 @@ async def test_effects_are_committed_with_the_mark(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
         with pytest.raises(sqlite3.IntegrityError):
-            await store.finish(
-                finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x"))
+            await store.run(
+                writes.finish,
+                finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x")),
             )
         assert await store.reader.opt_outs.find() == []
         assert [(job.kind, job.id) for job in await jobs(store)] == [("handle", taken.jobs[0])]
@@ -330,8 +343,8 @@ async def test_work_ends_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         wish = Send(to="+254711000000", text="hello")
-        assert await store.finish(finish(taken.jobs[0], taken.seq, wish))
-        assert not await store.finish(finish(taken.jobs[0], taken.seq, wish))
+        assert await store.run(writes.finish, finish(taken.jobs[0], taken.seq, wish))
+        assert not await store.run(writes.finish, finish(taken.jobs[0], taken.seq, wish))
         assert [job.kind for job in await jobs(store)] == ["send"]
 
 
@@ -340,7 +353,7 @@ async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
     actions = (Send(to="+254711000000", text="hello"), Forward(url="https://example.com/in"))
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
-        await store.finish(finish(taken.jobs[0], taken.seq, *actions))
+        await store.run(writes.finish, finish(taken.jobs[0], taken.seq, *actions))
         found = await jobs(store)
         assert [(job.kind, job.handler, job.event) for job in found] == [
             ("send", "mine.handler", taken.seq),
@@ -362,12 +375,11 @@ async def test_a_failed_job_is_due_later_and_then_dead(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         (job,) = taken.jobs
-        await store.fail(job, later, "ValueError: no", counted=False)
+        await fail(store, job, later, "ValueError: no")
         (failed,) = await jobs(store)
         assert (failed.state, failed.attempts, failed.due_at) == ("due", 1, later)
         assert await jobs(store, due=NOW) == []
-        await store.begin_job(job)
-        await store.fail(job, None, "ValueError: still no", counted=True)
+        await fail(store, job, None, "ValueError: still no")
         (dead,) = await jobs(store, state="dead")
         assert (dead.attempts, dead.error) == (2, "ValueError: still no")
 
@@ -377,10 +389,10 @@ async def test_dead_jobs_come_back_on_demand(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b", "c", "d"]))
         for job in taken.jobs[:3]:
-            await store.fail(job, None, "no", counted=False)
-        assert await store.revive(taken.jobs[0], NOW) == 1
-        assert await store.revive(taken.jobs[3], NOW) == 0
-        assert await store.revive(None, NOW) == 2
+            await fail(store, job, None, "no")
+        assert await store.run(revive, taken.jobs[0], to_micros(NOW)) == 1
+        assert await store.run(revive, taken.jobs[3], to_micros(NOW)) == 0
+        assert await store.run(revive, None, to_micros(NOW)) == 2
         assert await jobs(store, state="dead") == []
         assert {job.attempts for job in await jobs(store, state="due")} == {0}
 
