@@ -7,7 +7,6 @@ when the provider says no for good, it is a dead letter.
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import timedelta
 
 import msgspec
@@ -17,7 +16,7 @@ from receiver.errors import ProviderError
 from receiver.jobs.channel import RETRIES, Line, LineQueue
 from receiver.jobs.runner import BROKEN, Runner
 from receiver.providers.api import Request
-from receiver.store import Subscribed, Work, book, jobs
+from receiver.store import Subscribed, Work, writes
 
 log = structlog.get_logger("receiver.jobs.deactivate")
 
@@ -51,7 +50,9 @@ class Deactivate(LineQueue):
             log.exception("ending a subscription failed", job=work.id, source=line.name)
             await runner.fail(work, None, BROKEN)
         else:
-            await runner.keep(_end, work.id, runner.owner, line.name, ended, asked_at)
+            await runner.keep(
+                writes.end_deactivation, work.id, runner.owner, line.name, ended, asked_at
+            )
 
     async def _put_off(self, work: Work, error: ProviderError) -> None:
         log.info("subscription not ended", job=work.id, source=self.lane, code=error.code)
@@ -67,14 +68,6 @@ class Deactivate(LineQueue):
 async def refuse(runner: Runner, source: str) -> None:
     """Those of a source that cannot be told are dead letters, not forgotten."""
     await runner.bury(Deactivate.kind, source, _NO_LINE.format(source))
-
-
-def _end(
-    db: sqlite3.Connection, job: int, owner: int, source: str, ended: Subscribed, now: int
-) -> None:
-    """The provider has ended the subscription."""
-    if jobs.end(db, job, owner):
-        book.told(db, source, ended, now)
 
 
 def _request(line: Line, ended: Subscribed) -> Request[None]:

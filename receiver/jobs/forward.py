@@ -191,7 +191,7 @@ class Forwarder:
         self._queues: dict[str, Forward] = {}
         self._passing = asyncio.Semaphore(_PASSING)
         self._tls: ssl.SSLContext | None = None
-        runner.house(Forward.kind, self._open)
+        runner.when_unserved(Forward.kind, self._open)
 
     def adopt(self, targets: Iterable[Target]) -> None:
         """Goes on with these targets, and tries again those that took nothing more.

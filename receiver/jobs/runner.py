@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -211,11 +212,11 @@ class Runner:
         self.clock = clock
         self.owner = 0
         """This process, once it has begun to work; 0: it claims nothing."""
-        self._look_every = look
+        self._look_every = LOOK if look is None else look
         self._queues: dict[Key, Queue] = {}
         self._lives: dict[Queue, asyncio.Task[None]] = {}
         """Of those, too, that are retired and have something under way."""
-        self._homes: dict[str, Callable[[str], Awaitable[None]]] = {}
+        self._unserved: dict[str, Callable[[str], Awaitable[None]]] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._forsaken: set[int] = set()
         self._chores: list[_Chore] = []
@@ -243,9 +244,9 @@ class Runner:
         """The time as the store keeps it."""
         return to_micros(self.clock())
 
-    def house(self, kind: str, home: Callable[[str], Awaitable[None]]) -> None:
-        """Has `home` called for a lane of this kind that has work and no queue."""
-        self._homes[kind] = home
+    def when_unserved(self, kind: str, do: Callable[[str], Awaitable[None]]) -> None:
+        """Has `do` called for a lane of this kind that has work and no queue."""
+        self._unserved[kind] = do
 
     def chore(self, seconds: float, do: Callable[[], Awaitable[object]]) -> None:
         """Has something short done again and again, in the place of a look."""
@@ -266,12 +267,12 @@ class Runner:
                 del self._queues[queue.key]
         return [self._lives[queue] for queue in leaving]
 
-    async def end(self, *kinds: str, grace: float = GRACE) -> None:
-        """Retires all of these kinds, and gives what is under way a moment."""
+    async def end(self, *kinds: str, grace: float | None = None) -> None:
+        """Retires all of these kinds, and gives what is under way a moment, else `GRACE`."""
         queues = [queue for queue in self._lives if queue.kind in kinds]
         lives = self.retire(queues)
         if lives:
-            await asyncio.wait(lives, timeout=grace)
+            await asyncio.wait(lives, timeout=GRACE if grace is None else grace)
         # The next start finds what the rest was about.
         tasks = [*lives, *(task for queue in queues for task in queue.tasks)]
         for task in tasks:
@@ -284,10 +285,10 @@ class Runner:
             queue = self._queues.get(key)
             if queue is not None:
                 queue.wake()
-            elif key[0] in self._homes and key not in self._tasks:
-                task = asyncio.create_task(self._home(key))
+            elif key[0] in self._unserved and key not in self._tasks:
+                task = asyncio.create_task(self._serve_stray(key))
                 self._tasks[key] = task
-                task.add_done_callback(lambda _, key=key: self._tasks.pop(key))  # type: ignore[misc]
+                task.add_done_callback(partial(self._served_stray, key))
 
     def forsake(self, ids: Iterable[int]) -> None:
         """Nobody works on these jobs of ours: they wait again from the next look on."""
@@ -346,9 +347,12 @@ class Runner:
             if self._queues.get(queue.key) is queue:
                 del self._queues[queue.key]
 
-    async def _home(self, key: Key) -> None:
+    def _served_stray(self, key: Key, _: object) -> None:
+        del self._tasks[key]
+
+    async def _serve_stray(self, key: Key) -> None:
         try:
-            await self._homes[key[0]](key[1])
+            await self._unserved[key[0]](key[1])
         except StoreUnavailable as error:
             log.warning("cannot look for work", kind=key[0], error=str(error))
         except Exception:

@@ -62,8 +62,8 @@ class Sending:
         resend = [line.name for line in self.lines.values() if line.settings.resend_unknown]
         if lost := await runner.store.run(messages.recover, runner.now(), resend):
             log.warning("messages were under way when the process ended", messages=lost)
-        runner.house(Send.kind, lambda source: send.refuse(runner, source))
-        runner.house(Deactivate.kind, lambda source: deactivate.refuse(runner, source))
+        runner.when_unserved(Send.kind, lambda source: send.refuse(runner, source))
+        runner.when_unserved(Deactivate.kind, lambda source: deactivate.refuse(runner, source))
         runner.chore(_TIDY, lambda: runner.store.run(messages.tidy, runner.now()))
         self.forwarder = Forwarder(runner, _targets(plugins), now=self._now)
         for line in self.lines.values():

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from receiver.actions import SILENCE, Reply, Send
 from receiver.store import book, jobs, messages, opt_out_lines, repeats
+from receiver.store.deactivations import Subscribed
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import Line, blocks
@@ -200,6 +201,14 @@ def finish(db: sqlite3.Connection, done: Finish) -> bool:
     if done.last:
         db.execute(_CLOSE, (done.seq,))
     return True
+
+
+def end_deactivation(
+    db: sqlite3.Connection, job: int, owner: int, source: str, ended: Subscribed, now: int
+) -> None:
+    """Ends a deactivate job: the provider has ended the subscription."""
+    if jobs.end(db, job, owner):
+        book.told(db, source, ended, now)
 
 
 def settle(db: sqlite3.Connection, seq: int) -> bytes:
