@@ -383,7 +383,7 @@ def _send(kind: str, url: str, count: int, limit: int | None = None) -> float:
 
 
 def _handle(arguments: str, tree: Path | None) -> dict[str, float]:
-    """Runs `benchmarks.handlers` on the server's core, with the program of a tree if there is one."""
+    """Runs `benchmarks.handlers` on the server's core, with the program of a tree if given."""
     file = str(Path(__file__).with_name("handlers.py"))
     command = ["taskset", "-c", str(SERVER_CORE), sys.executable, file, *arguments.split()]
     environ = {**os.environ, **({"PYTHONPATH": str(tree.resolve())} if tree else {})}

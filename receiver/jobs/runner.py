@@ -139,7 +139,7 @@ class Queue(ABC):
     def begin(self, work: Work) -> None:
         """Does what is claimed, behind what of the same person is under way."""
         self.under_way[work.id] = work
-        key = work.person or f"job {work.id}"
+        key = work.person or (f"event {work.seq}" if work.seq else f"job {work.id}")
         line = self._persons.get(key)
         if line is not None:
             line.append(work)
@@ -207,7 +207,10 @@ class _Chore(msgspec.Struct, kw_only=True):
 class Runner:
     """All queues, and who owns what they have claimed."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], *, look: float = LOOK) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], *, look: float | None = None
+    ) -> None:
+        """`look`: seconds between looks, if not `LOOK`."""
         self.store = store
         self.clock = clock
         self.owner = 0
@@ -249,7 +252,10 @@ class Runner:
         self._unserved[kind] = do
 
     def chore(self, seconds: float, do: Callable[[], Awaitable[object]]) -> None:
-        """Has something short done again and again, in the place of a look."""
+        """Has something short done again and again, in the place of a look.
+
+        At the next one already if `do` says that there is more.
+        """
         self._chores.append(_Chore(seconds=seconds, do=do, at=time.monotonic() + seconds))
 
     def open(self, queue: Queue) -> None:
@@ -323,12 +329,13 @@ class Runner:
             pass
 
     async def _look(self) -> None:
-        """Asks the store for the lanes with work, or does a chore: once a second in all."""
+        """Asks the store for the lanes with work; idle, that or a chore is all it is asked."""
         for chore in self._chores:
             if chore.at <= time.monotonic():
-                chore.at = time.monotonic() + chore.seconds
-                await chore.do()
-                return
+                more = await chore.do()
+                chore.at = time.monotonic() + (0.0 if more else chore.seconds)
+                if not more:
+                    return
         if self._forsaken:
             ids = list(self._forsaken)
             await self.store.run(jobs.release, self.owner, ids)

@@ -33,13 +33,13 @@ async def test_idle_the_store_is_asked_once_a_look(
 ) -> None:
     """However many sources and targets there are: one statement for all of them."""
     monkeypatch.setattr(runner_module, "LOOK", 0.01)
-    looks = 0
     statements: list[str] = []
+    asked: list[int] = []
     lanes = Runner._look
 
     async def look_once(runner: Runner) -> None:
-        nonlocal looks
-        looks += 1
+        asked.append(len(statements))  # since the last look began
+        statements.clear()
         await lanes(runner)
 
     monkeypatch.setattr(Runner, "_look", look_once)
@@ -53,17 +53,14 @@ async def test_idle_the_store_is_asked_once_a_look(
     targets = [{"name": f"t{n}", "url": "https://example.com/in"} for n in range(3)]
     raw["plugins"] = {"enabled": ["forward"], "forward": {"targets": targets}}
 
-    async def looked() -> bool:
-        return looks >= 5
-
     async with opened(tmp_path, raw) as service:
-        await until_async(looked, "some looks")
         await service.store.reader._db.set_trace_callback(statements.append)
         service.store.writer._db.set_trace_callback(statements.append)
-        looks = 0
-        await until_async(looked, "five looks")
-        asked = len(statements)
-        assert asked <= looks, statements
+
+        async def idle() -> bool:
+            return asked[-20:] == [1] * 20
+
+        await until_async(idle, "twenty looks, a statement each, and nothing beside them")
 
 
 async def test_what_a_commit_makes_is_begun_without_a_look(
