@@ -42,7 +42,7 @@ def configuration(folder: Path, provider: Listener, name: str) -> dict[str, Any]
     raw = with_plugin(
         "import asyncio\nfrom receiver.handlers import on_message\n"
         f"def stop(context):\n    {note}('{name} stop -\\n')\n"
-        "@on_message()\nasync def slow(event, context):\n    await asyncio.sleep(0.01)\n"
+        "@on_message()\nasync def slow(event, context):\n    await asyncio.sleep(0.05)\n"
         f"    {note}('{name} handled ' + event.data.external_id + '\\n')\n"
     )
     send = {"api_key": "key", "sender": "SHOP", "url": provider.url}
