@@ -53,7 +53,7 @@ _DELETE = {
     "subscriptions": "DELETE FROM subscriptions WHERE msisdn = ?",
     "subscription changes": "DELETE FROM subscription_history WHERE msisdn = ?",
     "opt-out changes": "DELETE FROM opt_out_history WHERE msisdn = ?",
-    "jobs": "DELETE FROM jobs WHERE subject = ?",
+    "jobs": "DELETE FROM jobs WHERE kind IN ('forward', 'deactivate') AND subject = ?",
 }
 
 
