@@ -16,9 +16,10 @@ _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
     " message, target, subject, owner) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
+# By the index of the person's work: with a plain due_at all that is due is gone through.
 _WAITS = (
     "SELECT 1 FROM jobs WHERE kind = ? AND lane = '' AND subject = ? AND state = 'due'"
-    " AND owner IS NULL AND due_at <= ? LIMIT 1"
+    " AND owner IS NULL AND +due_at <= ? LIMIT 1"
 )
 _CLAIM = (
     "UPDATE jobs SET owner = ?, attempts = attempts + 1"
