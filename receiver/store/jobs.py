@@ -20,9 +20,10 @@ _ADD = (
     " message, target, subject, short_code, service_id, owner)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
+# By the index of the person's work: with a plain due_at all that is due is gone through.
 _WAITS = (
     "SELECT 1 FROM jobs WHERE kind = ? AND lane = '' AND subject = ? AND state = 'due'"
-    " AND owner IS NULL AND due_at <= ? LIMIT 1"
+    " AND owner IS NULL AND +due_at <= ? LIMIT 1"
 )
 _CLAIM = (
     "UPDATE jobs SET owner = ?, attempts = attempts + 1"
