@@ -190,12 +190,16 @@ def hurry_lane(tx: Tx, kind: str, lane: str, now: int) -> int:
 
 def move(tx: Tx, by: int) -> None:
     """Moves what waits, and when that began, by so many microseconds, as the clock was set."""
-    for column, kind in (("created_at", "send"), ("sent_at", "poll")):
-        tx.execute(
-            f"UPDATE messages SET {column} = {column} + ? WHERE id IN"
-            f" (SELECT message FROM jobs WHERE kind = '{kind}' AND state = 'due')",
-            (by,),
-        )
+    tx.execute(
+        "UPDATE messages SET created_at = created_at + ? WHERE id IN"
+        " (SELECT message FROM jobs WHERE kind = 'send' AND state = 'due')",
+        (by,),
+    )
+    tx.execute(
+        "UPDATE messages SET sent_at = sent_at + ? WHERE id IN"
+        " (SELECT message FROM jobs WHERE kind = 'poll' AND state = 'due')",
+        (by,),
+    )
     tx.execute(
         "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1 WHERE state = 'due'",
         (by,),

@@ -17,6 +17,7 @@ MESSAGE_COLUMNS = (
     " m.created_at, m.sent_at, m.updated_at, m.code, m.error"
 )
 _NEXT = "(SELECT min(due_at) FROM jobs WHERE jobs.message = m.id AND jobs.state = 'due'), 0"
+_MESSAGE = f"SELECT {MESSAGE_COLUMNS}, {_NEXT} FROM messages AS m"
 _REPORTS = "SELECT event, status FROM reports WHERE message = ? ORDER BY event"
 _ATTEMPTS = "SELECT sent_at FROM messages WHERE source = ? AND sent_at >= ? ORDER BY sent_at"
 
@@ -53,8 +54,8 @@ class MessageReader:
             conditions.append("m.state <> 'sent'")  # the index messages_by_state has no others
         values = [value for value in given.values() if value is not None]
         where = " AND ".join(conditions) or "TRUE"
-        query = f"SELECT {MESSAGE_COLUMNS}, {_NEXT} FROM messages AS m WHERE {where}"
-        rows = await self._fetch(f"{query} ORDER BY m.id DESC LIMIT ?", [*values, limit])
+        query = f"{_MESSAGE} WHERE {where} ORDER BY m.id DESC LIMIT ?"
+        rows = await self._fetch(query, [*values, limit])
         return [message_of(self._ids, row) for row in rows]
 
     async def attempts(self, source: str, since: datetime) -> list[datetime]:

@@ -329,6 +329,7 @@ async def _chores(store: Store, event: int) -> None:
     await store.run(deactivations.add, origin, "mine.one", ended, "tilil")
     (told, *_) = await store.reader.work.due("deactivate", "tilil", NOW, limit=1)
     await store.run(book.end_deactivation, told.id, 0, "tilil", ended, to_micros(NOW))
+    await store.run(deactivations.add, origin, "mine.one", ended, "tilil")
     await store.reader.persons.nobodys([event])
     await _queue(store)
     await store.run(quarantine.add, **_REFUSED)
