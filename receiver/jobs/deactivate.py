@@ -50,7 +50,7 @@ class Deactivate(LineQueue):
             log.exception("ending a subscription failed", job=work.id, source=line.name)
             await runner.fail(work, None, BROKEN)
         else:
-            await runner.keep(
+            await runner.commit(
                 book.end_deactivation, work.id, runner.owner, line.name, ended, asked_at
             )
 

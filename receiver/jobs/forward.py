@@ -144,7 +144,7 @@ class Forward(Queue):
         await self.runner.end_job(work)
         if recovered:  # what failed because of it need not wait any longer
             log.warning("target takes events again", target=self.label)
-            while await self.runner.keep(jobs.hurry_lane, *self.key, self.runner.now()):
+            while await self.runner.commit(jobs.hurry_lane, *self.key, self.runner.now()):
                 self.wake()
 
     async def _refused_for_good(self, work: Work) -> None:

@@ -208,7 +208,7 @@ class Workers(Queue):
             at=self.runner.now(),
             note=note,
         )
-        await self.runner.keep(handler_results.finish, finish)
+        await self.runner.commit(handler_results.finish, finish)
         if answer is not None and reply is not None:
             answer.resolve()
 

@@ -324,8 +324,8 @@ class Runner:
         """What a queue may begin."""
         return await self.store.reader.work.due(*queue.key, self.clock(), limit=queue.most)
 
-    async def keep(self, change: Callable[..., T], *values: object) -> T:
-        """Stores what became of work, however long the store takes to take it."""
+    async def commit(self, change: Callable[..., T], *values: object) -> T:
+        """Commits a change that ends work, however long the store takes to take it."""
         while True:
             try:
                 return await self.store.run(change, *values)
@@ -336,11 +336,11 @@ class Runner:
     async def fail(self, work: Work, due: datetime | None, error: str | None) -> None:
         """Notes that work did not work out: it is tried again then, or dead (None)."""
         at = None if due is None else to_micros(due)
-        await self.keep(jobs.fail, work.id, self.owner, at, error)
+        await self.commit(jobs.fail, work.id, self.owner, at, error)
 
     async def end_job(self, work: Work) -> None:
         """Notes that work is done, or that there is no need for it any more."""
-        await self.keep(jobs.end, work.id, self.owner)
+        await self.commit(jobs.end, work.id, self.owner)
 
     async def bury(self, kind: str, lane: str, error: str, due_by: datetime | None = None) -> None:
         """Makes dead letters of all that waits in a lane and was due by then (None: of all)."""

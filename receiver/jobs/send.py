@@ -95,7 +95,7 @@ class Send(LineQueue):
             polls = self.line.polls and sent.message_id is not None and not sent.status.final
             now = self.runner.now()
             poll_at = now + round(FIRST_POLL * 1e6) if polls else None
-            await self._keep(messages.sent, message, sent, poll_at)
+            await self._commit(messages.sent, message, sent, poll_at)
 
     async def _remember(self) -> None:
         """Counts what the last process sent within the provider's minute."""
@@ -135,16 +135,16 @@ class Send(LineQueue):
         runner = self.runner
         if error.opted_out:
             origin, change = by_operator(runner.clock()), OptOut(message.to, "network")
-            await runner.keep(opt_out, origin, OPERATOR, change)
+            await runner.commit(opt_out, origin, OPERATOR, change)
         if error.link_invalid:
-            await runner.keep(messages.mark_link, message.id, runner.now())
+            await runner.commit(messages.mark_link, message.id, runner.now())
         if error.unknown and not self.line.settings.resend_unknown:
             why = Failure(error.words, Status.UNKNOWN, error.code)
-            await self._keep(messages.lose, message, why)
+            await self._commit(messages.lose, message, why)
             return
         if not (error.retryable or error.unknown):
             why = Failure(error.words, Status.REJECTED, error.code)
-            await self._keep(messages.kill, message, why)
+            await self._commit(messages.kill, message, why)
             return
         due = RETRIES.next(
             message.attempts + 1,
@@ -154,14 +154,16 @@ class Send(LineQueue):
         )
         if due is None:
             why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
-            await self._keep(messages.kill, message, why)
+            await self._commit(messages.kill, message, why)
         else:
             why = Failure(error.words, Status.QUEUED, error.code)
-            await self._keep(messages.put_off, message, to_micros(due), why)
+            await self._commit(messages.put_off, message, to_micros(due), why)
 
-    async def _keep(self, change: Callable[..., None], message: StoredMessage, *facts: Any) -> None:
+    async def _commit(
+        self, change: Callable[..., None], message: StoredMessage, *facts: Any
+    ) -> None:
         runner = self.runner
-        await runner.keep(change, message.id, runner.now(), *facts, runner.owner)
+        await runner.commit(change, message.id, runner.now(), *facts, runner.owner)
 
     async def _worth(self, message: StoredMessage) -> datetime:
         """Until when a message is worth sending.

@@ -167,7 +167,7 @@ def changes() -> set[str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             called = node.args[0] if node.args else None
-            if node.func.attr in ("run", "keep", "_keep") and isinstance(
+            if node.func.attr in ("run", "commit", "_commit") and isinstance(
                 called, ast.Attribute | ast.Name
             ):
                 name = called.attr if isinstance(called, ast.Attribute) else called.id
