@@ -193,8 +193,6 @@ class Workers(Queue):
 
     async def stop(self) -> None:
         """Gives running handlers a moment; what is not done by then is still in the store."""
-        self.drop_waiting()
-        self.retire()
         await self.runner.end(self.kind, grace=_GRACE)
         await self.plugins.stop_all()
         await self._beside.close()
@@ -268,7 +266,8 @@ async def running(
             watching = asyncio.create_task(workers.watch())
         yield workers
     finally:
-        await workers.stop()
+        workers.retire()
         if watching is not None:
             watching.cancel()
             await asyncio.wait([watching])
+        await workers.stop()
