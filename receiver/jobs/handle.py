@@ -189,8 +189,6 @@ class Workers(Queue):
 
     async def stop(self) -> None:
         """Gives running handlers a moment; what is not done by then is still in the store."""
-        self.drop_waiting()
-        self.retire()
         await self.runner.end(self.kind, grace=_GRACE)
         await self.plugins.close()
 

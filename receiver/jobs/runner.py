@@ -108,8 +108,13 @@ class Queue(ABC):
         self._more = True
 
     def retire(self) -> None:
-        """Begins nothing more; `live` returns when what is under way has ended."""
+        """Begins nothing more; `live` returns when what is under way has ended.
+
+        What is claimed and not begun is handed back at the end of the runner.
+        """
         self.retired = True
+        for line in self._persons.values():
+            line.clear()
         self._turn.set()
 
     async def live(self) -> None:
@@ -150,11 +155,6 @@ class Queue(ABC):
         task = self.runner.supervisor.begin("work of a person", serve)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-
-    def drop_waiting(self) -> None:
-        """Leaves to the next process what is claimed and not begun."""
-        for line in self._persons.values():
-            line.clear()
 
     def ended(self, work: Work) -> None:
         """Nobody works on it any more."""
