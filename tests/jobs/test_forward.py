@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from receiver.events import encode_event, utc_now
 from receiver.handlers import Network, Target
@@ -22,6 +23,7 @@ from receiver.service.parts import Service, open_service
 from receiver.service.reload import reload
 from receiver.store import Job, to_micros
 from receiver.store.jobs import hurry_lane
+from receiver.supervision import supervisor
 from tests.harness import (
     Clock,
     inbound,
@@ -187,6 +189,30 @@ async def test_events_go_where_their_filters_say(tmp_path: Path) -> None:
             await nothing_left(service)
         assert crm.pushed == []
         assert [pushed.text for pushed in games.pushed] == ["Game, one"]
+
+
+async def test_a_target_whose_task_ends_is_known_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun anew, and a reload that changes the target still ends it."""
+    monkeypatch.setattr(supervisor, "PAUSE", 0.01)
+    async with listening() as crm, opened(tmp_path, forwarding_to(target(crm))) as service:
+        await take(service, inbound(1, "one", mobile=ANN))
+        await nothing_left(service)
+        (life,) = [each for each in service.supervisor.kept if each.name == "queue of forward"]
+
+        async def begun_anew() -> int:
+            return service.supervisor.restarts["queue of forward"]
+
+        with capture_logs():
+            life._task.cancel()
+            await until_async(begun_anew, "begun anew")
+        moved = Target(name="crm", url=f"{crm.url}2", allow=[Network("127.0.0.0/8")])
+        assert service.sending is not None
+        service.sending.forwarder.adopt([moved])
+        await take(service, inbound(2, "two", mobile=ANN))
+        await nothing_left(service)
+        assert [pushed.path for pushed in crm.pushed] == ["/in", "/in2"]
 
 
 async def test_a_target_that_was_down_gets_everything(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver.handlers import Send
 from receiver.jobs import runner as runner_module
 from receiver.jobs.runner import Runner
 from receiver.store import handler_results, jobs
+from receiver.supervision import supervisor
 from receiver.supervision.supervisor import Supervisor
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async, with_plugin
 from tests.store.rows import PERSON, finish, held, intake
@@ -85,6 +87,30 @@ async def test_what_a_commit_makes_is_begun_without_a_look(
             return message.attempts == 1
 
         await until_async(tried, "it was tried")
+
+
+async def test_a_queue_whose_task_ends_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun anew, with what is under way, and does what has come meanwhile."""
+    monkeypatch.setattr(supervisor, "PAUSE", 0.01)
+    monkeypatch.setattr(runner_module, "LOOK", 0.01)
+    async with opened(tmp_path, with_plugin(REPLIES)) as service:
+        (life,) = [each for each in service.supervisor.kept if each.name == "queue of handle"]
+
+        async def begun_anew() -> int:
+            return service.supervisor.restarts["queue of handle"]
+
+        with capture_logs():
+            life._task.cancel()
+            await until_async(begun_anew, "begun anew")
+        await service.store.take(intake(service.store, 7, jobs=["mine.replies"]))
+
+        async def handled() -> bool:
+            found = await service.store.reader.messages.find()
+            return [message.text for message in found] == ["reply to 7"]
+
+        await until_async(handled, "handled")
 
 
 async def test_a_push_whose_client_hung_up_is_handled(
