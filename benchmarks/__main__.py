@@ -261,6 +261,26 @@ def sending(settings: Settings, console: Console) -> dict[str, Any]:
     return found
 
 
+def handlers(settings: Settings, console: Console) -> dict[str, Any]:
+    """From the commit to a handler's start, and how many replies are in an answer.
+
+    Alone, under load, and with more work under way than fits into memory (here 20 pieces).
+    """
+    trees = {"now": None, **({"before": settings.before} if settings.before else {})}
+    cases = {"alone": "1 200", "64 clients": "64 3000", "64 clients, room for 20": "64 3000 20"}
+    results: dict[str, Any] = {}
+    for case, arguments in cases.items():
+        for name, tree in trees.items():
+            seen = [_handle(arguments, tree) for _ in range(min(settings.rounds, 5))]
+            found = {key: statistics.median(one[key] for one in seen) for key in seen[0]}
+            console.print(
+                f"{case}, {name}: a handler starts after {found['start_ms']:.2f} ms,"
+                f" {found['in_answer']:.0%} of the replies are in the answer"
+            )
+            results.setdefault(case, {})[name] = found
+    return results
+
+
 def replaying(settings: Settings, console: Console) -> dict[str, Any]:
     """Stored events a second through today's rules, and the memory for few and for many."""
     store = settings.keep / f"replay-{settings.replay}.db"
@@ -338,6 +358,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "ten_million": ten_million,
     "history": growth,
     "sending": sending,
+    "handlers": handlers,
     "replay": replaying,
     "purging": purging,
     "rules": rules,
@@ -371,6 +392,15 @@ def _send(kind: str, url: str, count: int, limit: int | None = None) -> float:
     command += [kind, url, str(count), *([str(limit)] if limit else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
+
+
+def _handle(arguments: str, tree: Path | None) -> dict[str, float]:
+    """Runs `benchmarks.handlers` on the server's core, with the program of a tree if given."""
+    file = str(Path(__file__).with_name("handlers.py"))
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, file, *arguments.split()]
+    environ = {**os.environ, **({"PYTHONPATH": str(tree.resolve())} if tree else {})}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+    return msgspec.json.decode(done.stdout, type=dict[str, float])
 
 
 def _compete(

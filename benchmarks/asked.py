@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.history import SENDER, TARGET, Figures
 from receiver.actions import OptOut, Reply
 from receiver.events import DeliveryReport, EventType, Message, Status, encode_data
-from receiver.jobs import handle
+from receiver.jobs.handle import Workers
 from receiver.outgoing import Sent
 from receiver.service import store_metrics
 from receiver.store import (
@@ -40,9 +40,7 @@ from receiver.store import (
     quarantine,
     to_micros,
 )
-from receiver.store.forwards import HURRY, PIECE
 from receiver.store.health_reads import store_health
-from receiver.store.ids import first_seq
 from receiver.store.people import StoredPeople
 from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.text.msisdn import spellings
@@ -149,7 +147,8 @@ def _begin(asked: Asked, db: sqlite3.Connection) -> None:
 
 def _sent(asked: Asked, db: sqlite3.Connection) -> None:
     taken = Sent(message_id=f"new-{asked.number}", status=Status.SENT)
-    messages.sent(db, asked.waiting_message, to_micros(asked.now), taken, asked.now)
+    now = to_micros(asked.now)
+    messages.sent(db, asked.waiting_message, now, taken, now)
 
 
 def _refuse(asked: Asked, db: sqlite3.Connection) -> None:
@@ -168,7 +167,7 @@ def _refuse(asked: Asked, db: sqlite3.Connection) -> None:
 
 
 def _tidy(asked: Asked, db: sqlite3.Connection) -> None:
-    messages.tidy(db, first_seq(to_micros(asked.now) - messages.JOIN_WITHIN))
+    messages.tidy(db, to_micros(asked.now))
 
 
 def _requests(asked: Asked, db: sqlite3.Connection) -> None:
@@ -210,8 +209,8 @@ WRITES: dict[str, Write] = {
         db, PurgeKind.QUARANTINE, [n + 1 for n in a.pieces]
     ),
     "jobs retry": _revive,
-    "a target takes events again": lambda a, db: db.execute(
-        HURRY, (TARGET, to_micros(a.now), PIECE)
+    "a target takes events again": lambda a, db: jobs.hurry_lane(
+        db, "forward", TARGET, to_micros(a.now)
     ),
     "forget": lambda a, db: forgetting.forget(db, a.person, spellings(a.person)),
 }
@@ -266,14 +265,12 @@ def _messages(**filters: Any) -> Read:
 
 #: What is to be done by a time.
 _DUE: dict[str, Callable[[Asked, datetime], Awaitable[object]]] = {
-    "handlers": lambda a, by: a.store.reader.jobs(
-        state="due", kind="handle", due=by, limit=handle.BACKLOG
-    ),
-    "messages": lambda a, by: a.store.reader.messages.due(SENDER, "send", by, limit=200),
-    "questions": lambda a, by: a.store.reader.messages.due(SENDER, "poll", by, limit=100),
-    "endings": lambda a, by: a.store.reader.deactivations(_SOURCE, by),
-    "targets": lambda a, by: a.store.reader.forwards.waiting(by, limit=10_000),
-    "events for a target": lambda a, by: a.store.reader.forwards.due(TARGET, by, limit=100),
+    "lanes": lambda a, by: a.store.reader.work.lanes(by),
+    "handlers": lambda a, by: a.store.reader.work.due("handle", "", by, limit=Workers.most),
+    "messages": lambda a, by: a.store.reader.work.due("send", SENDER, by, limit=200),
+    "questions": lambda a, by: a.store.reader.work.due("poll", SENDER, by, limit=200),
+    "endings": lambda a, by: a.store.reader.work.due("deactivate", _SOURCE, by, limit=1),
+    "events for a target": lambda a, by: a.store.reader.work.due("forward", TARGET, by, limit=100),
 }
 
 
@@ -286,8 +283,6 @@ def _at(days: int, look: Callable[[Asked, datetime], Awaitable[object]]) -> Read
 READS: dict[str, Read] = {
     **{f"nothing due: {what}": _at(0, look) for what, look in _DUE.items()},
     **{f"all due: {what}": _at(7, look) for what, look in _DUE.items()},
-    "messages of no source": lambda a: a.store.reader.messages.homeless([SENDER], limit=200),
-    "endings of no source": lambda a: a.store.reader.homeless_deactivations([_SOURCE]),
     "the last minute's messages": lambda a: a.store.reader.messages.attempts(
         SENDER, a.now - timedelta(minutes=1)
     ),

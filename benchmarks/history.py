@@ -89,7 +89,7 @@ SELECT {_seq("(i * 10 + 6)")}, 'tsconect', CAST(1000000000 + i * 2 AS TEXT), 'de
 # Half of them are dead; the others were put off until tomorrow. A fifth of each kind.
 _JOBS = f"""
 {_NUMBERS} INSERT INTO jobs (id, kind, state, event, handler, payload, attempts, due_at, created_at,
-                             source, message, target, subject)
+                             source, message, target, subject, short_code, service_id)
 SELECT i + 1, kind, CASE WHEN i % 2 = 0 THEN 'due' ELSE 'dead' END,
        CASE WHEN kind IN ('handle', 'forward') THEN {_seq("(:events - :jobs + i)")} END,
        'mine.handler',
@@ -102,7 +102,8 @@ SELECT i + 1, kind, CASE WHEN i % 2 = 0 THEN 'due' ELSE 'dead' END,
        CASE kind WHEN 'send' THEN :done + (i / 10) * 2 + 1 + i % 2
                  WHEN 'poll' THEN :done - 1 - i END,
        CASE kind WHEN 'forward' THEN '{TARGET}' END,
-       CASE WHEN kind IN ('forward', 'deactivate') THEN person END
+       CASE WHEN kind <> 'poll' THEN person END,
+       CASE kind WHEN 'deactivate' THEN '22915' END, CASE kind WHEN 'deactivate' THEN '44' END
 FROM (SELECT i, {_PERSON.format("i")} AS person,
              CASE i / 2 % 5 WHEN 0 THEN 'handle' WHEN 1 THEN 'send' WHEN 2 THEN 'poll'
                             WHEN 3 THEN 'forward' ELSE 'deactivate' END AS kind FROM n)

@@ -1,4 +1,4 @@
-"""Limits of rates, and pauses after failures or on request.
+"""Limits of rates, pauses between tries, and pauses after failures or on request.
 
 Times of circuits are seconds of a clock that nobody sets (`time.monotonic`). How long the other
 side of a call asks to be left alone is Retry-After (RFC 9110, 10.2.3).
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from random import uniform
+
+import msgspec
 
 #: Failures in a row after which it rests.
 TOLERATED = 3
@@ -46,12 +48,47 @@ class Allowance:
         return True
 
 
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """When what failed is tried again, or never."""
+
+    pauses: tuple[float, ...]
+    """Seconds after the first failure, the second one, and so on."""
+    endless: bool = False
+    """The last pause repeats; otherwise what fails after it is not tried again."""
+
+    def next(
+        self,
+        attempts: int,
+        now: datetime,
+        *,
+        asked: float | None = None,
+        until: datetime | None = None,
+    ) -> datetime | None:
+        """When it is tried again after so many attempts; None: never.
+
+        `asked`: seconds that the other side asks to wait, which put it off and end nothing.
+        `until`: when it is worth nothing any more.
+        """
+        if attempts > len(self.pauses) and not self.endless:
+            return None
+        pause = jittered(self.pauses[min(attempts, len(self.pauses)) - 1])
+        due = now + timedelta(seconds=pause)
+        if until is not None and due > until:
+            return None
+        due = max(due, now + timedelta(seconds=asked or 0.0))
+        return due if until is None else min(due, until)
+
+
 class Circuit:
     """Counts failures in a row. While it is open, one request at a time goes through: a probe."""
 
-    def __init__(self, pauses: Sequence[float]) -> None:
-        """`pauses`: seconds of rest after each probe that fails; the last one repeats."""
+    def __init__(self, pauses: Sequence[float], tolerated: int = TOLERATED) -> None:
+        """`pauses`: seconds of rest after each probe that fails; the last one repeats.
+
+        `tolerated`: failures in a row after which it rests.
+        """
         self._pauses = pauses
+        self._tolerated = tolerated
         self._failures = 0
         self._probes: int | None = None
         self._until = 0.0
@@ -80,7 +117,7 @@ class Circuit:
         self._failures += 1
         opened = False
         if self._probes is None:
-            if self._failures < TOLERATED and not asked:
+            if self._failures < self._tolerated and not asked:
                 return False
             self._probes, opened = 0, True
         elif probe:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from receiver.config import Config
 from receiver.errors import (
@@ -179,7 +180,7 @@ class Intake:
         finally:
             dispatcher.pushes -= 1
             if dispatcher is not self._dispatcher:
-                self._workers.wake()
+                self._workers.told()
         body = taken.answer if not taken.open else await self._decided(taken.seq)
         return Answer(body, arrival.plain.content_type), taken.new
 
@@ -203,9 +204,11 @@ class Intake:
     def _prepare(self, arrivals: Sequence[Arrival]) -> list[StoredPush | Exception]:
         """Makes what is stored of pushes whose commit is about to begin."""
         made = records(arrivals, self._store.ids, self._workers.guard)
-        for arrival, record in zip(arrivals, made, strict=True):
+        for number, (arrival, record) in enumerate(zip(arrivals, made, strict=True)):
             if isinstance(record, Exception) or arrival.abandoned:
                 continue
+            if record.jobs:
+                made[number] = replace(record, owner=self._workers.claims)
             if record.row.reply == ReplyState.OPEN:
                 self._undecided[arrival.seq] = asyncio.get_running_loop().create_future()
         return made
@@ -234,17 +237,19 @@ class Intake:
         for job in plan.jobs:
             if job.attempts:  # it failed inline
                 self._workers.runs[job.handler].failures += 1
-        now = [
+        new = [
             (job_id, endpoint.dispatcher.by_name[job.handler])
             for job_id, job in zip(taken.jobs, plan.jobs, strict=True)
             if not job.attempts  # those that failed inline come later, from the store
         ]
-        handled = self._workers.submit(arrival.event, taken.seq, now, acknowledge, arrival.held)
         if taken.open:
             # A task of its own: the answer is decided also if the provider hangs up.
+            handled = self._workers.await_reply(taken.seq, len(new), acknowledge)
             task = asyncio.create_task(self._decide(taken.seq, handled, endpoint))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        if taken.claimed:
+            self._workers.submit(arrival.event, taken.seq, new, arrival.held)
 
     async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
         """Waits for the handlers as long as the source does; then no reply can join it."""
@@ -261,6 +266,7 @@ class Intake:
             if not undecided.done():  # whatever ended this, nobody must wait for ever
                 undecided.set_exception(why)
                 undecided.exception()  # nobody may be waiting for it
+            self._workers.close_answer(seq)
             del self._undecided[seq]
 
     async def _quarantine(

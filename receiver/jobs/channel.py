@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta
-from random import uniform
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import structlog
-
 from receiver.config import Config, Send, Source
-from receiver.errors import ProviderError, StoreUnavailable
+from receiver.errors import ProviderError
+from receiver.jobs.runner import Queue, Runner
+from receiver.limits import Circuit, RetryPolicy
 from receiver.logs.histogram import CALL_SECONDS, Histogram
 from receiver.providers import Provider
 from receiver.providers.contract import Api, Request
@@ -27,11 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = structlog.get_logger("receiver.jobs.channel")
-
-#: Seconds until what was certainly not done is tried again; the last one repeats.
-PAUSES = (5, 15, 60, 300, 900, 1800, 3600)
-#: Failures in a row after which a line rests, and for how many seconds after that many more.
+#: When what was certainly not done is tried again.
+RETRIES = RetryPolicy((5, 15, 60, 300, 900, 1800, 3600), endless=True)
+#: Failures in a row after which a line rests, and for how many seconds, probe by probe.
 _TOLERATED = 5
 _RESTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 #: Seconds of a provider's minute. A little more than 60: requests do not all travel equally
@@ -113,10 +109,10 @@ class Line:
         self.window = Window(settings.rate or api.rate)
         self._caller = caller
         self._calls = calls or Calls()
-        self._rests_until = 0.0
-        self._failures = 0
-        self._freed = asyncio.Event()
+        self._circuit = Circuit(_RESTS, _TOLERATED)
         self._under_way = 0
+        self.queues: list[Queue] = []
+        """What goes through it, to be told when there may be room."""
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -130,34 +126,23 @@ class Line:
     @property
     def rest(self) -> float:
         """Seconds that the provider is left alone, since it fails or asks for it; 0: it is not."""
-        return max(0.0, self._rests_until - time.monotonic())
+        return self._circuit.rest(time.monotonic())
 
     def pause(self) -> float:
         """Seconds until the next request may leave; 0: now."""
         return max(self.rest, self.window.wait())
 
-    async def ready(self) -> None:
-        """Waits until a request may leave."""
-        while pause := self.pause():
-            await self.wait(pause)
-
-    def wake(self) -> None:
-        """Ends the waiting."""
-        self._freed.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Waits so long, or until there is room for another request."""
-        self._freed.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._freed.wait()
-
     @property
     def room(self) -> int:
-        """How many more requests may leave now."""
-        room = self.settings.connections - self._under_way
+        """How many more requests may leave now; to a provider that fails, one at a time."""
+        most = 1 if self._circuit.open else self.settings.connections
         free = self.window.free()
-        return room if free is None else min(room, free)
+        return most - self._under_way if free is None else min(most - self._under_way, free)
+
+    @property
+    def room_beside(self) -> int:
+        """As `room`, for one that may wait for a connection."""
+        return self.room if self._circuit.open or self.window.free() == 0 else 1
 
     def reserve(self) -> None:
         """Takes room for a request that follows."""
@@ -167,33 +152,44 @@ class Line:
     async def call(self, request: Request[T]) -> T:
         """Makes a request that room was reserved for. Raises `ProviderError`."""
         failure: ProviderError | None = None
-        began = time.monotonic()
+        began, probe = time.monotonic(), self._circuit.open
         try:
-            answer = await self._caller.perform(request)
+            return await self._caller.perform(request)
         except ProviderError as error:
             failure = error
             if error.retry_after is not None:
                 error.retry_after = min(error.retry_after, self.settings.retry_after_max)
-            self._note(error)
             raise
-        else:
-            self._failures = 0
-            return answer
         finally:
             self._calls.note(time.monotonic() - began, failure)
             self._under_way -= 1
-            self._freed.set()
+            self._judge(failure, probe=probe)
+            for queue in self.queues:
+                queue.turn()
 
-    def _note(self, error: ProviderError) -> None:
+    def _judge(self, error: ProviderError | None, *, probe: bool) -> None:
         """A provider that asks for time, or that is down, is left alone for a while."""
-        rest = error.retry_after or 0.0
-        if error.retryable or error.unknown:
-            self._failures += 1
-            if self._failures >= _TOLERATED:
-                rest = max(rest, _RESTS[min(self._failures - _TOLERATED, len(_RESTS) - 1)])
+        if error is not None and (error.retryable or error.unknown or error.retry_after):
+            self._circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
         else:
-            self._failures = 0
-        self._rests_until = max(self._rests_until, time.monotonic() + rest)
+            self._circuit.succeeded()
+
+
+class LineQueue(Queue):
+    """Work that goes through a source's line."""
+
+    def __init__(self, runner: Runner, line: Line) -> None:
+        super().__init__(runner, line.name)
+        self.line = line
+        line.queues.append(self)
+
+    def pause(self) -> float:
+        """As the line has it."""
+        return self.line.pause()
+
+    def room(self) -> int:
+        """One at a time, beside the messages."""
+        return 0 if self.under_way else self.line.room_beside
 
 
 async def open_lines(
@@ -243,28 +239,3 @@ def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:
         if send is not None and provider.api is not None:
             found[name] = provider.api(provider, send)
     return found
-
-
-def next_try(now: datetime, attempts: int, asked: float | None, worth: datetime) -> datetime | None:
-    """When a request that failed after so many others is made again; None: not `worth` it then.
-
-    Jittered, so that what failed together does not come back together. Seconds that the provider
-    `asked` for put it off, but end it only if they are over too late.
-    """
-    pause = PAUSES[min(attempts, len(PAUSES) - 1)] * uniform(0.8, 1.2)  # noqa: S311 - no secret
-    due = now + timedelta(seconds=pause)
-    if due > worth:
-        return None
-    return min(max(due, now + timedelta(seconds=asked or 0.0)), worth)
-
-
-async def every(seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
-    """Does something again and again, whatever becomes of it."""
-    while True:
-        try:
-            await chore()
-        except StoreUnavailable as error:
-            log.warning("not done", chore=getattr(chore, "__name__", ""), error=str(error))
-        except Exception:
-            log.exception("chore failed", chore=getattr(chore, "__name__", ""))
-        await asyncio.sleep(seconds)

@@ -3,19 +3,17 @@
 They run beside the service (`receiver.plugin_host.runner`), so that none of them can hold up an
 answer, between the `start` and the `stop` of their plugins. One person's events are handled
 one after the other in the order they were received; different people never wait for each
-other. Each piece of work is a job in the store, so that nothing is forgotten: what a crash
-interrupts is found again, what fails is tried again, and what keeps failing becomes a dead
-letter. A handler that failed does not hold up the person's next message.
+other. What is new is claimed in the commit that stores it, so it begins without a look into the
+store; what there is no room for waits there, and so does what comes behind it. A handler that
+failed is tried again and then a dead letter, and does not hold up the person's next message.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
-from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -25,82 +23,65 @@ from receiver.actions import SILENCE
 from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event
 from receiver.handlers import Action, Reply
-from receiver.jobs.overflow import Effect
+from receiver.jobs.runner import Queue, Runner
 from receiver.logs.histogram import Runs
 from receiver.plugin_host.border import describe
-from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, next_try
+from receiver.plugin_host.dispatch import RETRIES, Bound, Dispatcher
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.plugin_host.runner import HandlerBlocks
-from receiver.store import HandlerResult, Job, Store, replies, to_micros
-from receiver.supervision.supervisor import KeptTask, Supervisor
+from receiver.store import HandlerResult, Work, handler_results, replies
 
 log = structlog.get_logger("receiver.jobs.handle")
 
 #: Seconds that a handler may take.
 TIMEOUT = 30.0
-#: Pieces of work held in memory; beyond it they stay in the store until there is room.
+#: Pieces of work held in memory, about; beyond it they stay in the store until there is room.
 BACKLOG = 5000
-#: Seconds between looks for work that is due; fewer if some was left and there is room again.
-_POLL = 1.0
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
 
-Acknowledge = Callable[[str], bytes]
+_FATAL = "was under way each time the process ended"
 
 
-class Work(msgspec.Struct, kw_only=True, eq=False):
-    """One handler's look at one event."""
+class OpenAnswer(msgspec.Struct, kw_only=True, eq=False):
+    """The answer to an event that handlers may still reply to."""
 
-    job: int
-    bound: Bound
-    event: Event[Data]
-    seq: int
-    attempts: int = 0
-    """How often it was tried before."""
-    recovered: bool = False
-    """It comes from the store, so an attempt at it may have ended the last process."""
-    acknowledge: Acknowledge | None = None
-    """The answer with a reply in it, while the answer is open."""
-    last: bool = False
-    """No handler after this one may reply to the event."""
-    done: asyncio.Future[None] | None = None
+    acknowledge: Callable[[str], bytes]
+    """The answer with a reply in it."""
+    left: int
+    """Handlers that are not done."""
+    decided: asyncio.Future[None]
     """Resolved when a reply is committed or the last handler is done."""
-    held: str | None = None
-    """Why the event must not be replied to (`receiver.plugin_host.loop_guard`)."""
+
+    def resolve(self) -> None:
+        """It need not wait any longer."""
+        if not self.decided.done():
+            self.decided.set_result(None)
 
 
-class Workers:
-    """Lanes of work, one a person."""
+class Workers(Queue):
+    """All handlers' work, in a line for each person."""
+
+    kind = "handle"
+    most = 500
 
     def __init__(
-        self,
-        dispatcher: Dispatcher,
-        store: Store,
-        clock: Callable[[], datetime],
-        guard: Guard,
-        supervisor: Supervisor,
-        *,
-        timeout: float = TIMEOUT,
+        self, runner: Runner, dispatcher: Dispatcher, guard: Guard, *, timeout: float = TIMEOUT
     ) -> None:
+        super().__init__(runner)
         self.guard = guard
         self.runs: defaultdict[str, Runs] = defaultdict(Runs)
         """By handler, since the start."""
         self._dispatcher = dispatcher
-        self._store = store
-        self._clock = clock
         self._timeout = timeout
-        self._lanes: dict[str, deque[Work]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._held: set[int] = set()
-        self._in_use: Counter[int] = Counter()
-        self._ended = asyncio.Event()
-        self._roomy = asyncio.Event()
-        self._left = Effect()
-        self._whole = True
-        self._supervisor = supervisor
-        self.plugins = StartedPlugins(supervisor)
+        self._answers: dict[int, OpenAnswer] = {}
+        """By the event's number."""
+        self._in_use: dict[int, Bound] = {}
+        """By job the handler that does it."""
+        self._changed = asyncio.Event()
+        self.plugins = StartedPlugins(runner.supervisor)
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
         """Work that is found in the store is done by these handlers from now on."""
@@ -110,175 +91,135 @@ class Workers:
     async def finished(self, dispatcher: Dispatcher) -> None:
         """Waits until no handler of this dispatcher is under way, nor will be."""
         with suppress(StoreUnavailable):  # those that nobody waits for are asked about, too
-            await self._store.writer.run(lambda _: None)
+            await self.runner.store.run(lambda _: None)
         own = {id(bound) for bound in dispatcher.by_name.values()}
-        while dispatcher.pushes or own.intersection(self._in_use):
-            self._ended.clear()
-            await self._ended.wait()
+        while dispatcher.pushes or any(id(bound) in own for bound in self._in_use.values()):
+            self._changed.clear()
+            await self._changed.wait()
 
-    def wake(self) -> None:
+    def told(self) -> None:
         """A push that handlers of a former dispatcher were asked about is stored, or is not."""
-        self._ended.set()
+        self._changed.set()
 
     @property
     def held(self) -> int:
         """Handler runs in memory: running, or waiting for their turn."""
-        return len(self._held)
+        return len(self.under_way)
+
+    @property
+    def claims(self) -> int:
+        """Who begins new work at once: this process if it has room; 0: nobody, it waits."""
+        # What waits in the store is not kept from the memory by what comes now.
+        most = BACKLOG // 2 if self._more or self._found else BACKLOG
+        return self.runner.owner if self.held < most and not self.retired else 0
+
+    def room(self) -> int:
+        """Much at a time, since each look costs the same."""
+        return BACKLOG - self.held if self.held <= BACKLOG // 2 else 0
+
+    def await_reply(
+        self, seq: int, handlers: int, acknowledge: Callable[[str], bytes]
+    ) -> asyncio.Future[None]:
+        """Lets so many handlers of an event reply in its answer; resolved when it need not wait."""
+        decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answer = OpenAnswer(acknowledge=acknowledge, left=handlers, decided=decided)
+        self._answers[seq] = answer
+        if not handlers:
+            answer.resolve()
+        return decided
+
+    def close_answer(self, seq: int) -> None:
+        """No reply can become part of the answer any more."""
+        self._answers.pop(seq, None)
 
     def submit(
-        self,
-        event: Event[Data],
-        seq: int,
-        jobs: list[tuple[int, Bound]],
-        acknowledge: Acknowledge,
-        held: str | None = None,
-    ) -> asyncio.Future[None]:
-        """Hands over the jobs of a new event; resolved when its answer need not wait."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # What the last look left in the store is not kept from the memory by what comes now.
-        room = BACKLOG if self._whole else BACKLOG // 2
-        if len(self._held) >= room or event.subject in self._left:
-            self._left.add(event.subject)
-            done.set_result(None)
-            return done
-        # What was found in the store between its commit and now is not done twice.
-        jobs = [(job, bound) for job, bound in jobs if job not in self._held]
-        if not jobs:
-            done.set_result(None)
-        for number, (job, bound) in enumerate(jobs, 1):
-            self._enqueue(
-                Work(
-                    job=job,
-                    bound=bound,
-                    event=event,
-                    seq=seq,
-                    acknowledge=acknowledge,
-                    last=number == len(jobs),
-                    done=done,
-                    held=held,
-                )
-            )
-        return done
+        self, event: Event[Data], seq: int, jobs: Sequence[tuple[int, Bound]], held: str | None
+    ) -> None:
+        """Begins jobs of a new event that were claimed with it.
 
-    def idle(self) -> None:
-        """Leaves all work in the store."""
-        self._left.add_everybody()
-
-    async def recover(self) -> None:
-        """Takes up what the last process left, before anything new comes."""
-        await self._store.run(replies.settle_all)
-        self._left.add_everybody()
-        await self._fetch()
-
-    async def poll(self) -> None:
-        """Takes work that is due from the store, for ever."""
-        while True:
-            whole = True
-            try:
-                whole = await self._fetch()
-            except StoreUnavailable as error:
-                log.warning("cannot look for work", error=str(error))
-            except Exception:
-                log.exception("looking for work failed")
-            self._roomy.clear()
-            if whole:
-                await asyncio.sleep(_POLL)
-            elif len(self._held) > BACKLOG // 2:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._roomy.wait(), _POLL)
-
-    def _enqueue(self, work: Work) -> None:
-        self._held.add(work.job)
-        self._in_use[id(work.bound)] += 1
-        # Events about nobody (delivery reports without a number) have lanes of their own.
-        person = work.event.subject or f"event {work.seq}"
-        lane = self._lanes.get(person)
-        if lane is not None:
-            lane.append(work)
+        `held`: why it must not be replied to (`receiver.plugin_host.loop_guard`).
+        """
+        if self.retired:
+            self.runner.forsake(job for job, _ in jobs)
             return
-        self._lanes[person] = deque([work])
-        task = self._supervisor.begin("lane of a person", partial(self._drain, person))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _drain(self, person: str) -> None:
-        lane = self._lanes[person]
-        try:
-            while lane:
-                work = lane.popleft()
-                try:
-                    await self._perform(work)
-                except StoreUnavailable as error:  # the job stays due
-                    log.warning("work not committed", handler=work.bound.name, error=str(error))
-                except Exception:  # it must not take those behind it along
-                    log.exception("work lost sight of", handler=work.bound.name)
-                finally:
-                    self._end(work)
-        finally:
-            del self._lanes[person]
-
-    def _end(self, work: Work) -> None:
-        self._held.discard(work.job)
-        self._in_use -= Counter([id(work.bound)])
-        self._ended.set()
-        if len(self._held) <= BACKLOG // 2:
-            self._roomy.set()
-        _resolve(work, anyway=work.last)
-
-    async def _perform(self, work: Work) -> None:
-        if work.recovered and not await self._begin(work):
-            return
-        try:
-            if work.attempts > len(PAUSES):
-                raise RuntimeError("was under way each time the process ended")  # noqa: TRY301 - fails as a handler does
-            asked = await self._call(work.bound, work.event)
-            asked, noted = self._guarded(work, asked)
-            reply = next((action for action in asked if isinstance(action, Reply)), None)
-            finish = HandlerResult(
-                job=work.job,
-                seq=work.seq,
-                handler=work.bound.name,
-                actions=asked,
-                answer=work.acknowledge(reply.text) if work.acknowledge and reply else None,
-                last=work.last,
-                at=to_micros(self._clock()),
-                note=noted,
+        for job, bound in jobs:
+            self._in_use[job] = bound
+            work = Work(
+                id=job,
+                person=event.subject,
+                handler=bound.name,
+                payload=msgspec.json.encode({"held": held}) if held else None,
+                attempts=1,
+                created_at=event.receivedat,
+                seq=seq,
+                event=event,
             )
-            await self._store.finish(finish)
-        except StoreUnavailable:
-            raise
+            self.begin(work)
+
+    async def perform(self, work: Work) -> None:
+        """Runs a handler and stores what it asks for."""
+        bound = self._in_use.get(work.id) or self._dispatcher.by_name.get(work.handler)
+        if bound is None or work.event is None:
+            why = work.missing if bound is not None else "no such handler is enabled"
+            await self.runner.fail(work, None, why)
+            return
+        self._in_use[work.id] = bound
+        try:
+            if work.attempts > len(RETRIES.pauses) + 1:
+                raise RuntimeError(_FATAL)  # noqa: TRY301 - fails as a handler does
+            asked = await self._call(bound, work.event)
+            await self._finish(work, *self._guarded(work, asked))
         except Exception as error:
-            log.exception("handler failed", handler=work.bound.name, event_id=work.event.id)
+            log.exception("handler failed", handler=bound.name, event_id=work.event.id)
             # What blocked the others once would do it again.
             again = not isinstance(error, HandlerBlocks)
-            due = next_try(work.attempts + 1, self._clock()) if again else None
-            counted = work.recovered
-            await self._store.fail(work.job, due, describe(error), counted=counted)
-            return
-        _resolve(work, anyway=reply is not None)
+            due = RETRIES.next(work.attempts, self.runner.clock()) if again else None
+            await self.runner.fail(work, due, describe(error))
+
+    def ended(self, work: Work) -> None:
+        """Whoever waits for the handler need not any longer."""
+        super().ended(work)
+        self._in_use.pop(work.id, None)
+        self._changed.set()
+        answer = self._answers.get(work.seq or 0)
+        if answer is not None:
+            answer.left -= 1
+            if answer.left <= 0:
+                answer.resolve()
+
+    async def stop(self) -> None:
+        """Gives running handlers a moment; what is not done by then is still in the store."""
+        await self.runner.end(self.kind, grace=_GRACE)
+        await self.plugins.close()
+
+    async def _finish(self, work: Work, asked: tuple[Action, ...], note: str | None) -> None:
+        answer = self._answers.get(work.seq or 0)
+        reply = next((action for action in asked if isinstance(action, Reply)), None)
+        finish = HandlerResult(
+            job=work.id,
+            owner=self.runner.owner,
+            seq=work.seq or 0,
+            handler=work.handler,
+            actions=asked,
+            answer=answer.acknowledge(reply.text) if answer and reply else None,
+            last=answer is not None and answer.left == 1,
+            at=self.runner.now(),
+            note=note,
+        )
+        await self.runner.commit(handler_results.finish, finish)
+        if answer is not None and reply is not None:
+            answer.resolve()
 
     def _guarded(
         self, work: Work, asked: tuple[Action, ...]
     ) -> tuple[tuple[Action, ...], str | None]:
         """What a handler asked for, with its reply held back if it must be; what to note then."""
-        if work.held is None or not any(isinstance(each, Reply) and each.text for each in asked):
+        why = msgspec.json.decode(work.payload)["held"] if work.payload else None
+        if why is None or not any(isinstance(each, Reply) and each.text for each in asked):
             return asked, None
         silent = tuple(SILENCE if isinstance(action, Reply) else action for action in asked)
         self.guard.held += 1
-        return silent, held_back(work.held)
-
-    async def _begin(self, work: Work) -> bool:
-        """Whether work from the store is still to be done; if so, its attempt is counted.
-
-        It may have been done, or put off, since it was looked up. Counted before it is made: a
-        handler that ends the process must not do so for ever.
-        """
-        due = await self._store.reader.jobs(id_=work.job, state="due", due=self._clock())
-        if not due:
-            return False
-        work.attempts = due[0].attempts
-        await self._store.begin_job(work.job)
-        return True
+        return silent, held_back(why)
 
     async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
         runs, began = self.runs[bound.name], perf_counter()
@@ -290,101 +231,23 @@ class Workers:
         finally:
             runs.seconds.add(perf_counter() - began)
 
-    async def _fetch(self) -> bool:
-        """Takes up what is due, as far as there is room; whether that was all of it."""
-        if len(self._held) >= BACKLOG:
-            return False
-        look = self._left.look()
-        now = self._clock()
-        due = await self._store.reader.jobs(state="due", kind="handle", due=now, limit=BACKLOG)
-        fresh = [job for job in due if job.id not in self._held]
-        if fresh:
-            # Of what was just committed the intake may not know yet; after this it does, and has
-            # handed it over. Then its reply can still become part of the answer.
-            await self._store.writer.run(lambda _: None)
-        self._whole = len(due) < BACKLOG
-        for job in fresh:
-            if len(self._held) >= BACKLOG:
-                self._whole = False
-                break
-            await self._take_up(job)
-        if self._whole:
-            self._left.found_all(look)
-        return self._whole
-
-    async def _take_up(self, job: Job) -> None:
-        try:
-            stored = await self._store.reader.event_by_seq(job.event) if job.event else None
-        except msgspec.MsgspecError as error:
-            stored, missing = None, f"its event cannot be read: {describe(error)}"
-        else:
-            missing = "its event is gone"
-        if job.id in self._held:  # handed over meanwhile
-            return
-        bound = self._dispatcher.by_name.get(job.handler)  # not before: a reload may have come
-        if bound is None or stored is None:
-            why = missing if bound is not None else "no such handler is enabled"
-            await self._store.fail(job.id, None, why, counted=True)
-            return
-        self._enqueue(
-            Work(
-                job=job.id,
-                bound=bound,
-                event=stored.event,
-                seq=stored.seq,
-                attempts=job.attempts,
-                recovered=True,
-                held=(job.payload or {}).get("held"),
-            )
-        )
-
-    async def stop(self) -> None:
-        """Gives running handlers a moment; what is not done by then is still in the store."""
-        for lane in self._lanes.values():
-            lane.clear()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_GRACE)
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.plugins.close()
-
 
 @asynccontextmanager
 async def running(
-    dispatcher: Dispatcher,
-    store: Store,
-    clock: Callable[[], datetime],
-    guard: Guard,
-    supervisor: Supervisor,
-    plugins: Sequence[Plugin] = (),
-    *,
-    work: bool = True,
+    runner: Runner, dispatcher: Dispatcher, guard: Guard, plugins: Sequence[Plugin] = ()
 ) -> AsyncIterator[Workers]:
-    """Workers that have found what the last process left, and look for what is due.
+    """Workers that do what is due, if the runner has started; else all of it stays in the store.
 
-    `plugins` are started before the first handler runs and stopped after the last. Without
-    `work` nothing of this is done: what the workers are handed stays in the store.
+    `plugins` are started before the first handler runs and stopped after the last.
 
     Raises `PluginError` for a plugin that does not start.
     """
-    workers = Workers(dispatcher, store, clock, guard, supervisor)
-    polling: KeptTask | None = None
+    workers = Workers(runner, dispatcher, guard)
     try:
-        if work:
+        if runner.owner:
             await workers.plugins.start(plugins)
-            await workers.recover()
-            polling = supervisor.keep("look for work", workers.poll, restart=True)
-        else:
-            workers.idle()
+            await runner.store.run(replies.settle_all)
+            runner.open(workers)
         yield workers
     finally:
-        if polling is not None:
-            await polling.stop()
         await workers.stop()
-
-
-def _resolve(work: Work, *, anyway: bool) -> None:
-    if anyway and work.done is not None and not work.done.done():
-        work.done.set_result(None)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from receiver.config import Retention as Settings
-from receiver.jobs.channel import every
+from receiver.jobs.runner import every
 from receiver.store import PurgeBatch, PurgeKind, PurgeRule, Store, audit, purges
 
 log = structlog.get_logger("receiver.jobs.purge")
@@ -97,8 +97,7 @@ class Retention:
         """Until it is cancelled."""
         if not self._ages:
             return
-        await asyncio.sleep(_FIRST)
-        await every(_PAUSE, self.sweep)
+        await every(_PAUSE, self.sweep, first=_FIRST)
 
     async def sweep(self) -> None:
         """Lets go of all that is too old now. Raises `StoreUnavailable`."""

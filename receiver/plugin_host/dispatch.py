@@ -7,8 +7,6 @@ same commit. All others are named as jobs of that commit and run by `receiver.jo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from random import uniform
 from typing import Any
 
 import msgspec
@@ -28,6 +26,7 @@ from receiver.handlers import (
     Unsubscribe,
     actions,
 )
+from receiver.limits import RetryPolicy
 from receiver.plugin_host.border import describe, tamed
 from receiver.store import HandleJob, HandlerActions, to_micros
 from receiver.text.msisdn import is_decimal, mask, normalise
@@ -36,6 +35,7 @@ log = structlog.get_logger("receiver.plugin_host.dispatch")
 
 #: Seconds until a handler that failed is tried again; after the last it is a dead letter.
 PAUSES = (5, 30, 120, 600, 1800, 7200, 21600)
+RETRIES = RetryPolicy(PAUSES)
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,14 +178,6 @@ def _normalised(action: Action, event: Event[Data], sources: Mapping[str, Source
 
 def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:
     """An inline handler failed: it is tried again in the background."""
-    due = next_try(1, event.receivedat)
+    due = RETRIES.next(1, event.receivedat)
     assert due is not None
     return HandleJob(handler=bound.name, attempts=1, due_at=to_micros(due), error=describe(error))
-
-
-def next_try(attempts: int, now: datetime) -> datetime | None:
-    """Returns when work that failed for the `attempts`-th time is due again; None: never."""
-    if attempts > len(PAUSES):
-        return None
-    # Jittered, so that what failed together does not come back together.
-    return now + timedelta(seconds=PAUSES[attempts - 1] * uniform(0.8, 1.2))  # noqa: S311 - no secret

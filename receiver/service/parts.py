@@ -19,8 +19,9 @@ from receiver.errors import ConfigError, Fault, StoreUnavailable
 from receiver.events import utc_now
 from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake.intake import Intake
-from receiver.jobs.channel import apis, every
+from receiver.jobs.channel import apis
 from receiver.jobs.handle import Workers, running
+from receiver.jobs.runner import Runner, every
 from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import Bound, Dispatcher
@@ -31,7 +32,7 @@ from receiver.providers import Provider
 from receiver.service import renumber
 from receiver.service.clock import SteadyClock
 from receiver.service.sending import Sending
-from receiver.store import Store, open_store
+from receiver.store import Store, deactivations, jobs, open_store, to_micros
 from receiver.store.people import StoredPeople
 from receiver.supervision.supervisor import Supervisor
 
@@ -92,13 +93,13 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         await self.workers.plugins.start(parts.plugins)
         try:
             await carry_over(self.store, parts.config)
-            await self.store.manage(_managing(parts))
+            await self.store.run(deactivations.manage, _managing(parts))
             if self.sending is not None:
                 await self.sending.adopt(parts.config, parts.providers, parts.plugins)
         except BaseException:
             await self.workers.plugins.stop(parts.plugins)
             with suppress(StoreUnavailable):
-                await self.store.manage(_managing(old))
+                await self.store.run(deactivations.manage, _managing(old))
             raise
         self.intake.adopt(parts.config, parts.providers, parts.dispatcher)
         self.workers.adopt(parts.dispatcher, _guard(parts))
@@ -119,7 +120,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         if jump < 0:
             clock.follow(jump)
         try:
-            await self.store.move_due(timedelta(seconds=jump))
+            await self.store.run(jobs.move, round(jump * 1e6))
         except StoreUnavailable:
             if jump < 0:
                 clock.follow(-jump)  # it is found again
@@ -131,7 +132,8 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def hurry(self) -> None:
         """Makes due what a clock that was ahead put off for longer than anything is."""
         now = self.intake.clock()
-        if late := await self.store.hurry(now, now + _LONGEST_PAUSE):
+        latest = now + _LONGEST_PAUSE
+        if late := await self.store.run(jobs.hurry, to_micros(now), to_micros(latest)):
             log.warning("due now: the clock was ahead when it was put off", jobs=late)
 
     def close(self) -> None:
@@ -257,11 +259,13 @@ async def open_service(
         supervisor.watch("the store's reader", store.reader.ended)
         await carry_over(store, parts.config)
         await renumber.before_serving(store, parts.providers)
-        await store.manage(_managing(parts))
+        await store.run(deactivations.manage, _managing(parts))
+        runner = Runner(store, clock, supervisor)
+        stack.push_async_callback(runner.stop)
+        if work:
+            await runner.start()
         workers = await stack.enter_async_context(
-            running(
-                parts.dispatcher, store, clock, _guard(parts), supervisor, parts.plugins, work=work
-            )
+            running(runner, parts.dispatcher, _guard(parts), parts.plugins)
         )
         intake = Intake(parts.config, parts.providers, parts.dispatcher, workers, store, clock)
         requests = RequestLog(parts.config.logs)
@@ -278,7 +282,7 @@ async def open_service(
         stack.push_async_callback(intake.close)
         if work:
             await service.hurry()
-            service.sending = Sending(store, intake.observe, clock, now)
+            service.sending = Sending(runner, intake.observe, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)
             bring_along = partial(renumber.beside_serving, store, parts.providers)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
-from datetime import datetime
 from typing import TYPE_CHECKING
 
+import structlog
+
 from receiver.handlers import Target
+from receiver.jobs import deactivate, send
 from receiver.jobs.channel import Calls, Line, open_lines
-from receiver.jobs.deactivate import Deactivator
-from receiver.jobs.forward import Forwarder
-from receiver.jobs.poll import Observe, Poller
+from receiver.jobs.deactivate import Deactivate
+from receiver.jobs.forward import Forward, Forwarder
+from receiver.jobs.poll import Observe, Poll
 from receiver.jobs.purge import Retention
-from receiver.jobs.send import Outbox
+from receiver.jobs.runner import Runner
+from receiver.jobs.send import Send
 from receiver.plugin_host.loader import Plugin
-from receiver.store import Store
+from receiver.store import messages
+from receiver.supervision.supervisor import KeptTask
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,33 +28,29 @@ if TYPE_CHECKING:
     from receiver.config import Config
     from receiver.providers import Provider
 
+log = structlog.get_logger("receiver.service.sending")
+
+#: Seconds between looks for reports that nobody waits for any more.
+_TIDY = 60.0
+
 
 class Sending:
-    """Sends messages, asks what became of them, has subscriptions ended, forwards events.
+    """Opens the queues of what leaves: of each source that sends, of each target.
 
-    And lets go of what is old. By one configuration at a time: what another one leaves as it is
+    And deletes what is old. By one configuration at a time: what another one leaves as it is
     goes on, with its connections; what it changes first ends the requests that are under way.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        observe: Observe,
-        clock: Callable[[], datetime],
-        now: Callable[[], float],
-    ) -> None:
+    def __init__(self, runner: Runner, observe: Observe, now: Callable[[], float]) -> None:
         """`now`: seconds of a clock that nobody sets."""
-        self._store = store
+        self._runner = runner
         self._observe = observe
-        self._clock = clock
         self._now = now
-        self._stack = AsyncExitStack()
-        self._asking: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
+        self._sweeping: KeptTask | None = None
         self.calls: defaultdict[str, Calls] = defaultdict(Calls)
         """By source, since the start."""
         self.lines: dict[str, Line] = {}
-        self._outbox: Outbox
         self.forwarder: Forwarder
         self.retention: Retention
 
@@ -59,24 +58,26 @@ class Sending:
         self, config: Config, providers: dict[str, Provider[Any]], plugins: Iterable[Plugin]
     ) -> None:
         """Begins to send."""
-        store, clock = self._store, self._clock
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close_lines)
-            self.lines = await open_lines(config, providers, clock, self.calls)
-            self._outbox = Outbox(self.lines.values(), store, clock)
-            await self._outbox.recover()
-            self._outbox.start()
-            stack.push_async_callback(self._outbox.stop)
-            stack.push_async_callback(self._stop_asking)
-            self._ask(config)
-            self.forwarder = Forwarder(_targets(plugins), store, clock, now=self._now)
-            self.forwarder.start()
-            stack.push_async_callback(self.forwarder.stop)
-            self._stack = stack.pop_all()
+        runner = self._runner
+        self.lines = await open_lines(config, providers, runner.clock, self.calls)
+        resend = [line.name for line in self.lines.values() if line.settings.resend_unknown]
+        if lost := await runner.store.run(messages.recover, runner.now(), resend):
+            log.warning("messages were under way when the process ended", messages=lost)
+        runner.when_unserved(Send.kind, lambda source: send.refuse(runner, source))
+        runner.when_unserved(Deactivate.kind, lambda source: deactivate.refuse(runner, source))
+        runner.chore(_TIDY, lambda: runner.store.run(messages.tidy, runner.now()))
+        self.forwarder = Forwarder(runner, _targets(plugins), now=self._now)
+        for line in self.lines.values():
+            self._open(line)
+        await self._sweep(config)
 
     async def stop(self) -> None:
         """Begins nothing more, and gives the requests under way a moment."""
-        await self._stack.aclose()
+        await self._end_sweeping()
+        await self._runner.end(Send.kind, Poll.kind, Deactivate.kind, Forward.kind)
+        await asyncio.gather(*self._leaving)
+        for line in self.lines.values():
+            await line.close()
 
     async def adopt(
         self, config: Config, providers: dict[str, Provider[Any]], plugins: Iterable[Plugin]
@@ -85,40 +86,41 @@ class Sending:
 
         Nobody waits for the requests of what is changed or gone: they end beside this.
         """
-        lines = await open_lines(config, providers, self._clock, self.calls, kept=self.lines)
-        await self._stop_asking()
-        old, self.lines = self.lines, lines
-        for name, worker in self._outbox.adopt(lines.values()).items():
-            task = asyncio.create_task(_close_after(worker, old[name]))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-        self._ask(config)
+        old, clock = self.lines, self._runner.clock
+        self.lines = await open_lines(config, providers, clock, self.calls, kept=old)
+        for name, line in old.items():
+            if self.lines.get(name) is not line:
+                task = asyncio.create_task(_close_after(self._runner.retire(line.queues), line))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+        for name, line in self.lines.items():
+            if old.get(name) is not line:
+                self._open(line)
+        await self._sweep(config)
         self.forwarder.adopt(_targets(plugins))
 
-    def _ask(self, config: Config) -> None:
-        """Starts what can be ended at any moment: it asks again for what it was not told."""
-        lines, store, clock = self.lines.values(), self._store, self._clock
-        self.retention = Retention(config.retention, store, clock)
-        workers = (
-            Poller(lines, store, self._observe, clock),
-            Deactivator(lines, store, clock),
-            self.retention,
-        )
-        self._asking = [asyncio.create_task(worker.run()) for worker in workers]
+    def _open(self, line: Line) -> None:
+        queues = [Send(self._runner, line), Deactivate(self._runner, line)]
+        if line.polls:
+            queues.append(Poll(self._runner, line, self._observe))
+        for queue in queues:
+            self._runner.open(queue)
 
-    async def _stop_asking(self) -> None:
-        for task in self._asking:
-            task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+    async def _sweep(self, config: Config) -> None:
+        await self._end_sweeping()
+        runner = self._runner
+        self.retention = Retention(config.retention, runner.store, runner.clock)
+        keep = runner.supervisor.keep
+        self._sweeping = keep("retention", self.retention.run, restart=True, finite=True)
 
-    async def _close_lines(self) -> None:
-        await asyncio.gather(*self._leaving)  # the outbox has ended what they wait for
-        for line in self.lines.values():
-            await line.close()
+    async def _end_sweeping(self) -> None:
+        if self._sweeping is not None:
+            await self._sweeping.stop()
 
 
-async def _close_after(worker: asyncio.Task[None], line: Line) -> None:
-    await asyncio.wait([worker])
+async def _close_after(lives: list[KeptTask], line: Line) -> None:
+    for life in lives:
+        await life.wait()
     await line.close()
 
 

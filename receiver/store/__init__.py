@@ -6,33 +6,27 @@ The rest of the program knows this module and `records`; SQL stands nowhere else
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from receiver.actions import Send
-from receiver.outgoing import Sent
 from receiver.people import Subscription
 from receiver.store import (
-    book,
-    deactivations,
-    handler_results,
     jobs,
     messages,
     renames,
 )
 from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
-from receiver.store.deactivations import Deactivation, Subscribed
+from receiver.store.deactivations import Subscribed
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.files import lock
 from receiver.store.forgetting import QuarantineRow
-from receiver.store.forwards import Forwards
 from receiver.store.group_commit import Writer
-from receiver.store.ids import EventIds, first_seq
+from receiver.store.ids import EventIds
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import NearMiss, OptOutChange, OptOutEntry
 from receiver.store.purge_reads import PurgeBatch, PurgeRule
@@ -44,7 +38,6 @@ from receiver.store.records import (
     Attempt,
     EventRow,
     Failure,
-    ForwardJob,
     HandleJob,
     HandlerActions,
     HandlerResult,
@@ -57,6 +50,7 @@ from receiver.store.records import (
     StoredMessage,
     StoredPush,
     StoreResult,
+    Work,
     from_micros,
     noted,
     pack_request,
@@ -74,10 +68,8 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "Correction",
-    "Deactivation",
     "EventRow",
     "Failure",
-    "ForwardJob",
     "HandleJob",
     "HandlerActions",
     "HandlerResult",
@@ -108,6 +100,7 @@ __all__ = [
     "Subscribed",
     "Subscription",
     "SubscriptionStep",
+    "Work",
     "from_micros",
     "noted",
     "open_reader",
@@ -140,7 +133,6 @@ class Store:
         self.path = path
         self.take = writer.take
         self.take_later = writer.take_later
-        self.forwards = Forwards(writer)
 
     async def run(
         self,
@@ -150,24 +142,6 @@ class Store:
     ) -> T:
         """Runs a change in the writer's transaction; it is on disk when this returns."""
         return await self.writer.run(lambda tx: change(tx, *args, **kwargs))
-
-    async def finish(self, done: HandlerResult) -> bool:
-        """Ends a handler's work; False if it had been ended before."""
-        return await self.writer.run(partial(handler_results.finish, done=done))
-
-    async def fail(self, job: int, due: datetime | None, error: str, *, counted: bool) -> None:
-        """A job failed: it is due again then, or dead (None).
-
-        `counted`: the attempt was already counted by `begin_job`.
-        """
-        due_at = to_micros(due) if due else None
-        await self.writer.run(
-            partial(jobs.fail, job=job, due_at=due_at, error=error, counted=counted)
-        )
-
-    async def begin_job(self, job: int) -> None:
-        """Counts an attempt of a job before it is made."""
-        await self.run(jobs.begin_job, job)
 
     async def revive(self, job: int | None, now: datetime) -> int:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
@@ -186,34 +160,6 @@ class Store:
         pieces = (dead[start : start + REVIVED] for start in range(0, len(dead), REVIVED))
         return sum([await self.run(revive, piece) for piece in pieces])
 
-    async def move_due(self, by: timedelta) -> None:
-        """Moves what waits by so much: the clock was set."""
-        await self.writer.run(partial(jobs.move, by=by // timedelta(microseconds=1)))
-
-    async def hurry(self, now: datetime, latest: datetime) -> int:
-        """Makes due what is due after `latest`: the clock was ahead when it was put off."""
-        return await self.writer.run(
-            partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
-        )
-
-    async def end_job(self, job: int) -> None:
-        """A job is done, or there is no need for it any more."""
-        await self.run(jobs.end, job)
-
-    async def deactivated(self, source: str, done: Deactivation, now: datetime) -> None:
-        """The provider has ended the subscription."""
-        at = to_micros(now)
-
-        def end(tx: Tx) -> None:
-            jobs.end(tx, done.job)
-            book.told(tx, source, done.subscription, at)
-
-        await self.writer.run(end)
-
-    async def manage(self, sources: Iterable[str]) -> None:
-        """Notes which sources can be told that a subscription ends: opt-outs see to that."""
-        await self.writer.run(partial(deactivations.manage, sources=sources))
-
     async def rename_source(self, former: str, name: str) -> bool:
         """Gives all that is of the source `former` to `name`; False if there is nothing."""
         if not await self.run(renames.is_known, former):
@@ -228,62 +174,6 @@ class Store:
         """Makes a message that a person asks for; its id."""
         return await self.run(messages.add, jobs.by_operator(now), jobs.OPERATOR, message)
 
-    async def begin_messages(
-        self, attempts: Sequence[Attempt], now: datetime, link_ttl: timedelta
-    ) -> list[Failure | None]:
-        """Marks messages as being sent; for each None, or why it must not be sent."""
-        ttl = link_ttl // timedelta(microseconds=1)
-        return await self.writer.run(
-            partial(messages.begin, attempts=attempts, now=to_micros(now), link_ttl=ttl)
-        )
-
-    async def message_sent(
-        self, message: int, now: datetime, taken: Sent, poll_at: datetime | None = None
-    ) -> None:
-        """The provider took it. `poll_at`: when its status is asked for; None: it reports."""
-        await self._change(messages.sent, message, now, taken=taken, poll_at=poll_at)
-
-    async def put_off_message(
-        self, message: int, now: datetime, due: datetime, why: Failure
-    ) -> None:
-        """Nothing was sent; it is tried again then."""
-        await self._change(messages.put_off, message, now, due=to_micros(due), why=why)
-
-    async def kill_message(self, message: int, now: datetime, why: Failure) -> None:
-        """Nothing was sent, and nothing will be unless a person says so."""
-        await self._change(messages.kill, message, now, why=why)
-
-    async def lose_message(self, message: int, now: datetime, why: Failure) -> None:
-        """Nobody knows whether it was sent."""
-        await self._change(messages.lose, message, now, why=why)
-
-    async def split_message(self, message: int, texts: Sequence[str], now: datetime) -> None:
-        """Makes several messages of one that waits."""
-        await self._change(messages.split, message, now, texts=texts)
-
-    async def mark_link(self, message: int, now: datetime) -> None:
-        """The provider refused the link_id of a message."""
-        await self._change(messages.mark_link, message, now)
-
-    async def recover_messages(self, now: datetime, resend: Sequence[str]) -> int:
-        """After a crash: what was being sent is unknown, or due in the sources `resend`."""
-        return await self.writer.run(partial(messages.recover, now=to_micros(now), resend=resend))
-
-    async def ask_again(self, message: int, due: datetime, error: str | None) -> None:
-        """What became of a message is asked for again then."""
-        await self.writer.run(
-            partial(messages.ask_again, message=message, due=to_micros(due), error=error)
-        )
-
-    async def end_polling(self, message: int) -> None:
-        """What became of a message is not asked for any more."""
-        await self.writer.run(partial(messages.end_polling, message=message))
-
-    async def forget_reports(self, now: datetime) -> int:
-        """Lets go of reports that found no message in 72 hours; how many. The events stay."""
-        oldest = first_seq(to_micros(now) - messages.JOIN_WITHIN)
-        return await self.writer.run(partial(messages.tidy, oldest=oldest))
-
     async def check(self) -> str | None:
         """Tries a write transaction; returns why that fails, or None."""
         try:
@@ -294,12 +184,6 @@ class Store:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return str(error) or type(error).__name__
         return None
-
-    async def _change(
-        self, change: Callable[..., None], message: int, now: datetime, **facts: object
-    ) -> None:
-        at = to_micros(now)
-        await self.writer.run(partial(change, message=message, now=at, **facts))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import msgspec
 
 from receiver.actions import Subscribe, Unsubscribe
 from receiver.events import EventType
-from receiver.store import deactivations
+from receiver.store import deactivations, jobs
 from receiver.store.jobs import OPERATOR, Origin
 from receiver.store.opt_out_lines import blocked, opted_out_at
 from receiver.store.opt_out_rule import Line, blocks, service
@@ -227,6 +227,14 @@ def told(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None
     )
     if _look(tx, made) != (None, None):
         _write(tx, made)
+
+
+def end_deactivation(
+    tx: Tx, job: int, owner: int, source: str, ended: deactivations.Subscribed, now: int
+) -> None:
+    """Ends a deactivate job: the provider has ended the subscription."""
+    if jobs.end(tx, job, owner):
+        told(tx, source, ended, now)
 
 
 def set_line(tx: Tx, values: Mapping[str, object]) -> None:

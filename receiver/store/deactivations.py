@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 import msgspec
 
-from receiver.store.jobs import SOURCES, Origin, add_job
+from receiver.store.jobs import Origin, add_job
 from receiver.store.tx import Tx
 
-#: Parameters: source, time, most rows. Last column: whether the book has the line as active. Then
-#: the person has joined since: what ended it is in the book too, and is not the newest change.
-DUE = (
-    "SELECT id, payload, attempts, created_at, EXISTS (SELECT 1 FROM subscriptions AS s"
-    " WHERE s.source = job.source AND s.short_code = job.short_code"
-    " AND s.service_id = job.service_id AND s.msisdn = job.subject AND s.state = 'active')"
-    " FROM jobs AS job WHERE source = ? AND kind = 'deactivate' AND state = 'due' AND due_at <= ?"
-    " ORDER BY due_at, id LIMIT ?"
-)
-#: Those of sources that cannot be told; `{}` are the sources that can.
-HOMELESS = (
-    f"{SOURCES} SELECT id, source FROM sources JOIN jobs ON source = name"
-    " AND kind = 'deactivate' AND state = 'due' WHERE name NOT IN ({}) LIMIT ?"
+#: Of the job `j`: whether the book has the line as active. Then the person has joined since: what
+#: ended it is in the book too, and is not the newest change.
+JOINED_AGAIN = (
+    "EXISTS (SELECT 1 FROM subscriptions AS s WHERE s.source = j.source"
+    " AND s.short_code = j.short_code AND s.service_id = j.service_id"
+    " AND s.msisdn = j.subject AND s.state = 'active')"
 )
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
@@ -40,17 +32,6 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     service_id: str | None = None
 
 
-class Deactivation(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription that the provider has to be told to end."""
-
-    job: int
-    subscription: Subscribed
-    attempts: int
-    created_at: datetime
-    joined_again: bool
-    """The person has subscribed anew since: what was asked for is no longer so."""
-
-
 def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) -> None:
     """Has the provider of a source told, as soon as the transaction is committed."""
     add_job(
@@ -59,7 +40,7 @@ def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) ->
         kind="deactivate",
         handler=handler,
         payload=msgspec.json.encode(ended),
-        subject=ended.msisdn,
+        person=ended.msisdn,
         due_at=origin.now,
         source=source,
         short_code=ended.short_code or "",

@@ -53,7 +53,7 @@ def carry_out(tx: Tx, origin: Origin, handler: str, action: Action) -> bool:
                 payload=msgspec.json.encode(action),
                 due_at=origin.now,
                 target=action.url if action.target is None else action.target,
-                subject=origin.subject,
+                person=origin.subject,
             )
         case Reply():
             raise AssertionError(action)

@@ -20,7 +20,7 @@ import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
-from receiver.store import pushes
+from receiver.store import jobs, pushes
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.records import StoredPush, StoreResult
 from receiver.store.tx import Tx
@@ -33,6 +33,8 @@ Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
 _Waiting = tuple[StoredPush | Operation, "asyncio.Future[Any]"]
 #: Results of a batch, in its order; an exception stands for the operation it ended.
 _Results = list[Any]
+#: Kind and lane of jobs.
+_Lanes = set[tuple[str, str]]
 
 #: Operations that may wait for a commit. Beyond it callers are told to come back.
 QUEUE_LIMIT = 8192
@@ -75,8 +77,14 @@ class Writer:
         self.trouble: str | None = None
         """Why the last commit failed; None when it did not."""
         self._busy_since: float | None = None
+        self.on_jobs: Callable[[_Lanes], None] = lambda _: None
+        """Told by kind and lane, on the event loop, what a commit has made work for."""
+        self.on_forsaken: Callable[[Sequence[int]], None] = lambda _: None
+        """Told of jobs that were claimed for a push whose coroutine was cancelled meanwhile."""
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_rows = Histogram(COMMIT_ROWS)
+        self._last_job = 0
+        self._made: _Lanes = set()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -178,16 +186,20 @@ class Writer:
         if batch:
             self._batches.put((batch, size))
         else:  # nothing could be made of what arrived
-            self._committed([], [])
+            self._committed([], [], set())
 
-    def _committed(self, batch: list[_Waiting], results: _Results) -> None:
+    def _committed(self, batch: list[_Waiting], results: _Results, made: _Lanes) -> None:
         for (_, future), result in zip(batch, results, strict=True):
             if future.done():  # its coroutine was cancelled; the commit stands
+                if isinstance(result, StoreResult) and result.claimed:
+                    self.on_forsaken(result.jobs)
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if made:
+            self.on_jobs(made)
         self._in_hand = []
         if self._waiting or self._arrivals:
             self._hand_over_after(_TURNS)
@@ -229,6 +241,7 @@ class Writer:
     def _work(self) -> None:
         """Commits batch after batch until the store is closed."""
         connection, dirty = self._connection, False
+        self._last_job = jobs.last(connection.tx)
         while True:
             self._busy_since = None
             try:
@@ -240,10 +253,11 @@ class Writer:
                 break
             batch, size = handed_over
             self._busy_since = time.monotonic()
+            self._made = set()
             results = self._commit(batch)
             dirty = True
             try:
-                self._loop.call_soon_threadsafe(self._committed, batch, results)
+                self._loop.call_soon_threadsafe(self._committed, batch, results, self._made)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
             # Only now: those of this batch do not wait for it.
@@ -299,5 +313,7 @@ class Writer:
             results = [
                 next(following) if isinstance(item, StoredPush) else item(tx) for item in work
             ]
+            last, made = jobs.added(tx, self._last_job)
+        self._last_job, self._made = last, self._made | made
         connection.unindexed += sum(one.new for one in taken)
         return results

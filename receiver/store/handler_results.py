@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from receiver.actions import SILENCE, Reply
-from receiver.store import book
+from receiver.store import book, jobs
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
 from receiver.store.records import HandlerResult
 from receiver.store.replies import add_note, close_answer, late_reply
 from receiver.store.tx import Tx
 
-_END_JOB = "DELETE FROM jobs WHERE id = ? RETURNING id"
 _EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHERE seq = ?"
 
 
 def finish(tx: Tx, done: HandlerResult) -> bool:
-    """Ends a handle job with what its handler asked for; False if it had ended before."""
-    if tx.execute(_END_JOB, (done.job,)).fetchone() is None:
+    """Ends a handle job with what its handler asked for; False, and nothing, if it is another's."""
+    if not jobs.end(tx, done.job, done.owner):
         return False
     row = tx.execute(_EVENT, (done.seq,)).fetchone()
     source, subject, data, type_, time, received_at = row

@@ -1,4 +1,8 @@
-"""Background work as the store keeps it: handlers to run, messages to send or ask about."""
+"""Background work: the rows that are its only queue.
+
+A job waits while it has no owner. Whoever works on it claims it first, which counts an attempt, and
+ends, puts off or buries it as its owner alone: what somebody else has done meanwhile stands.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,31 @@ from datetime import datetime
 
 import msgspec
 
+from receiver.store.queries import marks
 from receiver.store.records import to_micros
-from receiver.store.tx import Tx
+from receiver.store.tx import Tx, execute_many
 
 _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
-    " message, target, subject, short_code, service_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    " message, target, subject, short_code, service_id, owner)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+# By the index of the person's work: with a plain due_at all that is due is gone through.
+_WAITS = (
+    "SELECT 1 FROM jobs WHERE kind = ? AND lane = '' AND subject = ? AND state = 'due'"
+    " AND owner IS NULL AND +due_at <= ? LIMIT 1"
+)
+_CLAIM = (
+    "UPDATE jobs SET owner = ?, attempts = attempts + 1"
+    " WHERE id IN ({}) AND owner IS NULL AND state = 'due' RETURNING id"
+)
+_HURRY_LANE = (
+    "UPDATE jobs SET due_at = ? WHERE id IN (SELECT id FROM jobs"
+    " WHERE kind = ? AND lane = ? AND state = 'due' AND owner IS NULL AND due_at > ? LIMIT ?)"
+)
+_BURY = (
+    "UPDATE jobs SET state = 'dead', due_at = 0, error = ? WHERE id IN (SELECT id FROM jobs"
+    " WHERE kind = ? AND lane = ? AND state = 'due' AND owner IS NULL AND due_at <= ? LIMIT ?)"
 )
 
 #: The handler of what no handler asks for.
@@ -25,12 +47,6 @@ _HURRY = (
     "UPDATE jobs SET due_at = ? WHERE state = 'due'"
     f" AND kind IN ({', '.join(map(repr, KINDS))}) AND due_at > ?"
 )
-#: Begins a statement: all sources that there are jobs of, from one to the next in the index.
-SOURCES = (
-    "WITH RECURSIVE sources (name) AS (SELECT min(source) FROM jobs WHERE source IS NOT NULL"
-    " UNION ALL SELECT (SELECT min(source) FROM jobs WHERE source > name) FROM sources"
-    " WHERE name IS NOT NULL)"
-)
 _REVIVE = (
     "UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE id = ? AND state = 'dead'"
     " RETURNING message"
@@ -38,6 +54,8 @@ _REVIVE = (
 
 #: A time that nothing is due after.
 NEVER = 2**62
+#: Jobs that are changed in one transaction: more would hold up the pushes.
+PIECE = 200
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,50 +89,103 @@ def add_job(
     source: str | None = None,
     message: int | None = None,
     target: str | None = None,
-    subject: str | None = None,
+    person: str | None = None,
     short_code: str | None = None,
     service_id: str | None = None,
+    owner: int = 0,
 ) -> int:
     """Adds background work; its id.
 
-    `target`: where an event is to be forwarded. `subject`: whom work of that kind is about.
+    `target`: where an event is to be forwarded. `person`: whose work of its kind goes one after the
+    other. `owner`: who begins it at once; 0: it waits.
     """
     values = (
         kind,
         origin.event,
         handler,
         payload,
-        attempts,
+        attempts + bool(owner),
         due_at,
         origin.now,
         error,
         source,
         message,
         target,
-        subject,
+        person,
         short_code,
         service_id,
+        owner or None,
     )
     (id_,) = tx.execute(_ADD, values).fetchone()
     return int(id_)
 
 
-def fail(tx: Tx, job: int, due_at: int | None, error: str, counted: int) -> None:
+def waits(tx: Tx, kind: str, person: str | None, now: int) -> bool:
+    """Returns whether work of a person is due that nobody has claimed: what is new goes behind."""
+    return person is not None and tx.execute(_WAITS, (kind, person, now)).fetchone() is not None
+
+
+def last(tx: Tx) -> int:
+    """The number of the newest job."""
+    return int(tx.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()[0])
+
+
+def added(tx: Tx, after: int) -> tuple[int, set[tuple[str, str]]]:
+    """The last job, and by kind and lane those added after another one that wait."""
+    rows = tx.execute("SELECT id, kind, lane, owner FROM jobs WHERE id > ?", (after,)).fetchall()
+    waiting = {(kind, lane) for _, kind, lane, owner in rows if owner is None}
+    return max((row[0] for row in rows), default=after), waiting
+
+
+def take_over(tx: Tx, now: int) -> int:
+    """Makes a new owner; what earlier ones had claimed waits again: whoever writes is alone."""
+    tx.execute("DELETE FROM owners")
+    tx.execute("UPDATE jobs SET owner = NULL WHERE owner IS NOT NULL")
+    query = "INSERT INTO owners (since) VALUES (?) RETURNING id"
+    return int(tx.execute(query, (now,)).fetchone()[0])
+
+
+def claim(tx: Tx, owner: int, ids: Sequence[int]) -> set[int]:
+    """Counts an attempt of each that still waits, and makes it the owner's; which they are."""
+    query = _CLAIM.format(marks(len(ids)))
+    return {id_ for (id_,) in tx.execute(query, (owner, *ids)).fetchall()}
+
+
+def release(tx: Tx, owner: int, ids: Sequence[int]) -> None:
+    """Has these wait again: nobody works on them any more."""
+    rows = [(owner, id_) for id_ in ids]
+    execute_many(tx, "UPDATE jobs SET owner = NULL WHERE owner = ? AND id = ?", rows)
+
+
+def hand_back(tx: Tx, owner: int) -> None:
+    """Has all that an owner had claimed wait again, as if it had not been begun."""
+    query = "UPDATE jobs SET owner = NULL, attempts = attempts - 1 WHERE owner = ?"
+    tx.execute(query, (owner,))
+
+
+def end(tx: Tx, job: int, owner: int) -> bool:
+    """A job is done, or there is no need for it any more; False if it was not the owner's."""
+    query = "DELETE FROM jobs WHERE id = ? AND coalesce(owner, 0) = ? RETURNING id"
+    return tx.execute(query, (job, owner)).fetchone() is not None
+
+
+def fail(tx: Tx, job: int, owner: int, due_at: int | None, error: str | None) -> None:
     """A job did not work out: it is due again at `due_at`, or dead without one."""
     tx.execute(
-        "UPDATE jobs SET attempts = attempts + ?, error = ?, state = ?, due_at = ? WHERE id = ?",
-        (1 - counted, error, "dead" if due_at is None else "due", due_at or 0, job),
+        "UPDATE jobs SET owner = NULL, error = ?, state = ?, due_at = ?"
+        " WHERE id = ? AND coalesce(owner, 0) = ?",
+        (error, "dead" if due_at is None else "due", due_at or 0, job, owner),
     )
 
 
-def end(tx: Tx, job: int) -> None:
-    """A job is done, or there is no need for it any more."""
-    tx.execute("DELETE FROM jobs WHERE id = ?", (job,))
+def bury(tx: Tx, kind: str, lane: str, due_by: int, error: str) -> int:
+    """Makes dead letters of some that wait in a lane and were due by then; how many."""
+    return tx.execute(_BURY, (error, kind, lane, due_by, PIECE)).rowcount
 
 
-def begin_job(tx: Tx, job: int) -> None:
-    """Counts an attempt before it is made, for a job that may have ended the last process."""
-    tx.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (job,))
+def hurry_lane(tx: Tx, kind: str, lane: str, now: int) -> int:
+    """Makes due some of what was put off in a lane; how many."""
+    return tx.execute(_HURRY_LANE, (now, kind, lane, now, PIECE)).rowcount
 
 
 def move(tx: Tx, by: int) -> None:

@@ -8,7 +8,6 @@ nobody knows whether it left: it stands as unknown, and is not sent again by its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
@@ -16,7 +15,7 @@ from receiver.outgoing import Sent
 from receiver.store import opt_out_lines, opt_outs
 from receiver.store.ids import first_seq
 from receiver.store.jobs import Origin, add_job
-from receiver.store.records import Attempt, EventRow, Failure, Report, to_micros
+from receiver.store.records import Attempt, EventRow, Failure, Report
 from receiver.store.tx import Tx
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
@@ -35,7 +34,13 @@ _WAITING = (
     "(SELECT received_at FROM events WHERE events.seq = messages.event), created_at)"
     " FROM messages WHERE id = ? AND state = 'waiting'"
 )
-_COUNT_SEND = "UPDATE jobs SET attempts = attempts + 1 WHERE message = ? AND kind = 'send'"
+_CLAIM = (
+    "UPDATE jobs SET attempts = attempts + 1, owner = ? WHERE message = ? AND kind = 'send'"
+    " AND owner IS NULL AND state = 'due'"
+)
+_OWNED = " WHERE message = ? AND kind = 'send' AND coalesce(owner, 0) = ?"
+_END = f"DELETE FROM jobs{_OWNED}"
+_FAIL = f"UPDATE jobs SET owner = NULL, state = ?, due_at = ?, error = ?{_OWNED}"
 _BEGIN = (
     "UPDATE messages SET state = 'sending', status = 'queued', msisdn = ?,"
     " sender = coalesce(?, sender), attempts = attempts + 1, sent_at = ?, updated_at = ?,"
@@ -95,7 +100,6 @@ _WHOLE = (
     "SELECT source, event, handler, msisdn, sender, service_id, even_if_opted_out FROM messages"
     " WHERE id = ? AND state = 'waiting'"
 )
-_END_SEND = "DELETE FROM jobs WHERE message = ? AND kind = 'send'"
 _POLLER = "poller"
 #: Reports let go of in one transaction: more would hold up the pushes.
 _TIDY_ROWS = 500
@@ -141,20 +145,23 @@ def add(
         due_at=origin.now,
         source=source,
         message=id_,
+        person=message.to,
     )
     return int(id_)
 
 
-def begin(tx: Tx, attempts: Sequence[Attempt], now: int, link_ttl: int) -> list[Failure | None]:
-    """Marks messages as being sent; None, or why one must not be sent.
+def begin(
+    tx: Tx, attempts: Sequence[Attempt], now: int, link_ttl: int, owner: int = 0
+) -> list[Failure | None]:
+    """Claims messages and marks them as being sent; None, or why one must not be sent.
 
     `link_ttl`: microseconds that a link_id lives. A message that must not be sent is dead, with
     the reason, unless it was not waiting any more.
     """
-    return [_begin(tx, attempt, now, link_ttl) for attempt in attempts]
+    return [_begin(tx, attempt, now, link_ttl, owner) for attempt in attempts]
 
 
-def _begin(tx: Tx, attempt: Attempt, now: int, link_ttl: int) -> Failure | None:
+def _begin(tx: Tx, attempt: Attempt, now: int, link_ttl: int, owner: int) -> Failure | None:
     row = tx.execute(_WAITING, (attempt.message,)).fetchone()
     if row is None:
         return Failure("it is not waiting any more")
@@ -171,7 +178,7 @@ def _begin(tx: Tx, attempt: Attempt, now: int, link_ttl: int) -> Failure | None:
         kill(tx, attempt.message, now, why)
         return why
     tx.execute(_BEGIN, (attempt.msisdn, attempt.sender, now, now, attempt.message))
-    tx.execute(_COUNT_SEND, (attempt.message,))
+    tx.execute(_CLAIM, (owner or None, attempt.message))
     return None
 
 
@@ -186,11 +193,24 @@ def _use_link(tx: Tx, source: str, link_id: str, message: int, now: int) -> Fail
     return None
 
 
-def sent(tx: Tx, message: int, now: int, taken: Sent, poll_at: datetime | None) -> None:
+# What follows ends a claim on a message, `owner`'s, or does nothing where there is none. 0: nobody
+# has claimed it.
+
+
+def sent(
+    tx: Tx,
+    message: int,
+    now: int,
+    taken: Sent,
+    poll_at: int | None = None,
+    owner: int = 0,
+) -> None:
     """A provider took a message: what it said, and the reports that came before its answer.
 
     `poll_at`: when its status is asked for; None: the provider reports by itself.
     """
+    if not tx.execute(_END, (message, owner)).rowcount:
+        return
     source, status = _current(tx, message)
     status = advance(Status(status), taken.status)
     values = (
@@ -203,7 +223,6 @@ def sent(tx: Tx, message: int, now: int, taken: Sent, poll_at: datetime | None) 
         message,
     )
     tx.execute(_SENT, values)
-    tx.execute(_END_SEND, (message,))
     if taken.message_id is not None:
         _know(tx, source, message_key(taken.message_id), message, now)
     if poll_at is not None:
@@ -213,38 +232,33 @@ def sent(tx: Tx, message: int, now: int, taken: Sent, poll_at: datetime | None) 
             origin,
             kind="poll",
             handler=_POLLER,
-            due_at=to_micros(poll_at),
+            due_at=poll_at,
             source=source,
             message=message,
         )
 
 
-def put_off(tx: Tx, message: int, now: int, due: int, why: Failure) -> None:
+def put_off(tx: Tx, message: int, now: int, due: int, why: Failure, owner: int = 0) -> None:
     """Nothing was sent; it is tried again then."""
-    tx.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
-    tx.execute(
-        "UPDATE jobs SET due_at = ?, error = ? WHERE message = ? AND kind = 'send'",
-        (due, why.error, message),
-    )
+    if tx.execute(_FAIL, ("due", due, why.error, message, owner)).rowcount:
+        tx.execute(_STOPPED, ("waiting", Status.QUEUED, why.code, why.error, now, message))
 
 
-def kill(tx: Tx, message: int, now: int, why: Failure) -> None:
+def kill(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nothing was sent, and nothing will be unless a person says so: a dead letter."""
-    tx.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
-    tx.execute(
-        "UPDATE jobs SET state = 'dead', due_at = 0, error = ? WHERE message = ? AND kind = 'send'",
-        (why.error, message),
-    )
+    if tx.execute(_FAIL, ("dead", 0, why.error, message, owner)).rowcount:
+        tx.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
 
 
-def lose(tx: Tx, message: int, now: int, why: Failure) -> None:
+def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
+    if not tx.execute(_END, (message, owner)).rowcount:
+        return
     _, status = _current(tx, message)
     # A report may have come before we gave up waiting for the answer.
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status
     tx.execute(_STOPPED, (state, status, why.code, why.error, now, message))
-    tx.execute(_END_SEND, (message,))
 
 
 def recover(tx: Tx, now: int, resend: Sequence[str]) -> int:
@@ -285,20 +299,6 @@ def revive(tx: Tx, message: int, now: int) -> None:
     )
 
 
-def end_polling(tx: Tx, message: int) -> None:
-    """Its status is not asked for any more."""
-    tx.execute("DELETE FROM jobs WHERE message = ? AND kind = 'poll'", (message,))
-
-
-def ask_again(tx: Tx, message: int, due: int, error: str | None) -> None:
-    """Its status is asked for again then."""
-    tx.execute(
-        "UPDATE jobs SET attempts = attempts + 1, due_at = ?, error = ?"
-        " WHERE message = ? AND kind = 'poll'",
-        (due, error, message),
-    )
-
-
 def note_report(tx: Tx, row: EventRow, report: Report) -> None:
     """Joins a delivery report to its message, or keeps it until there is one."""
     key = message_key(report.message_id)
@@ -321,9 +321,9 @@ def note_report(tx: Tx, row: EventRow, report: Report) -> None:
         mark_link(tx, message, row.received_at)
 
 
-def tidy(tx: Tx, oldest: int) -> int:
-    """Lets go of some reports before the event `oldest` that wait for a message; how many."""
-    return tx.execute(_FORGET, (oldest, _TIDY_ROWS)).rowcount
+def tidy(tx: Tx, now: int) -> int:
+    """Deletes some reports that found no message in 72 hours; how many. The events stay."""
+    return tx.execute(_FORGET, (first_seq(now - JOIN_WITHIN), _TIDY_ROWS)).rowcount
 
 
 def _know(tx: Tx, source: str, key: str, message: int, now: int) -> None:

@@ -33,7 +33,7 @@ _PILE = (
     " (SELECT created_at FROM jobs WHERE id = (SELECT min(id) FROM found))"
 )
 _JOBS = _PILE.format(where="state = ? AND kind = ?")
-_OUTBOX = _PILE.format(where="source = ? AND kind = 'send' AND state = 'due'")
+_OUTBOX = _PILE.format(where="lane = ? AND kind = 'send' AND state = 'due' AND owner IS NULL")
 _STATUSES = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
     f" ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from receiver.store import book, messages, opt_out_lines, repeats
+from receiver.store import book, jobs, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import Origin
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
@@ -159,6 +159,8 @@ class _Followed(msgspec.Struct, frozen=True):
     """Ids of those for the other handlers."""
     silent: bool = False
     """The reply tells of a change, and there was none."""
+    claimed: bool = False
+    """The jobs are begun at once."""
 
 
 _NOTHING = _Followed()
@@ -172,8 +174,11 @@ def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
         for action in handler_actions.actions:
             if carry_out(tx, origin, handler_actions.handler, action):
                 silent = silent and handler_actions.handler != push.replied_by
-    jobs = tuple(
-        add_job(
+    owner = push.owner
+    if owner and jobs.waits(tx, "handle", origin.subject, origin.now):
+        owner = 0
+    made = tuple(
+        jobs.add_job(
             tx,
             origin,
             kind="handle",
@@ -182,10 +187,12 @@ def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
             due_at=job.due_at,
             error=job.error,
             payload=msgspec.json.encode({"held": job.held}) if job.held else None,
+            person=origin.subject,
+            owner=0 if job.attempts else owner,
         )
         for job in push.jobs
     )
-    return _Followed(jobs, silent)
+    return _Followed(made, silent, claimed=bool(owner))
 
 
 def _taken(
@@ -210,7 +217,9 @@ def _taken(
         elif not push.reply_in_answer:
             send_reply(tx, _origin(row), push.replied_by, reply, row.data)
     is_open = row.reply == ReplyState.OPEN
-    return StoreResult(row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs)
+    return StoreResult(
+        row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs, claimed=done.claimed
+    )
 
 
 def _origin(row: EventRow) -> Origin:

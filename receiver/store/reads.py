@@ -10,20 +10,18 @@ from typing import Any
 
 import msgspec
 
-from receiver.store import deactivations
 from receiver.store.audit import AuditReader
-from receiver.store.deactivations import Deactivation, Subscribed
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import AsyncConnection, open_async
 from receiver.store.forgetting import PersonReader
-from receiver.store.forward_reads import ForwardReader
 from receiver.store.ids import EventIds, first_seq
+from receiver.store.job_reads import JobReader
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
 from receiver.store.quarantine import Quarantined
-from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import (
     Job,
     StoredEvent,
@@ -73,7 +71,7 @@ class Reader:
         self.messages = MessageReader(fetch, ids)
         self.opt_outs = OptOutReader(fetch, connection.stream, ids)
         self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
-        self.forwards = ForwardReader(fetch, ids)
+        self.work = JobReader(fetch, ids)
         self.metrics = MetricReader(fetch)
         self.purges = PurgeReader(fetch)
         self.persons = PersonReader(fetch)
@@ -189,30 +187,6 @@ class Reader:
                 if state in (None, job.state):
                     yield job
             after = found[-1].id
-
-    async def deactivations(
-        self, source: str, now: datetime, *, limit: int = 100
-    ) -> list[Deactivation]:
-        """Subscriptions that the provider of a source is to be told by now to end, oldest first."""
-        rows = await self._fetch(deactivations.DUE, [source, to_micros(now), limit])
-        return [
-            Deactivation(
-                job=row[0],
-                subscription=msgspec.json.decode(row[1], type=Subscribed),
-                attempts=row[2],
-                created_at=from_micros(row[3]),
-                joined_again=bool(row[4]),
-            )
-            for row in rows
-        ]
-
-    async def homeless_deactivations(
-        self, sources: Sequence[str], *, limit: int = 100
-    ) -> list[tuple[int, str]]:
-        """Jobs, and their sources, of subscriptions at none of these sources."""
-        known = list(sources) or [""]  # no source has this name
-        query = deactivations.HOMELESS.format(marks(len(known)))
-        return [(job, source) for job, source in await self._fetch(query, [*known, limit])]
 
     async def quarantined(
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000

@@ -133,6 +133,8 @@ class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[HandleJob, ...] = ()
     report: Report | None = None
     """About a message that we may have sent."""
+    owner: int = 0
+    """Who begins the jobs at once, if none of the person's waits; 0: they wait."""
 
 
 class StoreResult(msgspec.Struct, frozen=True):
@@ -145,6 +147,8 @@ class StoreResult(msgspec.Struct, frozen=True):
     open: bool
     jobs: tuple[int, ...] = ()
     """Ids of the handle jobs, in the order of `StoredPush.jobs`."""
+    claimed: bool = False
+    """Those that have not failed yet are `StoredPush.owner`'s."""
     reused: bool = False
     """It is new, and its id was seen before with other content."""
 
@@ -163,6 +167,8 @@ class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     note: str | None = None
     """What a person should know about it."""
+    owner: int = 0
+    """Who has claimed the job; 0: nobody."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,17 +199,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime
     created_at: datetime
     error: str | None
-
-
-class ForwardJob(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that is to be forwarded."""
-
-    id: int
-    person: str | None
-    """Whose events go one after the other; None: about nobody."""
-    attempts: int
-    event: Event[Data] | None
-    """None: it is not in the store any more."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -265,6 +260,28 @@ class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
     due_at: datetime | None
     """When it is sent, or asked about, next."""
     polls: int = 0
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A job that is due, with all that is needed to do it."""
+
+    id: int
+    person: str | None
+    """Whose work of its kind goes one after the other; None: about nobody."""
+    handler: str
+    payload: bytes | None = None
+    """JSON."""
+    attempts: int
+    """This one included."""
+    created_at: datetime
+    seq: int | None
+    event: Event[Data] | None = None
+    missing: str = ""
+    """Why there is no event."""
+    message: StoredMessage | None = None
+    """That is to be sent, or asked about."""
+    joined_again: bool = False
+    """The person has subscribed anew since: what was asked for is no longer so."""
 
 
 class MessageReport(msgspec.Struct, frozen=True):

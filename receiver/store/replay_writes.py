@@ -93,7 +93,7 @@ def _replay(tx: Tx, wanted: ReplayRequest, now: int) -> ReplayResult:
         tx.execute(_END_WORK, (seq, handler))
     fresh = [handler for handler in wanted.handlers if handler not in effects.work]
     for handler in fresh:
-        add_job(tx, origin, kind="handle", handler=handler, due_at=now)
+        add_job(tx, origin, kind="handle", handler=handler, due_at=now, person=origin.subject)
     return ReplayResult(
         replies=replies,
         actions=len(asked),

@@ -22,6 +22,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
+from tests.store.rows import fail
 
 #: A text that would colour a terminal, forge a line and turn what follows around.
 NASTY = "\x1b[31mred\r\n2026 forged \u202eover\u2028[bold]x[/bold]\x9b\x7f {{ 7*7 }}"
@@ -69,7 +70,7 @@ async def _fill(folder: Path) -> None:
             return [job for job in await service.store.reader.jobs() if job.attempts]
 
         [job] = await until_async(tried, "tried once")
-        await service.store.fail(job.id, None, "it does not work", counted=False)
+        await fail(service.store, job.id, None, "it does not work")
 
 
 @pytest.fixture

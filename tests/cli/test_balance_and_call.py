@@ -20,7 +20,7 @@ from receiver.outgoing import Sent
 from receiver.providers import PROVIDERS, create
 from receiver.service.parts import open_service
 from receiver.service.provider_calls import error_text, sending_apis
-from receiver.store import Attempt
+from receiver.store import Attempt, messages, to_micros
 from tests.cli.program import Result, run, table, told
 from tests.cli.test_send import KEY, NUMBER, faking, sources
 from tests.harness import NOW, Clock, parts, serve, settings, write
@@ -100,9 +100,9 @@ async def _send(folder: Path, raw: dict[str, Any]) -> None:
             await store.add_message(Send(source="tilil", to=NUMBER, text="hello"), NOW)
         for id_, seconds, balance in ((2, 0, "42.00"), (1, 5, "41.00"), (3, 10, None)):
             now = NOW + timedelta(seconds=seconds)
-            await store.begin_messages([Attempt(id_, NUMBER)], now, timedelta(days=1))
+            await store.run(messages.begin, [Attempt(id_, NUMBER)], to_micros(now), 86_400_000_000)
             accepted = Sent(message_id=f"m-{id_}", status=Status.QUEUED, balance=balance)
-            await store.message_sent(id_, now, accepted)
+            await store.run(messages.sent, id_, to_micros(now), accepted)
 
 
 def test_a_failure_hides_no_other(fake: Fake, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.harness import (
     with_plugin,
     write,
 )
+from tests.store.rows import fail
 
 NUMBER = "+254712345678"
 
@@ -156,7 +157,7 @@ async def _fail(folder: Path, count: int) -> None:
 
         await until_async(failed, "all have failed once")
         for job in (await service.store.reader.jobs())[1:]:
-            await service.store.fail(job.id, None, "gave up", counted=True)
+            await fail(service.store, job.id, None, "gave up")
 
 
 def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:

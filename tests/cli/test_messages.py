@@ -12,10 +12,11 @@ from receiver.actions import Send
 from receiver.events import Status
 from receiver.outgoing import Sent
 from receiver.service.parts import Service, open_service
-from receiver.store import Attempt, Failure
+from receiver.store import Failure, messages, to_micros
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
 from tests.harness import NOW, TOKEN, Clock, delivery, parts, settings, take, write
+from tests.store.rows import begin
 
 #: In the order of their ids: what `_fill` makes of them.
 WAITING, PUT_OFF, SENDING, TAKEN, DELIVERED, UNKNOWN, DEAD = range(1, 8)
@@ -37,31 +38,42 @@ async def _fill(folder: Path) -> None:
     source = {"provider": "tilil", "tokens": [TOKEN], "send": {"api_key": "k"}}
     raw = settings(sources={**settings()["sources"], "tilil": source})
     async with open_service(parts(folder, raw), Clock(), work=False) as service:
-        store = service.store
+        store, now = service.store, to_micros(NOW)
         await store.add_message(Send(source="tilil", to=NUMBER, text="new"), NOW)
         await _begin(service, Send(source="talkntalk", to=NUMBER, text="x" * 41))
-        await store.put_off_message(PUT_OFF, NOW, LATER, Failure("no credit", Status.QUEUED, "402"))
+        await store.run(
+            messages.put_off,
+            PUT_OFF,
+            now,
+            to_micros(LATER),
+            Failure("no credit", Status.QUEUED, "402"),
+        )
         await _begin(service, Send(source="tilil", to="+254711000222", text="on its way"))
         await _begin(service, Send(source="tsconect", to=NUMBER, text="taken"))
-        await store.message_sent(
-            TAKEN, NOW, Sent(message_id="msg_1", status=Status.QUEUED, cost="1", balance="9")
+        await store.run(
+            messages.sent,
+            TAKEN,
+            now,
+            Sent(message_id="msg_1", status=Status.QUEUED, cost="1", balance="9"),
         )
         wish = Send(source="tilil", to=NUMBER, text=NASTY, sender="22915", link_id="l-1")
         await _begin(service, wish)
         accepted = Sent(message_id="m-5", status=Status.QUEUED, cost="0.8", balance="41.20")
-        await store.message_sent(DELIVERED, NOW, accepted)
+        await store.run(messages.sent, DELIVERED, now, accepted)
         await take(service, delivery("M-5", 5), token=TOKEN)
         await take(service, delivery("m-5", 1), token=TOKEN)
         await _begin(service, Send(source="tilil", to=NUMBER, text="lost"))
-        await store.lose_message(UNKNOWN, NOW, Failure("no answer within 30 s", code="timeout"))
+        await store.run(
+            messages.lose, UNKNOWN, now, Failure("no answer within 30 s", code="timeout")
+        )
         await _begin(service, Send(source="tilil", to=NUMBER, text="refused"))
-        await store.kill_message(DEAD, NOW, Failure("evil\x1b[2J", Status.REJECTED, "1003"))
+        await store.run(messages.kill, DEAD, now, Failure("evil\x1b[2J", Status.REJECTED, "1003"))
 
 
 async def _begin(service: Service, wish: Send) -> None:
     """Makes a message and begins to send it."""
     id_ = await service.store.add_message(wish, NOW)
-    await service.store.begin_messages([Attempt(id_, wish.to)], NOW, timedelta(days=1))
+    await begin(service.store, id_, wish.to)
 
 
 def test_people_get_a_table(sent: Path) -> None:

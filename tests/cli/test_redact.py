@@ -9,11 +9,11 @@ import pytest
 
 from receiver.actions import Forward, Send
 from receiver.cli.redact import redact_target
-from receiver.store import Failure, HandlerActions, open_store, quarantine
+from receiver.store import Failure, HandlerActions, messages, open_store, quarantine, to_micros
 from tests.cli.program import told
 from tests.harness import NOW, settings, write
 from tests.store.rows import RAW as PUSH
-from tests.store.rows import intake
+from tests.store.rows import fail, intake
 
 KEY = "key/of the-tests"
 RAW = settings(
@@ -36,7 +36,7 @@ async def _fill(folder: Path) -> None:
             message = await store.add_message(
                 Send(source="tilil", to="+254726770792", text="x"), NOW
             )
-            await store.kill_message(message, NOW, Failure(said))
+            await store.run(messages.kill, message, to_micros(NOW), Failure(said))
         forward = Forward(url="https://hooks.example/in/path-secret?key=query-secret")
         await store.take(
             intake(
@@ -49,7 +49,7 @@ async def _fill(folder: Path) -> None:
         assert taken.new
         for job in await store.reader.jobs():
             if job.handler == "mine.fails":
-                await store.fail(job.id, None, "ValueError: no account of Achieng", counted=True)
+                await fail(store, job.id, None, "ValueError: no account of Achieng")
         await store.run(
             quarantine.add,
             source="tilil",

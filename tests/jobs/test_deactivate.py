@@ -31,6 +31,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
+from tests.jobs.test_forward import under_way
 from tests.jobs.test_send import ask, sending, until_state
 
 pytestmark = pytest.mark.anyio
@@ -71,12 +72,12 @@ async def until_ended(service: Service) -> None:
 
 
 async def until_job(service: Service, **expected: object) -> Job:
-    """The one job, as soon as these fields of it are so."""
+    """The one job, as soon as these fields of it are so and nothing is under way."""
 
     async def there() -> Job | None:
         found = await service.store.reader.jobs()
         fits = found and all(getattr(found[0], name) == v for name, v in expected.items())
-        return found[0] if fits else None
+        return found[0] if fits and not under_way(service, found[0]) else None
 
     return await until_async(there, f"a job with {expected}")
 

@@ -12,13 +12,18 @@ from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
+from structlog.testing import capture_logs
 
 from receiver.events import encode_event, utc_now
 from receiver.handlers import Network, Target
-from receiver.jobs.forward import PAUSES, Forwarder
+from receiver.jobs.forward import PAUSES, Forward, Forwarder
+from receiver.jobs.runner import Runner
+from receiver.limits import RetryPolicy
 from receiver.service.parts import Service, open_service
 from receiver.service.reload import reload
-from receiver.store import Job
+from receiver.store import Job, to_micros
+from receiver.store.jobs import hurry_lane
+from receiver.supervision import supervisor
 from tests.harness import (
     Clock,
     inbound,
@@ -91,9 +96,16 @@ async def failed(service: Service, attempts: int = 1) -> Job:
 
     async def there() -> Job | None:
         found = await jobs(service)
-        return found[0] if found and found[0].attempts >= attempts else None
+        done = found and found[0].attempts >= attempts and not under_way(service, found[0])
+        return found[0] if done else None
 
     return await until_async(there, f"{attempts} attempts")
+
+
+def under_way(service: Service, job: Job) -> bool:
+    """Whether somebody works on a job, or has since it was read."""
+    query = "SELECT attempts, due_at FROM jobs WHERE id = ? AND owner IS NULL"
+    return look(service.store.path, query, job.id) != [(job.attempts, to_micros(job.due_at))]
 
 
 async def until_pushed(listener: Listener, count: int) -> list[Pushed]:
@@ -120,12 +132,14 @@ async def forwarder(
 ) -> AsyncIterator[None]:
     """Does for an idle service what it leaves, by a schedule of its own."""
     crm = Target(name="crm", url=listener.url, allow=[Network("127.0.0.0/8")], **fields)
-    running = Forwarder([crm], service.store, utc_now, pauses=pauses)
-    running.start()
+    runner = Runner(service.store, utc_now, service.supervisor, look=0.01)
+    Forwarder(runner, [crm], retries=RetryPolicy(tuple(pauses)))
+    await runner.start()
     try:
         yield
     finally:
-        await running.stop()
+        await runner.end(Forward.kind)
+        await runner.stop()
 
 
 async def test_an_event_arrives_as_it_is_given_out(tmp_path: Path) -> None:
@@ -177,6 +191,30 @@ async def test_events_go_where_their_filters_say(tmp_path: Path) -> None:
         assert [pushed.text for pushed in games.pushed] == ["Game, one"]
 
 
+async def test_a_target_whose_task_ends_is_known_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun anew, and a reload that changes the target still ends it."""
+    monkeypatch.setattr(supervisor, "PAUSE", 0.01)
+    async with listening() as crm, opened(tmp_path, forwarding_to(target(crm))) as service:
+        await take(service, inbound(1, "one", mobile=ANN))
+        await nothing_left(service)
+        (life,) = [each for each in service.supervisor.kept if each.name == "queue of forward"]
+
+        async def begun_anew() -> int:
+            return service.supervisor.restarts["queue of forward"]
+
+        with capture_logs():
+            life._task.cancel()
+            await until_async(begun_anew, "begun anew")
+        moved = Target(name="crm", url=f"{crm.url}2", allow=[Network("127.0.0.0/8")])
+        assert service.sending is not None
+        service.sending.forwarder.adopt([moved])
+        await take(service, inbound(2, "two", mobile=ANN))
+        await nothing_left(service)
+        assert [pushed.path for pushed in crm.pushed] == ["/in", "/in2"]
+
+
 async def test_a_target_that_was_down_gets_everything(tmp_path: Path) -> None:
     """Once, and in order for each person; the other target and the intake go on meanwhile."""
     clock = Clock()
@@ -192,9 +230,14 @@ async def test_a_target_that_was_down_gets_everything(tmp_path: Path) -> None:
                 return len(other.taken) == 90
 
             await until_async(all_there, "the other target has everything")
+
+            async def nothing_under_way() -> bool:
+                return not look(service.store.path, "SELECT 1 FROM jobs WHERE owner IS NOT NULL")
+
             for _ in range(2):
-                clock.move(minutes=30)
+                await until_async(nothing_under_way, "the last try has ended")
                 tries = sum(job.attempts for job in await jobs(service))
+                clock.move(minutes=30)
 
                 async def tried(before: int = tries) -> bool:
                     return sum(job.attempts for job in await jobs(service)) > before
@@ -244,7 +287,7 @@ async def test_people_do_not_wait_for_each_other(tmp_path: Path) -> None:
             await until_async(rest, "only Ann's are left")
             assert (await failed(service)).error == "422 Unprocessable Entity"
         async with forwarder(service, crm, []):
-            await service.store.forwards.hurry("crm", utc_now())
+            await service.store.run(hurry_lane, "forward", "crm", to_micros(utc_now()))
             assert [job.error for job in await dead(service)] == ["422 Unprocessable Entity"]
 
             async def only_the_dead() -> bool:

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from receiver.config import LoopGuard
 from receiver.events import Event, Message
 from receiver.handlers import MARK, Context, Flag, OptOut, Reply, Send, on_message
 from receiver.jobs import handle as workers_module
-from receiver.jobs.handle import Workers, running
-from receiver.plugin_host import runner
+from receiver.jobs import runner as runner_module
+from receiver.jobs.handle import TIMEOUT, Workers, running
+from receiver.jobs.runner import Runner
+from receiver.plugin_host import runner as handler_loop
 from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
-from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush
+from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush, handler_results
 from receiver.supervision.supervisor import Supervisor
 from tests.harness import Clock, change, look, until_async
-from tests.store.rows import PERSON, finish, held, intake, opened
+from tests.store.rows import PERSON, finish, intake, opened
 
 GUARD = Guard(LoopGuard(enabled=False), ())
 
@@ -47,12 +50,16 @@ class Bench:
         """Stores a message for all handlers and hands it over, as the intake does."""
         names = list(self.dispatcher.by_name)
         row = intake(self.store, id_, subject=subject, jobs=names, state=ReplyState.OPEN)
-        taken = await self.store.take(row)
+        taken = await self.store.take(replace(row, owner=self.workers.claims))
         jobs = [
             (job, self.dispatcher.by_name[name])
             for job, name in zip(taken.jobs, names, strict=True)
         ]
-        return self.workers.submit(event_of(self.store, row), taken.seq, jobs, acknowledge)
+        decided = self.workers.await_reply(taken.seq, len(jobs), acknowledge)
+        decided.add_done_callback(lambda _: self.workers.close_answer(taken.seq))
+        if taken.claimed:
+            self.workers.submit(event_of(self.store, row), taken.seq, jobs, None)
+        return decided
 
     async def jobs(self, **conditions: Any) -> list[Job]:
         """The background work that is left."""
@@ -66,15 +73,10 @@ class Bench:
 
         await until_async(nothing_held, "nothing held")
 
-    async def done(self, *, look: bool = True) -> None:
-        """Returns when nothing is due or under way any more.
-
-        `look`: looks for work itself; not beside `looking`, for the service looks once at a time.
-        """
+    async def done(self) -> None:
+        """Returns when nothing is due or under way any more."""
 
         async def idle() -> bool:
-            if look:
-                await self.workers._fetch()  # as it does each second
             left = await self.jobs(state="due", kind="handle", due=self.clock())
             return not left and not self.workers.held
 
@@ -109,32 +111,29 @@ def bound(function: Function) -> Bound:
 
 @asynccontextmanager
 async def bench(
-    folder: Path, *functions: Function, clock: Clock | None = None
+    folder: Path, *functions: Function, clock: Clock | None = None, patience: float = TIMEOUT
 ) -> AsyncIterator[Bench]:
     """Workers for these handlers."""
     clock = clock or Clock()
     dispatcher = Dispatcher(map(bound, functions))
-    supervisor = Supervisor()
     async with (
         opened(folder) as store,
-        running(dispatcher, store, clock, GUARD, supervisor) as workers,
+        started(store, clock) as runner,
+        running(runner, dispatcher, GUARD) as workers,
     ):
+        workers._timeout = patience
         yield Bench(store, workers, dispatcher, clock)
 
 
 @asynccontextmanager
-async def looking(work: Bench) -> AsyncIterator[None]:
-    """Has the store looked through for work without pause."""
-
-    async def look_for_work() -> None:
-        while True:
-            await work.workers._fetch()
-            await asyncio.sleep(0)  # it does not wait where there is no room
-
-    task = asyncio.create_task(look_for_work())
-    yield
-    task.cancel()
-    await asyncio.wait([task])
+async def started(store: Store, clock: Clock) -> AsyncIterator[Runner]:
+    """A runner that looks without much pause."""
+    runner = Runner(store, clock, Supervisor(), look=0.01)
+    await runner.start()
+    try:
+        yield runner
+    finally:
+        await runner.stop()
 
 
 def id_of(event: Event[Message]) -> str:
@@ -276,9 +275,9 @@ async def test_who_blocks_the_others_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While an `async def` blocks the handlers' loop the log says which, and when it is over."""
-    monkeypatch.setattr(runner, "WATCH_PAUSE", 0.01)
-    monkeypatch.setattr(runner, "STANDSTILL", 0.05)
-    monkeypatch.setattr(runner, "LOOKS", 10_000)
+    monkeypatch.setattr(handler_loop, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(handler_loop, "STANDSTILL", 0.05)
+    monkeypatch.setattr(handler_loop, "LOOKS", 10_000)
     go_on = threading.Event()
 
     async def blocks(event: object, context: object) -> None:
@@ -353,10 +352,10 @@ async def test_each_handler_runs_once(tmp_path: Path) -> None:
     async def counts(event: Event[Message], context: object) -> None:
         seen.append(id_of(event))
 
-    async with bench(tmp_path, counts) as work, looking(work):
+    async with bench(tmp_path, counts) as work:
         people = [f"+2547110000{n:02}" for n in range(20)]
         await asyncio.gather(*(work.give(n, subject=people[n % 20]) for n in range(100)))
-        await work.done(look=False)
+        await work.done()
         assert sorted(seen, key=int) == [str(n) for n in range(100)]
 
 
@@ -511,7 +510,7 @@ async def test_a_lane_survives_what_the_store_refuses(
         raise ValueError("not this")
 
     async with bench(tmp_path, fails_once) as work:
-        monkeypatch.setattr(work.store, "fail", refuses)
+        monkeypatch.setattr(work.workers.runner, "fail", refuses)
         await work.give(0)
         await asyncio.wait_for(await work.give(1), 30)
         assert seen == ["0", "1"]
@@ -603,13 +602,8 @@ async def test_a_handler_that_hangs_is_given_up(tmp_path: Path, kind: str) -> No
         if id_of(event) == "0":
             go_on.wait(30)
 
-    dispatcher = Dispatcher([bound(hangs if kind == "async def" else hangs_in_thread)])
-    clock = Clock()
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened(tmp_path))
-        workers = Workers(dispatcher, store, clock, GUARD, Supervisor(), timeout=0.2)
-        stack.push_async_callback(workers.stop)
-        work = Bench(store, workers, dispatcher, clock)
+    function = hangs if kind == "async def" else hangs_in_thread
+    async with bench(tmp_path, function, patience=0.2) as work:
         await work.give(0)
         await asyncio.wait_for(await work.give(1), 30)
         (job,) = await work.jobs()
@@ -625,14 +619,9 @@ async def test_hanging_threads_are_bounded(tmp_path: Path) -> None:
     def hangs(event: object, context: object) -> None:
         go_on.wait(60)
 
-    dispatcher = Dispatcher([bound(hangs)])
-    most = runner.MOST_THREADS
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(opened(tmp_path))
-        workers = Workers(dispatcher, store, Clock(), GUARD, Supervisor(), timeout=0.01)
-        stack.push_async_callback(workers.stop)
+    most = handler_loop.MOST_THREADS
+    async with bench(tmp_path, hangs, patience=0.01) as work, AsyncExitStack() as stack:
         stack.callback(go_on.set)
-        work = Bench(store, workers, dispatcher, Clock())
         given = [await work.give(n, subject=f"+25471{n:07}") for n in range(most + 10)]
         await asyncio.wait_for(asyncio.gather(*given), 60)
         errors = [job.error or "" for job in await work.jobs()]
@@ -655,7 +644,7 @@ async def test_unfinished_work_runs_after_a_restart(tmp_path: Path) -> None:
             await store.take(intake(store, n, jobs=["mine.counts"], state=ReplyState.OPEN))
             for n in range(10)
         ]
-        await store.finish(finish(taken[3].jobs[0], taken[3].seq))
+        await store.run(handler_results.finish, finish(taken[3].jobs[0], taken[3].seq))
     async with bench(tmp_path, counts) as work:
         await work.done()
         assert seen == [str(n) for n in range(10) if n != 3]
@@ -688,7 +677,8 @@ async def test_what_ends_the_process_each_time_becomes_dead(tmp_path: Path) -> N
                 return job.attempts == attempt and seen == attempt
 
             await until_async(counted, "an attempt")
-            for task in list(work.workers._tasks):  # as if the process ended here
+            work.workers.runner.owner = 0  # as if the process ended here: nothing is handed back
+            for task in list(work.workers.tasks):
                 task.cancel()
     async with bench(tmp_path, poison) as work:
         await work.done()
@@ -699,15 +689,19 @@ async def test_what_ends_the_process_each_time_becomes_dead(tmp_path: Path) -> N
     go_on.set()
 
 
-async def test_work_that_cannot_be_committed_stays_due(tmp_path: Path) -> None:
-    """While the store takes nothing, handlers' results are not lost but made again later."""
+async def test_work_that_cannot_be_committed_is_committed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the store takes nothing, handlers' results are kept, and nothing is done twice."""
+    monkeypatch.setattr(runner_module, "_STORE_PAUSE", 0.01)
     seen: list[str] = []
     begun, go_on = threading.Event(), threading.Event()
 
-    async def counts(event: Event[Message], context: object) -> None:
+    async def counts(event: Event[Message], context: object) -> str:
         seen.append(id_of(event))
         begun.set()
         await asyncio.to_thread(go_on.wait, 30)
+        return "karibu"
 
     async with bench(tmp_path, counts) as work:
         elsewhere = work.store.path.with_name("elsewhere")
@@ -716,14 +710,19 @@ async def test_work_that_cannot_be_committed_stays_due(tmp_path: Path) -> None:
         work.store.path.rename(elsewhere)
         await until_async(work.store.check, "trouble")
         go_on.set()
-        await asyncio.wait_for(waiting, 30)
-        await work.idle()
-        assert len(await work.jobs()) == 1
-        elsewhere.rename(work.store.path)
-        assert await work.store.check() is None
+        with capture_logs() as lines:
+
+            async def kept() -> bool:
+                said = [line["event"] for line in lines]
+                return "cannot store what became of work" in said
+
+            await until_async(kept, "a try to store it")
+            assert not waiting.done()
+            elsewhere.rename(work.store.path)
+            await asyncio.wait_for(waiting, 30)
         await work.done()
         assert await work.jobs() == []
-        assert seen == ["1", "1"]
+        assert seen == ["1"]
 
 
 async def test_work_for_a_handler_that_is_gone_is_dead(tmp_path: Path) -> None:
@@ -777,13 +776,13 @@ async def test_what_is_too_much_for_memory_waits_in_the_store(
         await asyncio.to_thread(go_on.wait, 30)
         seen.setdefault(event.subject or "", []).append(int(id_of(event)))
 
-    async with bench(tmp_path, counts) as work, looking(work):
+    async with bench(tmp_path, counts) as work:
         people = [f"+25471100000{n}" for n in range(3)]
         for n in range(300):
             await work.give(n, subject=people[n % 3])
             if n > 30:
                 go_on.set()
-            assert work.workers.held <= 5
+            assert work.workers.held <= 5 + 1  # that had been promised room
         await work.done()
     assert seen == {person: list(range(n, 300, 3)) for n, person in enumerate(people)}
 
@@ -791,35 +790,25 @@ async def test_what_is_too_much_for_memory_waits_in_the_store(
 async def test_what_was_left_in_the_store_is_not_overtaken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes while the store is looked through waits for the next look, and all after it."""
+    """What comes behind work that waits there waits too, though it was to begin at once."""
     monkeypatch.setattr(workers_module, "BACKLOG", 2)
+    go_on = threading.Event()
     seen: list[str] = []
 
     async def counts(event: Event[Message], context: object) -> None:
+        await asyncio.to_thread(go_on.wait, 30)
         seen.append(id_of(event))
 
-    clock, dispatcher = Clock(), Dispatcher([bound(counts)])
-    async with opened(tmp_path) as store:
-        workers = Workers(dispatcher, store, clock, GUARD, Supervisor())
-        work = Bench(store, workers, dispatcher, clock)
-        async with held(store):  # so that none is done before all are there
-            given = [asyncio.create_task(work.give(n)) for n in range(3)]
-        await asyncio.gather(*given)
-        await work.idle()
-        async with held(store):
-            fetching = asyncio.create_task(workers._fetch())
-
-            async def waiting() -> bool:
-                return store.writer.depth == 2
-
-            await until_async(waiting, "the look, waiting for the writer")
-            between = asyncio.create_task(work.give(3))
-            await asyncio.sleep(0)
-        await asyncio.gather(fetching, between)
-        await work.give(4)
+    async with bench(tmp_path, counts) as work:
+        for n in range(3):
+            await work.give(n)
+        assert work.workers.claims == 0
+        monkeypatch.setattr(Workers, "claims", work.workers.runner.owner)  # as there was room then
+        await work.give(3)
+        assert work.workers.held == 2
+        go_on.set()
         await work.done()
-        assert seen == ["0", "1", "2", "3", "4"]
-        await workers.stop()
+        assert seen == ["0", "1", "2", "3"]
 
 
 async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> None:
@@ -832,16 +821,11 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
         entered.set()
         await asyncio.to_thread(go_on.wait, 30)
 
-    clock, dispatcher = Clock(), Dispatcher([bound(slow)])
-    async with opened(tmp_path) as store:
-        workers = Workers(dispatcher, store, clock, GUARD, Supervisor())
-        work = Bench(store, workers, dispatcher, clock)
+    async with bench(tmp_path, slow) as work:
         await work.give(1)
         await work.give(2)
         await asyncio.to_thread(entered.wait, 30)
-        stopping = asyncio.create_task(workers.stop())
-        await asyncio.sleep(0)
-        go_on.set()
-        await stopping
-        assert seen == ["1"]
-        assert len(await work.jobs()) == 1
+        path = work.store.path
+        asyncio.get_running_loop().call_soon(go_on.set)  # when the end has begun
+    assert seen == ["1"]
+    assert look(path, "SELECT attempts, owner FROM jobs") == [(0, None)]

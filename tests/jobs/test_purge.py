@@ -16,7 +16,7 @@ from receiver.jobs.purge import Retention
 from receiver.service.commands import PurgeStep
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
-from receiver.store import Failure, PurgeKind, PurgeRule, purges
+from receiver.store import Failure, PurgeKind, PurgeRule, messages, purges, to_micros
 from receiver.store.tx import Tx
 from tests.harness import Clock, inbound, look, opened, settings, take, until_async
 
@@ -146,7 +146,9 @@ async def test_all_that_is_too_old_goes_whatever_the_order(
             if kind == "messages":
                 wish = Send(source="tilil", to="+254711000222", text=str(n))
                 message = await service.store.add_message(wish, clock())
-                await service.store.kill_message(message, clock(), Failure("refused"))
+                await service.store.run(
+                    messages.kill, message, to_micros(clock()), Failure("refused")
+                )
             else:
                 with pytest.raises(PushError):
                     await take(service, inbound("", "hello", mobile=str(n)))
@@ -171,7 +173,7 @@ async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
         await take(service, inbound(1, "hello"))
         wish = Send(source="tilil", to="+254711000222", text="hello")
         message = await service.store.add_message(wish, clock())
-        await service.store.kill_message(message, clock(), Failure("refused"))
+        await service.store.run(messages.kill, message, to_micros(clock()), Failure("refused"))
         ((event,),) = look(service.store.path, "SELECT seq FROM events")
 
         def answers(tx: Tx) -> None:

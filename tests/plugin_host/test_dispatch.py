@@ -25,7 +25,7 @@ from receiver.handlers import (
     on_message,
 )
 from receiver.plugin_host.border import describe
-from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher, Plan, asked_for, next_try
+from receiver.plugin_host.dispatch import PAUSES, RETRIES, Bound, Dispatcher, Plan, asked_for
 from tests.harness import NOW
 from tests.plugins.asking import message
 
@@ -224,15 +224,15 @@ def test_pauses_grow_to_hours_and_end() -> None:
     assert list(PAUSES) == sorted(PAUSES)
     assert PAUSES[-1] >= 3600
     for attempt, pause in enumerate(PAUSES, 1):
-        due = next_try(attempt, NOW)
+        due = RETRIES.next(attempt, NOW)
         assert due is not None
         assert pause * 0.8 <= (due - NOW) / timedelta(seconds=1) <= pause * 1.2
-    assert next_try(len(PAUSES) + 1, NOW) is None
+    assert RETRIES.next(len(PAUSES) + 1, NOW) is None
 
 
 def test_what_failed_together_comes_back_apart() -> None:
     """The pauses are jittered."""
-    assert len({next_try(1, NOW) for _ in range(50)}) > 10
+    assert len({RETRIES.next(1, NOW) for _ in range(50)}) > 10
 
 
 def test_errors_are_told_in_one_bounded_line() -> None:

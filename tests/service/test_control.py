@@ -25,7 +25,7 @@ from receiver.service.commands import (
     RetryQuarantined,
 )
 from receiver.service.parts import Service
-from receiver.store import open_store
+from receiver.store import jobs, open_store
 from tests.harness import (
     TOKEN,
     Clock,
@@ -179,7 +179,7 @@ async def test_dead_jobs_are_retried(tmp_path: Path) -> None:
 
         await until_async(failed, "a failed job")
         (job,) = await service.store.reader.jobs()
-        await service.store.fail(job.id, None, "no", counted=True)
+        await service.store.run(jobs.fail, job.id, 0, None, "no")
         assert await perform(tmp_path, RetryJobs(job.id + 1), raw) == Outcome(0)
         assert await perform(tmp_path, RetryJobs(), raw) == Outcome(1)
         assert await service.store.reader.jobs(state="dead") == []

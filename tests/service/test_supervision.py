@@ -43,12 +43,7 @@ OTHERS = {
     "http/protocol.py:LimitedProtocol._run_next": "a request: it answers 500 itself",
     "intake/intake.py:Intake._start": "an answer: whoever waits for it is told of every end",
     "jobs/channel.py:open_lines": "awaited",
-    "jobs/forward.py:Forwarder._open": "a lane: the next look opens it anew",
-    "jobs/forward.py:Forwarder._step": "an event: it stays in the store",
-    "jobs/forward.py:Forwarder.start": "the owner of lanes",
-    "jobs/send.py:Outbox._open": "a source's worker",
-    "jobs/send.py:Outbox._step": "a message: it stays in the store",
-    "jobs/send.py:Outbox.start": "chores",
+    "jobs/forward.py:Forwarder.tls": "awaited",
     "logs/writer.py:LogWriter.begin": "watched",
     "plugin_host/plugin_loop.py:PluginLoop.__init__": "looked at by its plugin's runner",
     "plugin_host/plugin_loop.py:PluginLoop._make_task": "tasks of plugins are theirs",
@@ -58,9 +53,9 @@ OTHERS = {
     "plugin_host/runner.py:PluginRunner._thread": "awaited, with a time limit",
     "service/control.py:listening": "a command: it answers whatever fails",
     "service/metrics.py:ServiceCollector.refresh": "awaited",
+    "service/parts.py:open_service": "the runner of jobs: it begins its tasks by the supervisor",
     "service/parts.py:warn": "awaited",
     "service/reload.py:reload": "awaited",
-    "service/sending.py:Sending._ask": "questions, ends of subscriptions, retention",
     "service/sending.py:Sending.adopt": "closes connections that nobody uses any more",
     "service/server.py:run": "the program itself, and what ends it in time",
     "store/forgetting.py:PersonReader.quarantined": "awaited",
@@ -128,6 +123,8 @@ async def end_reader(service: Service) -> None:
 
 FAULTS: dict[str, tuple[Fault, str | None]] = {
     "look for work": (cancelled("look for work"), None),
+    "queue of handle": (cancelled("queue of handle"), None),
+    "retention": (cancelled("retention"), None),
     "keeping time": (cancelled("keeping time"), None),
     "supervisor": (cancelled("supervisor"), None),
     "watch of mine": (cancelled("watch of mine"), None),
@@ -159,7 +156,10 @@ async def whole(folder: Path) -> AsyncIterator[Service]:
 def test_each_name_has_a_fault() -> None:
     """Whatever the supervisor keeps or watches is ended by a test."""
     named = {
-        ast.unparse(call.args[0]).strip("'\"f").replace("{self._plugin}", "mine")
+        ast.unparse(call.args[0])
+        .strip("'\"f")
+        .replace("{self._plugin}", "mine")
+        .replace("{queue.kind}", "handle")
         for _, call in calls({"keep", "watch"})
     }
     assert named == {*FAULTS, *ELSEWHERE}

@@ -19,7 +19,6 @@ from receiver.outgoing import Sent
 from receiver.service import renumber, store_metrics
 from receiver.service.parts import Service, open_service
 from receiver.store import (
-    Attempt,
     Correction,
     Failure,
     HandlerActions,
@@ -33,13 +32,16 @@ from receiver.store import (
     book,
     deactivations,
     forgetting,
+    handler_results,
+    jobs,
+    messages,
     open_store,
     purges,
     quarantine,
     replay_writes,
     replies,
+    to_micros,
 )
-from receiver.store.deactivations import Deactivation
 from receiver.store.jobs import Origin
 from receiver.store.people import StoredPeople
 from tests.cli.program import run
@@ -54,7 +56,7 @@ from tests.harness import (
     subscription,
     take,
 )
-from tests.store.rows import RAW, finish, intake, opted_in, opted_out
+from tests.store.rows import RAW, begin, fail, finish, intake, opted_in, opted_out
 
 ANN, BEN, CEE = "+254726770792", "+254711000222", "+254733000333"
 LATER = NOW + timedelta(days=400)
@@ -231,18 +233,13 @@ async def _looks(store: Store) -> None:
     await reader.jobs(event=1)
     await reader.jobs(message=1, state="dead")
     assert [job async for job in reader.every_job()]
-    for kind in ("send", "poll"):
-        await reader.messages.due("tilil", kind, now, limit=10)
-    for sources in ([], ["tilil"]):
-        await reader.messages.homeless(sources, limit=10)
-        await reader.homeless_deactivations(sources)
+    await reader.work.lanes(now)
+    for kind in _KINDS:
+        await reader.work.due(kind, "tilil", now, limit=10)
     await reader.messages.attempts("tilil", now)
     await reader.messages.reports(1)
     for filters in ({"id_": 1}, {"event": 1}, {"state": "waiting"}):
         await reader.messages.find(**filters)
-    await reader.deactivations("tilil", now)
-    await reader.forwards.waiting(now, limit=10)
-    await reader.forwards.due("crm", now, limit=10)
     await reader.event("no id")
     await reader.event(store.ids.text(1))
     await reader.event_by_seq(1)
@@ -285,14 +282,17 @@ async def _writes(store: Store) -> None:
     await store.take(
         intake(store, "e", handler_actions=(handler_actions,), reply=silent, reply_in_answer=False)
     )
-    await store.finish(finish(open_.jobs[0], open_.seq, reply, answer=b"late", note="n", last=True))
-    await store.finish(finish(first.jobs[0], first.seq, reply, *_ACTIONS))
-    await store.finish(finish(first.jobs[0], first.seq))
+    late_reply = finish(open_.jobs[0], open_.seq, reply, answer=b"late", note="n", last=True)
+    for done in (
+        late_reply,
+        finish(first.jobs[0], first.seq, reply, *_ACTIONS),
+        finish(first.jobs[0], first.seq),
+    ):
+        await store.run(handler_results.finish, done)
     await store.run(replies.settle, first.seq)
     await store.run(replies.settle_all)
-    await store.begin_job(first.jobs[1])
-    await store.fail(first.jobs[1], NOW, "no", counted=True)
-    await store.fail(first.jobs[1], None, "no", counted=False)
+    await fail(store, first.jobs[1], NOW, "no")
+    await fail(store, first.jobs[1], None, "no")
     await store.run(
         replay_writes.replay,
         [
@@ -324,26 +324,18 @@ async def _chores(store: Store, event: int) -> None:
     await opted_in(store, OptIn(ANN, "operator"), NOW)
     corrections = [Correction(msisdn=ANN, source="tilil", active=True)]
     await store.run(book.correct, corrections, time=NOW, now=NOW, reason="x")
-    ended = Deactivation(
-        job=0,
-        subscription=Subscribed(msisdn=ANN, short_code="22915", service_id="44"),
-        attempts=0,
-        created_at=NOW,
-        joined_again=False,
-    )
-    await store.deactivated("tilil", ended, NOW)
+    ended = Subscribed(msisdn=ANN, short_code="22915", service_id="44")
     origin = Origin(time=0, received_at=0, now=0)
-    await store.run(deactivations.add, origin, "mine.one", ended.subscription, "tilil")
+    await store.run(deactivations.add, origin, "mine.one", ended, "tilil")
+    (told, *_) = await store.reader.work.due("deactivate", "tilil", NOW, limit=1)
+    await store.run(book.end_deactivation, told.id, 0, "tilil", ended, to_micros(NOW))
+    await store.run(deactivations.add, origin, "mine.one", ended, "tilil")
     await store.reader.persons.nobodys([event])
-    await store.end_job(0)
-    await store.forwards.done(0)
-    await store.forwards.put_off(0, NOW, "no")
-    await store.forwards.hurry("crm", NOW)
-    await store.forwards.kill_all("crm", None, "no")
+    await _queue(store)
     await store.run(quarantine.add, **_REFUSED)
-    await store.move_due(timedelta(seconds=1))
-    await store.hurry(NOW, LATER)
-    await store.forget_reports(LATER)
+    await store.run(jobs.move, 1)
+    await store.run(jobs.hurry, to_micros(NOW), to_micros(LATER))
+    await store.run(messages.tidy, to_micros(LATER))
     await store.run(purges.trust_clock, NOW)
     await store.check()
     await store.run(purges.drop, PurgeKind.QUARANTINE, [1])
@@ -355,28 +347,42 @@ async def _chores(store: Store, event: int) -> None:
     await store.run(purges.drop, PurgeKind.KEYS, [event])
 
 
+async def _queue(store: Store) -> None:
+    """Jobs that are claimed, and those of a lane together."""
+    now = to_micros(NOW)
+    owner = await store.run(jobs.take_over, now)
+    await store.take(
+        msgspec.structs.replace(intake(store, "claimed", jobs=("mine.one",)), owner=owner)
+    )
+    await store.run(jobs.claim, owner, [1])
+    await store.run(jobs.release, owner, [1])
+    await store.run(jobs.hand_back, owner)
+    await store.run(jobs.hurry_lane, "forward", "crm", now)
+    await store.run(jobs.bury, "forward", "crm", now, "no")
+
+
 async def _messages(store: Store) -> None:
     """A message of every fate."""
+    now = to_micros(NOW)
     wish = Send(to=CEE, text="hello", source="tilil", sender="S")
+    taken = Sent(status=Status.SENT, message_id="x")
     fates: list[Callable[[int], Any]] = [
-        lambda id_: store.message_sent(id_, NOW, Sent(status=Status.SENT, message_id="x"), NOW),
-        lambda id_: store.put_off_message(id_, NOW, NOW, _WHY),
-        lambda id_: store.kill_message(id_, NOW, _WHY),
-        lambda id_: store.lose_message(id_, NOW, _WHY),
-        lambda id_: store.split_message(id_, ["a", "b"], NOW),
-        lambda id_: store.mark_link(id_, NOW),
-        lambda _: store.recover_messages(NOW, []),
-        lambda id_: store.ask_again(id_, NOW, "no"),
-        store.end_polling,
+        lambda id_: store.run(messages.sent, id_, now, taken, now),
+        lambda id_: store.run(messages.put_off, id_, now, now, _WHY),
+        lambda id_: store.run(messages.kill, id_, now, _WHY),
+        lambda id_: store.run(messages.lose, id_, now, _WHY),
+        lambda id_: store.run(messages.split, id_, now, ["a", "b"]),
+        lambda id_: store.run(messages.mark_link, id_, now),
+        lambda _: store.run(messages.recover, now, []),
     ]
     made: list[int] = []
     for fate in fates:
         linked = msgspec.structs.replace(wish, link_id=f"L{len(made)}")
         id_ = await store.add_message(linked, NOW)
         made.append(id_)
-        await store.begin_messages([Attempt(id_, CEE, "S")], NOW, timedelta(days=1))
+        await begin(store, id_, CEE, sender="S")
         await fate(id_)
-    await store.split_message(await store.add_message(wish, NOW), ["a", "b"], NOW)
+    await store.run(messages.split, await store.add_message(wish, NOW), now, ["a", "b"])
     await store.revive(None, NOW)
     report = Report(message_id="x", status=Status.FAILED, link_invalid=True)
     await store.take(msgspec.structs.replace(intake(store, "z", subject=None), report=report))

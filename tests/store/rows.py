@@ -19,7 +19,9 @@ from receiver.actions import OptIn, OptOut
 from receiver.events import Data, EventType, Message, SubscriptionChange, encode_data
 from receiver.handlers import Reply
 from receiver.store import (
+    Attempt,
     EventRow,
+    Failure,
     HandleJob,
     HandlerActions,
     HandlerResult,
@@ -27,6 +29,8 @@ from receiver.store import (
     Request,
     Store,
     StoredPush,
+    jobs,
+    messages,
     open_store,
     opt_outs,
     to_micros,
@@ -132,6 +136,19 @@ def intake(
         handler_actions=tuple(handler_actions),
         jobs=tuple(HandleJob(handler=name) for name in jobs),
     )
+
+
+async def fail(store: Store, job: int, due: datetime | None, error: str) -> None:
+    """Claims a job, which counts an attempt, and has it fail: due again then, or dead (None)."""
+    await store.run(jobs.claim, 1, [job])
+    await store.run(jobs.fail, job, 1, to_micros(due) if due else None, error)
+
+
+async def begin(store: Store, message: int, to: str = PERSON, **fields: Any) -> Failure | None:
+    """Marks a message as being sent; None, or why it must not be sent."""
+    attempt = Attempt(message, to, **fields)
+    (why,) = await store.run(messages.begin, [attempt], to_micros(NOW), 86_400_000_000)
+    return why
 
 
 def finish(job: int, seq: int, *actions: Any, **fields: Any) -> HandlerResult:

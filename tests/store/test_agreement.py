@@ -25,9 +25,10 @@ from receiver.store import (
     to_micros,
 )
 from receiver.store import book as rules
-from receiver.store.deactivations import DUE, manage
+from receiver.store.deactivations import manage
 from receiver.store.engine.schema import migrate
 from receiver.store.ids import EventIds
+from receiver.store.job_reads import due
 from receiver.store.pushes import take
 from tests.examples import examples
 from tests.harness import NOW
@@ -94,7 +95,7 @@ class World:
     def perform(self, late: int) -> None:
         """The provider is told what waits."""
         self.commit()
-        for id_, payload, *_, joined_again in self._due():
+        for id_, _, _, payload, *_, joined_again in self._due():
             self.db.execute("DELETE FROM jobs WHERE id = ?", (id_,))
             ended = msgspec.json.decode(payload, type=Subscribed)
             assert msgspec.structs.asdict(ended) == MANAGED
@@ -122,7 +123,9 @@ class World:
         return self.db.execute(query, (service_id,)).fetchone() or (None, 0)
 
     def _due(self) -> list[Any]:
-        return self.db.execute(DUE, ("tilil", _micros(self.now), 100)).fetchall()
+        return self.db.execute(
+            due("deactivate"), ("deactivate", "tilil", _micros(self.now), 100)
+        ).fetchall()
 
     def _change(self, late: int, *, joined: bool) -> None:
         """The provider's list changes; the push that tells it comes later, and then again."""

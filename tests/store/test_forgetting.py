@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,21 +13,22 @@ from receiver.providers.tilil import Tilil
 from receiver.providers.tilil.settings import TililSource
 from receiver.service.forget import forget, obstacles
 from receiver.store import (
-    Attempt,
     HandlerActions,
     PurgeKind,
     ReplyState,
     Store,
+    messages,
     pack_request,
     purges,
     quarantine,
     replies,
+    to_micros,
 )
 from receiver.store.people import StoredPeople
 from receiver.store.tx import Tx
 from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, look, push_of
-from tests.store.rows import PERSON, RAW, intake, opened, opted_in
+from tests.store.rows import PERSON, RAW, begin, intake, opened, opted_in
 
 pytestmark = pytest.mark.anyio
 
@@ -118,10 +118,7 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
             intake(store, "more", handler_actions=handler_actions(Send(to=PERSON, text="hello")))
         )
         ((message,),) = look(store.path, "SELECT max(id) FROM messages")
-        (gone,) = await store.begin_messages(
-            [Attempt(message, PERSON, sender="22915")], NOW, timedelta(days=1)
-        )
-        assert gone is not None
+        assert await begin(store, message, sender="22915") is not None
         # START.
         assert await opted_in(store, OptIn(PERSON, "START", short_code="22915"), NOW)
         assert not people.has_opted_out(PERSON, short_code="22915")
@@ -143,14 +140,14 @@ async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         asked = handler_actions(Send(to=PERSON, text="hello"))
         taken = await store.take(intake(store, "one", handler_actions=asked, state=ReplyState.OPEN))
-        await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
+        await begin(store, 1)
         forgotten = await forget(store, PERSON)
         assert [line.split(";")[0] for line in forgotten.left] == [
             "1 events are being answered just now",
             "1 messages are being sent just now",
         ]
         await store.run(replies.settle, taken.seq)
-        await store.recover_messages(NOW, [])
+        await store.run(messages.recover, to_micros(NOW), [])
         assert (await forget(store, PERSON)).left == []
         assert look(store.path, "SELECT * FROM messages") == []
 

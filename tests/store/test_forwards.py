@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.handlers import Forward
-from receiver.store import Store
+from receiver.store import Store, handler_results, jobs
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
-from receiver.store.forward_reads import ForwardReader
 from receiver.store.ids import EventIds
+from receiver.store.job_reads import JobReader
 from receiver.store.records import to_micros
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, intake, opened
+from tests.store.rows import PERSON, fail, finish, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -31,12 +31,13 @@ LATER = NOW + timedelta(minutes=5)
 async def wish(store: Store, id_: int, person: str | None, *targets: str) -> None:
     """An event of a person, and a handler that wants it forwarded."""
     taken = await store.take(intake(store, id_, jobs=["mine.f"], subject=person))
-    await store.finish(finish(taken.jobs[0], taken.seq, *(Forward(target=t) for t in targets)))
+    done = finish(taken.jobs[0], taken.seq, *(Forward(target=t) for t in targets))
+    await store.run(handler_results.finish, done)
 
 
 async def due(store: Store, target: str = "crm", limit: int = 100) -> list[str]:
     """The providers' ids of the messages that may be forwarded now."""
-    found = await store.reader.forwards.due(target, NOW, limit=limit)
+    found = await store.reader.work.due("forward", target, NOW, limit=limit)
     assert all(job.event is not None for job in found)
     return [getattr(job.event.data, "external_id", "") for job in found if job.event]
 
@@ -49,31 +50,53 @@ async def test_one_persons_events_are_in_line(tmp_path: Path) -> None:
         assert await due(store) == ["0", "1", "3", "4"]
         assert await due(store, limit=3) == ["0", "1", "3"]
         assert await due(store, "games") == ["2", "3", "4", "5"]
-        (first, second, *_) = await store.reader.forwards.due("crm", NOW, limit=9)
-        await store.forwards.done(first.id)
-        await store.forwards.put_off(second.id, LATER, "no")
+        (first, second, *_) = await store.reader.work.due("forward", "crm", NOW, limit=9)
+        await store.run(jobs.end, first.id, 0)
+        await fail(store, second.id, LATER, "no")
         assert await due(store) == ["2", "3", "4"]
-        await store.forwards.kill(second.id, "never")
+        await fail(store, second.id, None, "never")
         assert await due(store) == ["2", "3", "4", "5"]
         (dead,) = await store.reader.jobs(state="dead")
         assert (dead.target, dead.attempts, dead.error) == ("crm", 2, "never")
 
 
-async def test_targets_that_wait_are_found(tmp_path: Path) -> None:
+async def test_nobody_is_in_line_who_has_one_under_way(tmp_path: Path) -> None:
+    """Neither before nor behind it: an earlier one may have come back from the dead."""
+    async with opened(tmp_path) as store:
+        for id_, person in enumerate(["+1", "+1", "+1", "+2"]):
+            await wish(store, id_, person, "crm")
+        second = (await store.reader.jobs(kind="forward"))[1]
+        assert await store.run(jobs.claim, 7, [second.id]) == {second.id}
+        assert await due(store) == ["3"]
+        await store.run(jobs.hand_back, 7)
+        assert await due(store) == ["0", "3"]
+
+
+async def test_lanes_that_wait_are_found(tmp_path: Path) -> None:
     """Those with something due, whatever else there is."""
     async with opened(tmp_path) as store:
-        assert await store.reader.forwards.waiting(NOW, limit=9) == []
+        assert await lanes(store) == []
         await wish(store, 1, PERSON, "b", "a", "c", "a")
         await wish(store, 2, PERSON, "b", "c")
-        assert await store.reader.forwards.waiting(NOW, limit=9) == ["a", "b", "c"]
-        assert await store.reader.forwards.waiting(NOW, limit=2) == ["a", "b"]
-        assert await store.forwards.kill_all("a", None, "gone") == 2
+        assert await lanes(store) == ["a", "b", "c"]
+        assert await store.run(jobs.bury, "forward", "a", jobs.NEVER, "gone") == 2
         for job in await store.reader.jobs(kind="forward"):
             if job.target == "c":
-                await store.forwards.put_off(job.id, LATER, "no")
-        assert await store.reader.forwards.waiting(NOW, limit=9) == ["b"]
-        assert await store.forwards.hurry("c", NOW) == 2
-        assert await store.reader.forwards.waiting(NOW, limit=9) == ["b", "c"]
+                await fail(store, job.id, LATER, "no")
+        assert await lanes(store) == ["b"]
+        await store.run(jobs.hurry_lane, "forward", "c", to_micros(NOW))
+        assert await lanes(store) == ["b", "c"]
+        await store.take(intake(store, 3, jobs=["mine.f"]))
+        assert await store.reader.work.lanes(NOW) == [
+            ("handle", ""),
+            ("forward", "b"),
+            ("forward", "c"),
+        ]
+
+
+async def lanes(store: Store) -> list[str]:
+    """The targets for which something is due."""
+    return [lane for _, lane in await store.reader.work.lanes(NOW)]
 
 
 async def test_only_what_has_waited_so_long_is_given_up(tmp_path: Path) -> None:
@@ -82,8 +105,8 @@ async def test_only_what_has_waited_so_long_is_given_up(tmp_path: Path) -> None:
         await wish(store, 1, "+1", "crm")
         await wish(store, 2, "+2", "crm")
         (first, _) = await store.reader.jobs(kind="forward")
-        await store.forwards.put_off(first.id, LATER, "no")
-        assert await store.forwards.kill_all("crm", NOW, "given up") == 1
+        await fail(store, first.id, LATER, "no")
+        assert await store.run(jobs.bury, "forward", "crm", to_micros(NOW), "given up") == 1
         assert [job.error for job in await store.reader.jobs(kind="forward")] == ["no", "given up"]
 
 
@@ -92,40 +115,49 @@ async def test_a_forward_whose_event_is_gone_is_found(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await wish(store, 1, PERSON, "crm")
         await store.writer.run(lambda db: db.execute("DELETE FROM events"))
-        (job,) = await store.reader.forwards.due("crm", NOW, limit=9)
-        assert (job.event, job.person) == (None, PERSON)
+        (job,) = await store.reader.work.due("forward", "crm", NOW, limit=9)
+        assert (job.event, job.person, job.missing) == (None, PERSON, "its event is gone")
 
 
 PEOPLE = st.sampled_from(["+1", "+2", "+3", None])
-#: Person, state, due in how many seconds.
-JOBS = st.lists(st.tuples(PEOPLE, st.sampled_from(["due", "dead"]), st.integers(-1, 1)))
+#: Person, state, due in how many seconds, whether it is under way.
+JOBS = st.lists(
+    st.tuples(PEOPLE, st.sampled_from(["due", "dead"]), st.integers(-1, 1), st.booleans())
+)
 
 
 @given(JOBS)
-def test_the_line_is_as_a_person_would_draw_it(jobs: list[tuple[str | None, str, int]]) -> None:
-    """Whatever is due, put off and dead: the first of a person that is not dead, if it is due."""
+def test_the_line_is_as_a_person_would_draw_it(
+    made: list[tuple[str | None, str, int, bool]],
+) -> None:
+    """Whatever is due, put off, under way and dead: the first of a person, if it is its turn."""
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db)
         db.executemany(
-            "INSERT INTO jobs (kind, handler, created_at, target, subject, state, due_at)"
-            " VALUES ('forward', 'f', 0, 'crm', ?, ?, ?)",
-            [(person, state, to_micros(NOW) + late) for person, state, late in jobs],
+            "INSERT INTO jobs (kind, handler, created_at, target, subject, state, due_at, owner)"
+            " VALUES ('forward', 'f', 0, 'crm', ?, ?, ?, ?)",
+            [
+                (person, state, to_micros(NOW) + late, 1 if owned and state == "due" else None)
+                for person, state, late, owned in made
+            ],
         )
 
         async def fetch(query: str, values: list[Any]) -> list[Any]:
             return list(db.execute(query, values))
 
-        found = asyncio.run(ForwardReader(fetch, EventIds(0)).due("crm", NOW, limit=1000))
-    expected, blocked = [], set()
-    for number, (person, state, late) in enumerate(jobs, 1):
-        if state == "due" and (person is None or person not in blocked):
+        reader = JobReader(fetch, EventIds(0))
+        found = asyncio.run(reader.due("forward", "crm", NOW, limit=1000))
+    busy = {person for person, state, _, owned in made if owned and state == "due"}
+    expected, blocked = [], busy - {None}
+    for number, (person, state, late, owned) in enumerate(made, 1):
+        if state == "due" and not owned and (person is None or person not in blocked):
             blocked.add(person)
             if late <= 0:
-                expected.append(number)
-    assert [job.id for job in found] == expected
+                expected.append((late, number))
+    assert [job.id for job in found] == [number for _, number in sorted(expected)]
 
 
-def test_the_lines_are_found_by_indexes() -> None:
+def test_what_waits_is_found_by_indexes() -> None:
     """However much waits, nothing is read through from one end to the other."""
     asked: list[tuple[str, list[Any]]] = []
 
@@ -133,15 +165,21 @@ def test_the_lines_are_found_by_indexes() -> None:
         asked.append((query, values))
         return []
 
-    reader = ForwardReader(fetch, EventIds(0))
-    asyncio.run(reader.due("crm", NOW, limit=9))
-    asyncio.run(reader.waiting(NOW, limit=9))
+    reader = JobReader(fetch, EventIds(0))
+    for kind in ("handle", "send", "poll", "deactivate", "forward"):
+        asyncio.run(reader.due(kind, "lane", NOW, limit=9))
+    asyncio.run(reader.lanes(NOW))
+    asked.append((jobs._WAITS, ["handle", PERSON, 0]))
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db)
         for query, values in asked:
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
-            assert not [step for step in plan if step.startswith("SCAN") and "names" not in step]
-            assert not [step for step in plan if "TEMP B-TREE" in step]
+            scans = {step for step in plan if step.startswith("SCAN")}
+            assert scans <= {"SCAN k", "SCAN lanes", "SCAN 5 CONSTANT ROWS"}, plan
+            of_person = [step for step in plan if step.startswith("SEARCH o ")]
+            of_person += plan if query == jobs._WAITS else []
+            assert all("lane=? AND subject=?" in step for step in of_person), plan
+            assert not [step for step in plan if "TEMP B-TREE" in step], plan
 
 
 def test_what_older_programs_were_asked_to_forward_is_in_line(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from receiver.store import (
     Store,
     StoredMessage,
     StoredPush,
+    messages,
     open_store,
     to_micros,
 )
@@ -40,13 +41,16 @@ from tests.store.rows import PERSON, intake, opened, opted_out
 pytestmark = pytest.mark.anyio
 
 DAY = timedelta(days=1)
+MICROS_A_DAY = 86_400_000_000
 WISH = Send(source="tilil", to=PERSON, text="karibu")
 _numbers = count()
 
 
 async def begin(store: Store, message: int, now: datetime = NOW) -> Failure | None:
     """Begins one message."""
-    (why,) = await store.begin_messages([Attempt(message, PERSON)], now, DAY)
+    (why,) = await store.run(
+        messages.begin, [Attempt(message, PERSON)], to_micros(now), MICROS_A_DAY
+    )
     return why
 
 
@@ -56,14 +60,24 @@ async def the(store: Store, message: int) -> StoredMessage:
     return found
 
 
+async def due(store: Store, now: datetime) -> list[int]:
+    """The messages of Tilil that may be sent by then."""
+    found = await store.reader.work.due("send", "tilil", now, limit=9)
+    return [work.message.id for work in found if work.message]
+
+
 async def send(store: Store, wish: Send = WISH, id_: str | None = "m-1") -> int:
     """A message that the provider took under this id; None: without an answer."""
     message = await store.add_message(wish, NOW)
     assert await begin(store, message) is None
     if id_ is None:
-        await store.lose_message(message, NOW, Failure("no answer", Status.UNKNOWN))
+        await store.run(
+            messages.lose, message, to_micros(NOW), Failure("no answer", Status.UNKNOWN)
+        )
     else:
-        await store.message_sent(message, NOW, Sent(message_id=id_, status=Status.QUEUED))
+        await store.run(
+            messages.sent, message, to_micros(NOW), Sent(message_id=id_, status=Status.QUEUED)
+        )
     return message
 
 
@@ -111,10 +125,12 @@ async def test_a_message_begins_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         message = await store.add_message(WISH, NOW)
         both = [Attempt(message, PERSON)] * 2
-        first, second = await store.begin_messages(both, NOW, DAY)
+        first, second = await store.run(messages.begin, both, to_micros(NOW), MICROS_A_DAY)
         assert first is None
         assert second is not None
-        await store.message_sent(message, NOW, Sent(message_id="1", status=Status.SENT))
+        await store.run(
+            messages.sent, message, to_micros(NOW), Sent(message_id="1", status=Status.SENT)
+        )
         assert await begin(store, message) is not None
         assert (await the(store, message)).attempts == 1
 
@@ -125,7 +141,7 @@ async def test_what_the_provider_said_is_kept(tmp_path: Path) -> None:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         taken = Sent(message_id="7", status=Status.SENT, parts=2, cost="0.8", balance="91.2")
-        await store.message_sent(message, NOW, taken, poll_at=NOW + DAY)
+        await store.run(messages.sent, message, to_micros(NOW), taken, to_micros(NOW + DAY))
         found = await the(store, message)
         assert (found.state, found.status, found.provider_id) == ("sent", "sent", "7")
         assert (found.parts, found.cost, found.balance) == (2, "0.8", "91.2")
@@ -154,16 +170,18 @@ async def test_a_message_that_was_certainly_not_sent_waits_again(tmp_path: Path)
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         why = Failure("too much", Status.QUEUED, "429")
-        await store.put_off_message(message, NOW, NOW + DAY, why)
+        await store.run(messages.put_off, message, to_micros(NOW), to_micros(NOW + DAY), why)
         found = await the(store, message)
         assert (found.state, found.code, found.due_at) == ("waiting", "429", NOW + DAY)
-        reader = store.reader.messages
-        assert await reader.due("tilil", "send", NOW, limit=9) == []
-        assert [m.id for m in await reader.due("tilil", "send", NOW + DAY, limit=9)] == [message]
-        await store.kill_message(message, NOW, Failure("no credit", Status.REJECTED))
-        assert await reader.due("tilil", "send", NOW + DAY, limit=9) == []
+        assert await due(store, NOW) == []
+        assert await due(store, NOW + DAY) == [message]
+        await store.run(
+            messages.kill, message, to_micros(NOW), Failure("no credit", Status.REJECTED)
+        )
+        assert await due(store, NOW + DAY) == []
         assert await store.revive(None, NOW) == 1
-        assert [m.status for m in await reader.due("tilil", "send", NOW, limit=9)] == ["queued"]
+        assert await due(store, NOW) == [message]
+        assert (await the(store, message)).status == "queued"
 
 
 async def test_what_was_under_way_when_the_process_ended_is_unknown(tmp_path: Path) -> None:
@@ -174,7 +192,7 @@ async def test_what_was_under_way_when_the_process_ended_is_unknown(tmp_path: Pa
         for message in (lost, again):
             await begin(store, message)
     async with opened(tmp_path) as store:
-        assert await store.recover_messages(NOW, ["other"]) == 2
+        assert await store.run(messages.recover, to_micros(NOW), ["other"]) == 2
         found = await the(store, lost)
         assert (found.state, found.status) == ("unknown", "unknown")
         assert (await the(store, again)).state == "waiting"
@@ -185,7 +203,7 @@ async def test_a_long_text_becomes_several_messages(tmp_path: Path) -> None:
     """Each with its own record, for the same person, asked for by the same."""
     async with opened(tmp_path) as store:
         message = await store.add_message(WISH, NOW)
-        await store.split_message(message, ["one", "two", "three"], NOW)
+        await store.run(messages.split, message, to_micros(NOW), ["one", "two", "three"])
         found = await store.reader.messages.find()
         assert [m.text for m in reversed(found)] == ["one", "two", "three"]
         assert {(m.to, m.source, m.handler) for m in found} == {(PERSON, "tilil", "operator")}
@@ -201,7 +219,7 @@ async def test_a_link_id_is_good_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         first, second = [await store.add_message(linked, NOW) for _ in range(2)]
         assert await begin(store, first) is None
-        await store.put_off_message(first, NOW, NOW, Failure("busy"))
+        await store.run(messages.put_off, first, to_micros(NOW), to_micros(NOW), Failure("busy"))
         assert await begin(store, first) is None
         why = await begin(store, second)
         assert why is not None
@@ -234,7 +252,7 @@ async def test_a_link_id_that_the_provider_calls_invalid_is_dead(
         if told_by == "report":
             await store.take(report(store, "m-1", Status.FAILED, link_invalid=True))
         else:
-            await store.mark_link(message, NOW)
+            await store.run(messages.mark_link, message, to_micros(NOW))
         why = await begin(store, await store.add_message(linked, NOW))
         assert why is not None
         assert why.error == "the provider called link_id L1 invalid"
@@ -290,7 +308,7 @@ async def test_a_report_that_came_before_the_answer_is_joined(tmp_path: Path) ->
         for message, id_ in ((early, "early"), (old, "old")):
             await begin(store, message)
             accepted = Sent(message_id=id_, status=Status.QUEUED)
-            await store.message_sent(message, NOW, accepted)
+            await store.run(messages.sent, message, to_micros(NOW), accepted)
         assert (await the(store, early)).status is Status.DELIVERED
         assert (await the(store, old)).status is Status.QUEUED
 
@@ -301,8 +319,8 @@ async def test_reports_of_nothing_of_ours_are_let_go(tmp_path: Path) -> None:
         message = await send(store)
         await store.take(report(store, "m-1", Status.SENT))
         await store.take(report(store, "somebody else's", Status.SENT))
-        assert await store.forget_reports(NOW + timedelta(hours=71)) == 0
-        assert await store.forget_reports(NOW + timedelta(hours=73)) == 1
+        assert await store.run(messages.tidy, to_micros(NOW + timedelta(hours=71))) == 0
+        assert await store.run(messages.tidy, to_micros(NOW + timedelta(hours=73))) == 1
         assert len(await store.reader.messages.reports(message)) == 1
         assert len([event async for event in store.reader.events()]) == 2
 
@@ -350,7 +368,9 @@ async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Pat
         await begin(store, message)
         told = report(store, "9", Status.DELIVERED, to=PERSON, text="karibu", foreign_ids=True)
         await store.take(told)
-        await store.lose_message(message, NOW, Failure("no answer", Status.UNKNOWN))
+        await store.run(
+            messages.lose, message, to_micros(NOW), Failure("no answer", Status.UNKNOWN)
+        )
         found = await the(store, message)
         assert (found.state, found.status) == ("sent", "delivered")
 
@@ -360,7 +380,8 @@ async def test_all_dead_letters_wait_again(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         made = await asyncio.gather(*[store.add_message(WISH, NOW) for _ in range(2 * REVIVED + 2)])
         why = Failure("no", Status.FAILED)
-        await asyncio.gather(*[store.kill_message(message, NOW, why) for message in made[1:]])
+        kills = [store.run(messages.kill, message, to_micros(NOW), why) for message in made[1:]]
+        await asyncio.gather(*kills)
         dead = [job.message async for job in store.reader.every_job(state="dead")]
         assert dead == made[1:]
         assert await store.revive(None, NOW) == len(dead)
@@ -391,7 +412,7 @@ def test_the_status_moves_forward_only(
             for number in range(len(reported) + 1):
                 if number == answer:
                     accepted = Sent(message_id="m-1", status=status)
-                    await store.message_sent(message, NOW, accepted)
+                    await store.run(messages.sent, message, to_micros(NOW), accepted)
                     # What came before it is joined after it.
                     seen = [status, *seen]
                 if number < len(reported):
@@ -433,6 +454,5 @@ async def test_what_the_first_schema_wanted_to_send_becomes_messages(tmp_path: P
         dead, waiting = await store.reader.messages.find()
         assert (waiting.to, waiting.text, waiting.link_id) == (PERSON, "karibu", "L1")
         assert (waiting.state, dead.state) == ("waiting", "dead")
-        due = await store.reader.messages.due("tilil", "send", NOW, limit=9)
-        assert [message.id for message in due] == [waiting.id]
+        assert await due(store, NOW) == [waiting.id]
         assert to_micros(waiting.created_at) == 5

@@ -17,7 +17,17 @@ from receiver.actions import Send
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.outgoing import Sent
-from receiver.store import Attempt, HandlerActions, Report, Store, StoredPush, open_reader
+from receiver.store import (
+    Attempt,
+    HandlerActions,
+    Report,
+    Store,
+    StoredPush,
+    handler_results,
+    messages,
+    open_reader,
+    to_micros,
+)
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.engine.database import open_writer
@@ -27,7 +37,7 @@ from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import ours
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, intake, opened, opted_in, opted_out
+from tests.store.rows import PERSON, begin, finish, intake, opened, opted_in, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +145,7 @@ async def test_a_late_reply_obeys_the_scope(
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 1, jobs=["mine.handler"]))
         await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply("late")))
+        await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, Reply("late")))
         sent = await store.reader.messages.find()
         assert bool(sent) is ((code, service) in ELSEWHERE)
 
@@ -177,7 +187,7 @@ async def test_a_message_obeys_the_scope(
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         await opted_out(store, OptOut(PERSON, "STOP", *scope), NOW)
         beginning = [Attempt(message, PERSON, *attempt)]
-        (gone,) = await store.begin_messages(beginning, NOW, timedelta(days=1))
+        (gone,) = await store.run(messages.begin, beginning, to_micros(NOW), 86_400_000_000)
         assert (gone is not None) is withheld
 
 
@@ -187,10 +197,12 @@ async def test_the_network_means_the_sender_of_the_message(tmp_path: Path, *, ea
     async with opened(tmp_path) as store:
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         beginning = [Attempt(message, PERSON, "SHOP")]
-        assert await store.begin_messages(beginning, NOW, timedelta(days=1)) == [None]
+        assert await store.run(messages.begin, beginning, to_micros(NOW), 86_400_000_000) == [None]
         if early:
             await store.take(blacklisted(store, "M1"))
-        await store.message_sent(message, NOW, Sent(message_id="M1", status=Status.QUEUED))
+        await store.run(
+            messages.sent, message, to_micros(NOW), Sent(message_id="M1", status=Status.QUEUED)
+        )
         if not early:
             await store.take(blacklisted(store, "M1"))
         (entry,) = await store.reader.opt_outs.find()
@@ -205,8 +217,10 @@ async def test_the_network_about_nobody(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.take(blacklisted(store, "M1"))
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
-        await store.begin_messages([Attempt(message, PERSON)], NOW, timedelta(days=1))
-        await store.message_sent(message, NOW, Sent(message_id="M2", status=Status.QUEUED))
+        await begin(store, message)
+        await store.run(
+            messages.sent, message, to_micros(NOW), Sent(message_id="M2", status=Status.QUEUED)
+        )
         await store.take(blacklisted(store, "M2", opted_out=False))
         assert await store.reader.opt_outs.find() == []
 

@@ -24,17 +24,13 @@ from tests.store.statements import Ran, claim_history, plan, unbounded, written
 ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     "its LIMIT ends it, and all that it meets in the order of the index is what is asked for": {
         "audit._ACTS": ["SCAN audit USING INDEX audit_by_time", "SEARCH audit * (time>?)"],
-        "deactivations.DUE": [
-            "SEARCH job USING INDEX jobs_of_source (source=? AND kind=? AND state=? AND due_at<?)"
-        ],
-        "deactivations.HOMELESS": ["SEARCH jobs * (source=? AND kind=? AND state=?)"],
         "forgetting._KEYS": ["SEARCH events * ((source,key)>(?,?))"],
-        "forwards.HURRY": ["SEARCH jobs * (target=? AND state=? AND due_at>?)"],
-        "forwards._KILL": ["SEARCH jobs * (target=? AND state=? AND due_at<?)"],
         "health_reads._balances#0": ["SEARCH messages * (source=? AND sent_at>?)"],
         "health_reads._clients#0": ["SCAN events"],
-        "message_reads._DUE": ["SEARCH j * (source=? AND kind=? AND state=? AND due_at<?)"],
-        "message_reads._HOMELESS": ["SEARCH jobs * (source=? AND kind=? AND state=?)"],
+        "jobs._BURY": ["SEARCH jobs USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"],
+        "jobs._HURRY_LANE": [
+            "SEARCH jobs USING INDEX jobs_waiting (kind=? AND lane=? AND due_at>?)"
+        ],
         "metric_reads._BALANCES": ["SEARCH messages * (source=? AND sent_at>?)"],
         "metric_reads._JOBS": ["SEARCH jobs USING COVERING INDEX * (state=? AND kind=?)"],
         "metric_reads._NEWEST": ["SEARCH events * (rowid<?)", "USE TEMP B-TREE FOR GROUP BY"],
@@ -42,7 +38,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH messages * (source=? AND sent_at>? AND sent_at<?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
-        "metric_reads._OUTBOX": ["SEARCH jobs * (source=? AND kind=? AND state=?)"],
+        "metric_reads._OUTBOX": ["SEARCH jobs USING INDEX * (kind=? AND lane=?)"],
         "metric_reads._STATUSES": [
             "SEARCH messages * (source=? AND sent_at>?)",
             "USE TEMP B-TREE FOR GROUP BY",
@@ -81,13 +77,13 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "replay_reads._EVENTS": ["SEARCH events * (rowid>? AND rowid<?)"],
     },
     "it stops at the first, or takes the lowest or highest alone": {
-        "forward_reads._WAITING": [
-            "SEARCH jobs * (target>?)",
-            "SEARCH jobs * (target=? AND state=? AND due_at<?)",
-        ],
-        "deactivations.HOMELESS": ["SEARCH jobs * (source>?)"],
         "health_reads._OLDEST_DUE": ["SEARCH jobs USING COVERING INDEX * (state=? AND kind=?)"],
-        "message_reads._HOMELESS": ["SEARCH jobs * (source>?)"],
+        "job_reads._LANES": [
+            "SCAN k",  # kinds, or the lanes that were found
+            "SEARCH jobs USING INDEX * (kind=?)",
+            "SEARCH jobs USING INDEX * (kind=? AND lane>?)",
+            "SEARCH jobs USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)",
+        ],
         "opt_out_lines._lines#0": ["SEARCH opt_outs * (msisdn>? AND msisdn<?)"],
         "pseudonyms.ANY": ["SEARCH opt_outs * (msisdn>? AND msisdn<?)"],
         "purges._DROP_KEY": ["SEARCH other * (source=? AND key>? AND key<?)"],
@@ -136,8 +132,15 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "jobs.move#2": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#3": ["SEARCH jobs * (state=?)"],
     },
-    "what waits for one target, in its order; while a target fails for all, nobody looks": {
-        "forward_reads._DUE": ["SEARCH j USING INDEX jobs_of_target (target=? AND state=?)"]
+    "what is due in one lane, in its order; while a target fails for all, nobody looks": {
+        "job_reads.due#1": ["SEARCH j USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"]
+    },
+    "the jobs that one commit adds": {
+        "jobs.added#1": ["SEARCH jobs USING INTEGER PRIMARY KEY (rowid>?)"]
+    },
+    "what one process works on, at its start and its end": {
+        "jobs.hand_back#1": ["SCAN jobs USING INDEX jobs_owned"],
+        "jobs.take_over#2": ["SCAN jobs USING INDEX jobs_owned"],
     },
     "a source gets another name, once": {"renames._move_opt_outs#1": ["SCAN opt_outs"]},
     "a person asks for all of it, in a process of their own, and gets it as it is read": {

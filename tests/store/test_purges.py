@@ -15,21 +15,22 @@ from hypothesis import strategies as st
 
 from receiver.actions import Flag, Send
 from receiver.store import (
-    Attempt,
     Failure,
     HandlerActions,
     PurgeKind,
     PurgeRule,
     ReplyState,
     Store,
+    messages,
     purges,
     quarantine,
     replies,
+    to_micros,
 )
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import PurgeBatch
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, intake, opened
+from tests.store.rows import PERSON, begin, fail, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +107,7 @@ async def test_what_work_waits_for_stays(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, "one", jobs=("mine.it",)))
         assert await drop_all(store, EVENTS) == {}
-        await store.fail(taken.jobs[0], None, "it raised", counted=False)
+        await fail(store, taken.jobs[0], None, "it raised")
         assert await drop_all(store, EVENTS) == {"events": 1, "jobs": 1}
         assert look(store.path, "SELECT * FROM jobs") == []
 
@@ -129,9 +130,9 @@ async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
         assert await drop_all(store, EVENTS) == {"events": 1}
         assert look(store.path, "SELECT * FROM flags") == []
         assert await drop_all(store, sent) == {}  # it waits
-        await store.kill_message(1, NOW, Failure("refused"))
+        await store.run(messages.kill, 1, to_micros(NOW), Failure("refused"))
         await store.take(intake(store, "two", handler_actions=(wish,)))
-        await store.kill_message(2, NOW, Failure("refused"))
+        await store.run(messages.kill, 2, to_micros(NOW), Failure("refused"))
         assert await drop_all(store, sent) == {"messages": 1}
         assert look(store.path, "SELECT id FROM messages") == [(2,)]
         assert look(store.path, "SELECT message FROM jobs") == [(2,)]
@@ -142,9 +143,9 @@ async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
     wish = HandlerActions(handler="mine.it", actions=(Send(to=PERSON, text="hello"),))
     async with opened(tmp_path) as store:
         await store.take(intake(store, "one", handler_actions=(wish,)))
-        await store.begin_messages([Attempt(1, PERSON)], NOW, timedelta(days=1))
+        await begin(store, 1)
         assert await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=True) == {}
-        await store.kill_message(1, NOW, Failure("refused"))
+        await store.run(messages.kill, 1, to_micros(NOW), Failure("refused"))
         assert await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=True) == {
             "messages": 1
         }

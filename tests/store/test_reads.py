@@ -14,7 +14,7 @@ import pytest
 from receiver.errors import StoreUnavailable, StoreUnusable
 from receiver.store import Reader, open_reader
 from tests.harness import NOW
-from tests.store.rows import PERSON, intake, opened
+from tests.store.rows import PERSON, fail, intake, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ async def test_all_work_is_found(tmp_path: Path) -> None:
         ids = list(taken.jobs)
         dead = [ids[0], ids[-1]]
         for job in dead:
-            await store.fail(job, None, "no", counted=False)
+            await fail(store, job, None, "no")
         assert [job.id async for job in store.reader.every_job()] == ids
         assert [job.id async for job in store.reader.every_job(state="dead")] == dead
         due = await store.reader.jobs(state="due", kind="handle", due=NOW, limit=many)

@@ -15,9 +15,18 @@ import pytest
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
-from receiver.store import HandlerActions, Job, ReplyState, Store, StoreResult, replies, to_micros
+from receiver.store import (
+    HandlerActions,
+    Job,
+    ReplyState,
+    Store,
+    StoreResult,
+    handler_results,
+    replies,
+    to_micros,
+)
 from tests.harness import NOW, look
-from tests.store.rows import PERSON, finish, held, intake, opened, opted_out
+from tests.store.rows import PERSON, fail, finish, held, intake, opened, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -248,8 +257,9 @@ async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Pat
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
         assert taken.open
-        assert await store.finish(
-            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
+        assert await store.run(
+            handler_results.finish,
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True),
         )
         assert await store.run(replies.settle, taken.seq) == b"with karibu"
         repeat = await store.take(intake(store))
@@ -262,8 +272,9 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
         assert await store.run(replies.settle, taken.seq) == b"answer"
-        await store.finish(
-            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True)
+        await store.run(
+            handler_results.finish,
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"with karibu", last=True),
         )
         assert (await store.take(intake(store, 7))).answer == b"answer"
         (job,) = await jobs(store)
@@ -278,12 +289,18 @@ async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b", "c"], state=ReplyState.OPEN))
         one, two, three = taken.jobs
-        await store.finish(
-            finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False)
+        await store.run(
+            handler_results.finish,
+            finish(one, taken.seq, Reply("first"), Reply("other"), answer=b"first", last=False),
         )
-        await store.finish(finish(two, taken.seq, Reply("second"), answer=b"second"))
+        await store.run(
+            handler_results.finish, finish(two, taken.seq, Reply("second"), answer=b"second")
+        )
         assert await store.run(replies.settle, taken.seq) == b"first"
-        await store.finish(finish(three, taken.seq, Reply("third"), answer=b"third", last=True))
+        await store.run(
+            handler_results.finish,
+            finish(three, taken.seq, Reply("third"), answer=b"third", last=True),
+        )
         assert await store.run(replies.settle, taken.seq) == b"first"
         assert await jobs(store) == []
 
@@ -292,8 +309,13 @@ async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> Non
     """A handler that answers with silence has answered."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply(""), answer=b""))
-        await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
+        await store.run(
+            handler_results.finish, finish(taken.jobs[0], taken.seq, Reply(""), answer=b"")
+        )
+        await store.run(
+            handler_results.finish,
+            finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"),
+        )
         assert await store.run(replies.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
 
@@ -303,8 +325,14 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await opted_out(store, OptOut(PERSON, "STOP"), NOW)
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"))
-        await store.finish(finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"))
+        await store.run(
+            handler_results.finish,
+            finish(taken.jobs[0], taken.seq, Reply("karibu"), answer=b"karibu"),
+        )
+        await store.run(
+            handler_results.finish,
+            finish(taken.jobs[1], taken.seq, Reply("second"), answer=b"second"),
+        )
         assert await store.run(replies.settle, taken.seq) == b"answer"
         assert await jobs(store) == []
         assert "opted out" in (await note(store) or "")
@@ -321,7 +349,8 @@ async def test_a_late_confirmation_tells_of_a_change_or_nothing(
         taken = await store.take(intake(store, 1, state=ReplyState.OPEN, jobs=["mine.handler"]))
         said = Reply("you are out", even_if_opted_out=True, if_changed=True)
         asked = (OptOut(PERSON, "STOP"), said)
-        await store.finish(finish(taken.jobs[0], taken.seq, *asked, answer=b"out", last=True))
+        done = finish(taken.jobs[0], taken.seq, *asked, answer=b"out", last=True)
+        await store.run(handler_results.finish, done)
         assert await store.run(replies.settle, taken.seq) == (b"answer" if again else b"out")
         assert not await store.reader.messages.find()
 
@@ -334,7 +363,9 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
         await store.run(replies.settle_all)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
-        await store.finish(finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True))
+        await store.run(
+            handler_results.finish, finish(taken.jobs[0], taken.seq, Reply("karibu"), last=True)
+        )
         assert [job.kind for job in await jobs(store)] == ["send"]
 
 
@@ -347,8 +378,9 @@ async def test_effects_are_committed_with_the_mark(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
         with pytest.raises(sqlite3.IntegrityError):
-            await store.finish(
-                finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x"))
+            await store.run(
+                handler_results.finish,
+                finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x")),
             )
         assert await store.reader.opt_outs.find() == []
         assert [(job.kind, job.id) for job in await jobs(store)] == [("handle", taken.jobs[0])]
@@ -359,8 +391,8 @@ async def test_work_ends_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         wish = Send(to="+254711000000", text="hello")
-        assert await store.finish(finish(taken.jobs[0], taken.seq, wish))
-        assert not await store.finish(finish(taken.jobs[0], taken.seq, wish))
+        assert await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, wish))
+        assert not await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, wish))
         assert [job.kind for job in await jobs(store)] == ["send"]
 
 
@@ -369,7 +401,7 @@ async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
     actions = (Send(to="+254711000000", text="hello"), Forward(url="https://example.com/in"))
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
-        await store.finish(finish(taken.jobs[0], taken.seq, *actions))
+        await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, *actions))
         found = await jobs(store)
         assert [(job.kind, job.handler, job.event) for job in found] == [
             ("send", "mine.handler", taken.seq),
@@ -391,12 +423,11 @@ async def test_a_failed_job_is_due_later_and_then_dead(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         (job,) = taken.jobs
-        await store.fail(job, later, "ValueError: no", counted=False)
+        await fail(store, job, later, "ValueError: no")
         (failed,) = await jobs(store)
         assert (failed.state, failed.attempts, failed.due_at) == ("due", 1, later)
         assert await jobs(store, due=NOW) == []
-        await store.begin_job(job)
-        await store.fail(job, None, "ValueError: still no", counted=True)
+        await fail(store, job, None, "ValueError: still no")
         (dead,) = await jobs(store, state="dead")
         assert (dead.attempts, dead.error) == (2, "ValueError: still no")
 
@@ -406,7 +437,7 @@ async def test_dead_jobs_come_back_on_demand(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["a", "b", "c", "d"]))
         for job in taken.jobs[:3]:
-            await store.fail(job, None, "no", counted=False)
+            await fail(store, job, None, "no")
         assert await store.revive(taken.jobs[0], NOW) == 1
         assert await store.revive(taken.jobs[3], NOW) == 0
         assert await store.revive(None, NOW) == 2

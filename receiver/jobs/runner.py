@@ -1,0 +1,400 @@
+"""The one runner of background work: it claims what waits in the store, and has it done.
+
+Rows of `jobs` are the only queue. A `Queue` is the work of one kind in one lane: all handlers', a
+source's, a target's. It claims no more than there is room for, so memory holds what is being
+worked on and nothing else. What a commit makes work for is woken by it; a look every second finds
+what has become due, and whatever was missed. So nothing is asked of the store while nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import ClassVar, TypeVar
+
+import msgspec
+import structlog
+
+from receiver.errors import StoreUnavailable
+from receiver.store import Store, Work, jobs, to_micros
+from receiver.supervision.supervisor import KeptTask, Supervisor
+
+T = TypeVar("T")
+#: Kind and lane.
+Key = tuple[str, str]
+
+log = structlog.get_logger("receiver.jobs.runner")
+
+#: Seconds between looks at which lanes have work that is due.
+LOOK = 1.0
+#: Seconds that work under way is given when the service stops.
+GRACE = 10.0
+#: Seconds between tries to store what became of work, and to look for it, while the store fails.
+_STORE_PAUSE = 1.0
+#: Why work that broke us is not done; what happened is in the log.
+BROKEN = "internal error; see the log of the service"
+
+
+class Queue(ABC):
+    """The work of one kind in one lane."""
+
+    kind: ClassVar[str]
+    #: Jobs that are looked up at once.
+    most: ClassVar[int] = 200
+    #: One at a time is under way of each person, so the end of one makes the next one due.
+    one_each: ClassVar[bool] = False
+    #: Ends when nothing waits any more.
+    passing = False
+
+    def __init__(self, runner: Runner, lane: str = "") -> None:
+        self.runner = runner
+        self.lane = lane
+        self.under_way: dict[int, Work] = {}
+        """Claimed, by job."""
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.retired = False
+        """Begins nothing more."""
+        self._persons: dict[str, deque[Work]] = {}
+        self._found: deque[Work] = deque()
+        self._more = True
+        self._turn = asyncio.Event()
+
+    @property
+    def key(self) -> Key:
+        """Its kind and lane."""
+        return self.kind, self.lane
+
+    @property
+    def label(self) -> str:
+        """Its lane, as the log names it."""
+        return self.lane
+
+    @abstractmethod
+    def room(self) -> int:
+        """How many more may begin now."""
+
+    def pause(self) -> float:
+        """Seconds until the next one may begin, as far as that is a matter of time."""
+        return 0.0
+
+    @abstractmethod
+    async def perform(self, work: Work) -> None:
+        """Does the work and stores what became of it."""
+
+    async def claim(self, chosen: list[Work]) -> list[Work]:
+        """Claims work; what of it is ours now."""
+        runner = self.runner
+        ours = await runner.store.run(jobs.claim, runner.owner, [work.id for work in chosen])
+        return [work for work in chosen if work.id in ours]
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._more = True
+        self._turn.set()
+
+    def turn(self) -> None:
+        """There may be room."""
+        self._turn.set()
+
+    def forget_found(self) -> None:
+        """What was looked up and not begun is looked up again: others may be due before it."""
+        self._found.clear()
+        self._more = True
+
+    def retire(self) -> None:
+        """Begins nothing more; `live` returns when what is under way has ended.
+
+        What is claimed and not begun is handed back at the end of the runner.
+        """
+        self.retired = True
+        for line in self._persons.values():
+            line.clear()
+        self._turn.set()
+
+    async def live(self) -> None:
+        """Does what is due, until it is retired."""
+        while not self.retired:
+            self._turn.clear()
+            pause: float | None = self.pause() or None
+            try:
+                if await self._step():
+                    continue
+            except StoreUnavailable as error:
+                log.warning(
+                    "cannot look for work", kind=self.kind, lane=self.label, error=str(error)
+                )
+                self.forget_found()
+                pause = _STORE_PAUSE
+            except Exception:
+                log.exception("looking for work failed", kind=self.kind, lane=self.label)
+                self.forget_found()
+                pause = _STORE_PAUSE
+            if self.passing and not (self.under_way or self._found or self._more):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._turn.wait(), pause)
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+
+    def begin(self, work: Work) -> None:
+        """Does what is claimed, behind what of the same person is under way."""
+        self.under_way[work.id] = work
+        key = work.person or (f"event {work.seq}" if work.seq else f"job {work.id}")
+        line = self._persons.get(key)
+        if line is not None:
+            line.append(work)
+            return
+        self._persons[key] = deque([work])
+        serve = partial(self._serve, key)
+        task = self.runner.supervisor.begin("work of a person", serve)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def ended(self, work: Work) -> None:
+        """Nobody works on it any more."""
+        self.under_way.pop(work.id, None)
+        self._more |= self.one_each
+        self._turn.set()
+
+    async def _step(self) -> bool:
+        """Begins as much as there is room for; whether that was anything."""
+        if self.pause() or self.room() <= 0:
+            return False
+        if not self._found and self._more:
+            self._more = False  # what wakes it during the look counts
+            found = await self.runner.due(self)
+            self._more |= len(found) == self.most
+            self._found += found
+        # Counted anew: a failure during the look may have left no room.
+        room = 0 if self.pause() or self.retired else self.room()
+        chosen = [self._found.popleft() for _ in range(min(room, len(self._found)))]
+        if not chosen:
+            return False
+        claimed = await self.claim(chosen)
+        self._more |= len(claimed) < len(chosen)
+        for work in claimed:
+            self.begin(work)
+        return True
+
+    async def _serve(self, key: str) -> None:
+        line = self._persons[key]
+        try:
+            while line:
+                work = line.popleft()
+                try:
+                    await self.perform(work)
+                except Exception:  # it must not take those behind it along
+                    log.exception(
+                        "work lost sight of", kind=self.kind, lane=self.label, job=work.id
+                    )
+                    self.runner.forsake([work.id])
+                finally:
+                    self.ended(work)
+        finally:
+            del self._persons[key]
+
+
+class _Chore(msgspec.Struct, kw_only=True):
+    seconds: float
+    do: Callable[[], Awaitable[object]]
+    at: float
+
+
+class Runner:
+    """All queues, and who owns what they have claimed."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], datetime],
+        supervisor: Supervisor,
+        *,
+        look: float | None = None,
+    ) -> None:
+        """`look`: seconds between looks, if not `LOOK`."""
+        self.store = store
+        self.clock = clock
+        self.supervisor = supervisor
+        self.owner = 0
+        """This process, once it has begun to work; 0: it claims nothing."""
+        self._look_every = LOOK if look is None else look
+        self._queues: dict[Key, Queue] = {}
+        self._lives: dict[Queue, KeptTask] = {}
+        """Of those, too, that are retired and have something under way."""
+        self._unserved: dict[str, Callable[[str], Awaitable[None]]] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._forsaken: set[int] = set()
+        self._chores: list[_Chore] = []
+        self._looking: KeptTask | None = None
+
+    async def start(self) -> None:
+        """Makes what the last process left wait again, and begins to look."""
+        self.owner = await self.store.run(jobs.take_over, self.now())
+        self.store.writer.on_jobs = self.wake
+        self.store.writer.on_forsaken = self.forsake
+        look = partial(every, self._look_every, self._look)
+        self._looking = self.supervisor.keep("look for work", look, restart=True)
+
+    async def stop(self) -> None:
+        """Ends looking. What is still claimed waits again, as if it had not been begun."""
+        owner, self.owner = self.owner, 0
+        self.store.writer.on_jobs = lambda _: None
+        if self._looking is not None:
+            await self._looking.stop()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(StoreUnavailable):  # the next start does it then
+            await self.store.run(jobs.hand_back, owner)
+
+    def now(self) -> int:
+        """The time as the store keeps it."""
+        return to_micros(self.clock())
+
+    def when_unserved(self, kind: str, do: Callable[[str], Awaitable[None]]) -> None:
+        """Has `do` called for a lane of this kind that has work and no queue."""
+        self._unserved[kind] = do
+
+    def chore(self, seconds: float, do: Callable[[], Awaitable[object]]) -> None:
+        """Has something short done again and again, in the place of a look.
+
+        At the next one already if `do` says that there is more.
+        """
+        self._chores.append(_Chore(seconds=seconds, do=do, at=time.monotonic() + seconds))
+
+    def open(self, queue: Queue) -> None:
+        """Begins the work of a queue, once what was its lane's before has ended."""
+        before = [life for other, life in self._lives.items() if other.key == queue.key]
+        self._queues[queue.key] = queue
+        live = partial(self._live, queue, before)
+        self._lives[queue] = self.supervisor.keep(
+            f"queue of {queue.kind}", live, restart=True, finite=True
+        )
+
+    def retire(self, queues: Iterable[Queue]) -> list[KeptTask]:
+        """Has queues begin nothing more; tasks that end when their work has ended."""
+        leaving = [queue for queue in queues if queue in self._lives]
+        for queue in leaving:
+            queue.retire()
+            if self._queues.get(queue.key) is queue:
+                del self._queues[queue.key]
+        return [self._lives[queue] for queue in leaving]
+
+    async def end(self, *kinds: str, grace: float | None = None) -> None:
+        """Retires all of these kinds, and gives what is under way a moment, else `GRACE`."""
+        queues = [queue for queue in self._lives if queue.kind in kinds]
+        lives = self.retire(queues)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE if grace is None else grace):
+                for life in lives:
+                    await life.wait()
+        # The next start finds what the rest was about.
+        tasks = [task for queue in queues for task in queue.tasks]
+        for task in tasks:
+            task.cancel()
+        stopped = [life.stop() for life in lives]
+        await asyncio.gather(*stopped, *tasks, return_exceptions=True)
+        for queue in queues:
+            self._ended(queue)
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        """There may be work of these kinds in these lanes."""
+        for key in keys:
+            queue = self._queues.get(key)
+            if queue is not None:
+                queue.wake()
+            elif key[0] in self._unserved and key not in self._tasks:
+                serve = partial(self._serve_stray, key)
+                task = self.supervisor.begin("work without a queue", serve)
+                self._tasks[key] = task
+                task.add_done_callback(partial(self._served_stray, key))
+
+    def forsake(self, ids: Iterable[int]) -> None:
+        """Nobody works on these jobs of ours: they wait again from the next look on."""
+        self._forsaken.update(ids)
+
+    async def due(self, queue: Queue) -> list[Work]:
+        """What a queue may begin."""
+        return await self.store.reader.work.due(*queue.key, self.clock(), limit=queue.most)
+
+    async def commit(self, change: Callable[..., T], *values: object) -> T:
+        """Commits a change that ends work, however long the store takes to take it."""
+        while True:
+            try:
+                return await self.store.run(change, *values)
+            except StoreUnavailable as error:
+                log.warning("cannot store what became of work", error=str(error))
+                await asyncio.sleep(_STORE_PAUSE)
+
+    async def fail(self, work: Work, due: datetime | None, error: str | None) -> None:
+        """Notes that work did not work out: it is tried again then, or dead (None)."""
+        at = None if due is None else to_micros(due)
+        await self.commit(jobs.fail, work.id, self.owner, at, error)
+
+    async def end_job(self, work: Work) -> None:
+        """Notes that work is done, or that there is no need for it any more."""
+        await self.commit(jobs.end, work.id, self.owner)
+
+    async def bury(self, kind: str, lane: str, error: str, due_by: datetime | None = None) -> None:
+        """Makes dead letters of all that waits in a lane and was due by then (None: of all)."""
+        at = jobs.NEVER if due_by is None else to_micros(due_by)
+        while await self.store.run(jobs.bury, kind, lane, at, error):
+            pass
+
+    async def _look(self) -> None:
+        """Asks the store for the lanes with work; idle, that or a chore is all it is asked."""
+        for chore in self._chores:
+            if chore.at <= time.monotonic():
+                more = await chore.do()
+                chore.at = time.monotonic() + (0.0 if more else chore.seconds)
+                if not more:
+                    return
+        if self._forsaken:
+            ids = list(self._forsaken)
+            await self.store.run(jobs.release, self.owner, ids)
+            self._forsaken.difference_update(ids)
+        self.wake(await self.store.reader.work.lanes(self.clock()))
+
+    async def _live(self, queue: Queue, before: Sequence[KeptTask]) -> None:
+        for life in before:
+            await life.wait()
+        await queue.live()
+        self._ended(queue)
+
+    def _ended(self, queue: Queue) -> None:
+        self._lives.pop(queue, None)
+        if self._queues.get(queue.key) is queue:
+            del self._queues[queue.key]
+
+    def _served_stray(self, key: Key, _: object) -> None:
+        del self._tasks[key]
+
+    async def _serve_stray(self, key: Key) -> None:
+        try:
+            await self._unserved[key[0]](key[1])
+        except StoreUnavailable as error:
+            log.warning("cannot look for work", kind=key[0], error=str(error))
+        except Exception:
+            log.exception("looking for work failed", kind=key[0])
+
+
+async def every(
+    seconds: float, chore: Callable[[], Awaitable[None]], *, first: float = 0.0
+) -> None:
+    """Does something again and again, whatever becomes of it."""
+    await asyncio.sleep(first)
+    while True:
+        try:
+            await chore()
+        except StoreUnavailable as error:
+            log.warning("not done", chore=getattr(chore, "__name__", ""), error=str(error))
+        except Exception:
+            log.exception("chore failed", chore=getattr(chore, "__name__", ""))
+        await asyncio.sleep(seconds)

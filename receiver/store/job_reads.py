@@ -1,0 +1,104 @@
+"""Looking at what waits: which lanes have work that is due, and what it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from receiver.store.deactivations import JOINED_AGAIN
+from receiver.store.ids import EventIds
+from receiver.store.jobs import KINDS
+from receiver.store.message_reads import MESSAGE_COLUMNS, message_of
+from receiver.store.queries import EVENT_COLUMNS, Fetch, event_of
+from receiver.store.records import Work, from_micros, to_micros
+
+_WAITS = "owner IS NULL AND state = 'due'"
+_NEXT = f"(SELECT min(lane) FROM jobs WHERE jobs.kind = k.kind AND {_WAITS}{{}})"
+# From one lane of a kind to the next in the index, however much waits in each.
+_LANES = (
+    "WITH RECURSIVE kinds (kind) AS (VALUES " + ", ".join(f"('{kind}')" for kind in KINDS) + "),"
+    f" lanes (kind, lane) AS (SELECT kind, {_NEXT.format('')} FROM kinds AS k UNION ALL"
+    f" SELECT kind, {_NEXT.format(' AND jobs.lane > k.lane')} FROM lanes AS k"
+    " WHERE lane IS NOT NULL)"
+    " SELECT kind, lane FROM lanes WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.kind = lanes.kind"
+    f" AND jobs.lane = lanes.lane AND {_WAITS} AND due_at <= ?)"
+)
+_EVENT = ", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))
+_WITH_EVENT = (_EVENT, " LEFT JOIN events AS e ON e.seq = j.event AND e.type <> ''")
+_WITH_MESSAGE = (MESSAGE_COLUMNS, " JOIN messages AS m ON m.id = j.message")
+_TO_SEND = (MESSAGE_COLUMNS, f"{_WITH_MESSAGE[1]} AND m.state = 'waiting'")
+#: By kind: what is to be known of a job beside itself.
+_DETAILS = {
+    "handle": _WITH_EVENT,
+    "forward": _WITH_EVENT,
+    "send": _TO_SEND,
+    "poll": _WITH_MESSAGE,
+    "deactivate": (JOINED_AGAIN, ""),
+}
+# Of each person one at a time: the first that is due, or (forwards) the first that is not dead.
+_OTHER = (
+    " AND (j.subject IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS o WHERE o.kind = j.kind"
+    " AND o.lane = j.lane AND o.subject = j.subject AND o.owner IS NOT NULL)"
+    " AND NOT EXISTS (SELECT 1 FROM jobs AS o WHERE o.kind = j.kind AND o.lane = j.lane"
+    " AND o.subject = j.subject AND o.owner IS NULL AND o.state = 'due' AND {}))"
+)
+_IN_LINE = {
+    "send": _OTHER.format("(o.due_at < j.due_at OR o.due_at = j.due_at AND o.id < j.id)"),
+    "forward": _OTHER.format("o.id < j.id"),
+}
+
+
+def due(kind: str) -> str:
+    """The query for what is due of a kind. Parameters: kind, lane, time, most rows."""
+    columns, joined = _DETAILS[kind]
+    return (
+        "SELECT j.id, j.subject, j.handler, j.payload, j.attempts, j.created_at, j.event,"
+        f" {columns} FROM jobs AS j{joined} WHERE j.kind = ? AND j.lane = ?"
+        f" AND j.owner IS NULL AND j.state = 'due' AND j.due_at <= ?{_IN_LINE.get(kind, '')}"
+        " ORDER BY j.due_at, j.id LIMIT ?"
+    )
+
+
+class JobReader:
+    """Queries about what waits. Every one of them may raise `StoreUnavailable`."""
+
+    def __init__(self, fetch: Fetch, ids: EventIds) -> None:
+        self._fetch = fetch
+        self._ids = ids
+
+    async def lanes(self, now: datetime) -> list[tuple[str, str]]:
+        """Kind and lane of all that is due."""
+        rows = await self._fetch(_LANES, [to_micros(now)])
+        return [(kind, lane) for kind, lane in rows]
+
+    async def due(self, kind: str, lane: str, now: datetime, *, limit: int) -> list[Work]:
+        """What may be begun now, what was due first at the front."""
+        rows = await self._fetch(due(kind), [kind, lane, to_micros(now), limit])
+        return [self._work(kind, row) for row in rows]
+
+    def _work(self, kind: str, row: Any) -> Work:
+        id_, person, handler, payload, attempts, created_at, seq, *details = row
+        found: dict[str, Any] = {}
+        if kind in ("send", "poll"):
+            found["message"] = message_of(self._ids, (*details, None, attempts))
+        elif kind == "deactivate":
+            found["joined_again"] = bool(details[0])
+        elif details[0] is None:
+            found["missing"] = "its event is gone"
+        else:
+            try:
+                found["event"] = event_of(self._ids, details)
+            except msgspec.MsgspecError as error:
+                found["missing"] = f"its event cannot be read: {error}"
+        return Work(
+            id=id_,
+            person=person,
+            handler=handler,
+            payload=payload,
+            attempts=attempts + 1,
+            created_at=from_micros(created_at),
+            seq=seq,
+            **found,
+        )

@@ -1,0 +1,183 @@
+"""The one runner: what it asks of the store, who owns what, that nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from receiver.handlers import Send
+from receiver.jobs import runner as runner_module
+from receiver.jobs.runner import Runner
+from receiver.store import handler_results, jobs
+from receiver.supervision import supervisor
+from receiver.supervision.supervisor import Supervisor
+from tests.harness import Clock, inbound, look, opened, settings, take, until_async, with_plugin
+from tests.store.rows import PERSON, finish, held, intake
+from tests.store.rows import opened as opened_store
+
+pytestmark = pytest.mark.anyio
+
+REPLIES = """
+from receiver.handlers import on_message
+
+@on_message()
+def replies(event, context):
+    return "reply to " + event.data.external_id
+"""
+
+
+async def test_idle_the_store_is_asked_once_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many sources and targets there are: one statement for all of them."""
+    monkeypatch.setattr(runner_module, "LOOK", 0.01)
+    statements: list[str] = []
+    asked: list[int] = []
+    lanes = Runner._look
+
+    async def look_once(runner: Runner) -> None:
+        asked.append(len(statements))  # since the last look began
+        statements.clear()
+        await lanes(runner)
+
+    monkeypatch.setattr(Runner, "_look", look_once)
+    raw = settings()
+    for name in ("tilil", "talkntalk", "text-connect", "tsconect"):
+        raw["sources"][name]["send"] = {
+            "api_key": "k",
+            "sender": "SHOP",
+            "url": "http://127.0.0.1:1",
+        }
+    targets = [{"name": f"t{n}", "url": "https://example.com/in"} for n in range(3)]
+    raw["plugins"] = {"enabled": ["forward"], "forward": {"targets": targets}}
+
+    async with opened(tmp_path, raw) as service:
+        await service.store.reader._connection._db.set_trace_callback(statements.append)
+        service.store.writer._connection._db.set_trace_callback(statements.append)
+
+        async def idle() -> bool:
+            return asked[-20:] == [1] * 20
+
+        await until_async(idle, "twenty looks, a statement each, and nothing beside them")
+
+
+async def test_what_a_commit_makes_is_begun_without_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late reply is sent at once: its commit wakes the source, and its own commit the poller."""
+    monkeypatch.setattr(runner_module, "LOOK", 3600.0)
+    raw = settings()
+    raw["sources"]["tilil"]["send"] = {
+        "api_key": "k",
+        "sender": "SHOP",
+        "url": "http://127.0.0.1:1",
+    }
+    async with opened(tmp_path, raw) as service:
+        await service.store.add_message(
+            Send(source="tilil", to=PERSON, text="hello"), service.intake.clock()
+        )
+
+        async def tried() -> bool:
+            (message,) = await service.store.reader.messages.find()
+            return message.attempts == 1
+
+        await until_async(tried, "it was tried")
+
+
+async def test_a_queue_whose_task_ends_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is begun anew, with what is under way, and does what has come meanwhile."""
+    monkeypatch.setattr(supervisor, "PAUSE", 0.01)
+    monkeypatch.setattr(runner_module, "LOOK", 0.01)
+    async with opened(tmp_path, with_plugin(REPLIES)) as service:
+        (life,) = [each for each in service.supervisor.kept if each.name == "queue of handle"]
+
+        async def begun_anew() -> int:
+            return service.supervisor.restarts["queue of handle"]
+
+        with capture_logs():
+            life._task.cancel()
+            await until_async(begun_anew, "begun anew")
+        await service.store.take(intake(service.store, 7, jobs=["mine.replies"]))
+
+        async def handled() -> bool:
+            found = await service.store.reader.messages.find()
+            return [message.text for message in found] == ["reply to 7"]
+
+        await until_async(handled, "handled")
+
+
+async def test_a_push_whose_client_hung_up_is_handled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handlers were claimed by its commit, and nobody was there to begin them."""
+    monkeypatch.setattr(runner_module, "LOOK", 0.01)
+    async with opened(tmp_path, with_plugin(REPLIES)) as service:
+        async with held(service.store):
+            taking = asyncio.create_task(take(service, inbound(1)))
+            await asyncio.sleep(0)
+            async with held_prepared(service):
+                taking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await taking
+
+        async def handled() -> bool:
+            found = await service.store.reader.messages.find()
+            return [message.text for message in found] == ["reply to 1"]
+
+        await until_async(handled, "handled")
+
+
+class held_prepared:  # noqa: N801 - a block
+    """A block that begins when the push has been prepared for its commit."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    async def __aenter__(self) -> None:
+        """Has what arrived made into records."""
+        self._service.store.writer._prepare_arrivals()
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing."""
+
+
+async def test_who_does_not_own_a_job_commits_nothing(tmp_path: Path) -> None:
+    """What a handler asks for is carried out once, by whoever has its job."""
+    async with opened_store(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.f"]))
+        (job,) = taken.jobs
+        assert await store.run(jobs.claim, 7, [job]) == {job}
+        assert await store.run(jobs.claim, 8, [job]) == set()
+        wish = Send(to=PERSON, text="hello")
+        assert not await store.run(handler_results.finish, finish(job, taken.seq, wish, owner=8))
+        await store.run(jobs.fail, job, 8, None, "no")
+        assert await store.reader.messages.find() == []
+        assert await store.run(handler_results.finish, finish(job, taken.seq, wish, owner=7))
+        assert len(await store.reader.messages.find()) == 1
+
+
+async def test_a_new_owner_takes_over_at_once(tmp_path: Path) -> None:
+    """What the last process had claimed waits again, with its attempt; a stop gives that back."""
+    async with opened_store(tmp_path) as store:
+        runner = Runner(store, Clock(), Supervisor(), look=3600.0)
+        await runner.start()
+        taken = await store.take(intake(store, jobs=["mine.f"]))
+        await store.run(jobs.claim, runner.owner, taken.jobs)
+        query = "SELECT owner, attempts FROM jobs"
+        assert look(store.path, query) == [(runner.owner, 1)]
+        await runner.stop()
+        assert look(store.path, query) == [(None, 0)]
+        await store.run(jobs.claim, runner.owner + 1, taken.jobs)
+        other = Runner(store, Clock(), Supervisor(), look=3600.0)
+        await other.start()
+        assert other.owner > 1
+        assert look(store.path, query) == [(None, 1)]
+        assert look(store.path, "SELECT id FROM owners") == [(other.owner,)]
+        await other.stop()
