@@ -1,6 +1,6 @@
 """The store: SQLite, one writer, many readers.
 
-The rest of the program knows this module and `records`; SQL stands nowhere else.
+The rest of the program uses this module and `records`; no SQL is elsewhere.
 """
 
 from __future__ import annotations
@@ -187,11 +187,11 @@ class Store:
         return sum([await self.run(revive, piece) for piece in pieces])
 
     async def move_due(self, by: timedelta) -> None:
-        """Moves what waits by so much: the clock was set."""
+        """Moves the due time of all work by this much, after the clock was set."""
         await self.writer.run(partial(jobs.move, by=by // timedelta(microseconds=1)))
 
     async def hurry(self, now: datetime, latest: datetime) -> int:
-        """Makes due what is due after `latest`: the clock was ahead when it was put off."""
+        """Makes work due that is due after `latest`: the clock was ahead when it was put off."""
         return await self.writer.run(
             partial(jobs.hurry, now=to_micros(now), latest=to_micros(latest))
         )
@@ -211,11 +211,11 @@ class Store:
         await self.writer.run(end)
 
     async def manage(self, sources: Iterable[str]) -> None:
-        """Notes which sources can be told that a subscription ends: opt-outs see to that."""
+        """Notes the sources that an opt-out has to tell of a subscription's end."""
         await self.writer.run(partial(deactivations.manage, sources=sources))
 
     async def rename_source(self, former: str, name: str) -> bool:
-        """Gives all that is of the source `former` to `name`; False if there is nothing."""
+        """Moves the data of the source `former` to `name`; returns False if there is none."""
         if not await self.run(renames.is_known, former):
             return False
         for step in renames.steps(former, name):
