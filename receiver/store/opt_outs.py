@@ -19,7 +19,7 @@ _ADD = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (msisdn, short_code, service_id) DO NOTHING"
 )
-# An event counts from its arrival, and one from the quarantine has a later sequence number. # At
+# An event counts from its arrival, and one from the quarantine has a later sequence number. At
 # the same time the opt-out wins.
 _SINCE = (
     "SELECT short_code, service_id FROM opt_out_history WHERE msisdn = ?1 AND change = ?2"

@@ -35,7 +35,7 @@ _BOOK_AS_OF = (
     " WHERE time <= ? AND NOT EXISTS (SELECT 1 FROM subscription_history AS other"
     f" WHERE {_OTHER} > (h.time, h.state, h.id) AND other.time <= ?)"
 )
-# Only real changes count: no second activation, and no deactivation of a person who never joined. #
+# Only real changes count: no second activation, and no deactivation of a person who never joined.
 # Changes before the first day are one row, whose day is NULL. `+time` makes SQLite use the index of
 # # subscriptions, which covers the query, instead of the one of times.
 _STEPS = (
