@@ -1,1 +1,1 @@
-"""Whole requests within limits; nothing about SMS."""
+"""The HTTP server: whole requests within limits; nothing about SMS."""

@@ -19,24 +19,23 @@ log = structlog.get_logger("receiver.http.exchange")
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-#: How a head ends: the connection stays open for the next request, or it does not.
+#: Ends of a head: the connection stays open for the next request, or is closed.
 STAYS, CLOSES = b"\r\n", b"connection: close\r\n\r\n"
 
 
 class Connection(Protocol):
-    """A connection, as far as its exchanges need it."""
+    """A connection, as its exchanges see it."""
 
     transport: asyncio.Transport
 
     def finished(self, exchange: Exchange) -> None:
-        """Goes on: the answer is written."""
+        """Goes on after the answer is written."""
 
 
 class Exchange:
     """One request and its answer, as the application sees it.
 
-    The answer is written at once when its body is complete: what the service answers is
-    small.
+    The answer is written when its body is complete, since the service's answers are small.
     """
 
     __slots__ = (
@@ -58,7 +57,7 @@ class Exchange:
     def __init__(
         self, connection: Connection, state: ServerState, scope: Scope, *, keep_alive: bool
     ) -> None:
-        """`keep_alive`: the connection goes on after the answer."""
+        """`keep_alive`: True if the connection stays open after the answer."""
         self._connection = connection
         self._state = state
         self.scope = scope
@@ -73,14 +72,14 @@ class Exchange:
         self._parts: list[bytes] = []
 
     def refuse(self, error: PushError) -> None:
-        """Has the application refuse the request; the connection ends with that answer."""
+        """Has the application refuse the request; the connection is closed after that answer."""
         self.scope["receiver.refusal"] = error
         self.keep_alive = False
         self.body.clear()
 
     async def run(self, app: ASGIApp) -> None:
-        """Has the application answer; there is an answer also if it fails."""
-        scope, self.scope = self.scope, {}  # it refers to us from here on
+        """Has the application answer; answers with an error if it fails."""
+        scope, self.scope = self.scope, {}  # a reference cycle from here on
         scope["receiver.body"] = bytes(self.body)
         scope["receiver.answer"] = self.answer
         try:
@@ -91,7 +90,7 @@ class Exchange:
             self.answer(500, (), b"Internal Server Error\n")
 
     async def receive(self) -> Message:
-        """ASGI: returns the request in one message, then the end of the exchange."""
+        """ASGI: returns the request in one message, then the disconnection."""
         if not self._read:
             self._read = True
             return {"type": "http.request", "body": bytes(self.body), "more_body": False}
@@ -101,13 +100,13 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def disconnect(self) -> None:
-        """Tells the application that the client is gone, or has its answer."""
+        """Tells the application that the client is gone or has its answer."""
         self._over = True
         if self._disconnected is not None:
             self._disconnected.set()
 
     async def send(self, message: Message) -> None:
-        """ASGI: takes head and body of the answer."""
+        """ASGI: takes the head and the body of the answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._head = message.get("headers", ())
@@ -132,7 +131,7 @@ class Exchange:
         self._connection.finished(self)
 
 
-@lru_cache(maxsize=256)  # most answers of a second have the same
+@lru_cache(maxsize=256)  # most answers within a second have the same head
 def answer_head(
     status: int, headers: tuple[tuple[bytes, bytes], ...], length: int, end: bytes
 ) -> bytes:
@@ -142,7 +141,7 @@ def answer_head(
     """
     parts = [_STATUS_LINES[status]]
     for name, value in headers:
-        if name == b"content-length":  # ours is always right
+        if name == b"content-length":  # the length is set here
             continue
         parts += (name, b": ", value, b"\r\n")
     parts += (b"content-length: %d\r\n" % length, end)

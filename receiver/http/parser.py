@@ -1,8 +1,8 @@
 """Reads the bytes of one connection as requests, within limits.
 
-httptools does the parsing, and calls a method here for each part of a request. It limits neither
-the number nor the size of headers, and takes trailers for headers; that is done here. What becomes
-of a request, its connection decides.
+httptools parses, and calls a method here for each part of a request. It limits neither the number
+nor the size of headers, and reports trailers as headers; this module limits and ignores them. The
+connection decides what is done with a request.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from receiver.http.exchange import Exchange
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
 MAX_URL_BYTES = 16 * 1024
-#: Bytes that the parser is given at a time. It keeps a header until that is complete and does not
-#: tell how far it is: the count of a request's bytes may be that much too high.
+#: Bytes that the parser gets at a time. It buffers a header until that is complete and does not
+#: report its length, so the count of a request's bytes may be too high by this.
 PIECE = 2 * 1024
-#: Bytes of a request whose headers are not complete.
+#: Most bytes of a request whose headers are not complete.
 _MOST_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 2 * PIECE
-#: Bytes of a URL that is worth remembering.
+#: Most bytes of a URL that is cached.
 _SHORT_URL = 256
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _CHUNKED = b"chunked"
@@ -54,16 +54,16 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Connection(Protocol):
-    """A connection, as far as its parser needs it."""
+    """A connection, as its parser sees it."""
 
     ignoring: bool
-    """True when all that still comes is thrown away."""
+    """True when all further bytes are discarded."""
 
     def begin_request(self) -> None:
-        """Takes note that the first byte of a request is there."""
+        """Notes the first byte of a request."""
 
     def make_exchange(self, scope: Scope, *, keep_alive: bool) -> Exchange:
-        """Makes the exchange of a request whose headers are there."""
+        """Makes the exchange of a request whose headers are complete."""
 
     def send_continue(self) -> None:
         """Tells the client to send the body."""
@@ -72,7 +72,7 @@ class Connection(Protocol):
         """Takes a request that is whole or refused."""
 
     def reject(self, status: int, message: str) -> None:
-        """Answers bytes that are no request."""
+        """Answers bytes that are no HTTP request."""
 
 
 class RequestParser:
@@ -94,7 +94,7 @@ class RequestParser:
 
     @property
     def held(self) -> int:
-        """Bytes in memory of a request that is not whole; 0 without one."""
+        """The bytes in memory of an incomplete request; 0 without one."""
         if not self.partial:
             return 0
         if self._exchange is None:
@@ -110,15 +110,15 @@ class RequestParser:
         except httptools.HttpParserError:
             self._reject(400, "Invalid HTTP request")
         else:
-            # The parser collects a header without end, and chunks may be all frame.
+            # The parser buffers a header of any length, and chunks may be mostly framing.
             most = self._most_bytes if self._in_trailers else _MOST_HEAD
             if self.partial and self._received > most:
                 self.end_partial(TooLarge(), 431, "Request too large")
 
     def end_partial(self, error: PushError, status: int, message: str) -> None:
-        """Gives up a request that is not whole.
+        """Ends an incomplete request.
 
-        The application refuses it with `error` if its headers are there; else it is rejected.
+        The application refuses it with `error` if its headers are complete; else it is rejected.
         """
         if self._exchange is not None:
             self._refuse(error)
@@ -126,17 +126,17 @@ class RequestParser:
             self._reject(status, message)
 
     def drop_partial(self) -> None:
-        """Forgets a request that is not whole, without an answer."""
+        """Drops an incomplete request without an answer."""
         self._exchange = None
 
     def close(self) -> None:
-        """Ends parsing: nothing more will come."""
+        """Ends parsing: no more bytes come."""
         self.drop_partial()
         self.partial = False
-        self._parser = None  # it refers to us, and we to it
+        self._parser = None  # breaks the reference cycle
 
     def _parse(self, data: bytes) -> None:
-        """Has httptools read it, again from where it stops at an offer to upgrade."""
+        """Has httptools read the bytes, again from where it stops at an offer to upgrade."""
         while data and not self._connection.ignoring:
             try:
                 self._parser.feed_data(data)
@@ -160,7 +160,7 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         return b"\r\n".join([*lines, b"", b""]) + rest
 
-    # httptools calls these.
+    # httptools calls the methods below.
 
     def on_message_begin(self) -> None:
         """Takes the first byte of a request."""
@@ -189,7 +189,7 @@ class RequestParser:
             return
         name = name.lower()
         if name == b"content-length":
-            # httptools refuses what is no number here.
+            # httptools refuses values that are no number.
             self._announced = int(value) if len(value) < 19 and value.isdigit() else 0
         elif name == b"expect" and value.lower() == b"100-continue":
             self._expects_continue = True
@@ -209,11 +209,11 @@ class RequestParser:
         if self._parser.should_upgrade():
             return
         if version == "1.0" and self._codings:
-            # It knows no chunks: whoever is before us may have seen another end of it.
+            # HTTP/1.0 has no chunks: a proxy before us may have seen another end of the request.
             self._reject(400, "HTTP/1.1, please")
             return
         try:
-            # Most URLs are the same few; what has parameters is rarely the same twice.
+            # Most pushes have the same few URLs; those with parameters rarely repeat.
             short = len(self._url) <= _SHORT_URL and b"?" not in self._url
             path, raw_path, query = (_known_url if short else _parse_url)(self._url)
         except httptools.HttpParserInvalidURLError:
@@ -237,13 +237,13 @@ class RequestParser:
         self._admit_body()
 
     def _admit_body(self) -> None:
-        """Asks for the body, or refuses it by what the headers say of it."""
+        """Asks for the body, or refuses it because of the headers."""
         if self._announced > self._max_body:
             self._refuse(TooLarge())
         elif (
             self._codings.count(b",") > 1 and self._codings.rpartition(b",")[2].strip() == _CHUNKED
         ):
-            # `gzip, chunked`: httptools takes off the chunks alone. All others it refuses.
+            # `gzip, chunked`: httptools decodes only the chunks. It refuses all other values.
             self._refuse(EncodingRefused())
         elif self._expects_continue:
             self._connection.send_continue()
@@ -265,7 +265,7 @@ class RequestParser:
             self._connection.start(exchange)
 
     def _refuse(self, error: PushError) -> None:
-        """Has the application answer at once, with its refusal; the rest is not looked at."""
+        """Has the application refuse at once; the rest of the request is not read."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.refuse(error)

@@ -1,14 +1,13 @@
 """HTTP in front of the application: whole requests only, within limits, in bounded time.
 
-uvicorn's own httptools protocol starts the application as soon as the headers are there, limits
-neither their number nor their size, merges trailers into them, and waits for ever for the
-rest. Here a request reaches the application when it is whole, or when it is plain that it
-will not be taken; then the scope says why (`receiver.refusal`, a `PushError`), so that the
-provider gets the refusal it understands. The time of its first byte stands there too
-(`receiver.begun`, of `time.perf_counter`), and the body (`receiver.body`); the application may
-answer with one call (`receiver.answer`). A slow client costs a connection and nothing else.
-
-Reading whole requests also makes them cheap: no event, timer or second write for each.
+uvicorn's own httptools protocol starts the application once the headers are complete, limits
+neither their number nor their size, merges trailers into them, and waits for the rest without a
+limit. Here a request reaches the application when it is whole, or when it is certain to be refused;
+then the scope has the reason (`receiver.refusal`, a `PushError`), so that the provider gets a
+refusal it understands. The scope also has the time of the first byte (`receiver.begun`, of
+`time.perf_counter`), the body (`receiver.body`), and a function that answers with one call
+(`receiver.answer`). A slow client costs no more than a connection. Whole requests are cheap: they
+need no event, timer or second write each.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ from receiver.http.connections import Connections
 from receiver.http.exchange import CLOSES, Exchange, answer_head
 from receiver.http.parser import PIECE, Limits, RequestParser
 
-#: What is discarded, and for how long, of a client that is told to go before it has finished.
+#: Bytes and seconds for which a refused client's further bytes are discarded.
 _LINGER_BYTES = 1024 * 1024
 _LINGER_SECONDS = 2.0
-#: How long a connection that is idle when the server stops may still bring a request.
+#: Seconds in which a connection that is idle when the server stops may still send a request.
 _DRAIN_SECONDS = 0.5
 _WITHHELD_SECONDS = 2.0
-#: Requests of a connection that wait for their answers; those after them are not looked at yet.
+#: Most requests of a connection that wait for their answers; later ones are not read yet.
 _MAX_PIPELINED = 16
-#: Bytes of requests behind those: who sends more of them in one piece is no client of ours.
+#: Most unread bytes behind those: a client that sends more at once is disconnected.
 _MOST_AHEAD = 64 * 1024
-#: Bytes that a request takes in memory, about, and bytes of answers that may be unread.
+#: About the bytes that a request takes in memory, and most bytes of unread answers.
 _EXCHANGE_BYTES = 2048
 _MOST_UNREAD = 16 * 1024
 
@@ -48,17 +47,18 @@ class LimitedProtocol(asyncio.Protocol):
     all_connections: ClassVar[Connections]
 
     waiting_since: float
-    """The time since when it waits: for the rest of a request, for the next one, for its end."""
+    """The time since which it waits: for the rest of a request, for the next one, or for its
+    end."""
     ignoring = False
-    """True when all that still comes is thrown away; requests before it are answered."""
+    """True when all further bytes are discarded; earlier requests are answered."""
     _ignored = 0
-    """Bytes that were thrown away."""
+    """The number of discarded bytes."""
     _hung_up = False
-    """True when our side of the connection has ended."""
+    """True when we have closed our side."""
     _answered = False
-    """True when a request of it was answered."""
+    """True when one of its requests was answered."""
     _holds = False
-    """True while `all_connections` counts bytes of it."""
+    """True while `all_connections` counts its bytes."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._asked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins: a client has connected."""
+        """Begins when a client has connected."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(_MOST_UNREAD)
         self._connections.add(self)
@@ -92,7 +92,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._server = _address(transport.get_extra_info("sockname"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends: the client is gone, or we closed."""
+        """Ends when the client is gone or we have closed."""
         self._connections.discard(self)
         self.all_connections.remove(self)
         for exchange in self._queue:
@@ -101,14 +101,14 @@ class LimitedProtocol(asyncio.Protocol):
         self._parser.close()
 
     def data_received(self, data: bytes) -> None:
-        """Reads what came."""
+        """Reads bytes of the client."""
         if self.ignoring:
             self._ignored += len(data)
             if self._ignored > _LINGER_BYTES:
                 self.transport.abort()
             return
         if len(data) <= PIECE and not self._unread and not self._queue:
-            self._parser.feed(data)  # as nearly always: one whole request
+            self._parser.feed(data)  # usually one whole request
         else:
             self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
             self._read_on()
@@ -119,7 +119,7 @@ class LimitedProtocol(asyncio.Protocol):
             self._report_held()
 
     def _read_on(self) -> None:
-        """Reads what is there, as long as few enough requests of it wait for their answers."""
+        """Reads received bytes until too many requests wait for their answers."""
         while self._unread and not self.ignoring and len(self._queue) < _MAX_PIPELINED:
             piece, self._unread = self._unread[:PIECE], self._unread[PIECE:]
             self._parser.feed(bytes(piece))
@@ -127,22 +127,22 @@ class LimitedProtocol(asyncio.Protocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Takes note that the client sends no more; it may still read what we have to say."""
+        """Notes that the client sends no more; it may still read answers."""
         if self._queue and not self._parser.partial:
             self._queue[-1].keep_alive = False
             return True
         return False
 
-    # The parser calls these.
+    # The parser calls the methods below.
 
     def begin_request(self) -> None:
-        """Takes note that the first byte of a request is there."""
+        """Notes the first byte of a request."""
         if not self._queue:
             self.waiting_since = self._loop.time()
         self._asked = True
 
     def make_exchange(self, scope: Scope, *, keep_alive: bool) -> Exchange:
-        """Makes the exchange of a request whose headers are there."""
+        """Makes the exchange of a request whose headers are complete."""
         scope["client"] = self._client
         scope["server"] = self._server
         return Exchange(self, self.state, scope, keep_alive=keep_alive and not self._ending)
@@ -164,7 +164,7 @@ class LimitedProtocol(asyncio.Protocol):
         if self.ignoring or self.transport.is_closing():
             return
         self.ignoring = True
-        if self._queue:  # it would pass for an answer to a request before it
+        if self._queue:  # it would look like the answer to an earlier request
             self._queue[-1].keep_alive = False
             return
         body = f"{message}\n".encode()
@@ -172,10 +172,10 @@ class LimitedProtocol(asyncio.Protocol):
         self.transport.write(answer_head(status, (head,), len(body), CLOSES) + body)
         self._hang_up()
 
-    # The server and `all_connections` call these.
+    # The server and `all_connections` call the methods below.
 
     def expire(self, now: float) -> None:
-        """Ends the connection if it has waited too long. Called now and then."""
+        """Closes the connection if it has waited too long. Called regularly."""
         waited = now - self.waiting_since
         partial, most = self._parser.partial, self.limits.request_timeout
         if self._hung_up:
@@ -184,13 +184,13 @@ class LimitedProtocol(asyncio.Protocol):
         elif partial and waited > most:
             self._parser.end_partial(TooSlow(), 408, "Request not whole in time")
         elif self._write_paused and waited > most:
-            self.transport.abort()  # it asks, but does not read the answers
+            self.transport.abort()  # it sends requests, but does not read the answers
         elif not partial and not self._queue and waited > self._longest_silence:
             self.transport.close()
 
     @property
     def _longest_silence(self) -> float:
-        """Seconds; a client that has never asked anything gets those of a request."""
+        """Returns seconds: the idle timeout, or that of a request before the first one."""
         return self.limits.idle_timeout if self._asked else self.limits.request_timeout
 
     @property
@@ -200,24 +200,24 @@ class LimitedProtocol(asyncio.Protocol):
 
     @property
     def served(self) -> bool:
-        """True if it has had an answer, and may come with another request."""
+        """True if it had an answer, and may send another request."""
         return self._answered and not self._parser.partial
 
     def drop(self) -> None:
-        """Ends the connection at once: there are too many, or it asks for too much."""
+        """Closes the connection at once: there are too many, or it holds too much."""
         self.ignoring = True
         self._drop_unanswered()
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Stops with the server: what is under way is answered, or on its way, and nothing else."""
+        """Stops with the server, after the requests that are complete or being received."""
         self._ending = True
         if self._queue and not self._parser.partial:
             self._queue[-1].keep_alive = False
         if not self._queue:
-            # A request that the client has sent by now would be lost if we closed at once.
+            # Closing at once would lose a request that the client has sent by now.
             self._loop.call_later(_DRAIN_SECONDS, self._close_unless_partial)
-        # Nor shall one who keeps back the rest of a request make the restart wait for long.
+        # A client that never finishes its request must not delay the restart for long.
         self._loop.call_later(_WITHHELD_SECONDS, self._close_unless_asked)
 
     def _close_unless_partial(self) -> None:
@@ -228,10 +228,10 @@ class LimitedProtocol(asyncio.Protocol):
         if not self._queue:
             self.transport.close()
 
-    # Answers, and the way back.
+    # Answers
 
     def finished(self, exchange: Exchange) -> None:
-        """Goes on after an answer of the application."""
+        """Goes on after the application's answer."""
         self._queue.popleft()
         self._running = False
         self._answered = True
@@ -251,19 +251,19 @@ class LimitedProtocol(asyncio.Protocol):
             self._go_on()
 
     def pause_writing(self) -> None:
-        """Takes no more requests: the client does not read its answers."""
+        """Reads no more requests: the client does not read its answers."""
         self._write_paused = True
         self.transport.pause_reading()
         self._report_held()
 
     def resume_writing(self) -> None:
-        """Goes on: the client has read its answers."""
+        """Goes on when the client has read its answers."""
         self._write_paused = False
         self._report_held()
         self._go_on()
 
     def _go_on(self) -> None:
-        """Runs the next request and reads on, if the client reads what it is told."""
+        """Runs the next request and reads on, if the client reads its answers."""
         self._run_next()
         if self._write_paused or len(self._queue) >= _MAX_PIPELINED:
             return
@@ -275,12 +275,12 @@ class LimitedProtocol(asyncio.Protocol):
         if self._queue and not self._running and not self._write_paused:
             self._running = True
             exchange = self._queue[0]
-            # As loop.create_task does, but for a name of its own for each.
+            # As loop.create_task, but without formatting a name for each task.
             exchange.task = asyncio.Task(exchange.run(self.app), loop=self._loop, name="request")
             self.state.tasks.add(exchange.task)
 
     def _report_held(self) -> None:
-        """Tells `all_connections` what this one holds beyond a request that is being answered."""
+        """Reports the bytes held, without the request being answered, to `all_connections`."""
         held = len(self._unread)
         if not self.ignoring:
             held += self._parser.held
@@ -296,17 +296,17 @@ class LimitedProtocol(asyncio.Protocol):
             self.all_connections.release(self)
 
     def _drop_unanswered(self) -> None:
-        """Drops what was asked and will not be answered."""
+        """Drops the requests that will not be answered."""
         while len(self._queue) > self._running:
             self._queue.pop()
         self._unread = memoryview(b"")
         self._parser.drop_partial()
 
     def _hang_up(self) -> None:
-        """Closes, though not before the client could read the answer.
+        """Closes after the client could read the answer.
 
-        Closing while bytes of the client are unread makes the kernel throw away what we
-        wrote. So only our side ends now; what comes is discarded for a moment.
+        If we closed while bytes of the client are unread, the kernel would discard our answer. So
+        only our side is closed now, and further bytes are discarded for a moment.
         """
         self.ignoring = self._hung_up = True
         self._ignored = 0

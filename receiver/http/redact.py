@@ -1,4 +1,4 @@
-"""Where a service is reached, and a push on a screen without its credential."""
+"""Returns the address of a service, and masks credentials in texts for the screen."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from urllib.parse import quote, quote_plus
 
 from receiver.config import Server
 
-#: Addresses that mean "all of mine": to bind, not to reach.
+#: Wildcard addresses, which can be bound but not connected to, with their loopback ones.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound to them here
 
-#: Characters of a secret at least: a shorter one is anywhere, and masking it tears words apart.
+#: Least characters of a secret that is masked: a shorter one is part of ordinary words.
 _SHORTEST = 4
 
 
 def address(server: Server) -> str:
-    """Where a service with these settings is reached from its own machine."""
+    """Returns the address at which this machine reaches a service with these settings."""
     host = _WILDCARDS.get(server.host, server.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Returns the text with `…` in place of every secret, in whichever spelling it is there."""
+    """Returns the text with `…` in place of every secret, in all its encodings."""
     for secret in secrets:
         if len(secret) < _SHORTEST:
             continue

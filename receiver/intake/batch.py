@@ -1,9 +1,8 @@
-"""From pushes that were found right to what is stored of them, step by step for many at once.
+"""Makes the records of authenticated and parsed pushes, step by step for many at once.
 
-A push waits for the commit that holds it, so nothing need be made of it before that commit is about
-to begin. By then others have come. Each step is done for all of them before the next one is: the
-program, the rules and the tables that it needs are in the processor's cache from the second
-push on, where one push after the other would find them gone each time (docs/performance.md).
+A push waits for its commit, so its record is made just before that begins, together with those of
+other pushes. Each step runs for all pushes before the next step: its code and tables stay in the
+processor's cache from the second push on (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from receiver.store import EventRow, ReplyState, Report, StoredPush, noted, pack
 from receiver.store.ids import EventIds
 from receiver.text.times import SKEW
 
-#: Headers that say nothing about a push; all others are kept with the event.
+#: Headers that are not kept with the event, since they say nothing about the push.
 _UNINTERESTING = frozenset(
     b"accept accept-encoding accept-language cache-control connection content-length cookie host"
     b" pragma user-agent x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
@@ -33,7 +32,7 @@ _UNINTERESTING = frozenset(
 
 
 class Arrival:
-    """A push on its way into the store. Each step sets what the following ones need."""
+    """A push on its way into the store. Each step sets fields that the following steps need."""
 
     __slots__ = (
         "abandoned",
@@ -66,7 +65,7 @@ class Arrival:
         *,
         answered: bool = True,
     ) -> None:
-        """`plain`: the answer without a reply; `answered`: somebody receives what is answered."""
+        """`plain`: the answer without a reply; `answered`: True if the answer reaches somebody."""
         self.endpoint = endpoint
         self.push = push
         self.parsed = parsed
@@ -94,7 +93,7 @@ class Arrival:
         self.event = Event(
             id=ids.text(self.seq),
             source=endpoint.path,
-            type=str(parsed.type),  # a plain str: SQLite and dictionaries are slow with others
+            type=str(parsed.type),  # a plain str is faster than a subclass
             time=time,
             subject=parsed.subject,
             provider=endpoint.provider.name,
@@ -107,15 +106,15 @@ class Arrival:
         self.plan = self.endpoint.dispatcher.plan(self.event)
 
     def judge(self, loop_guard: Guard) -> None:
-        """Has the loop guard look at what may be replied to."""
+        """Asks the loop guard if the event may be replied to."""
         plan = self.plan
         if plan.reply is None and not plan.jobs:
             return
-        if not self.judged:  # also if its record is made a second time
+        if not self.judged:  # once, also if its record is made a second time
             at = self.received_at // 1000
             self.held = loop_guard.judge(self.event, self.parsed.key, at)
             self.judged = True
-        if self.held is not None and plan.jobs:  # what is said now is kept with the work
+        if self.held is not None and plan.jobs:  # the verdict is stored with the jobs
             jobs = tuple(msgspec.structs.replace(job, held=self.held) for job in plan.jobs)
             self.plan = msgspec.structs.replace(plan, jobs=jobs)
 
@@ -172,7 +171,7 @@ class Arrival:
 def records(
     arrivals: Sequence[Arrival], ids: EventIds, loop_guard: Guard
 ) -> list[StoredPush | Exception]:
-    """Returns the record to store of each push, or why that failed."""
+    """Returns the record of each push, or the exception that prevented it."""
     began = perf_counter()
     try:
         for arrival in arrivals:
@@ -185,8 +184,8 @@ def records(
     except Exception as error:  # noqa: BLE001 - it is told where the push is waited for
         if len(arrivals) == 1:
             return [error]
-        # One of them is to blame, the others are not. That they are asked again changes nothing:
-        # handlers are pure.
+        # One of them failed: the others are made alone. Inline handlers are pure, so they can be
+        # asked again.
         return [each for arrival in arrivals for each in records([arrival], ids, loop_guard)]
     took = perf_counter() - began
     for arrival in arrivals:
@@ -195,13 +194,13 @@ def records(
 
 
 def _corrected(said: datetime, note: str | None) -> str:
-    """The note of an event whose provider said that it is still to happen."""
+    """Returns the note of an event whose time was corrected: the provider's is in the future."""
     word = f"time of arrival taken: the provider's is {said:%Y-%m-%d %H:%M:%S} UTC"
     return word if note is None else noted(note, word)
 
 
 def _report(endpoint: Endpoint, parsed: Parsed) -> Report | None:
-    """Returns what the store needs to join a delivery report to a message of ours."""
+    """Returns the fields by which the store finds the message of a delivery report."""
     data = parsed.data
     if not isinstance(data, DeliveryReport) or endpoint.api is None:
         return None

@@ -1,4 +1,4 @@
-"""A configured source, with everything that a push to it needs."""
+"""A configured source, with everything that its pushes need."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     path: str
-    """As events name it."""
+    """The path in the `source` of its events."""
     source: Source
     provider: Provider[Any]
     dispatcher: Dispatcher
-    """Of the same configuration: a push is answered by one, also while another takes over."""
+    """The dispatcher of the same configuration: a reload does not change it during a push."""
     limit: Allowance | None = None
-    """Of `max_per_second`."""
+    """The limit of `max_per_second`."""
 
     @classmethod
     def of(
         cls, name: str, source: Source, provider: Provider[Any], dispatcher: Dispatcher
     ) -> Endpoint:
-        """The endpoint of a source in the configuration."""
+        """Makes the endpoint of a source in the configuration."""
         rate = source.max_per_second
         return cls(
             name=name,
@@ -43,5 +43,5 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api(self) -> type[Api] | None:
-        """The way to send through it; None if we do not."""
+        """The API to send through it; None if it does not send."""
         return self.provider.api if self.source.send is not None else None

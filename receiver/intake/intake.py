@@ -1,8 +1,8 @@
-"""The way of a push, and the only place that knows the order of its steps.
+"""The way of a push: this module alone knows the order of its steps.
 
 authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.batch`) → one
-commit → other handlers, for as long as the source waits → the answer. What cannot become an event
-goes into the quarantine, and its answer says why by its status alone.
+commit → other handlers, while the source waits → the answer. A push that cannot become an event
+goes into the quarantine; only the status of its answer gives the reason.
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ from receiver.store.replies import settle
 
 log = structlog.get_logger("receiver.intake.intake.intake")
 
-#: Refusals whose request is worth a look.
+#: Refusals whose requests are kept in the quarantine.
 _KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong, ClockOff)
-#: Strangers' requests kept in the quarantine: so many at once, and a second.
+#: Strangers' requests that are kept in the quarantine: at once, and a second.
 _STRANGERS_BURST = 50
 _STRANGERS_RATE = 5.0
-#: How many times the body of a push is in what is stored of it, about: as it came, as the event.
+#: Copies of a push's body in its record, about: the request and the event.
 _COPIES = 3
 
 _UNDECIDED = "internal error"
 
 
 class Counts(msgspec.Struct):
-    """Counts since the start, for metrics: plain numbers, read when asked for."""
+    """Counts since the start, for metrics: plain numbers, which the collector reads."""
 
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
     events: Counter[str] = msgspec.field(default_factory=Counter)
-    """StoredPush events by type."""
+    """Stored events by type."""
     reused: Counter[str] = msgspec.field(default_factory=Counter)
-    """Of these the ones whose id was seen before with other content, by source."""
+    """Stored events whose id was seen before with other content, by source."""
     last: dict[str, datetime] = msgspec.field(default_factory=dict)
-    """The time of each source's last push that was stored, or was before."""
+    """The time of each source's last push that was stored or a repeat."""
 
 
 class Intake:
@@ -97,7 +97,7 @@ class Intake:
     def adopt(
         self, config: Config, providers: dict[str, Provider[Any]], dispatcher: Dispatcher
     ) -> None:
-        """Takes pushes as this configuration says, from the next one on."""
+        """Uses this configuration from the next push on."""
         self.endpoints = {
             name: Endpoint.of(name, source, providers[name], dispatcher)
             for name, source in config.sources.items()
@@ -106,15 +106,15 @@ class Intake:
         self._dispatcher = dispatcher
 
     async def receive(self, endpoint: Endpoint, push: Push, entry: Entry) -> Answer:
-        """The answer to a push, once it is stored. Raises `PushError`.
+        """Stores a push and returns its answer. Raises `PushError`.
 
-        Its outcome and times are noted in `entry`.
+        Notes its outcome and times in `entry`.
         """
         authenticated = False
         try:
             endpoint.provider.authenticate(push)
             authenticated = True
-            # Only now: strangers must not use up what is the provider's.
+            # Only now: strangers must not use up the provider's limit.
             if endpoint.limit is not None and not endpoint.limit.take(push.received_at):
                 raise TooMany
             parsed = _only(endpoint.provider.parse(push))
@@ -129,14 +129,14 @@ class Intake:
         return answer
 
     def refuse(self, endpoint: Endpoint, error: PushError) -> Answer:
-        """The answer to a push that was not taken."""
+        """Counts a refused push and returns its answer."""
         self.counts.outcomes[endpoint.name, error.outcome] += 1
         return endpoint.provider.refuse(error)
 
     async def retake(self, source: str, push: Push) -> int | None:
-        """Takes a push out of the quarantine again: the event; None if it was a repeat after all.
+        """Processes a quarantined push again; returns the event's number, or None for a repeat.
 
-        Raises `PushError` if it still cannot become an event; nothing changes then.
+        Raises `PushError`, and changes nothing, if it still cannot become an event.
         """
         endpoint = self.endpoints.get(source)
         if endpoint is None:
@@ -144,13 +144,13 @@ class Intake:
         endpoint.provider.authenticate(push)
         parsed = _only(endpoint.provider.parse(push))
         plain = endpoint.provider.acknowledge(push, parsed, "")
-        # The provider has been answered long ago: a reply is sent.
+        # The provider was answered long ago: a reply becomes a message.
         arrival = Arrival(endpoint, push, parsed, plain, unnoted(), answered=False)
         _, new = await self._accept(arrival)
         return arrival.seq if new else None
 
     async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
-        """Takes what a provider said when it was asked (`answer`); False if that was known.
+        """Stores an event from a provider's answer to a request; returns False for a repeat.
 
         Raises `StoreUnavailable`.
         """
@@ -161,15 +161,15 @@ class Intake:
         return new
 
     async def close(self) -> None:
-        """Waits until every answer that somebody may wait for is decided."""
+        """Waits until all pending answers are decided."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _accept(self, arrival: Arrival) -> tuple[Answer, bool]:
-        """Stores the push and returns its answer, and whether it was new."""
+        """Stores the push; returns its answer, and True if it is new."""
         dispatcher = arrival.endpoint.dispatcher
         size = _COPIES * len(arrival.push.body)
-        dispatcher.pushes += 1  # its handlers are in use until the push is with the workers
+        dispatcher.pushes += 1  # a reload keeps its handlers until then
         try:
             taken = await self._store.take_later(arrival, self._prepare, size)
             self._hand_over(arrival, taken)
@@ -185,7 +185,7 @@ class Intake:
         return Answer(body, arrival.plain.content_type), taken.new
 
     def _hand_over(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Counts what is stored, and starts the handlers of what is new."""
+        """Counts a stored push, and starts the handlers of a new event."""
         event, entry = arrival.event, arrival.entry
         self._note(entry, event, taken)
         if taken.new:
@@ -202,7 +202,7 @@ class Intake:
         self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
 
     def _prepare(self, arrivals: Sequence[Arrival]) -> list[StoredPush | Exception]:
-        """Makes what is stored of pushes whose commit is about to begin."""
+        """Makes the records of pushes just before their commit."""
         made = records(arrivals, self._store.ids, self._workers.guard)
         for number, (arrival, record) in enumerate(zip(arrivals, made, strict=True)):
             if isinstance(record, Exception) or arrival.abandoned:
@@ -221,14 +221,14 @@ class Intake:
         entry.person = event.subject
 
     async def _decided(self, seq: int) -> bytes:
-        """The answer of an event that handlers may still reply to, once it is settled."""
+        """Waits until the answer of a repeated event is decided, and returns it."""
         undecided = self._undecided.get(seq)
-        if undecided is None:  # settled since it was read
+        if undecided is None:  # decided since it was read
             return await self._store.run(settle, seq)
-        return await asyncio.shield(undecided)  # others may wait for it too
+        return await asyncio.shield(undecided)  # shielded: other requests may wait for it too
 
     def _start(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Hands the new event to its handlers, and begins the decision of its answer."""
+        """Hands a new event to its handlers, and starts the task that decides its answer."""
         endpoint, plan = arrival.endpoint, arrival.plan
 
         def acknowledge(reply: str) -> bytes:
@@ -240,7 +240,7 @@ class Intake:
         new = [
             (job_id, endpoint.dispatcher.by_name[job.handler])
             for job_id, job in zip(taken.jobs, plan.jobs, strict=True)
-            if not job.attempts  # those that failed inline come later, from the store
+            if not job.attempts  # jobs of handlers that failed inline are due later
         ]
         if taken.open:
             # A task of its own: the answer is decided also if the provider hangs up.
@@ -252,7 +252,7 @@ class Intake:
             self._workers.submit(arrival.event, taken.seq, new, arrival.held)
 
     async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
-        """Waits for the handlers as long as the source does; then no reply can join it."""
+        """Waits for the handlers as long as the source does, then closes the answer."""
         undecided = self._undecided[seq]
         why = StoreUnavailable(_UNDECIDED)
         try:
@@ -263,7 +263,7 @@ class Intake:
         except Exception:
             log.exception("an answer was not decided")
         finally:
-            if not undecided.done():  # whatever ended this, nobody must wait for ever
+            if not undecided.done():  # whatever ended this, no request may wait for ever
                 undecided.set_exception(why)
                 undecided.exception()  # nobody may be waiting for it
             self._workers.close_answer(seq)
@@ -272,7 +272,7 @@ class Intake:
     async def _quarantine(
         self, source: str, push: Push, error: PushError, *, authenticated: bool
     ) -> None:
-        """Keeps what the provider itself sent before it is refused; strangers' if it fits."""
+        """Quarantines a push before it is refused: a provider's always, a stranger's if it fits."""
         if not authenticated and not self._strangers.take(self.clock()):
             return
         try:
@@ -296,7 +296,7 @@ class Intake:
 
 
 def _only(parsed: list[Parsed]) -> Parsed:
-    """Returns the one event in a push: it is stored and answered as one."""
+    """Returns the only event in a push, which is stored and answered as one."""
     if len(parsed) != 1:
         raise RuntimeError(f"expected one event of the provider's parse, got {len(parsed)}")
     return parsed[0]

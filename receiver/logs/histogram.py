@@ -1,15 +1,15 @@
-"""Counts by size, as metrics show them."""
+"""Histograms for metrics."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
 
-#: Seconds: of a commit, of a handler, of a call to a provider.
+#: Upper bounds in seconds: of a commit, a handler, a call to a provider.
 COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 HANDLER_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 CALL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-#: Operations in a commit.
+#: Upper bounds of the operations in a commit.
 COMMIT_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
@@ -33,7 +33,7 @@ class Histogram:
         return sum(self._counts)
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Upper bound and how many values are not above it, as Prometheus has it."""
+        """Returns each upper bound with the number of values up to it, in Prometheus' form."""
         below, found = 0, []
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self._counts, strict=True):
             below += count

@@ -1,9 +1,8 @@
 """The request log: a line for each push, with its outcome and the time of each step.
 
-A push notes an `Entry`. When there are a few dozen of them, or after a moment, they become lines,
-and a thread writes these (`receiver.logs.writer`): numbers are masked here, and texts and
-credentials never come near. Lines of refusals, which strangers can bring about as often as they
-like, are rationed.
+A push adds an `Entry`. A few dozen entries, or those of a moment, become lines, which a thread
+writes (`receiver.logs.writer`). Numbers are masked here; entries hold no texts or credentials.
+Lines of refusals are rationed, since strangers can cause any number of them.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ from receiver.limits import Allowance
 from receiver.logs.writer import LogWriter
 from receiver.text.msisdn import mask
 
-#: Entries that become lines at once. They do so on the event loop: another thread that runs Python
-#: beside it costs more by taking the interpreter away again and again than by what it does.
+#: Entries that become lines at once. This happens on the event loop: a second Python thread would
+#: cost more by switches of the GIL than by its work.
 _PIECE = 32
-#: Pieces that may wait for the reader of the log. Beyond them new ones are left out.
+#: Most batches of lines that wait for the reader of the log. Above it new lines are dropped.
 MOST_WAITING = 600
-#: Seconds after which there are lines of however few entries.
+#: Seconds after which fewer entries become lines too.
 _PATIENCE = 0.25
-#: Lines of refusals, for each outcome: so many at once, and a second.
+#: Lines of refusals for each outcome: at once, and a second.
 REFUSALS_BURST = 50
 REFUSALS_RATE = 5.0
-#: What is no refusal.
+#: Outcomes that are no refusals.
 _TAKEN = frozenset(("stored", "repeat"))
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One request, as it goes its way. Times are seconds of `time.perf_counter`; 0: not reached."""
+    """A request and the times of its steps, in seconds of `time.perf_counter`; 0: not reached."""
 
     source: str
-    """Empty where there is none of that name: what strangers make up stays out of the log."""
+    """Empty for an unknown source: names that strangers invent stay out of the log."""
     provider: str
     begun: float
-    """The first byte was there."""
+    """The time of its first byte."""
     whole: float
-    """The last byte was there."""
+    """The time of its last byte."""
     client: str = ""
     parsed: float = 0.0
     planned: float = 0.0
-    """Inline handlers were asked, had all pushes of its commit not waited for that to begin."""
+    """`parsed` plus the time of the inline handlers: without the wait for the commit."""
     committed: float = 0.0
     answered: float = 0.0
     status: int = 200
@@ -61,12 +60,12 @@ class Entry(msgspec.Struct, gc=False):
 
 
 def unnoted() -> Entry:
-    """For what is no request, and stands in no log."""
+    """Returns an entry that is never logged, for an event that came by no request."""
     return Entry("", "", 0.0, 0.0)
 
 
 class _Line(msgspec.Struct, gc=False, omit_defaults=True):
-    """An entry as the log has it."""
+    """A line of the log."""
 
     timestamp: datetime
     level: str
@@ -88,7 +87,7 @@ class _Line(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class RequestLog:
-    """Makes lines of entries. Without somewhere to write them it takes none."""
+    """Makes lines of entries. Drops them while there is no writer."""
 
     def __init__(self, settings: Logs) -> None:
         self._entries: list[Entry] = []
@@ -102,13 +101,13 @@ class RequestLog:
         self.adopt(settings)
 
     def adopt(self, settings: Logs) -> None:
-        """Notes what these settings say, from the next request on."""
+        """Uses these settings from the next request on."""
         self._off = settings.requests == "none"
         self._unwanted = _TAKEN if settings.requests == "refused" else frozenset()
 
     @contextmanager
     def written_to(self, writer: LogWriter) -> Iterator[None]:
-        """Writes lines there, until the block ends."""
+        """Writes lines to this writer until the block ends."""
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         try:
@@ -120,7 +119,7 @@ class RequestLog:
             self._writer = None
 
     def note(self, entry: Entry) -> None:
-        """Takes the entry of a request that is answered."""
+        """Adds the entry of an answered request."""
         if self._writer is None or self._off or entry.outcome in self._unwanted:
             return
         self._entries.append(entry)
@@ -130,7 +129,7 @@ class RequestLog:
             self._write()
 
     def _write_all(self) -> None:
-        """Writes what there is, and what has been left out since the last time."""
+        """Writes the lines of all entries, and the counts of those left out since the last time."""
         self._timer = None
         self._write()
         for outcome, count in self._rationed.items():
@@ -147,7 +146,7 @@ class RequestLog:
             self._unread += len(entries)
             self.lost += len(entries)
             return
-        # Both clocks at one moment: an entry has times of the one only.
+        # The difference of the clocks: entries have times of `perf_counter` only.
         offset = time.time() - time.perf_counter()
         try:
             every = [_line(entry, offset) for entry in entries]
@@ -158,7 +157,7 @@ class RequestLog:
             self._say("log lines lost", level="error", error=type(error).__name__)
 
     def _fits(self, line: _Line) -> bool:
-        """Returns True if the line of a refusal fits into the log; the others are counted."""
+        """Returns True if the line of a refusal is within the ration, else counts it."""
         ration = self._rations.get(line.outcome)
         if ration is None:
             ration = self._rations[line.outcome] = Allowance(REFUSALS_BURST, REFUSALS_RATE)
@@ -188,10 +187,10 @@ _NOT_ASCII = re.compile("[^\x00-\x7e]")
 
 
 def _line(entry: Entry, offset: float) -> _Line:
-    """`offset`: from the clock of entries to the time of day, in seconds."""
+    """Makes the line of an entry. `offset`: seconds from the entry's clock to the time of day."""
     begun, whole, answered = entry.begun, entry.whole, entry.answered
     parsed, planned, committed = entry.parsed, entry.planned, entry.committed
-    # For each push: so no functions, no round().
+    # Runs for each push, so it calls no functions and no round().
     return _Line(
         _from_timestamp(answered + offset, UTC),
         "info" if entry.outcome in _TAKEN else "warning",
@@ -214,8 +213,8 @@ def _line(entry: Entry, offset: float) -> _Line:
 
 
 def _in_ascii(lines: bytes) -> str:
-    """The same JSON without a character that ends a line or does something to a terminal."""
-    lines = lines.replace(_DOTS, _DOTS_IN_ASCII)  # of masked numbers; rarely is there more
+    """Escapes in JSON the characters that end a line or control a terminal."""
+    lines = lines.replace(_DOTS, _DOTS_IN_ASCII)  # of masked numbers
     if lines.isascii() and b"\x7f" not in lines:
         return lines.decode()
     return _NOT_ASCII.sub(_escape, lines.decode())

@@ -1,8 +1,8 @@
 """Logs: one event a line, to stderr; JSON for machines, coloured text on a terminal.
 
-A line is a short sentence and fields. Nothing in it can break the line or reach the terminal
-as a control character. Errors come with their frames, never with the values of variables:
-these hold texts and numbers of people.
+A line is a short sentence and fields. Line ends and control characters in it are escaped. Errors
+come with their frames, never with the values of variables, which may hold people's texts and
+numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHARED: list[Processor] = [
 
 
 class Lines:
-    """Takes lines from structlog."""
+    """The logger that structlog writes lines to."""
 
     def __init__(self, writer: LogWriter) -> None:
         self._writer = writer
@@ -46,8 +46,8 @@ class Lines:
 def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> LogWriter:
     """Sends structlog and the standard library's logging to `stream` (default: stderr).
 
-    `level` is for our own sentences; libraries are heard from WARNING on. Returned is where the
-    lines go through.
+    `level` is for our own sentences; libraries log from WARNING on. Returns the writer of the
+    lines.
     """
     stream = stream or sys.stderr
     rendering = _for_people() if stream.isatty() else _for_machines()
@@ -72,14 +72,14 @@ def configure(*, level: int = logging.INFO, stream: TextIO | None = None) -> Log
 
 
 def _without_values(record: logging.LogRecord) -> bool:
-    """Asyncio tells of a forgotten task with all there is, in lines after the first."""
+    """Cuts asyncio's messages after the first line: the rest shows values of a forgotten task."""
     if record.name == "asyncio":
         record.msg, record.args = record.getMessage().partition("\n")[0], None
     return True
 
 
 def _rendered(rendering: list[Processor], sentence: str, **fields: Any) -> str:
-    """A line, with its end, as structlog would write it; of now, unless it has a timestamp."""
+    """Returns a line with its end, as structlog writes it; its time is now unless it has one."""
     event: Any = {**fields, "event": sentence}
     if "timestamp" not in fields:
         event = _stamp(None, "", event)
@@ -99,7 +99,7 @@ _as_dicts = ExceptionDictTransformer(show_locals=False, use_rich=False)
 
 
 def _kind_and_place(exc_info: ExcInfo) -> list[dict[str, Any]]:
-    """An exception without its message, which may hold what people wrote."""
+    """Returns an exception without its message, which may hold people's texts."""
     try:
         return _without_messages(_as_dicts(exc_info))
     except BaseException:  # noqa: BLE001 - an error of a plugin that cannot be looked at
@@ -125,7 +125,7 @@ def _lines_of_kind_and_place(exc_info: ExcInfo) -> str:
 
 
 def _in_ascii(event: object, **options: Any) -> str:
-    """JSON without a character that ends a line or does something to a terminal."""
+    """Returns JSON without characters that end a line or control a terminal."""
     return json.dumps(event, ensure_ascii=True, **options).replace("\x7f", r"\u007f")
 
 

@@ -1,7 +1,7 @@
 """Writes log lines to a stream, in a thread while the service runs.
 
-Whoever logs waits for nobody then. What a slow reader of the log leaves no room for is left out,
-counted, and told of once there is room again.
+The service then never waits for the log. If its reader is slow, lines are dropped and counted; a
+line says how many once there is room again.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-#: Lines that may wait for the reader of the log. Beyond them new ones are left out.
+#: Most lines that wait for the reader of the log. Above it new lines are dropped.
 MOST_WAITING = 10_000
-#: Seconds in which what is not urgent gathers.
+#: Seconds for which lines that are not urgent are collected.
 _GATHER = 0.25
-#: Seconds that the reader of the log is given when the service stops.
+#: Seconds for the reader of the log to take the rest when the service stops.
 _GRACE = 2.0
 
 
 class LogWriter:
-    """Writes to a stream. A log that nobody takes any more stops no push."""
+    """Writes lines to a stream. A log without a reader stops no push."""
 
     def __init__(self, stream: TextIO, rendered: Callable[..., str]) -> None:
-        """`rendered`: a sentence and fields as a line with its end."""
+        """`rendered`: makes a line with its end of a sentence and fields."""
         self.rendered = rendered
         self.for_people = stream.isatty()
         self._stream = stream
@@ -37,9 +37,9 @@ class LogWriter:
         self._ending = False
 
     def write(self, lines: str, *, urgent: bool = True) -> None:
-        """Writes whole lines, each with its end: at once, or soon where a thread does it.
+        """Writes whole lines with their ends: at once, or soon if a thread writes.
 
-        What is not urgent may wait for a moment, until there is more of it.
+        Lines that are not urgent may wait a moment for more.
         """
         if self._thread is None:
             with suppress(OSError, ValueError):
@@ -54,16 +54,16 @@ class LogWriter:
             self._left_out += 1
 
     def flush(self) -> None:
-        """Nothing: lines are written as they come. `logging` asks for it."""
+        """Does nothing, since lines are written as they come; `logging` calls it."""
 
     @property
     def waiting(self) -> int:
-        """The number of calls of `write` that are still to be carried out."""
+        """The number of calls of `write` whose lines are not written yet."""
         return len(self._lines)
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
-        """Has a thread do the writing, to its end: of a slow reader for as long as `_GRACE`."""
+        """Writes in a thread until the block ends; then waits up to `_GRACE` for a slow reader."""
         self._ending = False
         self.begin()
         try:
@@ -74,20 +74,20 @@ class LogWriter:
             self._awake.set()
             if self._thread is not None:
                 self._thread.join(_GRACE)
-                if not self._thread.is_alive():  # else it stays, and nobody waits for the reader
+                if not self._thread.is_alive():  # else the process ends without it
                     self._thread = None
 
     def begin(self) -> None:
-        """Begins the thread, anew if it has ended: what waits is written by the next one."""
+        """Starts the thread, or a new one if it has ended, which writes the waiting lines."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def ended(self) -> str | None:
-        """Says that the thread has ended though lines are to be written; None: it has not."""
+        """Returns a text if the thread has ended though lines are to be written, else None."""
         thread = self._thread
         return None if thread is None or thread.is_alive() or self._ending else "has ended"
 
-    # What follows runs on the thread.
+    # The methods below run on the thread.
 
     def _run(self) -> None:
         ending = False
@@ -110,8 +110,8 @@ class LogWriter:
     def _put(self, data: bytes) -> None:
         with suppress(OSError, ValueError):
             try:
-                # Not through the stream: its lock would be held while the reader is slow, and
-                # the process could not end.
+                # Not through the stream: a slow reader would keep its lock held, and the process
+                # could not end.
                 number = self._stream.fileno()
             except (OSError, ValueError):
                 self._stream.write(data.decode())

@@ -1,6 +1,6 @@
 """The store: SQLite, one writer, many readers.
 
-The rest of the program knows this module and `records`; SQL stands nowhere else.
+The rest of the program uses this module and `records`; no SQL is elsewhere.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Store:
         return sum([await self.run(revive, piece) for piece in pieces])
 
     async def rename_source(self, former: str, name: str) -> bool:
-        """Gives all that is of the source `former` to `name`; False if there is nothing."""
+        """Moves the data of the source `former` to `name`; returns False if there is none."""
         if not await self.run(renames.is_known, former):
             return False
         for step in renames.steps(former, name):

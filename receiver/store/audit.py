@@ -1,4 +1,4 @@
-"""The audit: acts of people on the data, and what the service deleted by itself."""
+"""The audit: what people did to the data, and what the service deleted by itself."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     time: datetime
     who: str
-    """A user of the system, or the part of the service that acted by itself."""
+    """A user of the operating system, or the part of the service that acted."""
     act: str
-    """Of a command: `opt-outs add`."""
+    """The name of the command: `opt-outs add`."""
     details: dict[str, Any]
     """The subject of the act, numbers masked, and its result."""
 
 
 def add(tx: Tx, who: str, act: str, details: dict[str, Any], now: datetime) -> None:
-    """Adds an entry. `details` must be fit to be shown."""
+    """Adds an entry. `details` must hold no unmasked number."""
     tx.execute(_ADD, (to_micros(now), who, act, msgspec.json.encode(details).decode()))
 
 

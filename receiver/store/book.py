@@ -1,8 +1,8 @@
 """Writes the subscription book: a history that only grows, and the state that follows from it.
 
-The state is derived: of all changes of one subscription, the newest by its moment (`moment`). So
-it does not matter in which order changes arrive, or how often. An opt-out is a change of all lines
-that it is about, also of those that only come to be known later: what began before it ends with it.
+The state of a subscription is its newest change by time (`moment`), so the order in which changes
+arrive, and repeats, do not matter. An opt-out changes all lines that it covers, also those that
+become known later: it ends all that began before it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _ADD_HISTORY = (
     " :short_code, :service_id, :msisdn, :state, :time, :received_at, :keyword, :subscriber_ref,"
     " :network, :reason)"
 )
-# At the same moment the deactivation counts, whichever came first: who left must not be charged,
-# and the order of arrival must not decide. Nor must it decide what else the line says.
+# Of changes with the same time the deactivation wins: a person who left must not be charged. The
+# order of arrival must decide nothing, so the other columns are compared next.
 _SET_SUBSCRIPTION = (
     "INSERT INTO subscriptions (source, short_code, service_id, msisdn, state, since, keyword,"
     " subscriber_ref, network) VALUES (:source, :short_code, :service_id, :msisdn, :state,"
@@ -52,13 +52,13 @@ _ACTIVE = (
 )
 _WRITTEN_BY_PEOPLE = str(EventType.MESSAGE_RECEIVED)
 
-#: The reasons, in the history, of what an opt-out ended, and of what the provider was told to end.
+#: The history's reasons for lines that an opt-out ended, and that the provider was told to end.
 OPT_OUT = "opt-out"
 TOLD = "ended at the provider"
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that a person writes into the book, since the provider's list says so."""
+    """A line that an operator writes into the book from the provider's list."""
 
     msisdn: str
     source: str
@@ -92,16 +92,16 @@ class _Change(msgspec.Struct, frozen=True, kw_only=True):
 def moment(type_: str, time: int, received_at: int) -> int:
     """Returns the time by which the book orders an event of this type.
 
-    What people write to us counts from its arrival, for a gateway's clock may be wrong by half a
-    day. Of what a provider did it knows the time, which is never later than the arrival.
+    A message of a person counts from its arrival, since a gateway's clock may be wrong by half a
+    day. A provider knows the time of its own changes; it is never later than the arrival.
     """
     return received_at if type_ == _WRITTEN_BY_PEOPLE else min(time, received_at)
 
 
 def note(tx: Tx, origin: Origin, handler: str, change: Subscribe | Unsubscribe) -> bool:
-    """Appends a change to the history; the book follows if it is not older than its line.
+    """Appends a change to the history, and writes it into the book unless the line is newer.
 
-    False if the person is what they were before: subscribed or not.
+    Returns False if the person stays subscribed, or stays unsubscribed.
     """
     left = isinstance(change, Unsubscribe)
     elsewhere = change.source if isinstance(change, Unsubscribe) else None
@@ -129,10 +129,10 @@ def note(tx: Tx, origin: Origin, handler: str, change: Subscribe | Unsubscribe) 
 def correct(
     tx: Tx, corrections: Sequence[Correction], *, time: datetime, now: datetime, reason: str
 ) -> int:
-    """Appends corrections to the history, as changes of this time; returns how many there were.
+    """Appends corrections to the history, as changes made now; returns their number.
 
-    A list tells who is subscribed, not since when: of who has opted out it does not say that they
-    have joined anew. So they stay unsubscribed, and the provider is told.
+    The provider's list does not say since when a person is subscribed, so it does not show that
+    somebody joined again after an opt-out: they stay unsubscribed, and the provider is told.
     """
     at, arrival = to_micros(min(time, now)), to_micros(now)
     origin = Origin(time=at, received_at=arrival, now=arrival)
@@ -156,9 +156,9 @@ def correct(
 
 
 def end(tx: Tx, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> None:
-    """Ends the person's active lines that this opt-out is about, in the book and there.
+    """Ends the person's active lines that this opt-out covers, here and at the provider.
 
-    Those that began after it stay: it may be one of before, which is only obeyed now.
+    Lines that began after it stay, since an opt-out may be processed late.
     """
     for *line, since, keyword, ref, network in tx.execute(_ACTIVE, (msisdn,)).fetchall():
         source, short_code, service_id, _ = line
@@ -184,12 +184,12 @@ def end(tx: Tx, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> Non
 def _end_if_opted_out(
     tx: Tx, origin: Origin, handler: str, made: _Change, *, at_once: bool = False
 ) -> None:
-    """Ends a line again whose person opted out then or later, if this change made it active.
+    """Ends the line that this change made active if the person opted out then or later.
 
-    `at_once`: in any case.
+    With `at_once`, ends it in any case.
     """
     if _look(tx, made) != ("active", made.time):
-        return  # there is a newer change, which has been dealt with
+        return  # a newer change was processed before
     until = opted_out_at(tx, made.msisdn, made.short_code, made.service_id, made.time)
     if until is None and at_once:
         until = made.time
@@ -198,7 +198,7 @@ def _end_if_opted_out(
 
 
 def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> None:
-    """Ends a line by an opt-out; at its provider too, where that can be told which service."""
+    """Ends a line because of an opt-out; at the provider too, if it can be told the service."""
     _write(tx, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
     if service(began.service_id) and began.source in deactivations.managing(tx):
         ended = deactivations.Subscribed(
@@ -210,9 +210,9 @@ def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> Non
 
 
 def told(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None:
-    """Adds that the provider has ended a subscription, whenever the person joined before that.
+    """Adds that the provider ended a subscription, if the person joined before that.
 
-    They may have joined there again a moment before, which the provider has yet to push.
+    The person may have joined again a moment before, and the provider may push that later.
     """
     made = _Change(
         event=None,
@@ -238,7 +238,7 @@ def end_deactivation(
 
 
 def set_line(tx: Tx, values: Mapping[str, object]) -> None:
-    """Writes a line into the book, unless it has a newer one. `values`: the columns; `time`."""
+    """Writes a line into the book unless it has a newer one. `values`: the columns and `time`."""
     tx.execute(_SET_SUBSCRIPTION, values)
 
 

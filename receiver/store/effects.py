@@ -24,9 +24,9 @@ _ADD_FLAG = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, ?, ?
 
 
 def carry_out(tx: Tx, origin: Origin, handler: str, action: Action) -> bool:
-    """Does what a handler asked for; False if it changed nothing in the book or the opt-outs.
+    """Carries out an action; returns False if the book or the opt-outs stay the same.
 
-    Replies are decided elsewhere, there is one an event.
+    Replies are decided elsewhere: each event has at most one.
     """
     match action:
         case Subscribe():

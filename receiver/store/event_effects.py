@@ -1,7 +1,6 @@
-"""The effects of an event that the store shows: messages, history, flags, work.
+"""Finds the effects of events in the store: messages, changes, flags, pending work.
 
-An action has a key by which its effect is found. A forward has none: its job is gone when it is
-done.
+The effect of an action is found by a key. A forward has none: its job is deleted when done.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from receiver.store.opt_out_rule import line, service
 from receiver.store.tx import Tx
 
 EffectKey = tuple[str, ...]
-"""Kind and subject of an action. Equal keys mean that the same was done."""
+"""Kind and subject of an action. Actions with equal keys do the same."""
 Asked = tuple[str, Action]
-"""A handler's name, and what it asks for."""
+"""A handler's name and an action that it asks for."""
 
 _OF_EVENTS = "WHERE event BETWEEN ?1 AND ?2"
 _MESSAGES = (
@@ -44,7 +43,7 @@ class EventMessage(OutgoingMessage, frozen=True, kw_only=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """A change that an action made, and its handler, where the store knows."""
+    """A change that an action made, and its handler if the store knows it."""
 
     key: EffectKey
     handler: str = ""
@@ -56,9 +55,9 @@ class EventEffects(msgspec.Struct):
     messages: list[EventMessage] = []
     """In the order in which they were asked for."""
     changes: list[Effect] = []
-    """Of the subscription book, of opt-outs, flags."""
+    """Changes of the subscription book and of opt-outs, and flags."""
     work: list[str] = []
-    """Handlers that have yet to look at it, or have given up."""
+    """Handlers whose job is pending or dead."""
 
 
 NOTHING = EventEffects()
@@ -104,8 +103,8 @@ def undone(
 ) -> tuple[list[Asked], list[EventMessage], list[Effect]]:
     """Returns the actions asked for that are not done, and the effects that none asks for.
 
-    What is asked for twice has to be done twice. Forwards are neither. `source` is that of the
-    event.
+    An action that is asked for twice must be done twice. Forwards are in neither list. `source` is
+    that of the event.
     """
     messages, marks = list(effects.messages), list(effects.changes)
     missing: list[Asked] = []
@@ -119,7 +118,7 @@ def undone(
                 missing.append((handler, action))
             else:
                 marks.remove(mark)
-    # In earlier versions a STOP asked for the end of each subscription.
+    # Earlier versions asked for the end of each subscription after a STOP.
     out = {action.msisdn for _, action in asked if isinstance(action, OptOut)}
     left = [m for m in marks if not (m.key[0] == "unsubscribe" and m.key[4] in out)]
     return missing, messages, left
@@ -144,9 +143,9 @@ def effect_key(action: Action, source: str) -> EffectKey | None:
 
 
 def take_text(messages: list[EventMessage], text: str) -> list[EventMessage]:
-    """Takes those messages out of the list that together say `text`, and returns them.
+    """Removes from the list the messages that together have this text, and returns them.
 
-    A long text leaves as several messages, without the white space where it was broken.
+    A long text was sent as several messages, without the white space at the breaks.
     """
     whole = _squeezed(text)
     for message in messages:

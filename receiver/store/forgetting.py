@@ -1,6 +1,6 @@
-"""Forgets a person: deletes all that is about them; opt-outs stay, without the number.
+"""Forgets a person: deletes all their data; opt-outs stay, without the number.
 
-`forget` runs in a transaction; `PersonReader` finds what it works on.
+`forget` runs in a transaction; `PersonReader` finds the rows to delete.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _IN_QUARANTINE = (
     "SELECT id, source, reason, received_at, request FROM quarantine WHERE id > ?"
     " ORDER BY id LIMIT ?"
 )
-# Along the index alone: it has all of them, and their rows are large.
+# By the index alone, which has all columns: the rows are large.
 _KEYS = (
     "SELECT source, key, seq FROM events WHERE (source, key) > (?, ?) ORDER BY source, key LIMIT ?"
 )
@@ -65,9 +65,9 @@ class ForgetObstacles(msgspec.Struct, frozen=True, kw_only=True):
     """Reasons not to forget a person yet."""
 
     subscriptions: list[tuple[str, str, str]]
-    """That are active: source, short code, service."""
+    """Source, short code and service of the active ones."""
     deactivations: int
-    """That the provider has not been told of yet."""
+    """How many ends of subscriptions the provider has not been told of yet."""
 
 
 class QuarantineRow(NamedTuple):
@@ -80,19 +80,19 @@ class QuarantineRow(NamedTuple):
 
 
 class PersonReader:
-    """Finds what is about a person. Every query may raise `StoreUnavailable`."""
+    """Finds a person's data. Every query may raise `StoreUnavailable`."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
     async def obstacles(self, msisdn: str) -> ForgetObstacles:
-        """Returns what the person may still be charged for."""
+        """Returns the subscriptions for which the person may still be charged."""
         active = await self._fetch(_ACTIVE, [msisdn])
         ((waiting,),) = await self._fetch(_OPEN_WORK, [msisdn])
         return ForgetObstacles(subscriptions=[tuple(row) for row in active], deactivations=waiting)
 
     async def events(self, msisdn: str, after: int, limit: int) -> list[int]:
-        """The person's events after this one, by sequence number."""
+        """Returns the sequence numbers of the person's events after this one."""
         rows = await self._fetch(_EVENTS, [after, msisdn, msisdn, limit])
         return [seq for (seq,) in rows]
 
@@ -103,12 +103,12 @@ class PersonReader:
         return int(count)
 
     async def reports(self, spellings: Sequence[str]) -> list[int]:
-        """Events that are delivery reports of messages to the person; many name nobody."""
+        """Returns the delivery reports of messages to the person; many name no person."""
         rows = await self._fetch(_REPORTS.format(marks(len(spellings))), list(spellings))
         return [seq for (seq,) in rows]
 
     async def named(self, is_named: Callable[[str], bool]) -> list[int]:
-        """Events, purged ones too, whose key names the person as `is_named` tells."""
+        """Returns the events, also purged ones, whose key `is_named` accepts."""
         found: list[int] = []
         place = ["", ""]
         while rows := await self._fetch(_KEYS, [*place, _STRETCH]):
@@ -117,16 +117,16 @@ class PersonReader:
         return found
 
     async def nobodys(self, seqs: Sequence[int]) -> list[int]:
-        """Those of these events that are there, and of which nobody is said to be the subject."""
+        """Returns those of these events that exist and have no subject."""
         rows = await self._fetch(_NOBODYS.format(marks(len(seqs))), list(seqs))
         return [seq for (seq,) in rows]
 
     async def quarantined(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
-        """Requests in the quarantine that are about the person, as `is_theirs` tells."""
+        """Returns the requests in the quarantine that `is_theirs` accepts."""
         found: list[int] = []
         after = 0
         while rows := await self._fetch(_IN_QUARANTINE, [after, _REQUESTS]):
-            # Beside the loop: large requests take a while.
+            # In a thread: large requests take a while.
             found += await asyncio.to_thread(_theirs, rows, is_theirs)
             after = rows[-1][0]
         return found
@@ -137,7 +137,7 @@ def _theirs(rows: list[Any], is_theirs: Callable[[QuarantineRow], bool]) -> list
 
 
 def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
-    """Puts a pseudonym in the place of the keys of those events that are purged."""
+    """Replaces the keys of the purged ones of these events by pseudonyms."""
     secret = key_of(tx)
     rows = tx.execute(_PURGED_KEYS.format(marks(len(seqs))), seqs).fetchall()
     names = [(pseudonym(secret, key), seq) for seq, key in rows]
@@ -145,10 +145,10 @@ def rename_keys(tx: Tx, seqs: Sequence[int]) -> None:
 
 
 def forget(tx: Tx, msisdn: str, spellings: Sequence[str]) -> Counter[str]:
-    """Deletes all of a person but events and the quarantine; returns how many of what.
+    """Deletes a person's data except events and the quarantine; returns the deleted rows by kind.
 
-    `spellings`: of the number, `msisdn` included; a message that waits has it as it was given.
-    Messages that are being sent stay. Opt-outs stand under a pseudonym from now on.
+    `spellings`: all forms of the number, `msisdn` included, since pending messages have it as it
+    was given. Messages that are being sent stay. Opt-outs get a pseudonym instead of the number.
     """
     gone: Counter[str] = Counter()
     found = tx.execute(_MESSAGES.format(marks(len(spellings))), spellings).fetchall()

@@ -1,8 +1,8 @@
-"""Group commit: one thread, one connection, one transaction for everything that waits.
+"""Group commit: one thread, one connection, one transaction for all waiting operations.
 
-A coroutine hands in an operation and waits for its result; the result comes after the COMMIT
-that holds it has returned, which with synchronous=FULL means that it is on disk. Nobody else
-ever touches the connection, and a cancelled coroutine cancels nothing of what it handed in.
+A coroutine submits an operation and waits for its result, which comes after the COMMIT has
+returned: with synchronous=FULL it is then on disk. No other thread uses the connection, and a
+cancelled coroutine does not cancel the operation that it submitted.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from receiver.store.tx import Tx
 A = TypeVar("A")
 T = TypeVar("T")
 Operation = Callable[[Tx], Any]
-#: Makes what is stored of what arrived, or says why not, one for each.
+#: Makes the record of each arrival, or the exception that prevented it.
 Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
 _Waiting = tuple[StoredPush | Operation, "asyncio.Future[Any]"]
-#: Results of a batch, in its order; an exception stands for the operation it ended.
+#: Results of a batch in order; an exception is the result of an operation that failed.
 _Results = list[Any]
 #: Kind and lane of jobs.
 _Lanes = set[tuple[str, str]]
 
-#: Operations that may wait for a commit. Beyond it callers are told to come back.
+#: Most operations that wait for a commit. Above it callers get `StoreUnavailable`.
 QUEUE_LIMIT = 8192
-#: The same in bytes; what is being committed comes on top, once.
+#: The same in bytes; the batch that is being committed is not included.
 QUEUE_BYTES = 16 * 1024 * 1024
-#: Turns of the event loop before a batch is handed over. The loop does not wait in them: an
-#: idle one is through in microseconds. A busy one answers those of the last commit and reads
-#: what they send next, and the commit that this joins costs the same for half as many more.
+#: Turns of the event loop before a batch is handed over. An idle loop does them in microseconds. A
+#: busy one uses them to answer the last batch and to read the next pushes, so each commit takes
+#: half as many more at the same cost.
 _TURNS = 4
-#: Arrivals that are prepared at once: the loop does nothing else meanwhile.
+#: Arrivals that are prepared at once: they block the loop meanwhile.
 _TOGETHER = 64
-#: Seconds of silence after which all of the upkeep is done.
+#: Seconds without an operation after which all upkeep is done.
 _IDLE = 1.0
-#: Seconds after which a commit that does not return is taken for one that never will.
+#: Seconds after which a commit that does not return counts as stuck.
 _STUCK = 120.0
-#: Seconds between lines of the log about one and the same trouble.
+#: Seconds between log lines about the same error.
 _COMPLAINT_PAUSE = 10.0
 
 log = structlog.get_logger("receiver.store")
@@ -90,16 +90,16 @@ class Writer:
 
     @property
     def depth(self) -> int:
-        """Operations that wait for their commit."""
+        """Returns how many operations wait for their commit."""
         return len(self._arrivals) + len(self._waiting) + len(self._in_hand)
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the pushes that are in no commit yet."""
+        """Returns the bytes of the pushes that are in no commit yet."""
         return self._waiting_bytes
 
     def ended(self) -> str | None:
-        """Says why nothing more can be stored though nobody closed the store; None: it can."""
+        """Returns the reason why the store takes nothing any more; None if it does."""
         if self._dead is None and not self._closed and not self._thread.is_alive():
             self._ended("has ended")
         if self._dead is not None:
@@ -117,10 +117,10 @@ class Writer:
         return future
 
     def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[StoreResult]:
-        """As `take`, of what `prepare` makes of the arrival. `size`: of that in bytes, about.
+        """As `take`, for the record that `prepare` makes of the arrival. `size`: about its bytes.
 
-        It is called on the event loop just before their commit begins, for all arrivals of that
-        or for some dozens of them, so they must come with the same function.
+        `prepare` is called on the event loop just before the commit, for all its arrivals or some
+        dozens of them, so all must come with the same function.
         """
         future = self._admit()
         self._arrivals.append((arrival, future))
@@ -135,7 +135,7 @@ class Writer:
         return self._submit(operation)
 
     async def close(self) -> None:
-        """Commits what waits, writes the WAL back and closes the connection."""
+        """Commits the waiting operations, writes the WAL back and closes the connection."""
         self._closed = True
         self._refusal = self._refusal or "the store is closed"
         if self._busy:
@@ -149,7 +149,7 @@ class Writer:
         return future
 
     def _admit(self) -> asyncio.Future[Any]:
-        """A future for the result of what is handed in, if it may wait."""
+        """Returns the future of an operation. Raises `StoreUnavailable` if too much waits."""
         if self._refusal is not None:
             raise StoreUnavailable(self._refusal)
         if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
@@ -174,7 +174,7 @@ class Writer:
                 future.set_exception(push)
 
     def _hand_over_after(self, turns: int) -> None:
-        """Hands over what waits some turns of the loop later: what arrives meanwhile joins."""
+        """Hands the waiting operations over some turns later: new ones join until then."""
         if turns:
             self._loop.call_soon(self._hand_over_after, turns - 1)
             return
@@ -213,7 +213,7 @@ class Writer:
             self._idle.set()
 
     def _ended(self, why: str) -> None:
-        """The thread has ended though the store was not closed: nobody waits for it any longer."""
+        """Fails all waiting operations: the thread ended though the store was not closed."""
         self._dead = why
         self._refusal = f"the store's writer {why}; the service has to start anew"
         waiting = [*self._in_hand, *self._waiting, *self._arrivals]
@@ -223,13 +223,13 @@ class Writer:
                 future.set_exception(StoreUnavailable(self._refusal))
         self._rest()
 
-    # What follows runs on the writer's thread.
+    # The methods below run on the writer's thread.
 
     def _run(self) -> None:
         why = None
         try:
             self._work()
-        except BaseException as error:  # whatever it is, nobody must wait for ever
+        except BaseException as error:  # whatever the error is, no caller may wait for ever
             why = f"has ended: {type(error).__name__}: {error}"
             log.critical("the store's writer has ended", exc_info=True)
         finally:
@@ -260,7 +260,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._committed, batch, results, self._made)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
-            # Only now: those of this batch do not wait for it.
+            # Only now: the callers of this batch do not wait for it.
             connection.tidy_up(len(batch), size)
         connection.rest()
 
@@ -274,7 +274,7 @@ class Writer:
                 self._complain(error, len(batch))
                 reason = f"the store cannot take it now: {error}"
                 return [StoreUnavailable(reason) for _ in batch]
-            if len(batch) > 1:  # one of them is to blame, the others are not
+            if len(batch) > 1:  # one operation failed: the others are retried alone
                 return [result for item in batch for result in self._commit([item])]
             log.exception("operation failed")
             return [error]
@@ -286,7 +286,7 @@ class Writer:
         return results
 
     def _complain(self, error: Exception, rows: int) -> None:
-        """Says that commits fail: when it begins, when the reason changes, and now and then."""
+        """Logs failing commits: the first, each new reason, and a line now and then."""
         reason, now = str(error), time.monotonic()
         if reason != self.trouble or now - self._complained > _COMPLAINT_PAUSE:
             log.error("commit failed", error=reason, rows=rows)

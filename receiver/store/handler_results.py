@@ -1,4 +1,4 @@
-"""Ends the work of handlers: carries out what they ask for, and replies."""
+"""Ends handle jobs: carries out the actions and the reply of a handler."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def finish(tx: Tx, done: HandlerResult) -> bool:
         received_at=received_at,
         now=done.at,
     )
-    # First what changes who may be messaged, then the replies.
+    # Opt-outs first: they decide if the replies may be sent.
     asked = [action for action in done.actions if not isinstance(action, Reply)]
     changed = [carry_out(tx, origin, done.handler, action) for action in asked]
     for action in done.actions:

@@ -19,9 +19,9 @@ from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.tx import Tx
 
-#: Seconds that looking for the last push of each source may take.
+#: Seconds of the search for the last push of each source.
 _SEARCH_SECONDS = 2.0
-#: Pushes whose addresses are looked at.
+#: Newest pushes whose client addresses are read.
 _RECENT = 20
 
 _OLDEST_DUE = "SELECT min(due_at) FROM jobs WHERE state = 'due' AND kind = ?"
@@ -35,34 +35,34 @@ class Quarantine(msgspec.Struct, frozen=True):
     requests: int
     newest: datetime
     clock: int = 0
-    """Of the requests: the credential was right, but of a time too far from ours."""
+    """Requests whose credential was right, but of a time too far from ours."""
 
 
 class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a store."""
 
     version: int
-    """Of its schema; what follows is looked at only where it is the newest."""
+    """The version of its schema; only with the newest one the other fields are read."""
     newest: int
-    """The version that this program knows."""
+    """The newest version of the schema that this program knows."""
     last_pushes: dict[str, datetime] = {}
-    """By source; of those that were found in time."""
+    """The time of the last push by source, as far as the search came."""
     sources: list[str] = []
-    """All sources in the store."""
+    """The names of all sources in the store."""
     searched_back_to: datetime | None = None
-    """The time back to which they were searched for, when that ended early."""
+    """The time back to which the search came, if it ended early."""
     clients: list[str] = []
-    """Addresses that the newest pushes came from."""
+    """Client addresses of the newest pushes."""
     quarantine: list[Quarantine] = []
     dead_jobs: int = 0
     oldest_due: datetime | None = None
-    """Of the jobs that are to be done, when the first was due."""
+    """The due time of the first pending job."""
     unjoined: int = 0
-    """Delivery reports of messages that we do not know."""
+    """Delivery reports that matched no message of ours."""
     trusted: datetime | None = None
-    """When the last sweep of `[retention]` was; see `PurgeReader.trusted`."""
+    """The time of the last sweep of `[retention]`; see `PurgeReader.trusted`."""
     balances: dict[str, tuple[str, datetime]] = {}
-    """By source: what the provider said with the message that was sent last."""
+    """By source: the balance in the answer to the last message sent."""
 
 
 def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
@@ -103,7 +103,7 @@ def _one(tx: Tx, query: str) -> int:
 
 
 def _last_pushes(tx: Tx, missing: set[str]) -> tuple[dict[str, datetime], datetime | None]:
-    """Newest first until every source was seen or the time is over: a silent one has no index."""
+    """Reads newest first until each source was seen or the time is over: no index helps here."""
     found: dict[str, datetime] = {}
     until = time.monotonic() + _SEARCH_SECONDS
     for n, (source, at) in enumerate(

@@ -1,4 +1,4 @@
-"""Ids of events, and the sequence numbers that they are made of.
+"""Ids of events, and the sequence numbers in them.
 
 A sequence number is 48 bits of Unix milliseconds and 12 bits that count within the millisecond.
 """
@@ -30,16 +30,13 @@ class EventIds:
         return EventIds(self._node, last)
 
     def next(self, now: int) -> int:
-        """The next sequence number: not before `now`, and always higher than the last.
-
-        `now`: in microseconds since 1970.
-        """
+        """Returns the next sequence number: above the last, and not before `now` (microseconds)."""
         earliest, last = now // 1000 << 12, self._last
         self._last = last = earliest if earliest > last else last + 1
         return last
 
     def text(self, seq: int) -> str:
-        """The id of the event with this sequence number."""
+        """Returns the id of the event with this sequence number."""
         return f"{_id_head(seq >> 12)}{seq & 0xFFF:03x}{self._tail}"
 
     def complete(self, id_: str) -> str:
@@ -47,7 +44,7 @@ class EventIds:
         return id_ + self.text(0)[SHORT_ID:] if len(id_) == SHORT_ID else id_
 
     def seq(self, id_: str) -> int | None:
-        """The sequence number in this id; None when it is no id of this store."""
+        """Returns the sequence number in this id; None if it is no id of this store."""
         if len(id_) != 36 or not id_.isascii():
             return None
         try:

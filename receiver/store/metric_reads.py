@@ -1,7 +1,6 @@
 """Queries for metrics; the cost of each is bounded, however much the store holds.
 
-Counts stop at `MOST`: more than that is trouble enough. Each query takes milliseconds, and others
-get their turn between them.
+Counts stop at `MOST`. Each query takes milliseconds, and other queries run between them.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from receiver.store.records import from_micros, to_micros
 
 #: Rows of an index that are counted at most.
 MOST = 20_000
-#: Messages of a source that are looked at for their status, its newest.
+#: Newest messages of a source whose status is read.
 RECENT = 5_000
-#: Messages that are looked through for a balance, the newest.
+#: Newest messages that are searched for a balance.
 _FOR_BALANCE = 50
-#: Events that are looked through at once for the newest of each source.
+#: Events that are searched at once for the newest of each source.
 _STRETCH = 1_000
-#: How long a delivery report may take, and how far back messages without one are looked for.
+#: The time that a delivery report may take, and the age of the messages that are checked for one.
 _PATIENCE = timedelta(hours=24)
 _DAY = timedelta(hours=24)
 
@@ -59,16 +58,16 @@ _ABOVE_ALL = 2**63 - 1
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """Jobs that wait or are dead."""
+    """A count of jobs or messages that wait or are dead."""
 
     rows: int
     """At most `MOST`."""
     since: datetime | None
-    """When the oldest of them was asked for; None without any."""
+    """The time at which the oldest of them was created; None if there are none."""
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """Credit, as a provider told it."""
+    """The credit that a provider reported."""
 
     amount: str
     time: datetime
@@ -81,22 +80,22 @@ class MetricReader:
         self._fetch = fetch
 
     async def jobs(self, state: str) -> dict[str, Backlog]:
-        """Background work in this state, by kind."""
+        """Counts the jobs in this state by kind."""
         return {kind: await self._pile(_JOBS, state, kind) for kind in KINDS}
 
     async def outbox(self, source: str) -> Backlog:
-        """Messages of a source that wait to be sent."""
+        """Counts the messages of a source that wait to be sent."""
         return await self._pile(_OUTBOX, source)
 
     async def statuses(self, source: str, now: datetime) -> dict[str, int]:
-        """Messages of the last 24 hours by status, of a source's newest `RECENT`."""
+        """Counts a source's messages of the last 24 hours by status, among its newest `RECENT`."""
         rows = await self._fetch(_STATUSES, [source, to_micros(now - _DAY)])
         return dict(rows)
 
     async def unreported(self, source: str, now: datetime) -> float | None:
-        """The share of messages whose final status is missing after 24 hours, 0 to 1.
+        """Returns the share, 0 to 1, of messages without a final status after 24 hours.
 
-        Of those that were sent in the 24 hours before that, the newest `RECENT`. None without any.
+        It looks at messages sent 24 to 48 hours ago, the newest `RECENT`. None if there are none.
         """
         until = now - _PATIENCE
         rows = await self._fetch(_OLDER, [source, to_micros(until - _DAY), to_micros(until)])
@@ -110,15 +109,15 @@ class MetricReader:
         return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
     async def quarantined(self, *, authenticated: bool) -> int:
-        """Requests in the quarantine: providers' own, or strangers'."""
+        """Counts the requests in the quarantine: those of providers, or those of strangers."""
         ((count,),) = await self._fetch(_QUARANTINE, [authenticated])
         return int(count)
 
     async def newest(self, below: int | None) -> tuple[dict[str, datetime], int | None]:
-        """Returns the time of each source's newest event, among some thousand; and where to go on.
+        """Returns each source's newest event among some thousand, and the number to go on below.
 
-        `below`: where the last look ended; None: begin with the newest. None returned: there are
-        no older ones.
+        `below`: the number from the last call, or None to begin with the newest event. It returns
+        None instead of a number if there are no older events.
         """
         rows = await self._fetch(_NEWEST, [_ABOVE_ALL if below is None else below])
         newest = {source: from_micros(at) for source, at, _ in rows}
@@ -130,7 +129,7 @@ class MetricReader:
 
 
 def amount(text: str) -> float | None:
-    """A balance as a number; None where it is none."""
+    """Returns a balance as a number; None if the text is no number."""
     try:
         return float(text.replace(",", ""))
     except ValueError:

@@ -22,7 +22,7 @@ _CHANGE = (
     "SELECT msisdn, change, short_code, service_id, time, reason, source, event"
     " FROM opt_out_history"
 )
-# How the plugin opt_out begins the reasons of its flags.
+# The plugin opt_out begins the reasons of its flags with this.
 _NEAR_MISSES = (
     "SELECT f.event, e.subject, e.data, e.received_at, f.reason, e.source,"
     " EXISTS (SELECT 1 FROM opt_outs WHERE opt_outs.msisdn = e.subject)"
@@ -32,20 +32,20 @@ _NEAR_MISSES = (
 
 
 class OptOutEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who must not be messaged."""
+    """A person who must not be messaged."""
 
     msisdn: str
     short_code: str = ""
-    """By which of our short codes or numbers; empty: by none."""
+    """The short code or number of ours that must not message them; empty: none may."""
     service_id: str = ""
-    """About which service; empty: about none."""
+    """The service that they want no messages about; empty: all of them."""
     time: datetime
     reason: str
     source: str | None
 
 
 class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the history of opt-outs."""
+    """An entry in the history of opt-outs."""
 
     msisdn: str
     change: Literal["out", "in"]
@@ -55,24 +55,24 @@ class OptOutChange(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     source: str | None
     event: str | None
-    """The id of the event that brought it about."""
+    """The id of the event that caused it."""
 
 
 class NearMiss(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that may have been meant as a stop word and was none."""
+    """A message that is no stop word but may have been meant as one."""
 
     event: str
-    """Its id."""
+    """The id of its event."""
     msisdn: str | None
     to: str | None
     text: str
     time: datetime
-    """When it was received."""
+    """The time at which it was received."""
     reason: str
     """`near miss of STOP`."""
     source: str
     opted_out: bool
-    """Whether the person has an opt-out of any scope now."""
+    """True if the person has an opt-out of any scope now."""
 
 
 class _Written(msgspec.Struct):
@@ -116,7 +116,7 @@ class OptOutReader:
         return None
 
     async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
-        """Every word and command that opted somebody out or in, also where nothing changed."""
+        """Returns all words and commands that opted a person out or in, also without effect."""
         if msisdn is None:
             rows = await self._fetch(f"{_CHANGE} ORDER BY id DESC LIMIT ?", [limit])
         else:
@@ -137,7 +137,7 @@ class OptOutReader:
         ]
 
     async def near_misses(self, *, limit: int = 1000) -> list[NearMiss]:
-        """Messages that may have been meant to opt out, for a person to look at."""
+        """Returns messages that may have been meant to opt out, for an operator to look at."""
         found = []
         for seq, subject, data, received_at, reason, source, out in await self._fetch(
             _NEAR_MISSES, [limit]

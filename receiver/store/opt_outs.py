@@ -1,6 +1,6 @@
-"""Writes opt-outs: persons who must not be messaged, by which address of ours and about what.
+"""Writes opt-outs: people who must not be messaged from an address of ours about a service.
 
-An opt-out ends the subscriptions that it is about, in the same transaction (`book`).
+An opt-out ends the subscriptions that it covers, in the same transaction (`book`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _ADD = (
     "INSERT INTO opt_outs (msisdn, short_code, service_id, time, reason, source, event)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (msisdn, short_code, service_id) DO NOTHING"
 )
-# What an event says counts from the moment it came; one of the quarantine has a number of later.
-# In doubt the opt-out is the last word.
+# An event counts from its arrival, and one from the quarantine has a later sequence number. At
+# the same time the opt-out wins.
 _SINCE = (
     "SELECT short_code, service_id FROM opt_out_history WHERE msisdn = ?1 AND change = ?2"
     " AND (event > ?3 OR (event IS NULL OR change = 'out') AND time > ?4)"
@@ -33,9 +33,9 @@ _ADD_HISTORY = (
 
 
 def opt_out(tx: Tx, origin: Origin, handler: str, change: OptOut) -> bool:
-    """Adds an opt-out; False if the person was opted out of all of it already.
+    """Adds an opt-out; returns False if the person was opted out of all of it before.
 
-    Within a wider opt-out the line is kept all the same: it stays when the wider one is lifted.
+    A line within a wider opt-out is kept too: it stays when the wider one is lifted.
     """
     line = line_of(change)
     new = not opt_out_rule.blocks(of_person(tx, change.msisdn), *line)
@@ -48,9 +48,10 @@ def opt_out(tx: Tx, origin: Origin, handler: str, change: OptOut) -> bool:
 
 
 def opt_in(tx: Tx, origin: Origin, change: OptIn) -> bool:
-    """Takes back every opt-out that is about messages of the scope; False if there was none.
+    """Lifts every opt-out that shares messages with this scope; returns False if there was none.
 
-    Those of after its event stay: it may be heard late, out of the quarantine or tried again.
+    Opt-outs after its event stay, since it may be processed late: from the quarantine or as a
+    retry.
     """
     back, stand = line_of(change), said_since(tx, origin, change.msisdn, "out")
     lifted = [
@@ -65,12 +66,12 @@ def opt_in(tx: Tx, origin: Origin, change: OptIn) -> bool:
 
 
 def line_of(change: OptOut | OptIn) -> Line:
-    """The line that an opt-out or opt-in stands for."""
+    """Returns the line of an opt-out or opt-in."""
     return opt_out_rule.line(change.short_code, change.service_id)
 
 
 def said_since(tx: Tx, origin: Origin, msisdn: str, change: Literal["out", "in"]) -> list[Line]:
-    """The lines of such changes of a person since an event; what a person commands is the last."""
+    """Returns the lines of a person's opt-outs or opt-ins since an event; none for a command."""
     if origin.event is None:
         return []
     return tx.execute(_SINCE, (msisdn, change, origin.event, origin.received_at)).fetchall()

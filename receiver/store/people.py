@@ -1,4 +1,4 @@
-"""Implements `People` with connections that cannot write."""
+"""Implements `People` with read-only connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUBSCRIPTIONS = (
     " ORDER BY source, short_code, service_id"
 )
 _IS_SUBSCRIBER = "SELECT 1 FROM subscriptions WHERE {} AND state = 'active' LIMIT 1"
-# Of the changes of a subscription the newest is its line: in the order of `book`.
+# The newest change of a subscription is its line, in the order of `book`.
 _SUBSCRIPTIONS_BEFORE = (
     f"SELECT {subscription_columns('time')} FROM subscription_history WHERE msisdn = ?1"
     " AND (event < ?2 OR event IS NULL AND received_at < ?3)"
@@ -46,9 +46,9 @@ _HISTORY = (
 
 
 class StoredPeople:
-    """Implements `receiver.people.People`. Opens the store when it is first asked.
+    """Implements `receiver.people.People`. Opens the store at the first query.
 
-    Where there is no store yet, nobody is known. Every method may raise `StoreUnavailable`.
+    Without a store nobody is known. Every method may raise `StoreUnavailable`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,9 +57,9 @@ class StoredPeople:
 
     @contextmanager
     def before(self, seq: int) -> Iterator[None]:
-        """Answers what is asked inside as it stood before the event of this number came.
+        """Answers the queries inside as of the moment before the event with this number came.
 
-        But for `history`, which is that of today.
+        `history` is not affected.
         """
         token = self._before.set(seq)
         try:
@@ -120,7 +120,7 @@ class StoredPeople:
         return [event_of(ids, row) for row in rows]
 
     def close(self) -> None:
-        """Closes what is open; the next look opens it again."""
+        """Closes the connections; the next query opens one again."""
         self._pool.close()
 
     def _alias(self, msisdn: str) -> str | None:
@@ -131,5 +131,5 @@ class StoredPeople:
 
 
 def _number(address: str | None) -> str | None:
-    """An address of ours as the store has it."""
+    """Returns an address of ours in the form that the store has."""
     return None if address is None else normalise(address, None)

@@ -1,4 +1,4 @@
-"""Finds what is old enough to go, some rows of the store at a time."""
+"""Finds rows that are old enough to be deleted, some at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from receiver.store.purges import GOING, TRUSTED, PurgeKind
 from receiver.store.queries import Fetch
 from receiver.store.records import PURGED, from_micros, to_micros
 
-#: Rows that are looked at in one query. Others wait for the connection meanwhile.
+#: Rows that one query reads. Other queries wait for the connection meanwhile.
 _STRETCH = 2000
-#: Of messages fewer: for each of them an event is looked up.
+#: The same for messages: fewer, since an event is looked up for each.
 _MESSAGES = 500
 
 _OF_EVENTS = (
@@ -32,37 +32,38 @@ TRUST = (
 
 
 class PurgeRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule of what is to be deleted."""
+    """A rule of `[retention]`: the rows to delete."""
 
     kind: PurgeKind
     before: datetime
-    """Of requests, events and keys: received; of messages: last changed."""
+    """Requests, events and keys received, and messages last changed, before this time are
+    deleted."""
     type_: str | None = None
-    """Only events of this type (and their requests)."""
+    """The only type of events (and of their requests) that is deleted; None: all."""
     source: str | None = None
 
 
 class PurgeBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule deletes among the next rows of the store."""
+    """The rows that a rule deletes among the next rows of the store."""
 
     ids: list[int]
-    """Sequence numbers of events, or ids."""
+    """Sequence numbers of events, or ids of other rows."""
     position: int | None
-    """Where the next one begins; None: there is none."""
+    """The number after which the next batch begins; None: this is the last."""
     first_young: int | None = None
-    """The first that is too young to go."""
+    """The time of the first row that is too young."""
     all_young: bool = False
-    """All of it was made too late, as most of what follows."""
+    """True if all rows are too young, and so probably the rest."""
 
 
 class PurgeReader:
-    """Finds what may be deleted; the writer decides what is."""
+    """Finds rows that may be deleted; the writer decides."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
     async def batch(self, rule: PurgeRule, after: int) -> PurgeBatch:
-        """Returns what goes among the next rows after this number. Raises `StoreUnavailable`."""
+        """Returns the next rows to delete after this number. Raises `StoreUnavailable`."""
         if rule.kind is PurgeKind.MESSAGES:
             return await self._messages(rule, after)
         if rule.kind is PurgeKind.QUARANTINE:
@@ -81,7 +82,7 @@ class PurgeReader:
             ids=[id_ for id_, _, changed, going in rows if changed < end and going],
             position=_next(rows, _MESSAGES),
             first_young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
-            # Their ids are in the order in which they were made, but for those made due again.
+            # Ids ascend with the age of messages, except those that were made due again.
             all_young=all(made >= end for _, made, _, _ in rows),
         )
 
@@ -97,9 +98,9 @@ class PurgeReader:
         )
 
     async def trusted(self) -> datetime | None:
-        """The time that is known to have been: see `purges.trust_clock`; else of the newest event.
+        """Returns a time that has certainly passed: of `trust_clock`, else of the newest event.
 
-        None where there is nothing to know it by.
+        None if there is neither.
         """
         (row,) = await self._fetch(TRUST, [])
         return trusted(row)

@@ -1,8 +1,9 @@
-"""Deletes data: contents go, what repeats are known by stays: keys, and keyed digests.
+"""Deletes data. Keys of events and keyed digests stay, so that repeats are still known.
 
-Each function is for so few rows that no push waits
-long for it. Each says how many rows of what are gone. What is deleted is overwritten
-(`secure_delete`), in the store at once and in the WAL when that is written back.
+Each
+function is for so few rows that no push waits long, and returns the number of deleted rows by kind.
+Deleted rows are overwritten (`secure_delete`): in the store at once, in the WAL when it is written
+back.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from receiver.store.repeats import remains
 from receiver.store.spellings import Spelled
 from receiver.store.tx import Tx, execute_many
 
-#: Where `meta` has the time that age is counted by: of the last sweep, or of a person's word.
+#: The name in `meta` of the trusted time: of the last sweep, or set by an operator.
 TRUSTED = "trusted_clock"
 
 _TRUST = (
@@ -28,8 +29,7 @@ _TRUST = (
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
 _DROP_REQUEST = "UPDATE events SET request = NULL WHERE seq = ? AND request IS NOT NULL"
-# An answer that is open is for handlers at work; what is due still needs its event. Messages have
-# all that they need themselves.
+# Running handlers need an open answer; jobs that wait need their event. Messages need no event.
 _EVENTS = (
     "SELECT seq, key, type, subject, data FROM events"
     " WHERE seq IN ({}) AND type <> '' AND reply <> 1"
@@ -40,8 +40,8 @@ _EMPTY = (
     "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = ?,"
     " answer = ?, reply = 2, note = NULL, request = NULL WHERE seq = ?"
 )
-# Replay finds by a message that an event has been replied to, so it lives as long as the event.
-#: Of a message: nothing waits for it.
+# Replay needs the message to know that an event was replied to, so it stays as long as the event.
+#: A condition of messages: no job waits for it.
 GOING = (
     "(state NOT IN ('sending', 'waiting') AND NOT EXISTS (SELECT 1 FROM events"
     " WHERE events.seq = messages.event AND events.type <> ''))"
@@ -65,24 +65,24 @@ _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
 class PurgeKind(StrEnum):
-    """What can be deleted by its age."""
+    """A kind of data that is deleted by age."""
 
     REQUESTS = "requests"
-    """The raw requests of events, which they were made of."""
+    """The raw requests that events were made of."""
     EVENTS = "events"
     MESSAGES = "messages"
-    """What we sent, as far as the event that it answers is gone as well."""
+    """Messages that we sent, if the event that they answer is deleted too."""
     QUARANTINE = "quarantine"
     KEYS = "keys"
-    """What is left of purged events, by which repeats are known."""
+    """The keys and digests of purged events, by which repeats are known."""
 
 
 def drop(
     tx: Tx, kind: PurgeKind, ids: Sequence[int], *, wanted_or_not: bool = False
 ) -> Counter[str]:
-    """Deletes these for good; returns how many of what.
+    """Deletes these rows; returns the number of deleted rows by kind.
 
-    `wanted_or_not`: events and messages also if work waits for them.
+    `wanted_or_not`: also events and messages that work waits for.
     """
     match kind:
         case PurgeKind.REQUESTS:
@@ -98,15 +98,15 @@ def drop(
 
 
 def _drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
-    """The raw requests of these events."""
+    """Deletes the raw requests of these events."""
     rows = execute_many(tx, _DROP_REQUEST, [(seq,) for seq in seqs])
     return Counter(requests=rows)
 
 
 def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
-    """These events, but for those of which an answer is open, and those that work waits for.
+    """Deletes these events, except those with an open answer and those that work waits for.
 
-    `wanted_or_not`: the work goes as well.
+    `wanted_or_not`: deletes the work too.
     """
     query = _EVENTS.format(marks(len(seqs)))
     rows = tx.execute(query, (*seqs, wanted_or_not)).fetchall()
@@ -131,9 +131,9 @@ def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) ->
 
 
 def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
-    """These messages, but for those that wait, are being sent, or answer an event that is there.
+    """Deletes these messages, except those that wait, are being sent, or answer a stored event.
 
-    `wanted_or_not`: all but those that are being sent. Their link_ids stay used up.
+    `wanted_or_not`: all except those that are being sent. Their link_ids stay used up.
     """
     query = _MESSAGES.format(marks(len(ids)))
     rows = tx.execute(query, (*ids, wanted_or_not)).fetchall()
@@ -146,28 +146,28 @@ def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) ->
 
 
 def _drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
-    """What is left of these purged events: a repeat of one is then a new event.
+    """Deletes the keys of these purged events: a repeat of one is then a new event.
 
-    Later ones first: those that came under the key of another one are found by that.
+    Later ones first: an event stored under another one's key is found by that one.
     """
     last_first = [(seq,) for seq in sorted(seqs, reverse=True)]
     return +Counter(keys=execute_many(tx, _DROP_KEY, last_first))
 
 
 def _drop_quarantined(tx: Tx, ids: Sequence[int]) -> Counter[str]:
-    """These requests in the quarantine."""
+    """Deletes these requests of the quarantine."""
     statement = "DELETE FROM quarantine WHERE id = ?"
     return +Counter(quarantine=execute_many(tx, statement, [(id_,) for id_ in ids]))
 
 
 def _without_number(key: str, subject: str | None, secret: bytes) -> str:
-    """The key of an event, under another name if the person's number is in it."""
-    # All spellings have the end in common; to look for that first costs next to nothing.
+    """Returns the key of an event, or a pseudonym if the key holds the person's number."""
+    # All spellings have the same end, and the search for that is cheap.
     if subject and subject[-6:] in key and Spelled(subject).is_in_word(key):
         return pseudonym(secret, key)
     return key
 
 
 def trust_clock(tx: Tx, now: datetime) -> None:
-    """Notes that this is the time: age is counted by clocks that go on from it."""
+    """Notes that the clock is right now: later sweeps trust times that follow from this one."""
     tx.execute(_TRUST, (to_micros(now),))

@@ -1,4 +1,4 @@
-"""Stores pushes, and carries out what follows from them, in the transaction that stores them.
+"""Stores pushes and carries out the actions of their handlers, in one transaction.
 
 Runs on the writer's thread.
 """
@@ -34,7 +34,7 @@ _EVENT_COLUMNS = (
 _WIDTH = len(EventRow.__struct_fields__)
 _BLOBS = [EventRow.__struct_fields__.index(name) for name in ("data", "answer", "request")]
 _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
-#: Most rows in one statement; each number of rows has a statement of its own, kept compiled.
+#: Most rows in one statement; each count of rows has its own compiled statement.
 _ROWS = 64
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
@@ -42,10 +42,10 @@ _SET_PLAIN = "UPDATE events SET answer = ? WHERE seq = ?"
 
 
 def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
-    """Stores pushes, all of one transaction; what is a repeat comes back as the first.
+    """Stores the pushes of one transaction; returns the first event for a repeat.
 
-    What most pushes need is done for many of them in one call: each call releases the
-    interpreter, and getting it back under load costs more than the row.
+    Statements that most pushes need are run once for many of them: each call releases the GIL, and
+    taking it again under load costs more than the row.
     """
     new = _insert(tx, pushes)
     return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
@@ -54,11 +54,11 @@ def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
 def take_at_once(
     tx: Tx, pushes: Sequence[StoredPush], transaction: Callable[[], AbstractContextManager[None]]
 ) -> list[StoreResult] | None:
-    """As `take`, without a transaction around it; None, and nothing done, if it needs one.
+    """As `take`, without a transaction; returns None, and does nothing, if one is needed.
 
-    Most batches are nothing but events with their answers, and the people do not mind. Then one
-    statement stores all of it, and is a transaction by itself. Only pushes whose keys are there
-    already need more, and should that fail, the others are repeats when they come again.
+    Most batches hold only events with answers to people without opt-outs. Then one statement stores
+    them, which is a transaction by itself. Only pushes whose keys are stored already need more; if
+    that fails, the others are repeats when they come again.
     """
     if len(pushes) > _ROWS or not all(map(_stands_alone, pushes)) or _opted_out(tx, pushes):
         return None
@@ -70,7 +70,7 @@ def take_at_once(
 
 
 def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
-    """The keys of some pushes were there already: those are repeats, or stored under others."""
+    """Returns the first events of repeats, and stores the other pushes under new keys."""
     fresh: list[StoredPush] = []
     firsts: dict[int, StoreResult] = {}
     for push in pushes:
@@ -88,14 +88,14 @@ def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list
         if SEEN_BEFORE in (push.row.note or ""):
             taken[push.row.seq] = replace(taken[push.row.seq], reused=True)
     for seq, first in firsts.items():
-        # Of this batch: what follows from it may have changed its answer.
+        # Its first is in this batch, and its actions may have changed the answer.
         same = taken.get(first.seq)
         taken[seq] = first if same is None else replace(first, answer=same.answer)
     return [taken[push.row.seq] for push in pushes]
 
 
 def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
-    """Carries out what follows from new events: first opt-outs and the like, then replies."""
+    """Carries out the actions of new events: first opt-outs and the book, then replies."""
     followed = {
         push.row.seq: _carry_out(tx, push) for push in pushes if push.handler_actions or push.jobs
     }
@@ -107,19 +107,19 @@ def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
 
 
 def _stands_alone(push: StoredPush) -> bool:
-    """Tells whether nothing follows from it: no change, no work for later, nothing to send."""
+    """Returns True if the push has no actions, no background work and nothing to send."""
     reply = push.reply
     sends = reply is not None and reply.text and not push.reply_in_answer
     return not (push.handler_actions or push.jobs or sends) and push.report is None
 
 
 def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
-    """Inserts what is no repeat; returns the sequence numbers of that."""
+    """Inserts the pushes that are no repeats; returns their sequence numbers."""
     new: set[int] = set()
     for start in range(0, len(pushes), _ROWS):
         rows = [push.row for push in pushes[start : start + _ROWS]]
         values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
-        for place in _BLOBS:  # sqlite3 looks for an adapter for each bytes, not for a bytearray
+        for place in _BLOBS:  # sqlite3 searches an adapter for each bytes, but not for a bytearray
             values[place::_WIDTH] = map(bytearray, values[place::_WIDTH])
         inserted = tx.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
@@ -143,7 +143,7 @@ def _among(query: str, values: int) -> str:
 
 
 def _opted_out(tx: Tx, pushes: Sequence[StoredPush]) -> opt_out_lines.Lines:
-    """The opt-outs of the people we would reply to."""
+    """Returns the opt-outs of the people to whom there is a reply."""
     people = [
         push.row.subject
         for push in pushes
@@ -153,10 +153,10 @@ def _opted_out(tx: Tx, pushes: Sequence[StoredPush]) -> opt_out_lines.Lines:
 
 
 class _Followed(msgspec.Struct, frozen=True):
-    """The result of what inline handlers asked for beside a reply."""
+    """The result of the inline handlers' actions other than replies."""
 
     jobs: tuple[int, ...] = ()
-    """Ids of those for the other handlers."""
+    """The ids of the jobs for the other handlers."""
     silent: bool = False
     """The reply tells of a change, and there was none."""
     claimed: bool = False
@@ -167,7 +167,7 @@ _NOTHING = _Followed()
 
 
 def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
-    """Carries out what inline handlers asked for, and makes jobs for the others."""
+    """Carries out the actions of inline handlers, and adds jobs for the others."""
     origin, reply = _origin(push.row), push.reply
     silent = reply is not None and reply.if_changed
     for handler_actions in push.handler_actions:
@@ -201,7 +201,7 @@ def _taken(
     followed: dict[int, _Followed],
     opted_out: opt_out_lines.Lines,
 ) -> StoreResult:
-    """A new event, with the reply to it where it belongs."""
+    """Returns the result of a new event; its reply is in the answer, or becomes a message."""
     row, reply, answer = push.row, push.reply, push.row.answer
     done = followed.get(row.seq, _NOTHING)
     if reply is not None and reply.text:

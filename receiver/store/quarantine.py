@@ -1,4 +1,4 @@
-"""Requests that could not become events: those of providers, and a few of strangers."""
+"""The quarantine: requests that could not become events, of providers and a few of strangers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ADD = (
     "INSERT INTO quarantine (source, authenticated, outcome, reason, received_at, client, request)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-# The newest rows are kept while they fit; `authenticated` keeps the two kinds apart.
+# Keeps the newest rows within the caps, which hold for providers and strangers separately.
 _DROP_OLDEST = (
     "DELETE FROM quarantine WHERE authenticated = ?1 AND id <= (SELECT max(id) FROM ("
     " SELECT id, row_number() OVER newest AS n, sum(length(request)) OVER newest AS size"
@@ -48,7 +48,7 @@ def add(
     max_rows: int,
     max_bytes: int,
 ) -> None:
-    """Keeps a request, and drops the oldest of its kind beyond the caps."""
+    """Adds a request, and deletes the oldest of its kind beyond the caps."""
     at = to_micros(received_at)
     tx.execute(_ADD, (source, authenticated, outcome, reason, at, client, request))
     tx.execute(_DROP_OLDEST, (authenticated, max_rows, max_bytes))

@@ -1,4 +1,4 @@
-"""Pieces of queries that several readers use."""
+"""Parts of queries that several readers share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 Stream = Callable[[str, list[Any]], AsyncGenerator[Any, None]]
 """The rows of a query that may have many, as they are read."""
 
-#: Of the table of events: what `event_of` takes.
+#: The columns of events that `event_of` takes.
 EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
-#: A condition of lists in another order. The index by source would have all of a source sorted
-#: first; `||` keeps to the order, in which the first page is there at once.
+#: A condition for lists that are not ordered by source. With the index by source, SQLite would sort
+#: all rows of a source first; `||` prevents that, so the first page comes at once.
 OF_SOURCE = "source || '' = ?"
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
-    """The event in a row of `EVENT_COLUMNS`."""
+    """Returns the event in a row of `EVENT_COLUMNS`."""
     seq, source, provider, type_, subject, time, received_at, data = row
     return Event(
         id=ids.text(seq),
@@ -37,14 +37,14 @@ def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
 
 
 def subscription_columns(time: str) -> str:
-    """The columns that `subscription_fields` takes; `time`: the column of the change's time."""
+    """Returns the columns for `subscription_fields`; `time`: the column of the change's time."""
     return (
         f"msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
     )
 
 
 def subscription_fields(row: Sequence[Any]) -> dict[str, Any]:
-    """The fields of a `Subscription` in a row that begins with `subscription_columns`."""
+    """Returns the fields of a `Subscription` in a row that begins with `subscription_columns`."""
     return {
         "msisdn": row[0],
         "source": row[1],
@@ -59,12 +59,12 @@ def subscription_fields(row: Sequence[Any]) -> dict[str, Any]:
 
 
 def marks(count: int) -> str:
-    """The parameters of a list after IN; of an empty one NULL, which nothing is in."""
+    """Returns the parameters of a list after IN; NULL, which matches nothing, for an empty one."""
     return ", ".join("?" * count) or "NULL"
 
 
 def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """Joins the conditions whose value is given; returns them and the values of their `?`."""
+    """Joins the conditions that have a value; returns them and the values of their `?`."""
     given = [(condition, value) for condition, value in pairs if value is not None]
     joined = " AND ".join(condition for condition, _ in given)
     values = [value for condition, value in given for _ in range(condition.count("?"))]

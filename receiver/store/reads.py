@@ -1,4 +1,4 @@
-"""Looking into the store: a connection that cannot write, and queries in terms of the domain."""
+"""Reads the store by a read-only connection; queries return records of the domain."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from receiver.store.records import (
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.subscription_reads import SubscriptionReader
 
-#: Jobs that are read at once of what may be long.
+#: Jobs that are read at once from a long list.
 _CHUNK = 500
 
 _EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, note{{request}} FROM events"
@@ -48,7 +48,7 @@ _QUARANTINED = (
 
 @asynccontextmanager
 async def open_reader(path: Path) -> AsyncIterator[Reader]:
-    """A reader of the store at `path`, beside a running service or without one.
+    """Opens a reader of the store at `path`, with or without a running service.
 
     Raises `StoreUnusable` when there is no store or it is not ours.
     """
@@ -58,7 +58,7 @@ async def open_reader(path: Path) -> AsyncIterator[Reader]:
 
 
 class Reader:
-    """Queries. Lists come newest first unless they say otherwise.
+    """Reads events, jobs and the quarantine. Lists are newest first unless they say otherwise.
 
     Every one of them may raise `StoreUnavailable`.
     """
@@ -78,11 +78,11 @@ class Reader:
         self.audit = AuditReader(fetch)
 
     def ended(self) -> str | None:
-        """Says why nothing more can be read though nobody closed it; None: it can."""
+        """Returns the reason why the store cannot be read any more; None if it can."""
         return self._connection.ended()
 
     async def event(self, id_: str) -> StoredEvent | None:
-        """The event with this id, with its raw request."""
+        """Returns the event with this id and its raw request."""
         seq = self.ids.seq(id_)
         if seq is None:
             return None
@@ -90,11 +90,11 @@ class Reader:
         return rows[0] if rows else None
 
     async def sources(self) -> list[str]:
-        """The names of all sources that there is anything of, by name."""
+        """Returns the names of all sources that have data, in order."""
         return [name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name]
 
     async def event_by_seq(self, seq: int) -> StoredEvent | None:
-        """The event with this sequence number, without its raw request."""
+        """Returns the event with this sequence number, without its raw request."""
         rows = [event async for event in self._events("seq = ?", [seq], "", request=False)]
         return rows[0] if rows else None
 
@@ -127,7 +127,7 @@ class Reader:
         return self._events(where, values, f"ORDER BY {order} LIMIT {limit}", request=request)
 
     async def last_seq(self) -> int:
-        """The highest sequence number in use; 0 in an empty store."""
+        """Returns the highest sequence number in use; 0 for an empty store."""
         ((seq,),) = await self._fetch("SELECT coalesce(max(seq), 0) FROM events", [])
         return int(seq)
 
@@ -191,7 +191,7 @@ class Reader:
     async def quarantined(
         self, id_: int | None = None, *, before: int | None = None, limit: int = 1000
     ) -> list[Quarantined]:
-        """Requests that could not become events."""
+        """Returns requests that could not become events."""
         where, values = conditions(("id = ?", id_), ("id < ?", before))
         query = f"{_QUARANTINED} WHERE {where} ORDER BY id DESC LIMIT {limit}"
         rows = await self._fetch(query, values)

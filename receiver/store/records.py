@@ -1,4 +1,4 @@
-"""The records that go into the store and come out of it, in terms of the domain."""
+"""The records that the store takes and returns."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970, exactly."""
+    """Returns a moment as microseconds since 1970, exactly."""
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:
-    """The inverse of `to_micros`, in UTC."""
+    """Returns the moment of these microseconds since 1970, in UTC."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A push as it came, to look at or to take again."""
+    """A push as it came, to be shown or processed again."""
 
     method: str
     token: str | None
@@ -48,54 +48,54 @@ def pack_request(
     body: bytes,
     client: str,
 ) -> bytes:
-    """A `Request` as the store keeps it."""
+    """Returns a `Request` in the form that the store keeps."""
     return _pack((method, token, query, headers, body, client))
 
 
 def unpack_request(blob: bytes) -> Request:
-    """The request in what `pack_request` made."""
+    """Returns the request that `pack_request` packed."""
     return _unpack(blob)
 
 
 class HandleJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler that has to look at an event; `attempts` > 0 if it failed inline."""
+    """A handler that has to process an event; `attempts` > 0 if it failed inline."""
 
     handler: str
     attempts: int = 0
     due_at: int = 0
     error: str | None = None
     held: str | None = None
-    """Why the loop guard holds back a reply to the event, however late it is made."""
+    """The loop guard's reason to hold back any reply to the event; None: replies may go out."""
 
 
 class ReplyState:
-    """The states of the reply to an event: plain numbers, since every push looks at them."""
+    """The states of the reply to an event: plain numbers for speed, since every push uses them."""
 
     NONE: Final = 0
     OPEN: Final = 1
-    """Not yet, and a reply may still become part of the answer."""
+    """There is none yet, and one may still become part of the answer."""
     GIVEN: Final = 2
-    """There is one, and there will be no other."""
+    """There is one, and no other follows."""
 
 
 class HandlerActions(msgspec.Struct, frozen=True, kw_only=True):
-    """The actions that one handler asked for, beside its reply."""
+    """The actions that one handler asked for, except its reply."""
 
     handler: str
     actions: tuple[Action, ...]
 
 
 def noted(first: str, other: str | None) -> str:
-    """Joins a note to the one that an event may have already."""
+    """Joins a note to the one that an event may have."""
     return first if other is None else f"{first}; {other}"
 
 
-#: The type of an event of which only its row is left: see the migration 0004.
+#: The type of a purged event, of which only the row is left: see the migration 0004.
 PURGED: Final = ""
 
-#: What is noted of an event that was not replied to, since the loop guard held it back.
+#: Begins the note of an event whose reply the loop guard held back.
 HELD_BACK = "reply held back: "
-#: What is noted of an event that came under the id of another one.
+#: Begins the note of an event that came under the id of another one.
 SEEN_BEFORE = "its id was seen before, "
 
 
@@ -112,20 +112,20 @@ class EventRow(msgspec.Struct, frozen=True):
     received_at: int
     data: bytes
     answer: bytes
-    """With the reply in it, if there is one and the provider takes it here."""
+    """The answer to the push, with the reply if there is one and the provider takes it here."""
     reply: int
     """A `ReplyState`."""
     request: bytes
     note: str | None = None
-    """What a person should know about its handling."""
+    """A remark on its handling, for operators."""
 
 
 class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
-    """One push to store: its event, and what inline handlers made of it."""
+    """A push to store: its event, and the results of the inline handlers."""
 
     row: EventRow
     plain_answer: bytes
-    """Without a reply: what goes out if the person has opted out."""
+    """The answer without a reply, which goes out if the person has opted out."""
     reply: Reply | None = None
     replied_by: str = ""
     reply_in_answer: bool = False
@@ -142,7 +142,7 @@ class StoreResult(msgspec.Struct, frozen=True):
 
     seq: int
     new: bool
-    """False: a repeat; `seq` and `answer` are those of the first."""
+    """False for a repeat; `seq` and `answer` are then those of the first."""
     answer: bytes
     open: bool
     jobs: tuple[int, ...] = ()
@@ -150,20 +150,20 @@ class StoreResult(msgspec.Struct, frozen=True):
     claimed: bool = False
     """Those that have not failed yet are `StoredPush.owner`'s."""
     reused: bool = False
-    """It is new, and its id was seen before with other content."""
+    """True if it is new and its id was seen before with other content."""
 
 
 class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a handler's work: what it asks for, and what to answer."""
+    """The result of a handler: its actions, and the answer to the push."""
 
     job: int
     seq: int
     handler: str
     actions: tuple[Action, ...] = ()
     answer: bytes | None = None
-    """The provider's acknowledgement with the reply in it, for as long as it is open."""
+    """The provider's acknowledgement with the reply in it, while the answer is open."""
     last: bool = False
-    """No other handler may still reply: the answer is settled with this."""
+    """True if no other handler may reply: this settles the answer."""
     at: int
     note: str | None = None
     """What a person should know about it."""
@@ -172,7 +172,7 @@ class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event and what the store knows about it."""
+    """An event with the store's data about it."""
 
     seq: int
     event: Event[Data]
@@ -192,9 +192,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     handler: str
     payload: dict[str, Any] | None
     message: int | None
-    """That is to be sent, or asked about."""
+    """The id of the message to send, or to ask the status of."""
     target: str | None = None
-    """Where the event is to be forwarded: the name of a target, or a URL."""
+    """The target to forward the event to: its name, or a URL."""
     attempts: int
     due_at: datetime
     created_at: datetime
@@ -202,18 +202,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A message that is about to be sent, to this number."""
+    """An attempt to send a message, to this number."""
 
     message: int
     msisdn: str
     sender: str | None = None
-    """That it comes from, the source's own included."""
+    """The sender of the message, or else of the source."""
     service_id: str | None = None
-    """That it is about, the source's own included."""
+    """The service of the message, or else of the source."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a message is not sent (any more), and the status it has then."""
+    """The reason why a message is not sent (any more), and its new status."""
 
     error: str
     status: Status = Status.FAILED
@@ -221,28 +221,29 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of a delivery report: what finds its message, and its status."""
+    """The content of a delivery report: the fields that find its message, and its status."""
 
     message_id: str
     status: Status
     text: str | None = None
-    """Of the message, where the provider repeats it."""
+    """The text of the message, if the provider repeats it."""
     foreign_ids: bool = False
-    """The provider's reports may name a message otherwise than its answer to sending did."""
+    """True if the provider's reports may name a message by another id than its answer to
+    sending."""
     link_invalid: bool = False
     opted_out: bool = False
-    """The person wants no more from the sender of the message."""
+    """True if the person has opted out from the sender of the message."""
 
 
 class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
-    """A message of ours with its state."""
+    """A message that we send or sent, with its state."""
 
     id: int
     source: str
     event: str | None
     """The id of the event that it answers."""
     handler: str
-    """Who asked for it: `plugin.function` or `operator`."""
+    """The author of the message: `plugin.function` or `operator`."""
     encoding: Literal["GSM-7", "UCS-2"]
     parts: int
     state: Literal["waiting", "sending", "sent", "unknown", "dead"]
@@ -253,12 +254,12 @@ class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
     attempts: int
     created_at: datetime
     sent_at: datetime | None
-    """Of the last attempt."""
+    """The time of the last attempt."""
     updated_at: datetime
     code: str | None
     error: str | None
     due_at: datetime | None
-    """When it is sent, or asked about, next."""
+    """The time at which it is sent, or its status is asked for, next."""
     polls: int = 0
 
 

@@ -1,7 +1,8 @@
-"""Gives what is stored under the former name of a source to its new name.
+"""Moves the data of a source's former name to its new name.
 
-In steps of some hundred rows, each a transaction of its own; it may be ended between two and begun
-again. What `is_known` looks at goes last: as long as there is any, there may be more of the rest.
+It runs in steps of some hundred rows, each in its own transaction, so it can stop after any step
+and start again. The tables that `is_known` reads are moved last: while they have rows, other tables
+may have some too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from receiver.store.records import EventRow
 from receiver.store.repeats import renamed_key
 from receiver.store.tx import Tx
 
-#: Rows of one step: it takes some twenty milliseconds, in which no push is stored.
+#: Rows of one step, which takes about twenty milliseconds in which no push is stored.
 _ROWS = 1000
 
-#: Tables without an index by source, and the key that they are gone through by.
+#: Tables without an index by source, and the key in whose order they are read.
 _THROUGHOUT = {
     "subscription_history": "id",
     "opt_out_history": "id",
@@ -28,7 +29,7 @@ _THROUGHOUT = {
     "quarantine": "id",
     "messages": "id",
 }
-#: Tables with the source in their key, the rest of the key, and their other columns.
+#: Tables with the source in their key: the rest of the key, and the other columns.
 _KEYED = {
     "message_ids": ("key", ("message",)),
     "links": ("link_id", ("message", "used_at", "invalid_at")),
@@ -46,7 +47,7 @@ _EVENTS = (
     " WHERE seq IN (SELECT seq FROM events WHERE source = :former LIMIT :rows) AND NOT EXISTS"
     " (SELECT 1 FROM events AS other WHERE other.source = :name AND other.key = events.key)"
 )
-# The same push may have come to both names while nobody knew that they are one, or the same id.
+# The same push, or the same id, may have come under both names.
 _MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
 _SET_SOURCE = "UPDATE events SET source = ?, key = ? WHERE seq = ?"
 _KNOWN = (
@@ -54,20 +55,21 @@ _KNOWN = (
     " SELECT (SELECT min(source) FROM {table} WHERE source > found.source) FROM found"
     " WHERE found.source IS NOT NULL) SELECT source FROM found WHERE source IS NOT NULL"
 )
-#: Where all sources stand that there is anything of, by an index.
+#: Selects all sources that have data, by an index.
 KNOWN_SOURCES = " UNION ".join(
     f"SELECT source FROM ({_KNOWN.format(table=table)}) AS {table}_sources"
     for table in ("events", "subscriptions", "messages")
 )
 
 Step = Callable[[Tx, int], int | None]
-"""Does some rows, from a place on; where the next of its kind begins, or None if there is none."""
-#: Where the first of each kind begins.
+"""Moves some rows after a key; returns the key for the next step of its kind, or None at the
+end."""
+#: The key of the first step of each kind.
 BEGINNING = -1
 
 
 def steps(former: str, name: str) -> Iterator[Step]:
-    """A step of each kind."""
+    """Yields a step of each kind."""
     names = {"former": former, "name": name}
     for table, (key, columns) in _KEYED.items():
         yield partial(_move, table=table, key=key, columns=columns, names=names)
@@ -79,7 +81,7 @@ def steps(former: str, name: str) -> Iterator[Step]:
 
 
 def is_known(tx: Tx, source: str) -> bool:
-    """Tells whether there is anything of a source."""
+    """Returns True if a source has data."""
     return any(
         tx.execute(f"SELECT 1 FROM {table} WHERE source = ? LIMIT 1", (source,)).fetchone()
         for table in ("events", "subscriptions", "messages")
@@ -91,7 +93,7 @@ def _go_through(tx: Tx, after: int, *, table: str, key: str, names: dict[str, st
     (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", (after, _ROWS)).fetchone()
     if last is None:
         return None
-    # No index by source is of use here: `||` keeps to the stretch.
+    # `||` keeps SQLite from the index by source: the range of keys is short.
     tx.execute(
         f"UPDATE {table} SET source = :name"
         f" WHERE {key} > :after AND {key} <= :last AND source || '' = :former",
@@ -125,12 +127,12 @@ def _move(
 
 
 def _move_opt_outs(tx: Tx, after: int, *, names: dict[str, str]) -> None:
-    """They are about addresses and services of ours, not about sources: it says who told us."""
+    """Moves opt-outs, whose source only says where they came from."""
     tx.execute("UPDATE opt_outs SET source = :name WHERE source = :former", names)
 
 
 def _move_lines(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
-    """Of two lines that fall together the later change stays."""
+    """Moves lines of the book; if both names have the same line, the later change stays."""
     found = tx.execute(_LINES, (names["former"], _ROWS))
     lines = [dict(zip(_LINE_COLUMNS, row, strict=True)) for row in found]
     for line in lines:
@@ -141,7 +143,7 @@ def _move_lines(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
 
 
 def _move_events(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
-    """Those whose keys are there already get keys of their own, which their repeats find."""
+    """Moves events; those whose keys exist already get new keys, which their repeats find."""
     if tx.execute(_EVENTS, {**names, "rows": _ROWS}).rowcount:
         return after
     rows = tx.execute(_MEETING, (names["former"], _ROWS)).fetchall()

@@ -1,12 +1,12 @@
-"""Brings what earlier programs stored into the one form of numbers (`receiver.text.msisdn`).
+"""Converts data of earlier versions to the one form of numbers (`receiver.text.msisdn`).
 
-They kept numbers of plugins and addresses of ours as they came, and ids that mean none (`0`,
-`null`) as ids. What is compared today has one form, so that is brought along, once: in stages, each
-a walk through a table in small steps. The place is part of each step's transaction, so that a step
-that was interrupted is done again or was done.
+They stored numbers from plugins and addresses of ours as they came, and placeholders (`0`, `null`)
+as ids. Numbers are compared in one form now, so these are converted once: in stages, each of which
+goes through a table in small steps. Each step's transaction stores its place, so an interrupted
+step is either done or repeated.
 
-What is the same line in the one form stays as the later change says. Raw requests stay as they
-came; of events the numbers are brought along, since late replies and replay compare them.
+Lines that become equal keep the later change. Raw requests stay as they came; events are converted,
+since late replies and replay compare their numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from receiver.store.tx import Tx
 
 #: Seconds of one transaction, about.
 _STEP = 0.01
-#: Rows that are looked at in one go.
+#: Rows that are read at once.
 _ROWS = 100
 
 _GET = "SELECT value FROM meta WHERE key = 'numbers'"
@@ -51,8 +51,8 @@ _PUT_OPT_OUT = (
     " DO UPDATE SET source = excluded.source, time = excluded.time, reason = excluded.reason,"
     " event = excluded.event WHERE excluded.time > opt_outs.time"
 )
-# Opt-outs that a later word took back, which was of the same person in another spelling. In the
-# order in which they came; those of before there was a history, by their time.
+# Deletes opt-outs that a later opt-in lifted, which had another spelling of the number. The history
+# # gives the order; opt-outs from before there was a history are ordered by time.
 _TAKE_BACK = (
     "DELETE FROM opt_outs WHERE msisdn = ?1 AND EXISTS ("
     " SELECT 1 FROM opt_out_history AS back WHERE back.msisdn = ?1 AND back.change = 'in'"
@@ -100,46 +100,46 @@ _SET_EVENT = "UPDATE events SET subject = ?, data = ? WHERE seq = ?"
 
 
 class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
-    """Brings numbers and ids into the form in which they are compared."""
+    """Converts numbers and ids to the form in which they are compared."""
 
     number: Callable[[str | None, str], str]
-    """Takes a source, or None where there is none, and a number or address of ours."""
+    """Converts a number or an address of ours, for a source or None."""
     is_placeholder: Callable[[str], bool]
-    """Tells whether an id stands for none."""
+    """Returns True for an id that is a placeholder."""
 
     def address(self, source: str | None, text: str | None) -> str | None:
-        """A number or address of ours; absent where it is empty."""
+        """Returns a converted number or address of ours; an empty one stays as it is."""
         return self.number(source, text) if text else text
 
     def id_(self, text: str | None) -> str | None:
-        """An id, or None where there is none."""
+        """Returns an id, or None for a placeholder."""
         return None if text is None or self.is_placeholder(text.strip()) else text
 
 
 Place = Any
-"""Where a stage goes on: JSON; None at its beginning."""
+"""The place at which a stage goes on, as JSON; None at its beginning."""
 Step = Callable[[Tx, Normaliser, Place], Place]
-"""Looks at some rows after a place; the place of the last of them, None after the last of all."""
+"""Converts some rows after a place; returns the place of the last, or None at the end."""
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """The stage that is due."""
+    """The current stage."""
 
     stage: int
     name: str
-    """Of the table that the stage walks through; empty when all of it is done."""
+    """The name of the table that the stage goes through; empty when all stages are done."""
     urgent: bool
-    """It has to be done before anything else happens: it says who may be messaged."""
+    """True if it must be done before pushes are taken: it decides who may be messaged."""
 
 
 def progress(tx: Tx) -> Progress:
-    """Returns the stage that is due."""
+    """Returns the current stage."""
     stage, _ = json.loads(tx.execute(_GET).fetchone()[0])
     return _progress(stage)
 
 
 def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
-    """Goes on for some milliseconds; with `urgent` no further than to the end of what is."""
+    """Converts rows for some milliseconds; with `urgent` only in the urgent stages."""
     stage, place = json.loads(tx.execute(_GET).fetchone()[0])
     end = monotonic() + _STEP
     while stage < (_URGENT if urgent else len(_STAGES)):
@@ -157,7 +157,7 @@ def _progress(stage: int) -> Progress:
 
 
 def _opt_outs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """By person, since what a person's words come to depends on all of them."""
+    """Converts opt-outs, a person at a time: their lines follow from all their changes."""
     names = [name for (name,) in tx.execute(_OPTED, (place or "", _ROWS))]
     for name in names:
         if name.startswith(MARK):
@@ -192,13 +192,13 @@ def _rename_opt_outs(tx: Tx, forms: Normaliser, name: str) -> set[str]:
 def _scope(
     forms: Normaliser, source: str | None, msisdn: str, short_code: str, service_id: str
 ) -> tuple[str, str, str]:
-    """Person, short code and service, both empty where an opt-out is of none."""
+    """Returns person, short code and service; an opt-out without one of the latter has it empty."""
     address = forms.address(source, short_code) or ""
     return forms.number(source, msisdn), address, forms.id_(service_id) or ""
 
 
 def _lines(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Of the lines of a subscription that was several, the book keeps the latest."""
+    """Converts lines of the book; of those that become equal the latest stays."""
     rows = tx.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
     for source, short_code, service_id, msisdn, *rest in rows:
         person, *scope = _scope(forms, source, msisdn, short_code, service_id)
@@ -224,7 +224,7 @@ def _changes(tx: Tx, forms: Normaliser, place: Place) -> Place:
 
 
 def _jobs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Jobs, and the messages and events that they are about: they may be done in a moment."""
+    """Converts jobs with their messages and events, since they may run at any time."""
     rows = tx.execute(_JOBS, (place or 0, _ROWS)).fetchall()
     for id_, kind, source, payload, subject, message, event in rows:
         new = payload
@@ -257,7 +257,7 @@ def _put_messages(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
 
 
 def _links(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Deletes link_ids that mean none: those were never used up."""
+    """Deletes link_ids that are placeholders: those were never used up."""
     rows = tx.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
     for source, link_id in rows:
         if forms.id_(link_id) is None:
@@ -284,7 +284,7 @@ def _put_events(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
 
 
 class _Numbers(msgspec.Struct):
-    """The fields that may need another form, in the data of an event and of a job."""
+    """The fields that may need conversion, in the data of an event and of a job."""
 
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
@@ -302,7 +302,7 @@ _IDS = frozenset(("service_id", "link_id", "subscriber_ref"))
 
 
 def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
-    """The data in its new form; None where it is in that already, as nearly always."""
+    """Returns the converted data; None if it needs no conversion, as nearly always."""
     found = _numbers(data)
     numbers = (found.from_, found.to, found.sender, found.msisdn, found.short_code)
     ids = (found.service_id, found.link_id, found.subscriber_ref)
@@ -319,7 +319,7 @@ def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
     return msgspec.json.encode(fields)
 
 
-#: In their order, which is part of what is noted: a new one stands at the end.
+#: The stages in order. Their numbers are stored, so a new one goes to the end.
 _STAGES: tuple[tuple[str, Step], ...] = (
     ("opt_outs", _opt_outs),
     ("subscriptions", _lines),
@@ -329,5 +329,5 @@ _STAGES: tuple[tuple[str, Step], ...] = (
     ("links", _links),
     ("events", _events),
 )
-#: So many of them say who may be messaged, and what waits to be done.
+#: The number of urgent stages, which decide who may be messaged, and convert pending work.
 _URGENT = 4

@@ -1,11 +1,10 @@
-"""Decides about a push whose key is in the store: it is a repeat, or an event of its own.
+"""Decides if a push whose key is in the store is a repeat or a new event.
 
-Only such a push is looked at here; all others never come this way. It runs in the transaction that
-stores, so nothing comes between looking and storing.
+Other pushes never come here. It runs in the transaction that stores the push.
 
-An event whose key was another's before is stored under that key, `#` and digests of what it says
-and of its person, so that its own repeats meet it. The digests are keyed, and the key is part of
-them: neither they nor two of them together tell whose an event was.
+A new event whose key is in use is stored under that key, `#` and digests of its content and its
+person, so that its own repeats find it. The digests are keyed and include the event's key, so
+neither one nor two of them together reveal the person.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from receiver.store.records import (
 )
 from receiver.store.tx import Tx
 
-#: Microseconds within which gateways push again what was not taken.
+#: Microseconds within which gateways repeat a push that was not taken.
 _AGAIN_WITHIN = 3600 * 1_000_000
 
 _STORED = "SELECT seq, key, answer, reply, type, subject, time, received_at, data FROM events"
 _WITH_KEY = f"{_STORED} WHERE source = ? AND key = ?"
 _WITH_EITHER_KEY = f"{_STORED} WHERE source = ? AND key IN (?, ?) ORDER BY seq LIMIT 1"
-# `$` follows `#`: the key itself, and those made of it.
+# Finds the key and the keys made of it; `$` is the next character after `#`.
 _BELOW_KEY = f"{_STORED} WHERE source = ? AND key >= ? AND key < ? || '$' ORDER BY seq LIMIT 1"
 _LATEST = f"{_STORED} WHERE source = ? AND key >= ? AND key < ? || '$' ORDER BY key DESC LIMIT 1"
 _IN_BOOK = (
@@ -44,7 +43,7 @@ _IN_BOOK = (
 
 
 class _Stored(NamedTuple):
-    """The part of a stored event that a push is compared with."""
+    """The fields of a stored event that a push is compared with."""
 
     seq: int
     key: str
@@ -58,7 +57,7 @@ class _Stored(NamedTuple):
 
 
 def judge(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
-    """Returns the event that a push repeats; or the push, to be stored under its own key."""
+    """Returns the event that a push repeats, or else the push with a key of its own."""
     if push.row.key.startswith(STATE):
         return _judge_state(tx, push)
     row, secret = push.row, key_of(tx)
@@ -78,9 +77,9 @@ def judge(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
 
 
 def renamed_key(tx: Tx, row: EventRow) -> str | None:
-    """The key of a stored event whose source takes a name under which its key is there already.
+    """Returns the new key of a stored event whose key exists under its source's new name.
 
-    None where it says the same as what is there, or is purged: nothing more is to be told of it.
+    Returns None for a purged event and for a repeat of one there: no repeat has to find them.
     """
     secret = key_of(tx)
     first = _find(tx, _WITH_KEY, row.source, row.key)
@@ -91,7 +90,7 @@ def renamed_key(tx: Tx, row: EventRow) -> str | None:
 
 
 def remains(secret: bytes, key: str, type_: str, subject: str | None, data: bytes) -> bytes:
-    """Returns the digests of a purged event's content and person, to know its repeats by."""
+    """Returns the digests of a purged event's content and person, by which repeats are known."""
     said = digest(secret, key, content(type_, decode_data(type_, data)))
     return said + (_person(secret, key, subject) if subject is not None else b"")
 
@@ -106,7 +105,7 @@ def _judge_state(tx: Tx, push: StoredPush) -> StoreResult | StoredPush:
 
 
 def _is_left(tx: Tx, latest: _Stored, row: EventRow) -> bool:
-    """Tells whether a STOP or a correction by hand has changed the state since."""
+    """Returns True if a STOP or an operator's correction has changed the state since."""
     if row.received_at - latest.received_at < _AGAIN_WITHIN:
         return False
     data = decode_data(row.type, row.data)
@@ -122,7 +121,7 @@ def _find(tx: Tx, query: str, *values: str) -> _Stored | None:
 
 
 def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
-    """Names the parts in which a push differs from what is stored; none: it is a repeat."""
+    """Names the parts in which a push differs from a stored event; none for a repeat."""
     data = decode_data(row.type, row.data)
     said = content(row.type, data)
     differing = []
@@ -130,7 +129,7 @@ def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
         differing.append("person")
     if stored.type != PURGED:
         says_same = content(stored.type, decode_data(stored.type, stored.data)) == said
-    else:  # by an earlier program there is no digest
+    else:  # purged by an earlier version, without a digest
         says_same = stored.data[:8] in (b"", digest(secret, stored.key, said))
     if not says_same:
         differing.append("text" if row.type == EventType.MESSAGE_RECEIVED else "status")
@@ -140,7 +139,7 @@ def _differences(secret: bytes, stored: _Stored, row: EventRow) -> list[str]:
 
 
 def _is_another_person(secret: bytes, stored: _Stored, subject: str | None) -> bool:
-    """Tells whether both are about somebody, and not the same."""
+    """Returns True if both have a person, and not the same one."""
     if subject is None:
         return False
     if stored.type != PURGED:
@@ -149,7 +148,7 @@ def _is_another_person(secret: bytes, stored: _Stored, subject: str | None) -> b
 
 
 def _own_key(secret: bytes, row: EventRow) -> tuple[str, str]:
-    """The key of an event whose first one is another's: of anybody, and of its person."""
+    """Returns two keys for an event whose key is in use: without and with its person."""
     data = decode_data(row.type, row.data)
     moment = "" if has_id(data) else str(row.time)
     own = f"{row.key}#{digest(secret, row.key, content(row.type, data), moment).hex()}"
@@ -173,14 +172,14 @@ def _note(tx: Tx, first: _Stored, differing: list[str]) -> str:
 
 
 def _renamed(push: StoredPush, key: str, note: str | None) -> StoredPush:
-    """The push with a key of its own, and one more note."""
+    """Returns the push with this key, and with a note added."""
     notes = [each for each in dict.fromkeys((push.row.note, note)) if each]
     row = msgspec.structs.replace(push.row, key=key, note="; ".join(notes) or None)
     return msgspec.structs.replace(push, row=row)
 
 
 def _repeat(first: _Stored, push: StoredPush) -> StoreResult:
-    # Of what is purged the answer is gone as well.
+    # The answer of a purged event is deleted.
     answer = push.plain_answer if first.type == PURGED else first.answer
     is_open = first.reply == ReplyState.OPEN
     return StoreResult(first.seq, new=False, answer=bytes(answer), open=is_open)

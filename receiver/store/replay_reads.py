@@ -1,8 +1,7 @@
 """Reads stored events in the order in which they came, with their effects.
 
-Made for going through millions of them: a plain connection that cannot write, a chunk at a
-time, each chunk of one state of the store. Between two chunks no snapshot is held, so a service
-that writes meanwhile can write its log back.
+It can go through millions of events: by a read-only connection, a chunk at a time, each chunk from
+one snapshot. Between two chunks no snapshot is held, so a running service can write its log back.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ _EVENTS = (
     f"SELECT {EVENT_COLUMNS}, answer, reply, note FROM events"
     " WHERE type <> '' AND {} ORDER BY seq LIMIT ?"
 )
-# Each by itself is at an end of the table; both at once would read all of it.
+# Two queries: each reads one end of the table; a single one would read all of it.
 _BOUNDS = (
     "SELECT coalesce((SELECT min(seq) FROM events), 0), coalesce((SELECT max(seq) FROM events), 0)"
 )
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """A choice of events; without a value, all."""
+    """A selection of events; a field that is None selects all."""
 
     id_: str | None = None
     type_: str | None = None
     source: str | None = None
     msisdn: str | None = None
     since: datetime | None = None
-    """Received at that time or later."""
+    """Selects events received at that time or later."""
     until: datetime | None = None
-    """Received before that time."""
+    """Selects events received before that time."""
     limit: int | None = None
 
 
@@ -61,20 +60,20 @@ class ReplayEvent(msgspec.Struct, frozen=True):
     reply: int
     """A `ReplyState`."""
     withheld: bool
-    """There was a reply, and the person had opted out."""
+    """True if there was a reply, and the person had opted out."""
     held_back: bool
-    """There was a reply, and the loop guard let none go."""
+    """True if there was a reply, and the loop guard held it back."""
     effects: EventEffects
 
     @property
     def never_replied(self) -> bool:
-        """Tells whether it can still be replied to: nobody has, and nobody is about to."""
+        """Returns True if there was no reply and none is being made."""
         return self.reply == ReplyState.NONE
 
 
 @contextmanager
 def open_replay_reader(path: Path) -> Iterator[ReplayReader]:
-    """The events of the store at `path`, beside a running service or without one.
+    """Opens the store at `path`, with or without a running service.
 
     Raises `StoreUnusable` when there is no store or it is not one of this schema.
     """
@@ -85,14 +84,14 @@ def open_replay_reader(path: Path) -> Iterator[ReplayReader]:
 
 
 class ReplayReader:
-    """Events, oldest first. Every method may raise `StoreUnavailable`."""
+    """Reads events, oldest first. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, connection: SnapshotConnection, ids: EventIds) -> None:
         self._connection = connection
         self.ids = ids
 
     def bounds(self, wanted: Selection) -> tuple[int, int]:
-        """The lowest and highest sequence number that the wanted events can have."""
+        """Returns the lowest and highest sequence number that the selected events can have."""
         if wanted.id_ is not None:
             seq = self.ids.seq(wanted.id_) or 0
             return seq, seq
@@ -105,7 +104,7 @@ class ReplayReader:
         return first, last
 
     def chunks(self, wanted: Selection, size: int = CHUNK) -> Iterator[list[ReplayEvent]]:
-        """The wanted events that are there when it begins, so many at a time."""
+        """Yields the selected events that exist at the beginning, so many at a time."""
         start, last = self.bounds(wanted)
         left = wanted.limit
         while start <= last and left != 0:

@@ -1,7 +1,6 @@
-"""Does for a stored event what handlers ask for today.
+"""Carries out for stored events the actions that today's handlers ask for.
 
-What is found not done yet is done when the transaction commits, so that asking for it again does
-nothing.
+A transaction finds the missing effects and carries them out, so a second replay does nothing.
 """
 
 from __future__ import annotations
@@ -35,30 +34,30 @@ class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     replied_by: str = ""
     handler_actions: tuple[HandlerActions, ...] = ()
     handlers: tuple[str, ...] = ()
-    """That are to look at the event in the background; only with `again`."""
+    """The background handlers that are to process the event; only with `again`."""
     again: bool = False
-    """Also what has been done already."""
+    """True if actions that were done before are done again."""
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a replay, of one event."""
+    """The result of the replay of one event."""
 
     replies: int = 0
     actions: int = 0
     handlers: int = 0
     left: str | None = None
-    """What is not done, and why."""
+    """The actions that are not done, with reasons."""
 
     @property
     def changed(self) -> bool:
-        """Tells whether anything was done."""
+        """Returns True if anything was done."""
         return bool(self.replies or self.actions or self.handlers)
 
 
 def replay(tx: Tx, wanted: Sequence[ReplayRequest], now: datetime) -> list[ReplayResult]:
-    """Does for each event what is not done yet, or all of it again.
+    """Carries out for each event the missing actions, or all of them again.
 
-    A reply becomes a message, and only if the event was never replied to.
+    A reply becomes a message, if the event was never replied to.
     """
     return [_replay(tx, one, to_micros(now)) for one in wanted]
 
@@ -87,7 +86,7 @@ def _replay(tx: Tx, wanted: ReplayRequest, now: int) -> ReplayResult:
         carry_out(tx, origin, handler, action)
     tells = wanted.reply is not None and wanted.reply.if_changed
     replies = 0 if late and tells else _reply(tx, origin, wanted, data)
-    # Who failed then and was to try again has now been heard.
+    # The handlers were asked again now: their pending retries are not needed.
     heard = {handler for handler, _ in asked} | ({wanted.replied_by} if replies else set())
     for handler in heard.intersection(effects.work):
         tx.execute(_END_WORK, (seq, handler))
@@ -112,7 +111,7 @@ def _asked(wanted: ReplayRequest, effects: EventEffects, source: str) -> list[As
 
 
 def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
-    """Tells whether the person has said the opposite since, about the same messages."""
+    """Returns True if the person has asked for the opposite since, for the same messages."""
     if not isinstance(action, OptOut | OptIn):
         return False
     line = opt_outs.line_of(action)
@@ -123,7 +122,7 @@ def _overtaken(tx: Tx, origin: Origin, action: Action) -> bool:
 
 
 def _reply(tx: Tx, origin: Origin, wanted: ReplayRequest, data: bytes) -> int:
-    """Makes the reply a message, if there is to be one; how many were made."""
+    """Makes the reply a message if it is allowed; returns the number of messages."""
     if wanted.reply is None or not wanted.reply.text:
         return 0
     assert origin.event is not None

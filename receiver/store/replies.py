@@ -15,7 +15,7 @@ from receiver.store.tx import Tx
 
 _REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
 _REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
-# What was noted before is as true as ever.
+# Keeps the earlier note.
 _ADD_NOTE = (
     "UPDATE events SET note = CASE WHEN replace(note, ?1, '') <> note THEN note"
     " ELSE ?1 || coalesce('; ' || note, '') END WHERE seq = ?2"
@@ -27,12 +27,12 @@ WITHHELD = "reply withheld: the person has opted out"
 
 
 def add_note(tx: Tx, seq: int, note: str) -> None:
-    """Adds a note to an event, unless it has that already."""
+    """Adds a note to an event that does not have it yet."""
     tx.execute(_ADD_NOTE, (note, seq))
 
 
 def close_answer(tx: Tx, seq: int) -> None:
-    """Ends the time in which a reply can become part of the answer of an event."""
+    """Closes the answer of an event: no reply can become part of it any more."""
     tx.execute(_CLOSE, (seq,))
 
 
@@ -44,12 +44,12 @@ def settle(tx: Tx, seq: int) -> bytes:
 
 
 def settle_all(tx: Tx) -> None:
-    """Closes all answers that a crash left open: they went out without a reply, or not at all."""
+    """Closes all answers that a crash left open: they went out without a reply or not at all."""
     tx.execute("UPDATE events SET reply = 0 WHERE reply = 1")
 
 
 def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: bytes) -> None:
-    """Gives a reply after the event was stored: into the answer while it is open, else to send."""
+    """Adds a reply to a stored event: to the answer while that is open, else as a message."""
     if reply.text:
         lines = opt_out_lines.lines_of(tx, [origin.subject]).get(origin.subject or "", [])
         if is_withheld(lines, origin.subject, data, reply):
@@ -65,7 +65,7 @@ def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: 
 
 
 def is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: Reply) -> bool:
-    """Tells whether an opt-out of the person forbids the reply to an event with this data."""
+    """Returns True if an opt-out of the person forbids the reply to an event with this data."""
     if reply.even_if_opted_out:
         return False
     back = _handback(data)
@@ -73,7 +73,7 @@ def is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: 
 
 
 class _Handback(msgspec.Struct):
-    """The part of an event's data that a reply hands back to the provider."""
+    """The fields of an event's data that a reply repeats to the provider."""
 
     to: str | None = None
     short_code: str | None = None
@@ -82,10 +82,10 @@ class _Handback(msgspec.Struct):
     link_id: str | None = None
 
     def ours(self, subject: str | None) -> str | None:
-        """The address of ours that the event is about, which a reply comes from."""
+        """Returns the address of ours in the event, which a reply comes from."""
         if self.short_code is not None:  # of subscriptions
             return self.short_code
-        # Delivery reports are about a message of ours to the person.
+        # In delivery reports our message is from that address.
         return self.sender if self.to is not None and self.to == subject else self.to
 
 

@@ -1,4 +1,4 @@
-"""Reads the subscription book: now or as it stood, its history, its numbers by day."""
+"""Reads the subscription book: its state now or earlier, its history, its counts by day."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _BOOK_AS_OF = (
     " WHERE time <= ? AND NOT EXISTS (SELECT 1 FROM subscription_history AS other"
     f" WHERE {_OTHER} > (h.time, h.state, h.id) AND other.time <= ?)"
 )
-# Only what changes something counts: a second activation is none, nor is a deactivation of
-# somebody who never joined. Changes before the first day are one row, whose day is NULL. `+time`
-# keeps to the index of subscriptions, which holds all that is needed, instead of that of times.
+# Only real changes count: no second activation, and no deactivation of a person who never joined.
+# Changes before the first day are one row, whose day is NULL. `+time` makes SQLite use the index of
+# # subscriptions, which covers the query, instead of the one of times.
 _STEPS = (
     "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
     " count(CASE WHEN state = 'active' THEN 1 END), count(CASE WHEN state = 'inactive' THEN 1 END)"
@@ -52,7 +52,7 @@ _END_OF_TIME = 2**63 - 1
 
 
 class Filters(TypedDict, total=False):
-    """Conditions on changes of subscriptions; what is missing or None is no condition."""
+    """Conditions on changes of subscriptions; a missing key or None is no condition."""
 
     source: str | None
     service_id: str | None
@@ -65,36 +65,36 @@ class Filters(TypedDict, total=False):
 
 
 class SubscriptionStep(Subscription, frozen=True, kw_only=True):
-    """One line of the history; `since` is the provider's time of the change."""
+    """An entry of the history; `since` is the provider's time of the change."""
 
     received_at: datetime
     event: str | None
-    """The event that it came with."""
+    """The id of its event."""
     reason: str | None
-    """Of what came without an event: `reconcile`."""
+    """The reason of a change without an event: `reconcile`."""
 
 
 class ServiceCount(msgspec.Struct, frozen=True, kw_only=True):
-    """The subscribers of a service on a day (UTC), or over a time."""
+    """The counts of a service's subscribers on a day (UTC), or over a period."""
 
     day: date | None
-    """None: the whole time."""
+    """None: the whole period."""
     source: str
     short_code: str
     service_id: str
     active: int
-    """At the end."""
+    """Subscribers at the end."""
     joined: int
     left: int
     churn: float | None
-    """Who left, in percent of those who were subscribers at the beginning or joined."""
+    """People who left, in percent of the subscribers at the beginning and those who joined."""
 
 
 class SubscriptionReader:
     """Queries about subscriptions. Every one of them may raise `StoreUnavailable`.
 
-    Times are the provider's, `since` inclusive and `until` exclusive. What may be long comes as it
-    is read.
+    Times are the provider's, `since` inclusive and `until` exclusive. Long results are yielded as
+    they are read.
     """
 
     def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
@@ -140,11 +140,11 @@ class SubscriptionReader:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[ServiceCount]:
-        """Counts who joined and left each service, by day (if something changed) or at all."""
+        """Counts people who joined and left each service: by day with changes, or in total."""
         where, values = conditions(
             ("source = ?", source), ("service_id = ?", service_id), ("short_code = ?", short_code)
         )
-        # Bound in the order of the text: the first day stands before, the last within.
+        # Bound in the order of the `?`.
         first, last = _micros(since), _micros(until)
         query = _STEPS.format(conditions=where)
         bounds: list[Any] = [
@@ -202,7 +202,7 @@ def _micros(moment: datetime | None) -> int | None:
 
 
 def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
-    """`time`: the column of the change's time."""
+    """Returns the WHERE clause and its values; `time`: the column of the change's time."""
     return conditions(
         (OF_SOURCE, filters.get("source")),
         ("service_id = ?", filters.get("service_id")),

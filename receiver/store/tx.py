@@ -1,6 +1,6 @@
-"""A transaction as the functions of the store see it, whatever the engine.
+"""The transaction that the functions of the store use, whatever the engine.
 
-`sqlite3.Connection` is one as it stands.
+`sqlite3.Connection` implements it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ class Cursor(Protocol):
 
     @property
     def rowcount(self) -> int:
-        """Rows that an INSERT, UPDATE or DELETE changed."""
+        """The number of rows that an INSERT, UPDATE or DELETE changed."""
 
     def fetchone(self) -> Any:
         """Returns the next row, or None."""
 
     def fetchall(self) -> list[Any]:
-        """Returns the rows that are left."""
+        """Returns the remaining rows."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
@@ -33,5 +33,5 @@ class Tx(Protocol):
 
 
 def execute_many(tx: Tx, sql: str, rows: Iterable[Sequence[Any]]) -> int:
-    """Runs a statement once for each row of values; returns how many rows were changed in all."""
+    """Runs a statement once for each row of values; returns the total of changed rows."""
     return sum(tx.execute(sql, row).rowcount for row in rows)

@@ -1,5 +1,4 @@
 """SQLite: opening, locking, migrations, upkeep, copies, and the index of people.
 
-Everything that only SQLite understands is here. All other modules of the store speak SQL that
-PostgreSQL understands too.
+Everything specific to SQLite is here. The SQL of the store's other modules runs on PostgreSQL too.
 """

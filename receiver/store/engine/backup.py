@@ -28,14 +28,14 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     events: int
     last_seq: int
-    """Of the newest event in it; 0 without any."""
+    """The sequence number of the newest event in it; 0 without events."""
 
 
 def back_up(store: Path, target: Path) -> Copy:
     """Copies the store to the new file `target`, also while a service writes to it.
 
-    What was on disk when it begins is in the copy. The copy is verified and on disk when it
-    appears under its name; until then, and if anything fails, there is no such file.
+    The copy holds all that is on disk at the start. It gets its name once it is verified and on
+    disk; if anything fails, there is no such file.
 
     Raises `StoreUnusable` and OSError.
     """
@@ -48,20 +48,19 @@ def back_up(store: Path, target: Path) -> Copy:
 
 
 def _copy(file: Path, target: Path) -> None:
-    """Also what stands in the WAL of the file only."""
+    """Copies the database, including pages that are only in the WAL."""
     try:
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
-            # In one step, and so of one moment; in several it would start over with each commit
-            # of the service.
+            # In one step: with several, SQLite starts again after each commit of the service.
             source.backup(copy)
     except sqlite3.Error as error:
         raise StoreUnusable(f"{file}: {error}") from None
 
 
 def _verify(file: Path, name: Path) -> Copy:
-    """Reads all of a copy that nobody writes to; faults are told of the file `name`.
+    """Reads a whole copy that nobody writes to; errors name the file `name`.
 
-    Raises `StoreUnusable` if it is no whole store.
+    Raises `StoreUnusable` if it is incomplete or damaged.
     """
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
@@ -78,9 +77,10 @@ def _verify(file: Path, name: Path) -> Copy:
 
 
 def note_backup(copy: Copy, store: Path, who: str, now: datetime) -> bool:
-    """Notes a backup in the audit of a store that no service runs on; False if it has none yet.
+    """Notes a backup in the audit of a store without a running service.
 
-    Raises `StoreLocked` while a service or a command has the store, and `StoreUnusable`.
+    Returns False if its schema has no audit yet. Raises `StoreLocked` while a service or a command
+    has the store, and `StoreUnusable`.
     """
     store = store.resolve()
     details = {"file": str(copy.file), "events": copy.events, "bytes": copy.bytes}
@@ -92,15 +92,14 @@ def note_backup(copy: Copy, store: Path, who: str, now: datetime) -> bool:
 
 
 def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Path | None]:
-    """Puts a copy in the place of the store; where the old one is kept, if there was one.
+    """Replaces the store by a copy; returns the path of the old store, if there was one.
 
-    The audit of what is then the store says so, unless the copy is of a program that had none.
+    The audit of the restored store notes it, unless the copy's schema has no audit. The rename
+    decides: a process that ends before it leaves the old store whole, and the next one that takes
+    the lock undoes what was begun (`undo_restore`).
 
-    The rename is the moment: whatever ends the process before it leaves the old store, whole. What
-    it had begun is undone by whoever takes the lock next (`undo_restore`).
-
-    Raises `StoreLocked` while a service runs, `StoreUnusable` for a copy that is not whole, and
-    OSError. The store is as it was then.
+    Raises `StoreLocked` while a service runs, `StoreUnusable` for a damaged copy, and OSError. The
+    store is unchanged then.
     """
     store = store.resolve()
     with lock(store):
@@ -145,10 +144,10 @@ def _note(path: Path, who: str, act: str, details: dict[str, Any], now: datetime
 
 
 def _set_aside(store: Path, now: datetime) -> Path | None:
-    """Gives the store another name, and its log, which belongs to no other file.
+    """Gives the store and its log another name; the log belongs to this file alone.
 
-    The store keeps its own name as well until the copy takes it: there is never none, or a
-    service that starts just then would make an empty one.
+    The store keeps its first name too until the copy takes it: without a store, a service that
+    starts at that moment would create an empty one.
     """
     if not store.exists():
         return None
@@ -156,22 +155,22 @@ def _set_aside(store: Path, now: datetime) -> Path | None:
     kept = store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
     kept.hardlink_to(store)
     log, index = (store.with_name(f"{store.name}{suffix}") for suffix in _FILES[1:])
-    if log.exists():  # of a store that is damaged, or that somebody reads
+    if log.exists():  # the store is damaged, or somebody reads it
         log.rename(kept.with_name(f"{kept.name}-wal"))
     index.unlink(missing_ok=True)
     return kept
 
 
 def _write_back(store: Path) -> None:
-    """Writes the log of a store that was killed into its file, which is whole alone then."""
-    # What is no store any more has nothing to lose by this.
+    """Writes the log that a killed process left into the store's file."""
+    # A file that is no store any more loses nothing by this.
     with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
-    """A file that gets its name when it is whole and on disk, and is gone if anything fails."""
+    """Yields a temporary file, which gets its name when it is on disk, or is deleted on failure."""
     if target.exists():
         raise StoreUnusable(f"{target}: exists already; name a new file")
     unfinished = target.with_name(f"{target.name}.part")

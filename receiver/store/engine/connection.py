@@ -1,6 +1,6 @@
-"""The connection that writes: its transactions, and what SQLite needs done beside them.
+"""The connection that writes: its transactions, and the upkeep that SQLite needs.
 
-No push waits for the upkeep, so what keeps it from being done is logged and ends nothing.
+No push waits for the upkeep, so its failures are only logged.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from receiver.store.tx import Tx
 
 #: Seconds between looks at whether the file is still there.
 _FILE_CHECK = 2.0
-#: Events that are added to the index of people at once, unless it is quiet before: until then a
-#: look-up reads them one by one, which takes a few milliseconds. They are a run of their own,
-#: written from beginning to end; fewer at once would write the pages of a run again and again.
+#: Events that are added to the index of people at once, sooner if nothing else is to do. A look-up
+#: reads events outside the index one by one, which takes a few milliseconds for so many. They
+#: become one run, written in a row; fewer at once would write the same pages repeatedly.
 PIECE = person_index.RUN_EVENTS
-#: Pages in the WAL that are written back at once. Ten times as many take 15 ms and cost no less
-#: in all.
+#: Pages of the WAL that are written back at once. Ten times as many take 15 ms, and are no cheaper
+#: per page.
 _WRITE_BACK = 800
-#: Pages that a commit writes into the WAL, about: so many, one for each row, mostly of indexes, and
-#: what the bytes of its rows fill.
+#: Pages that a commit writes into the WAL, about: this base, one for each row (mostly of indexes),
+#: and those that the bytes of its rows fill.
 _COMMIT_PAGES = 8
 _PAGE = 4096
 
@@ -41,7 +41,7 @@ class WriterConnection:
     Creates the store at `path`, or brings it up to date. Raises `StoreUnusable`.
     """
 
-    #: Errors of the disk or the file. The other errors of SQLite are about one statement.
+    #: Error codes of the disk or the file. SQLite's other errors concern one statement.
     STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class WriterConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commits what is run inside, or, if that raises, takes all of it back."""
+        """Commits the statements run inside, or rolls them back if the block raises."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -70,21 +70,21 @@ class WriterConnection:
             raise
 
     def begin_commit(self, *, at_once: bool) -> None:
-        """Makes sure that what is run next is stored where others find it.
+        """Checks that the store's file is still there before a commit.
 
-        A deleted file would take commits that nobody ever sees again: raises OSError then.
-        `at_once`: also if that was looked at just before.
+        SQLite would go on committing into a deleted file: raises OSError then. `at_once`: also if
+        the last check was just before.
         """
         now = time.monotonic()
         if at_once or now - self._checked > _FILE_CHECK:
             if identity(self._path) != self._file:
                 raise OSError(f"{self._path} was deleted or replaced; restart the service")
             self._checked = now
-        if self._db.in_transaction:  # a ROLLBACK failed: what is added to it would be in no commit
+        if self._db.in_transaction:  # a ROLLBACK failed: nothing more could be committed
             self._db.execute("ROLLBACK")
 
     def tidy_up(self, rows: int, size: int) -> None:
-        """Does what is due of the upkeep after a commit of so many rows and bytes."""
+        """Does the due upkeep after a commit of so many rows and bytes."""
         if self.unindexed >= PIECE:
             self._index_people()
         self._pages += _COMMIT_PAGES + rows + size // _PAGE
@@ -93,7 +93,7 @@ class WriterConnection:
             self._attempt("checkpoint failed", self._write_back)
 
     def rest(self) -> bool:
-        """Does all of the upkeep; False if some of it has to be tried again."""
+        """Does all upkeep; returns False if a part must be tried again."""
         self._index_people()
         # A reader's old snapshot may still need the WAL.
         return self._attempt("checkpoint failed", self._empty_wal)
@@ -105,11 +105,11 @@ class WriterConnection:
 
     def _index_people(self) -> None:
         if self.unindexed:
-            self.unindexed = 0  # also if it fails: the next time adds those of this time, too
+            self.unindexed = 0  # also if it fails: the next run includes these events
             self._attempt("people not indexed", self._add_run)
 
     def _attempt(self, failure: str, chore: Callable[[], bool]) -> bool:
-        """Runs a chore and returns its result; logs what went wrong and returns False."""
+        """Runs a chore and returns its result; logs an error and returns False."""
         try:
             return chore()
         except (sqlite3.Error, OSError) as error:
@@ -119,7 +119,7 @@ class WriterConnection:
         return False
 
     def _add_run(self) -> bool:
-        """Does not wait for the disk: what is lost with the power is added at the next start."""
+        """Adds a run without waiting for the disk: after a power loss the next start adds it."""
         db = self._db
         db.execute("PRAGMA synchronous = NORMAL")
         try:
@@ -130,7 +130,7 @@ class WriterConnection:
         return True
 
     def _write_back(self) -> bool:
-        """Writes back a part of the WAL, whose file keeps its size unless that is large."""
+        """Writes back a part of the WAL; truncates the file if it is large."""
         if self._wal_size() > WAL_LIMIT:
             return self._empty_wal()
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

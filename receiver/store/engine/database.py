@@ -10,15 +10,15 @@ from receiver.errors import StoreUnusable
 from receiver.store.engine.files import check_length
 from receiver.store.engine.schema import SCHEMA, check_schema, migrate
 
-#: WAL beyond this is written back at once, otherwise when there is nothing else to do.
+#: A WAL above this size is written back at once; a smaller one when nothing else is to do.
 WAL_LIMIT = 64 * 1024 * 1024
 
 _PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL: a commit is on disk when it returns
-    "wal_autocheckpoint": 0,  # the writer does it, after its answers
+    "wal_autocheckpoint": 0,  # no automatic checkpoint: the writer does it, after its answers
     "temp_store": 2,  # in memory
-    "secure_delete": 1,  # what is deleted is overwritten
+    "secure_delete": 1,  # deleted rows are overwritten
     "cache_size": -32 * 1024,  # KiB
 }
 
@@ -26,13 +26,13 @@ _PRAGMAS = {
 def open_writer(path: Path) -> sqlite3.Connection:
     """Opens the connection that writes. Creates the store, or brings it up to date.
 
-    Raises `StoreUnusable`, without having changed the file, for what is no store of ours.
+    Raises `StoreUnusable` for a file that is no store of ours, and leaves it unchanged.
     """
     try:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         check_length(path)
-        # One thread uses it, though not the one that opens it.
+        # Another thread than this one uses it, and only that one.
         db = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=512
         )
@@ -52,13 +52,13 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
-    """Raises `StoreUnusable` for what is no store of ours. An empty file becomes one."""
+    """Raises `StoreUnusable` for a file that is no store of ours; an empty file passes."""
     if db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None:
         check_schema(path, *db.execute(SCHEMA).fetchone())
 
 
 def _configure(db: sqlite3.Connection, path: Path) -> None:
-    """Sets the pragmas and reads them back: SQLite ignores what it cannot do."""
+    """Sets the pragmas and reads them back: SQLite ignores unsupported values silently."""
     for name, value in _PRAGMAS.items():
         db.execute(f"PRAGMA {name} = {value}")
         (actual,) = db.execute(f"PRAGMA {name}").fetchone()

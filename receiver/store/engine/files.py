@@ -1,4 +1,4 @@
-"""The files of a store: its lock, its names, and whether it is whole."""
+"""The files of a store: the lock, the names, and the check for a truncated file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from receiver.errors import StoreLocked, StoreUnusable
 
 
 def lock(path: Path) -> IO[str]:
-    """Takes the lock of the store at `path`, for as long as the returned file is open.
+    """Locks the store at `path` while the returned file is open.
 
-    What a restore that was killed has left goes then. Raises `StoreLocked` or `StoreUnusable`.
+    Undoes a restore that was killed. Raises `StoreLocked` or `StoreUnusable`.
     """
-    path = path.resolve()  # by whatever link it is reached, it is the same store
+    path = path.resolve()  # a symbolic link leads to the same store
     name = path.with_name(f"{path.name}.lock")
     try:
-        # Not truncated: it holds the process id of whoever has the lock.
+        # Not truncated: it holds the process id of the lock's owner.
         file = os.fdopen(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
     except OSError as error:
         raise StoreUnusable(f"{name}: {error.strerror}") from None
@@ -47,8 +47,8 @@ def lock(path: Path) -> IO[str]:
 def check_alone(path: Path) -> None:
     """Raises `StoreUnusable` if the file has a second name.
 
-    SQLite keeps its log beside the name by which it was opened. What is opened by two names has two
-    logs, each without what the other one holds.
+    SQLite keeps its log beside the name by which the file was opened. A file opened by two names
+    has two logs, and each lacks the commits of the other.
     """
     try:
         links = path.stat().st_nlink
@@ -62,10 +62,10 @@ def check_alone(path: Path) -> None:
 
 
 def undo_restore(path: Path) -> None:
-    """Takes back what a restore began that was killed before the copy had the store's name.
+    """Undoes a restore that was killed before the copy had the store's name.
 
-    By then the store has a second name, under which it was to be kept, and its log perhaps that
-    alone. See `receiver.store.engine.backup`.
+    The store then has a second name, under which it was to be kept, and its log may have only that
+    one. See `receiver.store.engine.backup`.
     """
     for kept in _kept_by_restore(path):
         log = kept.with_name(f"{kept.name}-wal")
@@ -76,7 +76,7 @@ def undo_restore(path: Path) -> None:
 
 
 def _kept_by_restore(path: Path) -> list[Path]:
-    """The names under which a restore was to keep the store, had it come to its end."""
+    """Returns the names under which an unfinished restore would have kept the store."""
     store = identity(path)
     if store is None:
         return []
@@ -85,7 +85,7 @@ def _kept_by_restore(path: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Returns what tells this file from others, whatever its name; None without one."""
+    """Returns device and inode of a file, whatever its name; None if it does not exist."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def check_length(path: Path) -> None:
-    """A file shorter than its header says was cut off; SQLite would notice only later."""
+    """Raises `StoreUnusable` for a truncated file, which SQLite would notice only later."""
     with path.open("rb") as file:
         header = file.read(100)
         size = file.seek(0, os.SEEK_END)
@@ -115,10 +115,10 @@ def check_length(path: Path) -> None:
 
 
 def _pages_in_wal(wal: Path) -> set[int]:
-    """The numbers of the pages in a WAL (https://www.sqlite.org/walformat.html).
+    """Returns the page numbers in a WAL (https://www.sqlite.org/walformat.html).
 
-    A checkpoint writes pages back in the order of their numbers, beginning with the one that
-    says how many there are. If it is interrupted, the WAL still has those that are missing.
+    A checkpoint writes pages back in ascending order; the first page holds the page count. If it is
+    interrupted, the WAL still has the missing pages.
     """
     pages: set[int] = set()
     try:

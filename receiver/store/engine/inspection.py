@@ -1,8 +1,8 @@
-"""Looking at a store without changing any file, beside a running service or without one.
+"""Reads a store without changing any file, with or without a running service.
 
-The connections of other commands take part in SQLite's housekeeping: the last to close one writes
-the log back and deletes it. These do not. A store that nobody has open is read without even
-making the files that a reader usually needs.
+Other connections take part in SQLite's housekeeping: the last one to close writes the log back and
+deletes it. These do not. A store that nobody has open is read without the files that SQLite usually
+creates for a reader.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from receiver.store.tx import Tx
 
 #: The version of SQLite as text.
 DATABASE_VERSION = sqlite3.sqlite_version
-#: The SQLite that this program runs with, and the oldest that can do what it asks (RETURNING).
+#: The version of SQLite in use, and the oldest supported one (it has RETURNING).
 SQLITE = sqlite3.sqlite_version_info
 OLDEST_SQLITE = (3, 35, 0)
 #: From this version on, two connections may write the log back at the same time.
 SAFE_CHECKPOINTS = (3, 51, 3)
 #: Instructions of SQLite's machine between looks at the clock.
 _STEPS = 10_000
-#: Damages that are told at most.
+#: The most damages that are reported.
 _MOST_DAMAGES = 5
 
 
@@ -40,14 +40,14 @@ class IntegrityResult(msgspec.Struct, frozen=True):
 
     damages: list[str]
     finished: bool
-    """False: the time was over first, and nothing was found until then."""
+    """False if the time ended first; no damage was found until then."""
 
 
 @contextmanager
 def untouched(path: Path) -> Iterator[tuple[Tx, int, int]]:
-    """Opens a store and leaves every file as it is; with the schema it has, and the newest.
+    """Opens a store without changing a file; yields its schema's version and the newest one.
 
-    Raises `StoreUnusable` for what is no store of ours.
+    Raises `StoreUnusable` for a file that is no store of ours.
     """
     with _opened(path) as db:
         application, version = db.execute(SCHEMA).fetchone()
@@ -58,7 +58,7 @@ def untouched(path: Path) -> Iterator[tuple[Tx, int, int]]:
 def verify(path: Path, seconds: float | None) -> IntegrityResult:
     """Has SQLite look for damages: quickly for so many seconds, or (None) from end to end.
 
-    Raises `StoreUnusable` where it cannot even begin.
+    Raises `StoreUnusable` if the check cannot begin.
     """
     with _opened(path) as db:
         if seconds is None:
@@ -82,7 +82,7 @@ def _checked(db: sqlite3.Connection, pragma: str) -> IntegrityResult:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     check_alone(path)
     wal = path.with_name(f"{path.name}-wal")
-    # Without a log nobody has the store open: whoever closes it last deletes its log.
+    # Without a log nobody has the store open: the last one to close it deletes the log.
     alone = not wal.exists()
     options = "mode=ro&immutable=1" if alone else "mode=ro"
     url = f"file:{quote(str(path))}?{options}"

@@ -1,8 +1,8 @@
-"""The index of people: which events are about whom, in sorted runs.
+"""The index of people: it finds the events of a person, in sorted runs.
 
-An index by person would be written at a random place for each event, which costs more than the
-event itself. A run holds some thousand events in a row, sorted by person, and is written after the
-answers of a commit. Events after the last run are in none yet and are read one by one.
+An ordinary index by person writes to a random page for each event, which costs more than the event
+itself. A run holds some thousand consecutive events, sorted by person, and is written after the
+answers of a commit. Events after the last run are read one by one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from receiver.store.tx import Tx, execute_many
 
-#: Events in a run, and so how many runs a look-up goes through. Adding one takes ten to fifteen
-#: milliseconds in which no commit begins, so it must not be longer, either.
+#: Events in a run. A look-up goes through all runs, so they must not be too short. To add one takes
+#: ten to fifteen milliseconds in which no commit begins, so they must not be longer.
 RUN_EVENTS = 8192
 
-#: Selects the sequence numbers of a person's events; the person stands in it twice.
+#: Selects the sequence numbers of a person's events; takes the person as two parameters.
 OF_PERSON = (
     # CROSS JOIN has SQLite go through the runs first, and look up the person in each.
     "SELECT people.seq FROM people_runs CROSS JOIN people"
@@ -36,7 +36,7 @@ _SET_RUN = (
 )
 _RUNS = "SELECT run, last FROM people_runs WHERE last >= ? ORDER BY run"
 _DROP_PERSON = "DELETE FROM people WHERE run = ? AND subject = ? AND seq = ?"
-# The last one says where the index goes on.
+# The end of the last run is the place where the index goes on.
 _DROP_RUN = (
     "DELETE FROM people_runs WHERE run = ? AND run < (SELECT max(run) FROM people_runs)"
     " AND NOT EXISTS (SELECT 1 FROM people WHERE people.run = people_runs.run)"
@@ -48,7 +48,7 @@ _SET_PERSON = (
 
 
 def index_people(tx: Tx) -> None:
-    """Adds all events that are in no run yet to the last run, or to a new one if that is full."""
+    """Adds the events outside the index to the last run, or to a new one if that is full."""
     run, start, events = tx.execute(_LAST_RUN).fetchone() or (1, 0, 0)
     if events >= RUN_EVENTS:
         run, events = run + 1, 0
@@ -65,7 +65,7 @@ def count_unindexed(tx: Tx) -> int:
 
 
 def drop_people(tx: Tx, people: Sequence[tuple[str, int]]) -> None:
-    """Takes events out of the index. `people`: subject and sequence number, by the latter."""
+    """Removes events from the index. `people`: pairs of subject and sequence number, by number."""
     if not people:
         return
     runs = tx.execute(_RUNS, (people[0][1],)).fetchall()
@@ -77,5 +77,5 @@ def drop_people(tx: Tx, people: Sequence[tuple[str, int]]) -> None:
 
 
 def rename_person(tx: Tx, seq: int, former: str | None, subject: str | None) -> None:
-    """Gives an event that is in the index another subject."""
+    """Changes the subject of an event in the index."""
     tx.execute(_SET_PERSON, (subject, seq, former, seq))

@@ -1,4 +1,4 @@
-"""Connections that cannot write, beside the one that does."""
+"""Read-only connections."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from receiver.store.engine.files import check_alone
 from receiver.store.engine.schema import SCHEMA, check_schema
 from receiver.store.tx import Tx
 
-#: Rows that are fetched at once of what may be long.
+#: Rows of a long result that are fetched at once.
 _CHUNK = 500
 _READ_ONLY = "PRAGMA query_only = 1"
 
 
 @contextmanager
 def naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
-    """Raises SQLite's errors as ours, with the file at fault."""
+    """Raises SQLite's errors as `cls`, with the name of the file."""
     try:
         yield
     except sqlite3.Error as error:
@@ -32,7 +32,7 @@ def naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
 
 
 def check_there(path: Path) -> None:
-    """Raises `StoreUnusable` where there is no file."""
+    """Raises `StoreUnusable` if there is no file."""
     if not path.is_file():
         raise StoreUnusable(f"{path}: no such store; `receiver serve` makes it")
 
@@ -45,7 +45,7 @@ class AsyncConnection:
         self._path = path
 
     def ended(self) -> str | None:
-        """Says why nothing more can be read though nobody closed it; None: it can."""
+        """Returns the reason why the connection cannot read any more; None if it can."""
         return None if _thread(self._db).is_alive() else "has ended"
 
     async def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -82,18 +82,18 @@ async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
                 check_schema(path, *cast("tuple[int, int]", await cursor.fetchone()))
         yield AsyncConnection(db, path)
     finally:
-        if _thread(db).is_alive():  # else nobody would ever answer
+        if _thread(db).is_alive():  # else calls would wait for ever
             await db.close()
 
 
 def _thread(db: aiosqlite.Connection) -> threading.Thread:
-    """The thread of a connection. Whoever asks for something after its end waits for ever."""
+    """Returns the thread of a connection. A call after the thread's end would wait for ever."""
     thread: threading.Thread = db._thread  # noqa: SLF001 - its version is bound in pyproject.toml
     return thread
 
 
 class SnapshotConnection:
-    """Runs queries of one thread, several of them on one state of the store."""
+    """Runs the queries of one thread; several can share a snapshot of the store."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
@@ -101,7 +101,7 @@ class SnapshotConnection:
 
     @contextmanager
     def snapshot(self) -> Iterator[Tx]:
-        """Reads all that is read inside as of one moment. Raises `StoreUnavailable`."""
+        """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
         with naming(self._path, StoreUnavailable):
             self._db.execute("BEGIN")
             try:
@@ -130,9 +130,9 @@ def open_snapshots(path: Path, *, oldest: int) -> Iterator[SnapshotConnection]:
 
 
 class ConnectionPool:
-    """Runs queries of any thread, with a connection for each that asks at the same time.
+    """Runs queries of any thread, with one connection for each concurrent query.
 
-    Opens the store when it is first asked. Where there is none yet, every query is empty.
+    Opens the store at the first query. Without a store every query returns no rows.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,12 +151,12 @@ class ConnectionPool:
                 self._idle.append(db)
 
     def close(self) -> None:
-        """Closes what is open; the next query opens it again."""
+        """Closes the connections; the next query opens one again."""
         while self._idle:
             self._idle.pop().close()
 
     def _take(self) -> sqlite3.Connection | None:
-        """Returns a connection for this thread alone, until it is put back."""
+        """Takes a connection out of the pool, for this thread alone."""
         try:
             return self._idle.pop()
         except IndexError:

@@ -1,4 +1,4 @@
-"""The schema of a store: the scripts that make it, and whether a file has it."""
+"""The schema of a store: the scripts that create it, and the check of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from receiver.errors import StoreUnusable
 #: "SMSR", so that another program's SQLite file is never taken for a store.
 APPLICATION_ID = 0x534D5352
 
-#: Selects what `check_schema` takes.
+#: Selects the arguments of `check_schema`.
 SCHEMA = "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
 
 
@@ -27,9 +27,9 @@ def migrations() -> list[str]:
 def check_schema(
     path: Path, application: int, version: int, *, oldest: int = 1, newer: bool = False
 ) -> None:
-    """Raises `StoreUnusable` for a file that is no store of ours, or of another schema.
+    """Raises `StoreUnusable` for a file that is no store of ours, or has another schema.
 
-    `oldest`: the earliest schema that will do; `newer`: one of a newer program will do too.
+    `oldest`: the earliest schema that passes; `newer`: schemas of newer programs pass too.
     """
     newest = len(migrations())
     if application != APPLICATION_ID or version < 1:
@@ -47,7 +47,7 @@ def check_schema(
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Brings the tables up to date, or makes them."""
+    """Creates the tables or brings them up to date."""
     db.create_function("digested_key", 1, _digested_key, deterministic=True)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(migrations()[version:], version + 1):
@@ -63,6 +63,6 @@ def migrate(db: sqlite3.Connection) -> None:
 
 
 def _digested_key(key: str) -> str:
-    """A key with what follows its kind as a digest, for the migration 0004."""
+    """Returns a key with the part after its kind digested, for the migration 0004."""
     kind, _, rest = key.partition(":")
     return f"{kind}:{blake2b(rest.encode(), digest_size=16).hexdigest()}"
