@@ -28,7 +28,7 @@ def test_all_is_well_behind_the_shipped_proxy(tmp_path: Path) -> None:
     found = [json.loads(line) for line in trusted.stdout.splitlines()]
     outside = [(each["level"], each["found"]) for each in found if each["check"] == "outside"]
     assert outside[0][0] == "red"  # it is made for two days
-    assert outside[0][1].startswith("the certificate is good for 1 days, until 20")
+    assert outside[0][1].startswith("the certificate is valid for 1 days, until 20")
     assert outside[1:] == [
         ("green", "/healthz is answered by the service"),
         ("green", "/readyz is answered by the service"),
