@@ -38,7 +38,9 @@ async def asks(event, context):
 """
 #: Changes that are not part of a life in which nothing fails, and where they are held to.
 ELSEWHERE = {
+    "add": "jobs/test_purge.py",
     "bury": "jobs/test_forward.py",
+    "drop": "jobs/test_purge.py",
     "fail": "jobs/test_handle.py",
     "hurry_lane": "jobs/test_forward.py",
     "kill": "jobs/test_send.py",
@@ -48,6 +50,7 @@ ELSEWHERE = {
     "put_off": "jobs/test_send.py",
     "release": "jobs/test_runner.py",
     "split": "jobs/test_send.py",
+    "trust_clock": "jobs/test_purge.py",
 }
 
 
