@@ -291,10 +291,10 @@ async def test_a_push_inside_a_commit_is_handled_before_its_plugin_stops(tmp_pat
         async with held(service.store):
             taking = asyncio.create_task(take(service, inbound(1)))
             await asyncio.sleep(0)  # it waits for the commit
-            await reload(service)
+            reloading = asyncio.create_task(reload(service))  # it writes to the store, too
             for _ in range(5):  # turns in which what retires the old one could go on
                 await asyncio.sleep(0)
-        await taking
+        await asyncio.gather(taking, reloading)
 
         async def retired() -> bool:
             return not service.retiring
