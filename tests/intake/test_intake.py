@@ -576,9 +576,13 @@ async def test_an_answer_that_cannot_be_decided_is_no_acknowledgement(tmp_path: 
         assert {type(result) for result in results} == {StoreUnavailable}
         elsewhere.rename(service.store.path)
         assert await service.store.check() is None
-        assert (await take(service, inbound(1, "ask"))).body == PLAIN
-        (sent,) = await until_async(lambda: sends(service), "a reply to send")
-        assert sent["text"] == "answer to 1"
+        again = await take(service, inbound(1, "ask"))
+        if again.body == PLAIN:  # else what the handler said was stored while nobody had decided
+            (sent,) = await until_async(lambda: sends(service), "a reply to send")
+            assert sent["text"] == "answer to 1"
+        else:
+            assert replying(again) == "answer to 1"
+            assert not await sends(service)
 
 
 # After a crash
