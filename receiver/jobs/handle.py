@@ -193,22 +193,27 @@ class Workers(Queue):
         await self.plugins.close()
 
     async def _finish(self, work: Work, asked: tuple[Action, ...], note: str | None) -> None:
-        answer = self._answers.get(work.seq or 0)
         reply = next((action for action in asked if isinstance(action, Reply)), None)
-        finish = HandlerResult(
-            job=work.id,
-            owner=self.runner.owner,
-            seq=work.seq or 0,
-            handler=work.handler,
-            actions=asked,
-            answer=answer.acknowledge(reply.text) if answer and reply else None,
-            last=answer is not None and answer.left == 1,
-            at=self.runner.now(),
-            note=note,
-        )
-        await self.runner.commit(handler_results.finish, finish)
-        if answer is not None and reply is not None:
-            answer.resolve()
+
+        async def store() -> None:
+            # Looked up at each try: an answer that was given up meanwhile reaches nobody.
+            answer = self._answers.get(work.seq or 0)
+            result = HandlerResult(
+                job=work.id,
+                owner=self.runner.owner,
+                seq=work.seq or 0,
+                handler=work.handler,
+                actions=asked,
+                answer=answer.acknowledge(reply.text) if answer and reply else None,
+                last=answer is not None and answer.left == 1,
+                at=self.runner.now(),
+                note=note,
+            )
+            await self.runner.store.run(handler_results.finish, result)
+            if answer is not None and reply is not None:
+                answer.resolve()
+
+        await self.runner.insist(store)
 
     def _guarded(
         self, work: Work, asked: tuple[Action, ...]

@@ -326,9 +326,13 @@ class Runner:
 
     async def commit(self, change: Callable[..., T], *values: object) -> T:
         """Commits a change that ends work, however long the store takes to take it."""
+        return await self.insist(lambda: self.store.run(change, *values))
+
+    async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Writes again and again until the store takes it; `write` is asked anew each time."""
         while True:
             try:
-                return await self.store.run(change, *values)
+                return await write()
             except StoreUnavailable as error:
                 log.warning("cannot store what became of work", error=str(error))
                 await asyncio.sleep(_STORE_PAUSE)
