@@ -1,4 +1,4 @@
-"""Events for other systems: each goes to every target whose filters it passes."""
+"""Forwards events to other systems: each event to every target whose filters it passes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 def setup(settings: Settings) -> list[Filter]:
-    """The filters of all targets, in the order of the file."""
+    """Returns the filters of all targets, in the order of the file."""
     faults: list[Exception] = []
     names: set[str] = set()
     for n, target in enumerate(settings.targets):
@@ -102,12 +102,12 @@ def setup(settings: Settings) -> list[Filter]:
 
 
 def targets(settings: Settings) -> list[Target]:
-    """The systems that events are forwarded to."""
+    """Returns the systems that events are forwarded to."""
     return [_target(target) for target in settings.targets]
 
 
 def lint(context: Context[list[Filter]]) -> list[Finding]:
-    """Sources that do not exist, events that nobody signs, and ways that anybody can listen on."""
+    """Finds unknown sources, targets without a signature, and URLs without HTTPS."""
     found = []
     for n, target in enumerate(context.settings.targets):
         key = f"targets[{n}]"
@@ -147,14 +147,14 @@ def _wanted(event: Event[Any], filters: list[Filter]) -> list[Action] | None:
 
 
 def _ours(data: Message | DeliveryReport | SubscriptionChange) -> str | None:
-    """Our short code or number: where a message went to, or a report's message came from."""
+    """Returns our short code or number: the recipient of a message, or the sender of a report's."""
     if isinstance(data, Message):
         return data.to
     return data.sender if isinstance(data, DeliveryReport) else data.short_code
 
 
 def _target(settings: TargetSettings) -> Target:
-    """Raises ValueError for settings that cannot work."""
+    """Makes a target. Raises ValueError for settings that cannot work."""
     return Target(
         name=settings.name,
         url=settings.url,

@@ -2,9 +2,8 @@
 
 A message counts when it is nothing but one of the words, however it is typed: `Stop!`,
 `please stop`, `STOP. Thank you`. Inside a sentence a word means what the sentence means:
-`we must STOP this bill` is no opt-out. These words come before every rule. What looks like a
-stop word that went wrong (`STOPP`, `stop 123`) is put on a list and otherwise a message like
-any other.
+`we must STOP this bill` is no opt-out. These words come before every rule. A probable misspelling
+of a stop word (`STOPP`, `stop 123`) is put on a list, and is otherwise a message like any other.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ LANGUAGES = {
     "sw": (("ACHA", "SITISHA", "ONDOA", "JIONDOE", "JITOE"), ("ANZA", "RUDISHA")),
 }
 
-#: Words of their own that are a letter away from a stop word.
+#: Ordinary words that are a letter away from a stop word.
 ORDINARY = frozenset(
     {
         *("SHOP", "STEP", "SLOP", "SWOP", "ATOP", "STOW", "STOA", "STOUP", "STOOP", "STOMP"),
@@ -80,16 +79,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`[plugins.opt_out]`. An empty reply: the word is obeyed in silence."""
 
     scope: Literal["all", "short_code", "service"] = "all"
-    """What a word is about: everything, the address it was sent to, or the service of the
-    message. STOPALL is about everything in any case."""
+    """The scope of a word: everything, the address it was sent to, or the service of the message.
+    STOPALL always covers everything."""
     languages: list[str] = []
-    """Whose built-in words count besides the English ones."""
+    """The languages whose built-in words count besides the English ones."""
     stop_words: list[str] = []
-    """Besides the built-in ones, for example SITAKI."""
+    """Words besides the built-in ones, for example SITAKI."""
     start_words: list[str] = []
-    """Besides the built-in ones, for example NIPE."""
+    """Words besides the built-in ones, for example NIPE."""
     ordinary_words: list[str] = []
-    """No misspelt stop words, although they look like it: your own keywords, for example."""
+    """Words that look like misspelt stop words and are none: your own keywords, for example."""
     stop_reply: str = "You will get no more messages from us. To get them again, text START."
     start_reply: str = "You will get our messages again. To stop them, text STOP."
 
@@ -106,7 +105,7 @@ class Found(msgspec.Struct, frozen=True):
 
     word: Word
     near: bool = False
-    """It may have been meant as the word, but is not the word."""
+    """True if it may have been meant as the word, but is not the word."""
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,17 +119,17 @@ class State(msgspec.Struct, frozen=True):
     """The words, prepared for looking them up."""
 
     words: dict[str, Word]
-    """By the folded phrase."""
+    """The words by the folded phrase."""
     beginnings: frozenset[str]
     """First words of all messages that can count."""
     near: dict[str, Word]
     """Stop words by the texts one letter away from them."""
     replies: dict[str, Reply]
-    """By kind."""
+    """The replies by kind."""
 
 
 def setup(settings: Settings) -> State:
-    """The built-in words and those of the configuration."""
+    """Makes the tables of the built-in words and those of the configuration."""
     words: dict[str, Word] = {}
     faults: list[Exception] = [
         SettingsError(f"languages[{n}]", f"expected one of {', '.join(LANGUAGES)}; got {name!r}")
@@ -166,7 +165,7 @@ def setup(settings: Settings) -> State:
 
 
 def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"], str]]:
-    """Each word as it is written, its effect, and the setting it is from."""
+    """Yields each word as it is written, its effect, and its setting."""
     for language in dict.fromkeys(["en", *filter(LANGUAGES.get, settings.languages)]):
         stop_words, start_words = LANGUAGES[language]
         yield from ((text, "stop", "") for text in stop_words)
@@ -176,7 +175,7 @@ def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"
 
 
 def _near(words: dict[str, Word], ordinary: frozenset[str]) -> dict[str, Word]:
-    """Texts one letter away from a stop word of four letters or more, and no word themselves."""
+    """Returns texts one letter away from a stop word of four or more letters that are no words."""
     stops = [
         (spelling, word)
         for spelling, word in words.items()
@@ -192,7 +191,7 @@ def _near(words: dict[str, Word], ordinary: frozenset[str]) -> dict[str, Word]:
 
 
 def _one_away(word: str, letters: list[str]) -> Iterator[str]:
-    """The word with one letter more, less, other, or two that have changed places."""
+    """Yields the word with a letter added, removed or replaced, or with two letters swapped."""
     for at in range(len(word) + 1):
         before, after = word[:at], word[at:]
         yield from (before + letter + after for letter in letters)
@@ -205,7 +204,7 @@ def _one_away(word: str, letters: list[str]) -> Iterator[str]:
 
 @on_message(inline=True, first=True)
 def opt(event: Event[Message], context: Context[State]) -> Action | list[Action] | None:
-    """Opts the sender out or in, and keeps every other handler from answering.
+    """Opts the sender out or in; no other handler can answer then.
 
     A person who is opted out already is not told so again.
     """
@@ -309,7 +308,7 @@ def _look_up(text: str, state: State) -> Found | None:
 
 
 def _followed(whole: str, state: State) -> Word | None:
-    """The stop word that one or two short words, such as `123` or `it now`, follow."""
+    """Returns the stop word before one or two short words, such as `123` or `it now`."""
     first, *rest = whole.split(" ")
     word = state.words.get(first)
     if word is None or word.kind != "stop" or len(first) < _NEAR_LENGTH or len(rest) not in (1, 2):
@@ -320,7 +319,7 @@ def _followed(whole: str, state: State) -> Word | None:
 
 
 def _bare(whole: str) -> str:
-    """Letters and digits only: `STOP` of `STOP. 🙏`, `STOP ALL` of `STOP-ALL!`."""
+    """Returns letters and digits only: `STOP` of `STOP. 🙏`, `STOP ALL` of `STOP-ALL!`."""
     return " ".join(
         "".join(
             char if char.isalnum() or unicodedata.category(char)[0] == "M" else " "

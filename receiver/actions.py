@@ -1,4 +1,4 @@
-"""The actions that a handler can ask for. The store and the outbox do them, once.
+"""The actions that a handler can ask for. The store and the outbox carry them out, once.
 
 Handlers import these from `receiver.handlers`.
 """
@@ -13,29 +13,29 @@ from receiver.outgoing import OutgoingMessage
 class Reply(msgspec.Struct, frozen=True, tag="reply"):
     """Answers the person the event is about.
 
-    In the HTTP answer where the provider takes one and it is ready in time, otherwise
-    through the provider's send API; never both. The first reply to an event is the reply.
-    An empty text is a reply too: it keeps every later handler from answering.
+    It goes into the HTTP answer if the provider takes one there and it is ready in time, otherwise
+    through the provider's send API; never both. The first reply to an event counts. An empty text
+    is a reply too: no later handler can answer then.
     """
 
     text: str
     even_if_opted_out: bool = False
-    """For the confirmation of an opt-out, and nothing else."""
+    """True sends it in spite of an opt-out: only for the confirmation of one."""
     if_changed: bool = False
-    """Only if something changes by what the handler asks for beside it: a subscription, an opt-out
-    or an opt-in. Otherwise nobody replies. It is found out when that is done, so of two STOPs that
-    come together one is confirmed."""
+    """True sends it only if the handler's other actions change a subscription, an opt-out or an
+    opt-in; otherwise there is no reply. This is decided in the commit, so of two STOPs that come
+    together one is confirmed."""
 
 
 SILENCE = Reply("")
-"""In the place of a reply that must not be given: nothing now, and nothing later either."""
+"""The reply that answers nothing, and prevents any later reply."""
 
 
 class Send(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
-    """Sends a message through a source's API, to anybody."""
+    """Sends a message to any number through a source's API."""
 
     source: str | None = None
-    """Default: the source of the event."""
+    """None: the source of the event."""
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):
@@ -59,29 +59,29 @@ class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag="unsubscribe"):
     subscriber_ref: str | None = None
     network: str | None = None
     source: str | None = None
-    """Where the subscription is; default: the source of the event."""
+    """The source of the subscription; None: the source of the event."""
     at_provider: bool = False
-    """Tell the provider too, if the provider manages subscriptions."""
+    """True tells the provider too, if it manages subscriptions."""
 
 
 class OptOut(msgspec.Struct, frozen=True, tag="opt_out"):
-    """This person must not be messaged any more: by a short code, about a service, or at all."""
+    """Opts a person out of messages: from a short code, about a service, or of all."""
 
     msisdn: str
     reason: str = ""
     """The reason, for people to read: `STOP`, `network`."""
     short_code: str | None = None
-    """By this short code or number of ours only."""
+    """Limits it to messages from this short code or number of ours."""
     service_id: str | None = None
-    """About this service only."""
+    """Limits it to messages about this service."""
 
 
 class OptIn(msgspec.Struct, frozen=True, tag="opt_in"):
-    """This person may be messaged again. What stands in the way of that is taken back."""
+    """Opts a person in again: lifts the opt-outs that forbid these messages."""
 
     msisdn: str
     reason: str = ""
-    """Why: `START`."""
+    """The reason, for people to read: `START`."""
     short_code: str | None = None
     service_id: str | None = None
 
@@ -90,24 +90,24 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
     """Posts the event as CloudEvents JSON to another system."""
 
     url: str | None = None
-    """An address on the internet; signed by nobody."""
+    """An address on the internet; requests to it are not signed."""
     target: str | None = None
-    """Instead of an address: the name of a `Target` of a plugin."""
+    """The name of a plugin's `Target`, instead of an address."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless it is clear where to."""
+        """Raises ValueError unless exactly one of address and target is given."""
         if (self.url is None) == (self.target is None):
             raise ValueError("Forward needs a url or a target, and not both")
 
 
 class Flag(msgspec.Struct, frozen=True, tag="flag"):
-    """Puts the event on the list of those that a person should look at."""
+    """Puts the event on the list for an operator to look at."""
 
     reason: str
 
 
 Action = Reply | Send | Subscribe | Unsubscribe | OptOut | OptIn | Forward | Flag
-"""What a handler can ask for."""
+"""An action that a handler can ask for."""
 ACTIONS = (Reply, Send, Subscribe, Unsubscribe, OptOut, OptIn, Forward, Flag)
 
 

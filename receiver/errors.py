@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of the program, as one tree.
 
 ReceiverError
 ├── ConfigError             the configuration has faults; lists all of them

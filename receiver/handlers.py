@@ -1,4 +1,4 @@
-"""The interface of plugins: this module, and nothing else of sms-receiver.
+"""The interface of plugins, which import only this module of sms-receiver.
 
 Its tests use `receiver.testing`; docs/plugins.md is the guide to both.
 
@@ -123,7 +123,7 @@ StateT = TypeVar("StateT")
 class SettingsError(ValueError):
     """Raised by `setup` for settings that are well-formed but cannot work.
 
-    `key` is where, below the plugin's own table: `rules[2].reply`; empty for the table itself.
+    `key` is the setting below the plugin's own table: `rules[2].reply`; empty for the table.
     """
 
     def __init__(self, key: str, message: str) -> None:
@@ -136,7 +136,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `receiver explain`: a rule, and its verdict on a message."""
 
     rule: str
-    """Which one, as a person finds it in the configuration: `rules[3] GAME`."""
+    """Its place in the configuration: `rules[3] GAME`."""
     verdict: Literal["answers", "acts", "no"]
     why: str
     reply: str | None = None
@@ -147,11 +147,11 @@ class Finding(msgspec.Struct, frozen=True):
     """A warning of `receiver check`."""
 
     key: str
-    """Where, below the plugin's own table: `rules[2].reply`."""
+    """The setting below the plugin's own table: `rules[2].reply`."""
     message: str
 
 
-#: Seconds of a request to a target: a longer one has broken down.
+#: Most seconds of a request to a target.
 _MOST_SECONDS = 15.0
 
 
@@ -162,13 +162,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Unique among the targets of all plugins: waiting events are found by it."""
     url: str
     secrets: list[Secret] = []
-    """Of Standard Webhooks, `whsec_…`; each signs, so that they can be rotated. None: unsigned."""
+    """Secrets of Standard Webhooks, `whsec_…`; each signs, so they can be rotated. Empty:
+    unsigned."""
     headers: dict[str, Secret] = {}
     """Sent with each request, for example Authorization."""
     allow: list[Network] = []
-    """Internal addresses that it may have. None: only addresses on the internet."""
+    """Internal addresses that it may have. Empty: only addresses on the internet."""
     connections: int = 4
-    """Requests under way at the same time; one person's go one after the other."""
+    """The most requests at the same time; those of one person are made one after the other."""
     timeout: float = 15.0
     """Seconds for a whole request; at most 15."""
     retry_after_max: float = MOST_ASKED
@@ -190,19 +191,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts about a source that a plugin can use."""
+    """The properties of a source that a plugin can use."""
 
     name: str
     provider: str
     max_reply: int | None = None
-    """Characters that its provider takes in one message; None: it does not say."""
+    """The most characters in one message that its provider takes; None if that is unknown."""
     manages_subscriptions: bool = False
     """True if it can end a subscription (`Unsubscribe.at_provider`)."""
     keeps_subscriptions: bool = False
     """True if its provider keeps the list of subscribers, and charges them by it."""
     region: str | None = None
-    """Where numbers without a country code belong, `KE`: in its pushes, and in the
-    actions of handlers of its events."""
+    """The region of numbers without a country code, `KE`: in its pushes, and in actions for its
+    events."""
 
 
 def _logger() -> Any:
@@ -212,7 +213,7 @@ def _logger() -> Any:
 
 
 class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
-    """The second parameter of a handler: all that it can use besides the event."""
+    """The second parameter of a handler: its settings, state and tools."""
 
     plugin: str
     settings: Any
@@ -233,7 +234,7 @@ FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
 
 
 class Handler(msgspec.Struct, frozen=True, kw_only=True):
-    """A decorated function, and which events it wants."""
+    """A decorated function and its filters."""
 
     function: HandlerFunction
     types: frozenset[str]
@@ -245,7 +246,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_async(self) -> bool:
-        """True if it is awaited, false if it is called in a thread."""
+        """True if it is awaited, False if it is called in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
     def wants(self, event: Event[Data]) -> bool:
@@ -271,11 +272,11 @@ def on_message(
     inline: bool = False,
     first: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
-    """Decorates a handler of messages that people send us.
+    """Registers a handler of messages that people send us.
 
-    Only those whose first word is one of these keywords, to one of these short codes or
-    numbers (without a country code: of the regions of the sources), from one of these sources;
-    without, all.
+    Without filters it gets all messages; else those whose first word is one of `keyword`, sent to
+    one of `to` (numbers without a country code: of the regions of the sources), through one of
+    `source`.
 
     `inline` is for pure functions that take microseconds, such as a look into rules: they
     run before the event is stored and share its commit. They must be `def`, do no I/O and
@@ -288,7 +289,7 @@ def on_message(
 def on_delivery(
     *, source: str | Iterable[str] = (), inline: bool = False, first: bool = False
 ) -> Callable[[FunctionT], FunctionT]:
-    """Decorates a handler of delivery reports. `inline`, `first`: see `on_message`."""
+    """Registers a handler of delivery reports. `inline`, `first`: see `on_message`."""
     types = frozenset({str(EventType.DELIVERY_UPDATED)})
     return _decorator(types, (), (), source, inline=inline, first=first)
 
@@ -301,7 +302,7 @@ def on_subscription(
     inline: bool = False,
     first: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
-    """Decorates a handler of activations and deactivations; `event.type` tells which.
+    """Registers a handler of activations and deactivations; `event.type` tells which.
 
     Filters, `inline` and `first`: see `on_message`.
     """
@@ -312,10 +313,10 @@ def on_subscription(
 
 
 def addresses(to: str | Iterable[str]) -> frozenset[str]:
-    """Short codes and numbers of ours as events have them, to look an event's `to` up in.
+    """Returns short codes and numbers of ours in the form of an event's `to`.
 
-    Of an `Address` of the settings, in whatever form a person wrote it; of another text only
-    if it is no number in national form.
+    Takes an `Address` of the settings in any form; another text must not be a number in national
+    form.
     """
     return frozenset(
         form
@@ -324,7 +325,7 @@ def addresses(to: str | Iterable[str]) -> frozenset[str]:
     )
 
 
-#: Where a decorator leaves the `Handler`; the loader looks for it.
+#: The attribute in which a decorator stores the `Handler` for the loader.
 MARK = "__receiver_handler__"
 
 
@@ -364,9 +365,9 @@ def _keywords(words: frozenset[str]) -> frozenset[str]:
 
 
 def _refuse(function: HandlerFunction) -> None:
-    """Raises TypeError for a function that the loader would not find, or find twice.
+    """Raises TypeError for a function that the loader would miss or find twice.
 
-    Work that waits names its handler, and a module has one function of a name.
+    Jobs name their handler, so each name must be that of one function.
     """
     name = getattr(function, "__qualname__", "")
     if "." in name and not name.rpartition(".")[0].endswith("<locals>"):

@@ -4,9 +4,9 @@ The first rule in file order that fits a message answers it; where none does, th
 `default` rule. However many rules there are, finding one is a look into tables. Replies are
 Jinja2 templates in a sandbox. What people send is only ever a value in them.
 
-`settings` is what stands in the configuration, `tables` makes `Rules` of it, `matching` finds
-the rule for a message, `conditions` says when it may answer and `templates` with what;
-`linting` and `explaining` are for people.
+`settings` reads the configuration, `tables` makes `Rules` of it, `matching` finds the rule for a
+message, `conditions` decides if it may answer, and `templates` makes the text; `linting` and
+`explaining` are for people.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def setup(settings: Settings) -> Rules:
 
 
 def explain(event: Event[Message], context: Context[Rules]) -> list[Explanation]:
-    """The path through the rules: which answers, and why others do not."""
+    """Explains which rule answers, and why the others do not."""
     return explaining.explain(context.state, event, context.people)
 
 

@@ -1,6 +1,6 @@
 """The conditions of a rule: times, sources and people.
 
-Judged by the moment at which the message came, never by the clock: a replay decides as the
+They are judged by the time of the message's arrival, never by the clock, so a replay decides as the
 service did.
 """
 
@@ -35,7 +35,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     start: datetime | None
     end: datetime | None
-    """The first moment at which it does not answer any more."""
+    """The first moment after the time in which it answers."""
     hours: tuple[int, int] | None
     """Minutes of the day: the first of them, and the first after them."""
     days: frozenset[int]
@@ -46,7 +46,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     zone: ZoneInfo | None
 
     def missed(self, event: Event[Message], people: People) -> Condition | None:
-        """The first condition that the message does not meet."""
+        """Returns the first condition that the message does not meet."""
         network = event.data.network
         if missed := self._missed_time(event.receivedat):
             return missed
@@ -83,7 +83,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
         return "days" if self.days and day not in self.days else None
 
     def why(self, missed: Condition, rule: Rule, event: Event[Message]) -> str:
-        """Why a message does not meet a condition, for people."""
+        """Returns the reason, for people, why a message does not meet a condition."""
         if missed in ("hours", "days"):
             local = event.receivedat.astimezone(self.zone)
             came = f"it came on {DAYS[local.weekday()]} at {local:%H:%M} ({self.zone})"
@@ -101,7 +101,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(rule: Rule, n: int, zone: ZoneInfo | None) -> Conditions | None:
-    """The conditions of rule `n`; None without any.
+    """Returns the conditions of rule `n`; None if it has none.
 
     Raises `SettingsError`, or an `ExceptionGroup` of them.
     """
@@ -147,7 +147,7 @@ def prepare(rule: Rule, n: int, zone: ZoneInfo | None) -> Conditions | None:
 def _moment(
     raw: Any, key: str, *, zone: ZoneInfo | None, whole_day: bool = False
 ) -> datetime | None:
-    """A date or datetime of TOML in UTC; of a date its begin or, with `whole_day`, its end."""
+    """Returns a TOML date or datetime in UTC: of a date its begin or, with `whole_day`, its end."""
     if raw is None:
         return None
     if isinstance(raw, datetime):

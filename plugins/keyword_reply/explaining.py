@@ -1,4 +1,4 @@
-"""Why a rule answers a message, and why the others do not."""
+"""Explains which rule answers a message, and why the others do not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIMILAR = 5
 
 
 def explain(rules: Rules, event: Event[Message], people: People) -> list[Explanation]:
-    """The path through the rules, in file order; where there are many, a count of the rest."""
+    """Returns a line for each rule in file order; of many rules only the related, and a count."""
     found = rules.find(event, people)
     shown = list(range(len(rules.rules)))
     if len(shown) > SHOW_ALL:
@@ -45,7 +45,7 @@ def _label(n: int, rule: Rule) -> str:
 
 
 def _readings(text: str) -> list[list[str]]:
-    """The folded words of a message; as well those with a glued comma taken apart."""
+    """Returns the folded words of a message, and those with a comma read as a space."""
     apart = spaced(split(text)[0], text)
     return [folded(reading, len(reading) + 1) for reading in (text, apart) if reading is not None]
 
@@ -113,7 +113,7 @@ def _folded_keywords(rule: Rule) -> list[list[str]]:
 
 
 def _related(rules: Rules, event: Event[Message], found: Found | None) -> list[int]:
-    """The rules to show of many: with the first word of the message, or one like it."""
+    """Returns the rules to show of many: those with the message's first word, or a similar one."""
     firsts = {words[0] for words in _readings(event.data.text) if words}
     word = fold(split(event.data.text)[0])
     by_word: dict[str, list[int]] = {}

@@ -22,7 +22,7 @@ _NAMED = 3
 
 
 def lint(rules: Rules, settings: Settings, sources: Mapping[str, SourceInfo]) -> list[Finding]:
-    """Findings in file order, then those about the rules as a whole."""
+    """Returns findings in file order, then those about the rules as a whole."""
     found: list[Finding] = []
     never = shadows(rules)
     for n in range(len(rules.rules)):
@@ -127,7 +127,7 @@ class _Fields(dict[str, str]):
 
 
 def _longest(rules: Rules, n: int) -> str:
-    """The longest reply to the samples. Raises `ReplyFailed` if there is none."""
+    """Returns the longest reply to the samples. Raises `ReplyFailed` if there is none."""
     rule, render = rules.rules[n], rules.replies[n]
     assert not isinstance(render, Reply)
     regex = rules.regexes.patterns.get(n) if rules.regexes else None

@@ -1,8 +1,7 @@
-"""Which rule answers a message.
+"""Finds the rule that answers a message.
 
-However many rules there are, finding one is a look into a few tables: by the folded words that
-a message begins with or is, by the folded letters that it begins with, and one pass of all
-regular expressions together.
+Any number of rules needs only a few look-ups: by the folded words that begin or are the message, by
+its first folded letters, and one pass of all regular expressions together.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Found(msgspec.Struct, frozen=True):
     keyword: str
     rest: str
     groups: dict[str, str] = {}
-    """What the named groups of a pattern hold."""
+    """The texts of the pattern's named groups."""
 
 
 class Regexes(msgspec.Struct, frozen=True):
@@ -39,7 +38,7 @@ class Regexes(msgspec.Struct, frozen=True):
 
     rules: list[int]
     every: Patterns
-    """In the order of `rules`."""
+    """The patterns in the order of `rules`."""
     patterns: dict[int, Pattern]
     """By rule."""
 
@@ -49,23 +48,23 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: list[Rule]
     replies: list[Reply | Render]
-    """By rule; a `Reply` where the text is always the same."""
+    """The replies by rule; a `Reply` if the text is always the same."""
     templates: Templates
     conditions: list[Conditions | None]
     addresses: list[frozenset[str] | None]
-    """Of ours, by rule; None: any."""
+    """The addresses of ours by rule; None: any."""
     keywords: dict[str, ByAddress] = {}
-    """What messages begin with, by the folded keyword; its words are joined by single spaces."""
+    """The rules by the folded keyword that begins a message; its words have single spaces."""
     lengths: dict[str, int] = {}
     """The most words that keywords with this first word have, where that is more than one."""
     whole: dict[str, ByAddress] = {}
-    """What messages are: folded keywords."""
+    """The rules by the folded keyword that is the whole message."""
     most_words: int = 0
-    """That a key of `whole` has."""
+    """The most words of a key of `whole`."""
     openings: frozenset[str] = frozenset()
     """First words of the keys of `whole`."""
     beginnings: dict[str, ByAddress] = {}
-    """What messages begin with, perhaps inside a word: folded keywords."""
+    """The rules by the folded letters that begin a message, perhaps inside a word."""
     sizes: tuple[int, ...] = ()
     """The lengths of the keys of `beginnings`, longest first."""
     initials: frozenset[str] = frozenset()
@@ -74,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     defaults: ByAddress = {}
 
     def find(self, event: Event[Message], people: People) -> Found | None:
-        """The rule that answers a message: of those that fit, the first in the file."""
+        """Returns the rule that answers a message: the first in the file that fits."""
         text = event.data.text
         first, rest = split(text)
         word = fold(first)
@@ -95,8 +94,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Found | None:
         found = self._by_first_words(word, rest, event, people)
         if word not in self.openings and word.isascii():
-            return found  # as nearly always: the other words need not be looked at
-        # A word more than any keyword has: then it is none of them.
+            return found  # usually: the other words need not be folded
+        # One word more than any keyword has, to see that the message is longer.
         whole = " ".join(folded(text, self.most_words + 1))
         rule = self._pick(self.whole.get(whole), event, people)
         return found if rule is None else _earlier(found, Found(rule, whole, ""))
@@ -147,7 +146,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     def _pick(
         self, by_address: ByAddress | None, event: Event[Message], people: People
     ) -> int | None:
-        """The first rule in file order for this address whose conditions are met."""
+        """Returns the first rule in file order for this address whose conditions are met."""
         if by_address is None:
             return None
         to = event.data.to
@@ -160,7 +159,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def missed(self, rule: int, event: Event[Message], people: People) -> str | None:
-        """The first of the rule's conditions that the message does not meet."""
+        """Returns the first condition of the rule that the message does not meet."""
         conditions = self.conditions[rule]
         return None if conditions is None else conditions.missed(event, people)
 
@@ -170,7 +169,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return ours is None or event.data.to in ours
 
     def reply(self, found: Found, event: Event[Message]) -> Reply:
-        """The answer of a rule. Raises `ReplyFailed`."""
+        """Returns the reply of a rule. Raises `ReplyFailed`."""
         render = self.replies[found.rule]
         if isinstance(render, Reply):
             return render
@@ -201,13 +200,13 @@ _GLUED = re.compile(r"(?<=[^,;:!?])[,;:!?]++(?=[^,;:!?])")
 
 
 def spaced(first: str, text: str) -> str | None:
-    """`GAME,one two` with a space in place of the comma; None where nothing is glued."""
+    """Returns `GAME,one two` with a space for the comma; None without such a comma."""
     apart = _GLUED.sub(" ", first, count=1)
     return text.replace(first, apart, 1) if apart != first else None
 
 
 def folded(text: str, most: int) -> list[str]:
-    """The first words of a text or keyword, as they are compared; at most so many."""
+    """Returns the first words of a text or keyword in the form compared; at most so many."""
     words = plain(text).split(" ", most)[:most]
     return [word for word in map(fold, words) if word]
 
@@ -237,7 +236,7 @@ def _cut(word: str, wanted: str) -> int:
 
 
 def _earlier(one: Found | None, other: Found | None) -> Found | None:
-    """The one whose rule stands first; of one rule's, that with the longer keyword."""
+    """Returns the one whose rule comes first; for the same rule, that with the longer keyword."""
     if one is None or other is None:
         return one or other
     if one.rule == other.rule:

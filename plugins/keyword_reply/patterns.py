@@ -1,4 +1,4 @@
-"""Regular expressions, by RE2: however a message or a pattern is made, time grows with length.
+"""Regular expressions by RE2: the time grows linearly with any message's length.
 
 Python's own engine can take years over thirty characters. RE2 is imported where a rule needs it.
 """
@@ -22,7 +22,7 @@ class Pattern(msgspec.Struct, frozen=True):
     """The names of its groups."""
 
     def fits(self, text: str) -> bool:
-        """True if it is found in a text."""
+        """Returns True if it is found in a text."""
         return self.compiled.search(_encodable(text)) is not None
 
     def values(self, text: str) -> dict[str, str]:
@@ -32,7 +32,7 @@ class Pattern(msgspec.Struct, frozen=True):
 
 
 def read(pattern: str) -> Pattern:
-    """Raises ValueError with the fault in it."""
+    """Reads a pattern. Raises ValueError with its fault."""
     import re2  # type: ignore[import-untyped] # noqa: PLC0415 - only where rules need it
 
     try:
@@ -47,7 +47,7 @@ def read(pattern: str) -> Pattern:
 
 
 class Patterns:
-    """Several patterns that a text is held against in one pass."""
+    """Several patterns that are searched in one pass."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         import re2  # noqa: PLC0415 - only where rules need it
@@ -61,7 +61,7 @@ class Patterns:
         self._set.Compile()
 
     def fitting(self, text: str) -> list[int]:
-        """Which patterns are found in the text, in their order."""
+        """Returns the patterns that are found in the text, in their order."""
         return sorted(self._set.Match(text.encode("utf-8", "replace")) or ())
 
 
@@ -73,5 +73,5 @@ def _options(re2: Any) -> Any:
 
 
 def _encodable(text: str) -> str:
-    """RE2 works on UTF-8, which has nothing for half of a surrogate pair."""
+    """Replaces lone surrogates, since RE2 works on UTF-8."""
     return text.encode("utf-8", "replace").decode()

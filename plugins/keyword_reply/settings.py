@@ -17,14 +17,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """`[[plugins.keyword_reply.rules]]`."""
 
     keyword: str | None = None
-    """What a message begins with, or is: a word or several."""
+    """One or several words that begin a message, or are the whole of it."""
     aliases: list[str] = []
     match: Match = "first"
     """`default`: answers messages that no other rule answers."""
     pattern: str | None = None
-    """Of a `regex` rule, in RE2's syntax."""
+    """The pattern of a `regex` rule, in RE2's syntax."""
     to: Address | list[Address] | None = None
-    """Only messages to this short code or number, or these."""
+    """Only messages to this short code or number, or to one of these."""
     from_: Any = msgspec.field(default=None, name="from")
     """A date or datetime of TOML: only messages that come then or later."""
     until: Any = None
@@ -32,7 +32,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     hours: str | None = None
     """`08:00-17:00`; may pass midnight."""
     days: list[Day] = []
-    """Of the week; hours that pass midnight belong to the day on which they begin."""
+    """Days of the week; hours that pass midnight belong to the day on which they begin."""
     networks: list[str] = []
     subscribers_of: str | None = None
     """A service_id: only its subscribers."""
@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`[plugins.keyword_reply]`."""
 
     timezone: ZoneInfo | None = None
-    """Of dates, hours and days, and of times in replies."""
+    """The time zone of dates, hours, days, and times in replies."""
     fold_quotes: bool = False
     """Writes replies' smart quotes, dashes and the like as GSM-7 has them."""
     rules: list[Rule] = []

@@ -1,4 +1,4 @@
-"""Rules that never answer, since an earlier one always does.
+"""Finds rules that never answer, since an earlier one always does.
 
 Only rules without conditions always answer. A pattern can only be tried, with a few
 messages that would be the later rule's: a pattern that fits all of them is taken to fit every one.
@@ -14,7 +14,7 @@ from .matching import Rules, folded
 from .patterns import Patterns
 from .tables import keywords
 
-#: Texts that hardly any pattern is meant for.
+#: Texts that ordinary patterns do not fit.
 _ANYTHING = ("", "zq", "qz 7q", "\u12a0 \U0001f3ae !")
 #: Texts after a keyword that patterns are tried with.
 _MORE = {"exact": ("",), "first": ("", " zq7", " qz 7q"), "prefix": ("", "zq7", " qz 7q")}
@@ -24,7 +24,7 @@ _Table = dict[str, list[int]]
 
 
 def shadows(rules: Rules) -> dict[int, list[Finding]]:
-    """By rule: each keyword of it that an earlier rule takes away altogether."""
+    """Returns, by rule, its keywords that an earlier rule always answers."""
     return _Shadows(rules).all()
 
 
@@ -38,7 +38,7 @@ class _Shadows:
         self._beginnings: _Table = {}
         self._sizes: list[int] = sorted(rules.sizes)
         regexes = rules.regexes
-        #: Those that always answer where they fit.
+        #: The rules with a pattern that always answer where it fits.
         self._places = [n for n in regexes.rules if rules.conditions[n] is None] if regexes else []
         self._patterns = (
             Patterns(str(rules.rules[n].pattern) for n in self._places) if self._places else None
@@ -46,7 +46,7 @@ class _Shadows:
         self._every = self._fitting(_ANYTHING)
 
     def all(self) -> dict[int, list[Finding]]:
-        """Every rule's findings."""
+        """Returns every rule's findings."""
         found: dict[int, list[Finding]] = {}
         for n, rule in enumerate(self._rules.rules):
             if rule.match == "regex":
@@ -60,7 +60,7 @@ class _Shadows:
         return found
 
     def _fitting(self, texts: tuple[str, ...]) -> list[int]:
-        """The rules that always answer and whose patterns fit all of these."""
+        """Returns the rules that always answer and whose patterns fit all these texts."""
         if self._patterns is None:
             return []
         first, *others = (set(self._patterns.fitting(text)) for text in texts)
@@ -74,7 +74,7 @@ class _Shadows:
             tables[rule.match].setdefault(whole, []).append(n)
 
     def _covering(self, candidates: list[int], n: int) -> int | None:
-        """The first of the candidates before `n` that answers wherever `n` does."""
+        """Returns the first candidate before `n` that answers wherever `n` does."""
         ours = self._rules.addresses[n]
         for m in candidates:
             theirs = self._rules.addresses[m]
@@ -92,7 +92,7 @@ class _Shadows:
                 yield Finding(f"rules[{n}].{key}", message)
 
     def _before(self, n: int, words: list[str]) -> list[int]:
-        """The rules entered so far, and patterns, that answer all that these words would."""
+        """Returns the earlier rules and patterns that answer all messages with these words."""
         whole, match = " ".join(words), self._rules.rules[n].match
         candidates: list[int] = []
         if match != "prefix":

@@ -14,7 +14,7 @@ from .templates import VARIABLES, Render, Templates, fold_quotes
 
 
 def build(settings: Settings) -> Rules:
-    """The rules of a configuration. Raises every fault of every rule."""
+    """Makes the rules of a configuration. Raises every fault of every rule."""
     return _Builder(settings).rules()
 
 
@@ -37,7 +37,7 @@ class _Builder:
         self._defaults: ByAddress = {}
 
     def rules(self) -> Rules:
-        """Everything. Raises an `ExceptionGroup` of all faults."""
+        """Returns the rules. Raises an `ExceptionGroup` of all faults."""
         replies = [self._rule(n, rule) for n, rule in enumerate(self._settings.rules)]
         if self._faults:
             raise ExceptionGroup("rules", self._faults)
@@ -67,7 +67,7 @@ class _Builder:
         self._faults.append(SettingsError(f"rules[{n}].{key}", message))
 
     def _rule(self, n: int, rule: Rule) -> Reply | Render | None:
-        """Enters a rule; its reply, or None with a fault."""
+        """Enters a rule; returns its reply, or None with a fault."""
         groups = self._pattern(n, rule)
         source = fold_quotes(rule.reply) if self._settings.fold_quotes else rule.reply
         reply = None
@@ -89,7 +89,7 @@ class _Builder:
         return reply
 
     def _pattern(self, n: int, rule: Rule) -> Sequence[str]:
-        """Reads the pattern of a regex rule; the names of its groups."""
+        """Reads the pattern of a regex rule; returns the names of its groups."""
         if rule.match != "regex":
             if rule.pattern is not None:
                 self._fault(n, "pattern", 'only with match = "regex"')
@@ -147,7 +147,7 @@ class _Builder:
 
 
 def keywords(rule: Rule) -> Iterator[tuple[str, str]]:
-    """The keyword and the aliases of a rule, with their keys in its table."""
+    """Yields the keyword and the aliases of a rule, with their keys in its table."""
     if rule.keyword is not None:
         yield "keyword", rule.keyword
     for i, alias in enumerate(rule.aliases):
@@ -155,7 +155,7 @@ def keywords(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def _forms(rule: Rule) -> Iterator[tuple[str | None, str]]:
-    """Each form of a rule's addresses, and the text it stands for."""
+    """Yields each form of a rule's addresses, and the text in the configuration."""
     if rule.to is None:
         yield None, "any address"
         return

@@ -52,7 +52,7 @@ _QUOTES = str.maketrans(
 
 
 def fold_quotes(text: str) -> str:
-    """Smart quotes, dashes, ellipses and no-break spaces as the GSM alphabet has them."""
+    """Replaces smart quotes, dashes, ellipses and no-break spaces by GSM characters."""
     return text.translate(_QUOTES)
 
 
@@ -71,9 +71,9 @@ class Templates:
         filters["money"] = money
 
     def compile(self, source: str, groups: Collection[str] = ()) -> Reply | Render:
-        """A `Reply` where the text is always the same. `groups` are further variables.
+        """Compiles a template; returns a `Reply` if it is constant. `groups`: further variables.
 
-        Raises ValueError with what is wrong in the template, and the line.
+        Raises ValueError with the template's fault and its line.
         """
         pieces = _VARIABLE.split(source)  # text, variable, text, variable, …, text
         if not any("{" in text or "\r" in text for text in pieces[::2]):
@@ -102,7 +102,7 @@ class Templates:
         return render
 
     def unguarded_fields(self, source: str) -> list[str]:
-        """The `fields.…` without which a message gets no reply. `source` has been compiled."""
+        """Returns the `fields.…` without which a message gets no reply. `source` compiles."""
         tree = self._environment.parse(source)
         guarded = {
             id(node.node) for node in tree.find_all(nodes.Filter) if node.name in ("default", "d")
@@ -120,11 +120,11 @@ class Templates:
         return sorted(used - tested)
 
     def _date(self, value: object, pattern: str = "%Y-%m-%d") -> str:
-        """A moment as strftime writes it; a text in ISO 8601 is a moment too."""
+        """Formats a moment, or a text in ISO 8601, by strftime."""
         if not isinstance(pattern, str) or not _STRFTIME.fullmatch(pattern):
             raise ReplyFailed("date takes a format such as %d.%m.%Y %H:%M")
         if isinstance(value, Undefined):
-            str(value)  # raises what is missing
+            str(value)  # raises for an undefined one
         if isinstance(value, str):
             value = _iso(value)
         if isinstance(value, datetime):
@@ -148,7 +148,7 @@ def reason(error: Exception, template: str) -> str:
 def money(value: object, currency: str = "", places: int = 2) -> str:
     """An amount with its currency, as in KES 1,234.50; half a cent is rounded up."""
     if isinstance(value, Undefined):
-        str(value)  # raises what is missing
+        str(value)  # raises for an undefined one
     text = str(value).strip()
     if isinstance(value, bool) or not _AMOUNT.fullmatch(text):
         raise ReplyFailed("money is for an amount such as 1234.5; the value is none")

@@ -82,7 +82,7 @@ def obey_word(event: Event[Message], context: Context[Services]) -> list[Action]
     if active is joins:
         text, say = (service.already if joins else service.not_member), _tell
     elif not is_change(line, event, joined=joins):
-        text = None  # a late message: the book knows better
+        text = None  # a late message: the book is newer
     answer: list[Action] = (
         [] if text is None else [say(text, service.name, word.text, message.from_)]
     )

@@ -23,7 +23,7 @@ class Word(msgspec.Struct, frozen=True):
     """A word that joins or leaves a service."""
 
     text: str
-    """As it is compared."""
+    """The word in the form in which it is compared."""
     kind: Literal["join", "leave"]
     service: Service
 
@@ -32,16 +32,16 @@ class Services(msgspec.Struct, frozen=True):
     """The services, in tables."""
 
     listed: list[Service]
-    """In file order."""
+    """The services in file order."""
     words: dict[str, list[Word]]
-    """By the whole message; several where they are of different addresses."""
+    """The words by the whole message; several if they are of different addresses."""
     beginnings: frozenset[str]
     """First words of all messages that can be a word of a service."""
     places: dict[str, frozenset[str]]
-    """By a service's `short_code`, all forms of it."""
+    """All forms of a service's `short_code`, by that setting."""
 
     def find(self, event: Event[Message]) -> Word | None:
-        """The word that the whole message is, of a service at the address of the message."""
+        """Returns the word that is the whole message, of a service at the message's address."""
         whole = phrase(event.data.text)
         words = self.words.get(whole) or self.words.get(_without_marks(whole)) or []
         for word in words:
@@ -50,7 +50,7 @@ class Services(msgspec.Struct, frozen=True):
         return None
 
     def of(self, event: Event[SubscriptionChange]) -> Service | None:
-        """The service that a provider's push is about."""
+        """Returns the service of a provider's push."""
         change, source = event.data, event.source_name
         for service in self.listed:
             ours = change.short_code or service.short_code
@@ -59,12 +59,12 @@ class Services(msgspec.Struct, frozen=True):
         return None
 
     def is_at(self, service: Service, source: str, ours: str | None) -> bool:
-        """True if the service has this source and this address of ours."""
+        """Returns True if the service has this source and this address of ours."""
         return service.source in (None, source) and ours in self.places[service.short_code]
 
 
 def _without_marks(whole: str) -> str:
-    """`LEAVE NEWS` of `LEAVE NEWS !`."""
+    """Returns `LEAVE NEWS` of `LEAVE NEWS !`."""
     return " ".join(word for word in whole.split(" ") if any(map(str.isalnum, word)))
 
 
@@ -113,6 +113,6 @@ def _word_fault(word: Word, rivals: list[Word], places: dict[str, frozenset[str]
 
 
 def _overlap(one: Service, other: Service, places: dict[str, frozenset[str]]) -> bool:
-    """True if a message can be for both."""
+    """Returns True if a message can be for both."""
     apart = None not in (one.source, other.source) and one.source != other.source
     return not apart and bool(places[one.short_code] & places[other.short_code])

@@ -65,7 +65,7 @@ def text_faults(settings: Settings) -> Iterator[SettingsError]:
 
 
 def _text_fault(text: str) -> str | None:
-    """A text is a format string that can do nothing but name a variable."""
+    """Returns the fault of a text, a format string that may only name variables."""
     expected = f"{', '.join(f'{{{name}}}' for name in VARIABLES)}; a brace itself is {{{{ or }}}}"
     try:
         parts = list(Formatter().parse(text))

@@ -1,7 +1,7 @@
 """Fake providers: the APIs of all five on one port, as documented, to try sending with.
 
-`running` serves them in this process, `receiver fake` in one of its own. What they accept
-they keep, so that it can be counted; faults are theirs at a chosen rate.
+`running` serves them in this process, `receiver fake` in its own. They keep accepted messages, so
+that these can be counted, and make faults at a chosen rate.
 """
 
 from __future__ import annotations

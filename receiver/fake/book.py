@@ -138,7 +138,7 @@ class Book:
         self._messages: OrderedDict[tuple[str, str], Message] = OrderedDict()
 
     def number(self, parts: int = 1) -> int:
-        """Returns a number that nothing had so far, with one for each of the parts after it."""
+        """Returns an unused number, and reserves one for each further part."""
         self._next += parts
         return self._next - parts
 

@@ -1,4 +1,4 @@
-"""Faults: what goes wrong with requests to send, and how often.
+"""Faults of requests to send, and their shares.
 
 | kind | the message | the answer |
 |---|---|---|
@@ -11,7 +11,7 @@
 | `early` | accepted, and all its callbacks are sent | comes after these |
 | `duplicate` | accepted, each callback is sent twice | as usual |
 
-Of the first six a request has at most one; `early` and `duplicate` go with each of them.
+A request has at most one of the first six; `early` and `duplicate` combine with them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import msgspec
 from receiver.errors import ReceiverError
 from receiver.fake.options import NAMES
 
-#: A request has one of these or none, so that their shares add up to 1 at most.
+#: Faults of which a request has at most one, so their shares add up to at most 1.
 ANSWERS = ("429", "500", "timeout", "reset", "garbage", "slow")
-#: What is done with callbacks.
+#: Faults of callbacks.
 CALLBACKS = ("early", "duplicate")
 
 
@@ -46,7 +46,7 @@ class Faults:
 
     def __init__(self, shares: Mapping[str, float], seed: int | None = None) -> None:
         """Raises `ReceiverError`."""
-        # Each provider draws for itself: how requests to several mix changes nothing.
+        # Each provider has its own generator, so the order of requests to several does not matter.
         self._random = {
             name: Random(None if seed is None else f"{seed} {name}")  # noqa: S311 - no secrets
             for name in NAMES
@@ -65,7 +65,7 @@ class Faults:
         self._by_provider = by_provider
 
     def draw(self, provider: str) -> Strike:
-        """The faults of a provider's next request."""
+        """Returns the faults of a provider's next request."""
         shares = self._by_provider[provider]
         if not shares:
             return NONE
@@ -79,7 +79,7 @@ class Faults:
 
 
 def _of(provider: str, shares: Mapping[str, float]) -> dict[str, float]:
-    """The shares of one provider: its own before those of all."""
+    """Returns the shares of one provider; its own come before those of all."""
     own = {}
     for kind in ANSWERS + CALLBACKS:
         share = shares.get(f"{provider}:{kind}", shares.get(kind, 0))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-#: The providers there are, by the names that sources give them; each is served below its own.
+#: The names of the providers, as in `provider = "…"`; each is served below its name.
 NAMES = ("tilil", "text-connect", "tsconect", "talkntalk", "rayprotech")
-#: The key that nobody takes.
+#: The key that every provider refuses.
 WRONG_KEY = "wrong"
 
 
@@ -19,15 +19,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...] = ()
     """The keys that are right; without any, every key that is not empty and not `wrong`."""
     callbacks: dict[str, str] = {}
-    """Where providers report to that have the address in their portal, by their names."""
+    """Callback addresses, by provider, of those that have the address in their portal."""
     secrets: dict[str, str] = {}
-    """What providers sign their reports with, by their names."""
+    """Secrets for signing reports, by provider."""
     sent_after: float = 0.2
     """The time from queued to sent."""
     delivered_after: float = 0.5
     """The time from sent to the last status."""
     jitter: float = 0.1
-    """Each step takes up to so much longer."""
+    """The most random time that is added to each step."""
     retry_pauses: tuple[float, ...] = (0.2, 0.5, 1.0)
     """The pause before each further try of a callback; the real ones wait for minutes."""
     faults: dict[str, float] = {}
@@ -35,13 +35,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     """Makes faults and jitter repeat."""
     hang: float = 60.0
-    """The fault `timeout` holds a connection for so long."""
+    """The time for which the fault `timeout` holds a connection."""
     slow: float = 3.0
-    """The fault `slow` takes so long."""
+    """The delay of the fault `slow`."""
     retry_after: int = 1
     """The Retry-After of the fault `429`."""
     limits: bool = False
-    """True: documented limits of requests a minute are kept."""
+    """True enforces the documented limits of requests a minute."""
     balance: int = 1_000_000_000
     """Credit at each provider, in parts of messages."""
     kept: int = 100_000

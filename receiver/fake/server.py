@@ -1,4 +1,4 @@
-"""Serves the fake providers on one port, and what tests ask about them below `/control`.
+"""Serves the fake providers on one port, and their control by tests below `/control`.
 
 | request | what |
 |---|---|
@@ -50,7 +50,7 @@ class Fake:
     """The fake providers."""
 
     def __init__(self, options: Options) -> None:
-        """Raises `ReceiverError` for options that cannot be."""
+        """Raises `ReceiverError` for invalid options."""
         for name in {*options.callbacks, *options.secrets} - set(_PORTALS):
             raise ReceiverError(f"expected one of {', '.join(_PORTALS)}; got {name!r}")
         self.options = options
@@ -153,7 +153,7 @@ async def running(options: Options | None = None) -> AsyncIterator[Fake]:
 
 
 class _Server(uvicorn.Server):
-    """Ends with an event; signals are left to the program that runs it."""
+    """A server that an event stops; the program around it handles signals."""
 
     def __init__(self, ending: asyncio.Event, config: uvicorn.Config) -> None:
         super().__init__(config)

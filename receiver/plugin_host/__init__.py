@@ -1,1 +1,1 @@
-"""Loads plugins, calls their code, and keeps what it does from doing harm."""
+"""Loads plugins and calls their code, without harm to the service."""

@@ -1,8 +1,8 @@
-"""The border to plugins' code: whatever it raises or returns, the service goes on.
+"""Calls plugins' code: whatever it raises or returns, the service goes on.
 
-`call` is how plugin code is called here and now, `awaited` how it is called on the handlers' loop.
-Out of both comes what it returned or an `Exception`: never what ends a thread, a loop or the
-process, or looks as if we ourselves were stopping. `describe` says what was raised.
+`call` calls plugin code at once, `awaited` on the plugin's loop. Both return its result or raise an
+`Exception`: never an error that ends a thread, a loop or the process, or looks like our own
+cancellation. `describe` returns the text of an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
 
 
 async def awaited(function: Callable[..., object], *arguments: object) -> object:
-    """As `call`, and awaits what comes out of it if it can be.
+    """Calls plugin code and awaits its result if that is awaitable.
 
     Raises CancelledError when we are cancelled ourselves.
     """
@@ -42,14 +42,14 @@ async def awaited(function: Callable[..., object], *arguments: object) -> object
     except BaseException as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise  # we stop
+            raise  # the service stops
         raise tamed(error) from None
 
 
 def tamed(error: BaseException) -> Exception:
-    """The error itself, or one in its place that nobody takes for an order to stop.
+    """Returns the error, or a RuntimeError in place of one that would end more than the call.
 
-    With its place: who wrote the plugin shall find the line.
+    Keeps the traceback, so that the plugin's author finds the line.
     """
     if isinstance(error, Exception):
         return error
@@ -61,18 +61,18 @@ def tamed(error: BaseException) -> Exception:
 
 
 def describe(error: BaseException) -> str:
-    """An error as a dead letter shows it, in one bounded line that every file and answer takes."""
+    """Returns an error as a dead letter shows it: one bounded line of valid UTF-8."""
     return f"{encodable(type(error).__name__)}: {said(error)}"[:_MOST_WORDS]
 
 
 def said(error: BaseException) -> str:
-    """The text of an error in one line, also of one that fails to tell it."""
+    """Returns the text of an error in one line, even if its `__str__` fails."""
     words = _said(str, error)
     return " ".join(words.split()) if words is not None else _UNSAID
 
 
 def encodable(text: str) -> str:
-    """The text with `?` for what has no place in UTF-8: half a character (a lone surrogate)."""
+    """Returns the text with `?` for lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

@@ -1,8 +1,8 @@
-"""Checks that a plugin's function can be called as it will be, before it is called.
+"""Checks the parameters of a plugin's functions when it is loaded.
 
-How many arguments it takes, and whether its annotations say that it expects something else: who
-writes `event: Event[DeliveryReport]` below `on_message` has confused two decorators. Annotations
-that cannot be read, or say nothing that is certainly wrong, pass.
+It checks the number of parameters and their annotations: `event: Event[DeliveryReport]` below
+`on_message` means that two decorators were confused. Annotations that cannot be read, or are not
+certainly wrong, pass.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def takes(function: Function, arguments: int) -> bool:
 
 
 def parameters(function: Function) -> str:
-    """The names of what it takes: `(event, *, context)`."""
+    """Returns the names of the parameters: `(event, *, context)`."""
     bare = [
         parameter.replace(annotation=inspect.Parameter.empty)
         for parameter in inspect.signature(function).parameters.values()
@@ -59,7 +59,7 @@ def _refused(function: Function, position: int, accepts: Callable[[object], bool
 
 
 def _evaluated(annotation: object, function: Function) -> object:
-    """An annotation that is written as a text, read; Any where that fails."""
+    """Evaluates an annotation that is a string; returns Any if that fails."""
     if not isinstance(annotation, str):
         return annotation
     names = getattr(inspect.unwrap(function), "__globals__", {})
@@ -70,7 +70,7 @@ def _evaluated(annotation: object, function: Function) -> object:
 
 
 def _members(annotation: object) -> Iterator[object]:
-    """Returns the members of a union; everything else is its own."""
+    """Yields the members of a union; any other type as its only member."""
     if get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):
             yield from _members(member)
@@ -88,7 +88,7 @@ def _may_be_event(annotation: object, kinds: Collection[type[Data]]) -> bool:
 
 
 def _may_be(annotation: object, expected: type) -> bool:
-    """Returns False if something of this class is certainly not what is annotated."""
+    """Returns False if an instance of this class certainly does not fit the annotation."""
     if isinstance(annotation, str):  # a forward reference inside another annotation
         return True
     if annotation is Any or isinstance(annotation, TypeVar):

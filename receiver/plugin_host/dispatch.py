@@ -1,7 +1,7 @@
-"""Chooses the handlers of an event, and asks those that are inline.
+"""Selects the handlers of an event, and calls the inline ones.
 
-Inline handlers are asked here, before the event is stored; what they say becomes part of the
-same commit. All others are named as jobs of that commit and run by `receiver.jobs.handle`.
+Inline handlers are called here, before the event is stored; their actions are part of its commit.
+The others become jobs of that commit, which `receiver.jobs.handle` runs.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from receiver.text.msisdn import is_decimal, mask, normalise
 
 log = structlog.get_logger("receiver.plugin_host.dispatch")
 
-#: Seconds until a handler that failed is tried again; after the last it is a dead letter.
+#: Seconds before each retry of a handler that failed; after the last its job is a dead letter.
 PAUSES = (5, 30, 120, 600, 1800, 7200, 21600)
 RETRIES = RetryPolicy(PAUSES)
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """A handler together with the plugin it belongs to."""
+    """A handler with its plugin's name and context."""
 
     name: str
     """`plugin.function`, as jobs and logs name it."""
@@ -47,11 +47,11 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     context: Context[Any]
 
     picky: bool
-    """The handler wants only some events of its types."""
+    """True if the handler has filters: it wants only some events of its types."""
 
     @classmethod
     def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> Bound:
-        """The handler of a plugin."""
+        """Makes it of a handler of a plugin."""
         picky = bool(handler.keywords or handler.to or handler.sources)
         name = f"{plugin}.{handler.function.__name__}"
         return cls(name=name, handler=handler, context=context, picky=picky)
@@ -80,15 +80,15 @@ _NUMBERS: dict[type[Action], tuple[str, ...]] = {
 
 
 class Dispatcher:
-    """The handlers of a configuration, sorted by what they want."""
+    """The handlers of a configuration, by the types of events that they want."""
 
     def __init__(self, handlers: Iterable[Bound]) -> None:
-        """`handlers` in the order in which they are asked."""
+        """`handlers` are in the order in which they are called."""
         every = list(handlers)
         self.pushes = 0
         """Under way: these handlers have been, or will be, asked about them."""
         self.by_name = {bound.name: bound for bound in every}
-        # With what is needed to call them at hand: every message goes through this.
+        # Prepared for the call, since every message goes through this.
         self._inline = {
             type_: [
                 (b.handler.function, b.context, b)
@@ -103,7 +103,7 @@ class Dispatcher:
         }
 
     def plan(self, event: Event[Data]) -> Plan:
-        """Asks the inline handlers and names the others. Never raises."""
+        """Calls the inline handlers and makes jobs for the others. Never raises."""
         inline, deferred = self._inline[event.type], self._deferred[event.type]
         if not inline and not deferred:
             return _NOTHING
@@ -116,7 +116,7 @@ class Dispatcher:
                 continue
             try:
                 result = function(event, context)
-                if result is None:  # as nearly always
+                if result is None:  # the usual case
                     continue
                 asked = asked_for(result, event, context.sources)
             except BaseException as raised:
@@ -144,19 +144,19 @@ class Dispatcher:
 def asked_for(
     result: object, event: Event[Data], sources: Mapping[str, SourceInfo]
 ) -> tuple[Action, ...]:
-    """Reads what a handler returned into actions, with numbers in their one form.
+    """Returns the actions in a handler's return value, with normalised numbers.
 
-    Raises for what can be neither stored nor sent: Structs do not check their own fields, so a
-    text may be None, bytes or no Unicode. Better the handler fails than the commit.
+    Raises for values that can be neither stored nor sent: Structs do not check their fields, so a
+    text may be None, bytes or invalid Unicode. The handler must fail, not the commit.
     """
     if type(result) is Reply and type(result.text) is str and result.text.isascii():
-        return (result,)  # as most are; nothing in it can be wrong
+        return (result,)  # most results; it cannot be wrong
     asked = _actions.decode(_encode(actions(result)))
     return tuple([_normalised(action, event, sources) for action in asked])
 
 
 def _normalised(action: Action, event: Event[Data], sources: Mapping[str, SourceInfo]) -> Action:
-    """The action with E.164 numbers: by the region of its own source, else of the event's."""
+    """Returns the action with E.164 numbers, by the region of its own source or the event's."""
     names = _NUMBERS.get(type(action))
     if names is None:
         return action

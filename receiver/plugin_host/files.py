@@ -1,8 +1,8 @@
 """Finds plugins and imports their modules.
 
-A name is looked for in the folders of `plugins.path` (NAME.py, or a folder NAME with an
-`__init__.py`), then among installed packages (entry points of the group `receiver.plugins`,
-whose value is a module), then among the plugins that come with the program.
+A name is searched in the folders of `plugins.path` (NAME.py, or a folder NAME with an
+`__init__.py`), then in installed packages (entry points of the group `receiver.plugins`, whose
+value is a module), then in the plugins that come with the program.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ class ImportFailed(Exception):
 
 
 class _Loader(SourceFileLoader):
-    """Loads what the file says now; neither reads nor writes bytecode beside it."""
+    """Loads the current source of a file; neither reads nor writes bytecode."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-#: What the modules of plugins that are files or folders are called begins with this.
+#: The prefix of module names of plugins that are files or folders.
 _PREFIX = "receiver_plugin_"
 
 
 class _Submodules:
-    """Finds the modules of plugins that are folders; the usual finder would write bytecode."""
+    """Finds modules inside plugins that are folders; Python's own finder would write bytecode."""
 
     @classmethod
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """`NAME.py` or `NAME/__init__.py` in the folder of the module above."""
+        """Finds `NAME.py` or `NAME/__init__.py` in the folder of the parent module."""
         if not name.startswith(_PREFIX):
             return None
         last = name.rpartition(".")[2]
@@ -70,7 +70,7 @@ def _spec(name: str, file: Path) -> ModuleSpec:
 
 
 def available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
-    """Every plugin there is, by its name, and where it is."""
+    """Returns the place of every available plugin, by name."""
     found = files(shipped_folder())
     found.update({point.name: point for point in entry_points(group=GROUP)})
     for folder in reversed(list(path)):
@@ -79,13 +79,13 @@ def available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
 
 
 def files(folder: Path) -> dict[str, Path | EntryPoint]:
-    """The plugins in a folder; of a file and a folder of one name the folder, as in Python."""
+    """Returns the plugins in a folder; a folder comes before a file of its name, as in Python."""
     found: dict[str, Path | EntryPoint] = {file.stem: file for file in folder.glob("[!_.]*.py")}
     return found | {file.parent.name: file for file in folder.glob("[!_.]*/__init__.py")}
 
 
 def import_module(name: str, origin: Path | EntryPoint) -> ModuleType:
-    """The module of a plugin. Raises `ImportFailed` with file and line."""
+    """Imports the module of a plugin. Raises `ImportFailed` with file and line."""
     file = str(origin) if isinstance(origin, Path) else origin.value
     try:
         if isinstance(origin, Path):
@@ -100,8 +100,8 @@ def import_module(name: str, origin: Path | EntryPoint) -> ModuleType:
 
 
 def _import_file(name: str, file: Path) -> ModuleType:
-    # Annotations are looked up through sys.modules (msgspec, dataclasses), so it stands there;
-    # files of one name in different folders must not get into each other's way.
+    # msgspec and dataclasses resolve annotations through sys.modules, so the module must be there,
+    # under a name of its own: files in different folders may have the same name.
     unique = f"{_PREFIX}{name}_{zlib.crc32(bytes(file)):08x}"
     if _Submodules not in sys.meta_path:
         sys.meta_path.insert(0, _Submodules)
@@ -120,13 +120,13 @@ def _import_file(name: str, file: Path) -> ModuleType:
 
 
 def _forget(unique: str) -> dict[str, ModuleType]:
-    """Takes a plugin's module and those below it out of `sys.modules`; what was taken."""
+    """Removes a plugin's module and its submodules from `sys.modules`; returns them."""
     names = [name for name in sys.modules if name == unique or name.startswith(f"{unique}.")]
     return {name: sys.modules.pop(name) for name in names}
 
 
 def _own(file: str) -> Callable[[str], bool]:
-    """Returns True if a file is a part of the plugin at `file`."""
+    """Returns a predicate: True for a file that is part of the plugin at `file`."""
     folder, _, name = file.rpartition("/")
     if name != "__init__.py":
         return lambda other: other == file
@@ -134,7 +134,7 @@ def _own(file: str) -> Callable[[str], bool]:
 
 
 def describe(error: BaseException, file: str) -> str:
-    """An error in a plugin's code, with its place in the plugin's file."""
+    """Returns the text of an error in a plugin's code, with file and line."""
     kind = encodable(type(error).__name__)
     if isinstance(error, SyntaxError) and Path(error.filename or "").is_file():
         return f"{error.filename}:{error.lineno}: {kind}: {encodable(error.msg)}"

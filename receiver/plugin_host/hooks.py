@@ -1,4 +1,4 @@
-"""Plugins between their `start` and their `stop`, and the calls of their handlers."""
+"""Starts and stops plugins, and calls their handlers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ STOP_TIMEOUT = 5.0
 
 
 class StartedPlugins:
-    """Those that were started and not stopped yet, each with a runner for its code."""
+    """The started plugins, each with a runner for its code."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.blocked = BlockedLoops(supervisor)
         self._started: list[Plugin] = []
-        # By context, of which each plugin has its own: during a reload there are two of one name.
+        # By context, which each plugin has of its own: during a reload two have the same name.
         self._runners: dict[int, PluginRunner] = {}
         self._unstarted: dict[str, PluginRunner] = {}
 
     async def ask(self, bound: Bound, event: Event[Data], *, seconds: float) -> tuple[Action, ...]:
-        """Calls a handler beside the service. Raises as `PluginRunner.ask` does."""
+        """Calls a handler outside the service's loop. Raises as `PluginRunner.ask` does."""
         runner = self._runners.get(id(bound.context))
         if runner is None:
             name = bound.context.plugin
@@ -42,10 +42,10 @@ class StartedPlugins:
         return await runner.ask(bound, event, seconds=seconds)
 
     async def start(self, plugins: Sequence[Plugin]) -> None:
-        """Calls the `start` of each, in order.
+        """Calls the `start` of each plugin, in order.
 
-        All or none: raises `PluginError` with file and line for the first that raises or takes
-        too long, when those before it are stopped again.
+        If one raises or takes too long, the earlier ones are stopped again, and `PluginError` with
+        file and line is raised.
         """
         started: list[Plugin] = []
         for plugin in plugins:
@@ -62,14 +62,14 @@ class StartedPlugins:
             self._started.append(plugin)
 
     async def stop(self, plugins: Sequence[Plugin]) -> None:
-        """Calls the `stop` of each that was started, all at once. What fails is logged."""
-        wanted = {id(plugin) for plugin in plugins}  # what a reload replaces may be equal to it
+        """Calls the `stop` of each started plugin, all at once. Logs failures."""
+        wanted = {id(plugin) for plugin in plugins}  # a new plugin may be equal to the old one
         leaving = [plugin for plugin in self._started if id(plugin) in wanted]
         self._started = [plugin for plugin in self._started if id(plugin) not in wanted]
         await asyncio.gather(*map(self._stop, leaving))
 
     async def close(self) -> None:
-        """As `stop`, of all that are left."""
+        """Stops all started plugins."""
         await self.stop(self._started)
         await asyncio.gather(*[runner.close() for runner in self._unstarted.values()])
 

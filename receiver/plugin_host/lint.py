@@ -1,7 +1,7 @@
-"""Finds settings that work, but not as they are meant.
+"""Finds settings that are allowed and probably a mistake.
 
-One list for `receiver check`, for the log of a start and of a reload, and for `receiver doctor`.
-Nothing here refuses a configuration: each caution names its setting, and what it may cost.
+`receiver check`, `receiver doctor` and the log of a start and a reload show the same list. Nothing
+here refuses a configuration: each caution names its setting and the possible damage.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SettingT = TypeVar("SettingT", Secret, Address, Url)
 
 #: Characters that a token should have; those of `receiver init` have 43.
 _LONG_ENOUGH = 16
-#: Bits in the characters of a token, counted by how often each is there; random ones have more.
+#: Bits of entropy that a token should have, by the frequency of its characters.
 _BITS_ENOUGH = 48.0
 #: Addresses of a public network that may well be one company's proxies.
 _MOST_PROXIES = 256
-#: What is not the internet: the networks of one's own.
+#: Networks that are not the internet.
 _OWN_NETWORKS = tuple(
     ip_network(text)
     for text in (
@@ -49,7 +49,7 @@ _OWN_NETWORKS = tuple(
 
 
 class Caution(msgspec.Struct, frozen=True):
-    """A setting that a person should look at: its dotted key, and why."""
+    """A setting that an operator should check: its dotted key, and the reason."""
 
     key: str
     message: str
@@ -61,7 +61,7 @@ class Caution(msgspec.Struct, frozen=True):
 def cautions(
     config: Config, providers: Mapping[str, Provider[Any]], plugins: Iterable[Plugin]
 ) -> list[Caution]:
-    """Everything worth a look: sockets, sources, secrets, numbers of ours, what plugins warn of."""
+    """Returns all cautions: sockets, sources, secrets, addresses of ours, findings of plugins."""
     settings: dict[str, object] = {f"sources.{name}": p.source for name, p in providers.items()}
     settings |= {f"plugins.{plugin.name}": plugin.settings for plugin in plugins}
     secrets = list(_of_type(Secret, settings))
@@ -158,7 +158,7 @@ def _of_source(key: str, provider: Provider[Any]) -> Iterator[Caution]:
 
 
 def _in_the_clear(key: str, send: object) -> Iterator[Caution]:
-    """Addresses over which a secret would travel without HTTPS."""
+    """Finds addresses to which a secret would be sent without HTTPS."""
     secrets = [(where, secret.reveal()) for where, secret in _inside(key, send, Secret)]
     urls = [(where, url, "the token in it") for where, url in secrets]
     urls += [(where, url, "the api_key") for where, url in _inside(key, send, Url)]
@@ -172,12 +172,12 @@ def _is_unencrypted(url: str) -> bool:
         return False
     try:
         return not _is_loopback(urlsplit(url).hostname or "")
-    except ValueError:  # no address, but a secret that begins like one
+    except ValueError:  # a secret that begins like a URL
         return False
 
 
 def _weakness(token: str) -> str | None:
-    """Why a token is easily guessed, or None."""
+    """Returns the reason why a token is easily guessed, or None."""
     if len(token) < _LONG_ENOUGH:
         return f"shorter than {_LONG_ENOUGH} characters"
     counts = Counter(token).values()
@@ -213,9 +213,9 @@ def _inside(key: str, value: object, type_: type[SettingT]) -> Iterator[tuple[st
 def _repeated(
     secrets: Iterable[tuple[str, Secret]], providers: Mapping[str, Provider[Any]]
 ) -> Iterator[Caution]:
-    """Secrets with two uses: who knows it for the one has the other.
+    """Finds secrets with two uses: whoever knows it for one has the other.
 
-    One account may stand behind several sources: they share its key.
+    Several sources may use one account, and share its key.
     """
     uses: dict[Secret, list[str]] = defaultdict(list)
     for key, secret in secrets:
@@ -234,7 +234,7 @@ def _repeated(
 
 
 def _exposed(config: Config, secrets: Iterable[tuple[str, Secret]]) -> Iterator[Caution]:
-    """Files with secrets in them that every user of this machine can read."""
+    """Finds files with secrets that every user of this machine can read."""
     held: dict[Path, str] = {}
     for key, secret in secrets:
         file = config.file if secret.in_place else secret.file
@@ -250,17 +250,17 @@ def others_can_read(file: Path) -> bool:
     """Returns True if the mode of a file lets every user read it."""
     try:
         return bool(file.stat().st_mode & stat.S_IROTH)
-    except OSError:  # gone meanwhile, or not ours to look at
+    except OSError:  # deleted meanwhile, or not readable
         return False
 
 
-# What plugins themselves warn of
+# Findings of plugins
 
 
 def _of_addresses(
     config: Config, settings: Mapping[str, object], regions: Iterable[str]
 ) -> Iterator[Caution]:
-    """Numbers of ours that may not be what they are meant to be."""
+    """Finds addresses of ours that are probably mistaken."""
     own = [Address(text, regions) for text in config.loop_guard.own_numbers]
     given = [(f"loop_guard.own_numbers[{n}]", address) for n, address in enumerate(own)]
     for key, address in [*given, *_of_type(Address, settings)]:
@@ -275,7 +275,7 @@ def _of_plugins(plugins: Iterable[Plugin]) -> Iterator[Caution]:
             found = findings(plugin)
         except PluginError as error:
             why = error.__cause__
-            said = f": {why}" if isinstance(why, WrongItems) else ""  # others may quote secrets
+            said = f": {why}" if isinstance(why, WrongItems) else ""  # others may have secrets
             yield Caution(key, f"its lint raised {type(why).__name__}{said}")
             continue
         for finding in found:

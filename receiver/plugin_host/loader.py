@@ -1,4 +1,4 @@
-"""Loads the enabled plugins and refuses what cannot work."""
+"""Loads the enabled plugins and refuses those that cannot work."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 Explain = Callable[[Event[Message], Context[Any]], list[Explanation]]
 Lint = Callable[[Context[Any]], list[Finding]]
-#: `start` or `stop`; what it returns is awaited if it can be.
+#: `start` or `stop`; an awaitable result is awaited.
 Hook = Callable[[Context[Any]], object]
 
 #: The functions that a plugin may have besides its handlers, and their parameters.
@@ -49,7 +49,7 @@ HOOKS = {
     "stop": ("context",),
     "targets": ("settings",),
 }
-#: Those that may be `async def`.
+#: The functions that may be `async def`.
 _ASYNC_HOOKS = ("start", "stop")
 
 
@@ -62,7 +62,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     state: Any
     """The return value of its `setup`, or None without it."""
     handlers: tuple[Handler, ...]
-    """In the order in which the file defines them."""
+    """The handlers in the order in which the file defines them."""
     context: Context[Any]
     """The context that its handlers are called with."""
     explain: Explain | None = None
@@ -74,11 +74,11 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WrongItems(TypeError):
-    """A hook returned a list of something else."""
+    """A hook returned something other than a list of its items."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of contexts that all plugins share."""
+    """The part of the context that all plugins share."""
 
     people: People = Nobody()
     sources: dict[str, SourceInfo] = {}
@@ -90,7 +90,7 @@ _EMPTY = Environment()
 
 
 def load(config: Config, environment: Environment = _EMPTY) -> list[Plugin]:
-    """The enabled plugins in the order of `plugins.enabled`.
+    """Loads the enabled plugins in the order of `plugins.enabled`.
 
     Raises `ConfigError` with every fault of every plugin.
     """
@@ -118,7 +118,7 @@ def load(config: Config, environment: Environment = _EMPTY) -> list[Plugin]:
 
 
 def of_module(name: str, module: ModuleType, config: Config, environment: Environment) -> Plugin:
-    """A plugin made of a module that is imported already. Raises `ConfigError`."""
+    """Makes a plugin of an imported module. Raises `ConfigError`."""
     return _plugin(name, module, config, f"plugins.{name}", environment)
 
 
@@ -133,9 +133,9 @@ def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
 
 
 def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
-    """All handlers in the order in which they are asked.
+    """Returns all handlers in the order in which they are called.
 
-    Those marked `first`, then the others; both by plugin, then by definition.
+    Handlers marked `first` come before the others; each group by plugin, then by definition.
     """
     pairs = [(plugin, handler) for plugin in plugins for handler in plugin.handlers]
     return sorted(pairs, key=lambda pair: not pair[1].first)
@@ -162,7 +162,7 @@ def _asked(plugin: Plugin, hook: str, kind: type[T], *arguments: object) -> list
 
 
 def _listed(function: Callable[..., Any], kind: type[T], *arguments: object) -> list[T]:
-    """Calls a hook that returns a list. Raises `WrongItems` for anything else in it."""
+    """Calls a hook and returns its list. Raises `WrongItems` for other results."""
     found: list[Any] = border.call(lambda: list(function(*arguments) or ()))
     for each in found:
         if not isinstance(each, kind):
@@ -173,7 +173,7 @@ def _listed(function: Callable[..., Any], kind: type[T], *arguments: object) -> 
 def hook_failure(plugin: Plugin, hook: str, error: Exception) -> str:
     """Describes what a hook of a plugin raised, with file and line."""
     described = describe(error, str(plugin.file))
-    nowhere = f"{plugin.file}: "  # it did not come out of a line of the file: of a time-out
+    nowhere = f"{plugin.file}: "  # no line of the file raised it: a time-out
     if described.startswith(nowhere):
         place = _place(getattr(plugin, hook), plugin.file)
         described = f"{place}: {described.removeprefix(nowhere)}"
@@ -190,7 +190,7 @@ def _unknown(name: str, available: list[str], path: Iterable[Path]) -> str:
 def _plugin(
     name: str, module: ModuleType, config: Config, key: str, environment: Environment
 ) -> Plugin:
-    """Raises `ConfigError` with every fault of this plugin."""
+    """Loads a plugin. Raises `ConfigError` with all its faults."""
     file = Path(module.__file__ or module.__name__)
     handlers, messages = _handlers(module, file, environment.regions)
     messages += _hook_faults(module, file)
@@ -231,7 +231,7 @@ def _plugin(
 def _handlers(
     module: ModuleType, file: Path, regions: Iterable[str]
 ) -> tuple[tuple[Handler, ...], list[str]]:
-    """The handlers of a module, and what is wrong with them."""
+    """Returns the handlers of a module, and their faults."""
     functions = {
         id(value): value
         for value in vars(module).values()
@@ -241,7 +241,7 @@ def _handlers(
     messages = []
     for function in functions.values():
         handler = getattr(function, MARK)
-        # A decorator does not know yet where numbers in national form belong.
+        # A decorator does not know the regions of numbers in national form yet.
         to = addresses(Address(text, regions) for text in handler.to)
         handlers.append(msgspec.structs.replace(handler, to=to))
         place = _place(function, file)
@@ -273,7 +273,7 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
 
 
 def _annotation_faults(handler: Handler) -> Iterator[str]:
-    """Finds annotations that expect something else than it would get."""
+    """Finds annotations that do not fit the arguments of the handler."""
     kinds = {data_class(type_) for type_ in handler.types}
     if (annotated := callback_check.foreign_event(handler.function, kinds)) is not None:
         expected = " or ".join(f"Event[{kind.__name__}]" for kind in kinds)
@@ -352,6 +352,6 @@ def _is_struct(value: object) -> TypeGuard[type[msgspec.Struct]]:
 
 
 def _place(function: HandlerFunction, file: Path) -> str:
-    """File and line of a function; for one without code of its own, the plugin's file."""
+    """Returns file and line of a function; only the plugin's file for one without code."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else str(file)

@@ -1,9 +1,9 @@
-"""Keeps automatic replies from going round in circles.
+"""Prevents endless loops of automatic replies.
 
-Two programs that answer each other never stop, and each answer costs money: an out-of-office
-text, another company's auto-responder, our own number by mistake. So nobody is answered who is
-no person, nobody more often than people write, and nobody twice for the same text within
-seconds. What a handler wants done besides its reply is done in any case.
+Two programs that answer each other never stop, and each answer costs money: an out-of-office text,
+another company's auto-responder, our own number by mistake. So replies go only to numbers of
+people, no more often than people write, and only once to the same text within seconds. Other
+actions of handlers are not affected.
 """
 
 from __future__ import annotations
@@ -23,68 +23,67 @@ _OURS = "the sender is one of our own numbers"
 _SAME = "the same text came from this person just before"
 _OFTEN = "this person got as many replies as loop_guard allows"
 
-#: People remembered at least; twice as many at most.
+#: The least number of people that are remembered; the most is twice as many.
 _REMEMBERED = 10_000
 
 Party = int
 """The hash of a number of ours and a person."""
 Mark = int
-"""Of an event: milliseconds since 1970, then `_BITS` of the hash of its text, and of its key."""
+"""An event's time in milliseconds since 1970, and `_BITS` of the hashes of its text and its key."""
 _BITS = 0xFFFF_FFFF
 _KEY_AND_TEXT = _BITS << 32 | _BITS
-#: Events of a person that took a reply and may yet turn out to be repeats: those of one commit.
+#: Events of a person in one commit that used up a reply and may turn out to be repeats.
 _CHARGED = 4
 
 
 class _Frequent(msgspec.Struct):
-    """Somebody who writes again and again to one of our numbers."""
+    """A person who writes repeatedly to one of our numbers."""
 
     left: float
-    """Replies that may go out at once, when the last event came."""
+    """The replies that could go out at once when the last event came."""
     last: Mark
     verdict: str | None = None
-    """Of the last event."""
+    """The verdict on the last event."""
     charged: tuple[str, ...] = ()
-    """The ids of the last events that took a reply."""
+    """The ids of the last events that used up a reply."""
 
 
 class Guard:
     """Judges events that may be replied to, each once.
 
-    It is on the way of every message, and nearly every message is from somebody who has not
-    written for a while: to know that takes a look into a table. All else is for those who have.
-    The table has numbers in it and no texts: what every push leaves in memory pushes out of the
-    processor's cache what the next ones need.
+    Every message passes it. Nearly all are from people who have not written for a while, and need
+    only one look-up in a table; the rest of the code is for the others. The table holds numbers and
+    no texts, since less memory for each push leaves more of the processor's cache.
     """
 
     def __init__(self, settings: LoopGuard, own: Iterable[str]) -> None:
-        """`own`: numbers of ours that may turn up as senders, as events have them."""
+        """`own`: numbers of ours that may appear as senders, in the form of events."""
         self._enabled = settings.enabled
         self._burst = settings.burst
         self._per_ms = settings.per_minute / 60_000
         self._same_text = settings.same_text * 1000
         self._own = frozenset(own)
-        # After so long a reply has come to it: one more takes nothing away.
+        # After this many milliseconds a reply has been added again, so one more costs nothing.
         self._quiet = max(60_000 / settings.per_minute, self._same_text)
-        # The last event of each person. Who is in the second table has not written while so many
-        # others did, and is forgotten with it.
+        # The last event of each person. People in the second table have not written while so many
+        # others did, and are forgotten with it.
         self._recent: dict[Party, Mark] = {}
         self._before: dict[Party, Mark] = {}
-        # Ordered: from a plain dictionary that much was deleted from, the oldest is slow to find.
+        # Ordered: in a plain dictionary with many deletions the oldest key is slow to find.
         self._frequent: OrderedDict[Party, _Frequent] = OrderedDict()
         self.held = 0
         """Replies that were held back, for metrics."""
 
     def adopt(self, other: Guard) -> None:
-        """Goes on with what another one knows of people."""
+        """Takes over the people that another guard remembers."""
         self._recent, self._before = other._recent, other._before
         self._frequent, self.held = other._frequent, other.held
 
     def judge(self, event: Event[Data], key: str, at: int) -> str | None:
-        """Why the event must not be replied to; None if it may.
+        """Returns the reason why the event must not be replied to; None if it may.
 
-        `key`: of the event within its source; a repeat of the person's last event, which has the
-        same key and text, costs nothing. `at`: when it came, in milliseconds since 1970.
+        `key`: the event's key within its source. A repeat of the person's last event, with the same
+        key and text, costs nothing. `at`: its arrival in milliseconds since 1970.
         """
         if not self._enabled:
             return None
@@ -102,20 +101,20 @@ class Guard:
         self._recent[party] = this = at << 64 | (hash(text) & _BITS) << 32 | hash(key) & _BITS
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
-        # A last one that lies ahead was told by a clock that has been set: it was not just before.
+        # A last event in the future is from before the clock was set: it was not just before.
         if last is None or (abs(at - (last >> 64)) > self._quiet and party not in self._frequent):
             return None
         return self._look_closely(event, party, last, this)
 
     def give_back(self, event: Event[Data]) -> None:
-        """An event that was judged turned out to be a repeat: what it took, it gives back."""
+        """Gives back the reply that a judged event used up, since it was a repeat."""
         person = self._frequent.get(_party(event.data))
         if person is not None and event.id in person.charged:
             person.charged = tuple(id_ for id_ in person.charged if id_ != event.id)
             person.left += 1
 
     def _look_closely(self, event: Event[Data], party: Party, last: Mark, this: Mark) -> str | None:
-        """Judges an event of somebody who has written just before."""
+        """Judges an event of a person who has written just before."""
         person = self._frequent.get(party)
         if person is None:
             person = _Frequent(self._burst - 1, last)
@@ -137,7 +136,7 @@ class Guard:
             person.verdict = None
             person.left -= 1
             person.charged = (*person.charged[1 - _CHARGED :], event.id)
-            if person.left >= self._burst - 1:  # nothing more to know than of anybody
+            if person.left >= self._burst - 1:  # nothing left to remember
                 del self._frequent[party]
         return person.verdict
 

@@ -1,7 +1,7 @@
 """An event loop of one plugin, in a thread of its own.
 
-Other people's code can keep it from turning for ever, and no thread can be ended from outside. Such
-a loop is abandoned: whoever waits for it goes on at once, and it ends if it ever turns again.
+A plugin's code can block it for ever, and no thread can be ended from outside. A blocked loop is
+abandoned: callers that wait for it go on at once, and it ends if it ever turns again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import structlog
 
 log = structlog.get_logger("receiver.plugin_host.plugin_loop")
 
-#: Seconds after its time limit in which a call has to end.
+#: Seconds for a call to end after its time limit.
 _GRACE = 1.0
-#: Seconds in which the thread of a loop that is closed has to end.
+#: Seconds for the thread of a closed loop to end.
 _CLOSE = 1.0
 
 T = TypeVar("T")
@@ -35,14 +35,14 @@ class Abandoned(Exception):
 
 
 class Call:
-    """A call that runs on the loop; `name` is that of its handler."""
+    """A call that runs on the loop; `name` is its handler's."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 class PluginLoop:
-    """Runs from the start until `close` or `abandon`. All methods are for the service's loop."""
+    """An event loop, until `close` or `abandon`. The service's loop calls its methods."""
 
     def __init__(self, plugin: str) -> None:
         self._plugin = plugin
@@ -63,7 +63,7 @@ class PluginLoop:
     async def run(
         self, call: Call | None, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
     ) -> T:
-        """Runs a coroutine function on the loop: for a call of a handler, or else a hook.
+        """Runs a coroutine function on the loop: for a handler's call, or a hook without one.
 
         Raises what it raises, TimeoutError after so many seconds, and `Abandoned`.
         """
@@ -88,7 +88,7 @@ class PluginLoop:
             running.cancel()
 
     def ping(self) -> asyncio.Future[None]:
-        """Resolved when the loop has turned."""
+        """Returns a future that is done when the loop has turned."""
         turned = self._main.create_future()
 
         def answer() -> None:
@@ -100,7 +100,7 @@ class PluginLoop:
         return turned
 
     def blocking(self) -> tuple[Call | None, str]:
-        """The call that runs at the moment, and the name of its handler or else of its task."""
+        """Returns the running call, and the name of its handler or else of its task."""
         task = asyncio.current_task(self._loop)
         if task is None:
             return None, self._plugin
@@ -108,12 +108,12 @@ class PluginLoop:
         return call, call.name if call is not None else f"{self._plugin} ({task.get_name()})"
 
     def abandon(self, blocking: Call | None) -> None:
-        """Has nobody wait for it any longer; its tasks are cancelled if it turns once more."""
+        """Ends all waits for the loop; its tasks are cancelled if it turns once more."""
         self._left.set_result(blocking)
         self._stop()
 
     async def close(self) -> None:
-        """Cancels what is left on the loop, and ends its thread."""
+        """Cancels the tasks on the loop, and ends its thread."""
         self._stop()
         await asyncio.to_thread(self._thread.join, _CLOSE)
 
@@ -124,13 +124,13 @@ class PluginLoop:
         with suppress(RuntimeError):  # it is closed already
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    # What follows runs on the thread.
+    # The methods below run on the thread.
 
     async def _in_time(
         self, call: Call | None, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
     ) -> T:
         if self._closing:
-            raise asyncio.CancelledError  # whoever waits has gone on, or does so on another loop
+            raise asyncio.CancelledError  # its caller has gone on, or uses another loop
         task = asyncio.current_task()
         if call is not None and task is not None:
             self._callers[task] = call
@@ -146,7 +146,7 @@ class PluginLoop:
     def _make_task(
         self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any
     ) -> asyncio.Task[Any]:
-        """A task belongs to the call that made it, so that it is known whose task blocks."""
+        """Makes a task and notes its call, so that the handler of a blocking task is known."""
         task = asyncio.Task(work, loop=loop, **options)
         maker = asyncio.current_task(loop)
         if maker is not None and maker in self._callers:
@@ -163,20 +163,20 @@ class PluginLoop:
             try:
                 self._loop.run_forever()
             except BaseException:
-                # Of a task that a plugin made: it would end the loop for all handlers, unseen.
+                # A plugin's own task raised it: it would end the loop silently for all handlers.
                 log.exception("a plugin's task would end the program", plugin=self._plugin)
             else:
                 if not self._closing:
                     log.warning("a plugin stopped its event loop", plugin=self._plugin)
 
     def _finish(self) -> None:
-        """Cancels all tasks and waits for their ends, for ever if need be; closes the loop.
+        """Cancels all tasks, waits for their ends without a limit, and closes the loop.
 
-        The thread keeps what does not end: collected as garbage, a bare `except:` in a loop would
-        hold up whichever thread collects it, or the end of the process.
+        The thread keeps tasks that do not end: as garbage, a bare `except:` in a loop would block
+        the thread that collects it, or the end of the process.
         """
         with suppress(BaseException):
-            self._loop.run_until_complete(asyncio.sleep(0))  # what was to begin
+            self._loop.run_until_complete(asyncio.sleep(0))  # starts tasks that were scheduled
         while left := asyncio.all_tasks(self._loop):
             for task in left:
                 task.cancel()

@@ -1,7 +1,7 @@
-"""Runs the code of one plugin beside the service.
+"""Runs the code of one plugin apart from the service.
 
-`async def` runs on an event loop of the plugin, `def` in threads of which each plugin has its own
-share: whatever it does, it holds up neither the service nor other plugins.
+`async def` runs on an event loop of the plugin, `def` in threads, of which each plugin has its own
+number: code that blocks delays neither the service nor other plugins.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from receiver.supervision.supervisor import KeptTask, Supervisor
 
 log = structlog.get_logger("receiver.plugin_host.runner")
 
-#: Calls of a plugin in threads at the same time; with those that hang and were given up.
+#: Most calls of a plugin in threads at the same time, including those that hang.
 THREADS = 32
 MOST_THREADS = 64
-#: Seconds between looks whether the loop turns, and how often it is waited for.
+#: Seconds between checks that the loop turns; seconds and number of waits for one check.
 WATCH_PAUSE = 1.0
 STANDSTILL = 1.0
 LOOKS = 3
-#: Loops that are abandoned before the service ends, to be started anew: each leaves a thread that
-#: runs on.
+#: Abandoned loops after which the service ends, to be restarted: each leaves a running thread.
 MOST_ABANDONED = 3
 
 T = TypeVar("T")
@@ -42,7 +41,7 @@ Hook = Callable[[Context[Any]], object]
 
 
 class HandlerBlocks(Exception):
-    """A handler kept the event loop of its plugin from turning; it is not to be called again."""
+    """A handler blocked its plugin's event loop; it must not be called again."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,7 +50,7 @@ class HandlerBlocks(Exception):
 
 
 class BlockedLoops:
-    """Counts the event loops that were abandoned, of all plugins together."""
+    """Counts the abandoned event loops of all plugins."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -82,10 +81,9 @@ class PluginRunner:
         self._threads = 0
 
     async def start(self, hook: Hook, context: Context[Any], seconds: float) -> None:
-        """Calls `start` of the plugin on its loop, now and whenever the loop is another one.
+        """Calls the plugin's `start` on its loop, now and on each loop that replaces it.
 
-        A plain function that blocks is given up in time like any other. Raises what it raises, and
-        TimeoutError.
+        A plain function that blocks has the same time limit. Raises its errors, and TimeoutError.
         """
         self._start = (hook, context, seconds)
         self._loop = PluginLoop(self._plugin)
@@ -93,24 +91,23 @@ class PluginRunner:
         self._begin_watching()
 
     async def stop(self, hook: Hook, context: Context[Any], seconds: float) -> None:
-        """Calls `stop` of the plugin on its loop. Raises as `start` does."""
+        """Calls the plugin's `stop` on its loop. Raises as `start` does."""
         if self._watching is not None:
             await self._watching.stop()
         self._loop = self._loop or PluginLoop(self._plugin)
         await self._loop.run(None, lambda: border.awaited(hook, context), seconds)
 
     async def close(self) -> None:
-        """Ends its loop. Threads that hang stay."""
+        """Closes its loop. Threads that hang stay."""
         if self._watching is not None:
             await self._watching.stop()
         if self._loop is not None:
             await self._loop.close()
 
     async def ask(self, bound: Bound, event: Event[Data], *, seconds: float) -> tuple[Action, ...]:
-        """Calls a handler; what it asks for.
+        """Calls a handler and returns its actions.
 
-        Raises an `Exception` for what it raises, TimeoutError after so many seconds, and
-        `HandlerBlocks`.
+        Raises the handler's errors as an `Exception`, TimeoutError, and `HandlerBlocks`.
         """
         function, context = bound.handler.function, bound.context
 
@@ -144,7 +141,7 @@ class PluginRunner:
     async def _on_loop(
         self, name: str, work: Callable[[], Coroutine[Any, Any, T]], seconds: float
     ) -> T:
-        """Runs it on the loop; on the next one if another call has blocked that."""
+        """Runs work on the loop, or on the next one if another call has blocked that."""
         call = Call(name)
         while True:
             await self._going.wait()
@@ -155,9 +152,9 @@ class PluginRunner:
                     raise HandlerBlocks from None
 
     async def _watch_loop(self) -> None:
-        """Replaces the loop when it does not turn any more, until the service ends.
+        """Replaces the loop when it is blocked, until the service ends.
 
-        What blocks it then is begun again by the next process.
+        The next process repeats the calls that are blocked then.
         """
         over = self._blocked.supervisor.over
         while not over.is_set():
@@ -167,10 +164,10 @@ class PluginRunner:
                 await self._replace(loop)
 
     async def _turns(self, loop: PluginLoop) -> bool:
-        """Returns False for a loop that does not turn in time; the log names what blocks it."""
+        """Returns False if the loop does not turn in time; logs the handler that blocks it."""
         turned = loop.ping()
         name = ""
-        # Several short looks: after the whole process was stopped, the first one finds nothing.
+        # Several short waits: after a pause of the whole process the first one may time out.
         for look in range(LOOKS):
             if (await asyncio.wait([turned], timeout=STANDSTILL))[0]:
                 if look:
@@ -182,7 +179,7 @@ class PluginRunner:
         return False
 
     async def _replace(self, loop: PluginLoop) -> None:
-        """Abandons a loop and goes on with a new one, on which the plugin is started again."""
+        """Abandons a loop, and starts the plugin again on a new one."""
         call, name = loop.blocking()
         self._going.clear()
         loop.abandon(call)
@@ -197,10 +194,10 @@ class PluginRunner:
             self._going.set()
 
     async def _in_thread(self, work: Callable[[], T], seconds: float) -> T:
-        """Runs `work` in a thread, which cannot keep the process from ending if it hangs."""
+        """Runs `work` in a daemon thread, so that it cannot prevent the end of the process."""
         limit = asyncio.timeout(seconds)
         try:
-            async with self._slots, limit:  # its time begins when there is a thread for it
+            async with self._slots, limit:  # its time begins when it gets a thread
                 return await self._thread(work)
         except TimeoutError:
             if limit.expired():
@@ -214,7 +211,7 @@ class PluginRunner:
 
         def report(outcome: Callable[[], T]) -> None:
             self._threads -= 1
-            if not returned.done():  # else it was given up
+            if not returned.done():  # else it timed out
                 returned.set_result(outcome)
 
         def run() -> None:

@@ -1,4 +1,4 @@
-"""The providers we know. Adding one: its file, and its class in `PROVIDERS`."""
+"""The providers. To add one, write its file and add its class to `PROVIDERS`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _create(config: Config, name: str, provider: str) -> Provider[Any]:
 
 
 def _faults(provider: Provider[Any]) -> Iterator[tuple[str, str]]:
-    """Yields what no provider takes: keys below `[sources.NAME]`, and what is wrong."""
+    """Yields keys below `[sources.NAME]` that no provider takes, and the fault of each."""
     source, required = provider.source, provider.requires_credential
     credentials = [name for name in provider.credential_settings if getattr(source, name)]
     if not provider.pushes:

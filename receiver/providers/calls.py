@@ -1,4 +1,4 @@
-"""Makes requests to providers' APIs and reads their answers: what the providers' files share."""
+"""Makes requests to providers' APIs and reads their answers, for all providers' files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def post_json(
 
 
 def verbatim(request: Request[Any]) -> Request[Any]:
-    """Returns the same request, which reads a yes into the provider's own JSON."""
+    """Returns the same request, which returns a successful answer as the provider's own JSON."""
 
     def read(response: Response) -> Any:
         request.read(response)
@@ -96,7 +96,7 @@ def ids_in(value: object, *fields: str) -> list[str]:
     """Returns every id in JSON of an undocumented shape: in these fields, or in a bare list."""
     ids = []
     found = [(fields[0] if isinstance(value, list) else "", value)]
-    for field, each in found:  # which grows meanwhile
+    for field, each in found:  # grows during the loop
         if isinstance(each, dict):
             found += each.items()
         elif isinstance(each, list):
@@ -118,7 +118,7 @@ def listed(text: str) -> list[str]:
 
 
 def garbled(response: Response, expected: str) -> ProviderError:
-    """Makes the error of an answer that says neither yes nor no."""
+    """Makes the error of an answer that is neither success nor refusal."""
     return ProviderError(
         f"expected {expected}, got {words(response.text) or 'nothing'} (HTTP {response.status})",
         code=str(response.status),
@@ -137,17 +137,17 @@ def retry_after(response: Response) -> float | None:
     return limits.retry_after(response.headers.get("retry-after", ""), response.received_at)
 
 
-#: HTTP statuses that say for certain that nothing was done, and that a later try may work:
-#: a wrong or blocked key can be mended, an account topped up.
+#: HTTP statuses that certainly mean that nothing was done, and that a later try may work: a wrong
+#: or blocked key can be replaced, an account topped up.
 _RETRYABLE = frozenset({401, 402, 403, 407, 425, 429, 503})
-#: Nothing is known: a gateway gave up waiting, or the provider broke while it worked.
+#: HTTP statuses with an unknown outcome: a gateway timed out, or the provider failed meanwhile.
 _UNKNOWN = frozenset({408, 500, 502, 504})
 
 
 def http_error(
     response: Response, said: str | None = None, *, retryable: frozenset[int] = frozenset()
 ) -> ProviderError:
-    """Makes the error of an answer whose HTTP status is none of success.
+    """Makes the error of an answer whose HTTP status is no success.
 
     `said`: the provider's words, if they are not the whole body;
     `retryable`: statuses that this provider documents as temporary failures.
@@ -168,7 +168,7 @@ def http_error(
 
 
 def refusal(table: Mapping[str, Refusal], code: str, said: str | None) -> ProviderError:
-    """Makes the error for one of a provider's own codes; a code outside the table is no yes."""
+    """Makes the error for one of a provider's own codes; a code outside the table is a refusal."""
     known = table.get(code)
     if known is None:
         return ProviderError(words(said or "unknown code"), code=code)

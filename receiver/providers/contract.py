@@ -1,4 +1,4 @@
-"""The contract of a provider: all that somebody who writes one has to read.
+"""The contract of a provider: everything that the author of one has to read.
 
 A provider is one SMS gateway. It maps bytes to facts and facts to bytes, and does no I/O: it never
 touches the network, the store, routes or logs. It consists of
@@ -34,7 +34,7 @@ PayloadT = TypeVar("PayloadT")
 T = TypeVar("T")
 
 
-# What comes in
+# Incoming
 
 
 class Push(msgspec.Struct, kw_only=True):
@@ -51,7 +51,7 @@ class Push(msgspec.Struct, kw_only=True):
     client: str = ""
     """The address that sent it, as our own proxies report it."""
     payload: Any = None
-    """The result of `Provider.read`, kept so that a push is read once."""
+    """The result of `Provider.read`, cached so that a push is read once."""
 
     def header(self, name: bytes) -> str | None:
         """Returns the value of a header; of one that came repeatedly all values, with commas."""
@@ -97,20 +97,20 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class PushUrl(msgspec.Struct, frozen=True):
-    """A URL that the provider has to be given, in its portal or with each message."""
+    """A URL to enter in the provider's portal, or to send with each message."""
 
     label: str
-    """Says what is pushed to it."""
+    """The kind of pushes to it, for operators."""
     secret: str | None = None
-    """What the provider calls the secret of these pushes; None: the token is in the URL."""
+    """The provider's name for the secret of these pushes; None: the token is in the URL."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A realistic push, to try a service with."""
+    """A realistic push, for trying a service out."""
 
     method: str
     path: str
-    """What follows `/hooks/{source}`: the token in the path, the query string."""
+    """The part of the URL after `/hooks/{source}`: the token in the path, the query string."""
     headers: dict[str, str]
     body: bytes
 
@@ -126,9 +126,9 @@ class Provider(ABC, Generic[PayloadT]):
     title: ClassVar[str]
     """The name that people know, with the country."""
     settings: ClassVar[type[Source]] = Source
-    """What `[sources.NAME]` may hold: a subclass of `Source` that adds the provider's own keys."""
+    """The keys of `[sources.NAME]`: a subclass of `Source` that adds the provider's own."""
     credential_settings: ClassVar[tuple[str, ...]] = ("tokens",)
-    """Settings that hold what pushes are authenticated with; one of them is required."""
+    """Settings with the credentials of pushes; one of them is required."""
     methods: ClassVar[frozenset[str]]
     """The HTTP methods of its pushes."""
     default_timezone: ClassVar[ZoneInfo]
@@ -141,7 +141,7 @@ class Provider(ABC, Generic[PayloadT]):
     pushes: ClassVar[bool] = True
     """False for a provider that never calls us."""
     clock_tolerance: timedelta | None = None
-    """How far the time in a push may be from its arrival, if the credential depends on it."""
+    """The most time between a push's own time and its arrival, if the credential depends on it."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -236,7 +236,7 @@ class Provider(ABC, Generic[PayloadT]):
         return normalise(raw, self.region) if raw is not None else None
 
 
-# What goes out
+# Outgoing
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,6 @@
-"""Reads what providers send: leniently, and totally.
+"""Reads payloads of providers: leniently, for any bytes.
 
-Every function here takes any bytes. It raises `Unreadable` for what cannot be read, and nothing
-else.
+No function here raises anything but `Unreadable` or `Malformed`.
 """
 
 from __future__ import annotations
@@ -73,9 +72,9 @@ def repeated(body: bytes, key: str) -> list[Any]:
 
     try:
         json.loads(body, object_pairs_hook=pairs, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):  # the first decoder's limit of depth is another one
+    except (ValueError, RecursionError):  # this decoder has another limit of depth
         raise Unreadable("expected JSON: nested too deeply") from None
-    return found  # of the outermost object, which comes last
+    return found  # the outermost object is decoded last
 
 
 def read_form(body: bytes, *names: str) -> dict[str, list[str]]:

@@ -86,7 +86,7 @@ class TsconectSend(Send, frozen=True, kw_only=True):
     """`[sources.NAME.send]` of TSCONECT."""
 
     callback_url: Secret | None = None
-    """Where delivery callbacks go: our public URL, with the token in it."""
+    """The address for delivery callbacks: our public URL with the token in it."""
 
 
 class TsconectSource(Source, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
-"""Makes what /metrics gives out: the service counts in plain numbers, which are read here.
+"""Makes the metrics of /metrics from the counts of the service and its store.
 
-What only the store knows is looked up there, at most once in `TTL` seconds and with a bounded cost.
-A store that cannot be read takes nothing else away: then `receiver_store_readable` is 0.
+The store is read at most once in `TTL` seconds and at a bounded cost. If it cannot be read, only
+its own metrics are missing, and `receiver_store_readable` is 0.
 docs/operations.md describes every metric.
 """
 
@@ -34,7 +34,7 @@ from receiver.store.metric_reads import Backlog, amount
 
 log = structlog.get_logger("receiver.service.metrics")
 
-#: Seconds that a look into the store answers for.
+#: Seconds for which metrics of the store are reused.
 TTL = 5.0
 
 Labels = tuple[str, ...]
@@ -46,12 +46,12 @@ def _outcomes(cls: type[PushError]) -> Iterator[str]:
         yield from _outcomes(below)
 
 
-#: The outcomes of a push. Each is counted from 0 on, so that its first is an increase.
+#: The outcomes of a push. Each counter begins at 0, so that the first one is an increase.
 OUTCOMES = ("stored", "repeat", *_outcomes(PushError))
 
 
 class ServiceCollector(Collector):
-    """Reads a service's counts, and what `refresh` found in its store."""
+    """Makes metrics of a service's counts and of the store's, which `refresh` reads."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -62,7 +62,7 @@ class ServiceCollector(Collector):
         self._looking = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Looks into the store, unless that was done a moment ago. Never raises."""
+        """Reads the metrics of the store, unless they are recent. Never raises."""
         async with self._looking:
             if time.monotonic() < self._until:
                 return
@@ -84,7 +84,7 @@ class ServiceCollector(Collector):
             self._until = time.monotonic() + TTL
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric there is."""
+        """Yields all metrics."""
         yield from self._of_program()
         yield from self._of_intake()
         yield from self._of_store()
@@ -103,12 +103,12 @@ class ServiceCollector(Collector):
         )
         yield _value(
             "receiver_config_last_reload_success_timestamp_seconds",
-            "When the configuration was taken in.",
+            "Time at which the current configuration was loaded.",
             self._service.adopted_at.timestamp(),
         )
         yield _value(
             "receiver_config_last_reload_successful",
-            "1, or 0 after a reload that changed nothing because of faults.",
+            "0 after a reload that was refused because of faults, else 1.",
             not self._service.refused,
         )
 
@@ -116,7 +116,7 @@ class ServiceCollector(Collector):
         counts = self._service.intake.counts
         yield _counter(
             "receiver_pushes",
-            "Pushes by source and outcome; an empty source is one that does not exist.",
+            "Pushes by source and outcome; the source is empty for unknown ones.",
             ("source", "outcome"),
             {
                 **dict.fromkeys(product(self._service.intake.endpoints, OUTCOMES), 0),
@@ -132,7 +132,7 @@ class ServiceCollector(Collector):
         )
         yield _gauge(
             "receiver_last_push_timestamp_seconds",
-            "When a source's last push came that was stored, or was a repeat.",
+            "Time of a source's last push that was stored or a repeat.",
             ("source",),
             _times(self._last_pushes()),
         )
@@ -159,14 +159,22 @@ class ServiceCollector(Collector):
         )
         yield _value(
             "receiver_store_readable",
-            "1, or 0 when the metrics that the store is asked for are missing.",
+            "0 when the store cannot be read and its metrics are missing, else 1.",
             self._figures.readable,
         )
         found = self._sizes
         for name, text, size in (
             ("receiver_store_bytes", "Size of the store file.", found.store if found else None),
-            ("receiver_wal_bytes", "Size of its write-ahead log.", found.wal if found else None),
-            ("receiver_disk_free_bytes", "Room on its disk.", found.free if found else None),
+            (
+                "receiver_wal_bytes",
+                "Size of the store's write-ahead log.",
+                found.wal if found else None,
+            ),
+            (
+                "receiver_disk_free_bytes",
+                "Free space on the store's disk.",
+                found.free if found else None,
+            ),
         ):
             yield _gauge(name, text, (), {} if size is None else {(): size})
 
@@ -182,31 +190,31 @@ class ServiceCollector(Collector):
         )
         yield _counter(
             "receiver_handler_failures",
-            "Runs of handlers that failed, inline ones too.",
+            "Failed runs of handlers, including inline ones.",
             ("handler",),
             _one(failures),
         )
         yield _counter(
             "receiver_handler_loops_abandoned",
-            "Event loops of plugins that were given up, by the handler that blocked them.",
+            "Event loops of plugins that were abandoned, by the handler that blocked them.",
             ("handler",),
             _one(workers.plugins.blocked.abandoned),
         )
         yield _value(
             "receiver_handlers_held",
-            "Handler runs in memory: running, or waiting for their turn.",
+            "Runs of handlers in memory: running or waiting.",
             workers.held,
         )
         due = self._figures.due
         yield _gauge(
             "receiver_jobs_due",
-            "Background work that is to be done now or later.",
+            "Jobs that are due now or later.",
             ("kind",),
             {(kind,): pile.rows for kind, pile in due.items()},
         )
         yield _gauge(
             "receiver_jobs_oldest_age_seconds",
-            "Since when the oldest of it is asked for; 0 without any.",
+            "Age of the oldest of these jobs; 0 if there are none.",
             ("kind",),
             {(kind,): self._age(pile) for kind, pile in due.items()},
         )
@@ -222,7 +230,7 @@ class ServiceCollector(Collector):
         )
         yield _gauge(
             "receiver_outbox_oldest_age_seconds",
-            "Since when the oldest of them is asked for; 0 without any.",
+            "Age of the oldest of these messages; 0 if there are none.",
             ("source",),
             {(source,): self._age(pile) for source, pile in figures.outbox.items()},
         )
@@ -260,7 +268,7 @@ class ServiceCollector(Collector):
         )
         yield _gauge(
             "receiver_line_rest_seconds",
-            "How long a provider that fails is left alone still; 0: it is not.",
+            "Remaining pause in the calls to a provider that fails; 0 without a pause.",
             ("source",),
             {(name,): line.rest for name, line in (sending.lines if sending else {}).items()},
         )
@@ -271,13 +279,13 @@ class ServiceCollector(Collector):
         }
         yield _gauge(
             "receiver_balance",
-            "Credit as the provider told it with a message, in its own unit.",
+            "Credit in the provider's answer to a message, in the provider's unit.",
             ("source",),
             {(source,): number for source, (number, _) in balances.items()},
         )
         yield _gauge(
             "receiver_balance_timestamp_seconds",
-            "When that message was sent.",
+            "Time at which the message with that balance was sent.",
             ("source",),
             _times({source: at for source, (_, at) in balances.items()}),
         )
@@ -287,7 +295,7 @@ class ServiceCollector(Collector):
         forwarder = sending.forwarder if sending else None
         yield _gauge(
             "receiver_target_failing",
-            "1 while a target takes no events, or after it answered 410; else 0.",
+            "1 while a target takes no events or after it answered 410, else 0.",
             ("target",),
             _one(forwarder.failing() if forwarder else {}),
         )
@@ -296,42 +304,42 @@ class ServiceCollector(Collector):
         figures = self._figures
         yield _gauge(
             "receiver_dead_letters",
-            "Background work that was given up.",
+            "Jobs that failed for the last time.",
             ("kind",),
             {(kind,): pile.rows for kind, pile in figures.dead.items()},
         )
         yield _gauge(
             "receiver_quarantine_requests",
-            "Requests in the quarantine: the providers' own (yes), or strangers' (no).",
+            "Requests in the quarantine: of providers (yes) or of strangers (no).",
             ("authentic",),
             _one(figures.quarantined),
         )
         retention = self._service.sending.retention if self._service.sending else None
         yield _value(
             "receiver_retention_held_back",
-            "1 while nothing is deleted by its age, since the clock is not believed.",
+            "1 while retention deletes nothing because the clock is not trusted, else 0.",
             retention is not None and retention.held_back is not None,
         )
         yield _counter(
             "receiver_restarts",
-            "Threads and tasks of the service that ended by themselves and were begun anew.",
+            "Threads and tasks of the service that ended unexpectedly and were restarted.",
             ("task",),
             _one(self._service.supervisor.restarts),
         )
         yield CounterMetricFamily(
             "receiver_log_lines_left_out",
-            "Lines about pushes that the reader of the log left no room for.",
+            "Log lines about pushes that were dropped because the log's reader was slow.",
             value=self._service.requests.lost,
         )
 
     def _silent(self) -> set[str]:
-        """Sources that could push, and have not since the start."""
+        """Returns the sources that can push and have not since the start."""
         intake = self._service.intake
         pushing = {name for name, endpoint in intake.endpoints.items() if endpoint.provider.pushes}
         return pushing - intake.counts.last.keys()
 
     def _last_pushes(self) -> dict[str, datetime]:
-        """By source: as counted, or, before the first, as the store has it."""
+        """Returns the time of each source's last push: from the counts, else from the store."""
         intake = self._service.intake
         found = {**self._newest.found, **intake.counts.last}
         return {name: found[name] for name in intake.endpoints if name in found}
@@ -342,11 +350,11 @@ class ServiceCollector(Collector):
         return max(0.0, (self._service.intake.clock() - pile.since).total_seconds())
 
 
-# Families
+# Metric families
 
 
 def _one(values: Mapping[str, float]) -> dict[Labels, float]:
-    """The keys as labels."""
+    """Returns the values with their keys as labels."""
     return {(key,): value for key, value in values.items()}
 
 

@@ -52,7 +52,7 @@ _PUT_OPT_OUT = (
     " event = excluded.event WHERE excluded.time > opt_outs.time"
 )
 # Deletes opt-outs that a later opt-in lifted, which had another spelling of the number. The history
-# # gives the order; opt-outs from before there was a history are ordered by time.
+# gives the order; opt-outs from before there was a history are ordered by time.
 _TAKE_BACK = (
     "DELETE FROM opt_outs WHERE msisdn = ?1 AND EXISTS ("
     " SELECT 1 FROM opt_out_history AS back WHERE back.msisdn = ?1 AND back.change = 'in'"

@@ -38,7 +38,7 @@ _BOOK_AS_OF = (
 )
 # Only real changes count: no second activation, and no deactivation of a person who never joined.
 # Changes before the first day are one row, whose day is NULL. `+time` makes SQLite use the index of
-# # subscriptions, which covers the query, instead of the one of times.
+# subscriptions, which covers the query, instead of the one of times.
 _STEPS = (
     "SELECT source, short_code, service_id, CASE WHEN time >= ? THEN time / 86400000000 END AS day,"
     " count(CASE WHEN state = 'active' THEN 1 END), count(CASE WHEN state = 'inactive' THEN 1 END)"

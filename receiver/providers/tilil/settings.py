@@ -58,7 +58,7 @@ class TililSend(Send, frozen=True, kw_only=True):
 
     #: The service of messages that belong to none.
     service_id: str | None = None
-    #: Where delivery reports are asked for; the documentation does not print it.
+    #: The URL at which delivery reports are asked for; the documentation does not print it.
     report_url: Url | None = None
 
 
