@@ -23,6 +23,7 @@ from receiver.cli.options import (
     optional_person,
     optional_time,
 )
+from receiver.cli.redact import redact_job, secrets_of
 from receiver.errors import Failed
 from receiver.events import SHORT_ID, Event, encode_event
 from receiver.service.follow import new_events
@@ -77,7 +78,7 @@ def command(
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             if id_ is not None:
-                await _show(reader, id_, json=json, raw=raw)
+                await _show(reader, id_, secrets_of(settings), json=json, raw=raw)
             elif follow:
                 await _follow(reader, wanted, limit, json=json, raw=raw)
             else:
@@ -122,14 +123,15 @@ async def _follow(
         sys.stdout.flush()
 
 
-async def _show(reader: Reader, id_: str, *, json: bool, raw: bool) -> None:
+async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool, raw: bool) -> None:
     stored = await reader.event(reader.ids.complete(id_))
     if stored is None:
         raise Failed(f"{id_}: no such event")
     if json:
         _write_json(stored, raw=raw)
         return
-    output.details(event_details(stored, await reader.jobs(event=stored.seq)))
+    jobs = [redact_job(job, secrets) for job in await reader.jobs(event=stored.seq)]
+    output.details(event_details(stored, jobs))
     if raw and stored.request:
         print()
         output.details(request_details(stored.request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -73,13 +74,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("json", [[], ["--json"]], ids=["table", "json"])
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["table", "json"])
 @pytest.mark.parametrize("command", [["jobs"], ["messages"], ["messages", "1"], ["quarantine"]])
-def test_no_secret_is_shown(place: Path, command: list[str], json: list[str]) -> None:
+def test_no_secret_is_shown(place: Path, command: list[str], as_json: list[str]) -> None:
     """Of what a provider echoed, of a URL, of an exception's words."""
-    shown = told(place, *command, *json)
+    shown = told(place, *command, *as_json)
     for secret in (KEY, "of the-tests", "of%20the-tests", "of+the-tests"):
         assert secret not in shown
+    for words in ("path-secret", "query-secret", "Achieng"):
+        assert words not in shown
+
+
+def test_no_secret_is_shown_with_an_event(place: Path) -> None:
+    """Its details tell of its jobs as `receiver jobs` does."""
+    events = [json.loads(line)["id"] for line in told(place, "events", "--json").splitlines()]
+    shown = "".join(told(place, "events", event) for event in events)
+    assert "ValueError" in shown
     for words in ("path-secret", "query-secret", "Achieng"):
         assert words not in shown
 
