@@ -168,6 +168,8 @@ async def test_a_slow_look_for_metrics_holds_up_no_other_read(tmp_path: Path) ->
             await asyncio.wait({look, read}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
             assert (look.done(), read.done()) == (False, True)
         finally:
-            await aside._fetch.__self__._db.interrupt()
+            while not look.done():  # it may not have begun yet when it is interrupted
+                await aside._fetch.__self__._db.interrupt()
+                await asyncio.wait({look}, timeout=0.05)
         with pytest.raises(StoreUnavailable):
             await look
