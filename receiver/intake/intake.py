@@ -257,6 +257,8 @@ class Intake:
         why = StoreUnavailable(_UNDECIDED)
         try:
             await asyncio.wait([handled], timeout=endpoint.source.reply_within)
+            # First: if the store fails now, what a handler says from here on is to be sent.
+            self._workers.close_answer(seq)
             undecided.set_result(await self._store.run(settle, seq))
         except StoreUnavailable as error:
             why = error
