@@ -440,7 +440,7 @@ class Client:
         """The answer to a POST. Raises OSError or EOFError when there is none."""
         reader, _ = await self.begin(body, path)
         try:
-            return await self._read(reader)
+            return await self.read(reader)
         except BaseException:
             self.close()
             raise
@@ -466,7 +466,8 @@ class Client:
             self._streams[1].transport.abort()
             self._streams = None
 
-    async def _read(self, reader: asyncio.StreamReader) -> Reply:
+    async def read(self, reader: asyncio.StreamReader) -> Reply:
+        """The next answer on the connection."""
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         headers = _headers(lines)

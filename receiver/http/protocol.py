@@ -181,7 +181,7 @@ class LimitedProtocol(asyncio.Protocol):
         if self._hung_up:
             if waited > _LINGER_SECONDS:
                 self.transport.abort()
-        elif partial and waited > most:
+        elif partial and not self._queue and waited > most:
             self._parser.end_partial(TooSlow(), 408, "Request not whole in time")
         elif self._write_paused and waited > most:
             self.transport.abort()  # it sends requests, but does not read the answers
@@ -245,8 +245,8 @@ class LimitedProtocol(asyncio.Protocol):
         if not exchange.keep_alive:
             self._hang_up()
             return
-        if not self._parser.partial:
-            self.waiting_since = self._loop.time()
+        # Also if a request is partial: until now it waited for us, not for its client.
+        self.waiting_since = self._loop.time()
         if self._queue or self._unread or self._write_paused:
             self._go_on()
 

@@ -180,6 +180,38 @@ async def test_a_client_that_hangs_up_is_not_written_to() -> None:
         assert not state.tasks
 
 
+async def test_a_request_that_waits_for_us_is_not_too_slow() -> None:
+    """Its time begins when those before it on the connection are answered.
+
+    However long that takes: a client that sends many at once is not cut off when we are slow.
+    """
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
+        await go_on.wait()
+        body = b"too slow" if "receiver.refusal" in scope else b"served"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async with serving(app) as (port, state):
+        client = Client(port)
+        async with asyncio.timeout(30):
+            reader, writer = await client.connect()
+            writer.write(request("POST", "/") + request("POST", "/")[:-2])
+            await asked.wait()
+            (connection,) = cast("set[LimitedProtocol]", state.connections)
+            connection.waiting_since -= 3600
+            connection.expire(asyncio.get_running_loop().time())
+            go_on.set()
+            first = await client.read(reader)
+            connection.expire(asyncio.get_running_loop().time())
+            writer.write(b"\r\n")
+            second = await client.read(reader)
+        client.close()
+    assert (first.body, second.body) == (b"served", b"served")
+
+
 @pytest.mark.parametrize(
     "more",
     [
