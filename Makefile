@@ -55,9 +55,8 @@ test: lint ## lint, then the quick tests; with coverage: make test COVERAGE=yes
 	$(if $(COVERAGE),$(BIN)/coverage erase)
 	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
 
-# These compute more than they wait: one process a core.
 test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
-	$(BIN)/pytest $(QUICK) -n auto --hypothesis-profile=fast $(FAST)
+	$(BIN)/pytest $(QUICK) --hypothesis-profile=fast $(FAST)
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest

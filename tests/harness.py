@@ -124,12 +124,19 @@ async def opened(
     folder: Path,
     raw: Mapping[str, Any] | None = None,
     clock: Callable[[], datetime] | None = None,
+    *,
+    look: float = 0.05,
 ) -> AsyncIterator[Service]:
-    """The whole service in this process, without sockets."""
+    """The whole service in this process, without sockets.
+
+    It looks for what is due soon after a test has moved the clock.
+    """
     told = clock or Clock()
     made = parts(folder, raw)
     # One clock for both, so that a test that moves it moves rests, too.
-    async with service.open_service(made, told, now=lambda: told().timestamp()) as opened_service:
+    async with service.open_service(
+        made, told, now=lambda: told().timestamp(), look=look
+    ) as opened_service:
         yield opened_service
 
 

@@ -215,15 +215,15 @@ class Runner:
         clock: Callable[[], datetime],
         supervisor: Supervisor,
         *,
-        look: float | None = None,
+        look: float = LOOK,
     ) -> None:
-        """`look`: seconds between looks, if not `LOOK`."""
+        """`look`: seconds between looks for work that has become due."""
         self.store = store
         self.clock = clock
         self.supervisor = supervisor
         self.owner = 0
         """This process, once it has begun to work; 0: it claims nothing."""
-        self._look_every = LOOK if look is None else look
+        self._look_every = look
         self._queues: dict[Key, Queue] = {}
         self._lives: dict[Queue, KeptTask] = {}
         """Of those, too, that are retired and have something under way."""

@@ -21,7 +21,7 @@ from receiver.handlers import Address, SourceInfo, addresses
 from receiver.intake.intake import Intake
 from receiver.jobs.channel import apis
 from receiver.jobs.handle import Workers, running
-from receiver.jobs.runner import Runner, every
+from receiver.jobs.runner import LOOK, Runner, every
 from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader
 from receiver.plugin_host.dispatch import Bound, Dispatcher
@@ -241,11 +241,13 @@ async def open_service(
     clock: Callable[[], datetime] = utc_now,
     *,
     now: Callable[[], float] = time.monotonic,
+    look: float = LOOK,
     work: bool = True,
 ) -> AsyncIterator[Service]:
     """Opens the store and starts what works in the background.
 
-    `clock` tells the time; `now` seconds of a clock that nobody sets.
+    `clock` tells the time; `now` seconds of a clock that nobody sets. `look`: seconds between
+    looks for work that has become due.
 
     Without `work` nothing is done beyond what is asked: handlers' jobs stay in the store.
 
@@ -260,7 +262,7 @@ async def open_service(
         await carry_over(store, parts.config)
         await renumber.before_serving(store, parts.providers)
         await store.run(deactivations.manage, _managing(parts))
-        runner = Runner(store, clock, supervisor)
+        runner = Runner(store, clock, supervisor, look=look)
         stack.push_async_callback(runner.stop)
         if work:
             await runner.start()

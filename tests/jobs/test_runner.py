@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.handlers import Send
-from receiver.jobs import runner as runner_module
 from receiver.jobs.runner import Runner
 from receiver.store import handler_results, jobs
 from receiver.supervision import supervisor
@@ -35,7 +34,6 @@ async def test_idle_the_store_is_asked_once_a_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many sources and targets there are: one statement for all of them."""
-    monkeypatch.setattr(runner_module, "LOOK", 0.01)
     statements: list[str] = []
     asked: list[int] = []
     lanes = Runner._look
@@ -56,7 +54,7 @@ async def test_idle_the_store_is_asked_once_a_look(
     targets = [{"name": f"t{n}", "url": "https://example.com/in"} for n in range(3)]
     raw["plugins"] = {"enabled": ["forward"], "forward": {"targets": targets}}
 
-    async with opened(tmp_path, raw) as service:
+    async with opened(tmp_path, raw, look=0.01) as service:
         await service.store.reader._connection._db.set_trace_callback(statements.append)
         service.store.writer._connection._db.set_trace_callback(statements.append)
 
@@ -66,18 +64,15 @@ async def test_idle_the_store_is_asked_once_a_look(
         await until_async(idle, "twenty looks, a statement each, and nothing beside them")
 
 
-async def test_what_a_commit_makes_is_begun_without_a_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_a_commit_makes_is_begun_without_a_look(tmp_path: Path) -> None:
     """A late reply is sent at once: its commit wakes the source, and its own commit the poller."""
-    monkeypatch.setattr(runner_module, "LOOK", 3600.0)
     raw = settings()
     raw["sources"]["tilil"]["send"] = {
         "api_key": "k",
         "sender": "SHOP",
         "url": "http://127.0.0.1:1",
     }
-    async with opened(tmp_path, raw) as service:
+    async with opened(tmp_path, raw, look=3600.0) as service:
         await service.store.add_message(
             Send(source="tilil", to=PERSON, text="hello"), service.intake.clock()
         )
@@ -94,8 +89,7 @@ async def test_a_queue_whose_task_ends_goes_on(
 ) -> None:
     """It is begun anew, with what is under way, and does what has come meanwhile."""
     monkeypatch.setattr(supervisor, "PAUSE", 0.01)
-    monkeypatch.setattr(runner_module, "LOOK", 0.01)
-    async with opened(tmp_path, with_plugin(REPLIES)) as service:
+    async with opened(tmp_path, with_plugin(REPLIES), look=0.01) as service:
         (life,) = [each for each in service.supervisor.kept if each.name == "queue of handle"]
 
         async def begun_anew() -> int:
@@ -113,12 +107,9 @@ async def test_a_queue_whose_task_ends_goes_on(
         await until_async(handled, "handled")
 
 
-async def test_a_push_whose_client_hung_up_is_handled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_push_whose_client_hung_up_is_handled(tmp_path: Path) -> None:
     """Its handlers were claimed by its commit, and nobody was there to begin them."""
-    monkeypatch.setattr(runner_module, "LOOK", 0.01)
-    async with opened(tmp_path, with_plugin(REPLIES)) as service:
+    async with opened(tmp_path, with_plugin(REPLIES), look=0.01) as service:
         async with held(service.store):
             taking = asyncio.create_task(take(service, inbound(1)))
             await asyncio.sleep(0)
