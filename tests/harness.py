@@ -38,7 +38,7 @@ T = TypeVar("T")
 #: The credential of every source in `settings`.
 TOKEN = "token-of-the-tests-0123456789"
 #: Seconds after which a test gives up waiting for what must come.
-PATIENCE = 30.0
+PATIENCE = 60.0
 #: The program, as another process runs it.
 PROGRAM = (sys.executable, "-m", "receiver")
 NOW = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)

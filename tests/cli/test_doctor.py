@@ -90,6 +90,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serve(tmp_path_factory.mktemp("served"), raw) as service:
         reply = service.post(inbound(1), x_forwarded_for="198.51.100.7, 8.8.8.8")
         assert reply.status == 200
+        # The service notes the person behind the push once it is idle.
+        until(lambda: look(service.store, "SELECT 1 FROM people_runs"), "the person is noted")
         yield service
 
 
