@@ -49,7 +49,7 @@ class Allowance:
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """When what failed is tried again, or never."""
+    """Tells when something that failed is tried again, if ever."""
 
     pauses: tuple[float, ...]
     """Seconds after the first failure, the second one, and so on."""
@@ -64,7 +64,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         asked: float | None = None,
         until: datetime | None = None,
     ) -> datetime | None:
-        """When it is tried again after so many attempts; None: never.
+        """Returns the time of the next attempt after so many; None: never.
 
         `asked`: seconds that the other side asks to wait, which put it off and end nothing.
         `until`: when it is worth nothing any more.

@@ -1,4 +1,4 @@
-"""What commands show of errors and targets: no credentials, and no words that people wrote.
+"""Redacts errors and targets for display: no credentials, and no words that people wrote.
 
 The log keeps to the same. New errors of providers are stored without our key; these functions
 also serve for what is older, and for what other keys of the configuration are.

@@ -25,7 +25,7 @@ AS_USER = "run it as the service's user (sudo -u receiver receiver doctor), or a
 
 
 class Level(StrEnum):
-    """How serious a finding is."""
+    """The severity of a finding."""
 
     GREEN = "green"
     YELLOW = "yellow"

@@ -176,7 +176,7 @@ class Book:
         return list(self._messages.values())
 
     def forget(self) -> None:
-        """Forgets the messages, and counts anew."""
+        """Forgets the messages, and counts from zero."""
         self._messages.clear()
         self.managed.clear()
         self.counts = Counts()

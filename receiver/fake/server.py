@@ -3,7 +3,7 @@
 | request | what |
 |---|---|
 | `GET /control/sent` | the accepted messages that are remembered |
-| `DELETE /control/sent` | forgets them, and counts anew |
+| `DELETE /control/sent` | forgets them, and counts from zero |
 | `GET /control/counts` | what happened so far |
 | `GET /control/faults` | the shares of faults |
 | `PUT /control/faults` | replaces them: `{"timeout": 0.1, "tilil:500": 0.05}` |
@@ -83,7 +83,7 @@ class Fake:
         self.world.faults.set(shares)
 
     def forget(self) -> None:
-        """Forgets the messages, and counts anew."""
+        """Forgets the messages, and counts from zero."""
         self.world.book.forget()
 
     def application(self) -> Starlette:

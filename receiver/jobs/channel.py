@@ -51,7 +51,7 @@ class Window:
             self._taken.append(self._now() - seconds_ago)
 
     def free(self) -> int | None:
-        """How many more fit now; None: any number."""
+        """Returns the number of requests that may follow now; None: any number."""
         if self._limit is None:
             return None
         self._forget()
@@ -74,7 +74,7 @@ FAILURES = ("retryable", "unknown", "refused")
 
 
 class Calls:
-    """What calls to one source's provider came to, for metrics. Outlives its line."""
+    """Counts the outcomes of calls to one source's provider, for metrics. Outlives its line."""
 
     def __init__(self) -> None:
         self.seconds = Histogram(CALL_SECONDS)
@@ -120,7 +120,7 @@ class Line:
 
     @property
     def polls(self) -> bool:
-        """Whether the provider is asked what became of messages."""
+        """True if the provider is asked for the status of messages."""
         return self.api.polls if self.settings.poll is None else self.settings.poll
 
     @property
@@ -134,7 +134,7 @@ class Line:
 
     @property
     def room(self) -> int:
-        """How many more requests may leave now; to a provider that fails, one at a time."""
+        """The number of requests that may leave now; to a provider that fails, one at a time."""
         most = 1 if self._circuit.open else self.settings.connections
         free = self.window.free()
         return most - self._under_way if free is None else min(most - self._under_way, free)

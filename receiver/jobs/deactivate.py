@@ -32,7 +32,7 @@ class Deactivate(LineQueue):
     most = 1  # looked up when its turn comes: the person may join again while it waits
 
     async def perform(self, work: Work) -> None:
-        """Asks the provider once, and stores what became of it."""
+        """Asks the provider once, and stores the result."""
         runner, line = self.runner, self.line
         if work.joined_again:
             log.info("subscribed again, so not ended", job=work.id, source=line.name)

@@ -74,7 +74,7 @@ class Forward(Queue):
 
     @property
     def label(self) -> str:
-        """How the log names it: of a URL the host, since the rest may hold a secret."""
+        """Its name in the log: of a URL the host, since the rest may hold a secret."""
         return self.lane if "://" not in self.lane else urlsplit(self.lane).hostname or "a url"
 
     def pause(self) -> float:
@@ -105,7 +105,7 @@ class Forward(Queue):
         self._forwarder.forget(self)
 
     async def perform(self, work: Work) -> None:
-        """Posts an event and stores what became of it."""
+        """Posts an event and stores the result."""
         if work.event is None:
             await self.runner.fail(work, None, work.missing)
             return

@@ -108,7 +108,7 @@ class Workers(Queue):
 
     @property
     def claims(self) -> int:
-        """Who begins new work at once: this process if it has room; 0: nobody, it waits."""
+        """The owner of new work: this process if it has room; 0: nobody, it waits."""
         # What waits in the store is not kept from the memory by what comes now.
         most = BACKLOG // 2 if self._more or self._found else BACKLOG
         return self.runner.owner if self.held < most and not self.retired else 0
@@ -218,7 +218,7 @@ class Workers(Queue):
     def _guarded(
         self, work: Work, asked: tuple[Action, ...]
     ) -> tuple[tuple[Action, ...], str | None]:
-        """What a handler asked for, with its reply held back if it must be; what to note then."""
+        """Returns what a handler asked for, its reply held back if need be, and a note."""
         why = msgspec.json.decode(work.payload)["held"] if work.payload else None
         if why is None or not any(isinstance(each, Reply) and each.text for each in asked):
             return asked, None

@@ -1,4 +1,4 @@
-"""Asks providers that do not report by themselves what became of messages.
+"""Asks providers that do not report by themselves for the status of messages.
 
 Each change becomes the same `sms.delivery.updated` event that a push would have made, through
 the same intake: what was known already is a repeat there.

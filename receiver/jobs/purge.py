@@ -1,4 +1,4 @@
-"""Letting go of what is old, in small steps beside the pushes.
+"""Deletes what is older than `[retention]` allows, in small steps beside the pushes.
 
 `step` deletes one batch; its caller goes on from where it says. A command does so
 over the control socket, `Retention` by itself, as `[retention]` says.
@@ -37,7 +37,7 @@ _TOLERANCE = timedelta(days=1)
 
 
 async def step(store: Store, rule: PurgeRule, after: int = 0) -> tuple[Counter[str], PurgeBatch]:
-    """Deletes what is to go in the next batch: what it was, and where to go on.
+    """Deletes the next batch. Returns counts by table, and the batch, which says where to go on.
 
     Raises `StoreUnavailable`; what is gone by then is gone.
     """
@@ -51,7 +51,7 @@ async def step(store: Store, rule: PurgeRule, after: int = 0) -> tuple[Counter[s
 
 
 def disagreement(now: datetime, expected: datetime | None) -> str | None:
-    """Why nothing should go by its age now: the clock is not where it should be.
+    """Returns the reason to delete nothing by age now: the clock is not where it should be.
 
     `expected`: where it should be, as far as anything tells.
     """
@@ -69,7 +69,7 @@ WORD = "set the clock right; if it is, `receiver purge --older-than AGE` by hand
 
 
 class Retention:
-    """Lets go of what is older than `[retention]` allows, every hour.
+    """Deletes what is older than `[retention]` allows, every hour.
 
     By a clock that goes on from the last sweep, a day more or less; by another one nothing goes
     until a person has purged by hand.
@@ -94,13 +94,13 @@ class Retention:
         """Why nothing goes at the moment."""
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Sweeps until it is cancelled."""
         if not self._ages:
             return
         await every(_PAUSE, self.sweep, first=_FIRST)
 
     async def sweep(self) -> None:
-        """Lets go of all that is too old now. Raises `StoreUnavailable`."""
+        """Deletes all that is too old now. Raises `StoreUnavailable`."""
         now = self._clock()
         self.held_back = disagreement(now, await self._expected())
         if self.held_back is not None:
@@ -114,11 +114,11 @@ class Retention:
         for kind, age in self._ages.items():
             gone += await self._sweep_kind(PurgeRule(kind=kind, before=now - age), whole=whole)
         if gone:
-            log.info("let go of what is old", **gone)
+            log.info("deleted what is old", **gone)
             await self._store.run(audit.add, "retention", "purge", {"gone": dict(gone)}, now)
 
     async def _expected(self) -> datetime | None:
-        """Where the clock should be: where it was known to be, and what has passed since."""
+        """Returns the last time that was known to be right, plus what has passed since."""
         trusted = await self._store.reader.purges.trusted()
         if trusted != self._noted[0]:
             self._noted = (trusted, self._monotonic())

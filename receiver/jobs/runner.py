@@ -35,14 +35,14 @@ log = structlog.get_logger("receiver.jobs.runner")
 LOOK = 1.0
 #: Seconds that work under way is given when the service stops.
 GRACE = 10.0
-#: Seconds between tries to store what became of work, and to look for it, while the store fails.
+#: Seconds between tries to store the result of work, and to look for it, while the store fails.
 _STORE_PAUSE = 1.0
-#: Why work that broke us is not done; what happened is in the log.
+#: The error of a job whose work raised what nobody expected; the log has the traceback.
 BROKEN = "internal error; see the log of the service"
 
 
 class Queue(ABC):
-    """The work of one kind in one lane."""
+    """Does the work of one kind in one lane."""
 
     kind: ClassVar[str]
     #: Jobs that are looked up at once.
@@ -77,7 +77,7 @@ class Queue(ABC):
 
     @abstractmethod
     def room(self) -> int:
-        """How many more may begin now."""
+        """Returns the number of jobs that may begin now."""
 
     def pause(self) -> float:
         """Seconds until the next one may begin, as far as that is a matter of time."""
@@ -85,25 +85,25 @@ class Queue(ABC):
 
     @abstractmethod
     async def perform(self, work: Work) -> None:
-        """Does the work and stores what became of it."""
+        """Does the work and stores its result."""
 
     async def claim(self, chosen: list[Work]) -> list[Work]:
-        """Claims work; what of it is ours now."""
+        """Claims work. Returns what of it is ours now."""
         runner = self.runner
         ours = await runner.store.run(jobs.claim, runner.owner, [work.id for work in chosen])
         return [work for work in chosen if work.id in ours]
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Says that there may be something to do."""
         self._more = True
         self._turn.set()
 
     def turn(self) -> None:
-        """There may be room."""
+        """Says that there may be room."""
         self._turn.set()
 
     def forget_found(self) -> None:
-        """What was looked up and not begun is looked up again: others may be due before it."""
+        """Drops what was looked up and not begun: others may be due before it by now."""
         self._found.clear()
         self._more = True
 
@@ -157,13 +157,13 @@ class Queue(ABC):
         task.add_done_callback(self.tasks.discard)
 
     def ended(self, work: Work) -> None:
-        """Nobody works on it any more."""
+        """Notes that nobody works on it any more."""
         self.under_way.pop(work.id, None)
         self._more |= self.one_each
         self._turn.set()
 
     async def _step(self) -> bool:
-        """Begins as much as there is room for; whether that was anything."""
+        """Begins as much as there is room for. Returns True if that was anything."""
         if self.pause() or self.room() <= 0:
             return False
         if not self._found and self._more:
@@ -171,7 +171,7 @@ class Queue(ABC):
             found = await self.runner.due(self)
             self._more |= len(found) == self.most
             self._found += found
-        # Counted anew: a failure during the look may have left no room.
+        # Counted again: a failure during the look may have left no room.
         room = 0 if self.pause() or self.retired else self.room()
         chosen = [self._found.popleft() for _ in range(min(room, len(self._found)))]
         if not chosen:
@@ -191,7 +191,7 @@ class Queue(ABC):
                     await self.perform(work)
                 except Exception:  # it must not take those behind it along
                     log.exception(
-                        "work lost sight of", kind=self.kind, lane=self.label, job=work.id
+                        "work failed inside", kind=self.kind, lane=self.label, job=work.id
                     )
                     self.runner.forsake([work.id])
                 finally:
@@ -305,7 +305,7 @@ class Runner:
             self._ended(queue)
 
     def wake(self, keys: Iterable[Key]) -> None:
-        """There may be work of these kinds in these lanes."""
+        """Says that there may be work of these kinds in these lanes."""
         for key in keys:
             queue = self._queues.get(key)
             if queue is not None:
@@ -317,11 +317,11 @@ class Runner:
                 task.add_done_callback(partial(self._served_stray, key))
 
     def forsake(self, ids: Iterable[int]) -> None:
-        """Nobody works on these jobs of ours: they wait again from the next look on."""
+        """Releases jobs of ours that nobody works on: they wait again from the next look on."""
         self._forsaken.update(ids)
 
     async def due(self, queue: Queue) -> list[Work]:
-        """What a queue may begin."""
+        """Returns the work that a queue may begin."""
         return await self.store.reader.work.due(*queue.key, self.clock(), limit=queue.most)
 
     async def commit(self, change: Callable[..., T], *values: object) -> T:
@@ -329,12 +329,12 @@ class Runner:
         return await self.insist(lambda: self.store.run(change, *values))
 
     async def insist(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Writes again and again until the store takes it; `write` is asked anew each time."""
+        """Repeats a write until the store takes it; `write` is called for each try."""
         while True:
             try:
                 return await write()
             except StoreUnavailable as error:
-                log.warning("cannot store what became of work", error=str(error))
+                log.warning("cannot store the result of work", error=str(error))
                 await asyncio.sleep(_STORE_PAUSE)
 
     async def fail(self, work: Work, due: datetime | None, error: str | None) -> None:
@@ -392,7 +392,7 @@ class Runner:
 async def every(
     seconds: float, chore: Callable[[], Awaitable[None]], *, first: float = 0.0
 ) -> None:
-    """Does something again and again, whatever becomes of it."""
+    """Does something again and again, also after failures."""
     await asyncio.sleep(first)
     while True:
         try:

@@ -30,7 +30,7 @@ from receiver.text.sms_length import split
 
 log = structlog.get_logger("receiver.jobs.send")
 
-#: Seconds until what became of a message is asked for the first time.
+#: Seconds until the status of a message is asked for the first time.
 FIRST_POLL = 2.0
 
 _NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
@@ -81,7 +81,7 @@ class Send(LineQueue):
         return begun
 
     async def perform(self, work: Work) -> None:
-        """Makes the request and stores what became of the message."""
+        """Makes the request and stores its result."""
         message, request = work.message, self._requests.pop(work.id)
         assert message is not None
         try:
@@ -186,7 +186,7 @@ async def refuse(runner: Runner, source: str) -> None:
 
 
 def outgoing_of(message: StoredMessage) -> OutgoingMessage:
-    """What the provider is to be told."""
+    """Returns the part of a message that its provider needs."""
     return OutgoingMessage(
         to=message.to,
         text=message.text,

@@ -22,7 +22,7 @@ _EXAMPLE_SENDERS = {"KE": "+254712345678", "GB": "+447777777777"}
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """What the handlers make of a message."""
+    """The handlers' answer to a message, rule by rule."""
 
     rules: list[tuple[str, Explanation]]
     """Each with the name of its plugin."""

@@ -143,7 +143,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
     async def check(self) -> str | None:
         """Says why pushes cannot be taken; None: they can."""
         if self.supervisor.why is not None:
-            return "the service ends, to be started anew"
+            return "the service ends, to be restarted"
         return await self.store.check()
 
     async def _retire(self, old: Parts) -> None:

@@ -1,4 +1,4 @@
-"""What leaves of its own accord: messages, questions about them, ends of subscriptions, events."""
+"""Sets up outgoing work: messages, questions about them, ends of subscriptions, forwards."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def run(parts: Parts, writer: LogWriter, fd: int | None = None) -> None:
             runner.run(serve(parts, writer, fd, on_end=limit.start))
     except SystemExit as error:  # with its own status systemd might take it for a wanted end
         raise ReceiverError(
-            "something ended the event loop; the service has to start anew"
+            "something ended the event loop; the service must be restarted"
         ) from error
     finally:
         limit.cancel()
@@ -114,7 +114,7 @@ async def serve(
                     supervisor.begin("warnings", partial(warn, parts, service.store))
                     await _serve_until_over(supervisor, listeners, on_end)
         if supervisor.why is not None:
-            raise ReceiverError(f"{supervisor.why}; the service has to start anew")
+            raise ReceiverError(f"{supervisor.why}; the service must be restarted")
         log.info("stopped")
 
 

@@ -215,7 +215,7 @@ class Writer:
     def _ended(self, why: str) -> None:
         """Fails all waiting operations: the thread ended though the store was not closed."""
         self._dead = why
-        self._refusal = f"the store's writer {why}; the service has to start anew"
+        self._refusal = f"the store's writer {why}; the service must be restarted"
         waiting = [*self._in_hand, *self._waiting, *self._arrivals]
         self._in_hand, self._waiting, self._arrivals = [], [], []
         for _, future in waiting:

@@ -74,7 +74,7 @@ class JobReader:
         return [(kind, lane) for kind, lane in rows]
 
     async def due(self, kind: str, lane: str, now: datetime, *, limit: int) -> list[Work]:
-        """What may be begun now, what was due first at the front."""
+        """Returns the work that may begin now, in the order in which it was due."""
         rows = await self._fetch(due(kind), [kind, lane, to_micros(now), limit])
         return [self._work(kind, row) for row in rows]
 

@@ -59,7 +59,7 @@ PIECE = 200
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a change comes from: an event, or (all None but the times) a person's command."""
+    """The cause of a change: an event, or (all None but the times) a person's command."""
 
     event: int | None = None
     source: str | None = None

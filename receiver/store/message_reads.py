@@ -1,4 +1,4 @@
-"""Looking at messages: what waits to be sent, what became of the rest."""
+"""Reads messages: what waits to be sent, and the status of the rest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MessageReader:
         return [message_of(self._ids, row) for row in rows]
 
     async def attempts(self, source: str, since: datetime) -> list[datetime]:
-        """When messages were last sent, since then, oldest first."""
+        """Returns the times since then at which messages were sent, oldest first."""
         rows = await self._fetch(_ATTEMPTS, [source, to_micros(since)])
         return [from_micros(at) for (at,) in rows]
 

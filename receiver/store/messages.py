@@ -1,8 +1,8 @@
-"""What we send and what became of it: messages, their jobs, delivery reports, link_ids.
+"""Stores what we send and its status: messages, their jobs, delivery reports, link_ids.
 
-A message waits until the sender
-begins it; between `begin` and what follows it, it is `sending`, and if the process ends there,
-nobody knows whether it left: it stands as unknown, and is not sent again by itself.
+A message waits until the sender begins it; between `begin` and the result it is `sending`. If the
+process ends there, nobody knows whether it left: it becomes unknown, and is not sent again by
+itself.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ _WHOLE = (
     " WHERE id = ? AND state = 'waiting'"
 )
 _POLLER = "poller"
-#: Reports let go of in one transaction: more would hold up the pushes.
+#: Reports deleted in one transaction: more would hold up the pushes.
 _TIDY_ROWS = 500
 
 
@@ -343,7 +343,7 @@ def _know(tx: Tx, source: str, key: str, message: int, now: int) -> None:
 
 
 def _is_another(subject: str | None, whose: str | None) -> bool:
-    """Whether a report and a message name two people; a text that is no number names nobody."""
+    """True if a report and a message name two people; a text that is no number names nobody."""
     numbers = [text for text in (subject, whose) if text is not None and is_e164(text)]
     return len(set(numbers)) > 1
 

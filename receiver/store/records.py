@@ -282,7 +282,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     message: StoredMessage | None = None
     """That is to be sent, or asked about."""
     joined_again: bool = False
-    """The person has subscribed anew since: what was asked for is no longer so."""
+    """The person has subscribed again since: what was asked for is no longer so."""
 
 
 class MessageReport(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
 """Owns what runs as long as the service does, and notices when any of it ends.
 
 Tasks are begun here, by name. One that ends without having been told to, whatever ended it (an
-exception, a return, a cancellation, SystemExit), is begun anew, or it ends the service: each says
+exception, a return, a cancellation, SystemExit), is restarted, or it ends the service: each says
 which. Threads belong to others; they are looked at each second. A service that ends in this way
-leaves one line and a status that has systemd start it anew.
+leaves one line and a status with which systemd restarts it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 
 log = structlog.get_logger("receiver.supervision")
 
-#: Seconds until what has ended is begun anew, and between looks at threads.
+#: Seconds until what has ended is restarted, and between looks at threads.
 PAUSE = 1.0
 
 Work = Callable[[], Coroutine[Any, Any, object]]
@@ -33,9 +33,9 @@ class Supervisor:
         self.why: str | None = None
         """The reason why the service ends though nobody told it to; None: it does not."""
         self.over = asyncio.Event()
-        """Set when the service is to end. What ends from then on is not begun anew."""
+        """Set when the service is to end. What ends from then on is not restarted."""
         self.restarts: Counter[str] = Counter()
-        """Counts what was begun anew, by name, since the start."""
+        """Counts what was restarted, by name, since the start."""
         self.kept: set[KeptTask] = set()
         self._brief: set[asyncio.Task[Any]] = set()
         self._checks: dict[str, tuple[Check, Callable[[], None] | None]] = {}
@@ -43,7 +43,7 @@ class Supervisor:
     def keep(self, name: str, work: Work, *, restart: bool, finite: bool = False) -> KeptTask:
         """Begins a task that is to run until it is stopped, or returns if it is `finite`.
 
-        `restart`: if it ends before, it is begun anew; else the service ends with it.
+        `restart`: if it ends before, it is restarted; else the service ends with it.
         """
         kept = KeptTask(self, name, work, restart=restart, finite=finite)
         self.kept.add(kept)
@@ -67,14 +67,14 @@ class Supervisor:
     def end(self, why: str) -> None:
         """Ends the service, which cannot go on; the first reason is the one that counts."""
         if self.why is None and not self.over.is_set():
-            log.critical("the service ends, to be started anew", why=why)
+            log.critical("the service ends, to be restarted", why=why)
             self.why = why
         self.over.set()
 
-    def begun_anew(self, name: str, why: str, error: BaseException | None = None) -> None:
-        """Counts and logs that something has ended and was begun anew."""
+    def restarted(self, name: str, why: str, error: BaseException | None = None) -> None:
+        """Counts and logs that something has ended and was restarted."""
         self.restarts[name] += 1
-        log.error("begun anew", what=name, why=why, exc_info=error)
+        log.error("restarted", what=name, why=why, exc_info=error)
 
     async def close(self) -> None:
         """Stops all tasks that are left."""
@@ -95,7 +95,7 @@ class Supervisor:
                     self.end(f"{name} {why}")
                 else:
                     restart()
-                    self.begun_anew(name, why)
+                    self.restarted(name, why)
             await asyncio.sleep(PAUSE)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
@@ -155,7 +155,7 @@ class KeptTask:
             return
         why = _told(error) if error else "it was cancelled" if task.cancelled() else "it returned"
         if self._restart:
-            self._supervisor.begun_anew(self.name, why, error)
+            self._supervisor.restarted(self.name, why, error)
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._begin)
         else:
             log.error("ended", what=self.name, exc_info=error)

@@ -194,19 +194,19 @@ async def test_events_go_where_their_filters_say(tmp_path: Path) -> None:
 async def test_a_target_whose_task_ends_is_known_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is begun anew, and a reload that changes the target still ends it."""
+    """It is restarted, and a reload that changes the target still ends it."""
     monkeypatch.setattr(supervisor, "PAUSE", 0.01)
     async with listening() as crm, opened(tmp_path, forwarding_to(target(crm))) as service:
         await take(service, inbound(1, "one", mobile=ANN))
         await nothing_left(service)
         (life,) = [each for each in service.supervisor.kept if each.name == "queue of forward"]
 
-        async def begun_anew() -> int:
+        async def restarted() -> int:
             return service.supervisor.restarts["queue of forward"]
 
         with capture_logs():
             life._task.cancel()
-            await until_async(begun_anew, "begun anew")
+            await until_async(restarted, "restarted")
         moved = Target(name="crm", url=f"{crm.url}2", allow=[Network("127.0.0.0/8")])
         assert service.sending is not None
         service.sending.forwarder.adopt([moved])

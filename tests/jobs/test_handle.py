@@ -714,7 +714,7 @@ async def test_work_that_cannot_be_committed_is_committed_later(
 
             async def kept() -> bool:
                 said = [line["event"] for line in lines]
-                return "cannot store what became of work" in said
+                return "cannot store the result of work" in said
 
             await until_async(kept, "a try to store it")
             assert not waiting.done()

@@ -87,17 +87,17 @@ async def test_what_a_commit_makes_is_begun_without_a_look(tmp_path: Path) -> No
 async def test_a_queue_whose_task_ends_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is begun anew, with what is under way, and does what has come meanwhile."""
+    """It is restarted, with what is under way, and does what has come meanwhile."""
     monkeypatch.setattr(supervisor, "PAUSE", 0.01)
     async with opened(tmp_path, with_plugin(REPLIES), look=0.01) as service:
         (life,) = [each for each in service.supervisor.kept if each.name == "queue of handle"]
 
-        async def begun_anew() -> int:
+        async def restarted() -> int:
             return service.supervisor.restarts["queue of handle"]
 
         with capture_logs():
             life._task.cancel()
-            await until_async(begun_anew, "begun anew")
+            await until_async(restarted, "restarted")
         await service.store.take(intake(service.store, 7, jobs=["mine.replies"]))
 
         async def handled() -> bool:

@@ -178,7 +178,7 @@ def test_the_service_ends_with_its_writer(tmp_path: Path) -> None:
         assert service.post(inbound(2, "FALL")).status == 503
         assert service.process.wait(PATIENCE) == 1
         *_, last = service.log.splitlines()
-    said = "the store's writer has ended: SystemExit: fallen; the service has to start anew"
+    said = "the store's writer has ended: SystemExit: fallen; the service must be restarted"
     assert last == f"receiver: {said}"
 
 
@@ -206,4 +206,4 @@ def test_an_exit_that_nobody_wanted_is_a_failure(tmp_path: Path) -> None:
             wire.send(request("POST", "/hooks/tilil", inbound(2)))
             assert service.process.wait(PATIENCE) == 1
         *_, last = service.log.splitlines()
-    assert last == "receiver: something ended the event loop; the service has to start anew"
+    assert last == "receiver: something ended the event loop; the service must be restarted"

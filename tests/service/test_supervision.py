@@ -170,7 +170,7 @@ def test_each_name_has_a_fault() -> None:
 async def test_an_end_is_noticed(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within five seconds it is begun anew, or the service ends and is ready no more."""
+    """Within five seconds it is restarted, or the service ends and is ready no more."""
     fault, why = FAULTS[name]
     async with whole(tmp_path) as service:
         supervisor, reader = service.supervisor, service.store.reader._connection._db
@@ -184,11 +184,11 @@ async def test_an_end_is_noticed(
             await until_async(noticed, "noticed", NOTICED)
         assert supervisor.why == why
         assert supervisor.restarts[name] == (why is None)
-        event = "begun anew" if why is None else "the service ends, to be started anew"
+        event = "restarted" if why is None else "the service ends, to be restarted"
         assert event in [line["event"] for line in lines]
         monkeypatch.undo()
         readiness = await service.check()
-        assert readiness == (None if why is None else "the service ends, to be started anew")
+        assert readiness == (None if why is None else "the service ends, to be restarted")
 
 
 @pytest.mark.anyio
@@ -241,9 +241,7 @@ async def test_the_service_ends_with_its_sockets(ends: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_signs_of_life_are_begun_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_signs_of_life_are_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They end with the service, not with their task."""
     monkeypatch.setattr(supervision, "PAUSE", 0.01)
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
@@ -325,7 +323,7 @@ def test_handlers_that_block_have_the_service_started_anew(tmp_path: Path) -> No
         assert service.process.wait(PATIENCE) == 1
         *_, last = service.log.splitlines()
     why = "event loops abandoned: 3, the last one blocked by mine.answer"
-    assert last == f"receiver: {why}; the service has to start anew"
+    assert last == f"receiver: {why}; the service must be restarted"
     printed = run(tmp_path, "jobs", "--state", "dead", "--json").stdout
     dead = [json.loads(line) for line in printed.splitlines()]
     assert [job["error"].split(":")[0] for job in dead] == ["HandlerBlocks"] * 3

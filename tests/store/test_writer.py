@@ -414,7 +414,7 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
             await store.take(intake(store, 21))
         why = store.writer.ended()
         assert why == "has ended: SystemExit: fallen"
-        assert await store.check() == f"the store's writer {why}; the service has to start anew"
+        assert await store.check() == f"the store's writer {why}; the service must be restarted"
         assert store.writer.depth == 0
     assert look(store.path, COUNT) == [(1,)]
 
@@ -556,6 +556,6 @@ async def test_a_look_at_health_is_bounded(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         async with held(store) as waiting:
             async with asyncio.timeout(9):
-                assert await store.check() == "TimeoutError"
+                assert await store.check() == "the store has not taken a write within 5 s"
         await waiting
         assert await store.check() is None

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is waited for before something is begun anew."""
+    """Nothing is waited for before something is restarted."""
     monkeypatch.setattr(module, "PAUSE", 0)
 
 
@@ -54,7 +54,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_what_ends_is_begun_anew(end: str) -> None:
+async def test_what_ends_is_restarted(end: str) -> None:
     """It is counted, and the log says why it ended."""
     supervisor, work = Supervisor(), Work(end)
     with capture_logs() as lines:
@@ -62,14 +62,14 @@ async def test_what_ends_is_begun_anew(end: str) -> None:
         await asyncio.wait_for(work.again.wait(), 30)
     assert supervisor.restarts["work"] == 1
     (line,) = lines
-    assert (line["event"], line["what"], line["why"]) == ("begun anew", "work", ENDS[end])
+    assert (line["event"], line["what"], line["why"]) == ("restarted", "work", ENDS[end])
     await supervisor.close()
     assert supervisor.why is None
 
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_what_the_service_needs_ends_it(end: str) -> None:
-    """With the reason, and without being begun anew."""
+    """With the reason, and without being restarted."""
     supervisor, work = Supervisor(), Work(end)
     with capture_logs():
         supervisor.keep("work", work, restart=False)
@@ -112,7 +112,7 @@ async def test_what_is_finite_may_return() -> None:
     assert (work.begun, supervisor.restarts["work"], supervisor.kept) == (1, 0, set())
 
 
-async def test_what_is_finite_and_fails_is_begun_anew() -> None:
+async def test_what_is_finite_and_fails_is_restarted() -> None:
     """It has not ended for good before it returns."""
     supervisor, work = Supervisor(), Work("exception")
     with capture_logs():
@@ -122,8 +122,8 @@ async def test_what_is_finite_and_fails_is_begun_anew() -> None:
     assert (work.begun, supervisor.kept) == (2, set())
 
 
-async def test_a_stop_before_it_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not begun anew then."""
+async def test_a_stop_before_it_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not restarted then."""
     monkeypatch.setattr(module, "PAUSE", 3600)
     supervisor, work = Supervisor(), Work("return")
     with capture_logs():
@@ -135,7 +135,7 @@ async def test_a_stop_before_it_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_threads_are_looked_at() -> None:
-    """One that can be begun anew is; another one ends the service."""
+    """One that can be restarted is; another one ends the service."""
     supervisor, restarted = Supervisor(), asyncio.Event()
 
     def ended() -> str | None:
