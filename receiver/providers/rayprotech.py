@@ -62,6 +62,13 @@ REFUSALS = {
 _GATEWAY_FAILURE = 500
 #: Refusals have no codes; these words say that it works again after topping up.
 _CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
+#: Words of a gateway failure that say that the request is wrong: it fails each time.
+_WRONG = re.compile(
+    r"(?=.*(sender|recipient|number|mobile|msisdn|destination)).*\b(invalid|missing|required"
+    r"|not (a )?(valid|allowed|approved|registered)|un(registered|approved|authori[sz]ed)"
+    r"|blocked|blacklisted)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 T = TypeVar("T")
 
@@ -223,9 +230,11 @@ def _answer(response: Response) -> dict[str, Any]:
 def _refused(response: Response) -> ProviderError:
     error = http_refusal(REFUSALS, response, words_in(response, "error", "message"))
     if _says_no(response):  # then a gateway failure is no guess any more
-        retryable = response.status == _GATEWAY_FAILURE or _CREDIT.search(error.words)
-        error.retryable = error.retryable or bool(retryable)
-        error.unknown = error.unknown and not error.retryable
+        failure = response.status == _GATEWAY_FAILURE
+        wrong = failure and _WRONG.match(error.words) is not None
+        temporary = (failure and not wrong) or _CREDIT.search(error.words) is not None
+        error.retryable = error.retryable or temporary
+        error.unknown = error.unknown and not (error.retryable or wrong)
     return error
 
 

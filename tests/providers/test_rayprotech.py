@@ -164,6 +164,26 @@ def test_without_credit_it_is_tried_again(status: int, words: str, retryable: bo
         assert (error.words, error.retryable, error.unknown) == (words, retryable, False)
 
 
+@pytest.mark.parametrize(
+    ("words", "retryable"),
+    [
+        ("SenderId is invalid", False),
+        ("Invalid sender_id", False),
+        ("The recipient number is not valid", False),
+        ("Sender name not registered", False),
+        ("Destination is blacklisted", False),
+        ("Insufficient balance for this number", True),
+        ("Unknown error from the gateway, number 7", True),
+        ("Invalid response", True),
+        ("Gateway timed out", True),
+    ],
+)
+def test_a_failure_whose_words_blame_the_request_is_final(words: str, retryable: bool) -> None:
+    """It fails each time, so it is dead with these words; other failures of the gateway pass."""
+    error = refused(api().send(MESSAGE), answer(500, {**REFUSED, "error": words}))
+    assert (error.words, error.retryable, error.unknown) == (words, retryable, False)
+
+
 @pytest.mark.parametrize("body", [b"", b"OK", b"null", b"[]", b"{}", b'{"success":"yes"}'])
 def test_a_success_that_says_nothing_is_unknown(body: bytes) -> None:
     """The message may have been sent, so it is not sent again."""

@@ -163,7 +163,7 @@ def test_refusals_come_with_200(code: str) -> None:
     """With the provider's words on the next line, or with those of its documentation."""
     for request in (api().send(MESSAGE), api().look_up("91532", None), api().balance()):
         error = refuses(request, f"{code}\r\nSorry,  no\r\n")
-        assert (error.code, error.words, error.unknown) == (code, "Sorry, no", False)
+        assert (error.code, error.words, error.unknown) == (code, "Sorry, no", code == "-301")
         assert refuses(request, f"\ufeff{code}").words == REFUSALS[code].meaning
 
 
@@ -171,8 +171,10 @@ def test_a_code_says_what_may_be_done() -> None:
     """Some may work later, after a mend or without; one says that the person wants nothing."""
     errors = [refuses(api().send(MESSAGE), code) for code in REFUSALS]
     assert {error.code for error in errors if error.retryable} == {
-        *("-100", "-300", "-301", "-501", "-511", "-512", "-513", "-514", "-515", "-522"),
+        *("-100", "-300", "-411", "-501", "-511", "-512", "-513", "-514", "-515", "-522"),
     }
+    assert [error.code for error in errors if error.tomorrow] == ["-411"]
+    assert [error.code for error in errors if error.unknown] == ["-301"]
     assert [error.code for error in errors if error.opted_out] == ["-412"]
     error = refuses(api().send(MESSAGE), "-999")
     assert (str(error), error.retryable) == ("unknown code (-999)", False)
