@@ -212,7 +212,7 @@ async def test_what_is_not_worth_sending_any_more_is_dead(tmp_path: Path) -> Non
 async def test_a_refusal_is_final(tmp_path: Path) -> None:
     """With the provider's words and code; a person may try it again."""
     async with sending(tmp_path, "text-connect") as (service, providers):
-        refused = await ask(service, "text-connect", to="+447700900001")
+        refused = await ask(service, "text-connect", to="+447700999901")
         message = await until_state(service, refused, "dead", "sent")
         assert (message.state, message.status, message.code) == ("dead", "rejected", "-401")
         (job,) = await service.store.reader.jobs(state="dead")
@@ -243,7 +243,7 @@ async def test_what_a_limit_of_the_day_refuses_is_sent_on_the_next_day(tmp_path:
 async def test_who_is_blacklisted_there_is_opted_out_here(tmp_path: Path) -> None:
     """Text-Connect's -412: nothing else is sent to this person, through no source."""
     async with sending(tmp_path, "text-connect") as (service, _):
-        person = "+447700900003"
+        person = "+447700999903"
         await until_state(service, await ask(service, "text-connect", to=person), "dead")
         (entry,) = await service.store.reader.opt_outs.find(person)
         assert entry.reason == "network"
