@@ -101,8 +101,8 @@ def ids_in(value: object, *fields: str) -> list[str]:
     ids = []
     found = [(fields[0] if isinstance(value, list) else "", value)]
     for field, each in found:  # grows during the loop
-        if isinstance(each, dict):
-            found += each.items()
+        if isinstance(each, dict):  # below a field of ids, the names are numbers of people
+            found += each.items() if field not in fields else [(field, v) for v in each.values()]
         elif isinstance(each, list):
             found += [(field, item) for item in each]
         elif field in fields and (id_ := as_word(each)):

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers import bulk
 from receiver.providers.calls import (
     Refusal,
     count,
@@ -30,7 +31,15 @@ from receiver.providers.calls import (
     words,
     words_in,
 )
-from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
+from receiver.providers.contract import (
+    Api,
+    Balance,
+    Operation,
+    Parsed,
+    Partly,
+    Request,
+    Response,
+)
 from receiver.providers.payloads import as_id, as_text, as_word
 from receiver.providers.send_only import SendOnlyProvider
 from receiver.text.times import instant
@@ -130,13 +139,17 @@ class RayprotechApi(Api):
                 summary="Asks for the status of a message.",
                 required=("message_id",),
                 make=lambda given: verbatim(self.look_up(given["message_id"], None)),
+                reads=True,
             ),
             "get_balance": Operation(
-                summary="Asks for the credit.", make=lambda _: verbatim(self.balance())
+                summary="Asks for the credit.",
+                make=lambda _: verbatim(self.balance()),
+                reads=True,
             ),
             "test_connection": Operation(
                 summary="Asks whether the API is up; needs no key.",
                 make=lambda _: Request(method="GET", url=f"{self.url}/test_connection", read=_up),
+                reads=True,
             ),
         }
 
@@ -151,7 +164,7 @@ class RayprotechApi(Api):
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
-        return self._post("send_bulk_sms", payload, _answer, bulk=True)
+        return self._post("send_bulk_sms", payload, _sent_to_many, bulk=True)
 
     def _sent(self, response: Response) -> Sent:
         answer = _answer(response)
@@ -225,6 +238,11 @@ def _answer(response: Response) -> dict[str, Any]:
     if answer.get("success") is not True:
         raise garbled(response, '"success": true')
     return answer
+
+
+def _sent_to_many(response: Response) -> Any:
+    answer = bulk.taken(response, "message_id", "message_ids", refused=_refused)
+    return answer if isinstance(answer, Partly) else _answer(response)
 
 
 def _refused(response: Response) -> ProviderError:

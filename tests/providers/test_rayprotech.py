@@ -15,7 +15,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.contract import Balance, Request, Response
+from receiver.providers.contract import Balance, Partly, Request, Response
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
@@ -298,9 +298,28 @@ def test_many_are_sent_to_at_once() -> None:
         "message": "Hi",
         "sender_id": "SHOP",
     }
-    body = {"success": True, "message_ids": {"254712345678": ID}, "invalid_numbers": ["1"]}
+    body = {"success": True, "message_ids": {"254712345678": ID}, "invalid_numbers": []}
     assert request.read(answer(200, body)) == body
     assert refused(request, answer(200, REFUSED)).words == "Gateway unreachable"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": True, "message_ids": {"254712345678": ID}, "invalid_numbers": ["1"]},
+        {"success": True, "message_ids": {"254712345678": ID}, "failed_recipients": {"1": "no"}},
+        {**REFUSED, "statistics": {"successful": 1, "failed": 1}, "message_ids": {}},
+        {**REFUSED, "message_ids": {"254712345678": ID}},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_many_may_be_sent_to_in_part(body: dict[str, Any], status: int) -> None:
+    """Whatever else the answer says: whoever got the message must not get it again."""
+    given = {"recipients": "0712345678,0723456789", "message": "Hi"}
+    request = api().operations()["send_bulk_sms"].make(given)
+    assert request.read(answer(status, body)) == Partly(body, "some were taken")
+    none = {**REFUSED, "statistics": {"successful": 0, "failed": 2}, "message_ids": {}}
+    assert not refused(request, answer(status, none)).unknown
 
 
 @pytest.mark.parametrize(

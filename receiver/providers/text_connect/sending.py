@@ -30,12 +30,16 @@ _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Names(Section, frozen=True, kw_only=True):
-    """`send.names`: names that the documentation does not print. The defaults are guesses."""
+    """`send.names`: names that the documentation does not print, or not as they are sent.
+
+    The defaults are guesses.
+    """
 
     empty_group: _Name = "EmptyGroup"
     delete_group: _Name = "DeleteGroup"
     background_send: _Name = "BackgroundSend"
     group_parameter: _Name = "GroupName"
+    credit_reminder: _Name = "CreditReminder"
 
 
 class TextConnectSend(Send, frozen=True, kw_only=True):

@@ -116,6 +116,7 @@ class TililApi(Api):
                 summary="Asks for the status of a message, at send.report_url.",
                 required=("message_id",),
                 make=self._report,
+                reads=True,
             ),
         }
 
