@@ -69,6 +69,7 @@ REFUSALS = {
 }
 
 _GATEWAY_FAILURE = 500
+_SIMULATED = "simulation_mode: the provider only plays sending, and nothing reaches the person"
 #: Refusals have no codes; these words say that it works again after topping up.
 _CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
 #: Words of a gateway failure that say that the request is wrong: it fails each time.
@@ -175,6 +176,7 @@ class RayprotechApi(Api):
             parts=count(answer.get("units_used")),
             cost=as_word(answer.get("cost")),
             balance=as_word(answer.get("new_balance")),
+            note=_SIMULATED if answer.get("simulation_mode") in (True, 1, "true", "1") else None,
         )
 
     def _report(

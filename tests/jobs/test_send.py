@@ -321,6 +321,26 @@ async def test_who_never_reports_is_asked(tmp_path: Path, source: str) -> None:
         await until_async(done, "nothing more is asked")
 
 
+async def test_every_part_of_a_long_message_is_asked_about(tmp_path: Path) -> None:
+    """Until each is at its end: the message is delivered when all of it is."""
+    clock = Clock()
+    async with sending(tmp_path, "text-connect", clock=clock) as (service, _):
+        message = await ask(service, "text-connect", text="x" * 320)
+        sent = await until_state(service, message, "sent")
+        ids = (sent.provider_id or "").split(",")
+        assert (len(ids), sent.parts) == (3, 3)
+        clock.move(minutes=1)
+        await until_status(service, message, "delivered")
+        stored = [one.event.data async for one in service.store.reader.events()]
+        reported = {data.message_id for data in stored if isinstance(data, DeliveryReport)}
+        assert reported == set(ids)
+
+        async def done() -> bool:
+            return await service.store.reader.jobs() == []
+
+        await until_async(done, "nothing more is asked")
+
+
 async def test_restarting_finds_what_was_under_way(tmp_path: Path) -> None:
     """It is unknown; what waited is sent."""
     async with open_store(tmp_path / "receiver.db") as store:

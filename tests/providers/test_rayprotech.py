@@ -111,6 +111,11 @@ def test_a_message_is_taken() -> None:
     sent = api().send(MESSAGE).read(answer(200, SENT))
     expected = Sent(message_id=ID, to="+254712345678", parts=1, cost="0.3", balance="92")
     assert sent == expected
+    for simulated in (True, "true", 1):
+        said = {**SENT, "simulation_mode": simulated}
+        note = api().send(MESSAGE).read(answer(200, said)).note
+        assert note is not None
+        assert note.startswith("simulation_mode: ")
     bare = api().send(MESSAGE).read(answer(200, {"success": True}))
     assert bare == Sent(message_id=None)
 

@@ -84,6 +84,7 @@ def test_a_message_is_sent_as_documented() -> None:
         "SourceAddress": "SHOP",
         "SourceTON": "5",
         "Body": "Hello & goodbye",
+        "GetAllMessageIDs": "1",
     }
     assert not request.bulk
     assert api(url="http://127.0.0.1:9/api/").send(MESSAGE).url == "http://127.0.0.1:9/api"
@@ -160,9 +161,10 @@ def test_a_message_is_taken(text: str) -> None:
 
 
 def test_parts_may_have_ids() -> None:
-    """The first is that of the message."""
+    """All of them are kept: each part has a status of its own."""
     sent = reads(api().send(MESSAGE), "91532,91533,a-1")
-    assert (sent.message_id, sent.parts) == ("91532", 3)
+    assert (sent.ids, sent.parts) == (("91532", "91533", "a-1"), 3)
+    assert refuses(api().send(MESSAGE), "91532,-401").unknown
 
 
 @pytest.mark.parametrize("code", REFUSALS)
@@ -285,6 +287,7 @@ def test_a_message_is_sent_by_hand() -> None:
         "Action": "Send",
         "DestinationAddress": "447777777777",
         "SourceAddress": "447786200000",
+        "GetAllMessageIDs": "1",
         **BODY,
         **options,
     }
