@@ -191,6 +191,7 @@ class ProviderError(ReceiverError):
         retryable: bool = False,
         unknown: bool = False,
         retry_after: float | None = None,
+        tomorrow: bool = False,
         opted_out: bool = False,
         link_invalid: bool = False,
     ) -> None:
@@ -204,6 +205,8 @@ class ProviderError(ReceiverError):
         """It may have been done: nobody knows."""
         self.retry_after = retry_after
         """Seconds that the provider asks to wait."""
+        self.tomorrow = tomorrow
+        """It may work on the next day of the provider: a limit of this message's day is used up."""
         self.opted_out = opted_out
         """The person must not be messaged."""
         self.link_invalid = link_invalid

@@ -25,6 +25,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     message_id: str | None
     """None where it gives none."""
+    further_ids: tuple[str, ...] = ()
+    """Those of the further parts of a long text, where each part has a status of its own."""
     to: str | None = None
     status: Status = Status.QUEUED
     parts: int | None = None
@@ -32,3 +34,10 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """As the provider writes it, in the account's currency or units."""
     balance: str | None = None
     """After this message, in the same."""
+    note: str | None = None
+    """The reason why it does not mean that the message is on its way."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all parts."""
+        return () if self.message_id is None else (self.message_id, *self.further_ids)

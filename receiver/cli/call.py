@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Annotated, Any
 
 import msgspec
@@ -10,11 +11,17 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.options import ConfigFile, load
+from receiver.cli.values import STDIN, named, read_value
 from receiver.errors import Failed, ProviderError
+from receiver.http.redact import masked
 from receiver.providers import create
-from receiver.providers.contract import Operation, Request
+from receiver.providers.contract import Operation, Partly, Request, Response
 from receiver.service.provider_calls import call_once, error_text, sending_apis
 from receiver.text.escape import escape_json
+
+#: Answers that say no more than yes: they are shown in words.
+_YES: tuple[object, ...] = ("1", "", [])
+_NOT_AGAIN = "check what was done before you call again: whoever has the message would get it twice"
 
 
 def command(
@@ -35,29 +42,72 @@ def command(
     json: Annotated[
         bool, typer.Option("--json", help="Print the answer as one line of JSON.")
     ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print the answer as it came, such as a report in CSV.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before an operation that deletes.")
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """Calls a provider's API directly.
 
-    Prints the answer as JSON. An operation that sends does so at once, outside the outbox: opt-outs
-    and the source's rate are not respected, and the message is not in `receiver messages`. To send
-    a message, use `receiver send`.
+    Prints the answer as JSON. KEY=@FILE reads a value from a file and KEY=- from stdin, such as a
+    password; KEY=@@TEXT is a text that begins with @. Operations and parameters may be written as
+    in the provider's documentation.
+
+    An operation that sends does so at once, outside the outbox: opt-outs and the source's rate are
+    not respected, and the message is not in `receiver messages`. To send a message, use
+    `receiver send`. If the call was done for some numbers only, the exit status is 1.
     """
+    if json and raw:
+        raise typer.BadParameter("expected --json or --raw, got both")
     settings = load(config)
     api = sending_apis(settings, create(settings), source)[source]
     known = api.operations()
     if list_:
         _list(known, json=json)
         return
-    if operation not in known:
+    name = named(operation or "", known)
+    if name is None:
         got = f"; got {operation!r}" if operation is not None else ""
         raise typer.BadParameter(f"expected one of {', '.join(known)}, or --list{got}")
-    request = _request(operation, known[operation], values or [])
+    chosen = known[name]
+    request = _request(name, chosen, values or [])
+    if chosen.deletes and not yes:
+        _confirm(source, chosen)
+    came: list[Response] = []
     try:
-        answer = asyncio.run(call_once(api, request))
+        answer = asyncio.run(call_once(api, _kept(request, came)))
     except ProviderError as error:
-        raise Failed(f"{source}: {error_text(api, error)}; {_advice(error)}") from None
-    _show(msgspec.json.encode(answer), json=json)
+        advice = _advice(error, reads=chosen.reads)
+        raise Failed(f"{source}: {error_text(api, error)}; {advice}") from None
+    finally:
+        if raw and came:
+            output.as_it_came(came[0].body, [api.key])
+    partly = answer if isinstance(answer, Partly) else None
+    if not raw:
+        _show(chosen, answer if partly is None else partly.answer, json=json)
+    if partly is not None:
+        words = masked(partly.words, [api.key])
+        raise Failed(f"{source}: done in part at most: {words}; {_NOT_AGAIN}")
+
+
+def _confirm(source: str, operation: Operation) -> None:
+    """Asks before a call that deletes. Raises `BadParameter` where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("expected --yes: the operation deletes for good")
+    typer.confirm(f"{source}: {operation.summary} Go on?", abort=True, err=True)
+
+
+def _kept(request: Request[Any], came: list[Response]) -> Request[Any]:
+    """Returns the same request, which puts its answer into `came`."""
+
+    def read(response: Response) -> Any:
+        came.append(response)
+        return request.read(response)
+
+    return msgspec.structs.replace(request, read=read)
 
 
 def _list(known: dict[str, Operation], *, json: bool) -> None:
@@ -92,33 +142,41 @@ def _parameters(name: str, operation: Operation, pairs: list[str]) -> dict[str, 
     takes = f"{name} takes {_expected(operation) or 'no parameters'}"
     given: dict[str, str] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
+        written, equals, value = pair.partition("=")
         if not equals:
             raise typer.BadParameter(f"expected KEY=VALUE, got {pair!r}; {takes}")
-        if key not in operation.required + operation.optional:
-            raise typer.BadParameter(f"{takes}; got {key!r}")
+        key = named(written, operation.required + operation.optional)
+        if key is None:
+            raise typer.BadParameter(f"{takes}; got {written!r}")
         if key in given:
             raise typer.BadParameter(f"{key} came twice; {takes}")
         given[key] = value
+    if list(given.values()).count(STDIN) > 1:
+        raise typer.BadParameter(f"expected one parameter from stdin (KEY={STDIN}) at most")
     missing = [key for key in operation.required if key not in given]
     if missing:
         raise typer.BadParameter(f"{takes}; missing {', '.join(missing)}")
-    return given
+    return {key: read_value(key, value) for key, value in given.items()}
 
 
-def _advice(error: ProviderError) -> str:
+def _advice(error: ProviderError, *, reads: bool) -> str:
     """Returns what happened, and whether to call again."""
+    if error.unknown and reads:
+        return "nothing was changed, and the same call can be made again"
     if error.unknown:
         return "it is not known whether it was done: check that before you call again"
     if not error.retryable:
         return "nothing was done, and the same call will not work later"
-    wait = f" after {error.retry_after:g} s" if error.retry_after else " later"
-    return f"nothing was done, and the same call may work{wait}"
+    wait = f"after {error.retry_after:g} s" if error.retry_after else "later"
+    return f"nothing was done, and the same call may work {'tomorrow' if error.tomorrow else wait}"
 
 
-def _show(encoded: bytes, *, json: bool) -> None:
+def _show(operation: Operation, answer: object, *, json: bool) -> None:
+    encoded = msgspec.json.encode(answer)
     if json:
         output.json_line(encoded)
-        return
-    for line in msgspec.json.format(encoded).split(b"\n"):
-        print(escape_json(line))
+    elif answer in _YES:
+        output.line(operation.done)
+    else:
+        for line in msgspec.json.format(encoded).split(b"\n"):
+            print(escape_json(line))

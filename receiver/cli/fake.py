@@ -85,8 +85,8 @@ def command(
     Prints the URL of each provider for send.url, and answers until Ctrl-C as the providers'
     documentation says. GET /control/sent returns the accepted messages, GET /control/counts the
     counts; PUT /control/faults replaces the faults. The last digits of a number choose the result:
-    0001 invalid number, 0002 no credit, 0003 the person has opted out, 0004 not delivered, 0005
-    sent and no further report.
+    99901 invalid number, 99902 no credit, 99903 the person has opted out, 99904 not delivered,
+    99905 sent and no further report.
     """
     options = Options(
         host=host,

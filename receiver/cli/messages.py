@@ -10,7 +10,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.options import ConfigFile, Json, Msisdn, Source, load, optional_person
-from receiver.cli.redact import redact_message, secrets_of
+from receiver.cli.redact import redact_message, redact_report, secrets_of
 from receiver.errors import Failed
 from receiver.events import Status
 from receiver.store import Reader, StoredMessage, open_reader
@@ -101,7 +101,7 @@ async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> 
     if not found:
         raise Failed(f"{id_}: no such message")
     message = redact_message(found[0], secrets)
-    reports = await reader.messages.reports(id_)
+    reports = [redact_report(report, secrets) for report in await reader.messages.reports(id_)]
     if json:
         output.json_lines([{**message_json(message), "reports": reports}])
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from receiver.http.redact import masked
 from receiver.text.escape import escape, escape_json
 
 Cell = str | None
@@ -22,6 +23,17 @@ def json_line(encoded: bytes) -> None:
     """Writes one line of JSON, in UTF-8 whatever the terminal is."""
     sys.stdout.flush()
     sys.stdout.buffer.write(escape_json(encoded).encode() + b"\n")
+
+
+def as_it_came(body: bytes, secrets: Iterable[str]) -> None:
+    """Writes what came from elsewhere byte for byte, but for our secrets; escaped on a terminal."""
+    text = masked(body.decode("utf-8", "surrogateescape"), secrets)
+    if sys.stdout.isatty():
+        for each in text.splitlines():
+            line(each)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
 
 
 def json_lines(records: Iterable[Any]) -> None:

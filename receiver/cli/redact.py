@@ -16,7 +16,7 @@ import msgspec
 from receiver.config import Config
 from receiver.config.convert import Secret
 from receiver.http.redact import masked
-from receiver.store import Job, StoredMessage
+from receiver.store import Job, MessageReport, StoredMessage
 
 #: What a handler raised: its kind, then words that may hold a text or a number of a person.
 _RAISED = re.compile(r"([A-Za-z_]\w*): ")
@@ -33,6 +33,17 @@ def redact_message(message: StoredMessage, secrets: Iterable[str]) -> StoredMess
     if message.error is None:
         return message
     return msgspec.structs.replace(message, error=masked(message.error, secrets))
+
+
+def redact_report(report: MessageReport, secrets: Iterable[str]) -> MessageReport:
+    """Returns the report, with credentials masked in what the provider said."""
+    secrets = list(secrets)
+    said = {
+        name: text and masked(text, secrets)
+        for name, text in msgspec.structs.asdict(report).items()
+        if name in ("raw_status", "raw_code", "reason")
+    }
+    return msgspec.structs.replace(report, **said)
 
 
 def redact_job(job: Job, secrets: Iterable[str]) -> Job:

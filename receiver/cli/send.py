@@ -13,6 +13,7 @@ from receiver.cli import output
 from receiver.cli.exit_status import print_errors
 from receiver.cli.options import ConfigFile
 from receiver.cli.parts import perform, prepare
+from receiver.cli.values import STDIN, decoded
 from receiver.errors import Failed, StoreLocked
 from receiver.events import Status
 from receiver.service.follow import message_changes
@@ -72,7 +73,7 @@ def command(
         parts.config,
         name,
         to=to,
-        text=_decode(sys.stdin.buffer.read()) if text == "-" else text,
+        text=decoded(sys.stdin.buffer.read(), "--text -") if text == STDIN else text,
         sender=sender,
         service_id=service_id,
         link_id=link_id,
@@ -92,14 +93,6 @@ def command(
         stored = asyncio.run(_follow(store, outcome.message, seconds, json=json))
         if wait:
             _check_result(stored, seconds)
-
-
-def _decode(read: bytes) -> str:
-    """Returns the text from stdin without its last line end."""
-    try:
-        return read.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"--text -: not UTF-8 at byte {error.start}") from None
 
 
 async def _follow(store: Path, id_: int, seconds: float, *, json: bool) -> StoredMessage:

@@ -17,6 +17,9 @@ _DEFAULT_SENDER = "Texin"
 #: The price of one unit; a message takes one for each of its parts.
 _COST = 0.3
 _PREVIEW = 50
+_LONGEST_NAME = 11
+_CALLS = ("send_sms", "send_bulk_sms", "check_status", "get_balance", "test_connection")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _FAILED = "Failed to send SMS"
 _WHY = {Why.INVALID: "Invalid recipient number", Why.CREDIT: "Insufficient SMS balance"}
@@ -41,6 +44,7 @@ class Rayprotech(FakeProvider):
             self.route("/check_status", self._status),
             self.route("/get_balance", self._balance),
             self.route("/test_connection", self._test, ["GET"]),
+            self.route("/{call:path}", self._unknown, _METHODS),
         ]
 
     def busy(self) -> Response:
@@ -63,6 +67,8 @@ class Rayprotech(FakeProvider):
         to, text = word(fields.get("recipient")), fields.get("message")
         if not is_text(text):
             return self.refuse(_refused(400, "Message is required", sender))
+        if len(sender) > _LONGEST_NAME:
+            return self.refuse(_refused(500, "SenderId is invalid", sender))
         try:
             message = self.accept(call, to=to, text=str(text), sender=sender)
         except Refused as refused:
@@ -125,10 +131,10 @@ class Rayprotech(FakeProvider):
     def _status(self, call: Call) -> Response:
         fields = call.fields
         if not self.world.knows(fields.get("api_key")):
-            return self.refuse(answer_json({"success": False, "error": "Invalid API key"}, 401))
+            return self.refuse(_refused(401, "Invalid API key"))
         message = self.book.find(self.name, word(fields.get("message_id")))
         if message is None:
-            return self.refuse(answer_json({"success": False, "error": "Message not found"}, 404))
+            return self.refuse(_refused(404, "Message not found"))
         delivered = message.ended_at if message.status is Status.DELIVERED else None
         failed = message.fate.reason if _word(message) == "failed" else None
         return answer_json(
@@ -151,7 +157,7 @@ class Rayprotech(FakeProvider):
 
     def _balance(self, call: Call) -> Response:
         if not self.world.knows(call.fields.get("api_key")):
-            return self.refuse(answer_json({"success": False, "error": "Invalid API key"}, 401))
+            return self.refuse(_refused(401, "Invalid API key"))
         return answer_json(
             {
                 "success": True,
@@ -164,6 +170,11 @@ class Rayprotech(FakeProvider):
                 "timestamp": local(datetime.now(UTC)),
             }
         )
+
+    def _unknown(self, call: Call) -> Response:
+        known = call.request.path_params["call"] in _CALLS
+        refusal = (405, "Method not allowed") if known else (404, "Unknown endpoint")
+        return self.refuse(_refused(*refusal))
 
     def _test(self, call: Call) -> Response:
         return answer_json({"success": True, "message": "API is up"})

@@ -27,22 +27,12 @@ from receiver.fake.provider import (
     word,
 )
 from receiver.providers.tilil.reports import STATUSES
+from receiver.providers.tilil.sending import REFUSALS
 
 _LONGEST = 920
 _LINKS = 100_000
 _NETWORK = "Safaricom"
 
-#: The meaning of each status_code.
-_CODES = {
-    "1": "Success",
-    "1000": "Success",
-    "1001": "Invalid sender",
-    "1003": "Invalid mobile number",
-    "1004": "Low bulk credits",
-    "1006": "Invalid credentials",
-    "1009": "Unsupported data type",
-    "1010": "Unsupported request type",
-}
 _WHY = {Why.INVALID: "1003", Why.CREDIT: "1004"}
 
 
@@ -142,14 +132,14 @@ class Tilil(FakeProvider):
         fields = call.fields
         mobile = word(fields.get("mobile"))
         code = self._refusal(call)
-        if code is None and (not self.numbers.fullmatch(mobile) or mobile.endswith("0001")):
+        if code is None and (not self.numbers.fullmatch(mobile) or mobile.endswith("99901")):
             code = "1003"
         known = word(fields.get("option")) in ("activation", "deactivation")
         if code is None and not (known and word(fields.get("service_id"))):
             code = "1009"
         answer = {
             "status_code": code or "1",
-            "status_desc": _CODES[code or "1"],
+            "status_desc": _meaning(code) if code else "Success",
             "mobile": mobile,
             "network_name": _NETWORK,
         }
@@ -172,17 +162,22 @@ class Tilil(FakeProvider):
         query = call.request.query_params
         message = self.book.find(self.name, query.get("message_id", ""))
         if not self.world.knows(query.get("api_key")):
-            return self.refuse(_text("1006;Invalid credentials"))
+            return self.refuse(_text(f"1006;{_meaning('1006')}"))
         if message is None or message.ended_at is None:
             return _text("1009;No dlr")
         return _text(f"{message.id};Success;{';'.join(_outcome(message))}")
+
+
+def _meaning(code: str) -> str:
+    """Returns the words of a status_code in the documentation."""
+    return REFUSALS[code].meaning.capitalize()
 
 
 def _refused(code: str, mobile: str) -> Response:
     return answer_json(
         {
             "status_code": code,
-            "status_desc": _CODES[code],
+            "status_desc": _meaning(code),
             "message_id": "0",
             "mobile_number": mobile,
             "network_name": "",

@@ -169,7 +169,9 @@ class Line:
 
     def _judge(self, error: ProviderError | None, *, probe: bool) -> None:
         """A provider that asks for time, or that is down, is left alone for a while."""
-        if error is not None and (error.retryable or error.unknown or error.retry_after):
+        failed = error is not None and (error.retryable or error.unknown or error.retry_after)
+        # The limit of one number says nothing of the others.
+        if error is not None and failed and not error.tomorrow:
             self._circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
         else:
             self._circuit.succeeded()

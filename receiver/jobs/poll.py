@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -20,6 +21,7 @@ from receiver.limits import RetryPolicy
 from receiver.providers import Parsed
 from receiver.providers.contract import Request, Response
 from receiver.store import StoredMessage, Work
+from receiver.store.records import PollOf
 
 log = structlog.get_logger("receiver.jobs.poll")
 
@@ -46,7 +48,7 @@ class Poll(LineQueue):
         assert work.message is not None
         error, final = None, False
         try:
-            final = await self._ask(work.message)
+            final = await self._ask(work.message, _asked_about(work))
         except (ProviderError, StoreUnavailable) as refused:
             error = str(refused)
         except Exception:  # a report that cannot be read must not keep others from being asked for
@@ -58,18 +60,28 @@ class Poll(LineQueue):
             due = RETRIES.next(work.attempts, self.runner.clock())
             await self.runner.fail(work, due, error)
 
-    async def _ask(self, message: StoredMessage) -> bool:
-        """Asks; True if nothing more is to be expected. Raises `ProviderError`."""
+    async def _ask(self, message: StoredMessage, id_: str) -> bool:
+        """Asks about an id of a message; True if nothing more is to be expected.
+
+        Raises `ProviderError`.
+        """
         since = message.sent_at or message.created_at
         if message.status.final or self.runner.clock() - since > GIVE_UP:
             return True
-        request = self.line.api.look_up(message.provider_id or "", message.to)
+        request = self.line.api.look_up(id_, message.to)
         if request is None:  # the provider cannot be asked any more
             return True
         self.line.reserve()
         parsed, answer = await self.line.call(_with_body(request))
         await self._observe(self.lane, parsed, answer)
         return isinstance(parsed.data, DeliveryReport) and parsed.data.final
+
+
+def _asked_about(work: Work) -> str:
+    """The id of the message or of one of its parts; jobs of earlier versions do not name it."""
+    if work.payload is not None:
+        return msgspec.json.decode(work.payload, type=PollOf).message_id
+    return (work.message and work.message.provider_id) or ""
 
 
 def _with_body(request: Request[Parsed]) -> Request[tuple[Parsed, bytes]]:

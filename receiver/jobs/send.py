@@ -27,6 +27,7 @@ from receiver.store import Attempt, Failure, StoredMessage, Work, messages, to_m
 from receiver.store.jobs import OPERATOR, by_operator
 from receiver.store.opt_outs import opt_out
 from receiver.text.sms_length import split
+from receiver.text.times import SKEW, next_day
 
 log = structlog.get_logger("receiver.jobs.send")
 
@@ -146,12 +147,12 @@ class Send(LineQueue):
             why = Failure(error.words, Status.REJECTED, error.code)
             await self._commit(messages.kill, message, why)
             return
-        due = RETRIES.next(
-            message.attempts + 1,
-            runner.clock(),
-            asked=error.retry_after,
-            until=await self._worth(message),
-        )
+        now, asked = runner.clock(), error.retry_after
+        if error.tomorrow:
+            day = next_day(now, self.line.api.provider.timezone)
+            asked = (day + SKEW - now).total_seconds()
+        worth = await self._worth(message)
+        due = RETRIES.next(message.attempts + 1, now, asked=asked, until=worth)
         if due is None:
             why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
             await self._commit(messages.kill, message, why)

@@ -27,6 +27,10 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
     retryable: bool = False
     """Nothing was sent, and the same request may work later: too little credit, a fault there."""
+    unknown: bool = False
+    """The provider itself does not say whether it was sent."""
+    tomorrow: bool = False
+    """Nothing was sent, and the same request may work on the next day: a limit of a day."""
     opted_out: bool = False
     """The person must not be messaged."""
     link_invalid: bool = False
@@ -97,8 +101,8 @@ def ids_in(value: object, *fields: str) -> list[str]:
     ids = []
     found = [(fields[0] if isinstance(value, list) else "", value)]
     for field, each in found:  # grows during the loop
-        if isinstance(each, dict):
-            found += each.items()
+        if isinstance(each, dict):  # below a field of ids, the names are numbers of people
+            found += each.items() if field not in fields else [(field, v) for v in each.values()]
         elif isinstance(each, list):
             found += [(field, item) for item in each]
         elif field in fields and (id_ := as_word(each)):
@@ -172,13 +176,7 @@ def refusal(table: Mapping[str, Refusal], code: str, said: str | None) -> Provid
     known = table.get(code)
     if known is None:
         return ProviderError(words(said or "unknown code"), code=code)
-    return ProviderError(
-        words(said or known.meaning),
-        code=code,
-        retryable=known.retryable,
-        opted_out=known.opted_out,
-        link_invalid=known.link_invalid,
-    )
+    return _known(known, code, said)
 
 
 def http_refusal(
@@ -188,11 +186,18 @@ def http_refusal(
     known = table.get(response.status)
     if known is None:
         return http_error(response, said)
+    error = _known(known, str(response.status), said or response.text)
+    error.retry_after = retry_after(response)
+    return error
+
+
+def _known(known: Refusal, code: str, said: str | None) -> ProviderError:
     return ProviderError(
-        words(said or response.text or known.meaning),
-        code=str(response.status),
-        retryable=known.retryable,
+        words(said or known.meaning),
+        code=code,
+        retryable=known.retryable or known.tomorrow,
+        unknown=known.unknown,
+        tomorrow=known.tomorrow,
         opted_out=known.opted_out,
         link_invalid=known.link_invalid,
-        retry_after=retry_after(response),
     )

@@ -281,6 +281,14 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """`credits`, `units`, `KES`; None if the provider does not say."""
 
 
+class Partly(msgspec.Struct, frozen=True):
+    """The answer to a call that was done in part: for some numbers, and not for others."""
+
+    answer: Any
+    """What JSON can show: the ids and the failures."""
+    words: str
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A call of a provider's API that `receiver call` can make."""
 
@@ -288,7 +296,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     make: Callable[[Mapping[str, str]], Request[Any]]
-    """Takes the parameters by name; its request reads into what JSON can show."""
+    """Takes the parameters by name; its request reads into what JSON can show, or `Partly`."""
+    reads: bool = False
+    """True if it changes nothing, so that it can be made again whatever the answer was."""
+    deletes: bool = False
+    """True if it deletes what nothing brings back, so that a person confirms it."""
+    done: str = "done"
+    """An answer that says no more than yes, in words."""
 
 
 class Api(ABC):

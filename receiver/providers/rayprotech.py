@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers import bulk
 from receiver.providers.calls import (
     Refusal,
     count,
@@ -30,7 +31,15 @@ from receiver.providers.calls import (
     words,
     words_in,
 )
-from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
+from receiver.providers.contract import (
+    Api,
+    Balance,
+    Operation,
+    Parsed,
+    Partly,
+    Request,
+    Response,
+)
 from receiver.providers.payloads import as_id, as_text, as_word
 from receiver.providers.send_only import SendOnlyProvider
 from receiver.text.times import instant
@@ -60,8 +69,16 @@ REFUSALS = {
 }
 
 _GATEWAY_FAILURE = 500
+_SIMULATED = "simulation_mode: the provider only plays sending, and nothing reaches the person"
 #: Refusals have no codes; these words say that it works again after topping up.
 _CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
+#: Words of a gateway failure that say that the request is wrong: it fails each time.
+_WRONG = re.compile(
+    r"(?=.*(sender|recipient|number|mobile|msisdn|destination)).*\b(invalid|missing|required"
+    r"|not (a )?(valid|allowed|approved|registered)|un(registered|approved|authori[sz]ed)"
+    r"|blocked|blacklisted)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 T = TypeVar("T")
 
@@ -123,13 +140,17 @@ class RayprotechApi(Api):
                 summary="Asks for the status of a message.",
                 required=("message_id",),
                 make=lambda given: verbatim(self.look_up(given["message_id"], None)),
+                reads=True,
             ),
             "get_balance": Operation(
-                summary="Asks for the credit.", make=lambda _: verbatim(self.balance())
+                summary="Asks for the credit.",
+                make=lambda _: verbatim(self.balance()),
+                reads=True,
             ),
             "test_connection": Operation(
                 summary="Asks whether the API is up; needs no key.",
                 make=lambda _: Request(method="GET", url=f"{self.url}/test_connection", read=_up),
+                reads=True,
             ),
         }
 
@@ -144,7 +165,7 @@ class RayprotechApi(Api):
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
-        return self._post("send_bulk_sms", payload, _answer, bulk=True)
+        return self._post("send_bulk_sms", payload, _sent_to_many, bulk=True)
 
     def _sent(self, response: Response) -> Sent:
         answer = _answer(response)
@@ -155,6 +176,7 @@ class RayprotechApi(Api):
             parts=count(answer.get("units_used")),
             cost=as_word(answer.get("cost")),
             balance=as_word(answer.get("new_balance")),
+            note=_SIMULATED if answer.get("simulation_mode") in (True, 1, "true", "1") else None,
         )
 
     def _report(
@@ -220,12 +242,19 @@ def _answer(response: Response) -> dict[str, Any]:
     return answer
 
 
+def _sent_to_many(response: Response) -> Any:
+    answer = bulk.taken(response, "message_id", "message_ids", refused=_refused)
+    return answer if isinstance(answer, Partly) else _answer(response)
+
+
 def _refused(response: Response) -> ProviderError:
     error = http_refusal(REFUSALS, response, words_in(response, "error", "message"))
     if _says_no(response):  # then a gateway failure is no guess any more
-        retryable = response.status == _GATEWAY_FAILURE or _CREDIT.search(error.words)
-        error.retryable = error.retryable or bool(retryable)
-        error.unknown = error.unknown and not error.retryable
+        failure = response.status == _GATEWAY_FAILURE
+        wrong = failure and _WRONG.match(error.words) is not None
+        temporary = (failure and not wrong) or _CREDIT.search(error.words) is not None
+        error.retryable = error.retryable or temporary
+        error.unknown = error.unknown and not (error.retryable or wrong)
     return error
 
 

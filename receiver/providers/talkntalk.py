@@ -21,15 +21,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from receiver.errors import CredentialWrong, Malformed
+from receiver.errors import CredentialWrong, Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers import bulk
 from receiver.providers.calls import (
     Refusal,
     garbled,
     http_refusal,
-    ids_in,
-    json_of,
     listed,
     object_of,
     post_json,
@@ -152,7 +151,7 @@ class TalkNTalkApi(Api):
             "message": given["message"],
             "sender_id": given.get("sender_id") or self.send_settings.sender,
         }
-        return verbatim(self._post("send-bulk", payload, _sent_to_many, bulk=True))
+        return self._post("send-bulk", payload, _sent_to_many, bulk=True)
 
     def _sent(self, response: Response) -> Sent:
         answer = object_of(_succeeded(response))
@@ -282,19 +281,19 @@ _SAMPLE: dict[str, Any] = {
 
 
 def _succeeded(response: Response) -> Response:
-    if response.succeeded:
-        return response
+    if not response.succeeded:
+        raise _refused(response)
+    return response
+
+
+def _refused(response: Response) -> ProviderError:
     error = http_refusal(
         REFUSALS, response, words_in(response, "detail", "error", "message", "code")
     )
     if error.retry_after is None and (throttled := _THROTTLED.search(error.words)):
         error.retry_after = float(throttled[1])
-    raise error
+    return error
 
 
-def _sent_to_many(response: Response) -> list[str]:
-    """Reads the ids of the messages; with status 207 some messages have none."""
-    ids = ids_in(json_of(_succeeded(response)), "id", "ids")
-    if not ids:
-        raise garbled(response, "ids of messages")
-    return ids
+def _sent_to_many(response: Response) -> Any:
+    return bulk.taken(response, "id", "ids", refused=_refused)

@@ -23,13 +23,12 @@ from receiver.config.convert import Secret
 from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers import bulk
 from receiver.providers.calls import (
     Refusal,
     count,
     garbled,
     http_refusal,
-    ids_in,
-    json_of,
     listed,
     object_of,
     post_json,
@@ -169,6 +168,7 @@ class TsconectApi(Api):
                 summary="Asks for the status of a message.",
                 required=("message_id",),
                 make=lambda given: verbatim(self.look_up(given["message_id"], None)),
+                reads=True,
             ),
         }
 
@@ -187,7 +187,7 @@ class TsconectApi(Api):
             "recipients": recipients,
             "callback_url": self._callback_url(),
         }
-        return verbatim(self._post("bulk", payload, _sent_to_many, bulk=True))
+        return self._post("bulk", payload, _sent_to_many, bulk=True)
 
     def _sent(self, response: Response) -> Sent:
         answer = object_of(_succeeded(response))
@@ -315,16 +315,16 @@ def _report(
 
 def _succeeded(response: Response) -> Response:
     if not response.succeeded:
-        raise http_refusal(REFUSALS, response, words_in(response, "message", "detail", "error"))
+        raise _refused(response)
     return response
 
 
-def _sent_to_many(response: Response) -> list[str]:
-    """Reads the ids of the messages."""
-    ids = ids_in(json_of(_succeeded(response)), "message_id", "message_ids", "id", "ids")
-    if not ids:
-        raise garbled(response, "message ids")
-    return ids
+def _refused(response: Response) -> ProviderError:
+    return http_refusal(REFUSALS, response, words_in(response, "message", "detail", "error"))
+
+
+def _sent_to_many(response: Response) -> Any:
+    return bulk.taken(response, "message_id", "message_ids", "id", "ids", refused=_refused)
 
 
 def _recipients(text: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from receiver.events import Status
+from receiver.events import DeliveryReport, EventType, Status, decode_data
 from receiver.store.ids import EventIds
 from receiver.store.queries import Fetch
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
@@ -18,7 +18,10 @@ MESSAGE_COLUMNS = (
 )
 _NEXT = "(SELECT min(due_at) FROM jobs WHERE jobs.message = m.id AND jobs.state = 'due'), 0"
 _MESSAGE = f"SELECT {MESSAGE_COLUMNS}, {_NEXT} FROM messages AS m"
-_REPORTS = "SELECT event, status FROM reports WHERE message = ? ORDER BY event"
+_REPORTS = (
+    "SELECT r.event, r.status, e.type, e.data FROM reports AS r"
+    " LEFT JOIN events AS e ON e.seq = r.event WHERE r.message = ? ORDER BY r.event"
+)
 _ATTEMPTS = "SELECT sent_at FROM messages WHERE source = ? AND sent_at >= ? ORDER BY sent_at"
 
 
@@ -66,10 +69,20 @@ class MessageReader:
     async def reports(self, message: int) -> list[MessageReport]:
         """The delivery reports about a message, in the order of their arrival."""
         rows = await self._fetch(_REPORTS, [message])
-        return [
-            MessageReport(event=self._ids.text(event), status=Status(status))
-            for event, status in rows
-        ]
+        return [self._report(*row) for row in rows]
+
+    def _report(self, event: int, status: str, type_: str | None, data: bytes) -> MessageReport:
+        """The report; without the provider's words where its event is purged."""
+        said = decode_data(type_, data) if type_ == EventType.DELIVERY_UPDATED else None
+        if not isinstance(said, DeliveryReport):
+            said = DeliveryReport(message_id="")
+        return MessageReport(
+            event=self._ids.text(event),
+            status=Status(status),
+            raw_status=said.raw_status,
+            raw_code=said.raw_code,
+            reason=said.reason,
+        )
 
 
 def message_of(ids: EventIds, row: Any) -> StoredMessage:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
 from receiver.store import opt_out_lines, opt_outs
 from receiver.store.ids import first_seq
 from receiver.store.jobs import Origin, add_job
-from receiver.store.records import Attempt, EventRow, Failure, Report
+from receiver.store.message_status import current, joined, message_key, move_on
+from receiver.store.records import Attempt, EventRow, Failure, PollOf, Report
 from receiver.store.tx import Tx
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
@@ -49,7 +52,7 @@ _BEGIN = (
 )
 _SENT = (
     "UPDATE messages SET state = 'sent', status = ?, provider_id = coalesce(?, provider_id),"
-    " parts = coalesce(?, parts), cost = ?, balance = ?, updated_at = ? WHERE id = ?"
+    " parts = coalesce(?, parts), cost = ?, balance = ?, error = ?, updated_at = ? WHERE id = ?"
 )
 _STOPPED = (
     "UPDATE messages SET state = ?, status = ?, code = ?, error = ?, updated_at = ? WHERE id = ?"
@@ -103,11 +106,6 @@ _WHOLE = (
 _POLLER = "poller"
 #: Reports deleted in one transaction: more would hold up the pushes.
 _TIDY_ROWS = 500
-
-
-def message_key(id_: str) -> str:
-    """A provider's id of a message as reports are joined by it: they change case and zeros."""
-    return id_.strip().casefold().lstrip("0") or "0"
 
 
 def add(
@@ -211,31 +209,31 @@ def sent(
     """
     if not tx.execute(_END, (message, owner)).rowcount:
         return
-    source, status = _current(tx, message)
-    status = advance(Status(status), taken.status)
+    source, status = current(tx, message)
     values = (
-        status,
-        taken.message_id,
-        taken.parts,
+        advance(status, taken.status),
+        joined(taken.ids),
+        len(taken.ids) if taken.further_ids else taken.parts,
         taken.cost,
         taken.balance,
+        taken.note,
         now,
         message,
     )
     tx.execute(_SENT, values)
-    if taken.message_id is not None:
-        _know(tx, source, message_key(taken.message_id), message, now)
-    if poll_at is not None:
-        origin = Origin(time=now, received_at=now, now=now)
-        add_job(
-            tx,
-            origin,
-            kind="poll",
-            handler=_POLLER,
-            due_at=poll_at,
-            source=source,
-            message=message,
-        )
+    for id_ in taken.ids:
+        _know(tx, source, message_key(id_), message, now)
+        if poll_at is not None:
+            add_job(
+                tx,
+                Origin(time=now, received_at=now, now=now),
+                kind="poll",
+                handler=_POLLER,
+                payload=msgspec.json.encode(PollOf(message_id=id_)),
+                due_at=poll_at,
+                source=source,
+                message=message,
+            )
 
 
 def put_off(tx: Tx, message: int, now: int, due: int, why: Failure, owner: int = 0) -> None:
@@ -254,7 +252,7 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
     if not tx.execute(_END, (message, owner)).rowcount:
         return
-    _, status = _current(tx, message)
+    _, status = current(tx, message)
     # A report may have come before we gave up waiting for the answer.
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status
@@ -315,7 +313,7 @@ def note_report(tx: Tx, row: EventRow, report: Report) -> None:
         return
     if opted_out:
         _opt_out(tx, message, row.seq, row.received_at)
-    _advance(tx, message, report.status, row.received_at)
+    move_on(tx, message, report.status, row.received_at)
     tx.execute(_IDENTIFY, (report.message_id, message))
     if report.link_invalid:
         mark_link(tx, message, row.received_at)
@@ -336,10 +334,10 @@ def _know(tx: Tx, source: str, key: str, message: int, now: int) -> None:
     ).fetchall():
         if _is_another(subject, whose):
             continue
-        _advance(tx, message, Status(status), now)
+        tx.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
+        move_on(tx, message, Status(status), now)
         if opted_out:
             _opt_out(tx, message, event, now)
-        tx.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
 
 
 def _is_another(subject: str | None, whose: str | None) -> bool:
@@ -355,15 +353,6 @@ def _opt_out(tx: Tx, message: int, event: int, now: int) -> None:
     ).fetchone()
     origin = Origin(event=event, source=source, time=now, received_at=now, now=now)
     opt_outs.opt_out(tx, origin, "network", OptOut(msisdn, "network", short_code=sender))
-
-
-def _advance(tx: Tx, message: int, reported: Status, now: int) -> None:
-    _, status = _current(tx, message)
-    new = advance(Status(status), reported)
-    if new != status:
-        tx.execute(
-            "UPDATE messages SET status = ?, updated_at = ? WHERE id = ?", (new, now, message)
-        )
 
 
 def _by_person(tx: Tx, row: EventRow, report: Report) -> int | None:
@@ -390,10 +379,3 @@ def mark_link(tx: Tx, message: int, now: int) -> None:
     ).fetchone()
     if link_id:
         tx.execute(_MARK_LINK, (source, link_id, message, now, now))
-
-
-def _current(tx: Tx, message: int) -> tuple[str, str]:
-    source, status = tx.execute(
-        "SELECT source, status FROM messages WHERE id = ?", (message,)
-    ).fetchone()
-    return source, status

@@ -285,8 +285,18 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The person has subscribed again since: what was asked for is no longer so."""
 
 
+class PollOf(msgspec.Struct, frozen=True, kw_only=True):
+    """The payload of a job that asks for a status: the id that it asks about."""
+
+    message_id: str
+
+
 class MessageReport(msgspec.Struct, frozen=True):
     """A delivery report about a message of ours."""
 
     event: str
     status: Status
+    raw_status: str | None = None
+    """The provider's own word."""
+    raw_code: str | None = None
+    reason: str | None = None

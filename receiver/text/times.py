@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 
 #: A provider's time may be later than the arrival by this much: clocks differ.
@@ -33,6 +33,12 @@ def parse_moment(text: str, now: datetime) -> datetime | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def next_day(moment: datetime, zone: tzinfo) -> datetime:
+    """Returns when the day after that of `moment` begins in `zone`, in UTC."""
+    day = moment.astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def instant(text: str | None, zone: tzinfo, arrival: datetime) -> datetime | None:

@@ -26,6 +26,8 @@ def next_step(message: StoredMessage) -> str | None:
         case "sending":
             return "request under way"
         case "sent":
+            if message.error and message.code is None:  # a remark, not the reason of a refusal
+                return message.error
             return "accepted by the provider" if message.status is Status.QUEUED else None
         case "unknown":
             return reason(message)
@@ -66,5 +68,13 @@ def message_details(
         ("cost", message.cost),
         ("balance after", message.balance),
     ]
-    pairs += [("report", f"{report.event} {report.status}") for report in reports]
+    pairs += [("report", _told(report)) for report in reports]
     return pairs + [("job", f"{job.id} dead; `receiver jobs retry {job.id}`") for job in dead_jobs]
+
+
+def _told(report: MessageReport) -> str:
+    """Returns a report in a line: its event, its status, and the provider's words and code."""
+    said = report.reason or report.raw_status
+    words = f": {said}" if said and said.casefold() != report.status else ""
+    code = f" ({report.raw_code})" if report.raw_code else ""
+    return f"{report.event} {report.status}{words}{code}"

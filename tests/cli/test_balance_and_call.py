@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from receiver.actions import Send
+from receiver.cli.call import _advice
 from receiver.config import load
 from receiver.errors import ProviderError
 from receiver.events import Status
@@ -195,7 +198,7 @@ def test_messages_leave_at_once(folder: Path, fake: Fake) -> None:
             "nothing was done, and the same call will not work later",
         ),
         (
-            ["send_sms", "recipient=254712340002", "message=x"],
+            ["send_sms", "recipient=254712399902", "message=x"],
             "(400)",
             "nothing was done, and the same call may work later",
         ),
@@ -225,6 +228,96 @@ def test_what_may_have_been_done_is_told(tmp_path: Path, fault: str, then: str) 
         result = call(tmp_path, "tsconect", "send", f"to={NUMBER}", "message=x")
     assert result.returncode == 1
     assert result.stderr.endswith(f"; {then}\n")
+
+
+@pytest.mark.parametrize("operation", ["check_credits", "CheckCredits", "Check Credits"])
+def test_documented_names_are_understood(folder: Path, operation: str) -> None:
+    """Of operations and parameters, whatever their case, spaces and signs are."""
+    answer = json.loads(told(folder, "call", "text-connect", operation))
+    assert answer["unit"] == "credits"
+    wanted = [f"{name}=5" for name in ("child username", "quantity")]
+    result = call(folder, "text-connect", "UpdateCredits", *wanted)
+    assert "Unknown user (-509)" in result.stderr
+    result = call(folder, "tsconect", "messages/bulk")
+    assert "bulk takes template recipients [sender]; missing" in result.stderr
+
+
+def test_values_come_from_files_and_stdin(
+    folder: Path, fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a byte order mark and the last line end; @@ is for a text that begins with @."""
+    (tmp_path / "number").write_bytes(b"\xef\xbb\xbf0712345678\r\n")
+    arguments = ["rayprotech", "send_sms", f"recipient=@{tmp_path}/number"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from stdin\n\n")))
+    assert call(folder, *arguments, "message=-").returncode == 0
+    assert call(folder, *arguments, "message=@@home").returncode == 0
+    assert [message.text for message in fake.sent][-2:] == ["from stdin\n", "@home"]
+    (tmp_path / "wrong").write_bytes(b"caf\xe9")
+    for value, words in (
+        (f"@{tmp_path}/nothing", "No such file or directory; a text that begins with @ is"),
+        (f"@{tmp_path}/wrong", "not UTF-8 at byte 3"),
+        ("-", "one parameter from stdin"),
+    ):
+        result = call(folder, "rayprotech", "send_sms", "recipient=-", f"message={value}")
+        assert (result.returncode, result.stdout) == (2, "")
+        assert words in result.stderr
+
+
+def test_what_deletes_is_confirmed(folder: Path, fake: Fake) -> None:
+    """With --yes where nobody can be asked; a bare yes is told in words, but for programs."""
+    contacts = f"ContactsCSV=Ann,{NUMBER[1:]},,Staff"
+    told(folder, "call", "text-connect", "import_contacts_csv", contacts)
+    for operation in (["delete_all_contacts"], ["empty_group", "GroupName=Staff"]):
+        result = call(folder, "text-connect", *operation)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "expected --yes: the operation deletes for good" in result.stderr
+    group = ["send_group", "GroupName=Staff", "Body=x"]
+    assert told(folder, "call", "text-connect", *group) == (
+        "taken; there are no ids, which GetBGSendID=1 asks for\n"
+    )
+    assert told(folder, "call", "text-connect", *group, "--json") == "[]\n"
+    delete = ["call", "text-connect", "DeleteAllContacts", "--yes"]
+    assert told(folder, *delete) == "done\n"
+    assert told(folder, *delete, "--json") == '"1"\n'
+    assert "(-409)" in call(folder, "text-connect", *group).stderr
+
+
+def test_answers_are_shown_as_they_came(folder: Path, fake: Fake) -> None:
+    """With --raw, byte for byte: a report is a file of CSV, and refusals are shown as well."""
+    send = ["send", f"DestinationAddress={NUMBER}", "Body=a, b"]
+    told(folder, "call", "text-connect", *send)
+    shown = told(folder, "call", "text-connect", "report", "ReportType=Messages", "--raw")
+    assert shown.startswith("MessageID,Destination,Source,Body,Status,Date\n")
+    assert '"a, b"' in shown
+    result = call(folder, "text-connect", "report", "ReportType=Weather", "--raw")
+    assert (result.returncode, result.stdout.splitlines()[0]) == (1, "-601")
+    result = call(folder, "text-connect", "report", "ReportType=Usage", "--raw", "--json")
+    assert (result.returncode, result.stdout) == (2, "")
+
+
+def test_what_was_done_in_part_is_shown(folder: Path) -> None:
+    """Who was taken and who was not; it is no success, and must not be done again blindly."""
+    many = f"DestinationAddress={NUMBER},447777799903"
+    for arguments in (
+        ["text-connect", "send_many", many, "Body=x"],
+        ["rayprotech", "send_bulk_sms", f"recipients={NUMBER},12", "message=x"],
+        ["talkntalk", "send_bulk", f"recipients={NUMBER},12", "message=x"],
+        ["tsconect", "bulk", f"recipients={NUMBER},12", "template=x"],
+    ):
+        result = call(folder, *arguments, "--json")
+        assert result.returncode == 1
+        assert NUMBER[1:] in json.dumps(json.loads(result.stdout))
+        assert f"receiver: {arguments[0]}: done in part at most: " in result.stderr
+        assert result.stderr.endswith("whoever has the message would get it twice\n")
+
+
+def test_a_read_may_always_be_repeated() -> None:
+    """It changes nothing, whatever the answer was."""
+    error = ProviderError("garbage", unknown=True)
+    assert _advice(error, reads=True) == "nothing was changed, and the same call can be made again"
+    limit = ProviderError("enough", retryable=True, tomorrow=True)
+    expected = "nothing was done, and the same call may work tomorrow"
+    assert _advice(limit, reads=False) == expected
 
 
 def test_our_key_is_not_shown(folder: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from receiver.actions import Send
-from receiver.events import Status
+from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import Sent
+from receiver.providers import Parsed
 from receiver.service.parts import Service, open_service
 from receiver.store import Failure, messages, to_micros
 from tests.cli.conftest import NASTY
@@ -171,8 +172,17 @@ def test_one_message_is_shown_with_its_reports(sent: Path) -> None:
     [message] = table(sent, "messages", str(DELIVERED))
     assert message["text"] == NASTY
     assert message["reports"] == [
-        {"event": earlier, "status": "sent"},
-        {"event": later, "status": "delivered"},
+        {
+            "event": event,
+            "status": status,
+            "raw_status": word,
+            "raw_code": code,
+            "reason": None,
+        }
+        for event, status, word, code in (
+            (earlier, "sent", "DeliveredToNetwork", "5"),
+            (later, "delivered", "DeliveredToTerminal", "1"),
+        )
     ]
     lines = told(sent, "messages", str(DELIVERED)).splitlines()
     shown = [tuple(line.split("  ", 1)) for line in lines]
@@ -194,9 +204,40 @@ def test_one_message_is_shown_with_its_reports(sent: Path) -> None:
         ("provider's id", "m-5"),
         ("cost", "0.8"),
         ("balance after", "41.20"),
-        ("report", f"{earlier} sent"),
-        ("report", f"{later} delivered"),
+        ("report", f"{earlier} sent: DeliveredToNetwork (5)"),
+        ("report", f"{later} delivered: DeliveredToTerminal (1)"),
     ]
+
+
+def test_what_the_provider_remarks_is_shown(tmp_path: Path) -> None:
+    """That it only plays sending, and why a message failed; our key in its words is masked."""
+    asyncio.run(_fill_with_remarks(tmp_path))
+    [line] = told(tmp_path, "messages").splitlines()[1:]
+    assert line.endswith("  simulated")
+    shown = told(tmp_path, "messages", "1")
+    assert "\nreason         simulated\n" in shown
+    assert shown.endswith(" failed: no such key …\n")
+    [message] = table(tmp_path, "messages", "1")
+    assert message["reports"][0]["reason"] == "no such key …"
+
+
+async def _fill_with_remarks(folder: Path) -> None:
+    source = {"provider": "rayprotech", "send": {"api_key": "key-of-the-tests"}}
+    raw = settings(sources={"rayprotech": source})
+    async with open_service(parts(folder, raw), Clock(), work=False) as service:
+        await _begin(service, Send(source="rayprotech", to=NUMBER, text="x"))
+        accepted = Sent(message_id="API-1", note="simulated")
+        await service.store.run(messages.sent, 1, to_micros(NOW), accepted)
+        failed = DeliveryReport(
+            message_id="API-1",
+            to=NUMBER,
+            status=Status.FAILED,
+            raw_status="failed",
+            reason="no such key key-of-the-tests",
+            final=True,
+        )
+        parsed = Parsed(type=EventType.DELIVERY_UPDATED, data=failed, key="k", time=NOW)
+        await service.intake.observe("rayprotech", parsed, b"{}")
 
 
 def test_a_dead_one_is_shown_with_what_revives_it(sent: Path) -> None:

@@ -31,7 +31,7 @@ _SPLIT = "shorten it, or have it split (send.split = true)"
 KEY = "key-of-the-tests-0123456789"
 NUMBER = "+254712345678"
 #: Numbers for which the fake has an end of its own.
-INVALID, ABSENT = "+254712340001", "+254712340004"
+INVALID, ABSENT = "+254712399901", "+254712399904"
 
 
 @contextmanager

@@ -36,8 +36,8 @@ async def test_a_message_is_accepted() -> None:
     [
         ({"api_key": "wrong"}, 401),
         ({"recipient": "+254712345678"}, 400),
-        ({"recipient": "0712340001"}, 400),
-        ({"recipient": "0712340002"}, 400),
+        ({"recipient": "0712399901"}, 400),
+        ({"recipient": "0712399902"}, 400),
         ({"message": ""}, 400),
     ],
 )
@@ -55,7 +55,7 @@ async def test_refusals_have_their_status(fields: dict[str, str], status: int) -
 
 async def test_many_are_sent_at_once() -> None:
     """The answer has an id for each number that was taken, and tells why the others were not."""
-    recipients = ["0712345678", "254712345679", "12", "0712340002"]
+    recipients = ["0712345678", "254712345679", "12", "0712399902"]
     async with trying(balance=100) as (fake, client):
         body = {"api_key": KEY, "recipients": recipients, "message": "Hello"}
         _, answer = await ask(client, "send_bulk_sms", **body)
@@ -65,7 +65,7 @@ async def test_many_are_sent_at_once() -> None:
             "total_attempted": 4, "successful": 2, "failed": 1, "invalid_numbers": 1,
         }  # fmt: skip
         assert answer["invalid_numbers"] == ["12"]
-        assert list(answer["failed_recipients"]) == ["0712340002"]
+        assert list(answer["failed_recipients"]) == ["0712399902"]
         assert (answer["total_cost"], answer["new_balance"]) == (0.6, 98)
         for wrong, status in (({"recipients": "0712345678"}, 400), ({"api_key": ""}, 401)):
             assert (await ask(client, "send_bulk_sms", **{**body, **wrong}))[0] == status
@@ -74,15 +74,15 @@ async def test_many_are_sent_at_once() -> None:
 @pytest.mark.parametrize(
     ("ending", "word", "error"),
     [
-        ("5678", "delivered", None),
-        ("0003", "failed", "blacklisted: the person must not be messaged"),
-        ("0004", "failed", "absent subscriber"),
-        ("0005", "sent", None),
+        ("45678", "delivered", None),
+        ("99903", "failed", "blacklisted: the person must not be messaged"),
+        ("99904", "failed", "absent subscriber"),
+        ("99905", "sent", None),
     ],
 )
 async def test_the_status_can_be_asked_for(ending: str, word: str, error: str | None) -> None:
     """Pending first, then what became of it, with local times."""
-    recipient = f"071234{ending}"
+    recipient = f"07123{ending}"
     async with trying(sent_after=3600.0) as (_, client):
         fields = {**_FIELDS, "recipient": recipient}
         id_ = (await ask(client, "send_sms", **fields))[1]["message_id"]
@@ -104,6 +104,26 @@ async def test_a_status_of_nothing() -> None:
     async with trying() as (_, client):
         assert (await ask(client, "check_status", api_key=KEY, message_id="API-1"))[0] == 404
         assert (await ask(client, "check_status", message_id="API-1"))[0] == 401
+
+
+async def test_a_sender_that_cannot_be_fails_at_the_gateway() -> None:
+    """With 500, and words that blame the request."""
+    async with trying() as (fake, client):
+        fields = {**_FIELDS, "sender_id": "twelve chars"}
+        status, answer = await ask(client, "send_sms", **fields)
+        assert (status, answer["success"], answer["error"]) == (500, False, "SenderId is invalid")
+        assert fake.sent == []
+
+
+async def test_every_refusal_has_the_documented_fields() -> None:
+    """Also of what is no such call, and by another method."""
+    async with trying() as (_, client):
+        asked = [await client.post("/rayprotech/check_status", json={"api_key": KEY})]
+        asked += [await client.post(f"/rayprotech/{call}") for call in ("get_balance", "nothing")]
+        asked.append(await client.get("/rayprotech/send_sms"))
+        assert [response.status_code for response in asked] == [404, 401, 404, 405]
+        fields = {"success", "message", "error", "sender_id_used"}
+        assert all(response.json().keys() == fields for response in asked)
 
 
 async def test_the_balance_goes_down() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from receiver.errors import ReceiverError
 from receiver.fake import NAMES, Options, running
-from receiver.fake.book import Book, Message, parts
+from receiver.fake.book import DELIVERED, Book, Message, parts
 from tests.fake.trying import BEARER, catching, counts, trying, until_count, until_ended
-from tests.harness import PATIENCE
+from tests.harness import NOW, PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +39,17 @@ async def test_what_was_sent_is_told() -> None:
         assert message["status"] == "queued"
         assert message["accepted_at"].endswith("Z")
         assert fake.sent[0].id == id_
+
+
+@pytest.mark.parametrize("number", ["254700000001", "254712340002", "0712340003", "447700900001"])
+def test_numbers_of_examples_are_delivered(number: str) -> None:
+    """What documents and people try first has no fate of its own."""
+    book = Book(balance=1, kept=1)
+    message = Message(
+        provider="tilil", to=number, text="x", id="1", number=1, parts=1, accepted_at=NOW
+    )
+    book.accept(message, blocks=True)
+    assert message.fate is DELIVERED
 
 
 async def test_what_was_sent_can_be_forgotten() -> None:

@@ -7,7 +7,7 @@ import json
 import httpx2
 import pytest
 
-from receiver.fake.text_connect import _ERRORS
+from receiver.fake.text_connect import _meaning
 from tests.fake.trying import KEY, trying, until_ended
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def test_a_message_is_accepted() -> None:
 
 async def test_several_numbers_have_an_answer_each() -> None:
     """An id or a code, in their order; the words of the codes follow if they are asked for."""
-    numbers = "447777777777, 12,447777770002,447777770003,447777777778"
+    numbers = "447777777777, 12,447777799902,447777799903,447777777778"
     fields = {**_SEND, "DestinationAddress": numbers}
     async with trying() as (fake, client):
         answer = await ask(client, **fields)
@@ -50,7 +50,7 @@ async def test_several_numbers_have_an_answer_each() -> None:
         assert fake.counts.refused == 3
         first, *words = (await ask(client, **fields, ShowErrorMessage="1")).split("\n")
         assert first.split(",")[1:4] == ["-401", "-100", "-412"]
-        assert words == [_ERRORS[code] for code in (-401, -100, -412)]
+        assert words == [_meaning(code) for code in (-401, -100, -412)]
 
 
 async def test_every_part_has_an_id() -> None:
@@ -82,8 +82,8 @@ async def test_every_part_has_an_id() -> None:
         ({"ValidityPeriod": "86401"}, -405),
         ({"ScheduleDate": "tomorrow"}, -407),
         ({"DestinationAddress": ""}, -401),
-        ({"DestinationAddress": "447777770001"}, -401),
-        ({"DestinationAddress": "447777770003"}, -412),
+        ({"DestinationAddress": "447777799901"}, -401),
+        ({"DestinationAddress": "447777799903"}, -412),
         ({"DestinationAddress": "List", "ListName": "nobody"}, -410),
         ({"DestinationAddress": "List", "ListName": "Everybody"}, -408),
         ({"DestinationAddress": "Group", "GroupName": "Staff"}, -414),
@@ -103,7 +103,7 @@ async def test_refusals_are_codes(fields: dict[str, str], code: int) -> None:
     async with trying() as (fake, client):
         assert await ask(client, **{**_SEND, **fields}) == str(code)
         answer = await ask(client, **{**_SEND, **fields}, ShowErrorMessage="1")
-        assert answer == f"{code}\n{_ERRORS[code]}"
+        assert answer == f"{code}\n{_meaning(code)}"
         assert (fake.sent, fake.counts.refused) == ([], 2)
 
 
@@ -144,6 +144,20 @@ async def test_contacts_are_imported_and_messaged() -> None:
         assert nothing["error"] == "-521"
         wrong = {"Action": "BackgroundSend", "BGSendID": send, "Token": "wrong"}
         assert await ask(client, **wrong) == "-501"
+
+
+async def test_some_of_a_list_may_fail() -> None:
+    """The answer says no more than that; with an id the messages can be asked for."""
+    contacts = "Ann,447777777771\nBob,447777799903\n"
+    everybody = {**_SEND, "DestinationAddress": "List", "ListName": "everybody"}
+    async with trying() as (fake, client):
+        await ask(client, Action="ImportContactsCSV", ContactsCSV=contacts)
+        assert await ask(client, **everybody) == "-400"
+        shown = await ask(client, **everybody, ShowErrorMessage="1")
+        assert shown == f"-400\n{_meaning(-400)}"
+        send = await ask(client, **everybody, GetBGSendID="1")
+        assert [message.to for message in fake.sent] == ["447777777771"] * 3
+        assert len(json.loads(await ask(client, Action="BackgroundSend", BGSendID=send))) == 1
 
 
 async def test_what_is_imported_is_told_by_line() -> None:
@@ -205,19 +219,21 @@ async def test_reports_are_tables() -> None:
     """Of the messages that they are about, within the two times."""
     report = {"Action": "Report", **_ALL_TIMES}
     async with trying() as (fake, client):
-        for number in ("447777777777", "447777770004"):
+        for number in ("447777777777", "447777799904"):
             await ask(client, **{**_SEND, "DestinationAddress": number, "Body": "a, b"})
         await until_ended(fake)
         heading, *rows = (await ask(client, **report, ReportType="messages")).splitlines()
         assert heading == "MessageID,Destination,Source,Body,Status,Date"
-        assert [row.split(",")[1] for row in rows] == ["447777777777", "447777770004"]
+        assert [row.split(",")[1] for row in rows] == ["447777777777", "447777799904"]
         assert f'{fake.sent[0].id},447777777777,SHOP,"a, b",Delivered,20' in rows[0]
         _, row = (await ask(client, **report, ReportType="FailedMessages")).splitlines()
-        assert row.split(",")[1] == "447777770004"
+        assert row.split(",")[1] == "447777799904"
         heading, usage = (await ask(client, **report, ReportType="Usage")).splitlines()
         assert (heading, usage.split(",")[1]) == ("Date,Credits", "2")
         for kind in ("Outbox", "InboundMessages"):
             assert await ask(client, **report, ReportType=kind) == "-523"
+        whole = await ask(client, Action="Report", ReportType="Messages")
+        assert len(whole.splitlines()) == 3
         earlier = {**report, "To": "20200102000000"}
         assert await ask(client, **earlier, ReportType="Messages") == "-523"
 

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 
 ANN = "254708400000"
 #: A number that the fake calls invalid, for good.
-INVALID = "254708400001"
+INVALID = "254708499901"
 ENDED = [Managed(ANN, "44", "deactivation")]
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from receiver import fake
 from receiver.actions import Send
+from receiver.errors import ProviderError
 from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
 from receiver.handlers import OptOut
@@ -37,6 +38,20 @@ from tests.store.rows import opted_out
 pytestmark = pytest.mark.anyio
 
 ANN, BEN = "+254711000111", "+254711000222"
+
+
+class Refusing:
+    """Refuses every request, in the place of a line's caller."""
+
+    def __init__(self, caller: object, error: ProviderError) -> None:
+        self.caller = caller
+        self.error = error
+
+    async def perform(self, request: object) -> object:
+        """Raises the error."""
+        raise self.error
+
+
 SLOW = """
 import asyncio
 from receiver.handlers import on_message
@@ -197,7 +212,7 @@ async def test_what_is_not_worth_sending_any_more_is_dead(tmp_path: Path) -> Non
 async def test_a_refusal_is_final(tmp_path: Path) -> None:
     """With the provider's words and code; a person may try it again."""
     async with sending(tmp_path, "text-connect") as (service, providers):
-        refused = await ask(service, "text-connect", to="+447700900001")
+        refused = await ask(service, "text-connect", to="+447700999901")
         message = await until_state(service, refused, "dead", "sent")
         assert (message.state, message.status, message.code) == ("dead", "rejected", "-401")
         (job,) = await service.store.reader.jobs(state="dead")
@@ -205,10 +220,30 @@ async def test_a_refusal_is_final(tmp_path: Path) -> None:
         assert providers.sent == []
 
 
+async def test_what_a_limit_of_the_day_refuses_is_sent_on_the_next_day(tmp_path: Path) -> None:
+    """Of the provider; the limit is one number's, so the source goes on to send to others."""
+    clock = Clock()
+    async with sending(tmp_path, "text-connect", clock=clock) as (service, _):
+        assert service.sending is not None
+        line = service.sending.lines["text-connect"]
+        error = ProviderError("enough", code="-411", retryable=True, tomorrow=True)
+        line._caller = cast("Any", Refusing(line._caller, error))
+        refused = [await ask(service, "text-connect", to=f"+44770090010{n}") for n in range(6)]
+        for message in refused:
+            found = await until_code(service, message, "-411")
+            assert found.state == "waiting"
+            assert found.due_at == datetime(2026, 11, 21, 0, 5, tzinfo=UTC)
+        assert line.rest == 0
+        line._caller = cast("Any", line._caller).caller
+        clock.move(hours=16)
+        for message in refused:
+            await until_state(service, message, "sent")
+
+
 async def test_who_is_blacklisted_there_is_opted_out_here(tmp_path: Path) -> None:
     """Text-Connect's -412: nothing else is sent to this person, through no source."""
     async with sending(tmp_path, "text-connect") as (service, _):
-        person = "+447700900003"
+        person = "+447700999903"
         await until_state(service, await ask(service, "text-connect", to=person), "dead")
         (entry,) = await service.store.reader.opt_outs.find(person)
         assert entry.reason == "network"
@@ -279,6 +314,26 @@ async def test_who_never_reports_is_asked(tmp_path: Path, source: str) -> None:
         assert events[0].data.message_id == sent.provider_id
         assert stored[0].request is not None
         assert stored[0].request.body
+
+        async def done() -> bool:
+            return await service.store.reader.jobs() == []
+
+        await until_async(done, "nothing more is asked")
+
+
+async def test_every_part_of_a_long_message_is_asked_about(tmp_path: Path) -> None:
+    """Until each is at its end: the message is delivered when all of it is."""
+    clock = Clock()
+    async with sending(tmp_path, "text-connect", clock=clock) as (service, _):
+        message = await ask(service, "text-connect", text="x" * 320)
+        sent = await until_state(service, message, "sent")
+        ids = (sent.provider_id or "").split(",")
+        assert (len(ids), sent.parts) == (3, 3)
+        clock.move(minutes=1)
+        await until_status(service, message, "delivered")
+        stored = [one.event.data async for one in service.store.reader.events()]
+        reported = {data.message_id for data in stored if isinstance(data, DeliveryReport)}
+        assert reported == set(ids)
 
         async def done() -> bool:
             return await service.store.reader.jobs() == []

@@ -15,7 +15,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.contract import Balance, Request, Response
+from receiver.providers.contract import Balance, Partly, Request, Response
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
@@ -111,6 +111,11 @@ def test_a_message_is_taken() -> None:
     sent = api().send(MESSAGE).read(answer(200, SENT))
     expected = Sent(message_id=ID, to="+254712345678", parts=1, cost="0.3", balance="92")
     assert sent == expected
+    for simulated in (True, "true", 1):
+        said = {**SENT, "simulation_mode": simulated}
+        note = api().send(MESSAGE).read(answer(200, said)).note
+        assert note is not None
+        assert note.startswith("simulation_mode: ")
     bare = api().send(MESSAGE).read(answer(200, {"success": True}))
     assert bare == Sent(message_id=None)
 
@@ -162,6 +167,26 @@ def test_without_credit_it_is_tried_again(status: int, words: str, retryable: bo
     for field in ("error", "message"):
         error = refused(api().send(MESSAGE), answer(status, {"success": False, field: words}))
         assert (error.words, error.retryable, error.unknown) == (words, retryable, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "retryable"),
+    [
+        ("SenderId is invalid", False),
+        ("Invalid sender_id", False),
+        ("The recipient number is not valid", False),
+        ("Sender name not registered", False),
+        ("Destination is blacklisted", False),
+        ("Insufficient balance for this number", True),
+        ("Unknown error from the gateway, number 7", True),
+        ("Invalid response", True),
+        ("Gateway timed out", True),
+    ],
+)
+def test_a_failure_whose_words_blame_the_request_is_final(words: str, retryable: bool) -> None:
+    """It fails each time, so it is dead with these words; other failures of the gateway pass."""
+    error = refused(api().send(MESSAGE), answer(500, {**REFUSED, "error": words}))
+    assert (error.words, error.retryable, error.unknown) == (words, retryable, False)
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", b"null", b"[]", b"{}", b'{"success":"yes"}'])
@@ -278,9 +303,28 @@ def test_many_are_sent_to_at_once() -> None:
         "message": "Hi",
         "sender_id": "SHOP",
     }
-    body = {"success": True, "message_ids": {"254712345678": ID}, "invalid_numbers": ["1"]}
+    body = {"success": True, "message_ids": {"254712345678": ID}, "invalid_numbers": []}
     assert request.read(answer(200, body)) == body
     assert refused(request, answer(200, REFUSED)).words == "Gateway unreachable"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": True, "message_ids": {"254712345678": ID}, "invalid_numbers": ["1"]},
+        {"success": True, "message_ids": {"254712345678": ID}, "failed_recipients": {"1": "no"}},
+        {**REFUSED, "statistics": {"successful": 1, "failed": 1}, "message_ids": {}},
+        {**REFUSED, "message_ids": {"254712345678": ID}},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_many_may_be_sent_to_in_part(body: dict[str, Any], status: int) -> None:
+    """Whatever else the answer says: whoever got the message must not get it again."""
+    given = {"recipients": "0712345678,0723456789", "message": "Hi"}
+    request = api().operations()["send_bulk_sms"].make(given)
+    assert request.read(answer(status, body)) == Partly(body, "some were taken")
+    none = {**REFUSED, "statistics": {"successful": 0, "failed": 2}, "message_ids": {}}
+    assert not refused(request, answer(status, none)).unknown
 
 
 @pytest.mark.parametrize(

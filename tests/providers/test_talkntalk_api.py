@@ -14,7 +14,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.contract import Request, Response
+from receiver.providers.contract import Partly, Request, Response
 from receiver.providers.talkntalk import TalkNTalk, TalkNTalkApi
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
@@ -208,15 +208,41 @@ SOME_FAILED = {
 }
 
 
-@pytest.mark.parametrize("body", [[SENT, SENT], SOME_FAILED, [{"id": None}, {"id": 5}], [UUID]])
-def test_any_shape_with_ids_is_a_yes(body: object) -> None:
-    """It is shown as it came; 207 is a yes for some."""
+SOME, NONE = "some were taken", "it does not say that any was taken"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([SENT, SENT], SOME),
+        ([UUID], SOME),
+        ({"queued": 2}, SOME),
+        ({"campaign_id": 7}, NONE),
+        ({"status": "queued"}, NONE),
+    ],
+)
+def test_any_json_is_a_yes(body: object, words: str) -> None:
+    """With ids or without, it is shown as it came; 207 is a yes for some."""
     assert bulk().read(answer(201, body)) == body
-    assert bulk().read(answer(207, body)) == body
+    assert bulk().read(answer(207, body)) == Partly(body, words)
 
 
-@pytest.mark.parametrize("body", [b"OK", b"{}", b"[]", b'[{"id":null}]', b'{"queued":2}'])
-def test_a_shape_without_ids_is_unknown(body: bytes) -> None:
+@pytest.mark.parametrize("body", [SOME_FAILED, [{"id": None}, {"id": 5}]])
+@pytest.mark.parametrize("status", [201, 207, 402, 500])
+def test_many_may_be_sent_to_in_part(body: object, status: int) -> None:
+    """Whatever the HTTP status is: whoever got the message must not get it again."""
+    assert bulk().read(answer(status, body)) == Partly(body, SOME)
+
+
+@pytest.mark.parametrize("body", [[{"id": None}], {"campaign_id": 7, "errors": ["no"]}])
+def test_a_yes_may_name_failures_alone(body: object) -> None:
+    """Then it is no plain yes."""
+    assert bulk().read(answer(201, body)) == Partly(body, NONE)
+    assert not isinstance(outcome(bulk(), answer(402, body)), Partly)
+
+
+@pytest.mark.parametrize("body", [b"OK", b"{}", b"[]", b"[[]]", b"[{}]", b'"queued"', b"null"])
+def test_an_answer_that_says_nothing_is_unknown(body: bytes) -> None:
     """Nobody can tell what was sent."""
     assert refused(bulk(), answer(201, body)).unknown
 

@@ -16,9 +16,16 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.jobs.calling import open_caller
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
-from receiver.providers.contract import Balance, Request, Response
+from receiver.providers.contract import Balance, Partly, Request, Response
 from receiver.providers.text_connect import TextConnect, TextConnectSource
-from receiver.providers.text_connect.answers import REFUSALS, STATUSES, Addressed, Imported
+from receiver.providers.text_connect.answers import (
+    REFUSALS,
+    STATUSES,
+    Addressed,
+    Imported,
+    Note,
+    SomeFailed,
+)
 from receiver.providers.text_connect.sending import Names, TextConnectApi, TextConnectSend
 from tests.fake.trying import trying, until_ended
 from tests.harness import NOW
@@ -77,6 +84,7 @@ def test_a_message_is_sent_as_documented() -> None:
         "SourceAddress": "SHOP",
         "SourceTON": "5",
         "Body": "Hello & goodbye",
+        "GetAllMessageIDs": "1",
     }
     assert not request.bulk
     assert api(url="http://127.0.0.1:9/api/").send(MESSAGE).url == "http://127.0.0.1:9/api"
@@ -153,9 +161,10 @@ def test_a_message_is_taken(text: str) -> None:
 
 
 def test_parts_may_have_ids() -> None:
-    """The first is that of the message."""
+    """All of them are kept: each part has a status of its own."""
     sent = reads(api().send(MESSAGE), "91532,91533,a-1")
-    assert (sent.message_id, sent.parts) == ("91532", 3)
+    assert (sent.ids, sent.parts) == (("91532", "91533", "a-1"), 3)
+    assert refuses(api().send(MESSAGE), "91532,-401").unknown
 
 
 @pytest.mark.parametrize("code", REFUSALS)
@@ -163,7 +172,7 @@ def test_refusals_come_with_200(code: str) -> None:
     """With the provider's words on the next line, or with those of its documentation."""
     for request in (api().send(MESSAGE), api().look_up("91532", None), api().balance()):
         error = refuses(request, f"{code}\r\nSorry,  no\r\n")
-        assert (error.code, error.words, error.unknown) == (code, "Sorry, no", False)
+        assert (error.code, error.words, error.unknown) == (code, "Sorry, no", code == "-301")
         assert refuses(request, f"\ufeff{code}").words == REFUSALS[code].meaning
 
 
@@ -171,8 +180,10 @@ def test_a_code_says_what_may_be_done() -> None:
     """Some may work later, after a mend or without; one says that the person wants nothing."""
     errors = [refuses(api().send(MESSAGE), code) for code in REFUSALS]
     assert {error.code for error in errors if error.retryable} == {
-        *("-100", "-300", "-301", "-501", "-511", "-512", "-513", "-514", "-515", "-522"),
+        *("-100", "-300", "-411", "-501", "-511", "-512", "-513", "-514", "-515", "-522"),
     }
+    assert [error.code for error in errors if error.tomorrow] == ["-411"]
+    assert [error.code for error in errors if error.unknown] == ["-301"]
     assert [error.code for error in errors if error.opted_out] == ["-412"]
     error = refuses(api().send(MESSAGE), "-999")
     assert (str(error), error.retryable) == ("unknown code (-999)", False)
@@ -276,6 +287,7 @@ def test_a_message_is_sent_by_hand() -> None:
         "Action": "Send",
         "DestinationAddress": "447777777777",
         "SourceAddress": "447786200000",
+        "GetAllMessageIDs": "1",
         **BODY,
         **options,
     }
@@ -306,14 +318,16 @@ def test_many_are_sent_to_at_once() -> None:
         call("send_many", **{**THREE, "Body": "x" * 460})
 
 
-def taken(*answers: list[str] | tuple[str, str]) -> list[Addressed]:
-    """Each number has the ids of its message, or code and words."""
-    return [
+def taken(*answers: list[str] | tuple[str, str]) -> list[Addressed] | Partly:
+    """Each number has the ids of its message, or code and words: then not all were taken."""
+    found = [
         Addressed(to=to, code=said[0], words=said[1])
         if isinstance(said, tuple)
         else Addressed(to=to, message_ids=said)
         for to, said in zip(NUMBERS, answers, strict=True)
     ]
+    no = sum(each.code is not None for each in found)
+    return Partly(found, f"{no} of 3 numbers were refused") if no else found
 
 
 BLOCKED = "the number is blacklisted"
@@ -333,7 +347,7 @@ INVALID = "invalid destination address"
         ("-401,-412,-401", taken(("-401", INVALID), ("-412", BLOCKED), ("-401", INVALID))),
     ],
 )
-def test_each_number_has_an_answer(text: str, expected: list[Addressed]) -> None:
+def test_each_number_has_an_answer(text: str, expected: list[Addressed] | Partly) -> None:
     """A code, or the ids of all its parts, of which all texts that are the same have as many."""
     assert reads(call("send_many", **THREE, GetAllMessageIDs="1"), text) == expected
 
@@ -354,6 +368,26 @@ def test_many_may_be_refused_together() -> None:
     """One code alone is about all of them."""
     error = refuses(call("send_many", **THREE), "-501\nUnknown token")
     assert (str(error), error.retryable) == ("Unknown token (-501)", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "words"),
+    [
+        ("-400", [], "some numbers failed"),
+        ("-400\nSome numbers failed\n447777777771", [], "Some numbers failed; 447777777771"),
+        ("71,-400", ["71"], "some numbers failed"),
+    ],
+)
+def test_some_of_many_may_fail(text: str, ids: list[str], words: str) -> None:
+    """Then it is known neither who nor how many, and the others have the message already."""
+    expected = Partly(SomeFailed(ids=ids, code="-400", words=words), words)
+    for operation, name in (("send_list", "ListName"), ("send_group", "GroupName")):
+        assert reads(call(operation, **{name: "Staff"}, **BODY), text) == expected
+    if not ids:
+        assert reads(call("send_many", **THREE), text) == expected
+    one = call("send_many", DestinationAddress="07777777771", **BODY)
+    assert isinstance(outcome(one, answer(200, text.encode())), ProviderError)
+    assert refuses(call("send_list", ListName="Staff", **BODY), "-400,Done").unknown
 
 
 @pytest.mark.parametrize(("operation", "kind"), [("send_list", "List"), ("send_group", "Group")])
@@ -396,7 +430,7 @@ def test_every_documented_call_can_be_made() -> None:
         "background_send": (("BGSendID",), ()),
         "check_message_status": (("MessageID",), ()),
         "check_credits": ((), ()),
-        "report": (("ReportType", "From", "To"), ()),
+        "report": (("ReportType",), ("From", "To")),
         "create_user": ((*user, "Credits"), ("Telephone", "CreditReminder", "Alert")),
         "update_credits": (("ChildUsername", "Quantity"), ()),
         "import_contacts_csv": (("ContactsCSV",), ("IgnoreDupes", "OverwriteDupes")),
@@ -406,6 +440,12 @@ def test_every_documented_call_can_be_made() -> None:
         "delete_group": (("GroupName",), ()),
     }
     assert all(each.summary.endswith(".") for each in known.values())
+    deleting = {name for name, each in known.items() if each.deletes}
+    assert deleting == {
+        *("delete_all_contacts", "delete_all_groups", "empty_group", "delete_group"),
+    }
+    reading = {name for name, each in known.items() if each.reads}
+    assert reading == {"background_send", "check_message_status", "check_credits", "report"}
 
 
 @pytest.mark.parametrize(
@@ -436,12 +476,20 @@ def test_names_that_are_not_printed_are_settings() -> None:
         "delete_group": "RemoveGroup",
         "background_send": "CheckBGSend",
         "group_parameter": "Group",
+        "credit_reminder": "Credit Reminder",
     }
     known = api(names=Names(**names)).operations()
     for operation, action in (("empty_group", "ClearGroup"), ("delete_group", "RemoveGroup")):
         request = known[operation].make({"GroupName": "Staff"})
         assert fields(request) == {"Action": action, "Group": "Staff"}
     assert fields(known["background_send"].make({"BGSendID": "7"}))["Action"] == "CheckBGSend"
+    asked = {"ChildUsername": "ann", "CreditReminder": "5"}
+    assert fields(known["create_user"].make(asked)) == {
+        "Action": "CreateUser",
+        "ChildUsername": "ann",
+        "Credit Reminder": "5",
+    }
+    assert fields(call("create_user", **asked))["CreditReminder"] == "5"
     assert fields(call("background_send", BGSendID="7")) == {
         "Action": "BackgroundSend",
         "BGSendID": "7",
@@ -458,6 +506,14 @@ def test_a_report_is_a_table() -> None:
     assert refuses(request, "<html>").unknown
 
 
+def test_a_report_may_be_empty_and_of_all_times() -> None:
+    """Of the outbox no times are asked for; an answer without a line is a report, too."""
+    request = call("report", ReportType="Outbox")
+    assert fields(request) == {"Action": "Report", "ReportType": "Outbox"}
+    assert reads(request, " \r\n") == ""
+    assert refused(request, answer(500)).unknown
+
+
 def test_contacts_are_imported() -> None:
     """Each line has a result, and reasons where it is not a success."""
     request = call("import_contacts_csv", ContactsCSV="Ann,447777777771,a@example.com,Staff\nBob,1")
@@ -472,8 +528,19 @@ def test_contacts_are_imported() -> None:
         Imported(line=3, result="Duplicate Name"),
     ]
     assert refuses(request, "-507").words == "details missing"
-    for wrong in ("", "1", "1 : Success\nand so on", "x : Success"):
+    for wrong in ("", "1", "Imported", "x : Success"):
         assert refuses(request, wrong).unknown
+
+
+def test_an_import_may_end_in_words() -> None:
+    """What was done with each line is known all the same."""
+    request = call("import_contacts_csv", ContactsCSV="Ann,447777777771\nBob,1")
+    text = "1 : Success\n2 : Failed\n\n2 : no number\n\n1 of 2 imported. Thank you!"
+    assert reads(request, text) == [
+        Imported(line=1, result="Success"),
+        Imported(line=2, result="Failed", reasons=["no number"]),
+        Note("1 of 2 imported. Thank you!"),
+    ]
 
 
 def test_the_messages_of_a_background_send_are_listed() -> None:
@@ -528,12 +595,12 @@ async def test_the_fake_provider_understands() -> None:
             assert isinstance(parsed.data, DeliveryReport)
             assert parsed.data.status is Status.DELIVERED
             assert await caller.perform(here.balance()) == Balance(amount="99", unit="credits")
-            some = "447777770003,447777777772"
+            some = "447777799903,447777777772"
             long = await make(
                 "send_many", DestinationAddress=some, Body="x" * 200, GetAllMessageIDs="1"
             )
-            assert [len(each.message_ids) for each in long] == [0, 2]
-            assert long[0].code == "-412"
+            assert [len(each.message_ids) for each in long.answer] == [0, 2]
+            assert long.answer[0].code == "-412"
             contacts = "Ann,447777777771,a@example.com,Staff\n,1"
             results = await make("import_contacts_csv", ContactsCSV=contacts)
             assert [each.result for each in results] == ["Success", "Failed"]

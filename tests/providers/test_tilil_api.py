@@ -179,7 +179,7 @@ def test_a_message_may_be_taken_without_an_id(id_: object) -> None:
 @pytest.mark.parametrize(
     ("code", "retryable"),
     [
-        *(("0", True), ("1001", False), ("1002", False), ("1003", False), ("1004", True)),
+        *(("1001", False), ("1002", False), ("1003", False), ("1004", True)),
         *(("1005", True), ("1006", True), ("1007", True), ("1008", True), ("1009", False)),
         *(("1010", False), ("1011", False), ("1013", True), ("1099", False)),
     ],
@@ -193,6 +193,14 @@ def test_refusals_come_with_200(code: str, retryable: bool, many: bool) -> None:
         assert (error.code, error.words) == (code, "Not now")
         assert (error.retryable, error.unknown) == (retryable, False)
     assert (code in REFUSALS) is (code != "1099")
+
+
+@pytest.mark.parametrize("code", ["0", 0])
+def test_an_unknown_error_is_unknown(code: object) -> None:
+    """The provider itself does not know what happened: the message is not sent again."""
+    said = {"status_code": code, "status_desc": "Unknown error", "message_id": "0"}
+    error = refused(api().send(MESSAGE), answer(200, said))
+    assert (error.code, error.unknown, error.retryable) == ("0", True, False)
 
 
 def test_a_refusal_has_words() -> None:

@@ -14,7 +14,7 @@ from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.contract import Request, Response
+from receiver.providers.contract import Partly, Request, Response
 from receiver.providers.tsconect import Tsconect, TsconectApi, TsconectSend, TsconectSource
 from tests.providers import pushes
 from tests.providers.answers import answer, anything, outcome, refused
@@ -34,6 +34,11 @@ def api(**send: Any) -> TsconectApi:
     """The API of a source with these settings for sending."""
     settings = TsconectSend(**{"api_key": Secret("ts_test_1"), "sender": "SHOP", **send})
     return TsconectApi(Tsconect(TsconectSource(provider="tsconect")), settings)
+
+
+def bulk() -> Request[Any]:
+    """A message to one of many."""
+    return api().operations()["bulk"].make({"template": "Hi", "recipients": "0700000001"})
 
 
 # Requests
@@ -274,21 +279,32 @@ def test_wrong_recipients_are_told(recipients: str) -> None:
         [SENT, SENT],
         SENT,
         {"message_ids": ["msg_1"]},
-        {"messages": [{"to": "+254700000001", "message_id": None}, {"message_id": "msg_1"}]},
         {"data": {"results": [[{"id": 5}]]}},
+        {"batch_id": "b-1", "status": "queued"},
     ],
 )
-def test_any_shape_with_ids_is_a_yes(body: object) -> None:
+def test_any_json_is_a_yes(body: object) -> None:
     """The answer to sending to many is not documented, so it is shown as it came."""
-    request = api().operations()["bulk"].make({"template": "Hi", "recipients": "0700000001"})
-    assert request.read(answer(202, body)) == body
+    assert bulk().read(answer(202, body)) == body
 
 
-@pytest.mark.parametrize("body", [b"OK", b'"msg_1"', b"{}", b"[]", b'{"status":"queued"}', b"[[]]"])
-def test_a_shape_without_ids_is_unknown(body: bytes) -> None:
+@pytest.mark.parametrize("status", [202, 400, 500])
+def test_many_may_be_sent_to_in_part(status: int) -> None:
+    """Whatever the HTTP status is: whoever got the message must not get it again."""
+    body = {"messages": [{"to": "+254700000001", "message_id": None}, {"message_id": "msg_1"}]}
+    assert bulk().read(answer(status, body)) == Partly(body, "some were taken")
+
+
+@pytest.mark.parametrize("body", [b"OK", b'"msg_1"', b"{}", b"[]", b"[[]]"])
+def test_an_answer_that_says_nothing_is_unknown(body: bytes) -> None:
     """Nobody can tell what was sent."""
-    request = api().operations()["bulk"].make({"template": "Hi", "recipients": "0700000001"})
-    assert refused(request, answer(202, body)).unknown
+    assert refused(bulk(), answer(202, body)).unknown
+
+
+def test_a_plain_no_is_one() -> None:
+    """Also with a status of success: nothing was sent."""
+    error = refused(bulk(), answer(202, {"success": False, "message": "No template"}))
+    assert (error.words, error.unknown, error.retryable) == ("No template", False, False)
 
 
 # Totality

@@ -366,8 +366,10 @@ async def _messages(store: Store) -> None:
     now = to_micros(NOW)
     wish = Send(to=CEE, text="hello", source="tilil", sender="S")
     taken = Sent(status=Status.SENT, message_id="x")
+    parts = Sent(message_id="7", further_ids=("8",))
     fates: list[Callable[[int], Any]] = [
         lambda id_: store.run(messages.sent, id_, now, taken, now),
+        lambda id_: store.run(messages.sent, id_, now, parts, now),
         lambda id_: store.run(messages.put_off, id_, now, now, _WHY),
         lambda id_: store.run(messages.kill, id_, now, _WHY),
         lambda id_: store.run(messages.lose, id_, now, _WHY),
@@ -382,6 +384,8 @@ async def _messages(store: Store) -> None:
         made.append(id_)
         await begin(store, id_, CEE, sender="S")
         await fate(id_)
+    told = Report(message_id="8", status=Status.DELIVERED)
+    await store.take(msgspec.structs.replace(intake(store, "a part", subject=None), report=told))
     await store.run(messages.split, await store.add_message(wish, NOW), now, ["a", "b"])
     await store.revive(None, NOW)
     report = Report(message_id="x", status=Status.FAILED, link_invalid=True)

@@ -313,6 +313,53 @@ async def test_a_report_that_came_before_the_answer_is_joined(tmp_path: Path) ->
         assert (await the(store, old)).status is Status.QUEUED
 
 
+S, D, F, U = Status.SENT, Status.DELIVERED, Status.FAILED, Status.UNDELIVERED
+
+
+@pytest.mark.parametrize(
+    ("told", "statuses"),
+    [
+        # The part that a report is about, and the status of the message after it.
+        ([(1, S), (2, S), (3, S)], ["queued", "queued", "sent"]),
+        ([(1, D), (2, D), (3, S), (3, D)], ["queued", "queued", "sent", "delivered"]),
+        ([(2, D), (2, S), (1, D), (3, D)], ["queued", "queued", "queued", "delivered"]),
+        ([(1, D), (2, U), (3, F)], ["queued", "undelivered", "undelivered"]),
+        ([(3, F), (1, D), (2, D), (3, D)], ["failed", "failed", "failed", "delivered"]),
+        ([(1, Status.UNKNOWN), (2, D), (3, D)], ["queued", "queued", "queued"]),
+    ],
+)
+@pytest.mark.parametrize("early", [0, 2], ids=["after the answer", "some before it"])
+async def test_a_message_is_as_far_as_the_least_of_its_parts(
+    tmp_path: Path, told: list[tuple[int, Status]], statuses: list[str], early: int
+) -> None:
+    """And fails with any of them; all of them together may still be delivered."""
+    parts = Sent(message_id="01", further_ids=("p2", "P3"))
+    ids = {1: "1", 2: "P2", 3: "p3"}
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        await begin(store, message)
+        for part, status in told[:early]:
+            await store.take(report(store, ids[part], status))
+        await store.run(messages.sent, message, to_micros(NOW), parts)
+        found = [(await the(store, message)).status.value]
+        for part, status in told[early:]:
+            await store.take(report(store, ids[part], status))
+            found.append((await the(store, message)).status.value)
+        assert found[-1] == statuses[-1]
+        assert found == ([*statuses[early - 1 :]] if early else ["queued", *statuses])
+        sent = await the(store, message)
+        assert (sent.provider_id, sent.parts) == ("01,p2,P3", 3)
+        assert len(await store.reader.messages.reports(message)) == len(told)
+
+
+async def test_an_id_may_have_a_comma(tmp_path: Path) -> None:
+    """It is that of one message, though it looks like those of two parts."""
+    async with opened(tmp_path) as store:
+        message = await send(store, id_="a,b")
+        await store.take(report(store, "A,B", Status.DELIVERED))
+        assert (await the(store, message)).status is Status.DELIVERED
+
+
 async def test_reports_of_nothing_of_ours_are_let_go(tmp_path: Path) -> None:
     """After 72 hours; those of our messages stay, and so do all events."""
     async with opened(tmp_path) as store:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.text.times import _instant, instant, parse_moment
+from receiver.text.times import _instant, instant, next_day, parse_moment
 from tests.harness import NOW
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
@@ -156,3 +156,19 @@ def test_moments_are_read(text: str, expected: datetime) -> None:
 def test_other_texts_are_no_moments(text: str) -> None:
     """None says so."""
     assert parse_moment(text, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone", "day"),
+    [
+        ("2026-11-20T09:00:00+00:00", NAIROBI, "2026-11-20T21:00:00+00:00"),
+        ("2026-11-20T21:00:00+00:00", NAIROBI, "2026-11-21T21:00:00+00:00"),
+        ("2026-11-20T23:59:59+00:00", LONDON, "2026-11-21T00:00:00+00:00"),
+        ("2026-10-24T23:30:00+00:00", LONDON, "2026-10-26T00:00:00+00:00"),  # a day of 25 hours
+        ("2026-03-28T12:00:00+00:00", LONDON, "2026-03-29T00:00:00+00:00"),
+        ("2026-03-29T12:00:00+00:00", LONDON, "2026-03-29T23:00:00+00:00"),  # in summer
+    ],
+)
+def test_the_next_day_begins_at_local_midnight(moment: str, zone: ZoneInfo, day: str) -> None:
+    """Whatever the clocks of the zone do meanwhile."""
+    assert next_day(datetime.fromisoformat(moment), zone) == datetime.fromisoformat(day)

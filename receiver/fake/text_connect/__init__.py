@@ -21,6 +21,7 @@ from receiver.events import Status
 from receiver.fake.book import Message, Refused, Why
 from receiver.fake.provider import Call, FakeProvider, World, answer_json, local
 from receiver.fake.text_connect.address_book import AddressBook
+from receiver.providers.text_connect.answers import REFUSALS
 
 _LONDON = ZoneInfo("Europe/London")
 _LONGEST = 459
@@ -47,36 +48,6 @@ _REPORTS = {
     "failedmessages": {Status.FAILED, Status.UNDELIVERED, Status.REJECTED},
 }
 
-_ERRORS = {
-    -100: "Not enough credits",
-    -301: "Unknown error",
-    -401: "Invalid destination address",
-    -402: "Source address too long",
-    -403: "Source address is not a number",
-    -404: "Message body is blank",
-    -405: "Invalid validity period",
-    -407: "Invalid schedule date",
-    -408: "Distribution list is empty",
-    -409: "Group is empty",
-    -410: "Invalid distribution list",
-    -412: "Number is blacklisted",
-    -414: "Invalid group",
-    -501: "Unknown token or user",
-    -502: "Unknown action",
-    -503: "Unknown message id",
-    -504: "Invalid From date",
-    -505: "Invalid To date",
-    -507: "Details missing",
-    -508: "Error creating user",
-    -509: "Unknown user",
-    -510: "Credits would be below 0",
-    -518: "Source address is blank",
-    -520: "Unknown group",
-    -521: "Unknown background send",
-    -523: "No messages",
-    -601: "Unknown report",
-    -702: "Invalid amount",
-}
 _WHY = {Why.INVALID: -401, Why.CREDIT: -100, Why.BLOCKED: -412}
 
 
@@ -125,7 +96,7 @@ class TextConnect(FakeProvider):
                 return self._background(form)
             return _text(self._action(form)(call))
         except _Error as error:
-            shown = [_ERRORS[error.code]] if form.get("showerrormessage") else []
+            shown = [_meaning(error.code)] if form.get("showerrormessage") else []
             answer = "\n".join([str(error.code), *error.reasons, *shown])
             return self.refuse(_text(answer))
 
@@ -158,9 +129,11 @@ class TextConnect(FakeProvider):
                 continue
             count = message.parts if form.get("getallmessageids") == "1" else 1
             answers += map(str, range(message.number, message.number + count))
+        if to_many and form.get("getbgsendid") == "1":
+            return self._remembered(call.taken)
         if to_many:
-            return self._remembered(call.taken) if form.get("getbgsendid") == "1" else "1"
-        shown = [_ERRORS[code] for code in errors] if form.get("showerrormessage") else []
+            answers, errors = (["-400"], [-400]) if errors else (["1"], [])
+        shown = [_meaning(code) for code in errors] if form.get("showerrormessage") else []
         return "\n".join([",".join(answers), *shown])
 
     def _recipients(self, form: dict[str, str]) -> tuple[list[str], bool]:
@@ -192,7 +165,7 @@ class TextConnect(FakeProvider):
         self._check_token(form)
         messages = self._sends.get(form["bgsendid"])
         if messages is None:
-            return self.refuse(answer_json({"error": "-521", "message": _ERRORS[-521]}))
+            return self.refuse(answer_json({"error": "-521", "message": _meaning(-521)}))
         return answer_json(
             [
                 {"MessageID": each.id, "Destination": each.to, "Status": _word(each)}
@@ -223,7 +196,8 @@ class TextConnect(FakeProvider):
         kind = form.get("reporttype", "").lower()
         if kind not in _REPORTS:
             raise _Error(-601)
-        since, until = _moment(form.get("from", ""), -504), _moment(form.get("to", ""), -505)
+        since = _moment(form.get("from", "19700102000000"), -504)
+        until = _moment(form.get("to", "99981231235959"), -505)
         messages = [
             message
             for message in self.book.messages()
@@ -292,6 +266,11 @@ class TextConnect(FakeProvider):
         if not self._contacts.delete(_group(call.form)):
             raise _Error(-520)
         return "1"
+
+
+def _meaning(code: int) -> str:
+    """Returns the words of a code in the documentation."""
+    return REFUSALS[str(code)].meaning.capitalize()
 
 
 def _is_send(call: Call) -> bool:

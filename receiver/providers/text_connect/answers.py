@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from receiver.events import DeliveryReport, Status
-from receiver.providers.calls import Refusal, garbled, http_error, json_of, listed, refusal
-from receiver.providers.contract import Balance, Response
+from receiver.providers.calls import Refusal, garbled, http_error, json_of, listed, refusal, words
+from receiver.providers.contract import Balance, Partly, Response
 from receiver.providers.payloads import as_word
 
 #: The answers of CheckMessageStatus in lower case, letters only. Only `Sent` is documented.
@@ -44,7 +44,7 @@ REFUSALS = {
     "-101": Refusal(meaning="invalid credit id"),
     "-200": Refusal(meaning="invalid contact"),
     "-300": Refusal(meaning="database error", retryable=True),
-    "-301": Refusal(meaning="unknown error", retryable=True),
+    "-301": Refusal(meaning="unknown error", unknown=True),
     "-302": Refusal(meaning="XML error"),
     "-303": Refusal(meaning="XML error"),
     "-400": Refusal(meaning="some numbers failed"),
@@ -58,7 +58,7 @@ REFUSALS = {
     "-408": Refusal(meaning="the list is empty"),
     "-409": Refusal(meaning="the group is empty"),
     "-410": Refusal(meaning="invalid list"),
-    "-411": Refusal(meaning="the daily limit of this number is exceeded"),
+    "-411": Refusal(meaning="the daily limit of this number is exceeded", tomorrow=True),
     "-412": Refusal(meaning="the number is blacklisted", opted_out=True),
     "-414": Refusal(meaning="invalid group"),
     "-501": Refusal(meaning="unknown token or user", retryable=True),
@@ -97,6 +97,8 @@ _ID = re.compile("(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _WORDS = re.compile("[A-Za-z][A-Za-z0-9 _./:()'-]{0,63}")
 _LINE = re.compile(r"([0-9]{1,9})\s*:\s*(.*)")
 _DONE = "1"
+#: The code of a send that was done for some numbers only.
+_SOME_FAILED = "-400"
 
 
 class Addressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,20 @@ class Addressed(msgspec.Struct, frozen=True, kw_only=True):
     """Several for a long text, if GetAllMessageIDs asks for them; none if it is refused."""
     code: str | None = None
     words: str | None = None
+
+
+class SomeFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer that some numbers failed, of which it does not say which ones."""
+
+    ids: list[str]
+    code: str
+    words: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A line of an answer that is about no line of contacts."""
+
+    note: str
 
 
 class Imported(msgspec.Struct, kw_only=True):
@@ -151,8 +167,9 @@ def done(response: Response) -> str:
 
 
 def table(response: Response) -> str:
-    """Reads a table in CSV."""
-    _value(response)
+    """Reads a table in CSV; one without any line is empty."""
+    if response.text or not response.succeeded:
+        _value(response)
     return response.text
 
 
@@ -164,8 +181,11 @@ def ids(response: Response) -> list[str]:
     return found
 
 
-def background_ids(response: Response) -> list[str]:
+def background_ids(response: Response) -> list[str] | Partly:
     """Reads the ids of a background send; none if they were not asked for."""
+    answers = listed(_lines(response)[0])
+    if _SOME_FAILED in answers:
+        return _some_failed(response, [each for each in answers if each != _SOME_FAILED])
     found = ids(response)
     return found if found != [_DONE] else []
 
@@ -186,15 +206,26 @@ def background_messages(response: Response) -> list[dict[str, Any]]:
     return messages
 
 
-def addressed(response: Response, to: Sequence[str]) -> list[Addressed]:
+def _some_failed(response: Response, others: list[str]) -> Partly:
+    """Reads an answer that says that some numbers failed; `others`: the ids beside the code."""
+    if not all(map(_ID.fullmatch, others)):
+        raise garbled(response, f"ids and {_SOME_FAILED}")
+    said = words("; ".join(filter(None, _lines(response)[1:])))
+    said = said or REFUSALS[_SOME_FAILED].meaning
+    return Partly(SomeFailed(ids=others, code=_SOME_FAILED, words=said), said)
+
+
+def addressed(response: Response, to: Sequence[str]) -> list[Addressed] | Partly:
     """Assigns the answers to the numbers: a code for each that is refused, else its ids.
 
     All get the same text, so all that are not refused have the same number of ids.
     """
+    if len(to) > 1 and _lines(response)[0] == _SOME_FAILED:
+        return _some_failed(response, [])
     answers = listed(_value(response))
     codes = [answer for answer in answers if _CODE.fullmatch(answer)]
     said = [line for line in _lines(response)[1:] if line]
-    words = iter(said if len(said) == len(codes) else map(_meaning, codes))
+    meanings = iter(said if len(said) == len(codes) else map(_meaning, codes))
     taken = len(to) - len(codes)
     each = max(1, (len(answers) - len(codes)) // max(1, taken))
     if len(answers) != len(codes) + each * taken:
@@ -203,13 +234,13 @@ def addressed(response: Response, to: Sequence[str]) -> list[Addressed]:
     for number in to:
         parts = [next(rest)]
         if _CODE.fullmatch(parts[0]):
-            found.append(Addressed(to=number, code=parts[0], words=next(words)))
+            found.append(Addressed(to=number, code=parts[0], words=next(meanings)))
             continue
         parts += islice(rest, each - 1)
         if not all(map(_ID.fullmatch, parts)):
             raise garbled(response, "ids and codes")
         found.append(Addressed(to=number, message_ids=parts))
-    return found
+    return Partly(found, f"{len(codes)} of {len(to)} numbers were refused") if codes else found
 
 
 def _meaning(code: str) -> str | None:
@@ -217,20 +248,22 @@ def _meaning(code: str) -> str | None:
     return known.meaning if known else None
 
 
-def imported(response: Response) -> list[Imported]:
-    """Reads what is said of each line: first its result, then the reasons."""
+def imported(response: Response) -> list[Imported | Note]:
+    """Reads what is said of each line: first its result, then the reasons; then other words."""
     _value(response)
     found: dict[str, Imported] = {}
+    notes = []
     for line in filter(None, _lines(response)):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise garbled(response, "a result for each line")
-        number, words = match.groups()
-        if number in found:
-            found[number].reasons.append(words)
+            notes.append(Note(line))
+        elif match[1] in found:
+            found[match[1]].reasons.append(match[2])
         else:
-            found[number] = Imported(line=int(number), result=words)
-    return list(found.values())
+            found[match[1]] = Imported(line=int(match[1]), result=match[2])
+    if not found:
+        raise garbled(response, "a result for each line")
+    return [*found.values(), *notes]
 
 
 def _lines(response: Response) -> list[str]:

@@ -12,7 +12,7 @@ from receiver.errors import ProviderError
 from receiver.events import DeliveryReport
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.calls import listed
-from receiver.providers.contract import Operation, Request, Response
+from receiver.providers.contract import Operation, Partly, Request, Response
 from receiver.providers.payloads import as_word
 from receiver.providers.text_connect import answers
 from receiver.providers.text_connect.answers import Addressed
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from receiver.providers.text_connect.sending import TextConnectApi
 
 _SENDING = ("SourceAddress", "SourceTON", "ScheduleDate", "ValidityPeriod")
+_REMINDER = "CreditReminder"
+_NO_IDS = "taken; there are no ids, which GetBGSendID=1 asks for"
 _USER = "ChildUsername ChildPassword AccessLevel FirstName LastName Email Credits"
 
 
@@ -57,12 +59,14 @@ class Operations:
                 required=("ListName", "Body"),
                 optional=(*_SENDING, "GetBGSendID"),
                 make=lambda given: self._send_to("List", given),
+                done=_NO_IDS,
             ),
             "send_group": Operation(
                 summary="Sends a message to a group of contacts; GetBGSendID=1: for its ids.",
                 required=("GroupName", "Body"),
                 optional=(*_SENDING, "GetBGSendID"),
                 make=lambda given: self._send_to("Group", given),
+                done=_NO_IDS,
             ),
         }
 
@@ -74,16 +78,32 @@ class Operations:
             " FailedMessages; From and To: YYYYMMDDHHMMSS."
         )
         return {
-            "background_send": self._operation(sends, background, self._background, "BGSendID"),
+            "background_send": self._operation(
+                sends,
+                background,
+                self._background,
+                "BGSendID",
+                reads=True,
+                done="it has no messages",
+            ),
             "check_message_status": Operation(
                 summary="Asks for the status of a message.",
                 required=("MessageID",),
                 make=lambda given: self._api.look_up(given["MessageID"], None),
+                reads=True,
             ),
             "check_credits": Operation(
-                summary="Asks for the credit.", make=lambda _: self._api.balance()
+                summary="Asks for the credit.", make=lambda _: self._api.balance(), reads=True
             ),
-            "report": self._operation(report, "Report", answers.table, "ReportType From To"),
+            "report": self._operation(
+                report,
+                "Report",
+                answers.table,
+                "ReportType",
+                "From To",
+                reads=True,
+                done="the report is empty",
+            ),
         }
 
     def _managing(self) -> dict[str, Operation]:
@@ -94,10 +114,15 @@ class Operations:
             " IgnoreDupes=1 or OverwriteDupes=1."
         )
         dupes = "IgnoreDupes OverwriteDupes"
-        more = "Telephone CreditReminder Alert"
+        more = f"Telephone {_REMINDER} Alert"
         plain = self._operation
         return {
-            "create_user": plain(user, "CreateUser", answers.done, _USER, more),
+            "create_user": Operation(
+                summary=user,
+                required=tuple(_USER.split()),
+                optional=tuple(more.split()),
+                make=self._create_user,
+            ),
             "update_credits": plain(
                 credit, "UpdateCredits", answers.done, "ChildUsername Quantity"
             ),
@@ -105,9 +130,11 @@ class Operations:
                 contacts, "ImportContactsCSV", answers.imported, "ContactsCSV", dupes
             ),
             "delete_all_contacts": plain(
-                "Deletes all contacts.", "DeleteAllContacts", answers.done
+                "Deletes all contacts.", "DeleteAllContacts", answers.done, deletes=True
             ),
-            "delete_all_groups": plain("Deletes all groups.", "DeleteAllGroups", answers.done),
+            "delete_all_groups": plain(
+                "Deletes all groups.", "DeleteAllGroups", answers.done, deletes=True
+            ),
             "empty_group": self._group(
                 "Takes all contacts out of a group.", self._names.empty_group
             ),
@@ -121,6 +148,7 @@ class Operations:
         read: Callable[[Response], Any],
         required: str = "",
         optional: str = "",
+        **more: Any,
     ) -> Operation:
         """Returns an operation whose parameters are passed on as they stand."""
         return Operation(
@@ -128,6 +156,7 @@ class Operations:
             required=tuple(required.split()),
             optional=tuple(optional.split()),
             make=lambda given: self._api.request(action, given, read),
+            **more,
         )
 
     def _group(self, summary: str, action: str) -> Operation:
@@ -138,7 +167,13 @@ class Operations:
             make=lambda given: self._api.request(
                 action, {parameter: given["GroupName"]}, answers.done
             ),
+            deletes=True,
         )
+
+    def _create_user(self, given: Mapping[str, str]) -> Request[str]:
+        names = {_REMINDER: self._names.credit_reminder}
+        fields = {names.get(name, name): value for name, value in given.items()}
+        return self._api.request("CreateUser", fields, answers.done)
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Sent]:
         message = OutgoingMessage(
@@ -149,20 +184,20 @@ class Operations:
         self._api.check(message)
         return self._api.send(message, given)
 
-    def _send_many(self, given: Mapping[str, str]) -> Request[list[Addressed]]:
+    def _send_many(self, given: Mapping[str, str]) -> Request[list[Addressed] | Partly]:
         # The documentation does not say how often a number is answered that is named twice.
         numbers = dict.fromkeys(map(self._api.digits, listed(given["DestinationAddress"])))
         if not numbers:
             raise ProviderError("DestinationAddress: expected numbers with commas between them")
         to = [f"+{number}" for number in numbers]
 
-        def read(response: Response) -> list[Addressed]:
+        def read(response: Response) -> list[Addressed] | Partly:
             return answers.addressed(response, to)
 
         fields = self._to_many(",".join(numbers), given)
         return self._api.request("Send", fields, read, bulk=True)
 
-    def _send_to(self, whom: str, given: Mapping[str, str]) -> Request[list[str]]:
+    def _send_to(self, whom: str, given: Mapping[str, str]) -> Request[list[str] | Partly]:
         fields = self._to_many(whom, given)
         return self._api.request("Send", fields, answers.background_ids, bulk=True)
 

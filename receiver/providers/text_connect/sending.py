@@ -25,17 +25,23 @@ _LONGEST_NUMBER = 15
 _INTERNATIONAL = "1"
 _ALPHANUMERIC = "5"
 
+_ALL_IDS = {"GetAllMessageIDs": "1"}
+
 T = TypeVar("T")
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Names(Section, frozen=True, kw_only=True):
-    """`send.names`: names that the documentation does not print. The defaults are guesses."""
+    """`send.names`: names that the documentation does not print, or not as they are sent.
+
+    The defaults are guesses.
+    """
 
     empty_group: _Name = "EmptyGroup"
     delete_group: _Name = "DeleteGroup"
     background_send: _Name = "BackgroundSend"
     group_parameter: _Name = "GroupName"
+    credit_reminder: _Name = "CreditReminder"
 
 
 class TextConnectSend(Send, frozen=True, kw_only=True):
@@ -61,16 +67,17 @@ class TextConnectApi(Api):
     def send(
         self, message: OutgoingMessage, options: Mapping[str, str] = MappingProxyType({})
     ) -> Request[Sent]:
-        """Sends a message; the id of a long text is that of its first part.
+        """Sends a message; the answer has an id for each part of a long text.
 
         `options` are parameters of the documentation.
         """
 
         def read(response: Response) -> Sent:
-            ids = answers.ids(response)
-            return Sent(message_id=ids[0], to=message.to, parts=len(ids) if ids[1:] else None)
+            first, *further = answers.ids(response)
+            parts = 1 + len(further) if further else None
+            return Sent(message_id=first, further_ids=tuple(further), to=message.to, parts=parts)
 
-        fields = self.fields(self.digits(message.to), message, options)
+        fields = self.fields(self.digits(message.to), message, {**_ALL_IDS, **options})
         return self.request("Send", fields, read)
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:

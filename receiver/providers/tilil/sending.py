@@ -23,10 +23,10 @@ from receiver.providers.payloads import as_id, as_word
 from receiver.providers.tilil.reports import Payload, delivery
 from receiver.providers.tilil.settings import TililSend
 
-#: The meaning of each status_code but success. A failure at Tilil sent nothing; credit and keys
-#: can be mended.
+#: The meaning of each status_code but success. A failure that has a name sent nothing; credit and
+#: keys can be mended.
 REFUSALS = {
-    "0": Refusal(meaning="unknown error", retryable=True),
+    "0": Refusal(meaning="unknown error", unknown=True),
     "1001": Refusal(meaning="invalid sender"),
     "1002": Refusal(meaning="network not allowed"),
     "1003": Refusal(meaning="invalid mobile number"),
@@ -116,6 +116,7 @@ class TililApi(Api):
                 summary="Asks for the status of a message, at send.report_url.",
                 required=("message_id",),
                 make=self._report,
+                reads=True,
             ),
         }
 
