@@ -24,6 +24,7 @@ from receiver.handlers import (
     Target,
     addresses,
     fold,
+    has_keyword,
     on_delivery,
     on_message,
     on_subscription,
@@ -73,7 +74,7 @@ class Filter(msgspec.Struct, frozen=True):
             return False
         if self.sources and event.source_name not in self.sources:
             return False
-        if self.keywords and fold(getattr(event.data, "keyword", None) or "") not in self.keywords:
+        if self.keywords and not has_keyword(event.data, self.keywords):
             return False
         return not self.to or _ours(event.data) in self.to
 
@@ -93,7 +94,7 @@ def setup(settings: Settings) -> list[Filter]:
         Filter(
             types=frozenset(target.types),
             sources=frozenset(target.sources),
-            keywords=frozenset(map(fold, target.keywords)),
+            keywords=frozenset(fold(word, symbols=True) for word in target.keywords),
             to=addresses(target.to),
             action=Forward(target=target.name),
         )

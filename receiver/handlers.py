@@ -68,7 +68,7 @@ from receiver.limits import MOST_ASKED
 from receiver.net.webhooks import check_push
 from receiver.people import Nobody, People, Subscription
 from receiver.text.escape import escape
-from receiver.text.keywords import fold, keyword, phrase, plain, split
+from receiver.text.keywords import fold, keyword, phrase, plain, split, words
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import Segments, beyond_gsm7, segments
 
@@ -106,6 +106,7 @@ __all__ = [
     "addresses",
     "beyond_gsm7",
     "fold",
+    "has_keyword",
     "is_e164",
     "keyword",
     "on_delivery",
@@ -115,6 +116,7 @@ __all__ = [
     "plain",
     "segments",
     "split",
+    "words",
 ]
 
 StateT = TypeVar("StateT")
@@ -256,7 +258,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
         if self.sources and event.source_name not in self.sources:
             return False
         data = event.data
-        if self.keywords and fold(getattr(data, "keyword", None) or "") not in self.keywords:
+        if self.keywords and not has_keyword(data, self.keywords):
             return False
         if not self.to:
             return True
@@ -357,11 +359,20 @@ def _decorator(
     return decorate
 
 
-def _keywords(words: frozenset[str]) -> frozenset[str]:
-    for word in words:
+def has_keyword(data: Data, keywords: frozenset[str]) -> bool:
+    """True if the first word of a message or the keyword of a subscription is one of these.
+
+    They are folded with `symbols`: `A+` is not A, while A is `A+`, `A!` and `a`.
+    """
+    typed = (isinstance(data, Message) and split(data.text)[0]) or getattr(data, "keyword", None)
+    return bool(typed) and (fold(typed) in keywords or fold(typed, symbols=True) in keywords)
+
+
+def _keywords(typed: frozenset[str]) -> frozenset[str]:
+    for word in typed:
         if not word or split(word) != (word, ""):
             raise ValueError(f"a keyword is one word, not {word!r}")
-    return frozenset(map(fold, words))
+    return frozenset(fold(word, symbols=True) for word in typed)
 
 
 def _refuse(function: HandlerFunction) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from receiver import actions as actions_module
@@ -33,6 +34,8 @@ from receiver.handlers import (
     Target,
     actions,
     addresses,
+    fold,
+    has_keyword,
     on_delivery,
     on_message,
     on_subscription,
@@ -131,7 +134,27 @@ def test_keyword_filter_refuses(text: str) -> None:
     assert not decorated(on_message(keyword=["Balance", "saldo"])).wants(message(text))
 
 
-@pytest.mark.parametrize("text", ["", "BUY AIRTIME", " BUY", "BUY\u200bNOW", "\u2060"])
+@pytest.mark.parametrize(
+    ("keyword", "text", "wanted"),
+    [
+        *(("A+", "a+ please", True), ("A+", "A-", False), ("A+", "A", False), ("A", "A+", True)),
+        *(("Game", "game#one", True), ("GAME", "game*one", True), ("N'DJ", "n\u02bbdj", True)),
+        *(("👍", "👍🏿", True), ("GAME7", "game\u0667", True), ("C#", "(c#)", True)),
+    ],
+)
+def test_keyword_filter_folds_as_rules_do(keyword: str, text: str, wanted: bool) -> None:
+    """Symbols of a keyword count, signs part words; what an earlier version stored is no matter."""
+    event = message(text)
+    old = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, keyword="OLD"))
+    for each in (event, old):
+        assert decorated(on_message(keyword=keyword)).wants(each) == wanted
+    folded = frozenset({fold(keyword, symbols=True)})
+    assert has_keyword(event.data, folded) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "BUY AIRTIME", " BUY", "BUY\u200bNOW", "\u2060", "BUY#NOW", "BUY,NOW"]
+)
 def test_keyword_filter_is_one_word(text: str) -> None:
     """A keyword that could never be a first word is refused where it is written."""
     with pytest.raises(ValueError, match="a keyword is one word"):

@@ -6,7 +6,7 @@ import difflib
 
 from receiver.handlers import Event, Explanation, Message, People, fold, plain, split
 
-from .matching import Found, Rules, folded, spaced
+from .matching import Found, Rules, folded
 from .settings import Rule
 from .tables import keywords
 from .templates import ReplyFailed
@@ -45,9 +45,8 @@ def _label(n: int, rule: Rule) -> str:
 
 
 def _readings(text: str) -> list[list[str]]:
-    """Returns the folded words of a message, and those with a comma read as a space."""
-    apart = spaced(split(text)[0], text)
-    return [folded(reading, len(reading) + 1) for reading in (text, apart) if reading is not None]
+    """Returns the folded words of a message, with their symbols and without."""
+    return [folded(text, len(text), symbols=symbols) for symbols in (True, False)]
 
 
 def _answer(rules: Rules, found: Found, event: Event[Message]) -> Explanation:
@@ -96,8 +95,8 @@ def _fits(rules: Rules, n: int, event: Event[Message], readings: list[list[str]]
     if rule.match == "exact":
         return any(words in readings for words in wanted)
     if rule.match == "prefix":
-        begun = " ".join(readings[0])
-        return any(begun.startswith(" ".join(words)) for words in wanted)
+        begun = tuple(" ".join(reading) for reading in readings)
+        return any(text.startswith(" ".join(words)) for words in wanted for text in begun)
     return any(text[: len(words)] == words for words in wanted for text in readings)
 
 
@@ -109,7 +108,7 @@ def _expected(rule: Rule) -> str:
 
 
 def _folded_keywords(rule: Rule) -> list[list[str]]:
-    return [folded(text, len(text) + 1) for _, text in keywords(rule)]
+    return [folded(text, len(text), symbols=True) for _, text in keywords(rule)]
 
 
 def _related(rules: Rules, event: Event[Message], found: Found | None) -> list[int]:
@@ -125,7 +124,7 @@ def _related(rules: Rules, event: Event[Message], found: Found | None) -> list[i
         elif rule.match == "regex":
             patterns.append(n)
         for _, text in keywords(rule):
-            first = folded(text, 1)[0]
+            first = folded(text, 1, symbols=True)[0]
             by_word.setdefault(first, []).append(n)
             if first in firsts or (rule.match == "prefix" and word.startswith(first)):
                 related.add(n)

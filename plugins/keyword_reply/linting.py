@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from receiver.handlers import Finding, Reply, SourceInfo, addresses, beyond_gsm7, fold, segments
+from receiver.handlers import Finding, Reply, SourceInfo, addresses, beyond_gsm7, segments
 
 from .matching import Rules, folded
 from .settings import Settings
@@ -37,7 +37,7 @@ def _repeated(rules: Rules, n: int) -> Iterator[Finding]:
     """Finds aliases that equal the keyword or another alias."""
     seen: dict[str, str] = {}
     for key, text in keywords(rules.rules[n]):
-        whole = " ".join(folded(text, len(text) + 1))
+        whole = " ".join(folded(text, len(text), symbols=True))
         if whole in seen:
             yield Finding(f"rules[{n}].{key}", f"{whole} is {seen[whole]} already")
         seen.setdefault(whole, key)
@@ -138,7 +138,7 @@ def _longest(rules: Rules, n: int) -> str:
         values: Values = {
             "msisdn": "+254712345678",
             "text": f"{keyword} {sample}",
-            "keyword": " ".join(map(fold, keyword.split())),
+            "keyword": " ".join(folded(keyword, len(keyword), symbols=True)),
             "rest": sample,
             "network": "safaricom",
             "name": "Wanjiku",

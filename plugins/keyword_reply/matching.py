@@ -7,12 +7,11 @@ its first folded letters, and one pass of all regular expressions together.
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Iterable
 
 import msgspec
 
-from receiver.handlers import Event, Message, People, Reply, fold, plain, split
+from receiver.handlers import Event, Message, People, Reply, fold, plain, split, words
 
 from .conditions import Conditions
 from .patterns import Pattern, Patterns
@@ -69,41 +68,42 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """The lengths of the keys of `beginnings`, longest first."""
     initials: frozenset[str] = frozenset()
     """First characters of the keys of `beginnings`."""
+    symbols: bool = False
+    """True if a keyword holds symbols, as `A+` does: then messages are read with theirs first."""
     regexes: Regexes | None = None
     defaults: ByAddress = {}
 
     def find(self, event: Event[Message], people: People) -> Found | None:
         """Returns the rule that answers a message: the first in the file that fits."""
-        text = event.data.text
-        first, rest = split(text)
+        first, rest = split(event.data.text)
         word = fold(first)
-        found = self._by_words(text, word, rest, event, people)
-        if found is None and not first.isalnum() and (apart := spaced(first, text)):
-            before, after = split(apart)
-            found = self._by_words(apart, fold(before), after, event, people)
-        if self.sizes and (word[:1] in self.initials or not word.isascii()):
-            found = _earlier(found, self._by_beginning(event, people))
+        found = self._by_keywords(event, people, symbols=True) if self.symbols else None
+        if found is None:
+            found = self._by_keywords(event, people, symbols=False)
         if (regexes := self.regexes) and (found is None or regexes.rules[0] < found.rule):
             found = self._by_pattern(regexes, word, rest, event, people, found)
         if found is None and (rule := self._pick(self.defaults, event, people)) is not None:
             return Found(rule, word, rest)
         return found
 
-    def _by_words(
-        self, text: str, word: str, rest: str, event: Event[Message], people: People
-    ) -> Found | None:
-        found = self._by_first_words(word, rest, event, people)
-        if word not in self.openings and word.isascii():
-            return found  # usually: the other words need not be folded
-        # One word more than any keyword has, to see that the message is longer.
-        whole = " ".join(folded(text, self.most_words + 1))
-        rule = self._pick(self.whole.get(whole), event, people)
-        return found if rule is None else _earlier(found, Found(rule, whole, ""))
+    def _by_keywords(self, event: Event[Message], people: People, *, symbols: bool) -> Found | None:
+        word = fold(split(event.data.text)[0], symbols=symbols)
+        found = self._by_first_words(event, people, symbols=symbols)
+        # Usually the other words need not be folded.
+        if word in self.openings or not word.isascii():
+            # One word more than any keyword has, to see that the message is longer.
+            whole = " ".join(folded(event.data.text, self.most_words + 1, symbols=symbols))
+            rule = self._pick(self.whole.get(whole), event, people)
+            found = found if rule is None else _earlier(found, Found(rule, whole, ""))
+        if self.sizes and (word[:1] in self.initials or not word.isascii()):
+            found = _earlier(found, self._by_beginning(event, people, symbols=symbols))
+        return found
 
     def _by_first_words(
-        self, word: str, rest: str, event: Event[Message], people: People
+        self, event: Event[Message], people: People, *, symbols: bool
     ) -> Found | None:
-        found: Found | None = None
+        first, rest = split(event.data.text)
+        word, found = fold(first, symbols=symbols), None
         more = self.lengths.get(word, 1)
         while True:
             rule = self._pick(self.keywords.get(word), event, people)
@@ -114,16 +114,20 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             if not more:
                 return found
             following, rest = split(rest)
-            word = f"{word} {fold(following)}"
+            word = f"{word} {fold(following, symbols=symbols)}"
 
-    def _by_beginning(self, event: Event[Message], people: People) -> Found | None:
-        text = " ".join(folded(event.data.text, self.sizes[0]))
+    def _by_beginning(
+        self, event: Event[Message], people: People, *, symbols: bool
+    ) -> Found | None:
+        text = " ".join(folded(event.data.text, self.sizes[0], symbols=symbols))
         best: tuple[int, str] | None = None
         for size in self.sizes:
             rule = self._pick(self.beginnings.get(text[:size]), event, people)
             if rule is not None and (best is None or rule < best[0]):
                 best = rule, text[:size]
-        return None if best is None else Found(*best, after(event.data.text, best[1]))
+        if best is None:
+            return None
+        return Found(*best, after(event.data.text, best[1], symbols=symbols))
 
     def _by_pattern(
         self,
@@ -196,41 +200,35 @@ def values(found: Found, event: Event[Message]) -> Values:
     }
 
 
-_GLUED = re.compile(r"(?<=[^,;:!?])[,;:!?]++(?=[^,;:!?])")
+def folded(text: str, most: int, *, symbols: bool) -> list[str]:
+    """Returns the first words of a text or keyword in the form compared; at most so many.
+
+    Symbols that tell words apart stay in keywords; of a message they count or do not.
+    """
+    first = (fold(word, symbols=symbols) for word in words(text)[:most])
+    return [word for word in first if word]
 
 
-def spaced(first: str, text: str) -> str | None:
-    """Returns `GAME,one two` with a space for the comma; None without such a comma."""
-    apart = _GLUED.sub(" ", first, count=1)
-    return text.replace(first, apart, 1) if apart != first else None
-
-
-def folded(text: str, most: int) -> list[str]:
-    """Returns the first words of a text or keyword in the form compared; at most so many."""
-    words = plain(text).split(" ", most)[:most]
-    return [word for word in map(fold, words) if word]
-
-
-def after(text: str, beginning: str) -> str:
+def after(text: str, beginning: str, *, symbols: bool) -> str:
     """Returns the rest of a text after its folded `beginning`, as it was typed."""
     rest, wanted = text, beginning
     while True:
         before = rest
         word, rest = split(rest)
-        word_folded = fold(word)
+        word_folded = fold(word, symbols=symbols)
         if not word or word_folded == wanted:
             return rest
         if len(word_folded) > len(wanted):
-            start = before.index(word) + _cut(word, wanted)
+            start = before.index(word) + _cut(word, wanted, symbols=symbols)
             return before[start:].strip()
         wanted = wanted[len(word_folded) :].lstrip()
 
 
-def _cut(word: str, wanted: str) -> int:
+def _cut(word: str, wanted: str, *, symbols: bool) -> int:
     """Returns the number of characters of a word that fold to `wanted`, its folded start."""
     # Folded, a word is hardly shorter than typed, but for punctuation in front of it.
     for end in range(1, min(len(word), 4 * len(wanted) + 64)):
-        if fold(word[:end]).startswith(wanted):
+        if fold(word[:end], symbols=symbols).startswith(wanted):
             return end
     return len(word)
 

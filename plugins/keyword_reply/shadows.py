@@ -70,7 +70,7 @@ class _Shadows:
         rule = self._rules.rules[n]
         tables = {"first": self._firsts, "exact": self._wholes, "prefix": self._beginnings}
         for _, text in keywords(rule):
-            whole = " ".join(folded(text, len(text) + 1))
+            whole = " ".join(folded(text, len(text), symbols=True))
             tables[rule.match].setdefault(whole, []).append(n)
 
     def _covering(self, candidates: list[int], n: int) -> int | None:
@@ -84,7 +84,7 @@ class _Shadows:
 
     def _keyworded(self, n: int) -> Iterator[Finding]:
         for key, text in keywords(self._rules.rules[n]):
-            words = folded(text, len(text) + 1)
+            words = folded(text, len(text), symbols=True)
             by = self._covering(self._before(n, words), n)
             if by is not None:
                 whole, label = " ".join(words), self._rules.rules[by].label

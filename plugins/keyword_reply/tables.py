@@ -35,6 +35,7 @@ class _Builder:
         self._beginnings: dict[str, ByAddress] = {}
         self._patterns: dict[int, Pattern] = {}
         self._defaults: ByAddress = {}
+        self._symbols = False
 
     def rules(self) -> Rules:
         """Returns the rules. Raises an `ExceptionGroup` of all faults."""
@@ -59,6 +60,7 @@ class _Builder:
             beginnings=self._beginnings,
             sizes=tuple(sorted(set(map(len, self._beginnings)), reverse=True)),
             initials=frozenset(key[0] for key in self._beginnings),
+            symbols=self._symbols,
             regexes=Regexes(list(patterns), every, patterns) if every else None,
             defaults=self._defaults,
         )
@@ -124,11 +126,12 @@ class _Builder:
             self._fault(n, "keyword", 'missing; only with match = "default" there is none')
         table = {"exact": self._whole, "prefix": self._beginnings}.get(rule.match, self._keywords)
         for key, text in keywords(rule):
-            words = folded(text, len(text) + 1)
+            words = folded(text, len(text), symbols=True)
             if not words:
                 self._fault(n, key, "expected a word")
                 continue
             whole = " ".join(words)
+            self._symbols |= words != folded(text, len(text), symbols=False)
             self._claim(table.setdefault(whole, {}), n, key, whole)
             if len(words) > 1 and table is self._keywords:
                 self._lengths[words[0]] = max(len(words), self._lengths.get(words[0], 1))

@@ -2,8 +2,7 @@
 
 Documentation: https://texin.hotspotbillingsystem.co.ke/api. Every call is a JSON object in a
 POST with the key in it; a refusal may come with HTTP 200 and says `"success": false`.
-`check_status` tells the status of a message; its words are not documented, so the table has the
-usual ones. Times are local.
+`check_status` tells the status of a message; its words are not documented. Times are local.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 from receiver.errors import ProviderError
-from receiver.events import DeliveryReport, EventType, Status
+from receiver.events import DeliveryReport, EventType
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import bulk
 from receiver.providers.calls import (
@@ -42,22 +41,8 @@ from receiver.providers.contract import (
 )
 from receiver.providers.payloads import as_id, as_text, as_word
 from receiver.providers.send_only import SendOnlyProvider
+from receiver.providers.statuses import status_of
 from receiver.text.times import instant
-
-#: The meaning of each `status`, whatever its case.
-STATUSES = {
-    "pending": Status.QUEUED,
-    "queued": Status.QUEUED,
-    "processing": Status.QUEUED,
-    "submitted": Status.SENT,
-    "sent": Status.SENT,
-    "delivered": Status.DELIVERED,
-    "failed": Status.FAILED,
-    "undelivered": Status.UNDELIVERED,
-    "rejected": Status.REJECTED,
-    "expired": Status.EXPIRED,
-    "cancelled": Status.CANCELLED,
-}
 
 #: The meaning of each HTTP status; for 500 see `_refused`.
 REFUSALS = {
@@ -187,8 +172,7 @@ class RayprotechApi(Api):
         answer: Mapping[str, Any],
         received_at: datetime,
     ) -> Parsed:
-        folded = word.casefold()
-        status = STATUSES.get(folded, Status.UNKNOWN)
+        _, status = status_of(word)
         recipient = as_word(answer.get("recipient")) or to
         data = DeliveryReport(
             message_id=message_id,
@@ -205,7 +189,7 @@ class RayprotechApi(Api):
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
-            key=f"delivery:{message_id}:{folded}",
+            key=f"delivery:{message_id}:{word.casefold()}",
             time=delivered or sent or received_at,
         )
 

@@ -55,17 +55,8 @@ from receiver.providers.payloads import (
     read_json,
     without_prefix,
 )
+from receiver.providers.statuses import status_of
 from receiver.text.times import instant
-
-#: The meaning of each `data.status`, whatever its case.
-STATUSES = {
-    "queued": Status.QUEUED,
-    "sent": Status.SENT,
-    "delivered": Status.DELIVERED,
-    "failed": Status.FAILED,  # submission to the network failed
-    "undelivered": Status.UNDELIVERED,  # the network could not deliver
-    "cancelled": Status.CANCELLED,  # before sending
-}
 
 #: The meaning of each HTTP status.
 REFUSALS = {
@@ -158,12 +149,12 @@ class TalkNTalkApi(Api):
         message_id = as_word(answer.get("id"))
         if message_id is None:
             raise garbled(response, "id")
-        word = (as_word(answer.get("status")) or "").casefold()
+        _, status = status_of(as_word(answer.get("status")))
         mobile = as_word(answer.get("mobile"))
         return Sent(
             message_id=message_id,
             to=self.provider.person(mobile) if mobile is not None else None,
-            status=STATUSES.get(word, Status.QUEUED),
+            status=Status.QUEUED if status is Status.UNKNOWN else status,
         )
 
     def _post(
@@ -215,9 +206,8 @@ class TalkNTalk(Provider[_Payload]):
         message_id = as_word(message.id)
         if message_id is None:
             raise Malformed("expected data.id, the id that sending returned")
-        word = as_word(message.status) or without_prefix(_EVENT, as_word(payload.event))
-        folded = (word or "").casefold()
-        status = STATUSES.get(folded, Status.UNKNOWN)
+        event = without_prefix(_EVENT, as_word(payload.event))
+        word, status = status_of(as_word(message.status), event)
         mobile = as_number(message.mobile)
         data = DeliveryReport(
             message_id=message_id,
@@ -233,7 +223,7 @@ class TalkNTalk(Provider[_Payload]):
         report = Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
-            key=f"delivery:{message_id}:{folded}",
+            key=f"delivery:{message_id}:{(word or '').casefold()}",
             time=time or instant(as_word(message.updated_at), self.timezone, came) or came,
             text=as_text(message.message),
         )

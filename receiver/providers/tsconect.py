@@ -3,14 +3,14 @@
 Documentation: https://api.tsconect.com (v1, "Delivery callbacks"). A callback goes to the
 `callback_url` given when sending; neither token nor signature is documented, so the secret is
 part of that URL. One message gets several callbacks, one for each status. Of the words for a
-status only `queued` and `delivered` are documented; the others are the usual ones. The answer of
-the API to many messages at once is not documented either.
+status only `queued` and `delivered` are documented. The answer of the API to many messages at
+once is not documented either.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -54,20 +54,9 @@ from receiver.providers.payloads import (
     read_json,
     without_prefix,
 )
+from receiver.providers.statuses import status_of
 from receiver.text.times import instant
 from receiver.text.urls import is_http_url
-
-#: The meaning of each `status`, whatever its case.
-STATUSES = {
-    "queued": Status.QUEUED,
-    "sent": Status.SENT,
-    "delivered": Status.DELIVERED,
-    "failed": Status.FAILED,
-    "undelivered": Status.UNDELIVERED,
-    "rejected": Status.REJECTED,
-    "expired": Status.EXPIRED,
-    "cancelled": Status.CANCELLED,
-}
 
 #: The meaning of each HTTP status.
 REFUSALS = {
@@ -137,7 +126,7 @@ class TsconectApi(Api):
                 raise garbled(response, f"the status of {message_id}")
             came = response.received_at
             delivered = instant(as_text(answer.get("delivered_at")), self.provider.timezone, came)
-            return _report(self.provider, message_id, word, to, delivered or came)
+            return _report(self.provider, message_id, [word], to, delivered or came)
 
         return Request(
             method="GET",
@@ -194,10 +183,10 @@ class TsconectApi(Api):
         message_id = as_word(answer.get("message_id"))
         if message_id is None:
             raise garbled(response, "message_id")
-        word = (as_word(answer.get("status")) or "").casefold()
+        _, status = status_of(as_word(answer.get("status")))
         return Sent(
             message_id=message_id,
-            status=STATUSES.get(word, Status.QUEUED),
+            status=Status.QUEUED if status is Status.UNKNOWN else status,
             parts=count(answer.get("parts")),
             cost=as_word(answer.get("cost_units")),
         )
@@ -257,10 +246,10 @@ class Tsconect(Provider[_Payload]):
         message_id = as_word(payload.message_id)
         if message_id is None:
             raise Malformed("expected message_id, the id that sending returned")
-        word = as_word(payload.status) or without_prefix(_EVENT, as_word(payload.event))
+        words = as_word(payload.status), without_prefix(_EVENT, as_word(payload.event))
         came = push.received_at
         time = instant(as_word(payload.timestamp), self.timezone, came) or came
-        return [_report(self, message_id, word, as_number(payload.to), time)]
+        return [_report(self, message_id, words, as_number(payload.to), time)]
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
@@ -293,11 +282,14 @@ _SAMPLES = {
 
 
 def _report(
-    provider: Provider[Any], message_id: str, word: str | None, to: str | None, time: datetime
+    provider: Provider[Any],
+    message_id: str,
+    words: Iterable[str | None],
+    to: str | None,
+    time: datetime,
 ) -> Parsed:
     """Makes a delivery report. The same news has the same key, pushed or asked for."""
-    folded = (word or "").casefold()
-    status = STATUSES.get(folded, Status.UNKNOWN)
+    word, status = status_of(*words)
     data = DeliveryReport(
         message_id=message_id,
         to=provider.person(to) if to is not None else None,
@@ -308,7 +300,7 @@ def _report(
     return Parsed(
         type=EventType.DELIVERY_UPDATED,
         data=data,
-        key=f"delivery:{message_id}:{folded}",
+        key=f"delivery:{message_id}:{(word or '').casefold()}",
         time=time,
     )
 

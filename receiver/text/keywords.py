@@ -1,7 +1,8 @@
 """Keywords: brings the words that people type into one comparable form.
 
-Phones add white space nobody sees, change case, and put punctuation and emoji beside words.
-`fold` maps all spellings of a keyword to one; the text itself is never altered.
+Phones add white space nobody sees, change case, and put punctuation and emoji beside words; people
+write `GAME#one` for `GAME one`. `split` and `words` find the words, `fold` maps all spellings of
+one to one; the text itself is never altered. Rules, opt-outs, `check` and `explain` all use these.
 """
 
 from __future__ import annotations
@@ -26,40 +27,82 @@ _INVISIBLE = re.compile(f"[{_UNSEEN}{_ZERO_WIDTH}]")
 _INVISIBLE_IN_WORDS = re.compile(f"[{_UNSEEN}]+")
 _SPACE = re.compile(f"[{_SPACES}]+")
 _FIRST_WORD = re.compile(f"[{_SPACES}{_UNSEEN}]*+([^{_SPACES}]+)")
-# Characters that phones type in place of the keys ' and -.
-_TYPEWRITTEN = str.maketrans("\u2018\u2019\u02bc\u2010\u2011\u2012\u2013\u2014", "'''-----")
-_NO_ALPHANUMERICS = "".join(
-    char for char in map(chr, range(128)) if char not in string.ascii_letters + string.digits
+# Characters that people and phones type in place of the keys ' and -.
+_APOSTROPHES = (
+    "`\u00b4\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca\u02cb\u0374\u055a\u05f3\u07f4\u07f5"
+    "\u1fbd\u1fbf\u1fef\u1ffd\u1ffe\u2018\u2019\u201a\u201b\u2032\u2035\ua78b\ua78c\uff07"
+)
+_HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212"
+_TYPEWRITTEN = str.maketrans({**dict.fromkeys(_APOSTROPHES, "'"), **dict.fromkeys(_HYPHENS, "-")})
+# The colour of an emoji's skin: the same emoji for everybody.
+_SKIN = re.compile("(?<=.)[\U0001f3fb-\U0001f3ff]+", re.DOTALL)
+_DIGIT = re.compile("[^\\D0-9]")
+# Symbols that tell words apart (A+ and A-, C#, 50%), besides those of mathematics and currencies.
+_SYMBOLS = "#%&*@-"
+_SYMBOL_CATEGORIES = frozenset({"Sm", "Sc"})
+# Signs that part words without a space; a comma or colon between digits is part of a number.
+_SIGNS = ",;:!?#*"
+_HAS_SIGN = re.compile(f"[{_SIGNS}]")
+_LETTER = r"[^\W_]"
+_PARTED = re.compile(
+    rf"{_LETTER}[^{_SIGNS}]*+(?:(?!(?<=\d)[,:]\d)(?P<sign>[{_SIGNS}]++)(?=[\W_]*+{_LETTER}))?"
+)
+_BESIDE = "".join(char for char in map(chr, range(128)) if not char.isalnum())
+_BESIDE_SYMBOLS = "".join(
+    char
+    for char in _BESIDE
+    if char not in _SYMBOLS and unicodedata.category(char) not in _SYMBOL_CATEGORIES
 )
 
 
 @lru_cache(maxsize=64)  # several handlers ask for the same message
 def split(text: str) -> tuple[str, str]:
-    """The first word as typed, and the rest as typed without white space around it."""
+    """The first word as typed, and the rest as typed without white space around it.
+
+    `GAME#one` is `GAME#` and `one`.
+    """
     if text.isascii():
         parts = text.split(None, 1)
         if not parts:
             return "", ""
-        return parts[0], parts[1].rstrip() if len(parts) == 2 else ""
-    match = _FIRST_WORD.match(text)
-    if match is None:
-        return "", ""
-    return match[1], text[match.end() :].strip(_SPACES)
+        first, rest = parts[0], parts[1].rstrip() if len(parts) == 2 else ""
+    else:
+        match = _FIRST_WORD.match(text)
+        if match is None:
+            return "", ""
+        first, rest = match[1], text[match.end() :].strip(_SPACES)
+    if first.isalnum() or _HAS_SIGN.search(first) is None:
+        return first, rest
+    parted = _parted(first)[0]
+    if parted == first:
+        return first, rest
+    return parted, text[text.index(first) + len(parted) :].strip(_SPACES)
+
+
+def words(text: str) -> list[str]:
+    """All words as typed, but without invisible characters, and without signs that part them."""
+    typed = text.split() if text.isascii() else _SPACE.split(_INVISIBLE_IN_WORDS.sub("", text))
+    if _HAS_SIGN.search(text) is not None:
+        typed = [word for each in typed for word in _apart(each)]
+    return list(filter(None, typed))
 
 
 @lru_cache(maxsize=256)  # most people type what others typed before them
-def fold(word: str) -> str:
+def fold(word: str, *, symbols: bool = False) -> str:
     """One spelling for all: upper case, compatibility forms, nothing but the word.
 
     Punctuation and symbols around a word go; a word of nothing else, such as an emoji or
-    `?`, stays.
+    `?`, stays. With `symbols` those stay that tell words apart: `A+` and `A-`, `C#`, `50%`.
     """
-    if word.isascii():
-        return word.strip(_NO_ALPHANUMERICS).upper() or word
-    bare = _bare(_INVISIBLE.sub("", word))
+    if word.isascii() and "`" not in word:
+        return word.strip(_BESIDE_SYMBOLS if symbols else _BESIDE).upper() or word
+    typed = _SKIN.sub("", _INVISIBLE.sub("", word)).translate(_TYPEWRITTEN)
+    bare = _bare(typed, symbols=symbols)
     compatible = unicodedata.normalize("NFKC", bare).translate(_TYPEWRITTEN)
     # Upper case takes some letters apart that the compatibility form puts together.
-    return _bare(unicodedata.normalize("NFKC", compatible.casefold().upper()))
+    upper = unicodedata.normalize("NFKC", compatible.casefold().upper())
+    digits = _DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), upper)
+    return _bare(digits, symbols=symbols)
 
 
 def keyword(text: str) -> str | None:
@@ -69,8 +112,7 @@ def keyword(text: str) -> str | None:
 
 def phrase(text: str) -> str:
     """A whole message folded word by word, to compare it with a phrase such as STOP ALL."""
-    words = text.split() if text.isascii() else _SPACE.split(text)
-    return " ".join(filter(None, map(fold, words)))
+    return " ".join(filter(None, map(fold, words(text))))
 
 
 def plain(text: str) -> str:
@@ -83,16 +125,39 @@ def plain(text: str) -> str:
     return " ".join(_SPACE.sub(" ", _INVISIBLE_IN_WORDS.sub("", text)).split())
 
 
-def _bare(word: str) -> str:
+def _apart(word: str) -> list[str]:
+    """Returns `GAME` and `one` of `GAME#one`, `C#` and `one` of `C#,one`."""
+    *parted, last = _parted(word)
+    return [*(each[:-1] for each in parted), last]
+
+
+def _parted(word: str) -> list[str]:
+    """Returns the words in one that has no space in it: `GAME#` and `one` of `GAME#one`."""
+    found, start = [], 0
+    for match in _PARTED.finditer(word):
+        if match["sign"]:
+            found.append(word[start : match.end()])
+            start = match.end()
+    return [*found, word[start:]]
+
+
+def _bare(word: str, *, symbols: bool) -> str:
     """Without punctuation and symbols at either end; without punctuation if that is all."""
-    return _strip(word, "PSZC") or _strip(word, "PZC") or word
+    return _strip(word, "PSZC", symbols=symbols) or _strip(word, "PZC", symbols=symbols) or word
 
 
-def _strip(word: str, categories: str) -> str:
-    """Without characters of these Unicode categories at either end."""
+def _strip(word: str, categories: str, *, symbols: bool) -> str:
+    """Without characters of these Unicode categories at either end; with `symbols` these stay."""
     start, end = 0, len(word)
-    while start < end and unicodedata.category(word[start])[0] in categories:
+    while start < end and _goes(word[start], categories, symbols=symbols):
         start += 1
-    while end > start and unicodedata.category(word[end - 1])[0] in categories:
+    while end > start and _goes(word[end - 1], categories, symbols=symbols):
         end -= 1
     return word[start:end]
+
+
+def _goes(char: str, categories: str, *, symbols: bool) -> bool:
+    category = unicodedata.category(char)
+    if symbols and (category in _SYMBOL_CATEGORIES or char in _SYMBOLS):
+        return False
+    return category[0] in categories

@@ -105,10 +105,53 @@ def test_keyword_and_rest(text: str, expected: str) -> None:
 
 
 def test_keyword_with_a_separator_in_it() -> None:
-    """A word with a comma or colon in it is looked for whole before it is taken apart."""
-    plugin = rules({"keyword": "WIN"}, {"keyword": "win:1"})
-    assert reply(plugin, "Win:1 me") == "WIN:1|me"
-    assert reply(plugin, "win:2 me") == "WIN|2 me"
+    """A keyword with a comma, colon, `#` or `*` in it is several words, as a message is."""
+    plugin = rules({"keyword": "win:a"}, {"keyword": "WIN"})
+    for text in ("Win:a me", "win a me", "WIN#A me", "win*a#me"):
+        assert reply(plugin, text) == "WIN A|me"
+    assert reply(plugin, "win:b me") == "WIN|b me"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *(("a+", "A+|"), ("(A+) now", "A+|now"), ("a\u2013", "A-|"), ("A-! now", "A-|now")),
+        *(("A", "A|"), ("a!", "A|"), ("A* now", "A|now"), ("c# please", "C#|please")),
+        *(("c#,please", "C#|please"), ("C", None), ("50%", "50%|"), ("50", None)),
+        *(("\u0665\u0660%", "50%|"), ("Group a+", "GROUP A+|"), ("group a", None)),
+        *(("-JOIN-", "JOIN|"), ("#join#now", "JOIN|now"), ("£5", "£5|"), ("5", None)),
+        *(("100%sure thing", "100%|sure thing"), ("100 %", None)),
+    ],
+)
+def test_symbols_of_a_keyword_count(text: str, expected: str | None) -> None:
+    """A and `A+` are two keywords, whichever is first; other signs around a word are ignored."""
+    keywords = ("A", "A+", "A-", "C#", "50%", "GROUP A+", "JOIN", "£5")
+    plugin = rules(
+        *({"keyword": word} for word in keywords), {"keyword": "100%", "match": "prefix"}
+    )
+    assert reply(plugin, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a+", "the message begins with A+"),
+        ("A*", "the message begins with A"),
+        ("game#a", "the message begins with GAME"),
+    ],
+)
+def test_explain_folds_as_rules_do(text: str, expected: str) -> None:
+    """`receiver explain` reads a message as the rules do."""
+    plugin = rules({"keyword": "A"}, {"keyword": "A+"}, {"keyword": "GAME"})
+    [why] = [e.why for e in explain(plugin, message(text)) if e.verdict == "answers"]
+    assert why == expected
+
+
+def test_symbols_count_where_their_rule_is() -> None:
+    """Where the rule with the symbol is not for the address, the message is read without it."""
+    plugin = rules({"keyword": "A"}, {"keyword": "A+", "to": "70700"})
+    assert reply(plugin, "A+", to="70700") == "A+|"
+    assert reply(plugin, "A+", to="22915") == "A|"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def only(match: str, keyword: str, text: str) -> str | None:
         ("STOP", "sto", None, None, None),
         ("STOP", "", None, None, None),
         ("STOP ALL", "stop\xa0 ALL.", "STOP ALL|", "STOP ALL|", "STOP ALL|"),
-        ("STOP ALL", "stop,all", "STOP ALL|", "STOP ALL|", None),
+        ("STOP ALL", "stop,all", "STOP ALL|", "STOP ALL|", "STOP ALL|"),
         ("STOP ALL", "stop alls of it", None, None, "STOP ALL|s of it"),
         ("STOP ALL", "stop", None, None, None),
         ("VOTE", "¡vote7!", None, None, "VOTE|7!"),

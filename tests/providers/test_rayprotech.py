@@ -224,6 +224,8 @@ def test_a_status_is_an_event() -> None:
         ("SENT", Status.SENT, False),
         ("delivered", Status.DELIVERED, True),
         ("failed", Status.FAILED, True),
+        ("DELIVRD", Status.DELIVERED, True),
+        ("canceled", Status.CANCELLED, True),
         ("lost", Status.UNKNOWN, False),
     ],
 )

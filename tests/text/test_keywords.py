@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.text import keywords
-from receiver.text.keywords import fold, keyword, phrase, plain, split
+from receiver.text.keywords import fold, keyword, phrase, plain, split, words
 
 # All code points, lone surrogates too.
 any_text = st.text(st.characters(exclude_categories=()))
@@ -44,11 +44,28 @@ plain_words = st.text(string.ascii_letters + string.digits, min_size=1)
         ("(ጨዋታ)", "ጨዋታ"),
         ("नमस्ते", "नमस्ते"),
         ("n\u2019djamena", "N'DJAMENA"),
+        ("n`djamena", "N'DJAMENA"),
+        ("n\u00b4djamena", "N'DJAMENA"),
+        ("n\u02bbdjamena", "N'DJAMENA"),
+        ("n\uff07djamena", "N'DJAMENA"),
+        ("n\u2032djamena", "N'DJAMENA"),
+        ("`game\u00b4", "GAME"),
         ("e\u2011mail", "E-MAIL"),
+        ("e\u2212mail", "E-MAIL"),
         ("e-mail", "E-MAIL"),
         ("🎮", "🎮"),
         ("❤\ufe0f", "❤"),
         ("🎮!", "🎮"),
+        ("👍🏽", "👍"),
+        ("👍🏿!", "👍"),
+        ("👩🏽\u200d🌾", "👩🌾"),
+        ("game👍🏽", "GAME"),
+        ("\u0664\u0662", "42"),
+        ("game\u06f7", "GAME7"),
+        ("\u0967\u0968", "12"),
+        ("A+", "A"),
+        ("50%", "50"),
+        ("C#", "C"),
         ("?", "?"),
         ("+1", "1"),
         ("***", "***"),
@@ -62,10 +79,40 @@ def test_fold(typed: str, folded: str) -> None:
     assert fold(typed) == folded
 
 
-@given(any_text)
-def test_fold_is_idempotent(word: str) -> None:
+@pytest.mark.parametrize(
+    ("typed", "folded"),
+    [
+        *(("a+", "A+"), ("A-", "A-"), ("A\u2013", "A-"), ("\uff21\uff0b", "A+"), ("c#", "C#")),
+        *(("50%", "50%"), ("\u0665\u0660%", "50%"), ("£5", "£5"), ("*144#", "*144#")),
+        *(("(A+)", "A+"), ("A+!", "A+"), ('"C#".', "C#"), ("game!", "GAME"), ("game🎮", "GAME")),
+        *(("¿game?", "GAME"), ("#", "#"), ("?", "?"), ("🎮", "🎮"), ("", "")),
+    ],
+)
+def test_fold_with_symbols(typed: str, folded: str) -> None:
+    """Symbols that tell words apart stay; punctuation and emoji go as always."""
+    assert fold(typed, symbols=True) == folded
+
+
+@given(any_text, st.booleans())
+def test_fold_is_idempotent(word: str, symbols: bool) -> None:
     """Folding what is folded changes nothing."""
-    assert fold(fold(word)) == fold(word)
+    assert fold(fold(word, symbols=symbols), symbols=symbols) == fold(word, symbols=symbols)
+
+
+@given(st.text(string.punctuation), plain_words, st.text(string.punctuation), st.booleans())
+def test_fold_of_ascii_is_no_special_case(
+    before: str, word: str, after: str, symbols: bool
+) -> None:
+    """The short way for ASCII gives what the long way gives."""
+    typed = before + word + after
+    assert fold(f"{typed}\u2060", symbols=symbols) == fold(typed, symbols=symbols)
+
+
+def test_every_digit_is_folded() -> None:
+    """The digits of every script are those of ASCII."""
+    for char in map(chr, range(sys.maxunicode + 1)):
+        if char.isdecimal():
+            assert fold(f"game{char}") == f"GAME{unicodedata.decimal(char)}"
 
 
 @given(any_text)
@@ -110,6 +157,22 @@ def test_fold_drops_the_invisible(word: str, invisible: str, at: int) -> None:
         ("\u200f\u2060game one", "game", "one"),
         ("game I ❤\ufe0f", "game", "I ❤\ufe0f"),
         ("game\none\r\ntwo\n", "game", "one\r\ntwo"),
+        ("GAME#one two", "GAME#", "one two"),
+        (" game*one#two ", "game*", "one#two"),
+        ("game,one", "game,", "one"),
+        ("game?!one", "game?!", "one"),
+        ("*game*one", "*game*", "one"),
+        ('"game!"', '"game!"', ""),
+        ("игра#один два", "игра#", "один два"),
+        ("\u2060game#one", "game#", "one"),
+        ("नमस्ते#one", "नमस्ते#", "one"),
+        ("*144#", "*144#", ""),
+        ("1,500 bob", "1,500", "bob"),
+        ("12:30", "12:30", ""),
+        ("1*500", "1*", "500"),
+        ("c#", "c#", ""),
+        ("don't", "don't", ""),
+        ("a.b/c-d+e", "a.b/c-d+e", ""),
         ("", "", ""),
         (" \t\n", "", ""),
         ("\u200b \xa0\u2060", "", ""),
@@ -127,6 +190,37 @@ def test_split_alters_nothing(text: str) -> None:
     assert rest in text[text.index(first) + len(first) :]
     assert not any(char.isspace() for char in first)
     assert rest == rest.strip()
+
+
+@given(any_text)
+def test_words_are_what_splitting_gives(text: str) -> None:
+    """Taking the first word again and again gives the same words, as they are compared."""
+    rest, found = plain(text), []
+    while rest:
+        first, rest = split(rest)
+        found.append(fold(first))
+    assert list(filter(None, found)) == list(filter(None, map(fold, words(text))))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("game#one two", ["game", "one", "two"]),
+        (" C#,one*two! ", ["C#", "one", "two!"]),
+        ("\u200bgame\u200bo\u2060ne", ["game", "one"]),
+        (" \u2060 ", []),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    """Every word as typed, without the sign that parts it from the next."""
+    assert words(text) == expected
+
+
+@given(plain_words, st.sampled_from(",;:!?#*"), st.text(string.ascii_letters, min_size=1))
+def test_signs_part_words(first: str, sign: str, rest: str) -> None:
+    """A sign between two words parts them as a space does, in keywords and in phrases."""
+    assert keyword(f"{first}{sign}{rest}") == first.upper()
+    assert phrase(f"{first}{sign}{rest}") == phrase(f"{first} {rest}")
 
 
 @given(spaces, plain_words, spaces, plain_words, spaces)
@@ -154,6 +248,8 @@ def test_all_white_space_is_known() -> None:
     [
         ("Test inbox", "TEST"),
         ("  game. one", "GAME"),
+        ("game#one", "GAME"),
+        ("game*one", "GAME"),
         ("", None),
         ("\u200b\u2060 ", None),
         ("? x", "?"),
@@ -176,6 +272,8 @@ def test_keyword_of_any_text(text: str) -> None:
         ("stop all", "STOP ALL"),
         (" Stop,\xa0 ALL! ", "STOP ALL"),
         ("stop\u200ball", "STOP ALL"),
+        ("stop#all", "STOP ALL"),
+        ("buy*airtime 1,500", "BUY AIRTIME 1,500"),
         ("stop \u2060 all", "STOP ALL"),
         ("", ""),
     ],

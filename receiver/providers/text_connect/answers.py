@@ -12,31 +12,11 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import DeliveryReport, Status
+from receiver.events import DeliveryReport
 from receiver.providers.calls import Refusal, garbled, http_error, json_of, listed, refusal, words
 from receiver.providers.contract import Balance, Partly, Response
 from receiver.providers.payloads import as_word
-
-#: The answers of CheckMessageStatus in lower case, letters only. Only `Sent` is documented.
-STATUSES = {
-    "pending": Status.QUEUED,
-    "queued": Status.QUEUED,
-    "scheduled": Status.QUEUED,
-    "sending": Status.QUEUED,
-    "acknowledged": Status.SENT,  # by the network
-    "buffered": Status.SENT,  # there, while the handset is off
-    "sent": Status.SENT,
-    "submitted": Status.SENT,
-    "delivered": Status.DELIVERED,
-    "notdelivered": Status.UNDELIVERED,
-    "undeliverable": Status.UNDELIVERED,
-    "undelivered": Status.UNDELIVERED,
-    "failed": Status.FAILED,
-    "rejected": Status.REJECTED,
-    "expired": Status.EXPIRED,
-    "canceled": Status.CANCELLED,
-    "cancelled": Status.CANCELLED,
-}
+from receiver.providers.statuses import status_of
 
 #: The meaning of each code. Credit, tokens, suspensions and licences can be mended.
 REFUSALS = {
@@ -136,8 +116,7 @@ class Imported(msgspec.Struct, kw_only=True):
 
 def report(message_id: str, to: str | None, word: str | None) -> DeliveryReport:
     """Makes the delivery report that a word for a status tells."""
-    letters = re.sub("[^a-z]", "", (word or "").casefold())
-    status = STATUSES.get(letters, Status.UNKNOWN)
+    _, status = status_of(word)
     return DeliveryReport(
         message_id=message_id, to=to, status=status, raw_status=word, final=status.final
     )

@@ -10,6 +10,7 @@ import msgspec
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed
 from receiver.providers.payloads import as_network, as_word
+from receiver.providers.statuses import status_of, without_zeros
 from receiver.text.times import instant
 
 #: The name and the meaning of each dlrStatus. SENT if the network will not tell more.
@@ -46,8 +47,6 @@ OPTED_OUT = frozenset({"10", "21", "25"})
 #: The code of a link_id that was used up or too old.
 LINK_INVALID = "8"
 
-_CODES = {name.casefold(): code for code, (name, _) in STATUSES.items()}
-
 
 class Payload(msgspec.Struct):
     """The fields of all three pushes; the kind of a push is told by which of them are there."""
@@ -75,9 +74,10 @@ def delivery(
     payload: Payload, message_id: str, to: str | None, zone: tzinfo, received_at: datetime
 ) -> Parsed:
     """Makes a delivery report, pushed or asked for."""
-    name = as_word(payload.dlrDesc)
-    code = as_word(payload.dlrStatus) or _CODES.get((name or "").casefold())
-    known_name, status = STATUSES.get(code or "", (None, Status.UNKNOWN))
+    name, said = as_word(payload.dlrDesc), without_zeros(as_word(payload.dlrStatus))
+    known = next(filter(None, map(_known_code, (said, name))), None)
+    code = said or known
+    known_name, status = STATUSES[known] if known else (None, status_of(said, name)[1])
     data = DeliveryReport(
         message_id=message_id,
         to=to,
@@ -86,12 +86,25 @@ def delivery(
         raw_code=code,
         network=as_network(payload.network),
         final=status.final,
-        opted_out=code in OPTED_OUT,
+        opted_out=known in OPTED_OUT,
     )
     return Parsed(
         type=EventType.DELIVERY_UPDATED,
         data=data,
         key=f"delivery:{message_id}:{code or (name or '').casefold()}",
         time=instant(as_word(payload.dlrTime), zone, received_at) or received_at,
-        link_invalid=code == LINK_INVALID,
+        link_invalid=known == LINK_INVALID,
     )
+
+
+def _known_code(word: str | None) -> str | None:
+    """Returns the code that a code or name of the documentation means."""
+    return word if word in STATUSES else _CODES.get(_letters(word or ""))
+
+
+def _letters(name: str) -> str:
+    """Returns the letters of a name: `UserInBlacklist` is written with spaces and `_`, too."""
+    return "".join(filter(str.isalpha, name)).casefold()
+
+
+_CODES = {_letters(name): code for code, (name, _) in STATUSES.items()}

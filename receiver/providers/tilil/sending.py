@@ -20,6 +20,7 @@ from receiver.providers.calls import (
 )
 from receiver.providers.contract import Api, Operation, Parsed, Request, Response
 from receiver.providers.payloads import as_id, as_word
+from receiver.providers.statuses import without_zeros
 from receiver.providers.tilil.reports import Payload, delivery
 from receiver.providers.tilil.settings import TililSend
 
@@ -175,7 +176,7 @@ def _accepted(response: Response) -> dict[str, Any]:
         [answer] = answer
     if not isinstance(answer, dict):
         raise garbled(response, "a JSON object")
-    code = as_word(answer.get("status_code"))
+    code = without_zeros(as_word(answer.get("status_code")))
     if code not in _SUCCESS:
         raise _refused(response, code, as_word(answer.get("status_desc")))
     return answer
