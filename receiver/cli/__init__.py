@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import copy_context
 from importlib import import_module
 from typing import Annotated
 
@@ -57,7 +58,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs the program and returns its exit status."""
-    return as_status(lambda: _run(arguments))
+    # What a command sets for itself, such as the zone of times, ends with it.
+    return as_status(lambda: copy_context().run(_run, arguments))
 
 
 def _run(arguments: list[str]) -> int | None:

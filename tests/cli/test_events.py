@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from receiver.cli.options import parse_time
+from receiver.cli.times import parse_time
 from receiver.store import Reader
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
