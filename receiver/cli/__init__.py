@@ -45,6 +45,7 @@ COMMANDS = {
     "replay": "Runs stored events through today's rules, and shows what would differ.",
     "fake": "Runs fake providers on one port, to try sending without a provider.",
     "schema": "Prints the JSON Schema of the events.",
+    "completion": "Prints the script that completes commands and options in a shell.",
 }
 
 

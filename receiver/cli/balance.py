@@ -46,7 +46,7 @@ def command(
         row=_row,
         fields=json_fields,
         names=SourceBalance.__struct_fields__,
-        if_empty="no provider told its credit",
+        if_empty="",
     )
 
     async def balances() -> AsyncGenerator[SourceBalance]:

@@ -40,6 +40,8 @@ def command(
     if json:
         receipt = {"msisdn": number, "time": utc_now(), "gone": outcome.counts}
         output.json_lines([{**receipt, "left": outcome.failures, "not_reached": NOT_REACHED}])
+    elif not outcome.changed and not outcome.failures:
+        output.line(f"{number}: nothing was stored about this number")
     else:
         output.line(f"{number} is forgotten, {full_time(utc_now())}")
         output.details((kind, f"{count:,}") for kind, count in outcome.counts.items())

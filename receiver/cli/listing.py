@@ -48,7 +48,7 @@ class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     names: Sequence[str]
     """The fields that are the columns of CSV."""
     if_empty: str
-    """The line without any record."""
+    """The line without any record; empty: none."""
     json: Callable[[T], bytes] | None = None
     """Makes a record's line of JSON, where that is not simply its fields."""
     lines: Callable[[T], None] | None = None
@@ -79,7 +79,7 @@ class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
                     break
                 write(record)
                 count, last = count + 1, record
-        if form is Form.TABLE and (rows or not count):
+        if rows or (form is Form.TABLE and not count and self.if_empty):
             output.table(self.titles, rows, if_empty=self.if_empty)
         if more and limit is None:
             hint = "-n N, --json and --csv show more"

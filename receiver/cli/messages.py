@@ -68,9 +68,9 @@ def command(
     _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
-    """Lists the messages that we sent or will send, the newest first, with their delivery status.
+    """Lists the messages that we sent or will send, with their delivery status.
 
-    --since and --until choose by the time at which a message was made.
+    The newest come first. --since and --until choose by the time at which a message was made.
     """
     form = form_of(json=json, as_csv=as_csv)
     if form is Form.CSV and id_ is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,12 @@ from receiver.cli.exit_status import print_errors
 from receiver.config import Config
 from receiver.config.lenient import load_for_reading
 from receiver.errors import InvalidInput
-from receiver.events import EventType
+from receiver.events import TYPE_NAMES, EventType
 from receiver.service.numbers import parse_number
-from receiver.store import Reader
 from receiver.text.msisdn import is_e164
-from receiver.views.events import TYPE_NAMES
+
+if TYPE_CHECKING:
+    from receiver.store import Reader
 
 _FILES = ", ".join(map(str, configuration.DEFAULT_FILES))
 

@@ -19,7 +19,7 @@ async def carry_out(service: Service, command: JobCommand) -> Outcome:
             posted = await store.run(forwards.again, event, target, to_micros(now))
             return Outcome(len(posted))
     change = job_changes.run if isinstance(command, RunJob) else job_changes.drop
-    kind, refused = await store.run(change, command.id, to_micros(now))
-    if refused is not None:
-        return Outcome(failures=[f"{command.id}: {refused}"])
-    return Outcome(1, counts={kind: 1})
+    changed = await store.run(change, command.id, to_micros(now))
+    if changed.refused is not None:
+        return Outcome(failures=[f"{command.id}: {changed.refused}"])
+    return Outcome(1, counts={changed.kind: 1})

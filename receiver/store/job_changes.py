@@ -10,8 +10,7 @@ from receiver.store import jobs, messages
 from receiver.store.records import Failure
 from receiver.store.tx import Tx
 
-_JOB = "SELECT kind, owner FROM jobs WHERE id = ?"
-_MESSAGE = "SELECT message FROM jobs WHERE id = ?"
+_JOB = "SELECT kind, owner, message FROM jobs WHERE id = ?"
 _HURRY = "UPDATE jobs SET due_at = min(due_at, ?) WHERE id = ?"
 _DROP = "DELETE FROM jobs WHERE id = ?"
 _DROPPED = Failure("a person gave it up with `receiver jobs drop`", Status.CANCELLED)
@@ -21,6 +20,8 @@ class JobChange(NamedTuple):
     """The kind of the job that was changed, or why none was."""
 
     kind: str = ""
+    message: int | None = None
+    """That it would have sent, or asks about."""
     refused: str | None = None
 
 
@@ -46,9 +47,8 @@ def drop(tx: Tx, job: int, now: int) -> JobChange:
     found = _find(tx, job)
     if found.refused is not None:
         return found
-    if found.kind == "send":
-        (message,) = tx.execute(_MESSAGE, (job,)).fetchone()
-        messages.give_up(tx, message, now, _DROPPED)
+    if found.kind == "send" and found.message is not None:
+        messages.give_up(tx, found.message, now, _DROPPED)
     tx.execute(_DROP, (job,))
     return found
 
@@ -57,7 +57,7 @@ def _find(tx: Tx, job: int) -> JobChange:
     row = tx.execute(_JOB, (job,)).fetchone()
     if row is None:
         return JobChange(refused="no such job")
-    kind, owner = row
+    kind, owner, message = row
     if owner is not None:
         return JobChange(refused="it is being worked on; try again in a moment")
-    return JobChange(kind)
+    return JobChange(kind, message)

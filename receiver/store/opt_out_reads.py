@@ -159,9 +159,10 @@ class OptOutReader:
         limit: int | None = None,
     ) -> AsyncGenerator[NearMiss]:
         """Yields messages that may have been meant to opt out, for an operator to look at."""
+        # `+` keeps to the index of near misses, which has their order.
         where, values = conditions(
-            ("f.event >= ?", first_seq(to_micros(since)) if since else None),
-            ("f.event < ?", first_seq(to_micros(until)) if until else None),
+            ("+f.event >= ?", first_seq(to_micros(since)) if since else None),
+            ("+f.event < ?", first_seq(to_micros(until)) if until else None),
         )
         query = f"{_NEAR_MISSES} AND {where} ORDER BY f.id DESC LIMIT ?"
         async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:

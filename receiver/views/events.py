@@ -6,19 +6,10 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import Data, DeliveryReport, Event, EventType, Message
+from receiver.events import TYPE_NAMES, Data, DeliveryReport, Event, EventType, Message
 from receiver.store import Job, StoredEvent
 from receiver.views.jobs import job_summary
 from receiver.views.times import full_time
-
-#: By type: its name in tables, and for `--type`.
-TYPE_NAMES = {
-    EventType.MESSAGE_RECEIVED: "message",
-    EventType.DELIVERY_UPDATED: "delivery",
-    EventType.SUBSCRIPTION_ACTIVATED: "activated",
-    EventType.SUBSCRIPTION_DEACTIVATED: "deactivated",
-}
-
 
 #: The columns of events as CSV, of whatever type.
 CSV_NAMES = (
