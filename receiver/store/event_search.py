@@ -32,12 +32,12 @@ async def having(
     events: AsyncGenerator[StoredEvent], words: Sequence[str], limit: int | None
 ) -> AsyncGenerator[StoredEvent]:
     """Yields the messages whose text has each of the words, in whatever case, at most `limit`."""
-    wanted = [word.casefold() for word in words]
+    wanted = [word.lower() for word in words]
     found = 0
     async with aclosing(events) as candidates:
         async for stored in candidates:
             data = stored.event.data
-            text = data.text.casefold() if isinstance(data, Message) else ""
+            text = data.text.lower() if isinstance(data, Message) else ""
             if text and all(word in text for word in wanted):
                 yield stored
                 found += 1
