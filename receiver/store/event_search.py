@@ -6,43 +6,50 @@ where it begins (`LOWEST` finds where it ends).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import TypeVar
+
+import msgspec
 
 from receiver.errors import InvalidInput, NotFound
-from receiver.events import Message
 from receiver.store.ids import EventIds
-from receiver.store.records import StoredEvent
 
-#: A condition that every event with a word in its text meets, and few others; takes its `pattern`.
-MAY_HAVE = "CAST(data AS TEXT) LIKE ?"
+T = TypeVar("T")
+
 #: Selects the lowest of so many events below a sequence number.
 LOWEST = "SELECT seq FROM events WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 #: Selects the first events between two sequence numbers: more than one is too many.
 BETWEEN = "SELECT seq FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT 2"
 
 
-def pattern(word: str) -> str:
-    """Returns what LIKE takes for a word, in whatever case and however JSON writes it."""
-    # LIKE folds the case of ASCII alone, and JSON escapes some characters.
-    return f"%{''.join(c if c.isascii() and c.isalnum() else '%' for c in word)}%"
+class _Text(msgspec.Struct):
+    text: str = ""
 
 
-async def having(
-    events: AsyncGenerator[StoredEvent], words: Sequence[str], limit: int | None
-) -> AsyncGenerator[StoredEvent]:
-    """Yields the messages whose text has each of the words, in whatever case, at most `limit`."""
+_text = msgspec.json.Decoder(_Text).decode
+
+
+def having(words: Sequence[str]) -> Callable[[bytes], bool]:
+    """Returns a test of an event's data: a message whose text has each word, in whatever case."""
     wanted = [word.lower() for word in words]
-    found = 0
-    async with aclosing(events) as candidates:
-        async for stored in candidates:
-            data = stored.event.data
-            text = data.text.lower() if isinstance(data, Message) else ""
-            if text and all(word in text for word in wanted):
-                yield stored
-                found += 1
-                if found == limit:
-                    return
+
+    def has(data: bytes) -> bool:
+        text = _text(data).text.lower()
+        return bool(text) and all(word in text for word in wanted)
+
+    return has
+
+
+async def first(found: AsyncGenerator[T], limit: int | None) -> AsyncGenerator[T]:
+    """Yields at most so many, and closes what they come from."""
+    left = limit
+    async with aclosing(found) as records:
+        async for record in records:
+            yield record
+            left = None if left is None else left - 1
+            if left == 0:
+                return
 
 
 def chosen(ids: EventIds, start: str, seqs: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from receiver.store.records import Failure
 from receiver.store.tx import Tx
 
 _JOB = "SELECT kind, owner, message FROM jobs WHERE id = ?"
-_HURRY = "UPDATE jobs SET due_at = min(due_at, ?) WHERE id = ?"
+_HURRY = "UPDATE jobs SET due_at = ?1 WHERE id = ?2 AND due_at > ?1"
 _DROP = "DELETE FROM jobs WHERE id = ?"
 _DROPPED = Failure("a person gave it up with `receiver jobs drop`", Status.CANCELLED)
 

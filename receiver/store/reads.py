@@ -13,7 +13,7 @@ import msgspec
 from receiver.store.audit import AuditReader
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import AsyncConnection, open_async
-from receiver.store.event_search import BETWEEN, LOWEST, MAY_HAVE, chosen, having, pattern
+from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
 from receiver.store.forgetting import PersonReader
 from receiver.store.forwards import ForwardReader
 from receiver.store.ids import EventIds, first_seq
@@ -130,14 +130,15 @@ class Reader:
             ("seq < ?", first_seq(to_micros(until)) if until else None),
             ("seq >= ?", lowest),
             ("seq > ?", after),
-            *((MAY_HAVE, pattern(word)) for word in words),
         )
         if noted:
             where += " AND note IS NOT NULL"
         order = "seq DESC" if after is None else "seq"
-        most = -1 if limit is None or words else limit
-        found = self._events(where, values, f"ORDER BY {order} LIMIT {most}", request=request)
-        return having(found, words, limit) if words else found
+        if words:
+            found = self._events(where, values, f"ORDER BY {order}", request=request, words=words)
+            return first(found, limit)
+        most = -1 if limit is None else limit
+        return self._events(where, values, f"ORDER BY {order} LIMIT {most}", request=request)
 
     async def lowest_of(self, number: int, until: datetime | None = None) -> int | None:
         """Returns the lowest `seq` of so many newest events before a time; None: there are less."""
@@ -248,13 +249,21 @@ class Reader:
             page = await self.quarantined(before=page[-1].id, limit=_CHUNK)
 
     async def _events(
-        self, where: str, values: list[Any], rest: str, *, request: bool
+        self,
+        where: str,
+        values: list[Any],
+        rest: str,
+        *,
+        request: bool,
+        words: Sequence[str] = (),
     ) -> AsyncGenerator[StoredEvent]:
+        has = having(words)
         query = _EVENT.format(request=", request" if request else "")
         where = f"type <> '' AND {where}"  # purged ones are there no more
         async with aclosing(self._stream(f"{query} WHERE {where} {rest}", values)) as rows:
             async for row in rows:
-                yield self._stored_event(row)
+                if not words or has(row[7]):
+                    yield self._stored_event(row)
 
     def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
         key, answer, note, *rest = row[8:]
