@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -116,9 +118,22 @@ def lint(context: Context[list[Filter]]) -> list[Finding]:
         found += [Finding(f"{key}.sources", f"no source is named {name!r}") for name in unknown]
         if not target.secrets:
             found.append(Finding(f"{key}.secrets", "none: the target cannot know who is pushing"))
-        if target.url.startswith("http:") and not target.allow:
+        if _is_here(target.url):  # nothing can be read on the way, but it is refused
+            if not target.allow:
+                why = "the URL is this machine, which is posted to only where allow names it"
+                found.append(Finding(f"{key}.allow", why))
+        elif target.url.startswith("http:") and not target.allow:
             found.append(Finding(f"{key}.url", "http: events cross the internet unencrypted"))
     return found
+
+
+def _is_here(url: str) -> bool:
+    """True for an address of this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @on_message(inline=True)

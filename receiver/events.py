@@ -22,6 +22,15 @@ class EventType(StrEnum):
     SUBSCRIPTION_DEACTIVATED = "sms.subscription.deactivated"
 
 
+#: By type: its short name, for tables and `--type`.
+TYPE_NAMES = {
+    EventType.MESSAGE_RECEIVED: "message",
+    EventType.DELIVERY_UPDATED: "delivery",
+    EventType.SUBSCRIPTION_ACTIVATED: "activated",
+    EventType.SUBSCRIPTION_DEACTIVATED: "deactivated",
+}
+
+
 class Status(StrEnum):
     """The status of a message that we sent."""
 

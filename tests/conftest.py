@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,13 @@ def _plain_logs() -> None:
             structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
         ]
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _zone() -> None:
+    """Times are shown in the zone of the terminal: here and in programs that tests start, UTC."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
 
 
 @pytest.fixture(scope="session", autouse=True)

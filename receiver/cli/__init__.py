@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import copy_context
 from importlib import import_module
 from typing import Annotated
 
@@ -44,6 +45,7 @@ COMMANDS = {
     "replay": "Runs stored events through today's rules, and shows what would differ.",
     "fake": "Runs fake providers on one port, to try sending without a provider.",
     "schema": "Prints the JSON Schema of the events.",
+    "completion": "Prints the script that completes commands and options in a shell.",
 }
 
 
@@ -57,7 +59,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs the program and returns its exit status."""
-    return as_status(lambda: _run(arguments))
+    # What a command sets for itself, such as the zone of times, ends with it.
+    return as_status(lambda: copy_context().run(_run, arguments))
 
 
 def _run(arguments: list[str]) -> int | None:

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
 import msgspec
-import typer
 
-from receiver.cli import output
-from receiver.cli.options import ConfigFile, Json, Since, load, optional_time
+from receiver.cli.listing import Listing, form_of
+from receiver.cli.options import ConfigFile, Csv, Json, Limit, load_leniently
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.store import AuditEntry, open_reader
-from receiver.views.times import format_time
+from receiver.views.fields import json_fields
+from receiver.views.times import format_time, time_title
 
 
 def command(
     *,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 1000,
+    until: Until = None,
+    limit: Limit = None,
     json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Lists who changed data with a command, and what retention deleted."""
-    settings = load(config)
-    start = optional_time(since)
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    settings = load_leniently(config)
+    listing = Listing[AuditEntry](
+        titles=(time_title("TIME"), "WHO", "ACT", "DETAILS"),
+        row=_row,
+        fields=json_fields,
+        names=AuditEntry.__struct_fields__,
+        if_empty="no entries",
+        most=1000,
+    )
 
-    async def look() -> list[AuditEntry]:
+    async def look() -> None:
         async with open_reader(settings.store_path) as reader:
-            return await reader.audit.find(since=start, limit=limit)
+            asked = listing.asked(form, limit)
+            found = reader.audit.every(since=start, until=end, limit=asked)
+            await listing.show(found, form, limit)
 
-    found = asyncio.run(look())
-    if json:
-        output.json_lines(found)
-        return
-    rows = [
-        (format_time(act.time), act.who, act.act, msgspec.json.encode(act.details).decode())
-        for act in found
-    ]
-    output.table(("TIME (UTC)", "WHO", "ACT", "DETAILS"), rows, if_empty="no entries")
+    asyncio.run(look())
+
+
+def _row(act: AuditEntry) -> tuple[str, ...]:
+    return format_time(act.time), act.who, act.act, msgspec.json.encode(act.details).decode()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from receiver.cli import output
-from receiver.cli.options import ConfigFile, Json, load
+from receiver.cli.listing import Listing, form_of
+from receiver.cli.options import ConfigFile, Csv, Json, load
+from receiver.cli.times import Tz
 from receiver.errors import Failed, ProviderError, StoreError
 from receiver.providers import create
 from receiver.providers.contract import Api
 from receiver.service.balance import SourceBalance, balance
 from receiver.service.provider_calls import error_text, sending_apis
-from receiver.views.times import format_time
+from receiver.views.fields import json_fields
+from receiver.views.times import format_time, time_title
 
 
 def command(
@@ -24,6 +27,8 @@ def command(
         str | None, typer.Option(metavar="NAME", help="Ask only the provider of this source.")
     ] = None,
     json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Shows the credit that is left at each provider.
@@ -31,22 +36,30 @@ def command(
     Asks every provider whose API can tell it. For the others it shows the balance that the
     provider told with the newest sent message.
     """
+    form = form_of(json=json, as_csv=as_csv)
     settings = load(config)
     found = sending_apis(settings, create(settings), source)
 
-    async def look() -> list[SourceBalance | str]:
-        looks = [_look(name, api, settings.store_path) for name, api in found.items()]
-        return await asyncio.gather(*looks)
+    failures: list[str] = []
+    listing = Listing[SourceBalance](
+        titles=("SOURCE", "PROVIDER", "CREDIT", "UNIT", time_title("AS OF"), "NOTE"),
+        row=_row,
+        fields=json_fields,
+        names=SourceBalance.__struct_fields__,
+        if_empty="",
+    )
 
-    results = asyncio.run(look())
-    balances = [result for result in results if isinstance(result, SourceBalance)]
-    if json:
-        output.json_lines(balances)
-    elif balances:
-        titles = ("SOURCE", "PROVIDER", "CREDIT", "UNIT", "AS OF (UTC)", "NOTE")
-        output.table(titles, [_row(each) for each in balances], if_empty="")
-    if len(balances) < len(results):
-        raise Failed(*(result for result in results if isinstance(result, str)))
+    async def balances() -> AsyncGenerator[SourceBalance]:
+        looks = [_look(name, api, settings.store_path) for name, api in found.items()]
+        for result in await asyncio.gather(*looks):
+            if isinstance(result, SourceBalance):
+                yield result
+            else:
+                failures.append(result)
+
+    asyncio.run(listing.show(balances(), form, None))
+    if failures:
+        raise Failed(*failures)
 
 
 async def _look(name: str, api: Api, store: Path) -> SourceBalance | str:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 class ListByDefault(TyperGroup):
     """A group of subcommands that runs `list` when none is named."""
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help of the group, and that of `list`, whose options it takes as well."""
+        super().format_help(ctx, formatter)
+        default = self.commands["list"]
+        default.format_help(type(ctx)(default, info_name="list", parent=ctx), formatter)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Inserts `list`, unless the first argument is a subcommand or --help."""
         if not args and ctx.resilient_parsing:  # a shell asks for the subcommands

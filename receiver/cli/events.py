@@ -4,86 +4,109 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from receiver.cli import output
+from receiver.cli.exit_status import print_errors
+from receiver.cli.listing import Form, Listing, form_of
 from receiver.cli.options import (
     ConfigFile,
+    Csv,
     Json,
+    Limit,
     Msisdn,
-    Since,
     Source,
     Type,
-    load,
+    check_source,
+    load_leniently,
     optional_person,
-    optional_time,
 )
 from receiver.cli.redact import redact_job, secrets_of
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.events import SHORT_ID, Event, encode_event
 from receiver.service.follow import new_events
 from receiver.store import Reader, StoredEvent, open_reader
-from receiver.views.events import event_details, summary, type_name
+from receiver.views.events import CSV_NAMES, event_details, event_fields, summary, type_name
 from receiver.views.requests import request_details, request_json
-from receiver.views.times import format_time
+from receiver.views.times import format_time, full_time, time_title
 
-_LIMIT = 100
+#: Rows of a table without --limit.
+_MOST = 100
+#: Events that --text goes through at once: a few seconds.
+_STRETCH = 100_000
 
 
 def command(
     id_: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Show all about this event.")
+        str | None,
+        typer.Argument(
+            metavar="ID", help="Show all about this event; the beginning of its id is enough."
+        ),
     ] = None,
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Show new events as they come, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Show new events as they come, until Ctrl-C.")
     ] = False,
     type_: Type = None,
     source: Source = None,
     msisdn: Msisdn = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help=f"Only messages with all these words, among the newest {_STRETCH:,} events.",
+        ),
+    ] = None,
     since: Since = None,
+    until: Until = None,
     noted: Annotated[
         bool,
         typer.Option(
             "--noted", help="Only events with a note, such as why there was no reply; shows it."
         ),
     ] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"At most this many. Default: {_LIMIT}, with --follow no limit."),
-    ] = None,
+    limit: Limit = None,
     json: Json = False,
+    as_csv: Csv = False,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Show also the request as it came; it may hold credentials."),
     ] = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Lists stored events, the newest first, or shows new ones as they come."""
-    settings = load(config)
+    form = form_of(json=json, as_csv=as_csv)
+    if form is Form.CSV and (id_ is not None or follow or raw):
+        raise typer.BadParameter("--csv is for lists: it excludes an ID, --follow and --raw")
+    start, end = period(since, until)
+    settings = load_leniently(config)
     wanted: dict[str, Any] = {
         "type_": type_,
         "source": source,
         "msisdn": optional_person(msisdn, settings),
-        "since": optional_time(since),
+        "since": start,
+        "until": end,
         "noted": noted,
+        "words": (text or "").split(),
         "request": raw,
     }
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
+            await check_source(reader, settings, source)
             if id_ is not None:
                 await _show(reader, id_, secrets_of(settings), json=json, raw=raw)
             elif follow:
                 await _follow(reader, wanted, limit, json=json, raw=raw)
             else:
-                found = reader.events(**wanted, limit=limit or _LIMIT)
-                await _list(found, json=json, raw=raw, noted=noted)
+                await _list(reader, wanted, form, limit)
 
     try:
         asyncio.run(look())
@@ -92,24 +115,32 @@ def command(
             raise
 
 
-async def _list(events: AsyncGenerator[StoredEvent], *, json: bool, raw: bool, noted: bool) -> None:
-    if json:
-        # Closes the query also when the reader of our output ended.
-        async with aclosing(events) as found:
-            async for stored in found:
-                _write_json(stored, raw=raw)
-        return
-    every = [stored async for stored in events]
-    if raw:
-        for stored in every:
-            _write_line(stored, raw=True)
-        return
-    titles = ["ID", "RECEIVED (UTC)", "TYPE", "SOURCE", "PERSON", "WHAT"]
-    rows = [list(_row(stored.event)) for stored in every]
-    if noted:
-        titles.append("NOTE")
-        rows = [[*row, stored.note or ""] for row, stored in zip(rows, every, strict=True)]
-    output.table(titles, rows, if_empty="no events")
+async def _list(reader: Reader, wanted: dict[str, Any], form: Form, limit: int | None) -> None:
+    raw, noted, words = wanted["request"], wanted["noted"], wanted["words"]
+    note = ["NOTE"] if noted else []
+    listing = Listing[StoredEvent](
+        titles=["ID", time_title("RECEIVED"), "TYPE", "SOURCE", "PERSON", "WHAT", *note],
+        row=lambda stored: [*_row(stored.event), *([stored.note] if noted else [])],
+        fields=event_fields,
+        names=CSV_NAMES,
+        json=lambda stored: _json(stored, raw=raw),
+        lines=(lambda stored: _write_line(stored, raw=True)) if raw else None,
+        if_empty="no events",
+        most=_MOST,
+    )
+    lowest = await reader.lowest_of(_STRETCH, wanted["until"]) if words else None
+    found = reader.events(**wanted, lowest=lowest, limit=listing.asked(form, limit))
+    last = await listing.show(found, form, limit)
+    if words and (end := lowest if last is None else last.seq) is not None:
+        _tell_how_to_go_on(reader, end)
+
+
+def _tell_how_to_go_on(reader: Reader, seq: int) -> None:
+    """Says how far back a search went."""
+    # The millisecond of an id may have others, which are shown rather twice than not at all.
+    until = reader.ids.arrival(seq) + timedelta(milliseconds=1)
+    again = f"{until:%Y-%m-%dT%H:%M:%S}.{until.microsecond // 1000:03}Z"
+    print_errors([f"searched back to {full_time(until)}; older ones: --until {again}"])
 
 
 async def _follow(
@@ -119,16 +150,19 @@ async def _follow(
     after = 0 if wanted["since"] else await reader.last_seq()
     async for batch in new_events(reader, wanted, after, limit):
         for stored in batch:
-            _write_json(stored, raw=raw) if json else _write_line(stored, raw=raw)
+            if json:
+                output.json_line(_json(stored, raw=raw))
+            else:
+                _write_line(stored, raw=raw)
         sys.stdout.flush()
 
 
 async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool, raw: bool) -> None:
-    stored = await reader.event(reader.ids.complete(id_))
+    stored = await reader.event(await reader.whole_id(id_))
     if stored is None:
         raise Failed(f"{id_}: no such event")
     if json:
-        _write_json(stored, raw=raw)
+        output.json_line(_json(stored, raw=raw))
         return
     jobs = [redact_job(job, secrets) for job in await reader.jobs(event=stored.seq)]
     output.details(event_details(stored, jobs))
@@ -137,12 +171,12 @@ async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool,
         output.details(request_details(stored.request))
 
 
-def _write_json(stored: StoredEvent, *, raw: bool) -> None:
+def _json(stored: StoredEvent, *, raw: bool) -> bytes:
     encoded = encode_event(stored.event)
     if raw and stored.request:
         extra = msgspec.json.encode({"raw": request_json(stored.request)})
         encoded = encoded[:-1] + b"," + extra[1:]
-    output.json_line(encoded)
+    return encoded
 
 
 def _write_line(stored: StoredEvent, *, raw: bool) -> None:

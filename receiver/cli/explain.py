@@ -12,7 +12,7 @@ from receiver.cli import output
 from receiver.cli.options import ConfigFile, Json
 from receiver.cli.parts import prepare
 from receiver.service.explain import Explained, explain
-from receiver.views.times import format_time
+from receiver.views.times import full_time
 
 
 def command(
@@ -60,6 +60,6 @@ def _show(explained: Explained) -> None:
     if explained.reply is not None:
         reply = f"{explained.reply!r} by {explained.replied_by}"
     if since := explained.withheld_since:
-        reply = f"{reply}, but withheld: the sender opted out on {format_time(since)} UTC"
+        reply = f"{reply}, but withheld: the sender opted out on {full_time(since)}"
     pairs = (("keyword", explained.keyword), ("reply", reply), ("called later", later or None))
     output.details(pairs)

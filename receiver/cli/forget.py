@@ -15,7 +15,7 @@ from receiver.events import utc_now
 from receiver.service.commands import Forget
 from receiver.service.forget import NOT_REACHED
 from receiver.service.numbers import parse_msisdn
-from receiver.views.times import format_time
+from receiver.views.times import full_time
 
 
 def command(
@@ -40,8 +40,10 @@ def command(
     if json:
         receipt = {"msisdn": number, "time": utc_now(), "gone": outcome.counts}
         output.json_lines([{**receipt, "left": outcome.failures, "not_reached": NOT_REACHED}])
+    elif not outcome.changed and not outcome.failures:
+        output.line(f"{number}: nothing was stored about this number")
     else:
-        output.line(f"{number} is forgotten, {format_time(utc_now())} UTC")
+        output.line(f"{number} is forgotten, {full_time(utc_now())}")
         output.details((kind, f"{count:,}") for kind, count in outcome.counts.items())
         for line in NOT_REACHED:
             output.line(f"not reached: {line}")

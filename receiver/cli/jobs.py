@@ -1,26 +1,39 @@
-"""`receiver jobs` and `receiver jobs retry`."""
+"""`receiver jobs`: the list, forwards; `retry`, `run`, `drop` and `forward-again`."""
 
 from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
-from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
-from receiver.cli.options import ConfigFile, Json, load
-from receiver.cli.redact import redact_job, secrets_of
+from receiver.cli.listing import Listing, between, form_of
+from receiver.cli.options import ConfigFile, Csv, Json, Limit, load, load_leniently
+from receiver.cli.redact import redact_job, redact_target, secrets_of
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.events import SHORT_ID
-from receiver.store import Job, open_reader
+from receiver.store import ForwardAttempt, Job, open_reader
+from receiver.views.fields import json_fields
 from receiver.views.jobs import job_json
-from receiver.views.times import format_time
+from receiver.views.times import format_time, time_title
+
+if TYPE_CHECKING:
+    from receiver.service.commands import Command, Outcome
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists background work and dead letters, and tries them again."
 )
+
+
+_Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The job, as the list shows it.")]
+_Target = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only this target, by its name or URL.")
+]
 
 
 class State(StrEnum):
@@ -30,6 +43,23 @@ class State(StrEnum):
     DEAD = "dead"
 
 
+class Kind(StrEnum):
+    """Values of `--kind`."""
+
+    HANDLE = "handle"
+    SEND = "send"
+    POLL = "poll"
+    FORWARD = "forward"
+    DEACTIVATE = "deactivate"
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """A job without its secrets, and the id of its event."""
+
+    job: Job
+    event: str | None
+
+
 @group.command("list")
 def list_(
     *,
@@ -37,32 +67,47 @@ def list_(
         State | None,
         typer.Option(help="Only this state: `due` is tried again, `dead` only after a retry."),
     ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only this kind of work.")] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
     json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
-    """Lists the jobs, the oldest first. `receiver jobs` alone does the same."""
-    settings = load(config)
+    """Lists the jobs, the oldest first. `receiver jobs` alone does the same.
 
-    async def look() -> list[tuple[Job, str | None]]:
+    --since and --until choose by the time at which a job was made.
+    """
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    settings = load_leniently(config)
+    secrets = secrets_of(settings)
+    listing = Listing[_Shown](
+        titles=(
+            *("ID", "KIND", "STATE", "HANDLER", "TARGET", "EVENT", "ATTEMPTS"),
+            *(time_title("DUE"), "ERROR"),
+        ),
+        row=_row,
+        fields=lambda shown: job_json(shown.job, shown.event),
+        names=Job.__struct_fields__,
+        if_empty="no jobs",
+    )
+
+    async def look() -> None:
         async with open_reader(settings.store_path) as reader:
-            secrets, ids = secrets_of(settings), reader.ids
-            found = reader.every_job(state=state)
-            return [
-                (redact_job(job, secrets), None if job.event is None else ids.text(job.event))
-                async for job in found
-            ]
+            every = reader.every_job(state=state, kind=kind)
+            found = (
+                _Shown(
+                    redact_job(job, secrets),
+                    None if job.event is None else reader.ids.text(job.event),
+                )
+                async for job in between(every, "created_at", start, end)
+            )
+            await listing.show(found, form, limit)
 
-    found = asyncio.run(look())
-    if json:
-        output.json_lines(job_json(job, event) for job, event in found)
-        return
-    titles = ["ID", "KIND", "STATE", "HANDLER", "EVENT", "ATTEMPTS", "DUE (UTC)", "ERROR"]
-    rows = [_row(job, event) for job, event in found]
-    if any(job.target for job, _ in found):  # only forwards have one
-        titles.insert(4, "TARGET")
-        for row, (job, _) in zip(rows, found, strict=True):
-            row.insert(4, job.target)
-    output.table(titles, rows, if_empty="no jobs")
+    asyncio.run(look())
 
 
 @group.command()
@@ -76,19 +121,130 @@ def retry(
     config: ConfigFile = None,
 ) -> None:
     """Makes dead jobs due again; the running service does them at once."""
-    # The list does not need the plugins and providers, which take a while to load.
-    from receiver.cli.parts import perform, prepare
     from receiver.service.commands import RetryJobs
 
     wanted = one_or_all(id_, every=every)
-    outcome = perform(prepare(config), RetryJobs(wanted))
+    outcome = _perform(config, RetryJobs(wanted))
     if wanted is not None and not outcome.changed and not outcome.failures:
         raise Failed(f"{wanted}: no such dead job")
     report_outcome(outcome, "due again")
 
 
-def _row(job: Job, event: str | None) -> list[str | None]:
-    due = format_time(job.due_at) if job.state == "due" else None
-    short = event[:SHORT_ID] if event else None
-    attempts = str(job.attempts)
-    return [str(job.id), job.kind, job.state, job.handler, short, attempts, due, job.error]
+@group.command("run")
+def run(id_: _Id, *, config: ConfigFile = None) -> None:
+    """Does a job now that waits for a later time, or tries a dead one again."""
+    from receiver.service.commands import RunJob
+
+    report_outcome(_perform(config, RunJob(id_)), "due now")
+
+
+@group.command()
+def drop(id_: _Id, *, config: ConfigFile = None) -> None:
+    """Gives a job up: deletes it. A message that it would have sent is not sent."""
+    from receiver.service.commands import DropJob
+
+    report_outcome(_perform(config, DropJob(id_)), "given up")
+
+
+@group.command()
+def forwards(
+    event: Annotated[
+        str | None,
+        typer.Argument(metavar="EVENT", help="Only this event; the beginning of its id is enough."),
+    ] = None,
+    *,
+    target: _Target = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
+    config: ConfigFile = None,
+) -> None:
+    """Lists what targets answered when events were posted to them, the newest first."""
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    settings = load_leniently(config)
+    listing = Listing[ForwardAttempt](
+        titles=(time_title("TIME"), "EVENT", "TARGET", "JOB", "TAKEN", "ANSWER"),
+        row=_attempt_row,
+        fields=_attempt_fields,
+        names=ForwardAttempt.__struct_fields__,
+        if_empty="nothing was forwarded",
+        most=100,
+    )
+
+    async def look() -> None:
+        async with open_reader(settings.store_path) as reader:
+            seq = None if event is None else reader.ids.seq(await reader.whole_id(event))
+            asked = listing.asked(form, limit)
+            found = reader.forwards.every(
+                event=seq, target=target, since=start, until=end, limit=asked
+            )
+            await listing.show(found, form, limit)
+
+    asyncio.run(look())
+
+
+@group.command("forward-again")
+def forward_again(
+    event: Annotated[
+        str,
+        typer.Argument(metavar="EVENT", help="The event; the beginning of its id is enough."),
+    ],
+    *,
+    target: _Target = None,
+    config: ConfigFile = None,
+) -> None:
+    """Posts an event once more to the targets that it was posted to."""
+    from receiver.service.commands import ForwardAgain
+
+    async def find() -> int | None:
+        async with open_reader(load(config).store_path) as reader:
+            return reader.ids.seq(await reader.whole_id(event))
+
+    seq = asyncio.run(find())
+    assert seq is not None
+    outcome = _perform(config, ForwardAgain(seq, target))
+    if not outcome.changed:
+        hint = f"`receiver jobs forwards {event}` lists its attempts, `receiver jobs` what waits"
+        raise Failed(f"{event}: it was posted to no such target, or waits for it; {hint}")
+    report_outcome(outcome, "to be posted")
+
+
+def _perform(config: Path | None, command: Command) -> Outcome:
+    # The lists do not need the plugins and providers, which take a while to load.
+    from receiver.cli.parts import perform, prepare
+
+    return perform(prepare(config), command)
+
+
+def _row(shown: _Shown) -> list[str | None]:
+    job = shown.job
+    return [
+        str(job.id),
+        job.kind,
+        job.state,
+        job.handler,
+        job.target,
+        shown.event[:SHORT_ID] if shown.event else None,
+        str(job.attempts),
+        format_time(job.due_at) if job.state == "due" else None,
+        job.error,
+    ]
+
+
+def _attempt_row(attempt: ForwardAttempt) -> list[str | None]:
+    return [
+        format_time(attempt.time),
+        attempt.event[:SHORT_ID],
+        redact_target(attempt.target),
+        str(attempt.job),
+        "yes" if attempt.taken else "no",
+        attempt.answer,
+    ]
+
+
+def _attempt_fields(attempt: ForwardAttempt) -> dict[str, Any]:
+    return {**json_fields(attempt), "target": redact_target(attempt.target)}

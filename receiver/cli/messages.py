@@ -9,15 +9,26 @@ from typing import Annotated
 import typer
 
 from receiver.cli import output
-from receiver.cli.options import ConfigFile, Json, Msisdn, Source, load, optional_person
+from receiver.cli.listing import Form, Listing, form_of
+from receiver.cli.options import (
+    ConfigFile,
+    Csv,
+    Json,
+    Limit,
+    Msisdn,
+    Source,
+    check_source,
+    load_leniently,
+    optional_person,
+)
 from receiver.cli.redact import redact_message, redact_report, secrets_of
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.events import Status
 from receiver.store import Reader, StoredMessage, open_reader
 from receiver.views.messages import message_details, message_json, next_step
-from receiver.views.times import format_time
+from receiver.views.times import format_time, time_title
 
-_LIMIT = 100
 #: SQLite takes no larger number; no id and no count is as high.
 _HIGHEST = 2**62
 #: Characters of a text that a row shows.
@@ -49,35 +60,51 @@ def command(
     ] = None,
     source: Source = None,
     msisdn: Msisdn = None,
-    limit: Annotated[
-        int, typer.Option(min=1, help="At most this many, the newest first.")
-    ] = _LIMIT,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
     json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
-    """Lists the messages that we sent or will send, with their delivery status."""
-    settings = load(config)
+    """Lists the messages that we sent or will send, with their delivery status.
+
+    The newest come first. --since and --until choose by the time at which a message was made.
+    """
+    form = form_of(json=json, as_csv=as_csv)
+    if form is Form.CSV and id_ is not None:
+        raise typer.BadParameter("--csv is for lists: it excludes an ID")
+    start, end = period(since, until)
+    settings = load_leniently(config)
     person = optional_person(msisdn, settings)
     secrets = secrets_of(settings)
+    listing = Listing[StoredMessage](
+        titles=("ID", time_title("CREATED"), "SOURCE", "TO", "STATUS", "PARTS", "TEXT", "NOTE"),
+        row=lambda message: _row(redact_message(message, secrets)),
+        fields=lambda message: message_json(redact_message(message, secrets)),
+        names=[name for name in StoredMessage.__struct_fields__ if name != "polls"],
+        if_empty="no messages",
+        most=100,
+    )
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
+            await check_source(reader, settings, source)
             if id_ is not None:
                 await _show(reader, id_, secrets, json=json)
                 return
-            found = await reader.messages.find(
+            most = listing.asked(form, limit)
+            found = reader.messages.every(
                 status=status,
                 state=state,
                 source=source,
                 msisdn=person,
-                limit=min(limit, _HIGHEST),
+                since=start,
+                until=end,
+                limit=None if most is None else min(most, _HIGHEST),
             )
-        found = [redact_message(message, secrets) for message in found]
-        if json:
-            output.json_lines(map(message_json, found))
-            return
-        titles = ("ID", "CREATED (UTC)", "SOURCE", "TO", "STATUS", "PARTS", "TEXT", "NOTE")
-        output.table(titles, [_row(message) for message in found], if_empty="no messages")
+            await listing.show(found, form, limit)
 
     asyncio.run(look())
 

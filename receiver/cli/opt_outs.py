@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import msgspec
 import typer
 
-from receiver.cli import output
 from receiver.cli.command_group import ListByDefault
+from receiver.cli.listing import Listing, between, form_of
 from receiver.cli.options import (
     ConfigFile,
+    Csv,
     Json,
+    Limit,
     Msisdn,
     MsisdnArgument,
-    load,
+    load_leniently,
     optional_number,
     optional_person,
 )
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.config import Config
 from receiver.events import SHORT_ID
 from receiver.service.numbers import parse_msisdn
-from receiver.store import open_reader
+from receiver.store import NearMiss, OptOutChange, OptOutEntry, open_reader
 from receiver.store.opt_out_reads import OptOutReader
+from receiver.views.fields import json_fields
 from receiver.views.opt_outs import opt_out_json, scope
-from receiver.views.times import format_time
+from receiver.views.times import format_time, time_title
 
 group = typer.Typer(cls=ListByDefault, help="Lists and changes who must not be messaged.")
 
-T = TypeVar("T")
+#: Rows of a table without --limit.
+_MOST = 1000
 
 _Sender = Annotated[
     str | None,
@@ -44,80 +46,128 @@ _Sender = Annotated[
 _Service = Annotated[
     str | None, typer.Option("--service", metavar="ID", help="Only messages of this service.")
 ]
-_Limit = Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")]
 
 
 @group.command("list")
-def list_(*, json: Json = False, config: ConfigFile = None) -> None:
+def list_(
+    *,
+    msisdn: Msisdn = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
+    config: ConfigFile = None,
+) -> None:
     """Lists the opt-outs, the newest first. `receiver opt-outs` alone does the same."""
-    _look(load(config), partial(_show, json=json))
-
-
-async def _show(reader: OptOutReader, *, json: bool) -> None:
-    if json:  # there may be many: they are written as they are read
-        async with aclosing(reader.every()) as entries:
-            async for entry in entries:
-                output.json_line(msgspec.json.encode(opt_out_json(entry)))
-        return
-    rows = [
-        (entry.msisdn, scope(entry), format_time(entry.time), entry.reason, entry.source)
-        async for entry in reader.every()
-    ]
-    titles = ("MSISDN", "SCOPE", "SINCE (UTC)", "REASON", "SOURCE")
-    output.table(titles, rows, if_empty="nobody has opted out")
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    settings = load_leniently(config)
+    person = optional_person(msisdn, settings)
+    listing = Listing[OptOutEntry](
+        titles=("MSISDN", "SCOPE", time_title("SINCE"), "REASON", "SOURCE"),
+        row=lambda e: (e.msisdn, scope(e), format_time(e.time), e.reason, e.source),
+        fields=opt_out_json,
+        names=OptOutEntry.__struct_fields__,
+        if_empty="nobody has opted out",
+    )
+    _look(
+        settings,
+        lambda reader: listing.show(between(reader.every(person), "time", start, end), form, limit),
+    )
 
 
 @group.command()
 def history(
-    *, msisdn: Msisdn = None, limit: _Limit = 1000, json: Json = False, config: ConfigFile = None
+    *,
+    msisdn: Msisdn = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
+    config: ConfigFile = None,
 ) -> None:
     """Lists every change: who opted out or in, by which word, report or command."""
-    settings = load(config)
-    wanted = optional_person(msisdn, settings)
-    found = _look(settings, lambda reader: reader.history(msisdn=wanted, limit=limit))
-    if json:
-        output.json_lines(map(opt_out_json, found))
-        return
-    rows = [
-        (
-            format_time(change.time),
-            change.msisdn,
-            change.change,
-            scope(change),
-            change.reason,
-            change.source,
-            change.event[:SHORT_ID] if change.event else None,
-        )
-        for change in found
-    ]
-    titles = ("TIME (UTC)", "MSISDN", "CHANGE", "SCOPE", "REASON", "SOURCE", "EVENT")
-    output.table(titles, rows, if_empty="nobody has ever opted out")
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    settings = load_leniently(config)
+    person = optional_person(msisdn, settings)
+    listing = Listing[OptOutChange](
+        titles=(time_title("TIME"), "MSISDN", "CHANGE", "SCOPE", "REASON", "SOURCE", "EVENT"),
+        row=_change_row,
+        fields=opt_out_json,
+        names=OptOutChange.__struct_fields__,
+        if_empty="nobody has ever opted out",
+        most=_MOST,
+    )
+    asked = listing.asked(form, limit)
+    _look(
+        settings,
+        lambda reader: listing.show(
+            reader.changes(msisdn=person, since=start, until=end, limit=asked), form, limit
+        ),
+    )
 
 
 @group.command("near-misses")
-def near_misses(*, limit: _Limit = 1000, json: Json = False, config: ConfigFile = None) -> None:
+def near_misses(
+    *,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
+    json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
+    config: ConfigFile = None,
+) -> None:
     """Lists messages that may have been meant as STOP but did not opt out.
 
     A person should read them, and use `receiver opt-outs add` where somebody wants no messages.
     """
-    found = _look(load(config), lambda reader: reader.near_misses(limit=limit))
-    if json:
-        output.json_lines(found)
-        return
-    rows = [
-        (
-            format_time(miss.time),
-            miss.msisdn,
-            miss.to,
-            miss.text,
-            miss.reason,
-            "yes" if miss.opted_out else None,
-            miss.event[:SHORT_ID],
-        )
-        for miss in found
-    ]
-    titles = ("TIME (UTC)", "MSISDN", "TO", "TEXT", "REASON", "OPTED OUT", "EVENT")
-    output.table(titles, rows, if_empty="no near misses")
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    listing = Listing[NearMiss](
+        titles=(time_title("TIME"), "MSISDN", "TO", "TEXT", "REASON", "OPTED OUT", "EVENT"),
+        row=_near_miss_row,
+        fields=json_fields,
+        names=NearMiss.__struct_fields__,
+        if_empty="no near misses",
+        most=_MOST,
+    )
+    asked = listing.asked(form, limit)
+    _look(
+        load_leniently(config),
+        lambda reader: listing.show(
+            reader.every_near_miss(since=start, until=end, limit=asked), form, limit
+        ),
+    )
+
+
+def _change_row(change: OptOutChange) -> tuple[str | None, ...]:
+    return (
+        format_time(change.time),
+        change.msisdn,
+        change.change,
+        scope(change),
+        change.reason,
+        change.source,
+        change.event[:SHORT_ID] if change.event else None,
+    )
+
+
+def _near_miss_row(miss: NearMiss) -> tuple[str | None, ...]:
+    return (
+        format_time(miss.time),
+        miss.msisdn,
+        miss.to,
+        miss.text,
+        miss.reason,
+        "yes" if miss.opted_out else None,
+        miss.event[:SHORT_ID],
+    )
 
 
 @group.command()
@@ -150,12 +200,12 @@ def remove(
     _change(msisdn, short_code, service, config, out=False)
 
 
-def _look(config: Config, question: Callable[[OptOutReader], Awaitable[T]]) -> T:
-    async def look() -> T:
+def _look(config: Config, show: Callable[[OptOutReader], Awaitable[object]]) -> None:
+    async def look() -> None:
         async with open_reader(config.store_path) as reader:
-            return await question(reader.opt_outs)
+            await show(reader.opt_outs)
 
-    return asyncio.run(look())
+    asyncio.run(look())
 
 
 def _change(

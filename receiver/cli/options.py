@@ -1,35 +1,55 @@
-"""Options that commands share, and how their values are read."""
+"""Options that commands share, those of every list above all, and how their values are read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from receiver import config as configuration
+from receiver.cli.exit_status import print_errors
 from receiver.config import Config
+from receiver.config.lenient import load_for_reading
 from receiver.errors import InvalidInput
-from receiver.events import EventType, utc_now
+from receiver.events import TYPE_NAMES, EventType
 from receiver.service.numbers import parse_number
 from receiver.text.msisdn import is_e164
-from receiver.text.times import parse_moment
+
+if TYPE_CHECKING:
+    from receiver.store import Reader
 
 _FILES = ", ".join(map(str, configuration.DEFAULT_FILES))
 
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help=f"Configuration file. Default: the first of {_FILES}."
+        "--config",
+        "-c",
+        metavar="FILE",
+        help=f"Configuration file. Default: the first of {_FILES}.",
     ),
 ]
 UnusedConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Accepted, but this command does not read it."),
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Accepted, but this command does not read it."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines instead of a table.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV that is safe for spreadsheets.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        "-n",
+        min=1,
+        metavar="N",
+        help="At most this many. JSON and CSV have no other limit.",
+        show_default=False,
+    ),
+]
 Msisdn = Annotated[
     str | None,
     typer.Option(
@@ -50,18 +70,33 @@ ShortCode = Annotated[
     str | None,
     typer.Option("--short-code", metavar="ADDRESS", help="Only this short code or number of ours."),
 ]
-Type = Annotated[EventType | None, typer.Option("--type", help="Only events of this type.")]
-Since = Annotated[
-    str | None,
+
+
+def _event_type(text: str) -> EventType:
+    """Returns the type of events that is meant by its short name or its whole one."""
+    by_name: dict[str, EventType] = {name: type_ for type_, name in TYPE_NAMES.items()}
+    wanted = text.strip().lower()
+    if wanted in by_name:
+        return by_name[wanted]
+    try:
+        return EventType(wanted)
+    except ValueError:
+        raise typer.BadParameter(f"expected {', '.join(by_name)}; got {text!r}") from None
+
+
+def _type_names() -> list[str]:
+    return [*TYPE_NAMES.values(), *TYPE_NAMES]
+
+
+Type = Annotated[
+    EventType | None,
     typer.Option(
-        "--since",
-        metavar="TIME",
-        help="Only from this time on: 2026-11-20, 2026-11-20T09:00Z, or an age: 30m, 2h, 7d.",
+        "--type",
+        metavar="|".join(TYPE_NAMES.values()),
+        parser=_event_type,
+        autocompletion=_type_names,
+        help="Only events of this type, by its short name or its whole one.",
     ),
-]
-Until = Annotated[
-    str | None,
-    typer.Option("--until", metavar="TIME", help="Only before this time; written like --since."),
 ]
 
 
@@ -70,18 +105,26 @@ def load(file: Path | None) -> Config:
     return configuration.load(configuration.find(file))
 
 
-def parse_time(text: str) -> datetime:
-    """Returns the moment that `text` means: a date, a time (UTC without a zone) or an age."""
-    moment = parse_moment(text, utc_now())
-    if moment is None:
-        expected = "a time such as 2026-11-20T09:00:00Z, or an age such as 30m, 2h, 7d"
-        raise typer.BadParameter(f"expected {expected}, got {text!r}")
-    return moment
+def load_leniently(file: Path | None) -> Config:
+    """Returns the configuration of a command that only reads the store.
+
+    Its faults are a warning then, as long as it says where the store is. Raises `ConfigError`.
+    """
+    settings, faults = load_for_reading(configuration.find(file))
+    if faults:
+        hint = "the store is read all the same; `receiver check` shows the faults"
+        print_errors([*faults, f"warning: {hint}"])
+    return settings
 
 
-def optional_time(text: str | None) -> datetime | None:
-    """Returns the moment that `text` means, or None without a text."""
-    return None if text is None else parse_time(text)
+async def check_source(reader: Reader, settings: Config, source: str | None) -> None:
+    """Raises `InvalidInput` for a source that neither the configuration nor the store has."""
+    if source is None or source in settings.sources:
+        return
+    known = dict.fromkeys([*settings.sources, *await reader.sources()])
+    if source not in known:
+        expected = ", ".join(known) or "none, since no source is configured"
+        raise InvalidInput(f"there is no source {source!r}; expected one of: {expected}", "source")
 
 
 def optional_number(text: str | None, config: Config, source: str | None = None) -> str | None:

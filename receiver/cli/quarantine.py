@@ -10,15 +10,16 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
-from receiver.cli.options import ConfigFile, Json, load
+from receiver.cli.listing import Form, Listing, between, form_of
+from receiver.cli.options import ConfigFile, Csv, Json, Limit, Source, load_leniently
 from receiver.cli.redact import secrets_of
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.http.redact import masked
-from receiver.service.quarantine import all_quarantined
-from receiver.store import Quarantined, open_reader
+from receiver.store import Quarantined, Reader, open_reader
 from receiver.views.fields import json_fields
 from receiver.views.requests import request_details, request_json
-from receiver.views.times import format_time
+from receiver.views.times import format_time, full_time, time_title
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists requests that could not become events, and tries them again."
@@ -36,34 +37,41 @@ def list_(
         ),
     ] = None,
     *,
+    source: Source = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
     json: Json = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Lists the requests, the newest first. `receiver quarantine` alone does the same."""
-    settings = load(config)
-
-    async def look() -> list[Quarantined]:
-        async with open_reader(settings.store_path) as reader:
-            return await (all_quarantined(reader) if id_ is None else reader.quarantined(id_))
-
+    form = form_of(json=json, as_csv=as_csv)
+    if form is Form.CSV and id_ is not None:
+        raise typer.BadParameter("--csv is for lists: it excludes an ID")
+    start, end = period(since, until)
+    settings = load_leniently(config)
     secrets = secrets_of(settings)
-    found = [
-        msgspec.structs.replace(entry, reason=masked(entry.reason, secrets))
-        for entry in asyncio.run(look())
-    ]
-    if id_ is not None and not found:
-        raise Failed(f"{id_}: no such request in the quarantine")
-    if json:
-        output.json_lines(_json(entry, whole=id_ is not None) for entry in found)
-    elif id_ is not None:
-        output.details(_details(found[0]))
-    else:
-        rows = [
-            (str(e.id), format_time(e.received_at), e.source, e.client, e.outcome, e.reason)
-            for e in found
-        ]
-        titles = ("ID", "RECEIVED (UTC)", "SOURCE", "FROM", "OUTCOME", "REASON")
-        output.table(titles, rows, if_empty="the quarantine is empty")
+    listing = Listing[Quarantined](
+        titles=("ID", time_title("RECEIVED"), "SOURCE", "FROM", "OUTCOME", "REASON"),
+        row=lambda entry: _row(_masked(entry, secrets)),
+        fields=lambda entry: _json(_masked(entry, secrets), whole=False),
+        names=[name for name in Quarantined.__struct_fields__ if name != "request"],
+        if_empty="the quarantine is empty",
+    )
+
+    async def look() -> None:
+        async with open_reader(settings.store_path) as reader:
+            if id_ is not None:
+                await _show(reader, id_, secrets, json=json)
+                return
+            # Pushes to URLs of no source are kept under the name that they were for.
+            every = between(reader.every_quarantined(), "received_at", start, end)
+            found = (entry async for entry in every if source in (None, entry.source))
+            await listing.show(found, form, limit)
+
+    asyncio.run(look())
 
 
 @group.command()
@@ -86,6 +94,26 @@ def retry(
     report_outcome(outcome, "taken out of the quarantine")
 
 
+async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> None:
+    found = await reader.quarantined(id_)
+    if not found:
+        raise Failed(f"{id_}: no such request in the quarantine")
+    entry = _masked(found[0], secrets)
+    if json:
+        output.json_lines([_json(entry, whole=True)])
+    else:
+        output.details(_details(entry))
+
+
+def _masked(entry: Quarantined, secrets: list[str]) -> Quarantined:
+    return msgspec.structs.replace(entry, reason=masked(entry.reason, secrets))
+
+
+def _row(entry: Quarantined) -> tuple[str, ...]:
+    received = format_time(entry.received_at)
+    return str(entry.id), received, entry.source, entry.client, entry.outcome, entry.reason
+
+
 def _json(entry: Quarantined, *, whole: bool) -> dict[str, Any]:
     fields = json_fields(entry)
     del fields["request"]
@@ -96,7 +124,7 @@ def _details(entry: Quarantined) -> list[tuple[str, str | None]]:
     return [
         ("id", str(entry.id)),
         ("source", entry.source),
-        ("received", f"{format_time(entry.received_at)} UTC"),
+        ("received", full_time(entry.received_at)),
         ("from", entry.client),
         ("authenticated", "yes" if entry.authenticated else "no"),
         ("outcome", entry.outcome),

@@ -12,7 +12,8 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.exit_status import option_error
-from receiver.cli.options import ConfigFile, Json, load, optional_number, parse_time
+from receiver.cli.options import ConfigFile, Json, load, optional_number
+from receiver.cli.times import Tz, parse_time
 from receiver.errors import Failed, InvalidInput
 from receiver.events import utc_now
 from receiver.service import reconcile
@@ -52,6 +53,7 @@ def command(
         typer.Option("--apply", help="Correct the book: afterwards it says what the list says."),
     ] = False,
     json: Json = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Compares the subscription book with a provider's list of subscribers.

@@ -16,15 +16,14 @@ from receiver.cli.exit_status import print_errors
 from receiver.cli.options import (
     ConfigFile,
     Json,
+    Limit,
     Msisdn,
-    Since,
     Source,
     Type,
-    Until,
     optional_person,
-    optional_time,
 )
 from receiver.cli.parts import prepare
+from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.logs import setup
 from receiver.service import control
@@ -32,6 +31,7 @@ from receiver.service.parts import Parts
 from receiver.service.replay import Applied, ReplayRun, apply, find_event
 from receiver.store.replay_reads import ReplayReader, Selection, open_replay_reader
 from receiver.views.replay import comparison_json, comparison_lines, summary_lines
+from receiver.views.times import time_title
 
 #: Failures that are shown, so that a long run does not fill the screen.
 _MOST_FAILURES = 20
@@ -45,9 +45,7 @@ def command(
     source: Source = None,
     msisdn: Msisdn = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="Only this event.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many events, the oldest first.")
-    ] = None,
+    limit: Limit = None,
     every: Annotated[
         bool, typer.Option("--all", help="Show also the events without a difference.")
     ] = False,
@@ -62,6 +60,7 @@ def command(
         bool, typer.Option("--all-events", help="With --apply: work on every stored event.")
     ] = False,
     json: Json = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Runs stored events through today's rules, and shows what would differ.
@@ -75,6 +74,7 @@ def command(
     if apply_ and not chosen and not all_events:
         expected = "--since, --id, --type, --source or --msisdn with it, or --all-events"
         raise typer.BadParameter(f"--apply sends messages: expected {expected}")
+    start, end = period(since, until)
     parts = prepare(config)
     setup.configure(level=logging.CRITICAL)  # the errors of handlers are in what is shown
     wanted = Selection(
@@ -82,8 +82,8 @@ def command(
         type_=type_ and str(type_),
         source=source,
         msisdn=optional_person(msisdn, parts.config),
-        since=optional_time(since),
-        until=optional_time(until),
+        since=start,
+        until=end,
         limit=limit,
     )
     with open_replay_reader(parts.config.store_path) as reader:
@@ -98,7 +98,7 @@ def command(
 
 def _show(run: ReplayRun, reader: ReplayReader, *, every: bool, json: bool) -> None:
     if not json:
-        output.line(f"{'ID':<18}  {'RECEIVED (UTC)':<19}  {'PERSON':<13}  THEN → NOW")
+        output.line(f"{'ID':<18}  {time_title('RECEIVED'):<19}  {'PERSON':<13}  THEN → NOW")
     first, last = reader.bounds(run.wanted)
     try:
         with (

@@ -27,7 +27,7 @@ from receiver.views.times import format_time
 def command(
     *,
     to: Annotated[
-        str,
+        list[str],
         typer.Option(
             metavar="NUMBER", help="The person: +254712345678, 254712345678 or 0712345678."
         ),
@@ -67,12 +67,16 @@ def command(
 
     With --wait the exit status is 0 if the message is delivered, or sent when the time is over.
     """
+    if len(to) != 1:
+        raise typer.BadParameter(
+            f"expected --to once, got it {len(to)} times: one person a command"
+        )
     parts = prepare(config)
     name, api = sending_source(parts.config, parts.providers, source)
     message = compose(
         parts.config,
         name,
-        to=to,
+        to=to[0],
         text=decoded(sys.stdin.buffer.read(), "--text -") if text == STDIN else text,
         sender=sender,
         service_id=service_id,

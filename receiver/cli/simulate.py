@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
@@ -12,10 +16,11 @@ import typer
 from receiver.cli import output
 from receiver.cli.options import ConfigFile, load, named_values
 from receiver.config import Config
-from receiver.errors import ConfigError, Failed, Fault
+from receiver.errors import ConfigError, Failed, Fault, StoreError
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
 from receiver.providers import PROVIDERS, Provider, Sample, create
+from receiver.store import open_reader
 from receiver.text.urls import is_http_url
 
 _PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}
@@ -65,11 +70,16 @@ def command(
     fields = named_values(values, "--set FIELD=VALUE", may_be_empty=True)
     base = _base(url, settings)
     refused = 0
-    with httpx2.Client(timeout=30, trust_env=False) as client:
+    # Proxies of the environment are not used, its certificates are.
+    verify = httpx2.create_ssl_context() if base.startswith("https:") else True
+    with httpx2.Client(timeout=30, trust_env=False, verify=verify) as client:
         for n in range(repeat):
             sample = make_push(pushing, kind, fields, utc_now() + timedelta(microseconds=n))
             for _ in range(2 if duplicate else 1):
-                refused += not _send(client, f"{base}/hooks/{name}{sample.path}", sample, pushing)
+                with _notes(settings, sample):
+                    refused += not _send(
+                        client, f"{base}/hooks/{name}{sample.path}", sample, pushing
+                    )
     if refused:
         raise Failed(f"{refused} of {repeat * (2 if duplicate else 1)} pushes were not taken")
 
@@ -110,6 +120,45 @@ def _source(settings: Config, provider: str, wanted: str | None) -> tuple[str, P
             return name, made
     key = f"sources.{wanted}" if wanted else "sources"
     raise ConfigError([Fault(key, f"no such source of provider {provider}")], str(settings.file))
+
+
+@contextmanager
+def _notes(settings: Config, sample: Sample) -> Iterator[None]:
+    """Shows the notes on the push that is sent in the block, such as why it got no reply.
+
+    They are in the store, which a service on another machine has there.
+    """
+    store = settings.store_path
+    before = asyncio.run(_last(store))
+    yield
+    if before is not None:
+        for note in asyncio.run(_notes_after(store, before, sample)):
+            output.line(f"  note: {note}")
+
+
+async def _last(store: Path) -> int | None:
+    """Returns the last sequence number in the store; None if it cannot be read."""
+    try:
+        async with open_reader(store) as reader:
+            return await reader.last_seq()
+    except StoreError:
+        return None
+
+
+async def _notes_after(store: Path, seq: int, sample: Sample) -> list[str]:
+    """Returns the notes on the events after `seq` that were made of this push."""
+    try:
+        async with open_reader(store) as reader:
+            sent = sample.path.partition("?")[2].encode(), sample.body
+            found = reader.events(after=seq, noted=True, request=True)
+            return [
+                stored.note
+                async for stored in found
+                if stored.note and stored.request
+                if (stored.request.query, stored.request.body) == sent
+            ]
+    except StoreError:
+        return []
 
 
 def _send(client: httpx2.Client, url: str, sample: Sample, provider: Provider[Any]) -> bool:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-import msgspec
 import typer
 
-from receiver.cli import output, reconcile
+from receiver.cli import reconcile
 from receiver.cli.command_group import ListByDefault
+from receiver.cli.listing import Listing, form_of
 from receiver.cli.options import (
     ConfigFile,
+    Csv,
     Json,
+    Limit,
     Msisdn,
     Service,
     ShortCode,
-    Since,
     Source,
-    Until,
-    load,
+    check_source,
+    load_leniently,
     optional_number,
     optional_person,
-    optional_time,
 )
+from receiver.cli.times import Since, Tz, Until, optional_time, period
 from receiver.store import ServiceCount, Subscription, open_reader
-from receiver.views.csv_export import csv_writer
+from receiver.store.subscription_reads import Filters
 from receiver.views.subscribers import (
     COLUMNS,
     COUNT_COLUMNS,
@@ -37,6 +36,7 @@ from receiver.views.subscribers import (
     Columns,
     row,
     subscriber_json,
+    titles,
 )
 
 group = typer.Typer(cls=ListByDefault, help="Lists, counts and corrects the subscription book.")
@@ -57,9 +57,6 @@ class By(StrEnum):
     SERVICE = "service"
 
 
-_Csv = Annotated[bool, typer.Option("--csv", help="Print CSV that is safe for spreadsheets.")]
-
-
 @group.command("list")
 def list_(
     *,
@@ -78,48 +75,43 @@ def list_(
     history: Annotated[
         bool, typer.Option("--history", help="List every change, the oldest first.")
     ] = False,
+    limit: Limit = None,
     json: Json = False,
-    as_csv: _Csv = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Lists the subscription book by person. `receiver subscribers` alone does the same.
 
     --since and --until choose by the time of the last change, with --history of every change.
     """
-    _refuse_both(json=json, as_csv=as_csv)
+    form = form_of(json=json, as_csv=as_csv)
     if history and as_of is not None:
         raise typer.BadParameter("--history and --as-of exclude each other")
-    settings = load(config)
-    filters: dict[str, Any] = {
+    start, end = period(since, until)
+    then = optional_time(as_of)
+    settings = load_leniently(config)
+    filters: Filters = {
         "source": source,
         "service_id": service,
         "short_code": optional_number(short_code, settings),
         "keyword": keyword,
         "state": state,
         "msisdn": optional_person(msisdn, settings),
-        "since": optional_time(since),
-        "until": optional_time(until),
+        "since": start,
+        "until": end,
     }
     columns = HISTORY_COLUMNS if history else COLUMNS
 
     async def show() -> None:
         async with open_reader(settings.store_path) as reader:
-            found: AsyncGenerator[Subscription]
+            await check_source(reader, settings, source)
+            lines: AsyncGenerator[Subscription]
             if history:
-                found = reader.subscriptions.history(**filters)
+                lines = reader.subscriptions.history(**filters)
             else:
-                found = reader.subscriptions.find(**filters, as_of=optional_time(as_of))
-            # Exports may be long: they are written as they are read.
-            async with aclosing(found) as lines:
-                if json:
-                    async for line in lines:
-                        output.json_line(msgspec.json.encode(subscriber_json(line)))
-                elif as_csv:
-                    write = csv_writer(sys.stdout, [name for _, name in columns])
-                    async for line in lines:
-                        write(subscriber_json(line))
-                else:
-                    _table(columns, [subscriber_json(line) async for line in lines])
+                lines = reader.subscriptions.find(**filters, as_of=then)
+            await _listing(columns).show(lines, form, limit)
 
     asyncio.run(show())
 
@@ -136,7 +128,8 @@ def counts(
     since: Since = None,
     until: Until = None,
     json: Json = False,
-    as_csv: _Csv = False,
+    as_csv: Csv = False,
+    _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
     """Counts who joined, who left and who was active at the end, by service and day.
@@ -144,40 +137,45 @@ def counts(
     Days are in UTC; days without a change are left out. Churn is the percentage who left, of all
     who were active at the beginning of the day or joined on it.
     """
-    _refuse_both(json=json, as_csv=as_csv)
-    settings = load(config)
+    form = form_of(json=json, as_csv=as_csv)
+    start, end = period(since, until)
+    settings = load_leniently(config)
     wanted = optional_number(short_code, settings)
     each: Literal["day", "service"] = "day" if by is By.DAY else "service"
 
-    async def look() -> list[ServiceCount]:
+    async def show() -> None:
         async with open_reader(settings.store_path) as reader:
-            return await reader.subscriptions.counts(
+            await check_source(reader, settings, source)
+            found = await reader.subscriptions.counts(
                 by=each,
                 source=source,
                 service_id=service,
                 short_code=wanted,
-                since=optional_time(since),
-                until=optional_time(until),
+                since=start,
+                until=end,
             )
+        columns = COUNT_COLUMNS if by is By.DAY else COUNT_COLUMNS[1:]
+        await _listing(columns).show(_each(found), form, None)
 
-    found = [subscriber_json(count) for count in asyncio.run(look())]
-    columns = COUNT_COLUMNS if by is By.DAY else COUNT_COLUMNS[1:]
+    asyncio.run(show())
+
+
+async def _each(counts: Iterable[ServiceCount]) -> AsyncGenerator[ServiceCount]:
+    for count in counts:
+        yield count
+
+
+def _listing(columns: Columns) -> Listing[Any]:
     names = [name for _, name in columns]
-    if json:
-        output.json_lines({name: count[name] for name in names} for count in found)
-    elif as_csv:
-        write = csv_writer(sys.stdout, names)
-        for count in found:
-            write(count)
-    else:
-        _table(columns, found)
 
+    def fields(record: Subscription | ServiceCount) -> dict[str, Any]:
+        found = subscriber_json(record)
+        return {name: found[name] for name in names}
 
-def _refuse_both(*, json: bool, as_csv: bool) -> None:
-    if json and as_csv:
-        raise typer.BadParameter("--json and --csv exclude each other")
-
-
-def _table(columns: Columns, found: Iterable[dict[str, Any]]) -> None:
-    rows = [row(columns, fields) for fields in found]
-    output.table([title for title, _ in columns], rows, if_empty="no subscribers")
+    return Listing[Any](
+        titles=titles(columns),
+        row=lambda record: row(columns, subscriber_json(record)),
+        fields=fields,
+        names=names,
+        if_empty="no subscribers",
+    )

@@ -58,7 +58,7 @@ class Deactivate(LineQueue):
         log.info("subscription not ended", job=work.id, source=self.lane, code=error.code)
         due, words = None, error.words
         if error.retryable or error.unknown:
-            worth = work.created_at + timedelta(seconds=self.line.settings.give_up_after)
+            worth = work.since + timedelta(seconds=self.line.settings.give_up_after)
             now, asked = self.runner.clock(), error.retry_after
             due = RETRIES.next(work.attempts, now, asked=asked, until=worth)
             words = words if due is not None else f"given up: {words}"

@@ -26,10 +26,11 @@ from receiver.handlers import Target
 from receiver.jobs.runner import BROKEN, Queue, Runner
 from receiver.limits import Circuit, RetryPolicy
 from receiver.net.webhooks import signed_headers, signing_key
-from receiver.store import Work, jobs
+from receiver.store import Work, forwards, jobs, to_micros
 
 if TYPE_CHECKING:
     import ssl
+    from datetime import datetime
 
     from receiver.net.client import Answer, Sender
 
@@ -120,7 +121,7 @@ class Forward(Queue):
             words = BROKEN
         else:
             if 200 <= answer.status < 300:
-                await self._taken(work)
+                await self._taken(work, _words(answer.status))
                 return
             if answer.status == HTTPStatus.GONE:
                 await self._refused_for_good(work)
@@ -138,18 +139,20 @@ class Forward(Queue):
         }
         return await self._sender.post(headers, body)
 
-    async def _taken(self, work: Work) -> None:
+    async def _taken(self, work: Work, words: str) -> None:
         log.debug("event forwarded", job=work.id, target=self.label)
         recovered = self.circuit.succeeded()
-        await self.runner.end_job(work)
+        runner = self.runner
+        attempt = self._attempted(work, words)
+        await runner.commit(forwards.taken, attempt, runner.owner, runner.now())
         if recovered:  # what failed because of it need not wait any longer
             log.warning("target takes events again", target=self.label)
-            while await self.runner.commit(jobs.hurry_lane, *self.key, self.runner.now()):
+            while await runner.commit(jobs.hurry_lane, *self.key, runner.now()):
                 self.wake()
 
     async def _refused_for_good(self, work: Work) -> None:
         self._forwarder.note_gone(self)
-        await self.runner.fail(work, None, _GONE)
+        await self._note_failure(work, None, _GONE)
         await self.runner.bury(*self.key, _GONE)
 
     async def _failed(self, work: Work, words: str, asked: float | None, *, probe: bool) -> None:
@@ -162,11 +165,22 @@ class Forward(Queue):
             due, error = None, _GONE
         else:
             due, error = forwarder.retries.next(work.attempts, now, asked=asked), words
-        await self.runner.fail(work, due, error)
+        await self._note_failure(work, due, error)
         if probe:  # events that have waited for a target as long as one is tried
             oldest = now - timedelta(seconds=sum(forwarder.retries.pauses))
             error = f"given up while the target fails: {words}"
             await self.runner.bury(*self.key, error, oldest)
+
+    def _attempted(self, work: Work, words: str) -> forwards.Attempted:
+        assert work.seq is not None
+        return forwards.Attempted(
+            job=work.id, event=work.seq, target=self.lane, handler=work.handler, answer=words
+        )
+
+    async def _note_failure(self, work: Work, due: datetime | None, words: str) -> None:
+        runner, attempt = self.runner, self._attempted(work, words)
+        at = None if due is None else to_micros(due)
+        await runner.commit(forwards.failed, attempt, runner.owner, at, runner.now())
 
 
 class Forwarder:

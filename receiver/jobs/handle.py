@@ -150,7 +150,7 @@ class Workers(Queue):
                 handler=bound.name,
                 payload=msgspec.json.encode({"held": held}) if held else None,
                 attempts=1,
-                created_at=event.receivedat,
+                since=event.receivedat,
                 seq=seq,
                 event=event,
             )

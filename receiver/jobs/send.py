@@ -61,7 +61,7 @@ class Send(LineQueue):
             message = work.message
             assert message is not None
             outgoing = outgoing_of(message)
-            request = await self._prepare(message, outgoing)
+            request = await self._prepare(work, message, outgoing)
             if request is not None:
                 ready.append((work, request))
                 api = self.line.api
@@ -88,10 +88,10 @@ class Send(LineQueue):
         try:
             sent = await self.line.call(request)
         except ProviderError as error:
-            await self._stopped(message, error)
+            await self._stopped(work, message, error)
         except Exception:
             log.exception("sending failed", message=message.id, source=self.lane)
-            await self._stopped(message, ProviderError(BROKEN, unknown=True))
+            await self._stopped(work, message, ProviderError(BROKEN, unknown=True))
         else:
             polls = self.line.polls and sent.message_id is not None and not sent.status.final
             now = self.runner.now()
@@ -107,14 +107,14 @@ class Send(LineQueue):
         self._remembered = True
 
     async def _prepare(
-        self, message: StoredMessage, outgoing: OutgoingMessage
+        self, work: Work, message: StoredMessage, outgoing: OutgoingMessage
     ) -> Request[Sent] | None:
         """The request to make; None if the provider could not take it: it is split or dead."""
         line, store, clock = self.line, self.runner.store, self.runner.clock
         life = timedelta(seconds=line.settings.give_up_after)
         why = Failure(BROKEN)
         try:
-            if clock() - message.created_at > life and clock() > await self._worth(message):
+            if clock() - work.since > life and clock() > await self._worth(work, message):
                 why = Failure("it waited longer than send.give_up_after", Status.EXPIRED)
             else:
                 line.api.check(outgoing)
@@ -129,7 +129,7 @@ class Send(LineQueue):
         await store.run(messages.kill, message.id, self.runner.now(), why)
         return None
 
-    async def _stopped(self, message: StoredMessage, error: ProviderError) -> None:
+    async def _stopped(self, work: Work, message: StoredMessage, error: ProviderError) -> None:
         """Nothing was sent, or nobody knows."""
         said = "message unknown" if error.unknown else "message not sent"
         log.info(said, message=message.id, source=self.lane, code=error.code)
@@ -151,7 +151,7 @@ class Send(LineQueue):
         if error.tomorrow:
             day = next_day(now, self.line.api.provider.timezone)
             asked = (day + SKEW - now).total_seconds()
-        worth = await self._worth(message)
+        worth = await self._worth(work, message)
         due = RETRIES.next(message.attempts + 1, now, asked=asked, until=worth)
         if due is None:
             why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
@@ -166,15 +166,15 @@ class Send(LineQueue):
         runner = self.runner
         await runner.commit(change, message.id, runner.now(), *facts, runner.owner)
 
-    async def _worth(self, message: StoredMessage) -> datetime:
+    async def _worth(self, work: Work, message: StoredMessage) -> datetime:
         """Until when a message is worth sending.
 
-        Asked of the store: the clock may have been set, and the message moved, since it was read.
+        Asked of the store: the clock may have been set, and the job moved, since it was read.
         """
-        found = [message]
+        since = None
         with suppress(StoreUnavailable):
-            found = await self.runner.store.reader.messages.find(id_=message.id) or found
-        return found[0].created_at + timedelta(seconds=self.line.settings.give_up_after)
+            since = await self.runner.store.reader.work.sending_since(message.id)
+        return (since or work.since) + timedelta(seconds=self.line.settings.give_up_after)
 
 
 async def refuse(runner: Runner, source: str) -> None:

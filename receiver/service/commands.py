@@ -44,6 +44,25 @@ class RetryJobs(msgspec.Struct, frozen=True, tag="jobs.retry"):
     id: Id | None = None
 
 
+class RunJob(msgspec.Struct, frozen=True, tag="jobs.run"):
+    """Makes a job due now, whether it waits for a later time or is dead."""
+
+    id: Id
+
+
+class DropJob(msgspec.Struct, frozen=True, tag="jobs.drop"):
+    """Gives a job up: deletes it."""
+
+    id: Id
+
+
+class ForwardAgain(msgspec.Struct, frozen=True, tag="jobs.forward-again"):
+    """Posts an event once more to the targets that it was posted to: one, or (None) all."""
+
+    event: Id
+    target: str | None = None
+
+
 class SendMessage(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
     """Sends a message through a source's API, as soon as its service runs."""
 
@@ -101,6 +120,9 @@ Change = (
     | RemoveOptOut
     | RetryQuarantined
     | RetryJobs
+    | RunJob
+    | DropJob
+    | ForwardAgain
     | SendMessage
     | CorrectBook
     | Replay

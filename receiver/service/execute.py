@@ -11,13 +11,15 @@ import structlog
 from receiver.actions import OptIn, OptOut
 from receiver.errors import ConfigError
 from receiver.jobs import purge
-from receiver.service import forget, quarantine, replay, send
+from receiver.service import forget, job_commands, quarantine, replay, send
 from receiver.service.commands import (
     AddOptOut,
     Change,
     Command,
     CorrectBook,
+    DropJob,
     Forget,
+    ForwardAgain,
     NoteBackup,
     Outcome,
     PurgeStep,
@@ -26,6 +28,7 @@ from receiver.service.commands import (
     Replay,
     RetryJobs,
     RetryQuarantined,
+    RunJob,
     SendMessage,
 )
 from receiver.service.parts import Service
@@ -83,8 +86,8 @@ async def _do(service: Service, command: Change) -> Outcome:
     match command:
         case AddOptOut() | RemoveOptOut():
             outcome = Outcome(int(await _change_opt_out(service, command)))
-        case RetryJobs(id_):
-            outcome = Outcome(await service.store.revive(id_, service.intake.clock()))
+        case RetryJobs() | RunJob() | DropJob() | ForwardAgain():
+            outcome = await job_commands.carry_out(service, command)
         case RetryQuarantined(id_):
             outcome = await quarantine.retry(service, id_)
         case SendMessage():

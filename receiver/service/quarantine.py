@@ -1,4 +1,4 @@
-"""Requests that could not become events: lists them and takes them again."""
+"""Takes requests again that could not become events."""
 
 from __future__ import annotations
 
@@ -6,24 +6,14 @@ from typing import TYPE_CHECKING
 
 from receiver.errors import PushError
 from receiver.service.commands import Outcome
-from receiver.store import PurgeKind, Quarantined, Reader, purges
+from receiver.store import PurgeKind, Quarantined, purges
 
 if TYPE_CHECKING:
     from receiver.providers import Push
     from receiver.service.parts import Service
 
-_PAGE = 1000
 #: The setting that a source lacks whose reply is too late for an answer.
 _NO_SEND = "its source has no [sources.NAME.send]; add its api_key, then `receiver jobs retry`"
-
-
-async def all_quarantined(reader: Reader) -> list[Quarantined]:
-    """Returns every request in the quarantine, the newest first."""
-    found = page = await reader.quarantined(limit=_PAGE)
-    while len(page) == _PAGE:
-        page = await reader.quarantined(before=page[-1].id, limit=_PAGE)
-        found = found + page
-    return found
 
 
 async def retry(service: Service, id_: int | None) -> Outcome:
@@ -32,7 +22,7 @@ async def retry(service: Service, id_: int | None) -> Outcome:
     A request that becomes an event, or repeats one, leaves the quarantine.
     """
     reader, store = service.store.reader, service.store
-    ids = [id_] if id_ is not None else [entry.id for entry in await all_quarantined(reader)]
+    ids = [id_] if id_ is not None else [e.id async for e in reader.every_quarantined()]
     changed, failures = 0, []
     for each in sorted(ids):
         entries = await reader.quarantined(each)

@@ -76,9 +76,12 @@ class ReplayRun:
 
 
 def find_event(reader: ReplayReader, id_: str) -> str:
-    """Returns the whole id of an event for an id as tables show it. Raises `NotFound`."""
-    whole = reader.ids.complete(id_)
-    if reader.ids.seq(whole) is None or not next(reader.chunks(Selection(id_=whole)), None):
+    """Returns the whole id of the one event whose id begins so.
+
+    Raises `NotFound` or `InvalidInput`.
+    """
+    whole = reader.whole_id(id_)
+    if not next(reader.chunks(Selection(id_=whole)), None):  # it is purged
         raise NotFound(f"{id_}: no such event")
     return whole
 

@@ -6,7 +6,7 @@ The rest of the program uses this module and `records`; no SQL is elsewhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from receiver.actions import Send
 from receiver.people import Subscription
 from receiver.store import (
+    job_changes,
     jobs,
     messages,
     renames,
@@ -25,6 +26,7 @@ from receiver.store.deactivations import Subscribed
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.files import lock
 from receiver.store.forgetting import QuarantineRow
+from receiver.store.forwards import ForwardAttempt
 from receiver.store.group_commit import Writer
 from receiver.store.ids import EventIds
 from receiver.store.metric_reads import MetricReader
@@ -70,6 +72,7 @@ __all__ = [
     "Correction",
     "EventRow",
     "Failure",
+    "ForwardAttempt",
     "HandleJob",
     "HandlerActions",
     "HandlerResult",
@@ -146,19 +149,11 @@ class Store:
     async def revive(self, job: int | None, now: datetime) -> int:
         """Makes a dead job, or all of them, due; how many. Their messages wait again."""
         at = to_micros(now)
-
-        def revive(tx: Tx, ids: Sequence[int]) -> int:
-            revived = jobs.revive(tx, ids, at)
-            for message in revived:
-                if message is not None:
-                    messages.revive(tx, message, at)
-            return len(revived)
-
         if job is not None:
-            return await self.run(revive, [job])
+            return await self.run(job_changes.revive, [job], at)
         dead = [each.id async for each in self.reader.every_job(state="dead")]
         pieces = (dead[start : start + REVIVED] for start in range(0, len(dead), REVIVED))
-        return sum([await self.run(revive, piece) for piece in pieces])
+        return sum([await self.run(job_changes.revive, piece, at) for piece in pieces])
 
     async def rename_source(self, former: str, name: str) -> bool:
         """Moves the data of the source `former` to `name`; returns False if there is none."""

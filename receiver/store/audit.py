@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from receiver.store.queries import Fetch, conditions
+from receiver.store.queries import Stream, conditions
 from receiver.store.records import from_micros, to_micros
 from receiver.store.tx import Tx
 
@@ -36,22 +38,32 @@ def add(tx: Tx, who: str, act: str, details: dict[str, Any], now: datetime) -> N
 class AuditReader:
     """Reads the audit."""
 
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def every(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[AuditEntry]:
+        """Yields entries as they are read, the newest first. Raises `StoreUnavailable`."""
+        where, values = conditions(
+            ("time >= ?", to_micros(since) if since else None),
+            ("time < ?", to_micros(until) if until else None),
+        )
+        query = f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?"
+        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+            async for id_, time, who, act, details in rows:
+                yield AuditEntry(
+                    id=id_,
+                    time=from_micros(time),
+                    who=who,
+                    act=act,
+                    details=msgspec.json.decode(details, type=dict[str, Any]),
+                )
 
     async def find(self, *, since: datetime | None = None, limit: int = 1000) -> list[AuditEntry]:
-        """Returns entries, the newest first. Raises `StoreUnavailable`."""
-        where, values = conditions(("time >= ?", to_micros(since) if since else None))
-        rows = await self._fetch(
-            f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?", [*values, limit]
-        )
-        return [
-            AuditEntry(
-                id=id_,
-                time=from_micros(time),
-                who=who,
-                act=act,
-                details=msgspec.json.decode(details, type=dict[str, Any]),
-            )
-            for id_, time, who, act, details in rows
-        ]
+        """Returns the newest entries. Raises `StoreUnavailable`."""
+        return [entry async for entry in self.every(since=since, limit=limit)]

@@ -5,9 +5,8 @@ A sequence number is 48 bits of Unix milliseconds and 12 bits that count within 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-
-from receiver.events import SHORT_ID
 
 
 class EventIds:
@@ -39,9 +38,25 @@ class EventIds:
         """Returns the id of the event with this sequence number."""
         return f"{_id_head(seq >> 12)}{seq & 0xFFF:03x}{self._tail}"
 
-    def complete(self, id_: str) -> str:
-        """Returns the whole id for one that is cut to `SHORT_ID` characters."""
-        return id_ + self.text(0)[SHORT_ID:] if len(id_) == SHORT_ID else id_
+    def arrival(self, seq: int) -> datetime:
+        """Returns the time of arrival in a sequence number, to the millisecond."""
+        return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=seq >> 12)
+
+    def beginning(self, start: str) -> tuple[int, int] | None:
+        """Returns the lowest and highest sequence number of ids that begin so; None if none can.
+
+        As tables cut them, and with or without the hyphens.
+        """
+        digits = start.strip().lower().replace("-", "")
+        # The 13th is the version; the rest is the same in all ids of this store.
+        head, rest = digits[:12] + digits[13:16], digits[12:13] + digits[16:]
+        whole = self.text(0).replace("-", "")
+        if not digits or not (whole[12] + whole[16:]).startswith(rest):
+            return None
+        try:
+            return int(head.ljust(15, "0"), 16), int(head.ljust(15, "f"), 16)
+        except ValueError:
+            return None
 
     def seq(self, id_: str) -> int | None:
         """Returns the sequence number in this id; None if it is no id of this store."""

@@ -50,11 +50,16 @@ _IN_LINE = {
 }
 
 
+#: Of a job `j`: since when it is tried. What a person made due again has its whole time anew.
+_SINCE = "coalesce(j.revived_at, j.created_at)"
+_SENDING_SINCE = f"SELECT {_SINCE} FROM jobs AS j WHERE j.message = ? AND j.kind = 'send'"
+
+
 def due(kind: str) -> str:
     """The query for what is due of a kind. Parameters: kind, lane, time, most rows."""
     columns, joined = _DETAILS[kind]
     return (
-        "SELECT j.id, j.subject, j.handler, j.payload, j.attempts, j.created_at, j.event,"
+        f"SELECT j.id, j.subject, j.handler, j.payload, j.attempts, {_SINCE}, j.event,"
         f" {columns} FROM jobs AS j{joined} WHERE j.kind = ? AND j.lane = ?"
         f" AND j.owner IS NULL AND j.state = 'due' AND j.due_at <= ?{_IN_LINE.get(kind, '')}"
         " ORDER BY j.due_at, j.id LIMIT ?"
@@ -78,8 +83,13 @@ class JobReader:
         rows = await self._fetch(due(kind), [kind, lane, to_micros(now), limit])
         return [self._work(kind, row) for row in rows]
 
+    async def sending_since(self, message: int) -> datetime | None:
+        """Since when a message is tried to be sent; None if it is not any more."""
+        rows = await self._fetch(_SENDING_SINCE, [message])
+        return from_micros(rows[0][0]) if rows else None
+
     def _work(self, kind: str, row: Any) -> Work:
-        id_, person, handler, payload, attempts, created_at, seq, *details = row
+        id_, person, handler, payload, attempts, since, seq, *details = row
         found: dict[str, Any] = {}
         if kind in ("send", "poll"):
             found["message"] = message_of(self._ids, (*details, None, attempts))
@@ -98,7 +108,7 @@ class JobReader:
             handler=handler,
             payload=payload,
             attempts=attempts + 1,
-            created_at=from_micros(created_at),
+            since=from_micros(since),
             seq=seq,
             **found,
         )

@@ -48,8 +48,8 @@ _HURRY = (
     f" AND kind IN ({', '.join(map(repr, KINDS))}) AND due_at > ?"
 )
 _REVIVE = (
-    "UPDATE jobs SET state = 'due', attempts = 0, due_at = ? WHERE id = ? AND state = 'dead'"
-    " RETURNING message"
+    "UPDATE jobs SET state = 'due', attempts = 0, due_at = ?1, revived_at = ?1"
+    " WHERE id = ?2 AND state = 'dead' RETURNING message"
 )
 
 #: A time that nothing is due after.
@@ -201,7 +201,8 @@ def move(tx: Tx, by: int) -> None:
         (by,),
     )
     tx.execute(
-        "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1 WHERE state = 'due'",
+        "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1,"
+        " revived_at = revived_at + ?1 WHERE state = 'due'",
         (by,),
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
 from receiver.events import DeliveryReport, EventType, Status, decode_data
 from receiver.store.ids import EventIds
-from receiver.store.queries import Fetch
+from receiver.store.queries import Fetch, Stream, conditions
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 #: Of the table of messages `m`: what `message_of` takes, before when it is due and how often asked.
@@ -28,11 +30,12 @@ _ATTEMPTS = "SELECT sent_at FROM messages WHERE source = ? AND sent_at >= ? ORDE
 class MessageReader:
     """Queries about messages. Every one of them may raise `StoreUnavailable`."""
 
-    def __init__(self, fetch: Fetch, ids: EventIds) -> None:
+    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
         self._fetch = fetch
+        self._stream = stream
         self._ids = ids
 
-    async def find(
+    async def every(
         self,
         *,
         id_: int | None = None,
@@ -41,25 +44,34 @@ class MessageReader:
         source: str | None = None,
         msisdn: str | None = None,
         event: int | None = None,
-        limit: int = 100,
-    ) -> list[StoredMessage]:
-        """Messages, newest first."""
-        given = {
-            "m.id": id_,
-            "m.status": status,
-            "m.state": state,
-            "m.source": source,
-            "m.msisdn": msisdn,
-            "m.event": event,
-        }
-        conditions = [f"{column} = ?" for column, value in given.items() if value is not None]
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[StoredMessage]:
+        """Yields messages as they are read, the newest first; without a `limit` all."""
+        where, values = conditions(
+            ("m.id = ?", id_),
+            ("m.status = ?", status),
+            ("m.state = ?", state),
+            ("m.source = ?", source),
+            ("m.msisdn = ?", msisdn),
+            ("m.event = ?", event),
+            ("m.created_at >= ?", None if since is None else to_micros(since)),
+            ("m.created_at < ?", None if until is None else to_micros(until)),
+        )
         if state not in (None, "sent"):
-            conditions.append("m.state <> 'sent'")  # the index messages_by_state has no others
-        values = [value for value in given.values() if value is not None]
-        where = " AND ".join(conditions) or "TRUE"
-        query = f"{_MESSAGE} WHERE {where} ORDER BY m.id DESC LIMIT ?"
-        rows = await self._fetch(query, [*values, limit])
-        return [message_of(self._ids, row) for row in rows]
+            where += " AND m.state <> 'sent'"  # the index messages_by_state has no others
+        # Of a period the index by time has the order; of all, the table itself.
+        order = "m.id DESC" if since is until is None else "m.created_at DESC, m.id DESC"
+        query = f"{_MESSAGE} WHERE {where} ORDER BY {order} LIMIT ?"
+        values.append(-1 if limit is None else limit)
+        async with aclosing(self._stream(query, values)) as rows:
+            async for row in rows:
+                yield message_of(self._ids, row)
+
+    async def find(self, *, limit: int = 100, **filters: Any) -> list[StoredMessage]:
+        """Returns the newest messages that `every` finds."""
+        return [message async for message in self.every(**filters, limit=limit)]
 
     async def attempts(self, source: str, since: datetime) -> list[datetime]:
         """Returns the times since then at which messages were sent, oldest first."""

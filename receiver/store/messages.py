@@ -291,10 +291,15 @@ def split(tx: Tx, message: int, now: int, texts: Sequence[str]) -> None:
 def revive(tx: Tx, message: int, now: int) -> None:
     """A message whose dead letter was made due again is waiting again."""
     tx.execute(
-        "UPDATE messages SET state = 'waiting', status = 'queued', created_at = ?, updated_at = ?"
+        "UPDATE messages SET state = 'waiting', status = 'queued', updated_at = ?"
         " WHERE id = ? AND state = 'dead'",
-        (now, now, message),
+        (now, message),
     )
+
+
+def give_up(tx: Tx, message: int, now: int, why: Failure) -> None:
+    """A person does not want a message sent that waits or is a dead letter."""
+    tx.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
 
 
 def note_report(tx: Tx, row: EventRow, report: Report) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from receiver.store.ids import EventIds
+from receiver.store.ids import EventIds, first_seq
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
-from receiver.store.queries import Fetch, Stream
-from receiver.store.records import from_micros
+from receiver.store.queries import Fetch, Stream, conditions
+from receiver.store.records import from_micros, to_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
 _EVERY = f"{_LINE} ORDER BY time DESC, msisdn"
@@ -27,7 +27,7 @@ _NEAR_MISSES = (
     "SELECT f.event, e.subject, e.data, e.received_at, f.reason, e.source,"
     " EXISTS (SELECT 1 FROM opt_outs WHERE opt_outs.msisdn = e.subject)"
     " FROM flags AS f JOIN events AS e ON e.seq = f.event"
-    " WHERE substr(f.reason, 1, 13) = 'near miss of ' ORDER BY f.id DESC LIMIT ?"
+    " WHERE substr(f.reason, 1, 13) = 'near miss of '"
 )
 
 
@@ -93,8 +93,12 @@ class OptOutReader:
         self._stream = stream
         self._ids = ids
 
-    async def every(self) -> AsyncGenerator[OptOutEntry]:
-        """Yields all opt-outs as they are read."""
+    async def every(self, msisdn: str | None = None) -> AsyncGenerator[OptOutEntry]:
+        """Yields all opt-outs, or those of one person, as they are read."""
+        if msisdn is not None:
+            for entry in await self.find(msisdn):
+                yield entry
+            return
         async with aclosing(self._stream(_EVERY, [])) as rows:
             async for row in rows:
                 yield _entry(row)
@@ -115,36 +119,56 @@ class OptOutReader:
                 return entry
         return None
 
-    async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
-        """Returns all words and commands that opted a person out or in, also without effect."""
-        if msisdn is None:
-            rows = await self._fetch(f"{_CHANGE} ORDER BY id DESC LIMIT ?", [limit])
-        else:
-            query = f"{_CHANGE} WHERE msisdn = ? ORDER BY id DESC LIMIT ?"
-            rows = await self._fetch(query, [msisdn, limit])
-        return [
-            OptOutChange(
-                msisdn=row[0],
-                change=row[1],
-                short_code=row[2],
-                service_id=row[3],
-                time=from_micros(row[4]),
-                reason=row[5],
-                source=row[6],
-                event=self._ids.text(row[7]) if row[7] is not None else None,
-            )
-            for row in rows
-        ]
+    async def changes(
+        self,
+        *,
+        msisdn: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[OptOutChange]:
+        """Yields all words and commands that opted a person out or in, also without effect."""
+        where, values = conditions(
+            ("msisdn = ?", msisdn),
+            ("time >= ?", to_micros(since) if since else None),
+            ("time < ?", to_micros(until) if until else None),
+        )
+        query = f"{_CHANGE} WHERE {where} ORDER BY id DESC LIMIT ?"
+        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+            async for row in rows:
+                yield OptOutChange(
+                    msisdn=row[0],
+                    change=row[1],
+                    short_code=row[2],
+                    service_id=row[3],
+                    time=from_micros(row[4]),
+                    reason=row[5],
+                    source=row[6],
+                    event=self._ids.text(row[7]) if row[7] is not None else None,
+                )
 
-    async def near_misses(self, *, limit: int = 1000) -> list[NearMiss]:
-        """Returns messages that may have been meant to opt out, for an operator to look at."""
-        found = []
-        for seq, subject, data, received_at, reason, source, out in await self._fetch(
-            _NEAR_MISSES, [limit]
-        ):
-            message = _written(data)
-            found.append(
-                NearMiss(
+    async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
+        """Returns the newest changes."""
+        return [change async for change in self.changes(msisdn=msisdn, limit=limit)]
+
+    async def every_near_miss(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[NearMiss]:
+        """Yields messages that may have been meant to opt out, for an operator to look at."""
+        # `+` keeps to the index of near misses, which has their order.
+        where, values = conditions(
+            ("+f.event >= ?", first_seq(to_micros(since)) if since else None),
+            ("+f.event < ?", first_seq(to_micros(until)) if until else None),
+        )
+        query = f"{_NEAR_MISSES} AND {where} ORDER BY f.id DESC LIMIT ?"
+        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+            async for seq, subject, data, received_at, reason, source, out in rows:
+                message = _written(data)
+                yield NearMiss(
                     event=self._ids.text(seq),
                     msisdn=subject,
                     to=message.to,
@@ -154,8 +178,10 @@ class OptOutReader:
                     source=source,
                     opted_out=bool(out),
                 )
-            )
-        return found
+
+    async def near_misses(self, *, limit: int = 1000) -> list[NearMiss]:
+        """Returns the newest near misses."""
+        return [miss async for miss in self.every_near_miss(limit=limit)]
 
     async def _alias(self, msisdn: str) -> str | None:
         if not await self._fetch(ANY, []):

@@ -127,6 +127,7 @@ def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) ->
     gone = [(seq,) for *_, seq in left]
     jobs = execute_many(tx, "DELETE FROM jobs WHERE event = ? AND message IS NULL", gone)
     execute_many(tx, "DELETE FROM flags WHERE event = ?", gone)
+    execute_many(tx, "DELETE FROM forward_attempts WHERE event = ?", gone)
     return +Counter(events=len(rows), jobs=jobs)
 
 

@@ -13,9 +13,12 @@ import msgspec
 from receiver.store.audit import AuditReader
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import AsyncConnection, open_async
+from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
 from receiver.store.forgetting import PersonReader
+from receiver.store.forwards import ForwardReader
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.job_reads import JobReader
+from receiver.store.jobs import NEVER
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
@@ -32,7 +35,7 @@ from receiver.store.records import (
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.subscription_reads import SubscriptionReader
 
-#: Jobs that are read at once from a long list.
+#: Jobs, or requests of the quarantine, that are read at once from a long list.
 _CHUNK = 500
 
 _EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, note{{request}} FROM events"
@@ -68,14 +71,15 @@ class Reader:
         self._fetch = fetch = connection.fetch
         self._stream = connection.stream
         self.ids = ids
-        self.messages = MessageReader(fetch, ids)
+        self.forwards = ForwardReader(connection.stream, ids)
+        self.messages = MessageReader(fetch, connection.stream, ids)
         self.opt_outs = OptOutReader(fetch, connection.stream, ids)
         self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
         self.work = JobReader(fetch, ids)
         self.metrics = MetricReader(fetch)
         self.purges = PurgeReader(fetch)
         self.persons = PersonReader(fetch)
-        self.audit = AuditReader(fetch)
+        self.audit = AuditReader(connection.stream)
 
     def ended(self) -> str | None:
         """Returns the reason why the store cannot be read any more; None if it can."""
@@ -105,26 +109,51 @@ class Reader:
         source: str | None = None,
         msisdn: str | None = None,
         since: datetime | None = None,
+        until: datetime | None = None,
         after: int | None = None,
+        lowest: int | None = None,
         noted: bool = False,
-        limit: int = 100,
+        words: Sequence[str] = (),
+        limit: int | None = 100,
         request: bool = False,
     ) -> AsyncGenerator[StoredEvent]:
         """Events, newest first; with `after` those above that `seq`, oldest first.
 
-        `noted`: only those with a note about their handling.
+        `lowest`: none below that `seq`. `noted`: only those with a note about their handling.
+        `words`: only messages whose text has each of them. Without a `limit` all.
         """
         where, values = conditions(
             ("type = ?", type_),
             (OF_SOURCE, source),
             (f"seq IN ({OF_PERSON})", msisdn),
             ("seq >= ?", first_seq(to_micros(since)) if since else None),
+            ("seq < ?", first_seq(to_micros(until)) if until else None),
+            ("seq >= ?", lowest),
             ("seq > ?", after),
         )
         if noted:
             where += " AND note IS NOT NULL"
         order = "seq DESC" if after is None else "seq"
-        return self._events(where, values, f"ORDER BY {order} LIMIT {limit}", request=request)
+        if words:
+            found = self._events(where, values, f"ORDER BY {order}", request=request, words=words)
+            return first(found, limit)
+        most = -1 if limit is None else limit
+        return self._events(where, values, f"ORDER BY {order} LIMIT {most}", request=request)
+
+    async def lowest_of(self, number: int, until: datetime | None = None) -> int | None:
+        """Returns the lowest `seq` of so many newest events before a time; None: there are less."""
+        below = NEVER if until is None else first_seq(to_micros(until))
+        rows = await self._fetch(LOWEST, [below, number - 1])
+        return int(rows[0][0]) if rows else None
+
+    async def whole_id(self, start: str) -> str:
+        """Returns the whole id of the one event whose id begins so.
+
+        Raises `NotFound` for none, `InvalidInput` for several.
+        """
+        bounds = self.ids.beginning(start)
+        rows = await self._fetch(BETWEEN, [*bounds]) if bounds else []
+        return chosen(self.ids, start, [seq for (seq,) in rows])
 
     async def last_seq(self) -> int:
         """Returns the highest sequence number in use; 0 for an empty store."""
@@ -176,15 +205,17 @@ class Reader:
             for row in rows
         ]
 
-    async def every_job(self, *, state: str | None = None) -> AsyncIterator[Job]:
-        """All background work, or what is in this state, in the order in which it was asked for.
+    async def every_job(
+        self, *, state: str | None = None, kind: str | None = None
+    ) -> AsyncGenerator[Job]:
+        """Yields background work in the order in which it was asked for.
 
         A stretch at a time, whatever is in it: so each costs the same, and others have their turn.
         """
         after = 0
         while found := await self.jobs(after=after, limit=_CHUNK):
             for job in found:
-                if state in (None, job.state):
+                if state in (None, job.state) and kind in (None, job.kind):
                     yield job
             after = found[-1].id
 
@@ -209,14 +240,30 @@ class Reader:
             for row in rows
         ]
 
+    async def every_quarantined(self) -> AsyncGenerator[Quarantined]:
+        """Yields all requests of the quarantine, a page at a time."""
+        page = await self.quarantined(limit=_CHUNK)
+        while page:
+            for entry in page:
+                yield entry
+            page = await self.quarantined(before=page[-1].id, limit=_CHUNK)
+
     async def _events(
-        self, where: str, values: list[Any], rest: str, *, request: bool
+        self,
+        where: str,
+        values: list[Any],
+        rest: str,
+        *,
+        request: bool,
+        words: Sequence[str] = (),
     ) -> AsyncGenerator[StoredEvent]:
+        has = having(words)
         query = _EVENT.format(request=", request" if request else "")
         where = f"type <> '' AND {where}"  # purged ones are there no more
         async with aclosing(self._stream(f"{query} WHERE {where} {rest}", values)) as rows:
             async for row in rows:
-                yield self._stored_event(row)
+                if not words or has(row[7]):
+                    yield self._stored_event(row)
 
     def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
         key, answer, note, *rest = row[8:]

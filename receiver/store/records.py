@@ -274,7 +274,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """JSON."""
     attempts: int
     """This one included."""
-    created_at: datetime
+    since: datetime
+    """When it was asked for, or a person made it due again."""
     seq: int | None
     event: Event[Data] | None = None
     missing: str = ""

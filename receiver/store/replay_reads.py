@@ -19,6 +19,7 @@ from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import SnapshotConnection, open_snapshots
 from receiver.store.engine.schema import migrations
 from receiver.store.event_effects import NOTHING, EventEffects, effects_of
+from receiver.store.event_search import BETWEEN, chosen
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
@@ -89,6 +90,16 @@ class ReplayReader:
     def __init__(self, connection: SnapshotConnection, ids: EventIds) -> None:
         self._connection = connection
         self.ids = ids
+
+    def whole_id(self, start: str) -> str:
+        """Returns the whole id of the one event whose id begins so.
+
+        Raises `NotFound` for none, `InvalidInput` for several.
+        """
+        bounds = self.ids.beginning(start)
+        with self._connection.snapshot() as tx:
+            rows = tx.execute(BETWEEN, bounds).fetchall() if bounds else []
+        return chosen(self.ids, start, [seq for (seq,) in rows])
 
     def bounds(self, wanted: Selection) -> tuple[int, int]:
         """Returns the lowest and highest sequence number that the selected events can have."""

@@ -12,6 +12,8 @@ SKEW = timedelta(minutes=5)
 _LONGEST = 64
 _LENGTH = re.compile(r"(\d{1,6})\s*([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: By the word: the days since that one began.
+_DAYS = {"today": 0, "yesterday": 1}
 
 
 def length(text: str) -> timedelta | None:
@@ -20,18 +22,26 @@ def length(text: str) -> timedelta | None:
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
-def parse_moment(text: str, now: datetime) -> datetime | None:
+def parse_moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> datetime | None:
     """Returns the moment that a person means; None for anything else.
 
-    Understands `2026-11-20`, `2026-11-20T09:00:00Z` (UTC without a zone), and ages before `now`
-    such as `30m`, `2h` and `7d`.
+    Understands `2026-11-20`, `2026-11-20T09:00:00Z`, `today` and `yesterday` (the beginning of that
+    day), and ages before `now` such as `30m`, `2h` and `7d`. `zone` is for times that do not name
+    one; None: that of this machine.
     """
+    word = text.strip().lower()
     try:
-        if age := length(text):
+        if age := length(word):
             return now - age
-        moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+        if word in _DAYS:
+            day = now.astimezone(zone).date() - timedelta(days=_DAYS[word])
+            moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - it gets its zone below
+        else:
+            moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is None and zone is not None:
+            moment = moment.replace(tzinfo=zone)
+        return moment.astimezone(UTC)  # without a zone that of this machine is meant
+    except (ValueError, OverflowError, OSError):
         return None
 
 

@@ -21,10 +21,15 @@ def csv_writer(output: TextIO, names: Sequence[str]) -> Callable[[Mapping[str, A
 
     def write(fields: Mapping[str, Any]) -> None:
         values = msgspec.to_builtins(fields)  # times as JSON has them
-        texts = ["" if values[name] is None else str(values[name]) for name in names]
-        writer.writerow(map(safe_cell, texts))
+        writer.writerow([safe_cell(_text(values[name])) for name in names])
 
     return write
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return msgspec.json.encode(value).decode()
+    return "" if value is None else str(value)
 
 
 def safe_cell(text: str) -> str:

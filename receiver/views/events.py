@@ -6,22 +6,23 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import Data, DeliveryReport, Event, EventType, Message
+from receiver.events import TYPE_NAMES, Data, DeliveryReport, Event, EventType, Message
 from receiver.store import Job, StoredEvent
 from receiver.views.jobs import job_summary
-from receiver.views.times import format_time
+from receiver.views.times import full_time
 
-_TYPE_NAMES = {
-    EventType.MESSAGE_RECEIVED: "message",
-    EventType.DELIVERY_UPDATED: "delivery",
-    EventType.SUBSCRIPTION_ACTIVATED: "activated",
-    EventType.SUBSCRIPTION_DEACTIVATED: "deactivated",
-}
+#: The columns of events as CSV, of whatever type.
+CSV_NAMES = (
+    *("id", "type", "source", "provider", "time", "receivedat", "subject"),
+    *("to", "text", "keyword", "network", "service_id", "link_id", "external_id", "fields"),
+    *("message_id", "status", "raw_status", "raw_code", "reason", "sender", "opted_out"),
+    *("short_code", "subscriber_ref", "note"),
+)
 
 
 def type_name(event: Event[Data]) -> str:
     """Returns the type of an event in one word."""
-    return _TYPE_NAMES[EventType(event.type)]
+    return TYPE_NAMES[EventType(event.type)]
 
 
 def summary(event: Event[Data]) -> str:
@@ -38,6 +39,23 @@ def summary(event: Event[Data]) -> str:
     return " ".join(f"{label}{value}" for label, value in named if value)
 
 
+def event_fields(stored: StoredEvent) -> dict[str, Any]:
+    """Returns the fields of an event for CSV; those that its type has not are None."""
+    event = stored.event
+    fields = {**dict.fromkeys(CSV_NAMES), **msgspec.to_builtins(event.data), "note": stored.note}
+    fields["fields"] = fields["fields"] or None
+    return {
+        **fields,
+        "id": event.id,
+        "type": event.type,
+        "source": event.source_name,
+        "provider": event.provider,
+        "time": event.time,
+        "receivedat": event.receivedat,
+        "subject": event.subject,
+    }
+
+
 def event_details(stored: StoredEvent, jobs: list[Job]) -> list[tuple[str, str | None]]:
     """Returns all about an event as names and values for people."""
     event = stored.event
@@ -46,8 +64,8 @@ def event_details(stored: StoredEvent, jobs: list[Job]) -> list[tuple[str, str |
         ("id", event.id),
         ("type", event.type),
         ("source", f"{event.source_name} ({event.provider})"),
-        ("time", f"{format_time(event.time)} UTC"),
-        ("received", f"{format_time(event.receivedat)} UTC"),
+        ("time", full_time(event.time)),
+        ("received", full_time(event.receivedat)),
         ("person", event.subject),
     ]
     pairs += [(name, _plain(value)) for name, value in data.items() if value not in (None, {})]

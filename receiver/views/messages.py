@@ -7,11 +7,11 @@ from typing import Any
 from receiver.events import Status
 from receiver.store import Job, MessageReport, StoredMessage
 from receiver.views.fields import json_fields
-from receiver.views.times import format_time
+from receiver.views.times import format_time, full_time
 
 
 def message_json(message: StoredMessage) -> dict[str, Any]:
-    """Returns the fields of a message for JSON."""
+    """Returns the fields of a message for JSON and CSV."""
     fields = json_fields(message)
     del fields["polls"]  # only known while the provider is asked for the status
     return fields
@@ -58,10 +58,10 @@ def message_details(
         ("event", message.event),
         ("state", message.state),
         ("status", message.status),
-        ("created", f"{format_time(message.created_at)} UTC"),
-        ("sent", f"{format_time(message.sent_at)} UTC" if message.sent_at else None),
-        ("changed", f"{format_time(message.updated_at)} UTC"),
-        ("due", f"{format_time(message.due_at)} UTC" if message.due_at else None),
+        ("created", full_time(message.created_at)),
+        ("sent", full_time(message.sent_at) if message.sent_at else None),
+        ("changed", full_time(message.updated_at)),
+        ("due", full_time(message.due_at) if message.due_at else None),
         ("attempts", str(message.attempts)),
         ("reason", reason(message) if message.error else None),
         ("provider's id", message.provider_id),

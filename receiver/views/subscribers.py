@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.store import ServiceCount, Subscription
 from receiver.views.fields import json_fields
-from receiver.views.times import format_time
+from receiver.views.times import format_time, time_title
 
 Columns = tuple[tuple[str, str], ...]
 """Title and field of each column."""
@@ -15,7 +15,7 @@ Columns = tuple[tuple[str, str], ...]
 COLUMNS: Columns = (
     ("MSISDN", "msisdn"),
     ("STATE", "state"),
-    ("SINCE (UTC)", "since"),
+    ("SINCE", "since"),
     ("SOURCE", "source"),
     ("SHORT CODE", "short_code"),
     ("SERVICE", "service_id"),
@@ -25,7 +25,7 @@ COLUMNS: Columns = (
 )
 HISTORY_COLUMNS: Columns = (
     *COLUMNS,
-    ("RECEIVED (UTC)", "received_at"),
+    ("RECEIVED", "received_at"),
     ("EVENT", "event"),
     ("REASON", "reason"),
 )
@@ -41,9 +41,18 @@ COUNT_COLUMNS: Columns = (
 )
 
 
+#: The fields that are times.
+_TIMES = ("since", "received_at")
+
+
 def subscriber_json(record: Subscription | ServiceCount) -> dict[str, Any]:
     """Returns the fields of a line of the book, or of a count, for JSON and CSV."""
     return json_fields(record, empty_as_null=record.__struct_fields__)
+
+
+def titles(columns: Columns) -> list[str]:
+    """Returns the titles of a table; those of times name the zone."""
+    return [time_title(title) if name in _TIMES else title for title, name in columns]
 
 
 def row(columns: Columns, fields: dict[str, Any]) -> list[str | None]:

@@ -1,10 +1,27 @@
-"""Times as tables and sentences show them."""
+"""Times as tables and sentences show them: in the terminal's zone or that of `--tz`."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from datetime import UTC, datetime, tzinfo
+
+#: The zone of shown times; None: that of this machine, which TZ changes.
+shown_zone: ContextVar[tzinfo | None] = ContextVar("shown_zone", default=None)
 
 
 def format_time(moment: datetime) -> str:
-    """Returns a moment in UTC, to the second: `2026-11-20 09:00:00`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    """Returns a moment to the second, for a column whose title names the zone."""
+    return f"{moment.astimezone(shown_zone.get()):%Y-%m-%d %H:%M:%S}"
+
+
+def full_time(moment: datetime) -> str:
+    """Returns a moment to the second with its zone: `2026-11-20 12:00:00 EAT`."""
+    return f"{moment.astimezone(shown_zone.get()):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def time_title(name: str) -> str:
+    """Returns the title of a column of times: `RECEIVED (EAT)`, `RECEIVED (CET/CEST)`."""
+    zone, year = shown_zone.get(), datetime.now(UTC).year
+    winter_and_summer = (datetime(year, month, 1, tzinfo=UTC) for month in (1, 7))
+    names = dict.fromkeys(f"{moment.astimezone(zone):%Z}" for moment in winter_and_summer)
+    return f"{name} ({'/'.join(names)})"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from receiver.errors import Malformed, PushError
+from receiver.events import utc_now
 from tests.cli.program import run, spawn, table, told
 from tests.harness import (
     TOKEN,
     Running,
+    change,
     delivery,
     inbound,
     opened,
     settings,
     take,
+    until,
     until_async,
     with_plugin,
     write,
@@ -178,6 +182,54 @@ def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:
     assert told(tmp_path, "jobs", "retry", "--all") == "2 due again\n"
     assert told(tmp_path, "jobs", "retry", "--all") == "0 due again\n"
     assert told(tmp_path, "jobs", "--state", "dead") == "no jobs\n"
+
+
+def test_jobs_are_hurried_and_given_up(tmp_path: Path) -> None:
+    """What waits for later is due now; what is dropped is gone. Both are audited."""
+    asyncio.run(_fail(tmp_path, 2))
+    change(tmp_path / "receiver.db", f"UPDATE jobs SET due_at = {2**52} WHERE id = 1")
+    [waiting] = table(tmp_path, "jobs", "--state", "due")
+    assert datetime.fromisoformat(waiting["due_at"]) > utc_now()
+    assert told(tmp_path, "jobs", "run", "1") == "1 due now\n"
+    assert told(tmp_path, "jobs", "run", "2") == "1 due now\n"
+    for job in table(tmp_path, "jobs"):
+        assert job["state"] == "due"
+        assert datetime.fromisoformat(job["due_at"]) <= utc_now()
+    assert table(tmp_path, "jobs")[0]["created_at"] == waiting["created_at"]
+    assert told(tmp_path, "jobs", "drop", "1") == "1 given up\n"
+    assert [job["id"] for job in table(tmp_path, "jobs")] == [2]
+    for command in ("run", "drop"):
+        result = run(tmp_path, "jobs", command, "1")
+        assert (result.returncode, result.stderr) == (1, "receiver: 1: no such job\n")
+    acts = [act for act in table(tmp_path, "audit") if act["details"].get("changed")]
+    assert [(act["act"], act["details"]["id"]) for act in acts] == [
+        ("jobs.drop", 1),
+        ("jobs.run", 2),
+        ("jobs.run", 1),
+    ]
+    assert acts[0]["details"]["counts"] == {"handle": 1}
+
+
+def test_the_service_carries_out_what_is_done_to_jobs(service: Running) -> None:
+    """It has the store; a message that is given up is not sent and says so."""
+    raw = settings()
+    raw["sources"]["tilil"]["send"] = {"api_key": "k", "sender": "S", "url": "http://127.0.0.1:9"}
+    write(service.folder, raw)
+    told(service.folder, "reload")
+    sent = run(service.folder, "send", "--to", NUMBER, "--text", "hello")
+    assert sent.stdout == "1\n"
+    [job] = table(service.folder, "jobs", "--kind", "send")
+    assert told(service.folder, "jobs", "run", str(job["id"])) == "1 due now\n"
+
+    def given_up() -> bool:
+        result = run(service.folder, "jobs", "drop", str(job["id"]))
+        return result.stdout == "1 given up\n"  # it may be under way just then
+
+    until(given_up, "given up")
+    [message] = table(service.folder, "messages")
+    assert (message["state"], message["status"]) == ("dead", "cancelled")
+    assert "`receiver jobs drop`" in message["error"]
+    assert table(service.folder, "jobs") == []
 
 
 _FORWARDS = """

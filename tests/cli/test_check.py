@@ -118,12 +118,16 @@ def test_every_fault_is_told_with_its_key(tmp_path: Path, text: str, expected: l
         assert line.startswith(f"receiver: {file}: {start}")
 
 
-@pytest.mark.parametrize("command", ["serve", "events", "explain", "simulate"])
+@pytest.mark.parametrize("command", ["serve", "send", "explain", "simulate"])
 def test_every_command_refuses_a_wrong_configuration(tmp_path: Path, command: str) -> None:
     """In the same words, with exit status 2."""
     (tmp_path / "receiver.toml").write_text("[server]\nprot = 80\n")
-    more = {"explain": ["x", "--to", "1"], "simulate": ["tilil", "inbound"]}.get(command, [])
-    result = run(tmp_path, command, *more)
+    more = {
+        "explain": ["x", "--to", "1"],
+        "simulate": ["tilil", "inbound"],
+        "send": ["--to", "1", "--text", "x"],
+    }
+    result = run(tmp_path, command, *more.get(command, []))
     assert result.returncode == 2
     assert result.stderr.endswith("server.prot: unknown key; did you mean port?\n")
 

@@ -42,7 +42,7 @@ def completed(folder: Path, shell: str, line: str) -> str:
     [
         ("receiver ev", ["events"], ["serve", "explain"]),
         ("receiver events --", ["--follow", "--limit", "--config"], ["--version", "--reason"]),
-        ("receiver events --type ", ["sms.message.received"], ["--follow"]),
+        ("receiver events --type ", ["message", "sms.message.received"], ["--follow"]),
         ("receiver opt-outs ", ["list", "history", "near-misses", "add"], ["events", "--json"]),
         ("receiver opt-outs --json --", ["--config"], ["history"]),
     ],
@@ -74,6 +74,7 @@ def test_each_shell_has_its_script(tmp_path: Path, shell: str) -> None:
     """It asks the program; a shell that is here understands it."""
     result = spawn(tmp_path, _RECEIVER_COMPLETE=f"source_{shell}")
     assert (result.returncode, result.stderr) == (0, "")
+    assert spawn(tmp_path, "completion", shell).stdout == result.stdout
     assert f"_RECEIVER_COMPLETE=complete_{shell}" in result.stdout
     if program := shutil.which(shell):
         subprocess.run(

@@ -120,6 +120,12 @@ def test_a_person_is_forgotten_with_a_receipt(place: Path) -> None:
     assert len(table(place, "events")) == 2
 
 
+def test_a_number_without_data_is_told(place: Path) -> None:
+    """It may be a typing error: nothing looks like a receipt."""
+    expected = "+254799000111: nothing was stored about this number\n"
+    assert told(place, "forget", "0799000111") == expected
+
+
 def test_a_subscriber_is_forgotten_only_by_force(service: Running) -> None:
     """Who may still be charged is named, nothing is gone; `--force` lets go all the same."""
     service.post(subscription("activation", "20260528124756", mobile=PERSON))

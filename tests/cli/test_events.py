@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from receiver.cli.options import parse_time
+from receiver.cli.times import parse_time
 from receiver.store import Reader
 from tests.cli.conftest import NASTY
 from tests.cli.program import on_terminal, run, table, told
@@ -78,7 +78,6 @@ def test_json_is_the_schema(filled: Path) -> None:
         (["--type", "sms.message.received"], 4),
         (["--type", "sms.subscription.deactivated"], 1),
         (["--source", "tilil"], 8),
-        (["--source", "nobody"], 0),
         (["--msisdn", "+254726770792"], 2),
         (["--msisdn", "254726770792"], 2),
         (["--msisdn", "0726 770792"], 2),
@@ -283,7 +282,7 @@ def test_much_is_listed_while_the_service_writes(service: Running) -> None:
     assert look(service.store, "SELECT count(*) FROM events") == [(51,)]
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])
+@pytest.mark.parametrize("text", ["", "tomorrow", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])
 def test_wrong_moments_are_refused(text: str) -> None:
     """With what would be right."""
     with pytest.raises(typer.BadParameter, match="expected a time such as"):

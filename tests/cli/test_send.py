@@ -341,3 +341,12 @@ def test_nothing_sends_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
         result = send(tmp_path, *arguments)
         assert result.returncode == 2
         assert result.stderr == f"receiver: {tmp_path}/receiver.toml: {message}\n"
+
+
+def test_several_people_are_refused(tmp_path: Path) -> None:
+    """One message goes to one person: no number is left out without a word."""
+    write(tmp_path, settings())
+    people = ("--to", "0712345678", "--to", "0712345679")
+    result = run(tmp_path, "send", *people, "--text", "hello")
+    assert result.returncode == 2
+    assert "expected --to once, got it 2 times: one person a command" in result.stderr

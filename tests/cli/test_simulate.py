@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ from receiver.config import Server
 from receiver.http.redact import address, masked
 from receiver.providers import PROVIDERS
 from tests.cli.program import run, spawn, table, told
-from tests.harness import TOKEN, Running, serve, settings, write
+from tests.harness import PATIENCE, TOKEN, Running, serve, settings, write
 
 DIGEST = {"username": "u", "password": "p", "server_ip": "192.0.2.1"}
 ODD = 's3cret / pass"é'
@@ -165,3 +170,61 @@ def test_a_service_is_reached_where_it_listens(host: str, url: str) -> None:
 def test_secrets_are_masked_in_every_spelling(text: str, shown: str) -> None:
     """In a URL, a form, JSON and as they are."""
     assert masked(text, [ODD]) == shown
+
+
+def test_why_there_is_no_reply_is_told(running: Running) -> None:
+    """The same text twice in a moment is answered once; the second time that is said."""
+    same = ("tilil", "inbound", "--set", "message=GAME twice", "--set", "mobile=254711000444")
+    assert "note:" not in simulate(running, *same)
+    expected = "  note: reply held back: the same text came from this person just before"
+    assert expected in simulate(running, *same)
+    assert "note:" not in simulate(running, "tilil", "inbound", "--set", "message=GAME third")
+
+
+class _Taking(BaseHTTPRequestHandler):
+    """Takes any push."""
+
+    def do_POST(self) -> None:
+        """Answers 200."""
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of localhost with its key, in one file."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl is not installed: no certificate")
+    file = tmp_path / "localhost.pem"
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = [program, *made, *named, "-keyout", str(file), "-out", str(file) + ".crt"]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+def test_certificates_of_the_environment_are_trusted(tmp_path: Path, certificate: Path) -> None:
+    """SSL_CERT_FILE names them, as for everything else that makes requests."""
+    write(tmp_path, settings())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Taking)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        push = ("simulate", "tilil", "inbound", "--url", f"https://localhost:{server.server_port}")
+        assert "← 200" in told(tmp_path, *push, SSL_CERT_FILE=f"{certificate}.crt")
+        result = run(tmp_path, *push)
+        assert result.returncode == 1
+        assert "certificate" in result.stderr.lower()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

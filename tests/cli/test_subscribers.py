@@ -113,7 +113,7 @@ def test_counts_by_day(filled: Path) -> None:
     rows = told(filled, "subscribers", "counts", "--service", "44").splitlines()
     assert rows[0].startswith("DAY (UTC)   SOURCE  SHORT CODE  SERVICE  ACTIVE")
     assert rows[1].split() == ["2020-05-28", "tilil", "22915", "44", "1", "1", "0", "0.0"]
-    assert told(filled, "subscribers", "counts", "--source", "x") == "no subscribers\n"
+    assert told(filled, "subscribers", "counts", "--service", "x") == "no subscribers\n"
 
 
 def test_counts_by_service(filled: Path) -> None:

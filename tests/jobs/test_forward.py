@@ -21,7 +21,7 @@ from receiver.jobs.runner import Runner
 from receiver.limits import RetryPolicy
 from receiver.service.parts import Service, open_service
 from receiver.service.reload import reload
-from receiver.store import Job, to_micros
+from receiver.store import ForwardAttempt, Job, PurgeKind, forwards, purges, to_micros
 from receiver.store.jobs import hurry_lane
 from receiver.supervision import supervisor
 from tests.harness import (
@@ -443,6 +443,52 @@ async def test_a_target_that_is_gone_gets_nothing_more(tmp_path: Path) -> None:
             assert await service.store.revive(None, service.intake.clock()) >= 0
             await nothing_left(service)
         assert len(crm.taken) == 6
+
+
+async def test_attempts_are_kept_and_an_event_is_posted_again(tmp_path: Path) -> None:
+    """What a target answered each time, the newest first; a person may have it posted again."""
+    async with listening() as crm, idle(tmp_path) as service:
+        await take(service, inbound(1))
+        crm.behaviour = lambda _: answer(503 if len(crm.pushed) == 1 else 200)
+        async with forwarder(service, crm, [0.0]):
+            await nothing_left(service)
+        store = service.store
+
+        async def attempts() -> list[ForwardAttempt]:
+            return [attempt async for attempt in store.reader.forwards.every()]
+
+        assert [(a.taken, a.answer, a.target) for a in await attempts()] == [
+            (True, "200 OK", "crm"),
+            (False, "503 Service Unavailable", "crm"),
+        ]
+        [event] = [stored async for stored in store.reader.events()]
+        now = to_micros(utc_now())
+        assert await store.run(forwards.again, event.seq, "other", now) == []
+        assert await store.run(forwards.again, event.seq, None, now) == ["crm"]
+        async with forwarder(service, crm, [0.0]):
+            await nothing_left(service)
+        bodies = [pushed.body for pushed in crm.pushed]
+        assert bodies == bodies[:1] * 3
+        assert len(await attempts()) == 3
+        await store.run(purges.drop, PurgeKind.EVENTS, [event.seq])
+        assert await attempts() == []
+
+
+async def test_the_newest_attempts_are_kept(tmp_path: Path) -> None:
+    """So many of an event and target, whatever goes on failing."""
+    async with idle(tmp_path) as service:
+        await take(service, inbound(1))
+        [job] = await jobs(service)
+        assert job.event is not None
+        attempt = forwards.Attempted(
+            job=job.id, event=job.event, target="crm", handler="x", answer="y" * 999
+        )
+        for time in range(forwards.KEPT + 3):
+            await service.store.run(forwards.failed, attempt, 0, time, time)
+        found = [each async for each in service.store.reader.forwards.every()]
+        assert [to_micros(each.time) for each in found] == list(range(forwards.KEPT + 2, 2, -1))
+        assert found[0].answer == "y" * 200
+        assert await service.store.run(forwards.again, job.event, None, 0) == []  # it waits
 
 
 async def test_redirects_are_failures(tmp_path: Path) -> None:

@@ -122,3 +122,13 @@ def test_what_hardly_works_is_warned_of() -> None:
         "targets[0].secrets",
         "targets[0].url",
     ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
+def test_this_machine_needs_no_encryption(host: str) -> None:
+    """Nothing can be read on the way; it is posted to only where `allow` names it."""
+    fields = {"url": f"http://{host}:9/in", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw"]}
+    for allow, expected in (([], ["targets[0].allow"]), (["127.0.0.0/8", "::1"], [])):
+        plugin = load("forward", targets=[target(**fields, allow=allow)])
+        assert plugin.lint is not None
+        assert [finding.key for finding in plugin.lint(plugin.context)] == expected

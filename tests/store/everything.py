@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from receiver.actions import Flag, Forward, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
-from receiver.errors import PushError
+from receiver.errors import InvalidInput, PushError
 from receiver.events import Status
 from receiver.outgoing import Sent
 from receiver.service import renumber, store_metrics
@@ -32,7 +32,9 @@ from receiver.store import (
     book,
     deactivations,
     forgetting,
+    forwards,
     handler_results,
+    job_changes,
     jobs,
     messages,
     open_store,
@@ -90,7 +92,7 @@ _REFUSED: dict[str, Any] = {
 WITHOUT_STORE = frozenset(
     {
         *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
-        *("explain", "restore", "fake", "schema"),
+        *("explain", "restore", "fake", "schema", "completion"),
     }
 )
 #: Every command that asks the store, with each of its options.
@@ -101,22 +103,35 @@ COMMANDS: Sequence[str] = (
     "events --type sms.message.received",
     "events --source tilil",
     "events --since 2026-11-01",
+    "events --since 2026-11-01 --until today",
+    "events --until 2027-01-01 --text hello",
     f"events --msisdn {ANN} --type sms.message.received --source tilil --since 7d --noted --raw",
     "messages",
     "messages 1",
     "messages --status failed",
     "messages --source tilil",
     f"messages --msisdn {ANN}",
+    "messages --since 2026-11-01",
+    "messages --until today --json",
+    f"messages --msisdn {ANN} --source tilil --since 7d --until 1d",
     "messages --state sent",
     "messages --state dead",
     "messages --state unknown --status unknown --source tilil",
     f"messages --source tilil --msisdn {ANN}",
     "jobs",
     "jobs --state dead",
+    "jobs --kind send --since 7d --until 1d",
+    "jobs run 2",
+    "jobs drop 3",
+    "jobs forwards",
+    "jobs forwards --target crm --since 2026-11-01 --until 2027-01-01",
+    "jobs forwards --since 2026-11-01",
+    "jobs forwards --until 2027-01-01",
     "jobs retry --all",
     "jobs retry 1",
     "quarantine",
     "quarantine 1",
+    "quarantine --source tilil --since 7d --until 1d",
     "quarantine retry --all",
     "subscribers",
     f"subscribers --msisdn {ANN}",
@@ -133,13 +148,19 @@ COMMANDS: Sequence[str] = (
     "subscribers counts",
     "subscribers counts --by service --source tilil --service 44 --short-code 22915 --since 7d",
     "opt-outs",
+    f"opt-outs --msisdn {ANN} --since 7d",
     "opt-outs history",
+    "opt-outs history --since 7d --until 1d",
     f"opt-outs history --msisdn {ANN}",
     "opt-outs near-misses",
+    "opt-outs near-misses --since 2026-11-01 --until 2027-01-01",
+    "opt-outs near-misses --since 2026-11-01",
     f"opt-outs add {BEN}",
     f"opt-outs remove {BEN}",
     "audit",
     "audit --since 7d",
+    "audit --until 1d",
+    "audit --since 7d --until 1d",
     "doctor",
     "backup copy.db",
     "purge --older-than 30d --dry-run",
@@ -245,6 +266,12 @@ async def _looks(store: Store) -> None:
     await reader.event_by_seq(1)
     await reader.sources()
     await reader.last_seq()
+    await reader.lowest_of(1, NOW)
+    with suppress(InvalidInput):
+        await reader.whole_id("0")
+    await reader.work.sending_since(1)
+    for asked in ({}, {"event": 1}, {"event": 1, "target": "crm"}):
+        assert not [attempt async for attempt in reader.forwards.every(**asked, since=LATER)]
     await reader.quarantined(before=9)
     await reader.opt_outs.blocking(ANN, sender=None, service_id=None)
     for after in (None, 1):
@@ -357,6 +384,16 @@ async def _queue(store: Store) -> None:
     await store.run(jobs.claim, owner, [1])
     await store.run(jobs.release, owner, [1])
     await store.run(jobs.hand_back, owner)
+    attempt = forwards.Attempted(job=1, event=1, target="crm", handler="x", answer="503")
+    await store.run(forwards.failed, attempt, owner, now, now)
+    last = await store.run(jobs.last)
+    await store.run(forwards.taken, msgspec.structs.replace(attempt, job=last), 0, now)
+    (event,) = [stored.seq async for stored in store.reader.events(limit=1)]
+    note = msgspec.structs.replace(attempt, event=event)
+    await store.run(forwards.failed, note, owner, now, now)
+    assert await store.run(forwards.again, event, None, now) == ["crm"]
+    for change in (job_changes.run, job_changes.drop):
+        await store.run(change, await store.run(jobs.last), now)
     await store.run(jobs.hurry_lane, "forward", "crm", now)
     await store.run(jobs.bury, "forward", "crm", now, "no")
 

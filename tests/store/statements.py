@@ -26,6 +26,7 @@ HISTORY = {
     "audit": 1_000_000,
     "events": 10_000_000,
     "flags": 1_000_000,
+    "forward_attempts": 10_000_000,
     "jobs": 100_000,
     "links": 1_000_000,
     "message_ids": 2_000_000,

@@ -184,6 +184,21 @@ async def test_a_message_that_was_certainly_not_sent_waits_again(tmp_path: Path)
         assert (await the(store, message)).status == "queued"
 
 
+async def test_a_retry_leaves_history_as_it_was(tmp_path: Path) -> None:
+    """When a message and its job were made stays; it is tried for its whole time anew."""
+    async with opened(tmp_path) as store:
+        message = await store.add_message(WISH, NOW)
+        await begin(store, message)
+        await store.run(messages.kill, message, to_micros(NOW), Failure("no credit"))
+        assert await store.revive(None, NOW + DAY) == 1
+        assert (await the(store, message)).created_at == NOW
+        [job] = await store.reader.jobs()
+        assert job.created_at == NOW
+        assert await store.reader.work.sending_since(message) == NOW + DAY
+        [work] = await store.reader.work.due("send", "tilil", NOW + DAY, limit=1)
+        assert work.since == NOW + DAY
+
+
 async def test_what_was_under_way_when_the_process_ended_is_unknown(tmp_path: Path) -> None:
     """It is not sent again by itself, except from sources that would rather send twice."""
     async with opened(tmp_path) as store:

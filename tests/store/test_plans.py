@@ -23,7 +23,20 @@ from tests.store.statements import Ran, claim_history, plan, unbounded, written
 #: plans (`*`: anything).
 ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     "its LIMIT ends it, and all that it meets in the order of the index is what is asked for": {
-        "audit._ACTS": ["SCAN audit USING INDEX audit_by_time", "SEARCH audit * (time>?)"],
+        "audit._ACTS": [
+            "SCAN audit USING INDEX audit_by_time",
+            "SEARCH audit * (time>?)",
+            "SEARCH audit * (time<?)",
+            "SEARCH audit * (time>? AND time<?)",
+        ],
+        "event_search.BETWEEN": ["SEARCH events * (rowid>? AND rowid<?)"],
+        "event_search.LOWEST": ["SEARCH events * (rowid<?)"],
+        "forwards._ATTEMPTS": [
+            "SCAN forward_attempts USING INDEX forward_attempts_by_time",
+            "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>?)",
+            "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time<?)",
+            "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>? AND time<?)",
+        ],
         "forgetting._KEYS": ["SEARCH events * ((source,key)>(?,?))"],
         "health_reads._balances#0": ["SEARCH messages * (source=? AND sent_at>?)"],
         "health_reads._clients#0": ["SCAN events"],
@@ -69,11 +82,17 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     " index since each push would write it, is sought in their own process, and nobody waits": {
         "message_reads._MESSAGE": [
             "SCAN m",
+            "SEARCH m USING INDEX messages_by_creation (created_at>?)",
+            "SEARCH m USING INDEX messages_by_creation (created_at<?)",
+            "SEARCH m USING INDEX messages_by_creation (created_at>? AND created_at<?)",
             "SEARCH m USING INDEX messages_of_source (source=?)",
             "SEARCH m USING INDEX messages_by_state (state=?)",
             "SEARCH m USING INDEX messages_by_status (status=?)",
         ],
-        "reads._EVENT": ["SCAN events", "SCAN events * events_noted", "SEARCH events * (rowid>?)"],
+        "reads._EVENT": [
+            *("SCAN events", "SCAN events * events_noted", "SEARCH events * (rowid>?)"),
+            *("SEARCH events * (rowid<?)", "SEARCH events * (rowid>? AND rowid<?)"),
+        ],
         "replay_reads._EVENTS": ["SEARCH events * (rowid>? AND rowid<?)"],
     },
     "it stops at the first, or takes the lowest or highest alone": {
