@@ -57,6 +57,8 @@ _GATEWAY_FAILURE = 500
 _SIMULATED = "simulation_mode: the provider only plays sending, and nothing reaches the person"
 #: Refusals have no codes; these words say that it works again after topping up.
 _CREDIT = re.compile(r"\b(balance|credits?)\b", re.IGNORECASE)
+#: Words of a no that nobody can be sure of: the message may have been sent.
+_UNSURE = re.compile(r"\bunknown error\b|\btime(d|s)?[ -]?out\b", re.IGNORECASE)
 #: Words of a gateway failure that say that the request is wrong: it fails each time.
 _WRONG = re.compile(
     r"(?=.*(sender|recipient|number|mobile|msisdn|destination)).*\b(invalid|missing|required"
@@ -233,12 +235,13 @@ def _sent_to_many(response: Response) -> Any:
 
 def _refused(response: Response) -> ProviderError:
     error = http_refusal(REFUSALS, response, words_in(response, "error", "message"))
-    if _says_no(response):  # then a gateway failure is no guess any more
+    if _says_no(response):  # then a gateway failure is no guess any more, unless it says so
         failure = response.status == _GATEWAY_FAILURE
         wrong = failure and _WRONG.match(error.words) is not None
+        unsure = not wrong and _UNSURE.search(error.words) is not None
         temporary = (failure and not wrong) or _CREDIT.search(error.words) is not None
-        error.retryable = error.retryable or temporary
-        error.unknown = error.unknown and not (error.retryable or wrong)
+        error.retryable = (error.retryable or temporary) and not unsure
+        error.unknown = unsure or (error.unknown and not (error.retryable or wrong))
     return error
 
 

@@ -178,15 +178,24 @@ def test_without_credit_it_is_tried_again(status: int, words: str, retryable: bo
         ("Sender name not registered", False),
         ("Destination is blacklisted", False),
         ("Insufficient balance for this number", True),
-        ("Unknown error from the gateway, number 7", True),
+        ("Gateway failure, number 7", True),
         ("Invalid response", True),
-        ("Gateway timed out", True),
     ],
 )
 def test_a_failure_whose_words_blame_the_request_is_final(words: str, retryable: bool) -> None:
     """It fails each time, so it is dead with these words; other failures of the gateway pass."""
     error = refused(api().send(MESSAGE), answer(500, {**REFUSED, "error": words}))
     assert (error.words, error.retryable, error.unknown) == (words, retryable, False)
+
+
+@pytest.mark.parametrize(
+    "words", ["Unknown error", "Gateway timed out", "cURL: Timeout", "Time-out"]
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_no_that_nobody_is_sure_of_is_unknown(words: str, status: int) -> None:
+    """The gateway behind it may have sent the message, so it is not sent again."""
+    error = refused(api().send(MESSAGE), answer(status, {**REFUSED, "error": words}))
+    assert (error.words, error.retryable, error.unknown) == (words, False, True)
 
 
 @pytest.mark.parametrize("body", [b"", b"OK", b"null", b"[]", b"{}", b'{"success":"yes"}'])

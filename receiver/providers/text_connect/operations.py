@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from receiver.providers.text_connect.sending import TextConnectApi
 
 _SENDING = ("SourceAddress", "SourceTON", "ScheduleDate", "ValidityPeriod")
-_REMINDER = "CreditReminder"
 _NO_IDS = "taken; there are no ids, which GetBGSendID=1 asks for"
 _USER = "ChildUsername ChildPassword AccessLevel FirstName LastName Email Credits"
 
@@ -114,15 +113,10 @@ class Operations:
             " IgnoreDupes=1 or OverwriteDupes=1."
         )
         dupes = "IgnoreDupes OverwriteDupes"
-        more = f"Telephone {_REMINDER} Alert"
+        more = "Telephone CreditReminder Alert"
         plain = self._operation
         return {
-            "create_user": Operation(
-                summary=user,
-                required=tuple(_USER.split()),
-                optional=tuple(more.split()),
-                make=self._create_user,
-            ),
+            "create_user": plain(user, "CreateUser", answers.done, _USER, more),
             "update_credits": plain(
                 credit, "UpdateCredits", answers.done, "ChildUsername Quantity"
             ),
@@ -135,10 +129,20 @@ class Operations:
             "delete_all_groups": plain(
                 "Deletes all groups.", "DeleteAllGroups", answers.done, deletes=True
             ),
-            "empty_group": self._group(
-                "Takes all contacts out of a group.", self._names.empty_group
+            "empty_group": plain(
+                "Takes all contacts out of a group.",
+                self._names.empty_group,
+                answers.done,
+                "GroupName",
+                deletes=True,
             ),
-            "delete_group": self._group("Deletes a group.", self._names.delete_group),
+            "delete_group": plain(
+                "Deletes a group.",
+                self._names.delete_group,
+                answers.done,
+                "GroupName",
+                deletes=True,
+            ),
         }
 
     def _operation(
@@ -150,30 +154,23 @@ class Operations:
         optional: str = "",
         **more: Any,
     ) -> Operation:
-        """Returns an operation whose parameters are passed on as they stand."""
+        """Returns an operation whose parameters are passed on, under the names of the settings."""
+        names = {
+            "GroupName": self._names.group_parameter,
+            "CreditReminder": self._names.credit_reminder,
+        }
+
+        def make(given: Mapping[str, str]) -> Request[Any]:
+            fields = {names.get(name, name): value for name, value in given.items()}
+            return self._api.request(action, fields, read)
+
         return Operation(
             summary=summary,
             required=tuple(required.split()),
             optional=tuple(optional.split()),
-            make=lambda given: self._api.request(action, given, read),
+            make=make,
             **more,
         )
-
-    def _group(self, summary: str, action: str) -> Operation:
-        parameter = self._names.group_parameter
-        return Operation(
-            summary=summary,
-            required=("GroupName",),
-            make=lambda given: self._api.request(
-                action, {parameter: given["GroupName"]}, answers.done
-            ),
-            deletes=True,
-        )
-
-    def _create_user(self, given: Mapping[str, str]) -> Request[str]:
-        names = {_REMINDER: self._names.credit_reminder}
-        fields = {names.get(name, name): value for name, value in given.items()}
-        return self._api.request("CreateUser", fields, answers.done)
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Sent]:
         message = OutgoingMessage(
