@@ -14,12 +14,13 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.filters import do_default
 from jinja2.runtime import Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from receiver.handlers import Reply
+
+from .sandbox import Sandbox, refused
 
 #: Characters; a reply that comes out longer is a mistake in its template.
 MAX_REPLY = 2000
@@ -61,10 +62,7 @@ class Templates:
 
     def __init__(self, zone: ZoneInfo | None) -> None:
         self._zone = zone or UTC
-        self._environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
-        )
-        self._environment.globals.clear()  # range and the like: loops are as short as the text
+        self._environment = Sandbox()
         filters = self._environment.filters
         filters["default"] = filters["d"] = _default
         filters["date"] = self._date
@@ -149,17 +147,25 @@ def money(value: object, currency: str = "", places: int = 2) -> str:
     """An amount with its currency, as in KES 1,234.50; half a cent is rounded up."""
     if isinstance(value, Undefined):
         str(value)  # raises for an undefined one
-    text = str(value).strip()
-    if isinstance(value, bool) or not _AMOUNT.fullmatch(text):
-        raise ReplyFailed("money is for an amount such as 1234.5; the value is none")
+    written = _AMOUNT.fullmatch(str(value).strip())
+    if isinstance(value, bool) or written is None:
+        raise ReplyFailed("money is for an amount such as 1234.5 or 1,500/=; the value is none")
     if not isinstance(places, int) or not 0 <= places <= _MOST_PLACES:
         raise ReplyFailed(f"money takes 0 to {_MOST_PLACES} places")
-    amount = Decimal(text).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    number = re.sub("[, ]", "", written["number"])
+    amount = Decimal(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     return f"{currency} {amount:,}".lstrip()
 
 
 _VARIABLE = re.compile(rf"\{{\{{[ \t\n]*({'|'.join(_TEXTS)})[ \t\n]*\}}\}}")
-_AMOUNT = re.compile(r"[+-]?\d{1,15}(?:\.\d{1,12})?", re.ASCII)
+#: Thousands may be apart (1,500 and 1 500), with the currency in front (KES, Ksh.), as people
+#: write amounts in East Africa also with `/=` or `/-` behind it.
+_AMOUNT = re.compile(
+    r"(?:(?:k?shs?|kes|ugx|tzs|gbp|usd|eur|[£$€])\.? ?)?"
+    r"(?P<number>[+-]?(?:\d{1,15}|\d{1,3}(?:,\d{3}){1,4}|\d{1,3}(?: \d{3}){1,4})(?:\.\d{1,12})?)"
+    r"(?: ?/[=-])?",
+    re.IGNORECASE,
+)
 _MOST_PLACES = 6
 #: Without widths such as %999d, which would make much out of little.
 _STRFTIME = re.compile(r"(?:[^%]|%-?[A-Za-z%]){0,64}")
@@ -181,6 +187,8 @@ def _default(value: object, default: str = "", *_: object) -> object:
 
 
 def _check(tree: nodes.Template, known: list[str]) -> None:
+    if (found := refused(tree)) is not None:
+        raise ValueError(f"line {found[0]}: {found[1]} is not for replies")
     for node in tree.find_all(tuple(_REFUSED)):
         raise ValueError(f"line {node.lineno}: {_REFUSED[type(node)]} is not for replies")
     for name in sorted(meta.find_undeclared_variables(tree).difference(known)):

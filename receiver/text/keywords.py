@@ -42,7 +42,7 @@ _SYMBOLS = "#%&*@-"
 _SYMBOL_CATEGORIES = frozenset({"Sm", "Sc"})
 # Signs that part words without a space; a comma or colon between digits is part of a number.
 _SIGNS = ",;:!?#*"
-_HAS_SIGN = re.compile(f"[{_SIGNS}]")
+_MAY_PART = re.compile(rf"[{_SIGNS}][^\s{_SIGNS}]")
 _LETTER = r"[^\W_]"
 _PARTED = re.compile(
     rf"{_LETTER}[^{_SIGNS}]*+(?:(?!(?<=\d)[,:]\d)(?P<sign>[{_SIGNS}]++)(?=[\W_]*+{_LETTER}))?"
@@ -71,7 +71,7 @@ def split(text: str) -> tuple[str, str]:
         if match is None:
             return "", ""
         first, rest = match[1], text[match.end() :].strip(_SPACES)
-    if first.isalnum() or _HAS_SIGN.search(first) is None:
+    if first.isalnum() or _MAY_PART.search(first) is None:
         return first, rest
     parted = _parted(first)[0]
     if parted == first:
@@ -82,7 +82,7 @@ def split(text: str) -> tuple[str, str]:
 def words(text: str) -> list[str]:
     """All words as typed, but without invisible characters, and without signs that part them."""
     typed = text.split() if text.isascii() else _SPACE.split(_INVISIBLE_IN_WORDS.sub("", text))
-    if _HAS_SIGN.search(text) is not None:
+    if _MAY_PART.search(text) is not None:
         typed = [word for each in typed for word in _apart(each)]
     return list(filter(None, typed))
 

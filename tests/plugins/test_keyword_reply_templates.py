@@ -55,6 +55,13 @@ def test_time_without_a_zone() -> None:
         ("{{ 0.285 | money }}", "0.29"),
         ("{{ '-5' | money('KES') }}", "KES -5.00"),
         ("{{ fields.MM1 | money('GBP') }}", "GBP 10.00"),
+        ("{{ '1,500' | money('KES') }}", "KES 1,500.00"),
+        ("{{ '1500/=' | money('KES') }}", "KES 1,500.00"),
+        ("{{ ' 12,345.50/- ' | money('KES') }}", "KES 12,345.50"),
+        ("{{ 'Ksh. 1 500' | money('KES') }}", "KES 1,500.00"),
+        ("{{ 'KES1,500 /=' | money('KES', 0) }}", "KES 1,500"),
+        ("{{ '£5' | money('GBP') }}", "GBP 5.00"),
+        ("{{ '٣٠' | money }}", "30.00"),
     ],
 )
 def test_money(template: str, expected: str) -> None:
@@ -80,11 +87,19 @@ AMOUNTS = [
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
-        ("{{ rest | money }}", "money is for an amount such as 1234.5; the value is none"),
+        (
+            "{{ rest | money }}",
+            "money is for an amount such as 1234.5 or 1,500/=; the value is none",
+        ),
         ("{{ '1e999999' | money }}", "money is for an amount"),
         ("{{ 'NaN' | money }}", "money is for an amount"),
         ("{{ true | money }}", "money is for an amount"),
-        ("{{ '٣' | money }}", "money is for an amount"),
+        ("{{ '1,50' | money }}", "money is for an amount"),
+        ("{{ '1,5000' | money }}", "money is for an amount"),
+        ("{{ '1.500,00' | money }}", "money is for an amount"),
+        ("{{ '1,500 000' | money }}", "money is for an amount"),
+        ("{{ 'for 500' | money }}", "money is for an amount"),
+        ("{{ '500k' | money }}", "money is for an amount"),
         ("{{ ('9' ~ 9999999999999999) | money }}", "money is for an amount"),
         ("{{ 1 | money('KES', 99) }}", "money takes 0 to 6 places"),
         ("{{ rest | date }}", "date is for a time or an ISO text of one; the value is neither"),
@@ -100,6 +115,63 @@ def test_failing_filter(template: str, expected: str) -> None:
     with pytest.raises(ValueError, match=re.escape(expected)) as caught:
         render(template, "GAME secret")
     assert "secret" not in str(caught.value)
+
+
+LONG = f"GAME {'%999999999d {:999999999} ' * 9}999999999"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ rest | format(1) }}", "line 1: format is not for replies"),
+        ("\n{{ '%s' | format(rest) }}", "line 2: format is not for replies"),
+        ("{{ rest.format(1) }}", "line 1: .format is not for replies"),
+        ("{{ 'a'.ljust(rest | int) }}", "line 1: .ljust is not for replies"),
+        ("{{ rest | center(rest | int) }}", "line 1: center is not for replies"),
+        ("{{ rest | urlize }}", "line 1: urlize is not for replies"),
+        ("{{ (rest | attr('format'))(1) }}", "line 1: attr is not for replies"),
+        ("{{ time.strftime(rest) }}", "line 1: .strftime is not for replies"),
+    ],
+)
+def test_what_interprets_a_text_is_not_offered(template: str, expected: str) -> None:
+    """Filters and methods that read a text as a format or width are refused at start."""
+    assert wrong({"keyword": "GAME", "reply": template}) == {"rules[0].reply": expected}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ rest % 1 }}",
+        "{{ '%s' % rest }}",
+        "{{ rest['format'](1) }}",
+        "{{ ['a'] | map('format') | first }}",
+        "{{ rest['zfill'](9) }}",
+        "{{ (5)['to_bytes'](rest | int) }}",
+        "{{ 5 | round(-999999999) }}",
+        "{{ rest | replace('9', text) | replace('9', text) | replace('9', text) }}",
+        "{{ rest.replace('9', text).replace('9', text).replace('9', text) }}",
+        "{{ text | join(text) | join(text) }}",
+    ],
+)
+def test_what_would_take_long_fails_at_once(template: str) -> None:
+    """Whatever a person wrote, and however the template comes by it."""
+    with pytest.raises(ValueError, match=r"rules\[0\].reply"):
+        render(template, LONG)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ rest | replace(',', '') }}", "1500"),
+        ("{{ rest.replace(',', '', 1) | int % 7 }}", "2"),
+        ("{{ rest.split(',') | join('+') }}", "1+500"),
+        ("{{ 1.234 | round(1) }}{{ rest.lower() }}", "1.21,500"),
+        ("{{ time.hour }}", "9"),
+    ],
+)
+def test_what_is_offered(template: str, expected: str) -> None:
+    """What people do to texts and numbers stays possible."""
+    assert render(template, "GAME 1,500") == expected
 
 
 SMART = "\u2018a\u2019 \u201cb\u201d\u2013c\u2014d\u2026\u00a0e"
