@@ -123,7 +123,7 @@ async def _list(reader: Reader, wanted: dict[str, Any], form: Form, limit: int |
         row=lambda stored: [*_row(stored.event), *([stored.note] if noted else [])],
         fields=event_fields,
         names=CSV_NAMES,
-        json=lambda stored: _json(stored, raw=raw),
+        json=lambda stored: _json(stored, raw=raw, noted=noted),
         lines=(lambda stored: _write_line(stored, raw=True)) if raw else None,
         if_empty="no events",
         most=_MOST,
@@ -151,7 +151,7 @@ async def _follow(
     async for batch in new_events(reader, wanted, after, limit):
         for stored in batch:
             if json:
-                output.json_line(_json(stored, raw=raw))
+                output.json_line(_json(stored, raw=raw, noted=wanted["noted"]))
             else:
                 _write_line(stored, raw=raw)
         sys.stdout.flush()
@@ -171,12 +171,12 @@ async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool,
         output.details(request_details(stored.request))
 
 
-def _json(stored: StoredEvent, *, raw: bool) -> bytes:
-    encoded = encode_event(stored.event)
+def _json(stored: StoredEvent, *, raw: bool, noted: bool = False) -> bytes:
+    extra: dict[str, Any] = {"note": stored.note} if noted else {}
     if raw and stored.request:
-        extra = msgspec.json.encode({"raw": request_json(stored.request)})
-        encoded = encoded[:-1] + b"," + extra[1:]
-    return encoded
+        extra["raw"] = request_json(stored.request)
+    encoded = encode_event(stored.event)
+    return encoded[:-1] + b"," + msgspec.json.encode(extra)[1:] if extra else encoded
 
 
 def _write_line(stored: StoredEvent, *, raw: bool) -> None:

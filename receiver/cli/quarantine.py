@@ -11,7 +11,15 @@ import typer
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
 from receiver.cli.listing import Form, Listing, between, form_of
-from receiver.cli.options import ConfigFile, Csv, Json, Limit, Source, load_leniently
+from receiver.cli.options import (
+    ConfigFile,
+    Csv,
+    Json,
+    Limit,
+    Source,
+    check_source,
+    load_leniently,
+)
 from receiver.cli.redact import secrets_of
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
@@ -66,7 +74,8 @@ def list_(
             if id_ is not None:
                 await _show(reader, id_, secrets, json=json)
                 return
-            # Pushes to URLs of no source are kept under the name that they were for.
+            if source not in {entry.source async for entry in reader.every_quarantined()}:
+                await check_source(reader, settings, source)
             every = between(reader.every_quarantined(), "received_at", start, end)
             found = (entry async for entry in every if source in (None, entry.source))
             await listing.show(found, form, limit)

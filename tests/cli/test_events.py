@@ -101,6 +101,8 @@ def test_what_was_held_back_is_listed(tmp_path: Path) -> None:
 
     asyncio.run(fill())
     assert texts(tmp_path, "--noted") == ["GAME 1"]
+    [event] = table(tmp_path, "events", "--noted")
+    assert event["note"].startswith("reply held back: this person got as many")
     shown = told(tmp_path, "events", "--noted")
     assert "GAME 1" in shown
     assert "reply held back: this person got as many replies as loop_guard allows" in shown

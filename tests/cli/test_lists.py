@@ -81,7 +81,9 @@ def test_a_table_says_that_it_is_cut(stored: Path) -> None:
     assert len(table(stored, "events", "--limit", "3")) == 3
 
 
-@pytest.mark.parametrize("command", ["events", "messages", "subscribers", "subscribers counts"])
+@pytest.mark.parametrize(
+    "command", ["events", "messages", "subscribers", "subscribers counts", "quarantine"]
+)
 def test_an_unknown_source_is_refused(filled: Path, command: str) -> None:
     """It can match nothing, so an empty list would mislead."""
     result = run(filled, *command.split(), "--source", "nosuch")

@@ -518,3 +518,27 @@ async def test_what_the_first_schema_wanted_to_send_becomes_messages(tmp_path: P
         assert (waiting.state, dead.state) == ("waiting", "dead")
         assert await due(store, NOW) == [waiting.id]
         assert to_micros(waiting.created_at) == 5
+
+
+async def test_what_was_retried_before_has_its_time_still(tmp_path: Path) -> None:
+    """Earlier programs moved the time of a message that was retried: it does not expire now."""
+    path = tmp_path / "receiver.db"
+    scripts = migrations()
+    before = next(n for n, script in enumerate(scripts) if "TABLE forward_attempts" in script)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.create_function("digested_key", 1, str, deterministic=True)
+        db.executescript(f"{''.join(scripts[:before])} PRAGMA user_version = {before};")
+        db.execute(f"PRAGMA application_id = {0x534D5352}")
+        columns = "id, source, handler, msisdn, text, encoding, parts, created_at, updated_at"
+        values = f"1, 'tilil', 'operator', '{PERSON}', 'karibu', 'GSM-7', 1, 9, 9"
+        db.execute(f"INSERT INTO messages ({columns}) VALUES ({values})")
+        db.execute(
+            "INSERT INTO jobs (kind, handler, source, message, due_at, created_at)"
+            " VALUES ('send', 'operator', 'tilil', 1, 9, 5)"
+        )
+    async with opened(tmp_path) as store:
+        since = await store.reader.work.sending_since(1)
+        assert since is not None
+        assert to_micros(since) == 9
+        [job] = await store.reader.jobs()
+        assert to_micros(job.created_at) == 5
