@@ -89,7 +89,7 @@ class Tilil(Provider[Payload]):
 
     def read(self, push: Push) -> Payload:
         """Reads the JSON object in the body."""
-        return read_json(push.body, _decoder)
+        return read_json(push.body, _decoder, push.notes)
 
     def authenticate(self, push: Push) -> None:
         """Compares `api_token`, which is a secret or a digest, and the token in the URL."""
