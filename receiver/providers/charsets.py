@@ -19,28 +19,26 @@ BROKEN = "its text is broken UTF-8"
 
 def reader(data: bytes, declared: str | None) -> tuple[Callable[[bytes], str], str | None]:
     """Returns what decodes these bytes, or parts of them, and a note if that is a guess."""
-    charset = _python_name(declared)
+    charset = _python_name(declared) if declared else None
     if charset not in (None, "utf-8"):
         return lambda part: part.decode(charset, "replace"), None
+    for decode in (bytes.decode, _decode_surrogates):
+        try:
+            decode(data)
+        except UnicodeDecodeError:
+            continue
+        return decode, None
     text = data.decode("utf-8", "replace")
-    if "\ufffd" not in text:
-        return bytes.decode, None
-    try:
-        data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        pass
-    else:  # an emoji, as Java and Oracle write it
-        return _decode_surrogates, None
     if any(character > "\x7f" and character != "\ufffd" for character in text):
         # By chance nothing else looks like UTF-8: it is cut within a character.
         return lambda part: part.decode("utf-8", "replace"), BROKEN
     return lambda part: part.decode("cp1252", "replace"), GUESSED
 
 
-def _python_name(declared: str | None) -> str | None:
+def _python_name(declared: str) -> str | None:
     """Returns Python's name of a character set; None for one that is not known."""
     try:
-        name = codecs.lookup(declared or "").name
+        name = codecs.lookup(declared).name
     except (LookupError, ValueError):  # ValueError: a NUL in the name
         return None
     if name in _WESTERN:
@@ -49,5 +47,6 @@ def _python_name(declared: str | None) -> str | None:
 
 
 def _decode_surrogates(part: bytes) -> str:
+    """Decodes UTF-8 in which emojis are two halves, as Java and Oracle write it."""
     text = part.decode("utf-8", "surrogatepass")
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -7,7 +7,6 @@ push's `notes`, which take what people should know about how it was read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -30,7 +29,8 @@ BLANK = b" \t\r\n\0"
 #: The first line of a multipart form, and the beginning of its first header.
 _BOUNDARY = re.compile(rb"\s*--([^\r\n]+)\r\n(?=content-)", re.IGNORECASE)
 
-_Pairs = list[tuple[bytes, bytes]]
+#: Names and values before their character set is known: each character is a byte.
+_Pairs = list[tuple[str, str]]
 
 
 def read_body(push: Push, *names: str) -> dict[str, list[str]]:
@@ -45,7 +45,7 @@ def read_body(push: Push, *names: str) -> dict[str, list[str]]:
         pairs = _parts(body[boundary.start(1) - 2 :], boundary[1], names)
     else:
         pairs = _pairs(body, names)
-    return _decoded(pairs, push.header(b"content-type"), push.notes)
+    return _decoded(pairs, push.notes, push)
 
 
 def read_form(data: bytes, *names: str, notes: list[str] | None = None) -> dict[str, list[str]]:
@@ -55,49 +55,57 @@ def read_form(data: bytes, *names: str, notes: list[str] | None = None) -> dict[
     take seven times as long to read as to skip. It then raises `Unreadable` for more of these than
     any provider sends.
     """
-    return _decoded(_pairs(data, names), None, notes)
+    return _decoded(_pairs(data, names), notes)
 
 
 def _pairs(data: bytes, names: tuple[str, ...]) -> _Pairs:
-    data = data.removeprefix(BOM).strip(BLANK)
-    pieces: list[bytes] = _pieces(names).findall(b"&" + data) if names else data.split(b"&")
+    text = data.removeprefix(BOM).strip(BLANK).decode("latin-1")
+    pieces: list[str] = _pieces(names).findall(f"&{text}") if names else text.split("&")
     if names and len(pieces) > MOST_PARAMETERS:
         raise Unreadable(f"expected at most {MOST_PARAMETERS} parameters of known names")
     pairs: _Pairs = []
     for piece in pieces:
         if piece:
-            name, _, value = piece.partition(b"=")
+            name, _, value = piece.partition("=")
             pairs.append((_unescaped(name), _unescaped(value)))
     return pairs
 
 
-def _unescaped(data: bytes) -> bytes:
-    if b"+" in data:
-        data = data.replace(b"+", b" ")
-    return unquote_to_bytes(data) if b"%" in data else data
+def _unescaped(text: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    return unquote_to_bytes(text.encode("latin-1")).decode("latin-1") if "%" in text else text
 
 
 @cache
-def _pieces(names: tuple[str, ...]) -> re.Pattern[bytes]:
+def _pieces(names: tuple[str, ...]) -> re.Pattern[str]:
     """Finds parameters of these names, and those whose names contain escapes, after each `&`."""
     known = "|".join(map(re.escape, names))
-    return re.compile(f"&((?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?)".encode())
+    return re.compile(f"&((?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?)")
 
 
 def _decoded(
-    pairs: _Pairs, content_type: str | None, notes: list[str] | None
+    pairs: _Pairs, notes: list[str] | None, push: Push | None = None
 ) -> dict[str, list[str]]:
-    decode: Callable[[bytes], str] = bytes.decode
-    everything = b"".join([part for pair in pairs for part in pair])
+    parameters: dict[str, list[str]] = {}
+    everything = "".join([part for pair in pairs for part in pair])
     if not everything.isascii():
-        _, options = parse_options_header(content_type)
-        decode, note = reader(everything, options.get(b"charset", b"").decode("latin-1"))
+        charset = _charset(push) if push is not None else None
+        decode, note = reader(everything.encode("latin-1"), charset)
+        pairs = [
+            (decode(name.encode("latin-1")), decode(value.encode("latin-1")))
+            for name, value in pairs
+        ]
         if note is not None and notes is not None:
             notes.append(note)
-    parameters: dict[str, list[str]] = {}
     for name, value in pairs:
-        parameters.setdefault(decode(name), []).append(decode(value))
+        parameters.setdefault(name, []).append(value)
     return parameters
+
+
+def _charset(push: Push) -> str:
+    _, options = parse_options_header(push.header(b"content-type"))
+    return options.get(b"charset", b"").decode("latin-1")
 
 
 def _parts(body: bytes, boundary: bytes, names: tuple[str, ...]) -> _Pairs:
@@ -113,8 +121,7 @@ def _parts(body: bytes, boundary: bytes, names: tuple[str, ...]) -> _Pairs:
         raise Unreadable(f"expected a multipart form: {str(error)[:100]}") from None
     if not fields.ended:
         raise Unreadable("expected a multipart form: its end is missing")
-    known = [name.encode() for name in names]
-    return [pair for pair in fields.pairs if not names or pair[0] in known]
+    return [pair for pair in fields.pairs if not names or pair[0] in names]
 
 
 class _Fields:
@@ -156,7 +163,8 @@ class _Fields:
     def _end(self) -> None:
         if b"filename" in self._options:
             raise Unreadable("expected a form without files")
-        self.pairs.append((self._options.get(b"name", b""), bytes(self._data)))
+        name = self._options.get(b"name", b"")
+        self.pairs.append((name.decode("latin-1"), self._data.decode("latin-1")))
 
     def _finish(self) -> None:
         self.ended = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -100,10 +101,13 @@ def repeated(body: bytes, key: str) -> list[Any]:
         found[:] = [value for name, value in items if name == key]
         return {}
 
-    decode, _ = reader(body, None)
-    text = _mended(decode(body.removeprefix(BOM)))
+    load = partial(json.loads, object_pairs_hook=pairs, parse_int=str, parse_float=str)
     try:
-        json.loads(text, object_pairs_hook=pairs, parse_int=str, parse_float=str)
+        try:
+            load(body)
+        except ValueError:
+            decode, _ = reader(body, None)
+            load(_mended(decode(body.removeprefix(BOM))))
     except (ValueError, RecursionError):  # this decoder has another limit of depth
         raise Unreadable("expected JSON: nested too deeply") from None
     return found  # the outermost object is decoded last

@@ -166,6 +166,16 @@ TRIED = [
 ]
 
 
+def test_a_guess_is_noted_on_its_event(service: Running) -> None:
+    """Who reads the event sees that its text may differ from what was typed."""
+    body = inbound("guessed", "GAME X5").replace(b"X", b"\xa3")
+    assert service.post(body).status == 200
+    query = "SELECT note, data FROM events WHERE key = ?"
+    [(note, data)] = look(service.store, query, "message:guessed")
+    assert "windows-1252" in note
+    assert json.loads(data)["text"] == "GAME £5"
+
+
 @pytest.mark.parametrize(("method", "path"), TRIED)
 def test_a_portal_may_try_a_url(service: Running, method: str, path: str) -> None:
     """GET or HEAD without payload, with a right secret in the URL: 200, and nothing is stored."""
