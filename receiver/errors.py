@@ -9,6 +9,9 @@ ReceiverError
 ├── PushError               a push that is not taken; carries the HTTP status of the answer
 │   ├── Unreadable          400  the body cannot be read at all
 │   ├── Malformed           400  authenticated, but no event can be made of it
+│   ├── BadRequest          400  no HTTP request that can be read
+│   │   ├── UrlTooLong      414
+│   │   └── HeadTooLarge    431
 │   ├── CredentialMissing   401
 │   ├── CredentialWrong     401
 │   ├── ClockOff            401  the credential is right, its time is not ours
@@ -108,6 +111,26 @@ class Malformed(PushError):
     """No event can be made of this request."""
 
     outcome = "malformed"
+
+
+class BadRequest(PushError):
+    """It is no HTTP request."""
+
+    outcome = "bad_request"
+
+
+class UrlTooLong(BadRequest):
+    """The URL is too long."""
+
+    status = 414
+    outcome = "url_too_long"
+
+
+class HeadTooLarge(BadRequest):
+    """There are too many or too large headers."""
+
+    status = 431
+    outcome = "head_too_large"
 
 
 class CredentialMissing(PushError):

@@ -24,7 +24,7 @@ from receiver.fake.book import DELIVERED, Book, Fate, Message, Why, parts
 from receiver.fake.callbacks import Callback, Postman
 from receiver.fake.faults import NONE, Faults
 from receiver.fake.options import WRONG_KEY, Options
-from receiver.providers.payloads import read_form
+from receiver.providers.forms import read_form
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 #: No text, no JSON, no number.

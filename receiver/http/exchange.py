@@ -12,7 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.server import ServerState
 
-from receiver.errors import PushError
+from receiver.errors import BadRequest, PushError
 
 log = structlog.get_logger("receiver.http.exchange")
 
@@ -75,7 +75,8 @@ class Exchange:
         """Has the application refuse the request; the connection is closed after that answer."""
         self.scope["receiver.refusal"] = error
         self.keep_alive = False
-        self.body.clear()
+        if not isinstance(error, BadRequest):  # which is kept for a look at it
+            self.body.clear()
 
     async def run(self, app: ASGIApp) -> None:
         """Has the application answer; answers with an error if it fails."""

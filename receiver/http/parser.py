@@ -8,7 +8,6 @@ connection decides what is done with a request.
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -16,7 +15,15 @@ import httptools
 import msgspec
 from starlette.types import Scope
 
-from receiver.errors import EncodingRefused, PushError, TooLarge
+from receiver.errors import (
+    BadRequest,
+    EncodingRefused,
+    HeadTooLarge,
+    PushError,
+    TooLarge,
+    UrlTooLong,
+)
+from receiver.http import urls
 from receiver.http.exchange import Exchange
 
 #: Most headers in a request, and bytes in them; bytes in its URL.
@@ -59,6 +66,10 @@ class Connection(Protocol):
     ignoring: bool
     """True when all further bytes are discarded."""
 
+    @property
+    def busy(self) -> bool:
+        """True while a request is being answered."""
+
     def begin_request(self) -> None:
         """Notes the first byte of a request."""
 
@@ -71,8 +82,8 @@ class Connection(Protocol):
     def start(self, exchange: Exchange) -> None:
         """Takes a request that is whole or refused."""
 
-    def reject(self, status: int, message: str) -> None:
-        """Answers bytes that are no HTTP request."""
+    def reject(self, scope: Scope, error: PushError, raw: bytes) -> None:
+        """Has the application refuse bytes that are no HTTP request; reads no further ones."""
 
 
 class RequestParser:
@@ -89,6 +100,8 @@ class RequestParser:
         """The request whose body is being read."""
         self._received = 0
         """Bytes of the request that is not whole."""
+        self._head: bytearray | None = None
+        """The bytes themselves until the headers are complete; None: where it begins is unknown."""
         self._in_trailers = False
         """All headers are there; what looks like one is a trailer."""
 
@@ -107,23 +120,18 @@ class RequestParser:
         self._received += len(data)
         try:
             self._parse(data)
-        except httptools.HttpParserError:
-            self._reject(400, "Invalid HTTP request")
+        except httptools.HttpParserError as error:
+            self._read_again(data, error)
         else:
-            # The parser buffers a header of any length, and chunks may be mostly framing.
-            most = self._most_bytes if self._in_trailers else _MOST_HEAD
-            if self.partial and self._received > most:
-                self.end_partial(TooLarge(), 431, "Request too large")
+            if self.partial:
+                self._keep_partial(data)
 
-    def end_partial(self, error: PushError, status: int, message: str) -> None:
-        """Ends an incomplete request.
-
-        The application refuses it with `error` if its headers are complete; else it is rejected.
-        """
+    def end_partial(self, error: PushError) -> None:
+        """Ends an incomplete request: the application refuses it with `error`."""
         if self._exchange is not None:
             self._refuse(error)
         else:
-            self._reject(status, message)
+            self._reject(error)
 
     def drop_partial(self) -> None:
         """Drops an incomplete request without an answer."""
@@ -134,6 +142,46 @@ class RequestParser:
         self.drop_partial()
         self.partial = False
         self._parser = None  # breaks the reference cycle
+
+    def _keep_partial(self, data: bytes) -> None:
+        """Keeps the beginning of a request that is not whole; ends one that is too large."""
+        self._head = None if self._in_trailers else self._head_with(data)
+        # The parser buffers a header of any length, and chunks may be mostly framing.
+        most = self._most_bytes if self._in_trailers else _MOST_HEAD
+        if self._received > most:
+            self.end_partial(TooLarge() if self._in_trailers else HeadTooLarge())
+
+    def _head_with(self, data: bytes) -> bytearray | None:
+        """Returns the bytes of a request that is not whole; None where others are before it."""
+        if not self.partial or self._received == len(data):  # it begins in these
+            return None if self._connection.busy else bytearray(data)
+        if self._head is None or len(self._head) > MAX_URL_BYTES:
+            return None
+        self._head += data
+        return self._head
+
+    def _read_again(self, data: bytes, error: Exception) -> None:
+        """Reads a refused request again with its URL in escapes, or refuses it for good."""
+        self._head = None if self._in_trailers else self._head_with(data)
+        line, ended, rest = bytes(self._head or b"").lstrip(b"\r\n").partition(b"\n")
+        method, url, version = urls.target(line)
+        if not ended and url and len(line) <= MAX_URL_BYTES:
+            return  # the parser repeats its error until the line is whole
+        escaped = urls.escaped(url)
+        if not version or escaped == url:  # something else is wrong
+            self._break_off(error)
+            return
+        self._head = bytearray(b"%b %b%b\r\n%b" % (method, escaped, version, rest))
+        self._piece = len(self._head)
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parse(bytes(self._head))
+        except httptools.HttpParserError as again:
+            self._break_off(again)
+
+    def _break_off(self, error: Exception) -> None:
+        self.end_partial(BadRequest(f"expected HTTP: {error}"))
+        self._connection.ignoring = True
 
     def _parse(self, data: bytes) -> None:
         """Has httptools read the bytes, again from where it stops at an offer to upgrade."""
@@ -152,7 +200,7 @@ class RequestParser:
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
-            self._reject(400, "No proxy")
+            self._reject(BadRequest("expected a URL of ours: this is no proxy"))
             return b""
         version = self._parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (method, self._url, version)]
@@ -177,7 +225,7 @@ class RequestParser:
         """Takes a part of the URL."""
         self._url += url
         if len(self._url) > MAX_URL_BYTES:
-            self._reject(414, "URL too long")
+            self._reject(UrlTooLong())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header, or a trailer, which is ignored."""
@@ -185,7 +233,7 @@ class RequestParser:
             return
         self._header_bytes += len(name) + len(value)
         if len(self._headers) >= MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
-            self._reject(431, "Too many or too large headers")
+            self._reject(HeadTooLarge())
             return
         name = name.lower()
         if name == b"content-length":
@@ -204,20 +252,20 @@ class RequestParser:
         self._in_trailers = True
         version = self._parser.get_http_version()
         if version not in _VERSIONS:
-            self._reject(400, "HTTP/1.1, please")
+            self._reject(BadRequest("expected HTTP/1.1"))
             return
         if self._parser.should_upgrade():
             return
         if version == "1.0" and self._codings:
             # HTTP/1.0 has no chunks: a proxy before us may have seen another end of the request.
-            self._reject(400, "HTTP/1.1, please")
+            self._reject(BadRequest("expected HTTP/1.1"))
             return
         try:
             # Most pushes have the same few URLs; those with parameters rarely repeat.
             short = len(self._url) <= _SHORT_URL and b"?" not in self._url
-            path, raw_path, query = (_known_url if short else _parse_url)(self._url)
+            path, raw_path, query = (urls.parse_known if short else urls.parse)(self._url)
         except httptools.HttpParserInvalidURLError:
-            self._reject(400, "Invalid URL")
+            self._reject(BadRequest("the URL is none"))
             return
         scope = {
             "type": "http",
@@ -271,16 +319,18 @@ class RequestParser:
             exchange.refuse(error)
             self._connection.start(exchange)
 
-    def _reject(self, status: int, message: str) -> None:
+    def _reject(self, error: PushError) -> None:
+        """Has the application refuse what is no request, as far as it is known."""
         self._exchange = None
-        self._connection.reject(status, message)
-
-
-def _parse_url(url: bytes) -> tuple[str, bytes | None, bytes]:
-    """Returns path, path as it came, and query. Raises httptools' HttpParserInvalidURLError."""
-    parts = httptools.parse_url(url)
-    path = (parts.path or b"/").decode("latin-1")
-    return unquote(path) if "%" in path else path, parts.path, parts.query or b""
-
-
-_known_url = lru_cache(maxsize=256)(_parse_url)
+        raw = bytes(self._head or b"")
+        method, url, _ = urls.target(raw.lstrip(b"\r\n").partition(b"\n")[0])
+        path, _, query = (url or (self._url if self.partial else b"")).partition(b"?")
+        scope = {
+            "type": "http",
+            "method": method.decode(),
+            "path": unquote(path.decode("latin-1")),
+            "query_string": query,
+            "headers": self._headers if self.partial else [],
+            "receiver.begun": self._begun if self.partial else time.perf_counter(),
+        }
+        self._connection.reject(scope, error, raw)

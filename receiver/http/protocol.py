@@ -20,13 +20,13 @@ from starlette.types import Scope
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from receiver.errors import TooSlow
+from receiver.errors import PushError, TooSlow
 from receiver.http.connections import Connections
-from receiver.http.exchange import CLOSES, Exchange, answer_head
+from receiver.http.exchange import Exchange
 from receiver.http.parser import PIECE, Limits, RequestParser
 
 #: Bytes and seconds for which a refused client's further bytes are discarded.
-_LINGER_BYTES = 1024 * 1024
+_LINGER_BYTES = 2 * 1024 * 1024
 _LINGER_SECONDS = 2.0
 #: Seconds in which a connection that is idle when the server stops may still send a request.
 _DRAIN_SECONDS = 0.5
@@ -123,12 +123,14 @@ class LimitedProtocol(asyncio.Protocol):
         while self._unread and not self.ignoring and len(self._queue) < _MAX_PIPELINED:
             piece, self._unread = self._unread[:PIECE], self._unread[PIECE:]
             self._parser.feed(bytes(piece))
-        if self._unread and not self.ignoring:
+        if self.ignoring:
+            self._unread = memoryview(b"")
+        elif self._unread:
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Notes that the client sends no more; it may still read answers."""
-        if self._queue and not self._parser.partial:
+        if self._queue and (self.ignoring or not self._parser.partial):
             self._queue[-1].keep_alive = False
             return True
         return False
@@ -159,18 +161,17 @@ class LimitedProtocol(asyncio.Protocol):
         elif len(self._queue) >= _MAX_PIPELINED:
             self.transport.pause_reading()
 
-    def reject(self, status: int, message: str) -> None:
-        """Answers bytes that are no HTTP request, without the application."""
+    def reject(self, scope: Scope, error: PushError, raw: bytes) -> None:
+        """Has the application refuse bytes that are no HTTP request; reads no further ones."""
         if self.ignoring or self.transport.is_closing():
             return
         self.ignoring = True
-        if self._queue:  # it would look like the answer to an earlier request
-            self._queue[-1].keep_alive = False
-            return
-        body = f"{message}\n".encode()
-        head = (b"content-type", b"text/plain; charset=utf-8")
-        self.transport.write(answer_head(status, (head,), len(body), CLOSES) + body)
-        self._hang_up()
+        if self._queue and not self._queue[-1].keep_alive:
+            return  # the answer to that is the last one
+        exchange = self.make_exchange(scope, keep_alive=False)
+        exchange.refuse(error)
+        exchange.body += raw
+        self.start(exchange)
 
     # The server and `all_connections` call the methods below.
 
@@ -182,7 +183,7 @@ class LimitedProtocol(asyncio.Protocol):
             if waited > _LINGER_SECONDS:
                 self.transport.abort()
         elif partial and not self._queue and waited > most:
-            self._parser.end_partial(TooSlow(), 408, "Request not whole in time")
+            self._parser.end_partial(TooSlow())
         elif self._write_paused and waited > most:
             self.transport.abort()  # it sends requests, but does not read the answers
         elif not partial and not self._queue and waited > self._longest_silence:

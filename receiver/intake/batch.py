@@ -140,6 +140,8 @@ class Arrival:
         note = self.note
         if self.event.time is not parsed.time:
             note = _corrected(parsed.time, note)
+        for word in push.notes:
+            note = noted(word, note)
         headers = [header for header in push.headers if header[0] not in _UNINTERESTING]
         row = EventRow(
             self.seq,

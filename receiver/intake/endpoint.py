@@ -9,8 +9,9 @@ import msgspec
 from receiver.config import Source
 from receiver.limits import Allowance
 from receiver.plugin_host.dispatch import Dispatcher
-from receiver.providers import Provider
+from receiver.providers import Provider, Push
 from receiver.providers.contract import Api
+from receiver.providers.forms import read_form
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             dispatcher=dispatcher,
             limit=Allowance(rate, rate) if rate is not None else None,
         )
+
+    def carries_nothing(self, push: Push) -> bool:
+        """Returns True for a push without a body and with nothing but credentials in its URL."""
+        if push.body or push.query.count(b"&") > 1:  # quick, for those that are pushes
+            return False
+        secrets = {"token", *(url.secret for url in self.provider.push_urls)}
+        return read_form(push.query).keys() <= secrets
 
     @property
     def api(self) -> type[Api] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -24,6 +25,7 @@ from receiver.errors import (
     CredentialMissing,
     CredentialWrong,
     Malformed,
+    MethodRefused,
     PushError,
     StoreUnavailable,
     TooMany,
@@ -34,7 +36,7 @@ from receiver.intake.batch import Arrival, records
 from receiver.intake.endpoint import Endpoint
 from receiver.jobs.handle import Workers
 from receiver.limits import Allowance
-from receiver.logs.requests import Entry, unnoted
+from receiver.logs.requests import TRIED, Entry, unnoted
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.store import (
@@ -51,6 +53,8 @@ log = structlog.get_logger("receiver.intake.intake.intake")
 
 #: Refusals whose requests are kept in the quarantine.
 _KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong, ClockOff)
+#: Methods by which a gateway's portal tries a URL.
+TRYING = frozenset(("GET", "HEAD"))
 #: Strangers' requests that are kept in the quarantine: at once, and a second.
 _STRANGERS_BURST = 50
 _STRANGERS_RATE = 5.0
@@ -127,6 +131,25 @@ class Intake:
         answer, _ = await self._accept(Arrival(endpoint, push, parsed, plain, entry))
         self.counts.last[endpoint.name] = push.received_at
         return answer
+
+    def try_out(self, endpoint: Endpoint, push: Push, entry: Entry) -> bool:
+        """Returns True, and counts it, for a request that only tries a URL with a right secret.
+
+        Portals have a button for it. Raises `MethodRefused` for another that is no push either.
+        """
+        if push.method in TRYING and endpoint.carries_nothing(push):
+            with suppress(PushError):
+                endpoint.provider.authenticate(push)
+                entry.outcome = TRIED
+                self.counts.outcomes[endpoint.name, TRIED] += 1
+                return True
+        if push.method not in endpoint.provider.methods:
+            raise MethodRefused
+        return False
+
+    async def keep(self, endpoint: Endpoint, push: Push, error: PushError) -> None:
+        """Quarantines what is no HTTP request, as a stranger's."""
+        await self._quarantine(endpoint.name, push, error, authenticated=False)
 
     def refuse(self, endpoint: Endpoint, error: PushError) -> Answer:
         """Counts a refused push and returns its answer."""

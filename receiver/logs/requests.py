@@ -32,8 +32,10 @@ _PATIENCE = 0.25
 #: Lines of refusals for each outcome: at once, and a second.
 REFUSALS_BURST = 50
 REFUSALS_RATE = 5.0
+#: The outcome of a request that only tries the URL.
+TRIED = "tried"
 #: Outcomes that are no refusals.
-_TAKEN = frozenset(("stored", "repeat"))
+_TAKEN = frozenset(("stored", "repeat", TRIED))
 
 
 class Entry(msgspec.Struct, gc=False):

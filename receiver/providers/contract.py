@@ -7,8 +7,8 @@ touches the network, the store, routes or logs. It consists of
 - an `Api`, if messages can be sent through the gateway: it makes requests and reads their answers,
 - its settings, if it has any besides those of every source: subclasses of `Source` and `Send`.
 
-`payloads` reads forms and JSON, `signatures` compares credentials, `calls` makes requests and reads
-their answers. The contract tests in tests/providers hold for every provider.
+`payloads` reads JSON, `forms` forms, `signatures` compares credentials, `calls` makes requests and
+reads their answers. The contract tests in tests/providers hold for every provider.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from receiver.config import Send, Source
 from receiver.errors import CredentialMissing, ProviderError, PushError
 from receiver.events import Data, DeliveryReport, EventType, Message
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.payloads import read_form
+from receiver.providers.forms import read_form
 from receiver.providers.signatures import Tokens
 from receiver.text.msisdn import is_decimal, is_e164, normalise
 
@@ -50,6 +50,8 @@ class Push(msgspec.Struct, kw_only=True):
     received_at: datetime
     client: str = ""
     """The address that sent it, as our own proxies report it."""
+    notes: list[str] = []
+    """What people should know about how it was read."""
     payload: Any = None
     """The result of `Provider.read`, cached so that a push is read once."""
 
@@ -62,7 +64,8 @@ class Push(msgspec.Struct, kw_only=True):
         """Returns the credentials in the URL: in its path and as `?token=`."""
         tokens = [self.token] if self.token else []
         if self.query and (b"token=" in self.query or b"%" in self.query):
-            tokens += [token for token in read_form(self.query, "token").get("token", ()) if token]
+            given = read_form(self.query, "token").get("token", ())
+            tokens += filter(None, map(str.strip, given))  # a URL may be pasted with a space
         return tokens
 
 

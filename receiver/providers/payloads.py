@@ -1,4 +1,4 @@
-"""Reads payloads of providers: leniently, for any bytes.
+"""Reads JSON and the fields of payloads: leniently, for any bytes. Forms are read by `forms`.
 
 No function here raises anything but `Unreadable` or `Malformed`.
 """
@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import unquote_plus
 
 import msgspec
 
 from receiver.errors import Malformed, Unreadable
+from receiver.providers.charsets import reader
+from receiver.providers.forms import BLANK, BOM
 from receiver.repeats import is_placeholder
 from receiver.text.msisdn import is_decimal, whole
 
 T = TypeVar("T")
 
-#: The most parameters of known names that are read. No provider sends a name more than once.
-MOST_PARAMETERS = 200
-#: The most escapes beside raw characters that are not ASCII: both together take long to read.
-MOST_ESCAPES = 4096
-
-_BOM = b"\xef\xbb\xbf"
+#: A text in JSON; its end may be missing.
+_TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+#: The escapes of JSON for control characters.
+_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x20)}
+_CONTROL = re.compile(r"[\0-\x1f]")
+#: A backslash before such a character: nobody knows what it means.
+_BARE_BACKSLASH = re.compile(r"(?<!\\)(?:\\\\)*+\\[\0-\x1f]")
+#: All that is well up to half a character, such as the first escape of an emoji, and that half.
+_HALF = re.compile(
+    r"((?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)*+)(\\u.{4})?",
+    re.DOTALL,
+)
 
 
 class Float(str):
@@ -38,20 +46,43 @@ def decoder(type_: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(type_, float_hook=Float)
 
 
-def read_json(body: bytes, payload: msgspec.json.Decoder[T]) -> T:
-    """Returns the JSON object in a body; a byte order mark before it is fine."""
-    if body.startswith(_BOM):
+def read_json(body: bytes, payload: msgspec.json.Decoder[T], notes: list[str] | None = None) -> T:
+    """Returns the JSON object in a body; a byte order mark before it is fine.
+
+    Takes what many write and JSON forbids: control characters in texts, halves of characters, which
+    become U+FFFD, and texts that are no UTF-8. `notes` takes what people should know about that.
+    """
+    if body.startswith(BOM):
         body = body[3:]
     try:
         return payload.decode(body.decode())
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"expected JSON in UTF-8; byte {error.start} is not UTF-8") from None
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        decode, note = reader(body, None)
+        read = _read_mended(decode(body), payload)
+    if note is not None and notes is not None:
+        notes.append(note)
+    return read
+
+
+def _read_mended(text: str, payload: msgspec.json.Decoder[T]) -> T:
+    try:
+        return payload.decode(_mended(text))
     except msgspec.ValidationError as error:
         raise Unreadable(f"expected a JSON object: {error}") from None
     except msgspec.DecodeError as error:
         raise Unreadable(f"expected JSON: {error}") from None
     except RecursionError:
         raise Unreadable("expected JSON: nested too deeply") from None
+
+
+def _mended(text: str) -> str:
+    """Returns JSON in which control characters are escapes, and halves of characters U+FFFD."""
+    text = text.rstrip(BLANK.decode())
+    if _CONTROL.search(text) and not _BARE_BACKSLASH.search(text):
+        text = _TEXT.sub(lambda match: match[0].translate(_CONTROLS), text)
+    if "\\u" in text:
+        text = _HALF.sub(lambda match: match[1] + ("\ufffd" if match[2] else ""), text)
+    return text
 
 
 def repeated(body: bytes, key: str) -> list[Any]:
@@ -70,44 +101,16 @@ def repeated(body: bytes, key: str) -> list[Any]:
         found[:] = [value for name, value in items if name == key]
         return {}
 
+    load = partial(json.loads, object_pairs_hook=pairs, parse_int=str, parse_float=str)
     try:
-        json.loads(body, object_pairs_hook=pairs, parse_int=str, parse_float=str)
+        try:
+            load(body)
+        except ValueError:
+            decode, _ = reader(body, None)
+            load(_mended(decode(body.removeprefix(BOM))))
     except (ValueError, RecursionError):  # this decoder has another limit of depth
         raise Unreadable("expected JSON: nested too deeply") from None
     return found  # the outermost object is decoded last
-
-
-def read_form(body: bytes, *names: str) -> dict[str, list[str]]:
-    """Returns the parameters of a query string or form; broken UTF-8 becomes U+FFFD.
-
-    With `names` only those are read: a stranger's body may have thirty thousand parameters, which
-    take seven times as long to read as to skip. It then raises `Unreadable` for more of these than
-    any provider sends.
-    """
-    text = body.removeprefix(_BOM).decode("utf-8", "replace")
-    pieces = _pieces(names).findall(f"&{text}") if names else text.split("&")
-    if names:
-        if len(pieces) > MOST_PARAMETERS:
-            raise Unreadable(f"expected at most {MOST_PARAMETERS} parameters of known names")
-        known = "".join(pieces)
-        if not known.isascii() and known.count("%") > MOST_ESCAPES:
-            raise Unreadable("expected a form in UTF-8 or in escapes, not in both")
-    parameters: dict[str, list[str]] = {}
-    for piece in filter(None, pieces):
-        name, _, value = piece.partition("=")
-        parameters.setdefault(_unescaped(name), []).append(_unescaped(value))
-    return parameters
-
-
-def _unescaped(text: str) -> str:
-    return unquote_plus(text) if "%" in text or "+" in text else text
-
-
-@cache
-def _pieces(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Finds parameters of these names, and those whose names contain escapes, after each `&`."""
-    known = "|".join(map(re.escape, names))
-    return re.compile(f"&((?:(?:{known})(?=[=&]|\\Z)|[^=&%]*%[^=&]*)(?:=[^&]*)?)")
 
 
 def as_text(value: object) -> str | None:

@@ -183,7 +183,7 @@ class TalkNTalk(Provider[_Payload]):
 
     def read(self, push: Push) -> _Payload:
         """Reads the JSON object in the body."""
-        return read_json(push.body, _decoder)
+        return read_json(push.body, _decoder, push.notes)
 
     def authenticate(self, push: Push) -> None:
         """Compares every signature of the body, and the token in the URL."""

@@ -232,7 +232,7 @@ class Tsconect(Provider[_Payload]):
 
     def read(self, push: Push) -> _Payload:
         """Reads the JSON object in the body."""
-        return read_json(push.body, _decoder)
+        return read_json(push.body, _decoder, push.notes)
 
     def authenticate(self, push: Push) -> None:
         """Compares the token in the URL: there is no other credential."""

@@ -7,7 +7,9 @@ none of Starlette's middleware and cost as much again when they go through it.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import perf_counter
 
@@ -22,6 +24,7 @@ from receiver.config import Server
 from receiver.config.convert import Network
 from receiver.errors import (
     AddressRefused,
+    BadRequest,
     EncodingRefused,
     MethodRefused,
     PushError,
@@ -31,7 +34,7 @@ from receiver.errors import (
     UnknownSource,
 )
 from receiver.intake.endpoint import Endpoint
-from receiver.intake.intake import Intake
+from receiver.intake.intake import TRYING, Intake
 from receiver.logs.requests import Entry, RequestLog
 from receiver.providers import Answer, Push
 from receiver.service.readiness import RETRY_AFTER, Readiness
@@ -39,6 +42,16 @@ from receiver.service.readiness import RETRY_AFTER, Readiness
 log = structlog.get_logger("receiver.service.app")
 
 _Headers = tuple[tuple[bytes, bytes], ...]
+
+#: The registered content codings. Other values name none: gateways write `UTF-8` there.
+_CODINGS = frozenset(
+    b"aes128gcm br compress dcb dcz deflate exi gzip pack200-gzip x-compress x-gzip zstd".split()
+)
+#: An address with a port, or an IPv6 one in brackets.
+_WITH_PORT = re.compile(r'\s*"?(?:([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?)"?\s*')
+#: The end of the token in a URL to which a gateway has added its parameters with a second `?`.
+_SECOND_MARK = re.compile(rb"((?:^|&)token=[^&?]*)\?")
+_TRIED = Answer(b"OK")
 
 
 def create_app(
@@ -74,32 +87,43 @@ class PublicApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; pushes are noted for the log."""
         if scope["type"] != "http" or not scope["path"].startswith("/hooks/"):
-            await self._others(scope, receive, send)
+            if "receiver.refusal" in scope:
+                await self._respond_nobody(scope, send, scope["receiver.refusal"])
+            else:
+                await self._others(scope, receive, send)
             return
         whole = perf_counter()
         begun = scope.get("receiver.begun", whole)
         name, _, token = scope["path"][len("/hooks/") :].partition("/")
         endpoint = self._intake.endpoints.get(name)
         if endpoint is None:
-            await self._respond_unknown(scope, send, Entry("", "", begun, whole))
+            error = scope.get("receiver.refusal") or UnknownSource()
+            await self._respond_nobody(scope, send, error)
             return
         entry = Entry(name, endpoint.provider.name, begun, whole)
         headers: _Headers = ()
         try:
-            entry.client = client = self._admit(endpoint, scope)
+            client = self._admit(endpoint, scope)
+            entry.client = client
+            query = scope["query_string"]
             push = Push(
                 method=scope["method"],
                 token=token.removesuffix("/") or None,
-                query=scope["query_string"],
+                query=_with_one_mark(query) if b"?" in query else query,
                 headers=scope["headers"],
                 # Our own server has it at hand: messages cost more than looking into it.
                 body=scope.get("receiver.body") or await self._body(receive),
                 received_at=self._intake.clock(),
                 client=client,
             )
-            answer = await self._intake.receive(endpoint, push, entry)
+            if push.method != "POST" and self._intake.try_out(endpoint, push, entry):
+                answer = _TRIED
+            else:
+                answer = await self._intake.receive(endpoint, push, entry)
         except PushError as error:
             answer, headers = self._refuse(endpoint, error, scope, entry)
+            if isinstance(error, BadRequest):
+                await self._keep(endpoint, scope, token, error, entry.client)
         except Exception:
             # Ours to mend, not the provider's: it shall come back.
             log.exception("push failed", source=name)
@@ -120,13 +144,14 @@ class PublicApp:
         """Returns the client's address. Raises `PushError` for a push that is refused unread."""
         if "receiver.refusal" in scope:
             raise scope["receiver.refusal"]
-        if scope["method"] not in endpoint.provider.methods:
+        method = scope["method"]
+        if method not in endpoint.provider.methods and method not in TRYING:
             raise MethodRefused
         forwarded: list[bytes] = []
         for key, value in scope["headers"]:
             if key == b"x-forwarded-for":
                 forwarded.append(value)
-            elif key == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            elif key == b"content-encoding" and _is_compressed(value):
                 raise EncodingRefused
         client = self._client(scope, forwarded)
         if endpoint.source.allow_ips and not _is_in(client, endpoint.source.allow_ips):
@@ -140,12 +165,28 @@ class PublicApp:
         self._note_refusal(entry, error, scope)
         return self._intake.refuse(endpoint, error), _refusal_headers(error, endpoint)
 
-    async def _respond_unknown(self, scope: Scope, send: Send, entry: Entry) -> None:
-        """Answers a push for a source that does not exist."""
-        error = UnknownSource()
+    async def _keep(
+        self, endpoint: Endpoint, scope: Scope, token: str, error: BadRequest, client: str
+    ) -> None:
+        """Quarantines what is no HTTP request; its body is all of it, where that is known."""
+        push = Push(
+            method=scope["method"],
+            token=token or None,
+            query=scope["query_string"],
+            headers=scope["headers"],
+            body=scope.get("receiver.body", b""),
+            received_at=self._intake.clock(),
+            client=client,
+        )
+        await self._intake.keep(endpoint, push, error)
+
+    async def _respond_nobody(self, scope: Scope, send: Send, error: PushError) -> None:
+        """Answers a push for a source that does not exist, and what is no request at all."""
+        whole = perf_counter()
+        entry = Entry("", "", scope.get("receiver.begun", whole), whole)
         self._note_refusal(entry, error, scope)
         self._intake.counts.outcomes["", error.outcome] += 1
-        answer = Answer(b"Not Found")
+        answer = Answer(HTTPStatus(error.status).phrase.encode())
         await _send(send, error.status, _head(answer.content_type), answer.body)
         entry.answered = perf_counter()
         self._requests.note(entry)
@@ -177,8 +218,9 @@ class PublicApp:
         for hop in reversed(b",".join(forwarded).decode("latin-1").split(",")):
             if "%" in hop:
                 break  # a zone, which may be any text and means something on one machine alone
+            match = _WITH_PORT.fullmatch(hop) if ":" in hop else None
             try:
-                client = str(_address(hop.strip()))
+                client = str(_address(match[match.lastindex or 0] if match else hop.strip()))
             except ValueError:
                 break  # not an address: whoever wrote it is not one of ours
             if not self._is_proxy(client):
@@ -203,6 +245,15 @@ async def _send(send: Send, status: int, headers: _Headers, body: bytes) -> None
     head = (*headers, (b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def _with_one_mark(query: bytes) -> bytes:
+    """Returns a query string in which `&` begins what a gateway has added with another `?`."""
+    return _SECOND_MARK.sub(rb"\1&", query.lstrip(b"?"), count=1)
+
+
+def _is_compressed(codings: bytes) -> bool:
+    return any(coding.strip() in _CODINGS for coding in codings.lower().split(b","))
 
 
 def _forwarded(scope: Scope) -> list[bytes]:

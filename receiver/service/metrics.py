@@ -27,6 +27,7 @@ from receiver import __version__
 from receiver.errors import PushError, StoreUnavailable
 from receiver.jobs.channel import FAILURES
 from receiver.logs.histogram import Histogram
+from receiver.logs.requests import TRIED
 from receiver.service.parts import Service
 from receiver.service.store_metrics import Newest, Sizes, StoreMetrics, look, sizes
 from receiver.store.engine.inspection import DATABASE_VERSION
@@ -47,7 +48,7 @@ def _outcomes(cls: type[PushError]) -> Iterator[str]:
 
 
 #: The outcomes of a push. Each counter begins at 0, so that the first one is an increase.
-OUTCOMES = ("stored", "repeat", *_outcomes(PushError))
+OUTCOMES = ("stored", "repeat", TRIED, *_outcomes(PushError))
 
 
 class ServiceCollector(Collector):

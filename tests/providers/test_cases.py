@@ -7,6 +7,7 @@
   it stands, anything else as JSON; or `body_base64`.
 - `settings`, `arrival`: where they differ from those of the file and of `pushes.ARRIVAL`.
 - `event`: what must come of it, the whole of it. Fields of `data` that are not named are absent.
+- `notes`: what people are told about how it was read.
 - `refused`: or else the `error`, and what its `message` must hold.
 - `reply`, `answer`: what a handler replies, and the answer's body.
 - `same_as`, `other_than`: the fact of the case that this one is a repeat of, or must not be.
@@ -125,6 +126,7 @@ def test_recorded_request(name: str) -> None:
     said = pushes.builtins(parsed)
     expected = {**case["event"], "data": {**ABSENT[parsed.type], **case["event"]["data"]}}
     assert {field: said[field] for field in expected} == expected
+    assert push.notes == case.get("notes", [])
     check_answer(case, provider.acknowledge(push, parsed, case.get("reply", "")))
 
 
@@ -159,5 +161,5 @@ def test_cases_say_what_they_expect() -> None:
     """A case has no key that the harness would not read, and one outcome."""
     known = {"fact", "request", "settings", "arrival", "event", "refused", "reply", "answer"}
     for name, case in CASES.items():
-        assert case.keys() <= known | {"same_as", "other_than", "where"}, name
+        assert case.keys() <= known | {"same_as", "other_than", "where", "notes"}, name
         assert ("event" in case) != ("refused" in case), name

@@ -123,6 +123,102 @@ def test_escapes_in_the_path_are_read(service: Running) -> None:
     assert service.post(inbound("app-3"), "/hooks/t%69lil").status == 200
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("//hooks/tilil", "/hooks//tilil", "///hooks///tilil//", "/hooks/tilil%20"),
+        *("/hooks/tilil/%20", "/hooks/tilil%C2%A0", f"/hooks/tilil/{TOKEN}%20"),
+        *(f"//hooks//tilil//{TOKEN}/", f"/hooks/tilil?token={TOKEN}%20", "/hooks/tilil?"),
+        *(f"/hooks/tilil?token={TOKEN}?x=y", f"/hooks/tilil??token={TOKEN}", "/hooks/tilil??a=b"),
+        f"/hooks/tilil?a=b&token={TOKEN}+?x=y&z",
+    ],
+)
+def test_a_url_may_be_pasted_carelessly(service: Running, path: str) -> None:
+    """Slashes too many, a second question mark and white space at the end change nothing."""
+    assert service.post(inbound(f"pasted-{path}"), path).status == 200
+    assert stored(service, f"pasted-{path}") == 1
+
+
+@pytest.mark.parametrize(
+    "start", [f"?token={TOKEN}?", f"/{TOKEN}?", f"/{TOKEN}??", f"?token={TOKEN}%20?"]
+)
+def test_parameters_may_follow_a_second_question_mark(service: Running, start: str) -> None:
+    """A gateway adds its parameters with one, whatever the URL has; later ones are text."""
+    query = f"source=447777777777&dest=447786200000&id=mark-{start}&msg=why?id=5?token=x?"
+    assert service.get(f"/hooks/text-connect{start}{query}").status == 200
+    key = f"message:mark-{start.replace('%20', ' ')}"
+    [(data,)] = look(service.store, "SELECT data FROM events WHERE key = ?", key)
+    assert json.loads(data)["text"] == "why?id=5?token=x?"
+
+
+@pytest.mark.parametrize("path", ["/hooks/tilil/wrong%20", "//hooks/tilil?token=wrong?x=y"])
+def test_a_careless_url_has_a_right_token_or_none(service: Running, path: str) -> None:
+    """What is understood is also compared."""
+    assert service.post(inbound("careless"), path).status == 401
+    assert stored(service, "careless") == 0
+
+
+TRIED = [
+    *[("GET", hook(name)) for name in ("tilil", "text-connect", "tsconect", "talkntalk")],
+    *[("HEAD", hook(name)) for name in ("tilil", "text-connect")],
+    *(("GET", f"/hooks/tilil?token={TOKEN}"), ("GET", f"/hooks/text-connect?auth={TOKEN}")),
+    *(("GET", f"{hook('tilil')}/"), ("GET", f"{hook('tilil')}?"), ("HEAD", "/hooks/open")),
+]
+
+
+def test_a_guess_is_noted_on_its_event(service: Running) -> None:
+    """Who reads the event sees that its text may differ from what was typed."""
+    body = inbound("guessed", "GAME X5").replace(b"X", b"\xa3")
+    assert service.post(body).status == 200
+    query = "SELECT note, data FROM events WHERE key = ?"
+    [(note, data)] = look(service.store, query, "message:guessed")
+    assert "windows-1252" in note
+    assert json.loads(data)["text"] == "GAME £5"
+
+
+@pytest.mark.parametrize(("method", "path"), TRIED)
+def test_a_portal_may_try_a_url(service: Running, method: str, path: str) -> None:
+    """GET or HEAD without payload, with a right secret in the URL: 200, and nothing is stored."""
+    before = look(service.store, "SELECT (SELECT count(*) FROM events), count(*) FROM quarantine")
+    with service.wire() as wire:
+        wire.send(request(method, path))
+        answer = wire.answer(method=method)
+        assert (answer.status, answer.body) == (200, b"OK" if method == "GET" else b"")
+        wire.send(request("GET", "/healthz"))
+        assert wire.answer().status == 200
+    after = look(service.store, "SELECT (SELECT count(*) FROM events), count(*) FROM quarantine")
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/hooks/tilil", 405),
+        ("GET", "/hooks/tilil/wrong", 405),
+        ("HEAD", "/hooks/tilil", 405),
+        ("GET", "/hooks/text-connect", 401),
+        ("GET", "/hooks/text-connect/wrong", 401),
+        ("GET", f"/hooks/text-connect/{TOKEN}?auth=wrong", 401),
+        ("GET", f"/hooks/text-connect?auth={TOKEN}&token=wrong", 401),
+        ("HEAD", "/hooks/text-connect", 405),
+        ("GET", f"{hook('tilil')}?inbox_id=1", 405),
+        ("GET", f"{hook('text-connect')}?id=1", 400),
+        ("HEAD", f"{hook('text-connect')}?id=1", 405),
+        ("POST", hook("tilil"), 400),
+        ("PUT", hook("tilil"), 405),
+        ("GET", hook("far"), 403),
+        ("GET", hook("nosuch"), 404),
+    ],
+)
+def test_nothing_else_passes_for_a_trial(
+    service: Running, method: str, path: str, status: int
+) -> None:
+    """Without a right secret, or with a payload, it is answered as ever."""
+    with service.wire() as wire:
+        wire.send(request(method, path))
+        assert wire.answer(method=method).status == status
+
+
 def test_the_token_may_stand_in_the_query(service: Running) -> None:
     """`?token=` is what it is for providers whose payload carries no credential."""
     answer = service.post(delivery("app-4", 1), f"/hooks/tilil?token={TOKEN}")
@@ -174,7 +270,8 @@ def test_an_address_that_is_not_on_the_list(service: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/hooks/unknown", "/hooks/", "/hooks//tilil", "/hooks/TILIL", "/hooks/tilil%00"]
+    "path",
+    ["/hooks/unknown", "/hooks/", "/hooks//", "/hooks/%20", "/hooks/TILIL", "/hooks/tilil%00"],
 )
 def test_an_unknown_source(service: Running, path: str) -> None:
     """404, without a word about the sources that there are."""
@@ -192,7 +289,6 @@ def test_an_unknown_source(service: Running, path: str) -> None:
         "/docs",
         "/healthz/x",
         "/hookstilil",
-        "//hooks/tilil",
         "/favicon.ico",
     ],
 )
@@ -235,7 +331,7 @@ def test_a_body_that_is_too_large(service: Running) -> None:
     assert (stored(service, "large-0"), stored(service, "large-1")) == (1, 0)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip", "x"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip", "utf-8, br"])
 def test_an_encoded_body(service: Running, encoding: str) -> None:
     """415; nothing is decompressed."""
     answer = service.post(inbound("no-4"), content_encoding=encoding)
@@ -243,8 +339,9 @@ def test_an_encoded_body(service: Running, encoding: str) -> None:
 
 
 def test_a_body_that_is_only_called_encoded(service: Running) -> None:
-    """`identity` and an empty header mean the body as it is."""
-    for n, encoding in enumerate(("identity", "Identity", "")):
+    """What names no compression means the body as it is."""
+    none = ("identity", "Identity", "", "UTF-8", "utf-8, identity", "ISO-8859-1", "none", "x")
+    for n, encoding in enumerate(none):
         assert service.post(inbound(f"id-{n}"), content_encoding=encoding).status == 200
 
 
@@ -327,7 +424,17 @@ def test_handlers_that_fail_are_quiet(tmp_path: Path) -> None:
         ("garbage", "127.0.0.1"),
         ("203.0.113.7, garbage", "127.0.0.1"),
         ("garbage, 203.0.113.7", "203.0.113.7"),
-        ("203.0.113.7:1234", "127.0.0.1"),
+        ("203.0.113.7:1234", "203.0.113.7"),
+        ("198.51.100.1, 203.0.113.7:1234", "203.0.113.7"),
+        ("203.0.113.7, 10.1.2.3:80", "203.0.113.7"),
+        ('"203.0.113.7:1234"', "203.0.113.7"),
+        ("[2001:db8::1]:1234", "2001:db8::1"),
+        ('"[2001:db8::1]"', "2001:db8::1"),
+        ("[::ffff:203.0.113.7]:1234", "203.0.113.7"),
+        ("203.0.113.7:x", "127.0.0.1"),
+        ("203.0.113.7:1:2", "127.0.0.1"),
+        ("[203.0.113.7", "127.0.0.1"),
+        ("[fe80::1%eth0]:80", "127.0.0.1"),
         ("fe80::1%<script>", "127.0.0.1"),
         ("", "127.0.0.1"),
     ],
@@ -342,7 +449,9 @@ def test_a_trusted_proxy_tells_the_address(service: Running, forwarded: str, cli
 def test_the_allow_list_is_about_the_address_behind_the_proxy(service: Running) -> None:
     """It decides by what our proxy saw, not by what the client wrote before it."""
     assert service.post(inbound("far-2"), "/hooks/far", x_forwarded_for="203.0.113.7").status == 200
-    for spoofed in ("203.0.113.7, 198.51.100.1", "198.51.100.1"):
+    ported = service.post(inbound("far-4"), "/hooks/far", x_forwarded_for="203.0.113.7:4711")
+    assert ported.status == 200
+    for spoofed in ("203.0.113.7, 198.51.100.1", "198.51.100.1", "203.0.113.7, 198.51.100.1:1"):
         answer = service.post(inbound("far-3"), "/hooks/far", x_forwarded_for=spoofed)
         assert answer.status == 403
     assert (

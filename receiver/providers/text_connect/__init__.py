@@ -22,7 +22,8 @@ from receiver.config import Source
 from receiver.errors import Malformed
 from receiver.events import EventType, Message
 from receiver.providers.contract import Parsed, Provider, Push, PushUrl, Sample
-from receiver.providers.payloads import as_number, as_word, read_form
+from receiver.providers.forms import read_body, read_form
+from receiver.providers.payloads import as_number, as_word
 from receiver.providers.text_connect.sending import TextConnectApi, TextConnectSend
 from receiver.text.keywords import keyword
 from receiver.text.times import instant
@@ -66,7 +67,7 @@ class TextConnect(Provider[_Payload]):
 
     def read(self, push: Push) -> _Payload:
         """Reads the form in the body, and from the query string what the form does not have."""
-        sources = (read_form(push.query, *_NAMES), read_form(push.body, *_NAMES))
+        sources = (read_form(push.query, *_NAMES, notes=push.notes), read_body(push, *_NAMES))
         given: dict[str, str] = {}
         for parameters in sources:
             for name, values in parameters.items():

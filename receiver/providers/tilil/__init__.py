@@ -89,7 +89,7 @@ class Tilil(Provider[Payload]):
 
     def read(self, push: Push) -> Payload:
         """Reads the JSON object in the body."""
-        return read_json(push.body, _decoder)
+        return read_json(push.body, _decoder, push.notes)
 
     def authenticate(self, push: Push) -> None:
         """Compares `api_token`, which is a secret or a digest, and the token in the URL."""
@@ -118,7 +118,7 @@ class Tilil(Provider[Payload]):
         payload = self.payload(push)
         if message_id := as_word(payload.messageId):
             return [delivery(payload, message_id, None, self.timezone, push.received_at)]
-        if update := as_word(payload.update_type):
+        if update := _update(payload):
             return [self._subscription(update.lower(), payload, push)]
         return [self._message(payload, push)]
 
@@ -187,12 +187,14 @@ class Tilil(Provider[Payload]):
         moment = instant(timestamp, self.timezone, push.received_at)
         if moment is None or not all(digest.verify(token, timestamp) for token in given):
             raise CredentialWrong
+        setting = "subscription_max_age" if _update(payload) else "max_age"
+        most: float | None = getattr(digest, setting)
         seconds = (push.received_at - moment).total_seconds()
-        if abs(seconds) > digest.max_age:
+        if most is not None and abs(seconds) > most:
             where = "behind" if seconds > 0 else "ahead of"
             raise ClockOff(
                 f"the credential is right, but its time is {abs(seconds):.0f} s {where} ours;"
-                f" expected {digest.max_age:.0f} s at most (digest.max_age)"
+                f" expected {most:.0f} s at most (digest.{setting})"
             )
 
     def _message(self, payload: Payload, push: Push) -> Parsed:
@@ -258,6 +260,11 @@ class Tilil(Provider[Payload]):
             body[f"{spelling}_code"] = code
             body[f"{spelling}_desc"] = description
         return msgspec.json.encode({**body, "result_message": ""})
+
+
+def _update(payload: Payload) -> str | None:
+    """Returns the `update_type` of a subscription; None for other pushes."""
+    return as_word(payload.update_type) if as_word(payload.messageId) is None else None
 
 
 def _hashed(*parts: str | None) -> str:

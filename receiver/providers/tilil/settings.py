@@ -24,6 +24,9 @@ class Digest(Section, frozen=True, kw_only=True):
     #: Seconds that the timestamp of a push may differ from its arrival. The default lets
     #: Tilil's three retries in (after 3, 6 and 9 minutes).
     max_age: Seconds = 900.0
+    #: The same for subscriptions. Their timestamp is when the customer (un)subscribed, and they
+    #: may come much later: by default their age does not matter.
+    subscription_max_age: Seconds | None = None
 
     def __post_init__(self) -> None:
         sample = {"username": "u", "server_ip": "s", "timestamp": "t", "password": "p"}
