@@ -263,7 +263,7 @@ def test_toml_in_pages_can_be_read(page: Path) -> None:
 
 def test_reserved_words_are_described() -> None:
     """The words that opt out and in are named, all of them."""
-    plugin = importlib.import_module("plugins.opt_out")
+    plugin = importlib.import_module("plugins.opt_out.words")
     text = " ".join(section("configuration.md", "[plugins.opt_out]").split())
     stop = f"{', '.join(plugin.STOP_WORDS[:-1])} or {plugin.STOP_WORDS[-1]}"
     assert f"who write {stop} and nothing else" in text

@@ -66,7 +66,7 @@ def lint(context: Context[Services]) -> list[Finding]:
         key = f"services[{n}]"
         for kind, texts in (("join", service.join), ("leave", service.leave)):
             for m, text in enumerate(texts):
-                if phrase(text) in RESERVED:
+                if phrase(text).strip("0123456789") in RESERVED:
                     why = f"{phrase(text)} is a word of opt_out, which takes it for all services"
                     findings.append(Finding(f"{key}.{kind}[{m}]", why))
         if service.join and not service.leave:

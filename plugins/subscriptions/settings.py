@@ -15,6 +15,7 @@ VARIABLES = ("name", "keyword", "msisdn")
 RESERVED = frozenset(
     {
         *("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL"),
+        *("OPTOUT", "OPT OUT", "REVOKE"),
         *("START", "UNSTOP"),
     }
 )

@@ -29,7 +29,10 @@ GUIDE = Path(__file__).parents[2] / "docs" / "opt-outs.md"
 GSM = re.compile(r"[A-Za-z0-9 @£$!\"#%&'()*+,\-./:;<=>?\n]*")
 
 MODULE = importlib.import_module("plugins.opt_out")
-STOPS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL")
+STOPS = (
+    *("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL"),
+    *("OPTOUT", "OPT OUT", "REVOKE"),
+)
 #: What people and phones put beside a word without meaning anything by it.
 decoration = st.text(st.sampled_from(" \t\n\xa0\u200b\u200d\u2060\ufeff.,;:!?\"'()-_*…“”¡🙏😀"))
 any_case = st.sampled_from([str.upper, str.lower, str.title, str.swapcase])
@@ -115,6 +118,123 @@ def test_stop_of_two_words(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(("STOP STOP STOP", "STOP"), ("stop!!!! Stop", "STOP"), ("stop please stop", "STOP")),
+        *(("Stop, cancel, end", "STOP"), ("quit stop all", "STOP ALL"), ("opt-out", "OPT OUT")),
+        *(("S T O P", "STOP"), ("s.t.o.p.", "STOP"), ("S-T-O-P", "STOP"), ("S*T*O*P", "STOP")),
+        *(("e.n.d", "END"), ("R E V O K E please", "REVOKE"), ("UN SUBSCRIBE", "UNSUBSCRIBE")),
+        *(("ST0P", "STOP"), ("5T0P!", "STOP"), ("S T 0 P", "STOP"), ("CANCE1", "CANCEL")),
+        *(("qu1t", "QUIT"), ("UN5UB5CR1BE", "UNSUBSCRIBE"), ("0PT0UT", "OPTOUT")),
+        *(("STOP1", "STOP"), ("STOP70700", "STOP"), ("22915STOP", "STOP"), ("END22915", "END")),
+        *(("STOP 22915", "STOP"), ("stop to 22915", "STOP"), ("QUIT: 22915", "QUIT")),
+        *(("STOP\u0661", "STOP"), ("STOP ٢٢٩١٥", "STOP")),
+        *(("STOP\n\nJohn Doe", "STOP"), ("Stop.\r\n \r\nJane Doe\r\nCEO, Acme", "STOP")),
+        *(("STOP\r\rJane", "STOP"), ("please stop\n-- \nJane", "STOP")),
+        *(("STOP\nSent from my iPhone", "STOP"), ("\n\nSTOP 22915\n\n\nJ", "STOP")),
+        ("STOP ALL\n\nStop means stop", "STOP ALL"),
+    ],
+)
+def test_plain_commands(text: str, word: str) -> None:
+    """The command alone, repeated, spelled, glued to a number, before a signature or our code."""
+    assert ask(PLUGIN, message(text, to="22915"))[0] == OptOut(PERSON, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        *(("Please stop texting me", "STOP"), ("stop sending me messages!", "STOP")),
+        *(("stop these messages", "STOP"), ("STOP ALL MESSAGES", "STOP ALL")),
+        *(("Unsubscribe me", "STOP"), ("unsubscribe from your mailing list", "STOP")),
+        *(("remove me from your list", "STOP"), ("Take me off this list now", "STOP")),
+        *(("I want to unsubscribe", "STOP"), ("I'd like to opt out", "STOP")),
+        *(("Don't text me", "STOP"), ("Don\u2019t text me again!", "STOP")),
+        *(("do not contact me", "STOP"), ("No more texts please", "STOP")),
+        *(("I don't want to receive any more messages from you", "STOP"), ("opt me out", "STOP")),
+        *(("cancel my subscription", "STOP"), ("Can you please stop spamming us?", "STOP")),
+        ("stop texting me\n\nJane", "STOP"),
+    ],
+)
+def test_sentences_that_plainly_ask(text: str, word: str) -> None:
+    """A sentence that asks for no more messages and for nothing else is obeyed."""
+    assert ask(PLUGIN, message(text))[0] == OptOut(PERSON, word)
+    [explanation] = explain(PLUGIN, message(text))
+    assert "the whole message asks for what the word does" in explanation.why
+
+
+def test_sentences_of_languages() -> None:
+    """Swahili sentences are obeyed where Swahili is named."""
+    for text in (
+        "acha kunitumia sms",
+        "Niondoe!",
+        "sitaki sms zenu tena",
+        "nitoe kwenye orodha hii",
+    ):
+        assert ask(NAMED, message(text))[0] == OptOut(PERSON, "STOP")
+        assert ask(PLUGIN, message(text)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "to"),
+    [("STOP 07786 200000", "+447786200000"), ("stop +44 7786-200000", "+447786200000")],
+)
+def test_stop_before_a_number_of_ours(text: str, to: str) -> None:
+    """The number is ours however it is written; any other number makes a near miss."""
+    assert isinstance(ask(PLUGIN, message(text, to=to))[0], OptOut)
+    assert not any(
+        isinstance(each, OptOut) for each in ask(PLUGIN, message(text, to="+447786200001"))
+    )
+    assert not any(isinstance(each, OptOut) for each in ask(PLUGIN, message(text, to=None)))
+
+
+@pytest.mark.parametrize("text", ["START START", "start 22915", "START\n\nJohn"])
+def test_start_may_be_repeated_and_signed(text: str) -> None:
+    """Who has a signature gets back in, too; a start word is not guessed from letters."""
+    assert ask(PLUGIN, message(text, to="22915"))[0] == OptIn(PERSON, "START")
+
+
+def test_ordinary_words_are_not_obeyed() -> None:
+    """A keyword of the configuration that reads as a command can be named."""
+    plugin = load("opt_out", ordinary_words=["STOP1", "stop stop"])
+    for text in ("stop1", "Stop, stop!"):
+        assert ask(plugin, message(text)) == ()
+    assert isinstance(ask(plugin, message("stop2"))[0], OptOut)
+
+
+@given(st.sampled_from(STOPS), st.sampled_from([" ", ".", "-", "*", ", ", "\u2060 "]), any_case)
+def test_letters_apart(word: str, apart: str, case: object) -> None:
+    """Whatever stands between the letters of a stop word, it is that word."""
+    assert callable(case)
+    found = ask(PLUGIN, message(apart.join(case(word.replace(" ", "")))))[0]
+    assert isinstance(found, OptOut)
+    assert found.reason.replace(" ", "") == word.replace(" ", "")
+
+
+@given(
+    st.sampled_from(STOPS),
+    st.sampled_from(["\n\n", "\r\n\r\n", "\n \t\n", "\n--\n", "\r\r"]),
+    st.text(st.characters(categories=["L", "N", "P"]), min_size=1),
+    decoration,
+)
+def test_any_signature(word: str, line: str, signature: str, beside: str) -> None:
+    """Whatever follows the command after a blank line, but a start word."""
+    text = f"{word}{beside.strip()}{line}signed {signature}"
+    assert ask(PLUGIN, message(text))[0] == OptOut(PERSON, word)
+
+
+@given(st.sampled_from(STOPS), st.integers(1, 30), st.sampled_from([" ", "\n", ", ", "! "]))
+def test_repeated_any_number_of_times(word: str, times: int, apart: str) -> None:
+    """A command said often is the command."""
+    assert ask(PLUGIN, message(apart.join([word] * times)))[0] == OptOut(PERSON, word)
+
+
+@given(st.lists(st.sampled_from(["WE", "MUST", "THIS", "BILL", "HOUSE", "TOMORROW"]), min_size=1))
+def test_a_word_within_other_words(others: list[str]) -> None:
+    """Inside a sentence about something else a stop word is neither obeyed nor listed."""
+    assert ask(PLUGIN, message(f"WE MUST STOP {' '.join(others)} NOW")) == ()
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "we must STOP this bill",
@@ -134,8 +254,14 @@ def test_stop_of_two_words(text: str) -> None:
         " \u200b ",
         "!!!",
         "🙏",
-        "e.n.d",
         "नहीं",
+        *("stop start", "STOP\n\nSTART", "\n\n", "STOP 22915 START", "starts"),
+        *("END5", "the end5", "5END", "3nding", "5t0pwatch", "stop5watch", "STOPWATCH1"),
+        *("S T A R T", "ST4RT", "START1", "s t o p w a t c h", "a b c", "1", "5 5", "I"),
+        *("end the war", "cancel the meeting", "quit smoking", "revoke my licence"),
+        *("I want to stop smoking", "take me home", "remove", "text me", "send me messages"),
+        *("do not stop sending me messages", "I don't want to stop", "no more rice"),
+        *("we must stop\n\nthis bill", "no messages today?", "option 1", "opt for the second"),
     ],
 )
 def test_no_stop(text: str) -> None:
@@ -370,7 +496,9 @@ def test_a_wider_stop_is_confirmed() -> None:
     [
         *("STOPP", "stp", "Sotp!", "stpo", "stops", "please stopp", "unsubscibe", "cancle"),
         *("STOPAL", "stop 123", "stop it", "Stop you", "stop it now", "stop 70700", "stop sms"),
-        "pls cancel it",
+        *("pls cancel it", "STOP MESSAGES", "ST OP", "hello stop", "I want to stop"),
+        *("how do I unsubscribe?", "hey, stop texting me or I call the police", "leave me alone"),
+        *("who is this? Opt out", "stop\nit", "stop 1", "stop the bus"),
     ],
 )
 def test_near_miss(text: str) -> None:
@@ -409,7 +537,7 @@ def test_ordinary_words_of_the_configuration() -> None:
 
 def test_every_ordinary_word_is_near() -> None:
     """The list holds no word that would not be taken for a near miss without it."""
-    bare = MODULE._near(NAMED.state.words, frozenset())
+    bare = MODULE.near_words(NAMED.state.reader.words, frozenset())
     assert set(bare) >= MODULE.ORDINARY
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins import opt_out, subscriptions
+from plugins import subscriptions
+from plugins.opt_out.words import START_WORDS, STOP_WORDS
 from receiver.events import EventType
 from receiver.handlers import Reply, SourceInfo, Subscribe, Subscription, Unsubscribe
 from receiver.people import Nobody
@@ -368,6 +369,15 @@ def test_sources_keep_words_apart() -> None:
     assert "services[1].join[0]" in faults("subscriptions", services=[one, NEWS])
 
 
+def test_a_word_with_a_number_is_taken_by_opt_out() -> None:
+    """`STOP1` reads as STOP; `STOP 1` is a word of its own."""
+    plugin = services({**NEWS, "leave": ["stop1", "STOP 1", "STOP NEWS"]})
+    assert plugin.lint is not None
+    found = [finding for finding in plugin.lint(plugin.context) if "opt_out" in finding.message]
+    assert [finding.key for finding in found] == ["services[0].leave[0]"]
+    assert found[0].message.startswith("STOP1 is a word of opt_out")
+
+
 def test_findings() -> None:
     """Words of opt_out, services without a way out, sources that there are not."""
     plugin = services({**NEWS, "join": ["Start"], "leave": [], "source": "tilil"})
@@ -410,4 +420,4 @@ def test_a_provider_that_is_not_told_of_an_end_is_a_finding(
 
 def test_reserved_words_are_those_of_opt_out() -> None:
     """Plugins do not import each other, so the list stands twice."""
-    assert set(opt_out.STOP_WORDS) | set(opt_out.START_WORDS) <= subscriptions.RESERVED
+    assert {*STOP_WORDS, *START_WORDS} <= subscriptions.RESERVED

@@ -1,16 +1,15 @@
 """STOP and START: opts people out of messages, and in again.
 
-A message counts when it is nothing but one of the words, however it is typed: `Stop!`,
-`please stop`, `STOP. Thank you`. Inside a sentence a word means what the sentence means:
-`we must STOP this bill` is no opt-out. These words come before every rule. A probable misspelling
-of a stop word (`STOPP`, `stop 123`) is put on a list, and is otherwise a message like any other.
+A message counts when it is nothing but one of the words, however it is typed: `Stop!`, `S.T.O.P`,
+`please stop`, `STOP STOP`, or a sentence that asks for nothing else: `stop texting me`. Inside
+another sentence a word means what the sentence means: `we must STOP this bill` is no opt-out.
+These words come before every rule. A probable misspelling of a stop word (`STOPP`, `stop 123`) is
+put on a list, and is otherwise a message like any other. `words` holds the words, `reading` finds
+them in messages, `sentences` knows the sentences.
 """
 
 from __future__ import annotations
 
-import re
-import string
-import unicodedata
 from collections.abc import Iterator
 from typing import Literal
 
@@ -28,51 +27,14 @@ from receiver.handlers import (
     OptOut,
     Reply,
     SettingsError,
-    fold,
     is_e164,
     on_delivery,
     on_message,
     phrase,
-    split,
 )
 
-STOP_WORDS = ("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL")
-START_WORDS = ("START", "UNSTOP")
-#: Words that opt out of everything, whatever the scope of the other words.
-EVERYTHING = frozenset({"STOPALL", "STOP ALL"})
-#: Further words by language: those that opt out, those that opt in.
-LANGUAGES = {
-    "en": (STOP_WORDS, START_WORDS),
-    "sw": (("ACHA", "SITISHA", "ONDOA", "JIONDOE", "JITOE"), ("ANZA", "RUDISHA")),
-}
-
-#: Ordinary words that are a letter away from a stop word.
-ORDINARY = frozenset(
-    {
-        *("SHOP", "STEP", "SLOP", "SWOP", "ATOP", "STOW", "STOA", "STOUP", "STOOP", "STOMP"),
-        *("STROP", "STOPE", "TOP", "SOP", "STO", "SUIT", "QUIZ", "QUIET", "QUITE", "QUILT", "QUID"),
-        *("QUIP", "QUINT", "QUOIT", "QUITO", "CANCER", "ACHE", "AICHA", "ASHA", "ACH", "CHA"),
-        *("BACHA", "KACHA", "PACHA", "TACHA", "ONDOKA", "ONGOA", "ONDO", "JITOA", "JITO"),
-    }
-)
-#: Words shorter than this are a letter away from too many others.
-_NEAR_LENGTH = 4
-#: Letters and characters in all of the words that make a near miss behind a stop word.
-_SHORT_WORD, _SHORT_WORDS = 4, 6
-
-_POLITE = re.compile(
-    r"(?<!\S)(?:PLEASE|PLS|PLZ|KINDLY|TAFADHALI|(?:ASANTE|AHSANTE)(?: SANA)?"
-    r"|(?:MANY )?(?:THANKS|THANKYOU|THX|TY|THANK (?:YOU|U))(?: (?:VERY|SO) MUCH)?)(?!\S)"
-)
-#: Polite words that may stand before the word itself.
-_POLITE_BEGINNINGS = frozenset(
-    {
-        *("PLEASE", "PLS", "PLZ", "KINDLY", "TAFADHALI", "ASANTE", "AHSANTE"),
-        *("MANY", "THANKS", "THANKYOU", "THX", "TY", "THANK"),
-    }
-)
-#: White space to a reader, but some keyboards put it inside words.
-_ZERO_WIDTH = ("\u200b", "\ufeff")
+from .reading import Reader, bared, beginnings
+from .words import EVERYTHING, LANGUAGES, ORDINARY, Word, near_words
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,24 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     start_words: list[str] = []
     """Words besides the built-in ones, for example NIPE."""
     ordinary_words: list[str] = []
-    """Words that look like misspelt stop words and are none: your own keywords, for example."""
+    """Words that look like stop words and are none: your own keywords, for example."""
     stop_reply: str = "You will get no more messages from us. To get them again, text START."
     start_reply: str = "You will get our messages again. To stop them, text STOP."
-
-
-class Word(msgspec.Struct, frozen=True):
-    """A reserved word, as it is recorded, and its effect."""
-
-    text: str
-    kind: Literal["stop", "start"]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """The meaning of a message: an opt-out, an opt-in or a near miss."""
-
-    word: Word
-    near: bool = False
-    """True if it may have been meant as the word, but is not the word."""
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,12 +65,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 class State(msgspec.Struct, frozen=True):
     """The words, prepared for looking them up."""
 
-    words: dict[str, Word]
-    """The words by the folded phrase."""
-    beginnings: frozenset[str]
-    """First words of all messages that can count."""
-    near: dict[str, Word]
-    """Stop words by the texts one letter away from them."""
+    reader: Reader
     replies: dict[str, Reply]
     """The replies by kind."""
 
@@ -142,7 +84,7 @@ def setup(settings: Settings) -> State:
         if not word.text:
             faults.append(SettingsError(key, "expected a word, got an empty text"))
             return
-        for spelling in filter(None, (word.text, _bare(word.text))):
+        for spelling in filter(None, (word.text, bared(word.text))):
             if words.setdefault(spelling, word).kind != kind:
                 faults.append(SettingsError(key, f"{word.text} is a {words[spelling].kind} word"))
                 return
@@ -153,9 +95,14 @@ def setup(settings: Settings) -> State:
         raise ExceptionGroup("opt-out words", faults)
     ordinary = ORDINARY.union(map(phrase, settings.ordinary_words))
     return State(
-        words=words,
-        beginnings=frozenset(spelling.split(" ")[0] for spelling in words) | _POLITE_BEGINNINGS,
-        near=_near(words, ordinary),
+        reader=Reader(
+            words=words,
+            near=near_words(words, ordinary),
+            ordinary=ordinary - words.keys(),
+            beginnings=beginnings(words),
+            most_words=max(spelling.count(" ") + 1 for spelling in words),
+            languages=frozenset(("en", *settings.languages)),
+        ),
         replies={
             # Of two that come together the second changes nothing: known only when it is stored.
             "stop": Reply(settings.stop_reply, even_if_opted_out=True, if_changed=True),
@@ -174,34 +121,6 @@ def _reserved(settings: Settings) -> Iterator[tuple[str, Literal["stop", "start"
     yield from ((text, "start", f"start_words[{n}]") for n, text in enumerate(settings.start_words))
 
 
-def _near(words: dict[str, Word], ordinary: frozenset[str]) -> dict[str, Word]:
-    """Returns texts one letter away from a stop word of four or more letters that are no words."""
-    stops = [
-        (spelling, word)
-        for spelling, word in words.items()
-        if word.kind == "stop" and len(spelling) >= _NEAR_LENGTH and spelling.isalpha()
-    ]
-    letters = sorted({*string.ascii_uppercase, *"".join(spelling for spelling, _ in stops)})
-    near: dict[str, Word] = {}
-    for spelling, word in stops:
-        for other in _one_away(spelling, letters):
-            if other not in words and other not in ordinary:
-                near.setdefault(other, word)
-    return near
-
-
-def _one_away(word: str, letters: list[str]) -> Iterator[str]:
-    """Yields the word with a letter added, removed or replaced, or with two letters swapped."""
-    for at in range(len(word) + 1):
-        before, after = word[:at], word[at:]
-        yield from (before + letter + after for letter in letters)
-        if after:
-            yield before + after[1:]
-            yield from (before + letter + after[1:] for letter in letters)
-        if len(after) > 1:
-            yield before + after[1] + after[0] + after[2:]
-
-
 @on_message(inline=True, first=True)
 def opt(event: Event[Message], context: Context[State]) -> Action | list[Action] | None:
     """Opts the sender out or in; no other handler can answer then.
@@ -209,7 +128,7 @@ def opt(event: Event[Message], context: Context[State]) -> Action | list[Action]
     A person who is opted out already is not told so again.
     """
     state, person = context.state, event.data.from_
-    found = _find(event.data.text, state)
+    found = state.reader.find(event.data.text, event.data.to)
     if found is None or not is_e164(person):
         return None
     word = found.word
@@ -254,9 +173,11 @@ def _has_opted_out(person: str, scope: Scope, context: Context[State]) -> bool:
 def explain(event: Event[Message], context: Context[State]) -> list[Explanation]:
     """Says whether the message is one of the words."""
     state = context.state
-    found = _find(event.data.text, state)
+    found = state.reader.find(event.data.text, event.data.to)
     if found is None:
-        why = "the message is none of " + ", ".join(sorted({w.text for w in state.words.values()}))
+        why = "the message is none of " + ", ".join(
+            sorted({w.text for w in state.reader.words.values()})
+        )
         return [Explanation(rule="reserved words", verdict="no", why=why)]
     word = found.word
     rule = f"reserved word {word.text}"
@@ -268,7 +189,8 @@ def explain(event: Event[Message], context: Context[State]) -> list[Explanation]
         return [Explanation(rule=rule, verdict="no", why=why)]
     what = "opts the sender out" if word.kind == "stop" else "opts the sender in again"
     scope = _scope(event.data, word, context.settings)
-    why = f"the whole message is the word; it {what}{_about(scope)}, before any rule is asked"
+    how = "asks for what the word does" if found.sentence else "is the word"
+    why = f"the whole message {how}; it {what}{_about(scope)}, before any rule is asked"
     if word.kind == "stop" and _has_opted_out(event.data.from_, scope, context):
         why = f"{why}, without a reply: the sender has opted out already"
         return [Explanation(rule=rule, verdict="acts", why=why)]
@@ -282,51 +204,3 @@ def _about(scope: Scope) -> str:
     if scope.service_id is not None:
         return f" of service {scope.service_id}"
     return f" of messages from {scope.short_code}" if scope.short_code is not None else ""
-
-
-def _find(text: str, state: State) -> Found | None:
-    if not text.isascii() and any(char in text for char in _ZERO_WIDTH):
-        joined = text
-        for char in _ZERO_WIDTH:
-            joined = joined.replace(char, "")
-        both = [found for each in (text, joined) if (found := _look_up(each, state))]
-        return min(both, key=lambda found: found.near, default=None)
-    return _look_up(text, state)
-
-
-def _look_up(text: str, state: State) -> Found | None:
-    first = fold(split(text)[0])
-    if first not in state.beginnings and first not in state.near and first.isalnum():
-        return None  # nearly every message ends here
-    whole = phrase(text)
-    bare = _polished(_bare(whole))
-    word = state.words.get(whole) or state.words.get(bare)
-    if word is not None:
-        return Found(word)
-    word = state.near.get(bare) or _followed(bare, state)
-    return Found(word, near=True) if word is not None else None
-
-
-def _followed(whole: str, state: State) -> Word | None:
-    """Returns the stop word before one or two short words, such as `123` or `it now`."""
-    first, *rest = whole.split(" ")
-    word = state.words.get(first)
-    if word is None or word.kind != "stop" or len(first) < _NEAR_LENGTH or len(rest) not in (1, 2):
-        return None
-    # Digits may be a short code of ours.
-    short = all(len(each) <= _SHORT_WORD or each.isdecimal() for each in rest)
-    return word if short and sum(map(len, rest)) <= _SHORT_WORDS else None
-
-
-def _bare(whole: str) -> str:
-    """Returns letters and digits only: `STOP` of `STOP. 🙏`, `STOP ALL` of `STOP-ALL!`."""
-    return " ".join(
-        "".join(
-            char if char.isalnum() or unicodedata.category(char)[0] == "M" else " "
-            for char in whole
-        ).split()
-    )
-
-
-def _polished(whole: str) -> str:
-    return " ".join(_POLITE.sub("", whole).split())
