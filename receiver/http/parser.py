@@ -165,8 +165,10 @@ class RequestParser:
         self._head = None if self._in_trailers else self._head_with(data)
         line, ended, rest = bytes(self._head or b"").lstrip(b"\r\n").partition(b"\n")
         method, url, version = urls.target(line)
-        if not ended and url and len(line) <= MAX_URL_BYTES:
-            return  # the parser repeats its error until the line is whole
+        if url and not ended:  # the parser repeats its error until the line is whole
+            if len(line) > MAX_URL_BYTES:
+                self._reject(UrlTooLong())
+            return
         escaped = urls.escaped(url)
         if not version or escaped == url:  # something else is wrong
             self._break_off(error)

@@ -143,6 +143,16 @@ KEPT = {
         "url_too_long",
         414,
     ),
+    "a raw URL that is too long": (
+        b"GET /hooks/tilil?x=\xc3\xa8%b HTTP/1.1\r\n\r\n" % (b"y" * MAX_URL_BYTES),
+        "url_too_long",
+        414,
+    ),
+    "a raw URL without end": (
+        b"GET /hooks/tilil?x= %b" % (b"y" * (MAX_URL_BYTES + PIECE)),
+        "url_too_long",
+        414,
+    ),
     "many headers": (HEAD + b"X: y\r\n" * 200 + b"\r\n", "head_too_large", 431),
 }
 
