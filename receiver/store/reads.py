@@ -30,6 +30,8 @@ from receiver.store.records import (
     unpack_request,
 )
 from receiver.store.renames import KNOWN_SOURCES
+from receiver.store.rollup_reads import RollupReader
+from receiver.store.rollups import LAST_SEQ
 from receiver.store.subscription_reads import SubscriptionReader
 
 #: Jobs that are read at once from a long list.
@@ -76,6 +78,7 @@ class Reader:
         self.purges = PurgeReader(fetch)
         self.persons = PersonReader(fetch)
         self.audit = AuditReader(fetch)
+        self.rollups = RollupReader(fetch)
 
     def ended(self) -> str | None:
         """Returns the reason why the store cannot be read any more; None if it can."""
@@ -127,8 +130,8 @@ class Reader:
         return self._events(where, values, f"ORDER BY {order} LIMIT {limit}", request=request)
 
     async def last_seq(self) -> int:
-        """Returns the highest sequence number in use; 0 for an empty store."""
-        ((seq,),) = await self._fetch("SELECT coalesce(max(seq), 0) FROM events", [])
+        """Returns the highest sequence number that was used; 0 for an empty store."""
+        ((seq,),) = await self._fetch(LAST_SEQ, [])
         return int(seq)
 
     async def jobs(
