@@ -59,7 +59,7 @@ LAST_SEQ = (
     "SELECT max(seq) FROM"
     f" (SELECT coalesce(max(seq), 0) AS seq FROM events UNION ALL {_CURSOR}) AS used"
 )
-_EVENT = "SELECT seq, type, source, received_at, data FROM events"
+_EVENT = f"SELECT seq, type, source, received_at / {QUARTER}, data FROM events"
 _NEXT_EVENTS = f"{_EVENT} WHERE seq > ({_CURSOR}) ORDER BY seq LIMIT ?"
 _THESE_EVENTS = f"{_EVENT} WHERE seq IN ({{}})"
 _SET_EVENTS = "UPDATE rollup_cursors SET events = ?"
@@ -82,7 +82,7 @@ _KEYWORDS = (
 _OF_SOURCE = f"SELECT {_KEY}, count FROM rollups WHERE source = ? ORDER BY {_KEY} LIMIT ?"
 
 
-class _Facts(msgspec.Struct, gc=False):
+class _Facts(msgspec.Struct, frozen=True, gc=False):
     """The fields of an event's data by which it is counted."""
 
     keyword: str | None = None
@@ -141,34 +141,27 @@ def _events(tx: Tx, seqs: Sequence[int]) -> list[Any]:
 
 def _tally(rows: Iterable[Any]) -> Counter[_Key]:
     """Counts stored events by key, in the order of the first of each; purged ones are left out."""
-    tally: Counter[tuple[Any, ...]] = Counter()
-    for _, type_, source, received_at, data in rows:
-        if type_ not in KINDS:  # purged
-            continue
-        facts = _facts(data)
-        about = facts.keyword, facts.network, facts.service_id, facts.status
-        tally[(source, received_at // QUARTER, type_, *about)] += 1
+    found = Counter(
+        [
+            (source, quarter, type_, _facts(data))
+            for _, type_, source, quarter, data in rows
+            if type_ in KINDS
+        ]
+    )
     keys: Counter[_Key] = Counter()
-    for found, count in tally.items():
-        keys[_key(*found)] += count
+    for facts, count in found.items():
+        keys[_key(*facts)] += count
     return keys
 
 
-def _key(
-    source: str,
-    quarter: int,
-    type_: str,
-    keyword: str | None,
-    network: str | None,
-    service: str | None,
-    status: str | None,
-) -> _Key:
-    word = fold(keyword or "")
+def _key(source: str, quarter: int, type_: str, facts: _Facts) -> _Key:
+    word, service = fold(facts.keyword or ""), facts.service_id or ""
     if len(word) > _LONGEST or sum(map(str.isdigit, word)) > _DIGITS:
         word = OTHER
-    if service is None or is_placeholder(service.strip()):
+    if is_placeholder(service.strip()):
         service = ""  # as `renumbering` has it in the end
-    return source, quarter, KINDS[type_], word, network or "", service, status or ""
+    about = (word, facts.network or "", service, facts.status or "")
+    return (source, quarter, KINDS[type_], *about)
 
 
 def _add(tx: Tx, tally: Counter[_Key]) -> None:
