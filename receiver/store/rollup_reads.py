@@ -22,13 +22,13 @@ KINDS_BY: Final = {
     "service": ("received", OUTGOING, "joined", "left"),
     "status": (OUTGOING, "reports"),
 }
+# Kind by kind, so that only what there is to tell apart is sorted.
 _COUNTS = (
-    "SELECT {by}, sum(count) FROM"
+    "SELECT '{kind}', {columns} sum(count) FROM"
     f" ({KNOWN.format(table='rollups')}) AS named CROSS JOIN rollups"
-    " WHERE rollups.source = named.source AND quarter >= ? AND quarter < ?"
-    " GROUP BY {by} HAVING sum(count) > 0 ORDER BY {by}"
+    " WHERE rollups.source = named.source AND kind = '{kind}' AND quarter >= ?1 AND quarter < ?2"
+    "{group}"
 )
-
 _UNCOUNTED = (
     "SELECT min(came) FROM (SELECT came FROM (SELECT received_at AS came FROM events"
     " WHERE seq > (SELECT events FROM rollup_cursors) ORDER BY seq LIMIT 1) AS event"
@@ -62,14 +62,19 @@ class RollupReader:
 
         The quarter hours in which the time begins and ends count as a whole.
         """
-        columns = ", ".join((*(f"rollups.{name}" for name in by), "kind"))
-        first, end = to_micros(since) // QUARTER, -(-to_micros(until) // QUARTER)
+        columns = [f"rollups.{name}" for name in by]
+        holes = {
+            "columns": "".join(f"{column}, " for column in columns),
+            "group": f" GROUP BY {', '.join(columns)}" if columns else "",
+        }
         kinds = kinds_of(by)
+        query = " UNION ALL ".join(_COUNTS.format(kind=kind, **holes) for kind in kinds)
+        first, end = to_micros(since) // QUARTER, -(-to_micros(until) // QUARTER)
         found: dict[tuple[str, ...], dict[str, int]] = {}
-        for *values, kind, count in await self._fetch(_COUNTS.format(by=columns), [first, end]):
-            if kind in kinds:
+        for kind, *values, count in await self._fetch(query, [first, end]):
+            if count:  # without a group the sum of nothing is NULL
                 found.setdefault(tuple(values), dict.fromkeys(kinds, 0))[kind] = count
-        return [Counted(values, counts) for values, counts in found.items()]
+        return [Counted(values, counts) for values, counts in sorted(found.items())]
 
     async def uncounted(self) -> datetime | None:
         """Returns the time of the first event or message that is not counted yet; None: all are."""

@@ -42,9 +42,9 @@ _LONGEST, _DIGITS = 20, 4
 #: Events and messages that are counted in one transaction, which takes two or three milliseconds.
 STEP: Final = 1000
 
-_KEY = "source, quarter, kind, keyword, network, service, status"
+_KEY = "source, kind, quarter, keyword, network, service, status"
 _ROW = (
-    "source = ? AND quarter = ? AND kind = ? AND keyword = ? AND network = ? AND service = ?"
+    "source = ? AND kind = ? AND quarter = ? AND keyword = ? AND network = ? AND service = ?"
     " AND status = ?"
 )
 _OR_ADD = f"ON CONFLICT ({_KEY}) DO UPDATE SET count = rollups.count + excluded.count"
@@ -76,7 +76,7 @@ _COUNT_MESSAGES = (
 )
 _SET_MESSAGES = "UPDATE rollup_cursors SET messages = ?"
 _KEYWORDS = (
-    "SELECT DISTINCT keyword FROM rollups WHERE source = ? AND quarter = ? AND kind = ?"
+    "SELECT DISTINCT keyword FROM rollups WHERE source = ? AND kind = ? AND quarter = ?"
     f" AND keyword NOT IN ('', '{OTHER}')"
 )
 _OF_SOURCE = f"SELECT {_KEY}, count FROM rollups WHERE source = ? ORDER BY {_KEY} LIMIT ?"
@@ -93,7 +93,7 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
 
 _facts = msgspec.json.Decoder(_Facts).decode
 #: The key of a row of `rollups`.
-_Key = tuple[str, int, str, str, str, str, str]
+_Key = tuple[str, str, int, str, str, str, str]
 
 
 def step(tx: Tx, most: int = STEP) -> bool:
@@ -161,12 +161,12 @@ def _key(source: str, quarter: int, type_: str, facts: _Facts) -> _Key:
     if is_placeholder(service.strip()):
         service = ""  # as `renumbering` has it in the end
     about = (word, facts.network or "", service, facts.status or "")
-    return (source, quarter, KINDS[type_], *about)
+    return (source, KINDS[type_], quarter, *about)
 
 
 def _add(tx: Tx, tally: Counter[_Key]) -> None:
     """Adds counts, those of keywords beyond `MOST_KEYWORDS` as of `OTHER` ones."""
-    known: dict[tuple[str, int, str], set[str]] = {}
+    known: dict[tuple[str, str, int], set[str]] = {}
     for key, count in tally.items():
         place, word = key[:3], key[3]
         if word not in ("", OTHER):
@@ -181,4 +181,4 @@ def _add(tx: Tx, tally: Counter[_Key]) -> None:
 
 def _wordless(key: _Key) -> _Key:
     """Returns the key without the first word of a person's message."""
-    return (*key[:3], OTHER, *key[4:]) if key[2] == KINDS[_MESSAGE] and key[3] else key
+    return (*key[:3], OTHER, *key[4:]) if key[1] == KINDS[_MESSAGE] and key[3] else key

@@ -112,8 +112,8 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
         # The rows of one quarter hour, and one row by its whole key.
         "rollups._KEYWORDS": [
-            "SEARCH rollups USING PRIMARY KEY (source=? AND quarter=? AND kind=?)",
-            "SEARCH rollups USING PRIMARY KEY (source=? AND quarter=? AND kind=? AND keyword*",
+            "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter=?)",
+            "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter=? AND keyword*",
             "USE TEMP B-TREE FOR DISTINCT",
         ],
         "rollups._DROP": ["SEARCH rollups USING PRIMARY KEY (* AND status=?)"],
@@ -179,7 +179,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "engine.backup._verify#5": ["SCAN events"],
         "rollup_reads._COUNTS": [
             "SEARCH rollups USING PRIMARY KEY (source>?)",  # the next source
-            "SEARCH rollups USING PRIMARY KEY (source=? AND quarter>? AND quarter<?)",
+            "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter>? AND quarter<?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
         "health_reads.store_health#2": ["SEARCH jobs USING COVERING INDEX * (state=?)"],

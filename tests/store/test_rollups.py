@@ -138,7 +138,7 @@ class World:
         service = (getattr(data, "service_id", None) or "").removeprefix("0")
         status = getattr(data, "status", "")
         about = (word, data.network or "", service, status)
-        self.came[row.seq] = (source, at // 900_000_000, KINDS[type_], *about)
+        self.came[row.seq] = (source, KINDS[type_], at // 900_000_000, *about)
 
     def ask(self) -> None:
         """A handler sends a message."""
@@ -178,7 +178,7 @@ class World:
         kept = self.db.execute("SELECT seq FROM events WHERE type <> ''").fetchall()
         for seq in {seq for (seq,) in kept}.intersection(seqs):
             key = self.came[seq]
-            if key[2] == "received" and key[3]:
+            if key[1] == "received" and key[3]:
                 self.came[seq] = (*key[:3], rollups.OTHER, *key[4:])
         self.drop(PurgeKind.EVENTS, seqs, wanted_or_not=True)
         self.drop(PurgeKind.MESSAGES, self.some(PurgeKind.MESSAGES), wanted_or_not=True)
@@ -233,7 +233,7 @@ class World:
         """Counts the messages that are there."""
         rows = self.db.execute("SELECT source, created_at, service_id, status FROM messages")
         return Counter(
-            (source, at // 900_000_000, "outgoing", "", "", service or "", status)
+            (source, "outgoing", at // 900_000_000, "", "", service or "", status)
             for source, at, service, status in rows
         )
 
