@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -14,11 +13,11 @@ import typer
 from receiver.cli import output
 from receiver.cli.options import ConfigFile, Json, Since, Until, load, parse_time
 from receiver.events import utc_now
+from receiver.service.report import DAY, NAMES, Report, kinds, make_report
 from receiver.store import Reader, open_reader
-from receiver.store.rollup_reads import KINDS_BY, kinds_of
-from receiver.text.days import days, midnight
+from receiver.text.days import midnight
 from receiver.views.csv_export import csv_writer
-from receiver.views.report import DAY, columns, report_row
+from receiver.views.report import columns, rows
 from receiver.views.subscribers import row
 from receiver.views.times import format_time
 
@@ -32,9 +31,7 @@ def command(
     *,
     by: Annotated[
         str,
-        typer.Option(
-            metavar="NAMES", help=f"What to tell apart: some of {', '.join((DAY, *KINDS_BY))}."
-        ),
+        typer.Option(metavar="NAMES", help=f"What to tell apart: some of {', '.join(NAMES)}."),
     ] = DAY,
     since: Since = None,
     until: Until = None,
@@ -52,10 +49,11 @@ def command(
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Counts messages in and out, delivery reports, and who joined and left, the last 30 days.
+    """Counts messages in and out by day, keyword, network, source, service and status.
 
-    An event counts at its arrival, a message of ours when it was asked for, with its present
-    status. Only what has all of NAMES is counted: delivery reports have no keyword.
+    Delivery reports too, and who joined and left. An event counts when it came, a message of ours
+    when it was asked for, with its present status. Only what has all of --by is counted: delivery
+    reports have no keyword. Without --since it is about the last 30 days.
     """
     if json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
@@ -66,40 +64,27 @@ def command(
     begin = midnight(first, zone) if since is None else _moment(since, zone)
     settings = load(config)
 
-    async def look() -> list[dict[str, Any]]:
+    async def look() -> Report:
         async with open_reader(settings.store_path) as reader:
             await _warn(reader, now)
-            return await _count(reader, names, begin, end, zone)
+            return await make_report(reader, names, begin, end, zone)
 
-    found = asyncio.run(look())
-    titles = columns(names)
+    report = asyncio.run(look())
+    titles = columns(report)
     if json:
-        output.json_lines(found)
+        output.json_lines(rows(report))
     elif as_csv:
         write = csv_writer(sys.stdout, [name for _, name in titles])
-        for fields in found:
+        for fields in rows(report):
             write(fields)
     else:
-        rows = [row(titles, fields) for fields in found]
-        output.table([title for title, _ in titles], rows, if_empty="nothing was counted")
-
-
-async def _count(
-    reader: Reader, by: Sequence[str], since: datetime, until: datetime, zone: tzinfo | None
-) -> list[dict[str, Any]]:
-    """Returns the rows of the report, day by day if it tells days apart."""
-    spans = list(days(since, until, zone)) if DAY in by else [(date.min, since, until)]
-    rest = [name for name in by if name != DAY]
-    return [
-        report_row(by, day, counted)
-        for day, begin, end in spans
-        for counted in await reader.rollups.counts(rest, begin, end)
-    ]
+        cells = [row(titles, fields) for fields in rows(report)]
+        output.table([title for title, _ in titles], cells, if_empty="nothing was counted")
 
 
 async def _warn(reader: Reader, now: datetime) -> None:
     """Says on stderr from when on the counts are not complete yet."""
-    late = await reader.rollups.uncounted()
+    late = await reader.metrics.uncounted()
     if late is not None and now - late > _LATE:
         print(
             f"not complete: what came from {format_time(late)} UTC on is being counted, or is as"
@@ -111,10 +96,9 @@ async def _warn(reader: Reader, now: datetime) -> None:
 def _names(text: str) -> list[str]:
     """Returns the names in the value of `--by`."""
     names = [name.strip() for name in text.split(",")]
-    known = (DAY, *KINDS_BY)
-    if not set(names) <= set(known) or len(set(names)) < len(names):
-        raise typer.BadParameter(f"--by: expected some of {', '.join(known)}, got {text!r}")
-    if not kinds_of([name for name in names if name != DAY]):
+    if not set(names) <= set(NAMES) or len(set(names)) < len(names):
+        raise typer.BadParameter(f"--by: expected some of {', '.join(NAMES)}, got {text!r}")
+    if not kinds(names):
         raise typer.BadParameter(f"--by: nothing has all of {text}; messages in have no status")
     return names
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from receiver.store.queries import Fetch
-from receiver.store.records import from_micros, to_micros
+from receiver.store.records import to_micros
 from receiver.store.renames import KNOWN
 from receiver.store.rollups import OUTGOING, QUARTER
 
@@ -28,12 +28,6 @@ _COUNTS = (
     f" ({KNOWN.format(table='rollups')}) AS named CROSS JOIN rollups"
     " WHERE rollups.source = named.source AND kind = '{kind}' AND quarter >= ?1 AND quarter < ?2"
     "{group}"
-)
-_UNCOUNTED = (
-    "SELECT min(came) FROM (SELECT came FROM (SELECT received_at AS came FROM events"
-    " WHERE seq > (SELECT events FROM rollup_cursors) ORDER BY seq LIMIT 1) AS event"
-    " UNION ALL SELECT came FROM (SELECT created_at AS came FROM messages"
-    " WHERE id > (SELECT messages FROM rollup_cursors) ORDER BY id LIMIT 1) AS message) AS first"
 )
 
 
@@ -75,8 +69,3 @@ class RollupReader:
             if count:  # without a group the sum of nothing is NULL
                 found.setdefault(tuple(values), dict.fromkeys(kinds, 0))[kind] = count
         return [Counted(values, counts) for values, counts in sorted(found.items())]
-
-    async def uncounted(self) -> datetime | None:
-        """Returns the time of the first event or message that is not counted yet; None: all are."""
-        ((since,),) = await self._fetch(_UNCOUNTED, [])
-        return None if since is None else from_micros(since)

@@ -63,7 +63,7 @@ async def test_what_comes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await counted(store, 6)
         assert not store.writer.touched.is_set()
         assert len(steps) <= 5
-        assert await store.reader.rollups.uncounted() is None
+        assert await store.reader.metrics.uncounted() is None
         task.cancel()
 
 
@@ -72,9 +72,9 @@ async def test_what_is_not_counted_has_a_time(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.take(intake(store, 1))
         await store.take(intake(store, 2, received_at=NOW + timedelta(hours=1)))
-        assert await store.reader.rollups.uncounted() == NOW
+        assert await store.reader.metrics.uncounted() == NOW
         assert not await count_some(store)
-        assert await store.reader.rollups.uncounted() is None
+        assert await store.reader.metrics.uncounted() is None
 
 
 async def test_a_store_that_fails_is_tried_again(

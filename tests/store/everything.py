@@ -251,7 +251,7 @@ async def _looks(store: Store) -> None:
     await reader.event_by_seq(1)
     await reader.sources()
     await reader.last_seq()
-    await reader.rollups.uncounted()
+    await reader.metrics.uncounted()
     await reader.quarantined(before=9)
     await reader.opt_outs.blocking(ANN, sender=None, service_id=None)
     for after in (None, 1):

@@ -43,6 +43,10 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH messages * (source=? AND sent_at>?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
+        "metric_reads._UNCOUNTED": [
+            "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
+            "SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)",
+        ],
         "opt_out_reads._CHANGE": ["SCAN opt_out_history"],
         "opt_out_reads._NEAR_MISSES": ["SCAN f USING INDEX flags_near_misses"],
         "purge_reads.TRUST": ["SCAN events"],
@@ -64,10 +68,6 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "renumbering._LINKS": ["SEARCH links * ((source,link_id)>(?,?))"],
         "renumbering._MESSAGE": ["SEARCH messages * (rowid>?)"],
         "renumbering._OPTED": ["SEARCH opt_out* (msisdn>?)", "USE TEMP B-TREE FOR ORDER BY"],
-        "rollup_reads._UNCOUNTED": [
-            "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
-            "SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)",
-        ],
         "rollups._NEXT_EVENTS": ["SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"],
         "rollups._NEXT_MESSAGES": ["SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)"],
         "rollups._OF_SOURCE": ["SEARCH rollups USING PRIMARY KEY (source=?)"],
