@@ -20,20 +20,23 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import anyio
 import msgspec
 from rich.console import Console
 
-from benchmarks import contestants, crowd, history, load, replay
+from benchmarks import contestants, counting, crowd, history, load, replay
 from benchmarks import growth as measuring
 from benchmarks import rules as many_rules
 from benchmarks.contest import Contest, Maker, compete
 from benchmarks.contestants import Contestant
 from benchmarks.sending import fake as fake_providers
+from receiver.service.report import make_report
 from receiver.store import open_reader
 
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -88,7 +91,7 @@ def main() -> None:
             "messages": 500,
             "limit": 0,
         }
-    if set(arguments.only or SECTIONS) != {"history"}:
+    if not set(arguments.only or SECTIONS) <= {"history", "reports"}:
         load.need_wrk()
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
@@ -206,6 +209,30 @@ def growth(settings: Settings, console: Console) -> dict[str, Any]:
     return measuring.run(
         console, settings.keep, settings.folder, settings.history, core=CLIENT_CORE
     )
+
+
+def reports(settings: Settings, console: Console) -> dict[str, Any]:
+    """Background work of each event to count it, busy and quiet; a month's report with history."""
+    events = settings.replay // 10
+    found = {
+        f"us an event at {rate:g}/s": counting.microseconds(settings.folder, events, rate)
+        for rate in (1000, 0.2)
+    }
+    large = settings.keep / f"history-{settings.history}.db"
+    figures = history.make(large, settings.history)
+    for by in (["day"], ["day", "keyword"], ["day", "status"], ["day", "source", "network"]):
+        seconds = [anyio.run(_report, large, by, figures.end) for _ in range(settings.rounds)]
+        found[f"ms for a month by {', '.join(by)}"] = statistics.median(seconds) * 1000
+    for name, value in found.items():
+        console.print(f"{name}: {value:,.2f}")
+    return found
+
+
+async def _report(store: Path, by: list[str], end: datetime) -> float:
+    async with open_reader(store) as reader:
+        began = time.perf_counter()
+        await make_report(reader, by, end - timedelta(days=30), end, ZoneInfo("Africa/Nairobi"))
+        return time.perf_counter() - began
 
 
 def rules(settings: Settings, console: Console) -> dict[str, Any]:
@@ -357,6 +384,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "versions": versions,
     "ten_million": ten_million,
     "history": growth,
+    "reports": reports,
     "sending": sending,
     "handlers": handlers,
     "replay": replaying,

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from receiver.events import DeliveryReport, EventType, Message, Status, encode_d
 from receiver.jobs.handle import Workers
 from receiver.outgoing import Sent
 from receiver.service import store_metrics
+from receiver.service.report import make_report
 from receiver.store import (
     REVIVED,
     Attempt,
@@ -38,6 +39,7 @@ from receiver.store import (
     purges,
     pushes,
     quarantine,
+    rollups,
     to_micros,
 )
 from receiver.store.health_reads import store_health
@@ -177,6 +179,12 @@ def _requests(asked: Asked, db: sqlite3.Connection) -> None:
     )
 
 
+def _count(asked: Asked, db: sqlite3.Connection) -> None:
+    first = asked.figures.seq(asked.number * rollups.STEP)
+    db.execute("UPDATE rollup_cursors SET events = ?", (first,))
+    rollups.step(db)
+
+
 def _revive(asked: Asked, db: sqlite3.Connection) -> None:
     first = asked.number * 2 * REVIVED
     jobs.revive(db, range(first, first + 2 * REVIVED, 2), to_micros(asked.now))
@@ -208,6 +216,7 @@ WRITES: dict[str, Write] = {
     "retention: quarantine": lambda a, db: purges.drop(
         db, PurgeKind.QUARANTINE, [n + 1 for n in a.pieces]
     ),
+    "a thousand events are counted": _count,
     "jobs retry": _revive,
     "a target takes events again": lambda a, db: jobs.hurry_lane(
         db, "forward", TARGET, to_micros(a.now)
@@ -317,6 +326,9 @@ READS: dict[str, Read] = {
     "audit": lambda a: a.store.reader.audit.find(limit=_PAGE),
     "audit --since": lambda a: a.store.reader.audit.find(
         since=a.now - timedelta(hours=1), limit=_PAGE
+    ),
+    "report": lambda a: make_report(
+        a.store.reader, ["day", "keyword"], a.now - timedelta(days=30), a.now, UTC
     ),
     "replay": _replay,
     "doctor": lambda a: asyncio.to_thread(store_health, a.store.path, [SENDER, _SOURCE]),

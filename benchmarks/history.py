@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from receiver.events import DeliveryReport, EventType, Message, Status, encode_data
-from receiver.store import from_micros, pack_request, to_micros
+from receiver.store import from_micros, pack_request, rollups, to_micros
 from receiver.store.engine import person_index
 from receiver.store.engine.database import open_writer
 
@@ -248,6 +248,7 @@ def make(path: Path, events: int) -> Figures:
     )
     # Nothing in it is of an earlier program.
     db.execute("UPDATE meta SET value = '[7,null]' WHERE key = 'numbers'")
+    _count(db)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     db.close()
     unfinished.rename(path)
@@ -256,12 +257,26 @@ def make(path: Path, events: int) -> Figures:
 
 
 def _found(path: Path) -> Figures:
-    open_writer(path).close()  # of today's schema
+    with closing(open_writer(path)) as upgraded:  # of today's schema
+        _count(upgraded)
     db = sqlite3.connect(path)
     ((value,),) = db.execute("SELECT value FROM meta WHERE key = 'benchmark'")
     db.close()
     events, end = map(int, value.split())
     return Figures(events=events, end=from_micros(end))
+
+
+def _count(db: sqlite3.Connection) -> None:
+    """Counts everything for reports."""
+    more, steps = True, 0
+    while more:
+        db.execute("BEGIN")
+        more = rollups.step(db, 10_000)
+        db.execute("COMMIT")
+        steps += 1
+        if steps % 10 == 0:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            _tell(f"{steps * 10_000:,} events counted")
 
 
 def _contents(figures: Figures) -> dict[str, Any]:

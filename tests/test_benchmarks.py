@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks import crowd, growth, history, rivals
+from benchmarks import counting, crowd, growth, history, rivals
 from benchmarks.asked import READS, WRITES
 from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
@@ -78,7 +78,15 @@ def test_years_are_in_the_store(tmp_path: Path) -> None:
     assert look(path, "SELECT subject FROM events WHERE seq = ?", figures.seq(7)) == [
         (figures.person(7),)
     ]
+    assert look(path, "SELECT sum(count) FROM rollups") == [(growth.NEW * 6 // 5,)]
     costs = growth.measure(path, figures, tmp_path)
     assert {place.name for place in costs} == {*WRITES, *READS, "the service starts"}
     assert all(costs[growth.Place(name, on_writer=True)].statement for name in WRITES)
     assert all(costs[growth.Place(name, on_writer=False)].statement for name in READS)
+
+
+def test_counting_is_measured(tmp_path: Path) -> None:
+    """All that comes is counted, and it takes time."""
+    assert counting.microseconds(tmp_path, 1000, 10) > 0
+    store = tmp_path / "counting-10.db"
+    assert look(store, "SELECT sum(count), count(*) FROM rollups") == [(1000, 24)]

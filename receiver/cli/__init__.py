@@ -29,6 +29,7 @@ COMMANDS = {
     "events": "Lists stored events, the newest first, or shows new ones as they come.",
     "subscribers": "Lists, counts and corrects the subscription book.",
     "opt-outs": "Lists and changes who must not be messaged.",
+    "report": "Counts messages in and out by day, keyword, network, source, service and status.",
     "quarantine": "Lists requests that could not become events, and tries them again.",
     "jobs": "Lists background work and dead letters, and tries them again.",
     "send": "Sends a message through a source's API.",

@@ -31,7 +31,7 @@ from receiver.logs.requests import TRIED
 from receiver.service.parts import Service
 from receiver.service.store_metrics import Newest, Sizes, StoreMetrics, look, sizes
 from receiver.store.engine.inspection import DATABASE_VERSION
-from receiver.store.metric_reads import Backlog, amount
+from receiver.store.metric_reads import amount
 
 log = structlog.get_logger("receiver.service.metrics")
 
@@ -217,7 +217,7 @@ class ServiceCollector(Collector):
             "receiver_jobs_oldest_age_seconds",
             "Age of the oldest of these jobs; 0 if there are none.",
             ("kind",),
-            {(kind,): self._age(pile) for kind, pile in due.items()},
+            {(kind,): self._age(pile.since) for kind, pile in due.items()},
         )
 
     def _of_sending(self) -> Iterator[Metric]:
@@ -233,7 +233,7 @@ class ServiceCollector(Collector):
             "receiver_outbox_oldest_age_seconds",
             "Age of the oldest of these messages; 0 if there are none.",
             ("source",),
-            {(source,): self._age(pile) for source, pile in figures.outbox.items()},
+            {(source,): self._age(pile.since) for source, pile in figures.outbox.items()},
         )
         yield _gauge(
             "receiver_messages_recent",
@@ -315,6 +315,11 @@ class ServiceCollector(Collector):
             ("authentic",),
             _one(figures.quarantined),
         )
+        yield _value(
+            "receiver_report_lag_seconds",
+            "Age of the oldest event or message that reports do not count yet; 0 if there is none.",
+            self._age(figures.uncounted),
+        )
         retention = self._service.sending.retention if self._service.sending else None
         yield _value(
             "receiver_retention_held_back",
@@ -345,10 +350,10 @@ class ServiceCollector(Collector):
         found = {**self._newest.found, **intake.counts.last}
         return {name: found[name] for name in intake.endpoints if name in found}
 
-    def _age(self, pile: Backlog) -> float:
-        if pile.since is None:
+    def _age(self, since: datetime | None) -> float:
+        if since is None:
             return 0.0
-        return max(0.0, (self._service.intake.clock() - pile.since).total_seconds())
+        return max(0.0, (self._service.intake.clock() - since).total_seconds())
 
 
 # Metric families

@@ -29,7 +29,7 @@ from receiver.plugin_host.lint import cautions
 from receiver.plugin_host.loader import Environment, Plugin
 from receiver.plugin_host.loop_guard import Guard
 from receiver.providers import Provider
-from receiver.service import renumber
+from receiver.service import counting, renumber
 from receiver.service.clock import SteadyClock
 from receiver.service.sending import Sending
 from receiver.store import Store, deactivations, jobs, open_store, to_micros
@@ -289,6 +289,8 @@ async def open_service(
             stack.push_async_callback(service.sending.stop)
             bring_along = partial(renumber.beside_serving, store, parts.providers)
             supervisor.keep("bringing numbers along", bring_along, restart=True, finite=True)
+            count = partial(counting.keep_counting, store)
+            supervisor.keep("counting for reports", count, restart=True)
             if isinstance(clock, SteadyClock):
                 keep_time = partial(every, _KEEP_TIME, partial(service.keep_time, clock))
                 supervisor.keep("keeping time", keep_time, restart=True)

@@ -25,6 +25,8 @@ class StoreMetrics(msgspec.Struct, kw_only=True):
     dead: Mapping[str, Backlog] = {}
     quarantined: dict[str, int] = {}
     """`yes`: the providers' own, `no`: strangers'."""
+    uncounted: datetime | None = None
+    """The time of the first event or message that reports do not count yet."""
     outbox: dict[str, Backlog] = {}
     """By source, as all that follows."""
     statuses: dict[str, dict[str, int]] = {}
@@ -74,6 +76,7 @@ async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> S
             "yes": await reader.quarantined(authenticated=True),
             "no": await reader.quarantined(authenticated=False),
         },
+        uncounted=await reader.uncounted(),
     )
     for source in sources:
         figures.outbox[source] = await reader.outbox(source)

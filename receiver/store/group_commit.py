@@ -81,6 +81,9 @@ class Writer:
         """Told by kind and lane, on the event loop, what a commit has made work for."""
         self.on_forsaken: Callable[[Sequence[int]], None] = lambda _: None
         """Told of jobs that were claimed for a push whose coroutine was cancelled meanwhile."""
+        self.touched = asyncio.Event()
+        """Set by whatever is submitted, and at first; cleared by who follows the changes."""
+        self.touched.set()
         self.commit_seconds = Histogram(COMMIT_SECONDS)
         self.commit_rows = Histogram(COMMIT_ROWS)
         self._last_job = 0
@@ -154,6 +157,7 @@ class Writer:
             raise StoreUnavailable(self._refusal)
         if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
             raise StoreUnavailable("too many requests wait for the store")
+        self.touched.set()
         if not self._busy:
             self._busy = True
             self._hand_over_after(_TURNS)

@@ -54,6 +54,12 @@ _NEWEST = (
     "SELECT source, max(received_at), min(seq) FROM (SELECT source, received_at, seq FROM events"
     f" WHERE seq < ? ORDER BY seq DESC LIMIT {_STRETCH}) AS newest GROUP BY source"
 )
+_UNCOUNTED = (
+    "SELECT min(came) FROM (SELECT came FROM (SELECT received_at AS came FROM events"
+    " WHERE seq > (SELECT events FROM rollup_cursors) ORDER BY seq LIMIT 1) AS event"
+    " UNION ALL SELECT came FROM (SELECT created_at AS came FROM messages"
+    " WHERE id > (SELECT messages FROM rollup_cursors) ORDER BY id LIMIT 1) AS message) AS first"
+)
 _ABOVE_ALL = 2**63 - 1
 
 
@@ -122,6 +128,11 @@ class MetricReader:
         rows = await self._fetch(_NEWEST, [_ABOVE_ALL if below is None else below])
         newest = {source: from_micros(at) for source, at, _ in rows}
         return newest, min((seq for _, _, seq in rows), default=None)
+
+    async def uncounted(self) -> datetime | None:
+        """Returns the time of the first event or message that reports do not count yet, if any."""
+        ((since,),) = await self._fetch(_UNCOUNTED, [])
+        return None if since is None else from_micros(since)
 
     async def _pile(self, query: str, *values: object) -> Backlog:
         ((rows, since),) = await self._fetch(query, list(values))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
+from receiver.store import rollups
 from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.queries import marks
@@ -82,7 +83,7 @@ def drop(
 ) -> Counter[str]:
     """Deletes these rows; returns the number of deleted rows by kind.
 
-    `wanted_or_not`: also events and messages that work waits for.
+    `wanted_or_not`: also events and messages that work waits for, of a person who is forgotten.
     """
     match kind:
         case PurgeKind.REQUESTS:
@@ -106,12 +107,14 @@ def _drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
 def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
     """Deletes these events, except those with an open answer and those that work waits for.
 
-    `wanted_or_not`: deletes the work too.
+    `wanted_or_not`: deletes the work too, and the first words of messages from the counts.
     """
     query = _EVENTS.format(marks(len(seqs)))
     rows = tx.execute(query, (*seqs, wanted_or_not)).fetchall()
     if not rows:
         return Counter()
+    count = rollups.count_forgotten if wanted_or_not else rollups.count_purged
+    count(tx, [seq for seq, *_ in rows])
     drop_people(tx, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
     secret = key_of(tx)
     left = [

@@ -33,6 +33,8 @@ from receiver.store.records import (
     unpack_request,
 )
 from receiver.store.renames import KNOWN_SOURCES
+from receiver.store.rollup_reads import RollupReader
+from receiver.store.rollups import LAST_SEQ
 from receiver.store.subscription_reads import SubscriptionReader
 
 #: Jobs, or requests of the quarantine, that are read at once from a long list.
@@ -80,6 +82,7 @@ class Reader:
         self.purges = PurgeReader(fetch)
         self.persons = PersonReader(fetch)
         self.audit = AuditReader(connection.stream)
+        self.rollups = RollupReader(fetch)
 
     def ended(self) -> str | None:
         """Returns the reason why the store cannot be read any more; None if it can."""
@@ -156,8 +159,8 @@ class Reader:
         return chosen(self.ids, start, [seq for (seq,) in rows])
 
     async def last_seq(self) -> int:
-        """Returns the highest sequence number in use; 0 for an empty store."""
-        ((seq,),) = await self._fetch("SELECT coalesce(max(seq), 0) FROM events", [])
+        """Returns the highest sequence number that was used; 0 for an empty store."""
+        ((seq,),) = await self._fetch(LAST_SEQ, [])
         return int(seq)
 
     async def jobs(

@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from receiver.store import book
+from receiver.store import book, rollups
 from receiver.store.records import EventRow
 from receiver.store.repeats import renamed_key
 from receiver.store.tx import Tx
@@ -50,14 +50,15 @@ _EVENTS = (
 # The same push, or the same id, may have come under both names.
 _MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
 _SET_SOURCE = "UPDATE events SET source = ?, key = ? WHERE seq = ?"
-_KNOWN = (
+#: Selects the sources in a table whose key or index begins with the source.
+KNOWN = (
     "WITH RECURSIVE found (source) AS (SELECT min(source) FROM {table} UNION ALL"
     " SELECT (SELECT min(source) FROM {table} WHERE source > found.source) FROM found"
     " WHERE found.source IS NOT NULL) SELECT source FROM found WHERE source IS NOT NULL"
 )
 #: Selects all sources that have data, by an index.
 KNOWN_SOURCES = " UNION ".join(
-    f"SELECT source FROM ({_KNOWN.format(table=table)}) AS {table}_sources"
+    f"SELECT source FROM ({KNOWN.format(table=table)}) AS {table}_sources"
     for table in ("events", "subscriptions", "messages")
 )
 
@@ -78,13 +79,14 @@ def steps(former: str, name: str) -> Iterator[Step]:
         yield partial(_go_through, table=table, key=key, names=names)
     yield partial(_move_lines, names=names)
     yield partial(_move_events, names=names)
+    yield partial(_move_rollups, names=names)
 
 
 def is_known(tx: Tx, source: str) -> bool:
     """Returns True if a source has data."""
     return any(
         tx.execute(f"SELECT 1 FROM {table} WHERE source = ? LIMIT 1", (source,)).fetchone()
-        for table in ("events", "subscriptions", "messages")
+        for table in ("events", "subscriptions", "messages", "rollups")
     )
 
 
@@ -152,3 +154,8 @@ def _move_events(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
         key = renamed_key(tx, row) or f"{names['former']}:{row.key}"
         tx.execute(_SET_SOURCE, (row.source, key, row.seq))
     return after if rows else None
+
+
+def _move_rollups(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
+    """Moves counts for reports; of messages only those that were purged are still there."""
+    return after if rollups.move(tx, names["former"], names["name"], _ROWS) else None

@@ -126,6 +126,7 @@ FAULTS: dict[str, tuple[Fault, str | None]] = {
     "queue of handle": (cancelled("queue of handle"), None),
     "retention": (cancelled("retention"), None),
     "keeping time": (cancelled("keeping time"), None),
+    "counting for reports": (cancelled("counting for reports"), None),
     "supervisor": (cancelled("supervisor"), None),
     "watch of mine": (cancelled("watch of mine"), None),
     "the store's writer": (fall, "the store's writer has ended: SystemExit: fallen"),

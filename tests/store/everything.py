@@ -16,7 +16,7 @@ from receiver.actions import Flag, Forward, OptIn, OptOut, Reply, Send, Subscrib
 from receiver.errors import InvalidInput, PushError
 from receiver.events import Status
 from receiver.outgoing import Sent
-from receiver.service import renumber, store_metrics
+from receiver.service import counting, renumber, store_metrics
 from receiver.service.parts import Service, open_service
 from receiver.store import (
     Correction,
@@ -42,6 +42,7 @@ from receiver.store import (
     quarantine,
     replay_writes,
     replies,
+    rollups,
     to_micros,
 )
 from receiver.store.jobs import Origin
@@ -161,6 +162,10 @@ COMMANDS: Sequence[str] = (
     "audit --since 7d",
     "audit --until 1d",
     "audit --since 7d --until 1d",
+    "report",
+    "report --by day,keyword --since 7d --until 1d",
+    "report --by source,service,status",
+    "report --by network",
     "doctor",
     "backup copy.db",
     "purge --older-than 30d --dry-run",
@@ -241,6 +246,7 @@ async def _pushes(service: Service, clock: Clock) -> None:
         await take(service, delivery("m-1", status), token=TOKEN)
     with suppress(PushError):
         await take(service, b"{", token=TOKEN)
+    await counting.count_some(service.store)
 
 
 async def _looks(store: Store) -> None:
@@ -272,6 +278,7 @@ async def _looks(store: Store) -> None:
     await reader.work.sending_since(1)
     for asked in ({}, {"event": 1}, {"event": 1, "target": "crm"}):
         assert not [attempt async for attempt in reader.forwards.every(**asked, since=LATER)]
+    await reader.metrics.uncounted()
     await reader.quarantined(before=9)
     await reader.opt_outs.blocking(ANN, sender=None, service_id=None)
     for after in (None, 1):
@@ -363,6 +370,7 @@ async def _chores(store: Store, event: int) -> None:
     await store.run(jobs.move, 1)
     await store.run(jobs.hurry, to_micros(NOW), to_micros(LATER))
     await store.run(messages.tidy, to_micros(LATER))
+    await store.run(rollups.step)
     await store.run(purges.trust_clock, NOW)
     await store.check()
     await store.run(purges.drop, PurgeKind.QUARANTINE, [1])

@@ -37,6 +37,8 @@ HISTORY = {
     "people_runs": 1_300,
     "quarantine": 2_000,
     "reports": 1_000_000,
+    "rollup_cursors": 1,
+    "rollups": 2_000_000,
     "subscription_history": 1_000_000,
     "subscriptions": 300_000,
 }
@@ -48,7 +50,7 @@ SMALL = frozenset(
     {
         *("pragma_application_id", "pragma_user_version"),
         *("events_open", "messages_under_way", "reports_waiting"),
-        *("people_runs", "quarantine", "sqlite_master", "sqlite_schema"),
+        *("people_runs", "quarantine", "rollup_cursors", "sqlite_master", "sqlite_schema"),
     }
 )
 

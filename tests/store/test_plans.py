@@ -56,6 +56,10 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH messages * (source=? AND sent_at>?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
+        "metric_reads._UNCOUNTED": [
+            "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
+            "SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)",
+        ],
         "opt_out_reads._CHANGE": ["SCAN opt_out_history"],
         "opt_out_reads._NEAR_MISSES": ["SCAN f USING INDEX flags_near_misses"],
         "purge_reads.TRUST": ["SCAN events"],
@@ -77,6 +81,9 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "renumbering._LINKS": ["SEARCH links * ((source,link_id)>(?,?))"],
         "renumbering._MESSAGE": ["SEARCH messages * (rowid>?)"],
         "renumbering._OPTED": ["SEARCH opt_out* (msisdn>?)", "USE TEMP B-TREE FOR ORDER BY"],
+        "rollups._NEXT_EVENTS": ["SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"],
+        "rollups._NEXT_MESSAGES": ["SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)"],
+        "rollups._OF_SOURCE": ["SEARCH rollups USING PRIMARY KEY (source=?)"],
     },
     "newest first until its LIMIT; what a person chooses by more than one thing, or by what has no"
     " index since each push would write it, is sought in their own process, and nobody waits": {
@@ -118,6 +125,19 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "event_effects._OPTED": ["SEARCH opt_out_history * (event>? AND event<?)"],
         "event_effects._WORK": ["SEARCH jobs * (event>? AND event<?)"],
         "renames._go_through#2": ["SEARCH * USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
+        "rollups._COUNT_MESSAGES": [
+            "SEARCH messages USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            "USE TEMP B-TREE FOR GROUP BY",
+        ],
+        # The rows of one quarter hour, and one row by its whole key.
+        "rollups._KEYWORDS": [
+            "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter=?)",
+            "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter=? AND keyword*",
+            "USE TEMP B-TREE FOR DISTINCT",
+        ],
+        "rollups._DROP": ["SEARCH rollups USING PRIMARY KEY (* AND status=?)"],
+        "rollups._DROP_EMPTY": ["SEARCH rollups USING PRIMARY KEY (* AND status=?)"],
+        "rollups._TAKE": ["SEARCH rollups USING PRIMARY KEY (* AND status=?)"],
         "renames._move#5": ["SEARCH message_ids * (source=? AND key<?)"],
         "renames._move#6": ["SEARCH message_ids * (source=? AND key<?)"],
         # What came with the id of another, and says the same.
@@ -176,6 +196,11 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "a person asks for a sum over all of it, in a process of their own": {
         "engine.backup._verify#5": ["SCAN events"],
+        "rollup_reads._COUNTS": [
+            "SEARCH rollups USING PRIMARY KEY (source>?)",  # the next source
+            "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter>? AND quarter<?)",
+            "USE TEMP B-TREE FOR GROUP BY",
+        ],
         "health_reads.store_health#2": ["SEARCH jobs USING COVERING INDEX * (state=?)"],
         "subscription_reads._STEPS": [
             "SCAN h USING COVERING INDEX subscription_history_by_subscription",

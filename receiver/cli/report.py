@@ -1,0 +1,92 @@
+"""`receiver report`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from receiver.cli import output
+from receiver.cli.exit_status import print_errors
+from receiver.cli.listing import Form, form_of
+from receiver.cli.options import ConfigFile, Csv, Json, load_leniently
+from receiver.cli.times import Since, Tz, Until, period
+from receiver.events import utc_now
+from receiver.service.report import DAY, NAMES, Report, kinds, make_report
+from receiver.store import Reader, open_reader
+from receiver.text.days import midnight
+from receiver.views.csv_export import csv_writer
+from receiver.views.report import columns, rows
+from receiver.views.subscribers import row
+from receiver.views.times import full_time, shown_zone
+
+#: Days of a report without `--since`.
+_DAYS = 30
+#: Counting that is behind by less is not worth a word.
+_LATE = timedelta(seconds=10)
+
+
+def command(
+    *,
+    by: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help=f"What to tell apart: some of {', '.join(NAMES)}."),
+    ] = DAY,
+    since: Since = None,
+    until: Until = None,
+    _tz: Tz = None,
+    json: Json = False,
+    as_csv: Csv = False,
+    config: ConfigFile = None,
+) -> None:
+    """Counts messages in and out by day, keyword, network, source, service and status.
+
+    Delivery reports too, and who joined and left. An event counts when it came, a message of ours
+    when it was asked for, with its present status. Only what has all of --by is counted: delivery
+    reports have no keyword. Without --since it is about the last 30 days.
+    """
+    form, names = form_of(json=json, as_csv=as_csv), _names(by)
+    now, zone = utc_now(), shown_zone.get()
+    start, end = period(since, until)
+    first = now.astimezone(zone).date() - timedelta(days=_DAYS - 1)
+    settings = load_leniently(config)
+
+    async def look() -> Report:
+        async with open_reader(settings.store_path) as reader:
+            await _warn(reader, now)
+            return await make_report(
+                reader, names, start or midnight(first, zone), end or now, zone
+            )
+
+    report = asyncio.run(look())
+    titles = columns(report)
+    if form is Form.JSON:
+        output.json_lines(rows(report))
+    elif form is Form.CSV:
+        write = csv_writer(sys.stdout, [name for _, name in titles])
+        for fields in rows(report):
+            write(fields)
+    else:
+        cells = [row(titles, fields) for fields in rows(report)]
+        output.table([title for title, _ in titles], cells, if_empty="nothing was counted")
+
+
+async def _warn(reader: Reader, now: datetime) -> None:
+    """Says on stderr from when on the counts are not complete yet."""
+    late = await reader.metrics.uncounted()
+    if late is not None and now - late > _LATE:
+        since = f"not complete: what came from {full_time(late)} on is being counted"
+        print_errors([f"{since}, or is as soon as the service runs"])
+
+
+def _names(text: str) -> list[str]:
+    """Returns the names in the value of `--by`."""
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(NAMES) or len(set(names)) < len(names):
+        raise typer.BadParameter(f"--by: expected some of {', '.join(NAMES)}, got {text!r}")
+    if not kinds(names):
+        raise typer.BadParameter(f"--by: nothing has all of {text}; messages in have no status")
+    return names

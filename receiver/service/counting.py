@@ -1,0 +1,43 @@
+"""Keeps the counts for reports up to date, beside the service (`receiver.store.rollups`)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from receiver.errors import StoreUnavailable
+from receiver.store import Store, rollups
+
+log = structlog.get_logger("receiver.service.counting")
+
+#: Seconds from a change to the step that counts it, and all that came meanwhile.
+_GATHER = 1.0
+#: Seconds between steps: pushes wait for none longer than for one of their own commits.
+_PAUSE = 0.02
+#: Seconds after a step that failed.
+_STORE_PAUSE = 5.0
+
+
+async def keep_counting(store: Store) -> None:
+    """Counts what is stored, some at a time; rests until the store is changed."""
+    touched, pause = store.writer.touched, _GATHER
+    while True:
+        await touched.wait()
+        await asyncio.sleep(pause)
+        try:
+            pause = _PAUSE if await count_some(store) else _GATHER
+        except StoreUnavailable as error:
+            log.warning("cannot count for reports", error=str(error))
+            touched.set()
+            pause = _STORE_PAUSE
+
+
+async def count_some(store: Store) -> bool:
+    """Counts the next events and messages; returns True if there are more."""
+    step = store.writer.run(rollups.step)
+    # The step sees all that was submitted before it; what comes from now on is another change.
+    store.writer.touched.clear()
+    if more := await step:
+        store.writer.touched.set()
+    return more
