@@ -32,16 +32,12 @@ def explain(rules: Rules, event: Event[Message], people: People) -> list[Explana
             why = _why_not(rules, n, event, people, readings)
             if why is None and found is not None:
                 why = f"rules[{found.rule}] answers before it"
-            label = _label(n, rules.rules[n])
+            label = rules.rules[n].place(n)
             explanations.append(Explanation(rule=label, verdict="no", why=why or ""))
     if others := len(rules.rules) - len(shown):
         why = "have other keywords, or answer after these"
         explanations.append(Explanation(rule=f"{others:,} others", verdict="no", why=why))
     return explanations
-
-
-def _label(n: int, rule: Rule) -> str:
-    return f"rules[{n}] {rule.label}"
 
 
 def _readings(text: str) -> list[list[str]]:
@@ -52,7 +48,7 @@ def _readings(text: str) -> list[list[str]]:
 
 def _answer(rules: Rules, found: Found, event: Event[Message]) -> Explanation:
     rule = rules.rules[found.rule]
-    label = _label(found.rule, rule)
+    label = rule.place(found.rule)
     why = {
         "first": f"the message begins with {found.keyword}",
         "exact": f"the message is {found.keyword}",

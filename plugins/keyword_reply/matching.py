@@ -174,10 +174,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(render, Reply):
             return render
         try:
-            return Reply(render(values(found, event)))
+            text = render(values(found, event))
         except Exception as error:  # noqa: BLE001 - a template can raise anything
             why = reason(error, self.rules[found.rule].reply)
             raise ReplyFailed(f"rules[{found.rule}].reply: {why}") from None
+        return Reply(text, rule=self.rules[found.rule].place(found.rule))
 
 
 def values(found: Found, event: Event[Message]) -> Values:

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from receiver.cli import output
@@ -23,13 +22,15 @@ from receiver.cli.options import (
     optional_person,
     optional_time,
 )
-from receiver.cli.redact import redact_job, secrets_of
+from receiver.cli.redact import redact_story, secrets_of
 from receiver.errors import Failed
-from receiver.events import SHORT_ID, Event, encode_event
+from receiver.events import SHORT_ID
 from receiver.service.follow import new_events
+from receiver.service.stories import Story, stories, stories_of
 from receiver.store import Reader, StoredEvent, open_reader
-from receiver.views.events import event_details, summary, type_name
+from receiver.views.events import summary, type_name
 from receiver.views.requests import request_details, request_json
+from receiver.views.stories import answered_summary, story_details, story_fields, story_line
 from receiver.views.times import format_time
 
 _LIMIT = 100
@@ -75,15 +76,17 @@ def command(
         "request": raw,
     }
 
+    secrets = secrets_of(settings)
+
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             if id_ is not None:
-                await _show(reader, id_, secrets_of(settings), json=json, raw=raw)
+                await _show(reader, id_, secrets, json=json, raw=raw)
             elif follow:
-                await _follow(reader, wanted, limit, json=json, raw=raw)
+                await _follow(reader, wanted, limit, secrets, json=json, raw=raw)
             else:
                 found = reader.events(**wanted, limit=limit or _LIMIT)
-                await _list(found, json=json, raw=raw, noted=noted)
+                await _list(reader, found, secrets, json=json, raw=raw, noted=noted)
 
     try:
         asyncio.run(look())
@@ -92,34 +95,49 @@ def command(
             raise
 
 
-async def _list(events: AsyncGenerator[StoredEvent], *, json: bool, raw: bool, noted: bool) -> None:
-    if json:
-        # Closes the query also when the reader of our output ended.
-        async with aclosing(events) as found:
-            async for stored in found:
-                _write_json(stored, raw=raw)
-        return
-    every = [stored async for stored in events]
+async def _list(
+    reader: Reader,
+    events: AsyncGenerator[StoredEvent],
+    secrets: Sequence[str],
+    *,
+    json: bool,
+    raw: bool,
+    noted: bool,
+) -> None:
+    # Closes the query also when the reader of our output ended.
+    async with aclosing(stories_of(reader, events)) as found:
+        if json:
+            async for story in found:
+                _write_json(redact_story(story, secrets), raw=raw)
+            return
+        every = [redact_story(story, secrets) async for story in found]
     if raw:
-        for stored in every:
-            _write_line(stored, raw=True)
+        for story in every:
+            _write_line(story, raw=True)
         return
-    titles = ["ID", "RECEIVED (UTC)", "TYPE", "SOURCE", "PERSON", "WHAT"]
-    rows = [list(_row(stored.event)) for stored in every]
+    titles = ["ID", "RECEIVED (UTC)", "TYPE", "SOURCE", "PERSON", "WHAT", "ANSWERED"]
+    rows = [list(_row(story)) for story in every]
     if noted:
         titles.append("NOTE")
-        rows = [[*row, stored.note or ""] for row, stored in zip(rows, every, strict=True)]
+        rows = [[*row, story.stored.note or ""] for row, story in zip(rows, every, strict=True)]
     output.table(titles, rows, if_empty="no events")
 
 
 async def _follow(
-    reader: Reader, wanted: dict[str, Any], limit: int | None, *, json: bool, raw: bool
+    reader: Reader,
+    wanted: dict[str, Any],
+    limit: int | None,
+    secrets: Sequence[str],
+    *,
+    json: bool,
+    raw: bool,
 ) -> None:
     """Shows the events since `--since`, or from now on."""
     after = 0 if wanted["since"] else await reader.last_seq()
     async for batch in new_events(reader, wanted, after, limit):
-        for stored in batch:
-            _write_json(stored, raw=raw) if json else _write_line(stored, raw=raw)
+        for found in await stories(reader, batch):
+            story = redact_story(found, secrets)
+            _write_json(story, raw=raw) if json else _write_line(story, raw=raw)
         sys.stdout.flush()
 
 
@@ -127,26 +145,26 @@ async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool,
     stored = await reader.event(reader.ids.complete(id_))
     if stored is None:
         raise Failed(f"{id_}: no such event")
+    [found] = await stories(reader, [stored])
+    story = redact_story(found, secrets)
     if json:
-        _write_json(stored, raw=raw)
+        _write_json(story, raw=raw, **story_fields(story))
         return
-    jobs = [redact_job(job, secrets) for job in await reader.jobs(event=stored.seq)]
-    output.details(event_details(stored, jobs))
+    output.details(story_details(story))
     if raw and stored.request:
         print()
         output.details(request_details(stored.request))
 
 
-def _write_json(stored: StoredEvent, *, raw: bool) -> None:
-    encoded = encode_event(stored.event)
-    if raw and stored.request:
-        extra = msgspec.json.encode({"raw": request_json(stored.request)})
-        encoded = encoded[:-1] + b"," + extra[1:]
-    output.json_line(encoded)
+def _write_json(story: Story, *, raw: bool, **more: Any) -> None:
+    if raw and story.stored.request:
+        more["raw"] = request_json(story.stored.request)
+    output.json_line(story_line(story, **more))
 
 
-def _write_line(stored: StoredEvent, *, raw: bool) -> None:
-    id_, received, type_, source, who, what = _row(stored.event)
+def _write_line(story: Story, *, raw: bool) -> None:
+    stored = story.stored
+    id_, received, type_, source, who, what, _ = _row(story)
     output.line(f"{id_}  {received}  {type_:<11}  {source:<12}  {who:<13}  {what}")
     if raw and stored.request:
         for name, value in request_details(stored.request):
@@ -154,12 +172,14 @@ def _write_line(stored: StoredEvent, *, raw: bool) -> None:
                 output.line(f"    {name}: {value}")
 
 
-def _row(event: Event[Any]) -> Sequence[str]:
+def _row(story: Story) -> Sequence[str]:
+    event = story.stored.event
     return (
         event.id[:SHORT_ID],
         format_time(event.receivedat),
         type_name(event),
         event.source_name,
-        event.subject or "",
+        story.person or "",
         summary(event),
+        answered_summary(story),
     )

@@ -149,7 +149,12 @@ def asked_for(
     Raises for values that can be neither stored nor sent: Structs do not check their fields, so a
     text may be None, bytes or invalid Unicode. The handler must fail, not the commit.
     """
-    if type(result) is Reply and type(result.text) is str and result.text.isascii():
+    if (
+        type(result) is Reply
+        and type(result.text) is type(result.rule) is str
+        and result.text.isascii()
+        and result.rule.isascii()
+    ):
         return (result,)  # most results; it cannot be wrong
     asked = _actions.decode(_encode(actions(result)))
     return tuple([_normalised(action, event, sources) for action in asked])

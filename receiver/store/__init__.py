@@ -51,6 +51,7 @@ from receiver.store.records import (
     StoredPush,
     StoreResult,
     Work,
+    answered_by,
     from_micros,
     noted,
     pack_request,
@@ -59,6 +60,7 @@ from receiver.store.records import (
 )
 from receiver.store.renumbering import Normaliser, Progress
 from receiver.store.replay_writes import ReplayRequest, ReplayResult
+from receiver.store.story_reads import Change, Reported
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.tx import Tx
 
@@ -67,6 +69,7 @@ __all__ = [
     "REVIVED",
     "Attempt",
     "AuditEntry",
+    "Change",
     "Correction",
     "EventRow",
     "Failure",
@@ -90,6 +93,7 @@ __all__ = [
     "ReplayResult",
     "ReplyState",
     "Report",
+    "Reported",
     "Request",
     "ServiceCount",
     "Store",
@@ -101,6 +105,7 @@ __all__ = [
     "Subscription",
     "SubscriptionStep",
     "Work",
+    "answered_by",
     "from_micros",
     "noted",
     "open_reader",

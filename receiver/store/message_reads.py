@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from receiver.events import Status
 from receiver.store.ids import EventIds
-from receiver.store.queries import Fetch
+from receiver.store.queries import Fetch, marks
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 #: Of the table of messages `m`: what `message_of` takes, before when it is due and how often asked.
@@ -37,7 +38,8 @@ class MessageReader:
         state: str | None = None,
         source: str | None = None,
         msisdn: str | None = None,
-        event: int | None = None,
+        events: Sequence[int] | None = None,
+        since: datetime | None = None,
         limit: int = 100,
     ) -> list[StoredMessage]:
         """Messages, newest first."""
@@ -47,12 +49,17 @@ class MessageReader:
             "m.state": state,
             "m.source": source,
             "m.msisdn": msisdn,
-            "m.event": event,
         }
         conditions = [f"{column} = ?" for column, value in given.items() if value is not None]
         if state not in (None, "sent"):
             conditions.append("m.state <> 'sent'")  # the index messages_by_state has no others
-        values = [value for value in given.values() if value is not None]
+        values: list[Any] = [value for value in given.values() if value is not None]
+        if events is not None:
+            conditions.append(f"m.event IN ({marks(len(events))})")
+            values += events
+        if since is not None:
+            conditions.append("m.created_at >= ?")
+            values.append(to_micros(since))
         where = " AND ".join(conditions) or "TRUE"
         query = f"{_MESSAGE} WHERE {where} ORDER BY m.id DESC LIMIT ?"
         rows = await self._fetch(query, [*values, limit])
