@@ -38,7 +38,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, TypeVar
+from functools import wraps
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -264,6 +265,37 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
         return ours in self.to
 
 
+FiltersP = ParamSpec("FiltersP")
+
+
+class Decorator(Protocol[FiltersP]):
+    """A decorator of handlers, with filters or bare: `@on_message`."""
+
+    @overload
+    def __call__(self, function: FunctionT, /) -> FunctionT: ...
+    @overload
+    def __call__(
+        self, *args: FiltersP.args, **filters: FiltersP.kwargs
+    ) -> Callable[[FunctionT], FunctionT]: ...
+
+
+def _also_bare(
+    register: Callable[FiltersP, Callable[[HandlerFunction], HandlerFunction]],
+) -> Decorator[FiltersP]:
+    @wraps(register)
+    def decorator(function: Any = None, /, **filters: Any) -> Any:
+        made: Any = register(**filters)  # type: ignore[call-arg] # filters have names alone
+        if function is None:
+            return made
+        if not callable(function):
+            word = register.__name__
+            raise TypeError(f"@{word}: a filter has a name: @{word}(keyword={function!r})")
+        return made(function)
+
+    return cast("Decorator[FiltersP]", decorator)
+
+
+@_also_bare
 def on_message(
     *,
     keyword: str | Iterable[str] = (),
@@ -286,6 +318,7 @@ def on_message(
     return _decorator(types, keyword, to, source, inline=inline, first=first)
 
 
+@_also_bare
 def on_delivery(
     *, source: str | Iterable[str] = (), inline: bool = False, first: bool = False
 ) -> Callable[[FunctionT], FunctionT]:
@@ -294,6 +327,7 @@ def on_delivery(
     return _decorator(types, (), (), source, inline=inline, first=first)
 
 
+@_also_bare
 def on_subscription(
     *,
     keyword: str | Iterable[str] = (),
