@@ -197,6 +197,8 @@ warning: sources.open.authentication: anybody can push
 warning: sources.open.allow_ips: empty, and there is no credential either; name the provider's\
  addresses
 warning: sources.uk.tokens[0]: shorter than 16 characters
+warning: sources.uk.send: none, and Text-Connect (United Kingdom) takes no reply in the answer to a\
+ push: each reply becomes a dead letter; add [sources.uk.send] with api_key and sender
 warning: sources.ke.tokens[0]: the same secret as sources.uk.tokens[1]
 warning: sources.uk.tokens[1]: the same secret as sources.ke.tokens[0]
 warning: plugins.keyword_reply.rules: no default rule for any address: what no keyword fits gets no\
