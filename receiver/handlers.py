@@ -200,6 +200,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     types: frozenset[str]
     inline: bool
     first: bool
+    last: bool
     keywords: frozenset[str]
     to: frozenset[str]
     sources: frozenset[str]
@@ -262,6 +263,7 @@ def on_message(
     source: str | Iterable[str] = (),
     inline: bool = False,
     first: bool = False,
+    last: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
     """Registers a handler of messages that people send us.
 
@@ -271,10 +273,11 @@ def on_message(
 
     `inline` is for pure functions that take microseconds, such as a look into rules: they
     run before the event is stored and share its commit. They must be `def`, do no I/O and
-    read no clock. `first` puts a handler before all that are not.
+    read no clock. `first` puts a handler before all that are not. `last` puts it behind all others,
+    inline or not: it is asked only if none of them replied, and none is left that is tried again.
     """
     types = frozenset({str(EventType.MESSAGE_RECEIVED)})
-    return _decorator(types, keyword, to, source, inline=inline, first=first)
+    return _decorator(types, keyword, to, source, inline=inline, first=first, last=last)
 
 
 @_also_bare
@@ -330,6 +333,7 @@ def _decorator(
     *,
     inline: bool,
     first: bool,
+    last: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
     folded, ours, named = _keywords(_several(keywords)), addresses(to), _several(sources)
 
@@ -340,6 +344,7 @@ def _decorator(
             types=types,
             inline=inline,
             first=first,
+            last=last,
             keywords=folded,
             to=ours,
             sources=named,

@@ -19,7 +19,7 @@ _SIMILAR = 5
 
 def explain(rules: Rules, event: Event[Message], people: People) -> list[Explanation]:
     """Returns a line for each rule in file order; of many rules only the related, and a count."""
-    found = rules.find(event, people)
+    found = rules.find(event, people) or rules.default(event, people)
     shown = list(range(len(rules.rules)))
     if len(shown) > SHOW_ALL:
         shown = _related(rules, event, found)
@@ -54,7 +54,7 @@ def _answer(rules: Rules, found: Found, event: Event[Message]) -> Explanation:
         "exact": f"the message is {found.keyword}",
         "prefix": f"the message begins with {found.keyword}",
         "regex": "the pattern fits",
-        "default": "no keyword fits",
+        "default": "no keyword fits; other plugins are asked first",
     }[rule.match]
     if rules.conditions[found.rule] is not None:
         why += ", and so do the conditions" if rule.match == "regex" else "; the conditions are met"

@@ -73,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     defaults: ByAddress = {}
 
     def find(self, event: Event[Message], people: People) -> Found | None:
-        """Returns the rule that answers a message: the first in the file that fits."""
+        """Returns the rule that answers a message: the first that fits and is no default."""
         text = event.data.text
         first, rest = split(text)
         word = fold(first)
@@ -85,9 +85,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             found = _earlier(found, self._by_beginning(event, people))
         if (regexes := self.regexes) and (found is None or regexes.rules[0] < found.rule):
             found = self._by_pattern(regexes, word, rest, event, people, found)
-        if found is None and (rule := self._pick(self.defaults, event, people)) is not None:
-            return Found(rule, word, rest)
         return found
+
+    def default(self, event: Event[Message], people: People) -> Found | None:
+        """Returns the default rule for a message that nothing else answers."""
+        rule = self._pick(self.defaults, event, people)
+        if rule is None:
+            return None
+        first, rest = split(event.data.text)
+        return Found(rule, fold(first), rest)
 
     def _by_words(
         self, text: str, word: str, rest: str, event: Event[Message], people: People

@@ -228,6 +228,16 @@ def test_a_lint_that_breaks_is_told(tmp_path: Path) -> None:
     assert told(tmp_path, "check").endswith("\nwarning: plugins.mine: its lint raised OSError\n")
 
 
+def test_who_is_asked_before_the_default_rules_is_said(tmp_path: Path) -> None:
+    """Plugins that could answer a message; nothing where there are none."""
+    plugin = "from receiver.handlers import on_message\n@on_message\ndef f(event, context): ...\n"
+    write(tmp_path, with_plugin(plugin, "keyword_reply"))
+    row = "asked last  keyword_reply.answer_default: if there is no reply of mine.f\n"
+    assert row in told(tmp_path, "check")
+    write(tmp_path, settings())
+    assert "asked last" not in told(tmp_path, "check")
+
+
 def test_warnings_of_rules_have_their_keys(tmp_path: Path) -> None:
     """What is odd about rules is told as it stands in the file; nothing is refused for it."""
     rules = '[plugins]\nenabled = ["keyword_reply"]\n[plugins.keyword_reply]\nrules = [\n'
