@@ -185,7 +185,7 @@ async def _reply(running: Service, number: int) -> float:
     row = msgspec.structs.replace(push.row, subject=person, received_at=to_micros(came))
     taken = await store.take(msgspec.structs.replace(push, row=row))
     while True:
-        [message] = await store.reader.messages.find(event=taken.seq)
+        [message] = await store.reader.messages.find(events=[taken.seq])
         if message.state not in ("waiting", "sending"):
             break
         await asyncio.sleep(0.01)

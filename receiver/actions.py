@@ -25,6 +25,9 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
     """True sends it only if the handler's other actions change a subscription, an opt-out or an
     opt-in; otherwise there is no reply. This is decided in the commit, so of two STOPs that come
     together one is confirmed."""
+    rule: str = ""
+    """The rule of the plugin that it comes from, for people: `rules[3] GAME`. It is kept with the
+    event."""
 
 
 SILENCE = Reply("")

@@ -38,7 +38,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, TypeVar
+from functools import wraps
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -64,10 +65,8 @@ from receiver.events import (
     Status,
     SubscriptionChange,
 )
-from receiver.limits import MOST_ASKED
-from receiver.net.webhooks import check_push
+from receiver.net.targets import Target
 from receiver.people import Nobody, People, Subscription
-from receiver.text.escape import escape
 from receiver.text.keywords import fold, keyword, phrase, plain, split, words
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import Segments, beyond_gsm7, segments
@@ -153,45 +152,6 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
 
 
-#: Most seconds of a request to a target.
-_MOST_SECONDS = 15.0
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A system that events are forwarded to."""
-
-    name: str
-    """Unique among the targets of all plugins: waiting events are found by it."""
-    url: str
-    secrets: list[Secret] = []
-    """Secrets of Standard Webhooks, `whsec_…`; each signs, so they can be rotated. Empty:
-    unsigned."""
-    headers: dict[str, Secret] = {}
-    """Sent with each request, for example Authorization."""
-    allow: list[Network] = []
-    """Internal addresses that it may have. Empty: only addresses on the internet."""
-    connections: int = 4
-    """The most requests at the same time; those of one person are made one after the other."""
-    timeout: float = 15.0
-    """Seconds for a whole request; at most 15."""
-    retry_after_max: float = MOST_ASKED
-    """The longest pause in seconds that its Retry-After can ask for."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for fields that cannot work."""
-        if not self.name or "://" in self.name or self.name != escape(self.name.strip()):
-            raise ValueError(f"name: expected a word such as crm, got {self.name!r}")
-        secrets = [secret.reveal() for secret in self.secrets]
-        check_push(self.url, secrets, {k: v.reveal() for k, v in self.headers.items()})
-        if self.connections < 1:
-            raise ValueError(f"connections: expected at least 1, got {self.connections}")
-        if not 0 < self.timeout <= _MOST_SECONDS:
-            raise ValueError(f"timeout: expected at most {_MOST_SECONDS:g} s, got {self.timeout:g}")
-        if not self.retry_after_max >= 0:
-            got = f"{self.retry_after_max:g}"
-            raise ValueError(f"retry_after_max: expected seconds, 0 or more, got {got}")
-
-
 class SourceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The properties of a source that a plugin can use."""
 
@@ -242,6 +202,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     types: frozenset[str]
     inline: bool
     first: bool
+    last: bool
     keywords: frozenset[str]
     to: frozenset[str]
     sources: frozenset[str]
@@ -266,6 +227,37 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
         return ours in self.to
 
 
+FiltersP = ParamSpec("FiltersP")
+
+
+class Decorator(Protocol[FiltersP]):
+    """A decorator of handlers, with filters or bare: `@on_message`."""
+
+    @overload
+    def __call__(self, function: FunctionT, /) -> FunctionT: ...
+    @overload
+    def __call__(
+        self, *args: FiltersP.args, **filters: FiltersP.kwargs
+    ) -> Callable[[FunctionT], FunctionT]: ...
+
+
+def _also_bare(
+    register: Callable[FiltersP, Callable[[HandlerFunction], HandlerFunction]],
+) -> Decorator[FiltersP]:
+    @wraps(register)
+    def decorator(function: Any = None, /, **filters: Any) -> Any:
+        made: Any = register(**filters)  # type: ignore[call-arg] # filters have names alone
+        if function is None:
+            return made
+        if not callable(function):
+            word = register.__name__
+            raise TypeError(f"@{word}: a filter has a name: @{word}(keyword={function!r})")
+        return made(function)
+
+    return cast("Decorator[FiltersP]", decorator)
+
+
+@_also_bare
 def on_message(
     *,
     keyword: str | Iterable[str] = (),
@@ -273,6 +265,7 @@ def on_message(
     source: str | Iterable[str] = (),
     inline: bool = False,
     first: bool = False,
+    last: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
     """Registers a handler of messages that people send us.
 
@@ -282,12 +275,14 @@ def on_message(
 
     `inline` is for pure functions that take microseconds, such as a look into rules: they
     run before the event is stored and share its commit. They must be `def`, do no I/O and
-    read no clock. `first` puts a handler before all that are not.
+    read no clock. `first` puts a handler before all that are not. `last` puts it behind all others,
+    inline or not: it is asked only if none of them replied, and none is left that is tried again.
     """
     types = frozenset({str(EventType.MESSAGE_RECEIVED)})
-    return _decorator(types, keyword, to, source, inline=inline, first=first)
+    return _decorator(types, keyword, to, source, inline=inline, first=first, last=last)
 
 
+@_also_bare
 def on_delivery(
     *, source: str | Iterable[str] = (), inline: bool = False, first: bool = False
 ) -> Callable[[FunctionT], FunctionT]:
@@ -296,6 +291,7 @@ def on_delivery(
     return _decorator(types, (), (), source, inline=inline, first=first)
 
 
+@_also_bare
 def on_subscription(
     *,
     keyword: str | Iterable[str] = (),
@@ -339,6 +335,7 @@ def _decorator(
     *,
     inline: bool,
     first: bool,
+    last: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
     folded, ours, named = _keywords(_several(keywords)), addresses(to), _several(sources)
 
@@ -349,6 +346,7 @@ def _decorator(
             types=types,
             inline=inline,
             first=first,
+            last=last,
             keywords=folded,
             to=ours,
             sources=named,

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from receiver import actions as actions_module
 from receiver import handlers, testing
@@ -55,6 +56,26 @@ def decorated(decorator: Callable[[HandlerFunction], HandlerFunction]) -> Handle
 
     found: Handler = getattr(decorator(function), MARK)
     return found
+
+
+@pytest.mark.parametrize("decorator", [on_message, on_delivery, on_subscription])
+def test_a_decorator_without_parentheses_has_no_filters(decorator: Any) -> None:
+    """`@on_message` is `@on_message()`."""
+    bare, called = decorated(decorator), decorated(decorator())
+    assert replace(bare, function=called.function) == called
+
+
+def test_a_filter_without_its_name_is_refused_with_file_and_line(tmp_path: Path) -> None:
+    """The error says how it is written."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from receiver.handlers import on_message\n\n@on_message('GAME')\n"
+        "def mine(event, context): ...\n"
+    )
+    found = testing.faults(file)
+    assert found[""].endswith(
+        "mine.py:3: TypeError: @on_message: a filter has a name: @on_message(keyword='GAME')"
+    )
 
 
 @pytest.mark.parametrize("name", handlers.__all__)

@@ -251,3 +251,54 @@ async def test_a_reply_that_no_way_leads_to_is_told(tmp_path: Path) -> None:
 
 def _only(source: str) -> dict[str, Any]:
     return {"plugins": with_plugin(source)["plugins"]}
+
+
+#: Answers balances; fails at the first try where it says so; wants everything.
+LEDGER = """
+from receiver.handlers import on_message
+
+tried = set()
+
+@on_message
+def ledger(event, context):
+    text = event.data.text
+    if text == "fail" and event.id not in tried:
+        tried.add(event.id)
+        raise ConnectionError
+    return None if text == "what" else f"KES 7 ({text})"
+"""
+
+
+async def test_a_default_rule_answers_what_no_plugin_does(tmp_path: Path) -> None:
+    """Whoever is first in `enabled`; one that failed is tried again before."""
+    raw = with_plugin(LEDGER, "keyword_reply")
+    raw["plugins"]["keyword_reply"] = {"rules": [{"match": "default", "reply": "Try GAME"}]}
+    raw["sources"]["tilil"]["reply_within"] = 10.0
+    clock = Clock()
+    async with opened(tmp_path, raw, clock=clock) as service:
+        answers = [
+            json.loads((await take(service, inbound(n, text, mobile=person(n)))).body)
+            for n, text in enumerate(("balance", "what", "fail"))
+        ]
+        assert [answer["result_message"] for answer in answers] == [
+            "KES 7 (balance)",
+            "Try GAME",
+            "",
+        ]
+
+        async def put_off() -> bool:
+            jobs = await service.store.reader.jobs(kind="handle", state="due")
+            return {job.error for job in jobs} == {
+                "ConnectionError: ",
+                "is asked after mine.ledger",
+            }
+
+        await until_async(put_off, "the default waits")
+        clock.move(seconds=60)
+
+        async def done() -> list[str]:
+            if await service.store.reader.jobs(kind="handle", state="due"):
+                return []
+            return [message.text for message in await service.store.reader.messages.find()]
+
+        assert await until_async(done, "all are asked") == ["KES 7 (fail)"]

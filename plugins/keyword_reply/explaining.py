@@ -19,7 +19,7 @@ _SIMILAR = 5
 
 def explain(rules: Rules, event: Event[Message], people: People) -> list[Explanation]:
     """Returns a line for each rule in file order; of many rules only the related, and a count."""
-    found = rules.find(event, people)
+    found = rules.find(event, people) or rules.default(event, people)
     shown = list(range(len(rules.rules)))
     if len(shown) > SHOW_ALL:
         shown = _related(rules, event, found)
@@ -32,16 +32,12 @@ def explain(rules: Rules, event: Event[Message], people: People) -> list[Explana
             why = _why_not(rules, n, event, people, readings)
             if why is None and found is not None:
                 why = f"rules[{found.rule}] answers before it"
-            label = _label(n, rules.rules[n])
+            label = rules.rules[n].place(n)
             explanations.append(Explanation(rule=label, verdict="no", why=why or ""))
     if others := len(rules.rules) - len(shown):
         why = "have other keywords, or answer after these"
         explanations.append(Explanation(rule=f"{others:,} others", verdict="no", why=why))
     return explanations
-
-
-def _label(n: int, rule: Rule) -> str:
-    return f"rules[{n}] {rule.label}"
 
 
 def _readings(text: str) -> list[list[str]]:
@@ -51,13 +47,13 @@ def _readings(text: str) -> list[list[str]]:
 
 def _answer(rules: Rules, found: Found, event: Event[Message]) -> Explanation:
     rule = rules.rules[found.rule]
-    label = _label(found.rule, rule)
+    label = rule.place(found.rule)
     why = {
         "first": f"the message begins with {found.keyword}",
         "exact": f"the message is {found.keyword}",
         "prefix": f"the message begins with {found.keyword}",
         "regex": "the pattern fits",
-        "default": "no keyword fits",
+        "default": "no keyword fits; other plugins are asked first",
     }[rule.match]
     if rules.conditions[found.rule] is not None:
         why += ", and so do the conditions" if rule.match == "regex" else "; the conditions are met"

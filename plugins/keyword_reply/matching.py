@@ -74,7 +74,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     defaults: ByAddress = {}
 
     def find(self, event: Event[Message], people: People) -> Found | None:
-        """Returns the rule that answers a message: the first in the file that fits."""
+        """Returns the rule that answers a message: the first that fits and is no default."""
         first, rest = split(event.data.text)
         word = fold(first)
         found = self._by_keywords(event, people, symbols=True) if self.symbols else None
@@ -82,8 +82,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             found = self._by_keywords(event, people, symbols=False)
         if (regexes := self.regexes) and (found is None or regexes.rules[0] < found.rule):
             found = self._by_pattern(regexes, word, rest, event, people, found)
-        if found is None and (rule := self._pick(self.defaults, event, people)) is not None:
-            return Found(rule, word, rest)
         return found
 
     def _by_keywords(self, event: Event[Message], people: People, *, symbols: bool) -> Found | None:
@@ -98,6 +96,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         if self.sizes and (word[:1] in self.initials or not word.isascii()):
             found = _earlier(found, self._by_beginning(event, people, symbols=symbols))
         return found
+
+    def default(self, event: Event[Message], people: People) -> Found | None:
+        """Returns the default rule for a message that nothing else answers."""
+        rule = self._pick(self.defaults, event, people)
+        if rule is None:
+            return None
+        first, rest = split(event.data.text)
+        return Found(rule, fold(first), rest)
 
     def _by_first_words(
         self, event: Event[Message], people: People, *, symbols: bool
@@ -178,10 +184,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(render, Reply):
             return render
         try:
-            return Reply(render(values(found, event)))
+            text = render(values(found, event))
         except Exception as error:  # noqa: BLE001 - a template can raise anything
             why = reason(error, self.rules[found.rule].reply)
             raise ReplyFailed(f"rules[{found.rule}].reply: {why}") from None
+        return Reply(text, rule=self.rules[found.rule].place(found.rule))
 
 
 def values(found: Found, event: Event[Message]) -> Values:

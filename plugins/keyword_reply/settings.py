@@ -9,6 +9,9 @@ import msgspec
 
 from receiver.handlers import Address
 
+#: Characters of a name that are shown; patterns may be long.
+_MOST_LABEL = 60
+
 Match = Literal["first", "exact", "prefix", "regex", "default"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -45,6 +48,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """The name of the rule for people."""
         return self.keyword or self.pattern or self.match
+
+    def place(self, n: int) -> str:
+        """Returns the rule's place in the file and its name: `rules[3] GAME`."""
+        return f"rules[{n}] {self.label[:_MOST_LABEL]}"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

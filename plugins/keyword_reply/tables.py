@@ -75,6 +75,8 @@ class _Builder:
         reply = None
         try:
             reply = self._templates.compile(source, groups)
+            if isinstance(reply, Reply):
+                reply = Reply(reply.text, rule=rule.place(n))
         except ValueError as error:
             self._fault(n, "reply", str(error))
         if rule.to is not None and not all(self._addresses[n] or [""]):

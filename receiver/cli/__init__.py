@@ -27,6 +27,7 @@ COMMANDS = {
     "reload": "Makes the running service read its configuration, rules and plugins again.",
     "demo": "Runs the service with sample traffic, in a temporary folder.",
     "events": "Lists stored events, the newest first, or shows new ones as they come.",
+    "person": "Shows everything about a number in one timeline.",
     "subscribers": "Lists, counts and corrects the subscription book.",
     "opt-outs": "Lists and changes who must not be messaged.",
     "report": "Counts messages in and out by day, keyword, network, source, service and status.",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from receiver.cli import output
 from receiver.cli.options import ConfigFile
 from receiver.cli.parts import prepare
+from receiver.events import EventType
 from receiver.plugin_host.lint import cautions
+from receiver.plugin_host.loader import Plugin, ordered
 from receiver.providers import Provider, PushUrl
 
 
@@ -29,6 +31,7 @@ def command(config: ConfigFile = None) -> None:
     output.details(
         (
             ("plugins", plugins or "none: events are stored and not answered"),
+            ("asked last", _asked_last(parts.plugins)),
             ("store", str(settings.store_path)),
             ("address", f"{server.host}:{server.port}"),
             ("admin", server.admin or "none"),
@@ -39,6 +42,18 @@ def command(config: ConfigFile = None) -> None:
         print()
     for warning in warnings:
         output.line(f"warning: {warning}")
+
+
+def _asked_last(plugins: Sequence[Plugin]) -> str | None:
+    """Returns which handlers answer only what others do not, and which others; None without any."""
+    named = [
+        (f"{plugin.name}.{handler.function.__name__}", handler)
+        for plugin, handler in ordered(plugins)
+        if EventType.MESSAGE_RECEIVED in handler.types
+    ]
+    last = ", ".join(name for name, handler in named if handler.last)
+    others = ", ".join(name for name, handler in named if not (handler.last or handler.inline))
+    return f"{last}: if there is no reply of {others}" if last and others else None
 
 
 def _rows(name: str, provider: Provider[Any]) -> Iterator[tuple[str, ...]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from receiver.cli import output
@@ -26,14 +26,16 @@ from receiver.cli.options import (
     load_leniently,
     optional_person,
 )
-from receiver.cli.redact import redact_job, secrets_of
+from receiver.cli.redact import redact_story, secrets_of
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
-from receiver.events import SHORT_ID, Event, encode_event
+from receiver.events import SHORT_ID
 from receiver.service.follow import new_events
-from receiver.store import Reader, StoredEvent, open_reader
-from receiver.views.events import CSV_NAMES, event_details, event_fields, summary, type_name
+from receiver.service.stories import Story, stories, stories_of
+from receiver.store import Reader, open_reader
+from receiver.views.events import CSV_NAMES, event_fields, summary, type_name
 from receiver.views.requests import request_details, request_json
+from receiver.views.stories import answered_summary, story_details, story_fields, story_line
 from receiver.views.times import format_time, full_time, time_title
 
 #: Rows of a table without --limit.
@@ -98,15 +100,17 @@ def command(
         "request": raw,
     }
 
+    secrets = secrets_of(settings)
+
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             await check_source(reader, settings, source)
             if id_ is not None:
-                await _show(reader, id_, secrets_of(settings), json=json, raw=raw)
+                await _show(reader, id_, secrets, json=json, raw=raw)
             elif follow:
-                await _follow(reader, wanted, limit, json=json, raw=raw)
+                await _follow(reader, wanted, limit, secrets, json=json, raw=raw)
             else:
-                await _list(reader, wanted, form, limit)
+                await _list(reader, wanted, form, limit, secrets)
 
     try:
         asyncio.run(look())
@@ -115,24 +119,41 @@ def command(
             raise
 
 
-async def _list(reader: Reader, wanted: dict[str, Any], form: Form, limit: int | None) -> None:
+async def _list(
+    reader: Reader, wanted: dict[str, Any], form: Form, limit: int | None, secrets: Sequence[str]
+) -> None:
     raw, noted, words = wanted["request"], wanted["noted"], wanted["words"]
     note = ["NOTE"] if noted else []
-    listing = Listing[StoredEvent](
-        titles=["ID", time_title("RECEIVED"), "TYPE", "SOURCE", "PERSON", "WHAT", *note],
-        row=lambda stored: [*_row(stored.event), *([stored.note] if noted else [])],
-        fields=event_fields,
-        names=CSV_NAMES,
-        json=lambda stored: _json(stored, raw=raw, noted=noted),
-        lines=(lambda stored: _write_line(stored, raw=True)) if raw else None,
+    listing = Listing[Story](
+        titles=[
+            "ID",
+            time_title("RECEIVED"),
+            "TYPE",
+            "SOURCE",
+            "PERSON",
+            "WHAT",
+            "ANSWERED",
+            *note,
+        ],
+        row=lambda story: [*_row(story), *([story.stored.note] if noted else [])],
+        fields=lambda story: {**event_fields(story.stored), "answered": answered_summary(story)},
+        names=(*CSV_NAMES, "answered"),
+        json=lambda story: _json(story, raw=raw),
+        lines=(lambda story: _write_line(story, raw=True)) if raw else None,
         if_empty="no events",
         most=_MOST,
     )
     lowest = await reader.lowest_of(_STRETCH, wanted["until"]) if words else None
-    found = reader.events(**wanted, lowest=lowest, limit=listing.asked(form, limit))
-    last = await listing.show(found, form, limit)
-    if words and (end := lowest if last is None else last.seq) is not None:
+    events = reader.events(**wanted, lowest=lowest, limit=listing.asked(form, limit))
+    last = await listing.show(_redacted(stories_of(reader, events), secrets), form, limit)
+    if words and (end := lowest if last is None else last.stored.seq) is not None:
         _tell_how_to_go_on(reader, end)
+
+
+async def _redacted(found: AsyncGenerator[Story], secrets: Sequence[str]) -> AsyncGenerator[Story]:
+    async with aclosing(found) as every:  # also when the reader of our output ended
+        async for story in every:
+            yield redact_story(story, secrets)
 
 
 def _tell_how_to_go_on(reader: Reader, seq: int) -> None:
@@ -144,16 +165,23 @@ def _tell_how_to_go_on(reader: Reader, seq: int) -> None:
 
 
 async def _follow(
-    reader: Reader, wanted: dict[str, Any], limit: int | None, *, json: bool, raw: bool
+    reader: Reader,
+    wanted: dict[str, Any],
+    limit: int | None,
+    secrets: Sequence[str],
+    *,
+    json: bool,
+    raw: bool,
 ) -> None:
     """Shows the events since `--since`, or from now on."""
     after = 0 if wanted["since"] else await reader.last_seq()
     async for batch in new_events(reader, wanted, after, limit):
-        for stored in batch:
+        for found in await stories(reader, batch):
+            story = redact_story(found, secrets)
             if json:
-                output.json_line(_json(stored, raw=raw, noted=wanted["noted"]))
+                output.json_line(_json(story, raw=raw))
             else:
-                _write_line(stored, raw=raw)
+                _write_line(story, raw=raw)
         sys.stdout.flush()
 
 
@@ -161,26 +189,26 @@ async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool,
     stored = await reader.event(await reader.whole_id(id_))
     if stored is None:
         raise Failed(f"{id_}: no such event")
+    [found] = await stories(reader, [stored])
+    story = redact_story(found, secrets)
     if json:
-        output.json_line(_json(stored, raw=raw))
+        output.json_line(_json(story, raw=raw, **story_fields(story)))
         return
-    jobs = [redact_job(job, secrets) for job in await reader.jobs(event=stored.seq)]
-    output.details(event_details(stored, jobs))
+    output.details(story_details(story))
     if raw and stored.request:
         print()
         output.details(request_details(stored.request))
 
 
-def _json(stored: StoredEvent, *, raw: bool, noted: bool = False) -> bytes:
-    extra: dict[str, Any] = {"note": stored.note} if noted else {}
-    if raw and stored.request:
-        extra["raw"] = request_json(stored.request)
-    encoded = encode_event(stored.event)
-    return encoded[:-1] + b"," + msgspec.json.encode(extra)[1:] if extra else encoded
+def _json(story: Story, *, raw: bool, **more: Any) -> bytes:
+    if raw and story.stored.request:
+        more["raw"] = request_json(story.stored.request)
+    return story_line(story, **more)
 
 
-def _write_line(stored: StoredEvent, *, raw: bool) -> None:
-    id_, received, type_, source, who, what = _row(stored.event)
+def _write_line(story: Story, *, raw: bool) -> None:
+    stored = story.stored
+    id_, received, type_, source, who, what, _ = _row(story)
     output.line(f"{id_}  {received}  {type_:<11}  {source:<12}  {who:<13}  {what}")
     if raw and stored.request:
         for name, value in request_details(stored.request):
@@ -188,12 +216,14 @@ def _write_line(stored: StoredEvent, *, raw: bool) -> None:
                 output.line(f"    {name}: {value}")
 
 
-def _row(event: Event[Any]) -> Sequence[str]:
+def _row(story: Story) -> Sequence[str]:
+    event = story.stored.event
     return (
         event.id[:SHORT_ID],
         format_time(event.receivedat),
         type_name(event),
         event.source_name,
-        event.subject or "",
+        story.person or "",
         summary(event),
+        answered_summary(story),
     )

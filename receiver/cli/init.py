@@ -13,7 +13,7 @@ import typer
 
 from receiver.cli import output
 from receiver.errors import Failed
-from receiver.providers import PROVIDERS
+from receiver.providers import PROVIDERS, Provider
 
 #: 256 bits.
 _TOKEN_BYTES = 32
@@ -52,6 +52,13 @@ def command(
     for name, token in tokens.items():
         print(f"\n{PROVIDERS[name].title}")
         output.details(_portal(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
+    for name in tokens:
+        provider = PROVIDERS[name]
+        if provider.receives_messages and provider.takes_reply is Provider.takes_reply:
+            print(
+                f"\n{provider.title} takes no reply in its answer: to reply,"
+                f" give [sources.{name}.send] its api_key and sender."
+            )
     print("\nThen: receiver check, receiver serve")
 
 

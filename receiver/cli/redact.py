@@ -16,6 +16,8 @@ import msgspec
 from receiver.config import Config
 from receiver.config.convert import Secret
 from receiver.http.redact import masked
+from receiver.service.person import Entry, Record
+from receiver.service.stories import Story
 from receiver.store import Job, MessageReport, StoredMessage
 
 #: What a handler raised: its kind, then words that may hold a text or a number of a person.
@@ -57,6 +59,28 @@ def redact_job(job: Job, secrets: Iterable[str]) -> Job:
     return msgspec.structs.replace(
         job, error=error, target=target and redact_target(target), payload=payload
     )
+
+
+def redact_story(story: Story, secrets: Iterable[str]) -> Story:
+    """Returns the story, with its jobs and messages redacted."""
+    return msgspec.structs.replace(
+        story,
+        jobs=tuple(redact_job(job, secrets) for job in story.jobs),
+        messages=tuple(redact_message(message, secrets) for message in story.messages),
+    )
+
+
+def redact_entry(entry: Entry, secrets: Iterable[str]) -> Entry:
+    """Returns an entry of a person's timeline, with its record redacted."""
+    record: Record = entry.record
+    match record:
+        case Story():
+            record = redact_story(record, secrets)
+        case StoredMessage():
+            record = redact_message(record, secrets)
+        case Job():
+            record = redact_job(record, secrets)
+    return msgspec.structs.replace(entry, record=record)
 
 
 def redact_target(target: str) -> str:

@@ -20,7 +20,16 @@ from receiver.logs.requests import Entry
 from receiver.plugin_host.dispatch import Plan
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.providers import Answer, Parsed, Push
-from receiver.store import EventRow, ReplyState, Report, StoredPush, noted, pack_request, to_micros
+from receiver.store import (
+    EventRow,
+    ReplyState,
+    Report,
+    StoredPush,
+    answered_by,
+    noted,
+    pack_request,
+    to_micros,
+)
 from receiver.store.ids import EventIds
 from receiver.text.times import SKEW
 
@@ -122,6 +131,7 @@ class Arrival:
         """Returns the record to store."""
         endpoint, push, parsed, plan = self.endpoint, self.push, self.parsed, self.plan
         provider, reply = endpoint.provider, plan.reply
+        by = None if reply is None else answered_by(plan.replied_by, reply)
         if self.held is not None and reply is not None and reply.text:
             reply, self.note = SILENCE, held_back(self.held)
         in_answer = (
@@ -132,8 +142,9 @@ class Arrival:
         answer = self.plain.body
         state: int = ReplyState.NONE
         if reply is not None:
-            state = ReplyState.GIVEN
+            state = ReplyState.SENT if reply.text else ReplyState.SILENT
             if reply.text and in_answer:
+                state = ReplyState.GIVEN
                 answer = provider.acknowledge(push, parsed, reply.text).body
         elif in_answer and any(not job.attempts for job in plan.jobs):
             state = ReplyState.OPEN
@@ -157,6 +168,7 @@ class Arrival:
             state,
             pack_request(push.method, push.token, push.query, headers, push.body, push.client),
             note,
+            by,
         )
         return StoredPush(
             row=row,

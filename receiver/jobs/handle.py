@@ -14,6 +14,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from time import perf_counter
 
 import msgspec
@@ -31,7 +32,7 @@ from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
 from receiver.plugin_host.runner import HandlerBlocks
-from receiver.store import HandlerResult, Work, handler_results, replies
+from receiver.store import HandlerResult, ReplyState, Work, handler_results, replies
 
 log = structlog.get_logger("receiver.jobs.handle")
 
@@ -42,6 +43,8 @@ BACKLOG = 5000
 #: Seconds that running handlers are given when the service stops.
 _GRACE = 5.0
 
+#: Between the last of the others and a handler that comes after them.
+_BEHIND = timedelta(seconds=1)
 _FATAL = "was under way each time the process ended"
 
 
@@ -165,8 +168,11 @@ class Workers(Queue):
             return
         self._in_use[work.id] = bound
         try:
-            if work.attempts > len(RETRIES.pauses) + 1:
+            # One that comes last has been put off as often as others were tried.
+            if work.attempts > (len(RETRIES.pauses) + 1) * (1 + bound.handler.last):
                 raise RuntimeError(_FATAL)  # noqa: TRY301 - fails as a handler does
+            if bound.handler.last and not await self._has_its_turn(work):
+                return
             asked = await self._call(bound, work.event)
             await self._finish(work, *self._guarded(work, asked))
         except Exception as error:
@@ -191,6 +197,28 @@ class Workers(Queue):
         """Gives running handlers a moment; what is not done by then is still in the store."""
         await self.runner.end(self.kind, grace=_GRACE)
         await self.plugins.close()
+
+    async def _has_its_turn(self, work: Work) -> bool:
+        """Returns True if no other handler of the event replied and none is left that may.
+
+        Otherwise the work ends, or is put off until after the others.
+        """
+        reader, seq = self.runner.store.reader, work.seq or 0
+        stored = await reader.event_by_seq(seq)
+        if stored is None or stored.reply >= ReplyState.GIVEN:
+            await self.runner.end_job(work)
+            return False
+        handlers = self._dispatcher.by_name
+        others = [
+            job
+            for job in await reader.jobs(events=[seq], kind="handle", state="due")
+            if job.handler in handlers and not handlers[job.handler].handler.last
+        ]
+        if others:
+            due = max(self.runner.clock(), *(job.due_at for job in others)) + _BEHIND
+            names = ", ".join(job.handler for job in others)
+            await self.runner.fail(work, due, f"is asked after {names}")
+        return not others
 
     async def _finish(self, work: Work, asked: tuple[Action, ...], note: str | None) -> None:
         reply = next((action for action in asked if isinstance(action, Reply)), None)

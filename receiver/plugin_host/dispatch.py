@@ -6,7 +6,7 @@ The others become jobs of that commit, which `receiver.jobs.handle` runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from receiver.handlers import (
     Action,
     Context,
     Handler,
+    HandlerFunction,
     OptIn,
     OptOut,
     Reply,
@@ -66,6 +67,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[HandleJob, ...] = ()
 
 
+_Callable = tuple[HandlerFunction, Context[Any], Bound]
+"""A handler, prepared for the call."""
 _NOTHING = Plan()
 _encode = msgspec.msgpack.Encoder().encode
 _actions = msgspec.msgpack.Decoder(tuple[Action, ...])
@@ -89,14 +92,8 @@ class Dispatcher:
         """Under way: these handlers have been, or will be, asked about them."""
         self.by_name = {bound.name: bound for bound in every}
         # Prepared for the call, since every message goes through this.
-        self._inline = {
-            type_: [
-                (b.handler.function, b.context, b)
-                for b in every
-                if b.handler.inline and type_ in b.handler.types
-            ]
-            for type_ in map(str, EventType)
-        }
+        self._inline = _by_type([b for b in every if b.handler.inline and not b.handler.last])
+        self._last = _by_type([b for b in every if b.handler.inline and b.handler.last])
         self._deferred = {
             type_: [b for b in every if not b.handler.inline and type_ in b.handler.types]
             for type_ in map(str, EventType)
@@ -105,40 +102,71 @@ class Dispatcher:
     def plan(self, event: Event[Data]) -> Plan:
         """Calls the inline handlers and makes jobs for the others. Never raises."""
         inline, deferred = self._inline[event.type], self._deferred[event.type]
-        if not inline and not deferred:
+        last = self._last[event.type]
+        if not (inline or deferred or last):
             return _NOTHING
         reply: Reply | None = None
         replied_by = ""
         handler_actions: list[HandlerActions] = []
         jobs: list[HandleJob] = []
-        for function, context, bound in inline:
-            if bound.picky and not bound.handler.wants(event):
-                continue
-            try:
-                result = function(event, context)
-                if result is None:  # the usual case
-                    continue
-                asked = asked_for(result, event, context.sources)
-            except BaseException as raised:
-                error = tamed(raised)
-                log.exception("handler failed", handler=bound.name, event_id=event.id)
-                jobs.append(_failed(bound, event, error))
-                continue
-            others = []
-            for action in asked:
-                if not isinstance(action, Reply):
-                    others.append(action)
-                elif reply is None:
-                    reply, replied_by = action, bound.name
+        for bound, asked in _results(inline, event, jobs):
+            said, others = _parted(asked)
+            if said is not None and reply is None:
+                reply, replied_by = said, bound.name
             if others:
-                handler_actions.append(HandlerActions(handler=bound.name, actions=tuple(others)))
+                handler_actions.append(HandlerActions(handler=bound.name, actions=others))
         jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
+        if reply is None and last:
+            for bound, asked in _results(last, event, jobs):
+                said, others = _parted(asked)
+                if jobs:  # others are asked first; then it is asked again, being pure
+                    jobs.append(HandleJob(handler=bound.name))
+                    continue
+                if said is not None and reply is None:
+                    reply, replied_by = said, bound.name
+                if others:
+                    handler_actions.append(HandlerActions(handler=bound.name, actions=others))
         return Plan(
             reply=reply,
             replied_by=replied_by,
             handler_actions=tuple(handler_actions),
             jobs=tuple(jobs),
         )
+
+
+def _by_type(handlers: list[Bound]) -> dict[str, list[_Callable]]:
+    return {
+        type_: [(b.handler.function, b.context, b) for b in handlers if type_ in b.handler.types]
+        for type_ in map(str, EventType)
+    }
+
+
+def _results(
+    handlers: list[_Callable], event: Event[Data], jobs: list[HandleJob]
+) -> Iterator[tuple[Bound, tuple[Action, ...]]]:
+    """Calls inline handlers, and yields what they ask for. One that fails becomes a job."""
+    for function, context, bound in handlers:
+        if bound.picky and not bound.handler.wants(event):
+            continue
+        try:
+            result = function(event, context)
+            if result is None:  # the usual case
+                continue
+            asked = asked_for(result, event, context.sources)
+        except BaseException as raised:
+            error = tamed(raised)
+            log.exception("handler failed", handler=bound.name, event_id=event.id)
+            jobs.append(_failed(bound, event, error))
+            continue
+        yield bound, asked
+
+
+def _parted(asked: tuple[Action, ...]) -> tuple[Reply | None, tuple[Action, ...]]:
+    """Returns the first reply among actions, and those that are none."""
+    if len(asked) == 1 and type(asked[0]) is Reply:  # most results
+        return asked[0], ()
+    reply = next((action for action in asked if isinstance(action, Reply)), None)
+    return reply, tuple(action for action in asked if not isinstance(action, Reply))
 
 
 def asked_for(
@@ -149,7 +177,12 @@ def asked_for(
     Raises for values that can be neither stored nor sent: Structs do not check their fields, so a
     text may be None, bytes or invalid Unicode. The handler must fail, not the commit.
     """
-    if type(result) is Reply and type(result.text) is str and result.text.isascii():
+    if (
+        type(result) is Reply
+        and type(result.text) is type(result.rule) is str
+        and result.text.isascii()
+        and result.rule.isascii()
+    ):
         return (result,)  # most results; it cannot be wrong
     asked = _actions.decode(_encode(actions(result)))
     return tuple([_normalised(action, event, sources) for action in asked])

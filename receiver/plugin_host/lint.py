@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ import msgspec
 from receiver.config import Config, Server
 from receiver.config.convert import Address, Network, Secret, Url
 from receiver.errors import PluginError
+from receiver.events import EventType
 from receiver.plugin_host.loader import Plugin, WrongItems, findings
 from receiver.providers import Provider
 
@@ -62,6 +63,7 @@ def cautions(
     config: Config, providers: Mapping[str, Provider[Any]], plugins: Iterable[Plugin]
 ) -> list[Caution]:
     """Returns all cautions: sockets, sources, secrets, addresses of ours, findings of plugins."""
+    plugins = list(plugins)
     settings: dict[str, object] = {f"sources.{name}": p.source for name, p in providers.items()}
     settings |= {f"plugins.{plugin.name}": plugin.settings for plugin in plugins}
     secrets = list(_of_type(Secret, settings))
@@ -69,6 +71,7 @@ def cautions(
     return [
         *_of_server(config.server),
         *(each for name, made in providers.items() for each in _of_source(f"sources.{name}", made)),
+        *_unanswered(providers, plugins),
         *_repeated(secrets, providers),
         *_exposed(config, secrets),
         *_of_addresses(config, settings, regions),
@@ -155,6 +158,37 @@ def _of_source(key: str, provider: Provider[Any]) -> Iterator[Caution]:
             why = f"none, so {url.label} are refused: their only credential is one in their URL"
             yield Caution(f"{key}.tokens", why)
     yield from _in_the_clear(f"{key}.send", source.send)
+
+
+def _unanswered(
+    providers: Mapping[str, Provider[Any]], plugins: Sequence[Plugin]
+) -> Iterator[Caution]:
+    """Finds sources that get messages and cannot send what replies to them."""
+    handlers = [
+        (f"{plugin.name}.{handler.function.__name__}", handler)
+        for plugin in plugins
+        for handler in plugin.handlers
+        if EventType.MESSAGE_RECEIVED in handler.types
+    ]
+    for name, provider in providers.items():
+        key, source, title = f"sources.{name}.send", provider.source, provider.title
+        if not provider.receives_messages or not handlers:
+            continue
+        if source.send is not None:
+            if provider.api is not None and provider.api.needs_sender and not source.send.sender:
+                yield Caution(f"{key}.sender", "none: replies alone can be sent")
+        elif type(provider).takes_reply is Provider.takes_reply:
+            yield Caution(
+                key,
+                f"none, and {title} takes no reply in the answer to a push: each reply becomes"
+                f" a dead letter; add [{key}] with api_key and sender",
+            )
+        elif late := [each for each, handler in handlers if not handler.inline]:
+            yield Caution(
+                key,
+                f"none: what {', '.join(late)} replies after {source.reply_within:g} s"
+                f" (reply_within) becomes a dead letter; add [{key}] with api_key and sender",
+            )
 
 
 def _in_the_clear(key: str, send: object) -> Iterator[Caution]:

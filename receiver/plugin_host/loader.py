@@ -135,10 +135,11 @@ def _repeated_targets(plugins: Iterable[Plugin]) -> Iterator[Fault]:
 def ordered(plugins: Iterable[Plugin]) -> list[tuple[Plugin, Handler]]:
     """Returns all handlers in the order in which they are called.
 
-    Handlers marked `first` come before the others; each group by plugin, then by definition.
+    Handlers marked `first` come before the others, those marked `last` behind them; each group by
+    plugin, then by definition.
     """
     pairs = [(plugin, handler) for plugin in plugins for handler in plugin.handlers]
-    return sorted(pairs, key=lambda pair: not pair[1].first)
+    return sorted(pairs, key=lambda pair: pair[1].last - pair[1].first)
 
 
 def explanations(plugin: Plugin, event: Event[Message]) -> list[Explanation]:

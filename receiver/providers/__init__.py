@@ -16,6 +16,7 @@ from receiver.providers.talkntalk import TalkNTalk
 from receiver.providers.text_connect import TextConnect
 from receiver.providers.tilil import Tilil
 from receiver.providers.tsconect import Tsconect
+from receiver.text.senders import sender_fault
 
 __all__ = ["PROVIDERS", "Answer", "Parsed", "Provider", "Push", "PushUrl", "Sample", "create"]
 
@@ -70,9 +71,21 @@ def _faults(provider: Provider[Any]) -> Iterator[tuple[str, str]]:
         yield "tokens", f"none, so nothing could push; {anybody}"
     elif credentials and not required:
         yield "authentication", f'"none" contradicts {" and ".join(credentials)}'
+    if source.send is not None and provider.api is not None:
+        yield from _sender_faults(provider, provider.api, source.send)
     asked = source.send is not None and source.send.poll
     if asked and provider.api is not None and provider.api.look_up is Api.look_up:
         yield "send.poll", f"{provider.name} cannot be asked for the status"
+
+
+def _sender_faults(
+    provider: Provider[Any], api: type[Api], send: Send
+) -> Iterator[tuple[str, str]]:
+    if send.sender is not None and (why := sender_fault(send.sender)):
+        yield "send.sender", why
+    # A reply comes from the address that the person wrote to.
+    if api.needs_sender and not send.sender and not provider.receives_messages:
+        yield "send.sender", f"missing: {provider.title} has no sender for accounts without one"
 
 
 @cache

@@ -29,6 +29,7 @@ from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.forms import read_form
 from receiver.providers.signatures import Tokens
 from receiver.text.msisdn import is_decimal, is_e164, normalise
+from receiver.text.senders import sender_fault
 
 PayloadT = TypeVar("PayloadT")
 T = TypeVar("T")
@@ -137,6 +138,8 @@ class Provider(ABC, Generic[PayloadT]):
     default_timezone: ClassVar[ZoneInfo]
     default_region: ClassVar[str]
     push_urls: ClassVar[tuple[PushUrl, ...]]
+    receives_messages: ClassVar[bool] = False
+    """True if what people write comes through it."""
     sample_kinds: ClassVar[tuple[str, ...]]
     """The kinds of push that `receiver simulate` can send."""
     api: ClassVar[type[Api] | None] = None
@@ -344,10 +347,7 @@ class Api(ABC):
         """Returns every call that the provider documents, by its own name, sending included."""
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed] | None:
-        """Asks for the status of a message; None if the provider cannot be asked.
-
-        Reads into a delivery report with the same key as a push with the same news.
-        """
+        """Asks for the status, a report with the key of such a push; None if that is impossible."""
         return None
 
     def balance(self) -> Request[Balance] | None:
@@ -405,8 +405,11 @@ class Api(ABC):
         """Raises `ProviderError` for a text or sender that the provider would refuse."""
         if not message.text.strip():
             raise ProviderError("the text is empty")
-        if self.needs_sender and not self.sender(message):
+        sender = self.sender(message)
+        if self.needs_sender and not sender:
             raise ProviderError(f"{self.provider.title} needs a sender: set send.sender")
+        if sender and (why := sender_fault(sender)):
+            raise ProviderError(f"the sender {why}")
         if self.too_long(message):
             raise ProviderError(
                 f"the text has {len(message.text)} characters, and {self.provider.title} takes"

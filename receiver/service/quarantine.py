@@ -59,4 +59,4 @@ def _push(entry: Quarantined) -> Push:
 async def _cannot_reply(service: Service, source: str, event: int) -> bool:
     """Returns True if an event has a reply that its source has no way to send."""
     settings = service.parts.config.sources[source].send
-    return settings is None and bool(await service.store.reader.messages.find(event=event))
+    return settings is None and bool(await service.store.reader.messages.find(events=[event]))

@@ -189,7 +189,7 @@ def _replies_of_then(
     event = happened.event
     provider = PROVIDERS.get(event.provider)
     answered = provider.reply_in(happened.answer) if provider is not None else ""
-    if happened.reply != ReplyState.GIVEN or not messages:
+    if happened.reply not in (ReplyState.GIVEN, ReplyState.SENT) or not messages:
         return answered, []
     sent = [message for message in messages if _is_reply(message, event)]
     for message in sent:

@@ -53,6 +53,7 @@ from receiver.store.records import (
     StoredPush,
     StoreResult,
     Work,
+    answered_by,
     from_micros,
     noted,
     pack_request,
@@ -61,6 +62,7 @@ from receiver.store.records import (
 )
 from receiver.store.renumbering import Normaliser, Progress
 from receiver.store.replay_writes import ReplayRequest, ReplayResult
+from receiver.store.story_reads import Change, Reported
 from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
 from receiver.store.tx import Tx
 
@@ -69,6 +71,7 @@ __all__ = [
     "REVIVED",
     "Attempt",
     "AuditEntry",
+    "Change",
     "Correction",
     "EventRow",
     "Failure",
@@ -93,6 +96,7 @@ __all__ = [
     "ReplayResult",
     "ReplyState",
     "Report",
+    "Reported",
     "Request",
     "ServiceCount",
     "Store",
@@ -104,6 +108,7 @@ __all__ = [
     "Subscription",
     "SubscriptionStep",
     "Work",
+    "answered_by",
     "from_micros",
     "noted",
     "open_reader",

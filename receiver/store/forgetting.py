@@ -23,10 +23,10 @@ _ACTIVE = (
     "SELECT source, short_code, service_id FROM subscriptions"
     " WHERE msisdn = ? AND state = 'active' ORDER BY source, short_code, service_id"
 )
-# Of both kinds first, as the index has them.
-_OF_PERSON = "subject = ? AND kind IN ('forward', 'deactivate')"
+#: Jobs that have their person in `subject`: of both kinds first, as the index has them.
+OF_SUBJECT = "subject = ? AND kind IN ('forward', 'deactivate')"
 _OPEN_WORK = (
-    f"SELECT count(*) FROM jobs WHERE {_OF_PERSON} AND kind = 'deactivate' AND state = 'due'"
+    f"SELECT count(*) FROM jobs WHERE {OF_SUBJECT} AND kind = 'deactivate' AND state = 'due'"
 )
 _IN_QUARANTINE = (
     "SELECT id, source, reason, received_at, request FROM quarantine WHERE id > ?"
@@ -57,7 +57,7 @@ _DELETE = {
     "subscriptions": "DELETE FROM subscriptions WHERE msisdn = ?",
     "subscription changes": "DELETE FROM subscription_history WHERE msisdn = ?",
     "opt-out changes": "DELETE FROM opt_out_history WHERE msisdn = ?",
-    "jobs": f"DELETE FROM jobs WHERE {_OF_PERSON}",
+    "jobs": f"DELETE FROM jobs WHERE {OF_SUBJECT}",
 }
 
 

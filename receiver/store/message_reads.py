@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
 from receiver.events import DeliveryReport, EventType, Status, decode_data
 from receiver.store.ids import EventIds
-from receiver.store.queries import Fetch, Stream, conditions
+from receiver.store.queries import Fetch, Stream, conditions, marks
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 #: Of the table of messages `m`: what `message_of` takes, before when it is due and how often asked.
@@ -43,7 +43,7 @@ class MessageReader:
         state: str | None = None,
         source: str | None = None,
         msisdn: str | None = None,
-        event: int | None = None,
+        events: Sequence[int] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = None,
@@ -55,10 +55,12 @@ class MessageReader:
             ("m.state = ?", state),
             ("m.source = ?", source),
             ("m.msisdn = ?", msisdn),
-            ("m.event = ?", event),
             ("m.created_at >= ?", None if since is None else to_micros(since)),
             ("m.created_at < ?", None if until is None else to_micros(until)),
         )
+        if events is not None:
+            where += f" AND m.event IN ({marks(len(events))})"
+            values += events
         if state not in (None, "sent"):
             where += " AND m.state <> 'sent'"  # the index messages_by_state has no others
         # Of a period the index by time has the order; of all, the table itself.

@@ -29,7 +29,7 @@ from receiver.store.tx import Tx
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
-    " note"
+    " note, answered_by"
 )
 _WIDTH = len(EventRow.__struct_fields__)
 _BLOBS = [EventRow.__struct_fields__.index(name) for name in ("data", "answer", "request")]
@@ -38,7 +38,7 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 _ROWS = 64
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
-_SET_PLAIN = "UPDATE events SET answer = ? WHERE seq = ?"
+_SAY_NOTHING = f"UPDATE events SET answer = ?, reply = {ReplyState.SILENT} WHERE seq = ?"
 
 
 def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
@@ -207,12 +207,12 @@ def _taken(
     if reply is not None and reply.text:
         if done.silent:
             answer = push.plain_answer
-            tx.execute(_SET_PLAIN, (answer, row.seq))
+            tx.execute(_SAY_NOTHING, (answer, row.seq))
         elif row.subject in opted_out and is_withheld(
             opted_out[row.subject], row.subject, row.data, reply
         ):
             answer = push.plain_answer
-            tx.execute(_SET_PLAIN, (answer, row.seq))
+            tx.execute(_SAY_NOTHING, (answer, row.seq))
             add_note(tx, row.seq, WITHHELD)
         elif not push.reply_in_answer:
             send_reply(tx, _origin(row), push.replied_by, reply, row.data)

@@ -14,7 +14,7 @@ from receiver.store.audit import AuditReader
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import AsyncConnection, open_async
 from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
-from receiver.store.forgetting import PersonReader
+from receiver.store.forgetting import OF_SUBJECT, PersonReader
 from receiver.store.forwards import ForwardReader
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.job_reads import JobReader
@@ -24,7 +24,7 @@ from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
 from receiver.store.quarantine import Quarantined
-from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks
 from receiver.store.records import (
     Job,
     StoredEvent,
@@ -35,12 +35,18 @@ from receiver.store.records import (
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.rollup_reads import RollupReader
 from receiver.store.rollups import LAST_SEQ
+from receiver.store.story_reads import StoryReader
 from receiver.store.subscription_reads import SubscriptionReader
 
 #: Jobs, or requests of the quarantine, that are read at once from a long list.
 _CHUNK = 500
 
-_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, note{{request}} FROM events"
+_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, reply, answered_by, note{{request}} FROM events"
+# With reports of messages to the person: not every provider's name the number.
+_ABOUT_PERSON = (
+    f"seq IN ({OF_PERSON} UNION ALL SELECT reports.event FROM messages CROSS JOIN reports"
+    " WHERE messages.msisdn = ? AND reports.message = messages.id)"
+)
 _JOB = (
     "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
     " error, target FROM jobs"
@@ -83,6 +89,7 @@ class Reader:
         self.persons = PersonReader(fetch)
         self.audit = AuditReader(connection.stream)
         self.rollups = RollupReader(fetch)
+        self.stories = StoryReader(fetch)
 
     def ended(self) -> str | None:
         """Returns the reason why the store cannot be read any more; None if it can."""
@@ -128,7 +135,7 @@ class Reader:
         where, values = conditions(
             ("type = ?", type_),
             (OF_SOURCE, source),
-            (f"seq IN ({OF_PERSON})", msisdn),
+            (_ABOUT_PERSON, msisdn),
             ("seq >= ?", first_seq(to_micros(since)) if since else None),
             ("seq < ?", first_seq(to_micros(until)) if until else None),
             ("seq >= ?", lowest),
@@ -169,7 +176,8 @@ class Reader:
         state: str | None = None,
         kind: str | None = None,
         id_: int | None = None,
-        event: int | None = None,
+        events: Sequence[int] | None = None,
+        subject: str | None = None,
         message: int | None = None,
         due: datetime | None = None,
         after: int | None = None,
@@ -177,17 +185,20 @@ class Reader:
     ) -> list[Job]:
         """Background work in the order in which it was asked for; `after` that id.
 
-        With `due` what is due by that time, the first of it first.
+        With `due` what is due by that time, the first of it first. `events`: only what is about
+        these. `subject`: only forwards and ends of subscriptions of this person.
         """
         where, values = conditions(
             ("state = ?", state),
             ("kind = ?", kind),
             ("id = ?", id_),
-            ("event = ?", event),
+            (OF_SUBJECT, subject),
             ("message = ?", message),
             ("due_at <= ?", to_micros(due) if due else None),
             ("id > ?", after),
         )
+        if events is not None:
+            where, values = f"{where} AND event IN ({marks(len(events))})", [*values, *events]
         order = "id" if due is None else "due_at, id"
         rows = await self._fetch(f"{_JOB} WHERE {where} ORDER BY {order} LIMIT {limit}", values)
         return [
@@ -269,13 +280,15 @@ class Reader:
                     yield self._stored_event(row)
 
     def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
-        key, answer, note, *rest = row[8:]
+        key, answer, reply, answered_by, note, *rest = row[8:]
         request = rest[0] if rest else None
         return StoredEvent(
             seq=row[0],
             event=event_of(self.ids, row[:8]),
             key=key,
             answer=answer,
+            reply=reply,
+            answered_by=answered_by,
             note=note,
             request=unpack_request(request) if request is not None else None,
         )

@@ -74,8 +74,13 @@ class ReplyState:
     NONE: Final = 0
     OPEN: Final = 1
     """There is none yet, and one may still become part of the answer."""
+    # In all others there is one, and no other follows.
     GIVEN: Final = 2
-    """There is one, and no other follows."""
+    """It is in the answer. Earlier versions stored this for all that follows, too."""
+    SENT: Final = 3
+    """It is a message."""
+    SILENT: Final = 4
+    """It is that nothing is said."""
 
 
 class HandlerActions(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +93,11 @@ class HandlerActions(msgspec.Struct, frozen=True, kw_only=True):
 def noted(first: str, other: str | None) -> str:
     """Joins a note to the one that an event may have."""
     return first if other is None else f"{first}; {other}"
+
+
+def answered_by(handler: str, reply: Reply) -> str:
+    """Returns who replied, as it is kept with an event: `plugin.function`, and its rule if any."""
+    return f"{handler} {reply.rule}" if reply.rule else handler
 
 
 #: The type of a purged event, of which only the row is left: see the migration 0004.
@@ -118,6 +128,8 @@ class EventRow(msgspec.Struct, frozen=True):
     request: bytes
     note: str | None = None
     """A remark on its handling, for operators."""
+    answered_by: str | None = None
+    """See `answered_by`."""
 
 
 class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +190,10 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     event: Event[Data]
     key: str
     answer: bytes
+    reply: int
+    """A `ReplyState`."""
+    answered_by: str | None
+    """Who replied: `plugin.function`, and after a space its rule."""
     note: str | None
     request: Request | None
 

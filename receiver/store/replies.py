@@ -10,11 +10,16 @@ from receiver.actions import SILENCE, Reply, Send
 from receiver.store import messages, opt_out_lines
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import Line, blocks
-from receiver.store.records import HandlerResult
+from receiver.store.records import HandlerResult, ReplyState, answered_by
 from receiver.store.tx import Tx
 
-_REPLY_IF_OPEN = "UPDATE events SET answer = ?, reply = 2 WHERE seq = ? AND reply = 1"
-_REPLY_ONCE = "UPDATE events SET reply = 2 WHERE seq = ? AND reply < 2"
+_REPLY_IF_OPEN = (
+    f"UPDATE events SET answer = ?, reply = {ReplyState.GIVEN}, answered_by = ?"
+    f" WHERE seq = ? AND reply = {ReplyState.OPEN}"
+)
+_REPLY_ONCE = (
+    f"UPDATE events SET reply = ?, answered_by = ? WHERE seq = ? AND reply < {ReplyState.GIVEN}"
+)
 # Keeps the earlier note.
 _ADD_NOTE = (
     "UPDATE events SET note = CASE WHEN replace(note, ?1, '') <> note THEN note"
@@ -50,16 +55,18 @@ def settle_all(tx: Tx) -> None:
 
 def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: bytes) -> None:
     """Adds a reply to a stored event: to the answer while that is open, else as a message."""
+    by = answered_by(done.handler, reply)
     if reply.text:
         lines = opt_out_lines.lines_of(tx, [origin.subject]).get(origin.subject or "", [])
         if is_withheld(lines, origin.subject, data, reply):
             add_note(tx, done.seq, WITHHELD)
             reply = SILENCE
     if reply.text and done.answer is not None:
-        in_answer = tx.execute(_REPLY_IF_OPEN, (done.answer, done.seq)).rowcount
+        in_answer = tx.execute(_REPLY_IF_OPEN, (done.answer, by, done.seq)).rowcount
         if in_answer:
             return
-    first = tx.execute(_REPLY_ONCE, (done.seq,)).rowcount
+    state = ReplyState.SENT if reply.text else ReplyState.SILENT
+    first = tx.execute(_REPLY_ONCE, (state, by, done.seq)).rowcount
     if first and reply.text:
         send_reply(tx, origin, done.handler, reply, data)
 

@@ -114,11 +114,15 @@ class Running:
         it is stored, do not see it there yet.
         """
         wanting = [handler for _, handler in loader.ordered([self.plugin]) if handler.wants(event)]
-        results = {h.function.__name__: self._asked(h, event) for h in wanting if h.inline}
+        others = [handler for handler in wanting if not handler.last]
+        results = {h.function.__name__: self._asked(h, event) for h in others if h.inline}
         if isinstance(self.context.people, FakePeople):
             people = self.context.people.after(event)
             self.context = msgspec.structs.replace(self.context, people=people)
-        results |= {h.function.__name__: self._asked(h, event) for h in wanting if not h.inline}
+        results |= {h.function.__name__: self._asked(h, event) for h in others if not h.inline}
+        for handler in wanting:  # those that come last, unless there is a reply
+            if handler.last and Asked(results).reply is None:
+                results[handler.function.__name__] = self._asked(handler, event)
         return Asked(results)
 
     def _asked(self, handler: Handler, event: Event[Data]) -> tuple[Action, ...]:

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from receiver.events import TYPE_NAMES, Data, DeliveryReport, Event, EventType, Message
-from receiver.store import Job, StoredEvent
-from receiver.views.jobs import job_summary
+from receiver.store import StoredEvent
 from receiver.views.times import full_time
 
 #: The columns of events as CSV, of whatever type.
@@ -56,8 +55,8 @@ def event_fields(stored: StoredEvent) -> dict[str, Any]:
     }
 
 
-def event_details(stored: StoredEvent, jobs: list[Job]) -> list[tuple[str, str | None]]:
-    """Returns all about an event as names and values for people."""
+def event_details(stored: StoredEvent, person: str | None) -> list[tuple[str, str | None]]:
+    """Returns the fields of an event as names and values for people."""
     event = stored.event
     data = msgspec.to_builtins(event.data)
     pairs: list[tuple[str, str | None]] = [
@@ -66,15 +65,15 @@ def event_details(stored: StoredEvent, jobs: list[Job]) -> list[tuple[str, str |
         ("source", f"{event.source_name} ({event.provider})"),
         ("time", full_time(event.time)),
         ("received", full_time(event.receivedat)),
-        ("person", event.subject),
+        ("person", person),
     ]
     pairs += [(name, _plain(value)) for name, value in data.items() if value not in (None, {})]
-    pairs += [
+    return [
+        *pairs,
         ("repeat key", stored.key),
         ("answer", stored.answer.decode("utf-8", "backslashreplace")),
         ("note", stored.note),
     ]
-    return pairs + [("job", job_summary(job)) for job in jobs]
 
 
 def _plain(value: Any) -> str:

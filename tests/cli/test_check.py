@@ -201,6 +201,8 @@ warning: sources.open.authentication: anybody can push
 warning: sources.open.allow_ips: empty, and there is no credential either; name the provider's\
  addresses
 warning: sources.uk.tokens[0]: shorter than 16 characters
+warning: sources.uk.send: none, and Text-Connect (United Kingdom) takes no reply in the answer to a\
+ push: each reply becomes a dead letter; add [sources.uk.send] with api_key and sender
 warning: sources.ke.tokens[0]: the same secret as sources.uk.tokens[1]
 warning: sources.uk.tokens[1]: the same secret as sources.ke.tokens[0]
 warning: plugins.keyword_reply.rules: no default rule for any address: what no keyword fits gets no\
@@ -228,6 +230,16 @@ def test_a_lint_that_breaks_is_told(tmp_path: Path) -> None:
     )
     write(tmp_path, with_plugin(source))
     assert told(tmp_path, "check").endswith("\nwarning: plugins.mine: its lint raised OSError\n")
+
+
+def test_who_is_asked_before_the_default_rules_is_said(tmp_path: Path) -> None:
+    """Plugins that could answer a message; nothing where there are none."""
+    plugin = "from receiver.handlers import on_message\n@on_message\ndef f(event, context): ...\n"
+    write(tmp_path, with_plugin(plugin, "keyword_reply"))
+    row = "asked last  keyword_reply.answer_default: if there is no reply of mine.f\n"
+    assert row in told(tmp_path, "check")
+    write(tmp_path, settings())
+    assert "asked last" not in told(tmp_path, "check")
 
 
 def test_warnings_of_rules_have_their_keys(tmp_path: Path) -> None:

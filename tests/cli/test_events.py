@@ -41,7 +41,7 @@ def texts(folder: Path, *arguments: str) -> list[str]:
 
 
 def test_json_is_the_schema(filled: Path) -> None:
-    """A line is the event as CloudEvents JSON, newest first, and nothing else."""
+    """A line is the event as CloudEvents JSON, newest first, and what the table says besides."""
     found = table(filled, "events")
     assert [event["id"] for event in found] == sorted((e["id"] for e in found), reverse=True)
     oldest = found[-1]
@@ -55,6 +55,9 @@ def test_json_is_the_schema(filled: Path) -> None:
         "datacontenttype": "application/json",
         "provider": "tilil",
         "receivedat": "2026-11-20T09:00:00.123456Z",
+        "person": "+254726770792",
+        "answered": {"how": "nobody", "why": "no rule fitted"},
+        "note": None,
         "data": {
             "external_id": "1",
             "from": "+254726770792",
@@ -113,10 +116,19 @@ def test_a_table_shows_what_strangers_wrote_safely(filled: Path) -> None:
     """A text is one row; its escapes are spelled out and its markup is no markup."""
     shown = told(filled, "events")
     lines = shown.splitlines()
-    assert lines[0].split() == ["ID", "RECEIVED", "(UTC)", "TYPE", "SOURCE", "PERSON", "WHAT"]
+    assert lines[0].split() == [
+        "ID",
+        "RECEIVED",
+        "(UTC)",
+        "TYPE",
+        "SOURCE",
+        "PERSON",
+        "WHAT",
+        "ANSWERED",
+    ]
     assert len(lines) == 9
     nasty = r"to 22915: \x1b[31mred\r\n2026 forged \u202eover\u2028[bold]x[/bold]\x9b\x7f {{ 7*7 }}"
-    assert any(line.endswith(nasty) for line in lines)
+    assert any(f"  {nasty}  " in line for line in lines)
     assert "2026-11-20 09:00:00" in lines[1]
 
 
@@ -133,7 +145,7 @@ def test_a_narrow_terminal_gets_whole_rows(filled: Path) -> None:
     """Where columns do not fit, the terminal breaks the lines; no cell is cut."""
     shown = on_terminal(filled, "events", "--limit", "1", width=60)
     assert len(shown.splitlines()) == 2
-    assert shown.rstrip().endswith("to 22915: later")
+    assert "  to 22915: later  dead letter" in shown
 
 
 def test_one_event_is_shown_whole(filled: Path) -> None:

@@ -73,7 +73,7 @@ def test_programs_get_json(place: Path) -> None:
         "from": "+254712345678",
         "keyword": "GAME",
         "reply": "Try GAME",
-        "replied_by": "keyword_reply.answer",
+        "replied_by": "keyword_reply.answer_default",
         "withheld_since": None,
         "later": [],
     }

@@ -22,7 +22,9 @@ def test_a_first_configuration_is_written(tmp_path: Path) -> None:
     loaded = config.load(file)
     pushing = [name for name, provider in PROVIDERS.items() if provider.pushes]
     assert list(loaded.sources) == pushing
-    assert "warning" not in told(tmp_path, "check")
+    [warning] = re.findall("^warning: (.*)$", told(tmp_path, "check"), re.MULTILINE)
+    assert warning.startswith("sources.text-connect.send: none, and Text-Connect")
+    assert "to reply, give [sources.text-connect.send] its api_key and sender." in shown
     tokens = [token.reveal() for source in loaded.sources.values() for token in source.tokens]
     assert all(len(token) == 43 for token in tokens)  # 256 bits
     assert len(set(tokens)) == len(pushing)

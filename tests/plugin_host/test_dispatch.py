@@ -115,6 +115,26 @@ def test_wishes_of_all_handlers_are_kept() -> None:
     ]
 
 
+def test_what_comes_last_answers_if_nobody_else_did() -> None:
+    """Where nobody else is to be asked, at once; a reply of another, silence too, is enough."""
+    last = handler("default", "z", last=True)
+    assert plan(last, handler(None, "a")).reply == Reply("default")
+    flagged = plan(last, handler(Flag("look"), "a"))
+    assert (flagged.reply, flagged.replied_by) == (Reply("default"), "mine.z")
+    assert plan(last, handler("", "a")).reply == Reply("")
+
+
+def test_what_comes_last_waits_for_handlers_that_could_answer() -> None:
+    """It is a job behind theirs, if it has something to say; also behind one that failed."""
+    last, silent = handler("default", "z", last=True), handler(None, "y", last=True)
+    made = plan(last, silent, handler("late", "a", inline=False))
+    assert (made.reply, [job.handler for job in made.jobs]) == (None, ["mine.a", "mine.z"])
+    made = plan(last, handler(ValueError("no"), "a"))
+    assert (made.reply, [job.handler for job in made.jobs]) == (None, ["mine.a", "mine.z"])
+    other = handler("late", "a", inline=False, keyword="OTHER")
+    assert plan(last, other).reply == Reply("default")
+
+
 def test_handlers_that_are_not_inline_become_jobs() -> None:
     """They are named in order, for after the commit, and not called."""
     calls = handler(AssertionError("called"), "a", inline=False)

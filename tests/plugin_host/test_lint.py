@@ -40,6 +40,38 @@ def test_nothing_to_say_about_a_good_one(tmp_path: Path) -> None:
     assert told(tmp_path, server=server, sources=tilil()) == {}
 
 
+# Replies that could not leave
+
+
+def replying(folder: Path, plugin: str, **sources: Any) -> dict[str, str]:
+    """The cautions about sending, with a plugin, by their keys."""
+    raw = {**with_plugin(plugin), "sources": sources}
+    made = parts(folder, raw)
+    found = cautions(made.config, made.providers, made.plugins)
+    return {each.key: each.message for each in found if ".send" in each.key}
+
+
+def test_a_source_that_cannot_send_its_replies_is_told(tmp_path: Path) -> None:
+    """Text-Connect takes none in its answer; at Tilil only what comes late is lost."""
+    uk = {"provider": "text-connect", "tokens": [STRONG]}
+    [(key, why)] = replying(tmp_path / "a", HANDLER, uk=uk).items()
+    assert key == "sources.uk.send"
+    assert "takes no reply in the answer to a push: each reply becomes a dead letter" in why
+    [(key, why)] = replying(tmp_path / "b", HANDLER, **tilil()).items()
+    assert (key, why[:60]) == (
+        "sources.tilil.send",
+        "none: what mine.f replies after 3 s (reply_within) becomes a",
+    )
+    inline = HANDLER.replace("()", "(inline=True)", 1)
+    assert replying(tmp_path / "c", inline, **tilil()) == {}
+    sends: dict[str, Any] = {"send": {"api_key": STRONG[::-1], "sender": "SHOP"}}
+    assert replying(tmp_path / "d", HANDLER, uk=uk | sends) == {}
+    sends = {"send": {"api_key": STRONG[::-1]}}
+    assert replying(tmp_path / "e", HANDLER, **tilil(**sends)) == {
+        "sources.tilil.send.sender": "none: replies alone can be sent"
+    }
+
+
 # The sockets
 
 
@@ -107,7 +139,11 @@ def test_a_source_without_credential_is_told(tmp_path: Path) -> None:
 
 def test_urls_in_the_clear_are_told(tmp_path: Path) -> None:
     """What carries a secret to another machine goes over HTTPS."""
-    send = {"api_key": "key", "callback_url": "http://sms.example.com/hooks/a/token"}
+    send = {
+        "api_key": "key",
+        "sender": "SHOP",
+        "callback_url": "http://sms.example.com/hooks/a/token",
+    }
     source = {"provider": "tsconect", "tokens": [STRONG]}
     found = told(tmp_path, sources={"a": {**source, "send": send}})
     assert found == {

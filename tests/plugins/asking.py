@@ -10,7 +10,7 @@ import pytest
 from receiver import config
 from receiver.errors import ConfigError
 from receiver.events import Data, DeliveryReport, Event, EventType, Message, SubscriptionChange
-from receiver.handlers import Action, Explanation, actions
+from receiver.handlers import Action, Explanation, Reply, actions
 from receiver.plugin_host import loader
 from receiver.plugin_host.loader import Plugin
 from receiver.text.keywords import keyword
@@ -69,12 +69,12 @@ def event(type_: EventType, data: Data) -> Event[Any]:
 
 def ask(plugin: Plugin, about: Event[Any]) -> tuple[Action, ...]:
     """What the plugin wants done about an event."""
-    return tuple(
-        action
-        for handler in plugin.handlers
-        if handler.wants(about)
-        for action in actions(handler.function(about, plugin.context))
-    )
+    asked: list[Action] = []
+    for handler in plugin.handlers:
+        replied = any(isinstance(action, Reply) for action in asked)
+        if handler.wants(about) and not (handler.last and replied):
+            asked += actions(handler.function(about, plugin.context))
+    return tuple(asked)
 
 
 def explain(plugin: Plugin, about: Event[Any]) -> list[Explanation]:

@@ -573,7 +573,7 @@ EXPLAINED = rules(
                 "rules[2] GAME ONE: no: the message does not begin with GAME ONE",
                 "rules[3] CARD: no: the message does not begin with CARD",
                 "rules[4] default: no: the message is to 22915, the rule is for 1 or 2",
-                "rules[5] default: answers: no keyword fits",
+                "rules[5] default: answers: no keyword fits; other plugins are asked first",
             ],
         ),
     ],
@@ -648,8 +648,8 @@ def test_explain_among_many() -> None:
     [
         ("quiz 1", "rules[9995] ^quiz: answers: the pattern fits"),
         ("word77", "rules[77] WORD77: answers: the message begins with WORD77"),
-        ("?", "rules[9997] default: answers: no keyword fits"),
-        ("", "rules[9997] default: answers: no keyword fits"),
+        ("?", "rules[9997] default: answers: no keyword fits; other plugins are asked first"),
+        ("", "rules[9997] default: answers: no keyword fits; other plugins are asked first"),
     ],
 )
 def test_the_answer_among_many_is_shown(text: str, why: str) -> None:

@@ -12,10 +12,9 @@ import pytest
 from plugins.keyword_reply.settings import Match, Rule
 from plugins.keyword_reply.templates import VARIABLES
 from receiver import config
-from receiver.handlers import Reply
 from receiver.plugin_host import loader
 from receiver.plugin_host.loader import Plugin
-from tests.plugins.asking import PERSON, ask, message
+from tests.plugins.asking import PERSON
 from tests.plugins.ruling import Subscribers, among, linted, reply
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")
@@ -40,9 +39,7 @@ def test_replies_of_the_guide() -> None:
         "{{ 7*7 }}": "We did not understand {{. Text JOIN to join.",
         "hm {{ 7*7 }}": "We did not understand HM. Text JOIN to join.",
     }
-    assert {text: ask(REPLIES, message(text)) for text in replies} == {
-        text: (Reply(answer),) for text, answer in replies.items()
-    }
+    assert {text: reply(REPLIES, text) for text in replies} == replies
 
 
 def test_pattern_of_the_guide() -> None:

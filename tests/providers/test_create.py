@@ -51,6 +51,34 @@ def test_sources_that_push_need_a_credential(name: str) -> None:
     create(configured(provider=name, tokens=[], authentication="none"))
 
 
+@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize(
+    ("sender", "why"),
+    [
+        ("SHOP AND MORE", "SHOP AND MORE has 13 characters; expected at most 11"),
+        ("1234567890123456", "1234567890123456 has 16 digits; expected at most 15"),
+    ],
+)
+def test_a_sender_that_no_network_takes_is_a_fault(name: str, sender: str, why: str) -> None:
+    """For every provider, before a message costs money."""
+    assert faults(provider=name, send={"api_key": "k", "sender": sender}) == {"send.sender": why}
+
+
+@pytest.mark.parametrize("sender", ["SHOP", "SHOP-NEWS-1", "22915", "+44 7786 200000"])
+def test_a_sender_that_networks_take_is_none(sender: str) -> None:
+    """Names of eleven characters, short codes, numbers."""
+    create(configured(provider="text-connect", send={"api_key": "k", "sender": sender}))
+
+
+def test_a_sender_is_required_where_nobody_writes_to_us() -> None:
+    """Where people write, replies come from the address that they wrote to."""
+    found = faults(provider="tsconect", send={"api_key": "k"})
+    assert found == {
+        "send.sender": "missing: TSCONECT (Kenya) has no sender for accounts without one"
+    }
+    create(configured(provider="tilil", send={"api_key": "k"}))
+
+
 def test_a_digest_is_a_credential() -> None:
     """A source of Tilil may do with one alone."""
     digest = {"username": "u", "password": "p"}
@@ -79,7 +107,9 @@ ONLY: dict[str, tuple[str, Any]] = {
 def own(key: str, value: object) -> dict[str, Any]:
     """The setting in a source that sends."""
     below = key.removeprefix("send.")
-    return {"send": {"api_key": "k", below: value}} if below != key else {key: value}
+    return (
+        {"send": {"api_key": "k", "sender": "SHOP", below: value}} if below != key else {key: value}
+    )
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -164,7 +194,7 @@ def test_a_source_does_not_show_its_secrets() -> None:
 
 def test_who_cannot_be_asked_is_not_polled() -> None:
     """TalkNTalk documents no way to ask for a message's status."""
-    send = {"api_key": "k", "poll": True}
+    send = {"api_key": "k", "sender": "SHOP", "poll": True}
     found = faults(provider="talkntalk", send=send)
     assert found == {"send.poll": "talkntalk cannot be asked for the status"}
     for name in ("tsconect", "rayprotech"):
@@ -198,7 +228,7 @@ def test_names_that_nothing_has_are_faults(names: dict[str, str]) -> None:
 
 def test_a_callback_url_that_is_none_is_a_fault() -> None:
     """It is found when the file is read, and not shown: there is a token in it."""
-    send = {"api_key": "k", "callback_url": "sms.example.com/hooks/s/the-token"}
+    send = {"api_key": "k", "sender": "SHOP", "callback_url": "sms.example.com/hooks/s/the-token"}
     found = faults(provider="tsconect", send=send)
     assert found == {"send.callback_url": "expected https:// and an address"}
 

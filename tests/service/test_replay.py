@@ -280,7 +280,7 @@ async def test_what_was_never_done_is_done_once(tmp_path: Path, *, beside: bool)
     assert outcome == Outcome(2, counts={"replies": 2, "actions": 0, "handlers": 0})
     assert repeated.changed == 0
     assert messages(tmp_path) == expected
-    assert found(tmp_path, "SELECT reply FROM events") == [(2,), (2,)]
+    assert found(tmp_path, "SELECT reply FROM events") == [(3,), (3,)]
     assert not [one for one in judged(tmp_path, raw) if one.differs]
 
 

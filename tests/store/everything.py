@@ -107,6 +107,8 @@ COMMANDS: Sequence[str] = (
     "events --since 2026-11-01 --until today",
     "events --until 2027-01-01 --text hello",
     f"events --msisdn {ANN} --type sms.message.received --source tilil --since 7d --noted --raw",
+    f"person {ANN}",
+    f"person {ANN} --since 7d --limit 5",
     "messages",
     "messages 1",
     "messages --status failed",
@@ -257,7 +259,8 @@ async def _looks(store: Store) -> None:
     for kind in _KINDS:
         await reader.jobs(state="due", kind=kind, due=LATER)
     await reader.jobs(id_=1, state="due", due=now)
-    await reader.jobs(event=1)
+    await reader.jobs(events=[1, 2])
+    await reader.jobs(subject=ANN)
     await reader.jobs(message=1, state="dead")
     assert [job async for job in reader.every_job()]
     await reader.work.lanes(now)
@@ -265,7 +268,7 @@ async def _looks(store: Store) -> None:
         await reader.work.due(kind, "tilil", now, limit=10)
     await reader.messages.attempts("tilil", now)
     await reader.messages.reports(1)
-    for filters in ({"id_": 1}, {"event": 1}, {"state": "waiting"}):
+    for filters in ({"id_": 1}, {"events": [1]}, {"state": "waiting"}):
         await reader.messages.find(**filters)
     await reader.event("no id")
     await reader.event(store.ids.text(1))

@@ -61,6 +61,7 @@ class TextConnect(Provider[_Payload]):
     methods = frozenset({"GET", "POST"})
     default_timezone = ZoneInfo("Europe/London")
     default_region = "GB"
+    receives_messages = True
     sample_kinds: ClassVar = ("inbound-get", "inbound-post")
     push_urls = (PushUrl("message forwarding, GET or POST", "auth"),)
     api: ClassVar = TextConnectApi

@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 import msgspec
 
 from receiver.config import Section, Send
-from receiver.errors import ProviderError
 from receiver.events import EventType
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
@@ -18,9 +17,6 @@ from receiver.providers.text_connect import answers
 from receiver.providers.text_connect.operations import Operations
 from receiver.text.msisdn import is_e164
 
-#: Characters of an alphanumeric sender, and digits of a number.
-_LONGEST_NAME = 11
-_LONGEST_NUMBER = 15
 #: Values of SourceTON.
 _INTERNATIONAL = "1"
 _ALPHANUMERIC = "5"
@@ -58,11 +54,6 @@ class TextConnectApi(Api):
     needs_sender = True
     polls = True
     send_settings: TextConnectSend
-
-    def check(self, message: OutgoingMessage) -> None:
-        """Raises `ProviderError` also for a sender that is too long."""
-        super().check(message)
-        self._source(message)
 
     def send(
         self, message: OutgoingMessage, options: Mapping[str, str] = MappingProxyType({})
@@ -138,14 +129,7 @@ class TextConnectApi(Api):
         """Returns the parameters of the sender; a short code has no SourceTON."""
         address = self.sender(message) or ""
         source = address.removeprefix("+")
-        is_number = source.isdecimal() and source.isascii()
-        longest = _LONGEST_NUMBER if is_number else _LONGEST_NAME
-        if len(source) > longest:
-            kind = "digits" if is_number else "characters"
-            raise ProviderError(
-                f"the sender {source} has {len(source)} {kind}, and {self.provider.title} takes"
-                f" {longest}"
-            )
         if is_e164(address):
             return {"SourceAddress": source, "SourceTON": _INTERNATIONAL}
+        is_number = source.isdecimal() and source.isascii()
         return {"SourceAddress": source, **({} if is_number else {"SourceTON": _ALPHANUMERIC})}

@@ -64,6 +64,7 @@ class Tilil(Provider[Payload]):
     methods = frozenset({"POST"})
     default_timezone = ZoneInfo("Africa/Nairobi")
     default_region = "KE"
+    receives_messages = True
     sample_kinds: ClassVar = ("inbound", "activation", "deactivation", "delivery")
     push_urls = (PushUrl("messages and subscriptions", "api_token"), PushUrl("delivery reports"))
     api: ClassVar = TililApi
