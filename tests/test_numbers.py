@@ -320,17 +320,17 @@ async def ended(service: Service, count: int) -> list[StoredMessage]:
 @pytest.mark.parametrize("inline", [True, False])
 async def test_whom_the_provider_blacklists_gets_nothing_more(tmp_path: Path, inline: bool) -> None:
     """Also where a plugin writes the number in another form each time."""
-    spelled = "('07700 900003', '447700900003', '+44 7700 900003')[int(event.data.external_id)]"
+    spelled = "('07700 999903', '447700999903', '+44 7700 999903')[int(event.data.external_id)]"
     made = doing(f"Send(to={spelled}, text='hello', source='text-connect')", inline=inline)
     async with sending(tmp_path, "text-connect", raw=made) as (service, providers):
         for n in range(3):
             await take(service, inbound(n, f"hello {n}"))
             messages = await ended(service, n + 1)
-        assert [message.to for message in messages] == ["+447700900003"] * 3
+        assert [message.to for message in messages] == ["+447700999903"] * 3
         assert [message.code for message in messages] == ["-412", None, None]
         assert {message.error for message in messages[1:]} == {"the person has opted out"}
         [line] = await service.store.reader.opt_outs.find()
-        assert line.msisdn == "+447700900003"
+        assert line.msisdn == "+447700999903"
         assert providers.sent == []
 
 
