@@ -59,7 +59,7 @@ class DropJob(msgspec.Struct, frozen=True, tag="jobs.drop"):
 class ForwardAgain(msgspec.Struct, frozen=True, tag="jobs.forward-again"):
     """Posts an event once more to the targets that it was posted to: one, or (None) all."""
 
-    event: Id
+    seq: Id
     target: str | None = None
 
 

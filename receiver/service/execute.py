@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -63,6 +64,8 @@ def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
     for name in ("msisdn", "to"):
         if name in details:
             details[name] = mask(details[name])
+    if "://" in details.get("target", ""):  # the rest of it may be a secret
+        details["target"] = urlsplit(details["target"]).hostname
     for name in ("corrections", "events"):
         if isinstance(details.get(name), list):
             details[name] = len(details[name])

@@ -15,8 +15,8 @@ async def carry_out(service: Service, command: JobCommand) -> Outcome:
     match command:
         case RetryJobs(id_):
             return Outcome(await store.revive(id_, now))
-        case ForwardAgain(event, target):
-            posted = await store.run(forwards.again, event, target, to_micros(now))
+        case ForwardAgain(seq, target):
+            posted = await store.run(forwards.again, seq, target, to_micros(now))
             return Outcome(len(posted))
     change = job_changes.run if isinstance(command, RunJob) else job_changes.drop
     changed = await store.run(change, command.id, to_micros(now))

@@ -48,7 +48,7 @@ def drop(tx: Tx, job: int, now: int) -> JobChange:
     if found.refused is not None:
         return found
     if found.kind == "send" and found.message is not None:
-        messages.give_up(tx, found.message, now, _DROPPED)
+        messages.kill(tx, found.message, now, _DROPPED)
     tx.execute(_DROP, (job,))
     return found
 

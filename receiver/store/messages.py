@@ -297,11 +297,6 @@ def revive(tx: Tx, message: int, now: int) -> None:
     )
 
 
-def give_up(tx: Tx, message: int, now: int, why: Failure) -> None:
-    """A person does not want a message sent that waits or is a dead letter."""
-    tx.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
-
-
 def note_report(tx: Tx, row: EventRow, report: Report) -> None:
     """Joins a delivery report to its message, or keeps it until there is one."""
     key = message_key(report.message_id)

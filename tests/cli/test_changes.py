@@ -6,12 +6,16 @@ import asyncio
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from receiver.errors import Malformed, PushError
 from receiver.events import utc_now
+from receiver.store import forwards, jobs, to_micros
+from receiver.store.tx import Tx
 from tests.cli.program import run, spawn, table, told
 from tests.harness import (
+    NOW,
     TOKEN,
     Running,
     change,
@@ -261,3 +265,52 @@ def test_where_events_were_to_be_forwarded_is_shown(tmp_path: Path) -> None:
     [dead] = table(tmp_path, "jobs", "--state", "dead")
     assert dead["target"] == "crm"
     assert told(tmp_path, "jobs", "retry", str(dead["id"])) == "1 due again\n"
+
+
+async def _answered(folder: Path) -> str:
+    """A target has refused an event and then taken it; returns the id of the event."""
+    async with opened(folder, settings()) as service:
+        await take(service, inbound(1))
+        [stored] = [each async for each in service.store.reader.events()]
+        for change_, words in ((forwards.failed, "503 Service Unavailable"), (_taken, "200 OK")):
+            attempt = forwards.Attempted(
+                job=7,
+                event=stored.seq,
+                target="http://crm.invalid/in?key=secret",
+                handler="mine.mine",
+                answer=words,
+            )
+            await service.store.run(change_, attempt, 0, 0, to_micros(NOW))
+        return stored.event.id
+
+
+def _taken(tx: Tx, attempt: forwards.Attempted, owner: int, _: int, now: int) -> None:
+    jobs.add_job(
+        tx, jobs.by_operator(NOW), kind="forward", handler="x", due_at=2**52, target=attempt.target
+    )
+    job = jobs.last(tx)
+    forwards.taken(tx, msgspec.structs.replace(attempt, job=job), owner, now)
+
+
+def test_what_targets_answered_is_listed_and_an_event_posted_again(tmp_path: Path) -> None:
+    """Of a URL only the host is shown; an event that waits for its target is not posted twice."""
+    id_ = asyncio.run(_answered(tmp_path))
+    found = table(tmp_path, "jobs", "forwards", id_[:18])
+    assert [(each["event"], each["taken"], each["answer"]) for each in found] == [
+        (id_, True, "200 OK"),
+        (id_, False, "503 Service Unavailable"),
+    ]
+    assert {each["target"] for each in found} == {"crm.invalid"}
+    shown = told(tmp_path, "jobs", "forwards")
+    assert "503 Service Unavailable" in shown
+    assert "secret" not in shown
+    assert told(tmp_path, "jobs", "forward-again", id_[:18]) == "1 to be posted\n"
+    [job] = table(tmp_path, "jobs")
+    assert (job["kind"], job["event"], job["target"]) == ("forward", id_, "crm.invalid")
+    url = "http://crm.invalid/in?key=secret"
+    result = run(tmp_path, "jobs", "forward-again", id_, "--target", url)
+    assert result.returncode == 1
+    assert "it was posted to no such target, or waits for it" in result.stderr
+    refused, done = table(tmp_path, "audit", "-n", "2")
+    assert (done["act"], done["details"]["changed"]) == ("jobs.forward-again", 1)
+    assert refused["details"]["target"] == "crm.invalid"
