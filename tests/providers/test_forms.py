@@ -82,10 +82,7 @@ def test_what_is_no_character_set_of_texts_is_none(declared: str) -> None:
 
 @given(st.lists(st.sampled_from("é£ñ€è"), min_size=1).map(" ".join))
 def test_windows_1252_is_told_from_utf_8(text: str) -> None:
-    """Each is read as what it is, if nothing is declared: letters of both have others beside them.
-
-    Only two and three such letters in a row may look like one of UTF-8.
-    """
+    """Each is read as what it is: only letters beside each other may look like UTF-8 by chance."""
     for charset in ("utf-8", "cp1252"):
         decode, _ = reader(text.encode(charset), None)
         assert decode(text.encode(charset)) == text
