@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from receiver.http import urls
 from receiver.http.parser import MAX_URL_BYTES, PIECE
 from receiver.store import unpack_request
-from tests.harness import TOKEN, Running, hook, inbound, look, request, serve, settings, until
+from tests.harness import TOKEN, Running, Wire, hook, inbound, look, request, serve, settings, until
 from tests.ports import free_port
 
 FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
@@ -205,6 +205,24 @@ def test_noise_is_counted_for_no_source(service: Running, admin: int, data: byte
         assert wire.answer().status == 400
     assert outcomes(admin)["", "bad_request"] == before + 1
     assert look(service.store, "SELECT count(*) FROM quarantine") == kept
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nX Y: a\r\n\r\n", 400),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"\x16\x03\x01", 400),
+    ],
+)
+def test_the_admin_address_refuses_it_too(
+    service: Running, admin: int, data: bytes, status: int
+) -> None:
+    """No other address reads past what is no request."""
+    assert service.get("/healthz").status == 200
+    with Wire(admin) as wire:
+        wire.send(data)
+        assert wire.answer().status == status
 
 
 def test_what_was_asked_before_it_is_answered_first(service: Running, admin: int) -> None:
