@@ -4,7 +4,8 @@ uvicorn's own httptools protocol starts the application once the headers are com
 neither their number nor their size, merges trailers into them, and waits for the rest without a
 limit. Here a request reaches the application when it is whole, or when it is certain to be refused;
 then the scope has the reason (`receiver.refusal`, a `PushError`), so that the provider gets a
-refusal it understands. The scope also has the time of the first byte (`receiver.begun`, of
+refusal it understands. Bytes that are no HTTP request reach it the same way, as the body of what is
+known of one. The scope also has the time of the first byte (`receiver.begun`, of
 `time.perf_counter`), the body (`receiver.body`), and a function that answers with one call
 (`receiver.answer`). A slow client costs no more than a connection. Whole requests are cheap: they
 need no event, timer or second write each.

@@ -110,7 +110,7 @@ def _charset(push: Push) -> str:
 
 def _parts(body: bytes, boundary: bytes, names: tuple[str, ...]) -> _Pairs:
     """Returns the fields of a multipart form. Raises `Unreadable` for files and endless forms."""
-    if body.count(boundary) > MOST_PARAMETERS:
+    if body.count(b"--" + boundary) > MOST_PARAMETERS:
         raise Unreadable(f"expected at most {MOST_PARAMETERS} fields in a form")
     fields = _Fields()
     try:

@@ -22,6 +22,7 @@ from receiver.config import Server as ServerSettings
 from receiver.errors import ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
+from receiver.http.refusals import refusing
 from receiver.logs.writer import LogWriter
 from receiver.service import control
 from receiver.service.admin import create_admin
@@ -104,7 +105,7 @@ async def serve(
             app = create_app(service.intake, settings, readiness, service.requests)
             listeners = {"public address": (_server(app, settings), public)}
             if admin:
-                admin_app = create_admin(service, readiness)
+                admin_app = refusing(create_admin(service, readiness))
                 listeners["admin address"] = (_server(admin_app, settings), admin)
             _follow_signals(service)
             log.info("listening", **_place(public), sources=list(parts.config.sources))

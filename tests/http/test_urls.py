@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from receiver.http import urls
 from receiver.http.parser import MAX_URL_BYTES, PIECE
 from receiver.store import unpack_request
-from tests.harness import TOKEN, Running, hook, inbound, look, request, serve, settings, until
+from tests.harness import TOKEN, Running, Wire, hook, inbound, look, request, serve, settings, until
 from tests.ports import free_port
 
 FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
@@ -107,11 +107,15 @@ def test_a_post_may_have_a_raw_query(service: Running) -> None:
 
 
 def test_a_body_is_never_taken_for_a_line(service: Running) -> None:
-    """Behind another request, in whose body it might stand, nothing is mended."""
-    body = b" " * 10 + get("hidden", b"a b") + b" " * 10
-    head = HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) - 5)
+    """Behind another request nothing is mended: bytes read with it may be the end of its body."""
+    hidden = get("hidden", b"a b", b"\r\n")
+    whole = b"Content-Length: %d\r\n\r\n"
+    length = PIECE - len(HEAD + whole % 9999) + len(hidden)
+    head = HEAD + whole.replace(b"%d", b"%04d") % length
+    body = b" " * (length - len(hidden)) + hidden
+    assert (head + body)[PIECE:] == hidden
     with service.wire() as wire:
-        wire.send(head + body)
+        wire.send(head + body + b"\0\r\n")
         wire.end()
         wire.rest()
     assert not look(service.store, "SELECT 1 FROM events WHERE key = 'message:hidden'")
@@ -201,6 +205,24 @@ def test_noise_is_counted_for_no_source(service: Running, admin: int, data: byte
         assert wire.answer().status == 400
     assert outcomes(admin)["", "bad_request"] == before + 1
     assert look(service.store, "SELECT count(*) FROM quarantine") == kept
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nX Y: a\r\n\r\n", 400),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"\x16\x03\x01", 400),
+    ],
+)
+def test_the_admin_address_refuses_it_too(
+    service: Running, admin: int, data: bytes, status: int
+) -> None:
+    """No other address reads past what is no request."""
+    assert service.get("/healthz").status == 200
+    with Wire(admin) as wire:
+        wire.send(data)
+        assert wire.answer().status == status
 
 
 def test_what_was_asked_before_it_is_answered_first(service: Running, admin: int) -> None:
