@@ -117,5 +117,5 @@ def _moment(text: str, zone: tzinfo | None) -> datetime:
     """Returns the moment that a value of `--since` or `--until` means; a date is one of `zone`."""
     try:
         return midnight(date.fromisoformat(text.strip()), zone)
-    except ValueError:
+    except (ValueError, OverflowError):
         return parse_time(text).astimezone(UTC)
