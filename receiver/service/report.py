@@ -38,7 +38,10 @@ async def make_report(
     reader: Reader, by: Sequence[str], since: datetime, until: datetime, zone: tzinfo | None
 ) -> Report:
     """Makes a report; `zone`: of its days, None: of this machine. Raises `StoreUnavailable`."""
-    spans = list(days(since, until, zone)) if DAY in by else [(date.min, since, until)]
+    spans = [(date.min, since, until)]
+    if DAY in by:
+        first, last = await reader.rollups.span() or (until, since)
+        spans = list(days(max(since, first), min(until, last), zone))
     rest = _without_day(by)
     rows = [
         (day, counted)

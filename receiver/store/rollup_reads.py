@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from receiver.store.queries import Fetch
-from receiver.store.records import to_micros
+from receiver.store.records import from_micros, to_micros
 from receiver.store.renames import KNOWN
 from receiver.store.rollups import OUTGOING, QUARTER
 
@@ -28,6 +28,17 @@ _COUNTS = (
     f" ({KNOWN.format(table='rollups')}) AS named CROSS JOIN rollups"
     " WHERE rollups.source = named.source AND kind = '{kind}' AND quarter >= ?1 AND quarter < ?2"
     "{group}"
+)
+
+_EVERY_KIND = " UNION ALL ".join(f"SELECT '{kind}' AS kind" for kind in _EVERY)
+_END = (
+    "(SELECT {end}(quarter) FROM rollups"
+    " WHERE rollups.source = named.source AND rollups.kind = kinds.kind)"
+)
+_SPAN = (
+    f"SELECT min(first), max(last) FROM (SELECT {_END.format(end='min')} AS first,"
+    f" {_END.format(end='max')} AS last FROM ({KNOWN.format(table='rollups')}) AS named"
+    f" CROSS JOIN ({_EVERY_KIND}) AS kinds) AS ends"
 )
 
 
@@ -69,3 +80,10 @@ class RollupReader:
             if count:  # without a group the sum of nothing is NULL
                 found.setdefault(tuple(values), dict.fromkeys(kinds, 0))[kind] = count
         return [Counted(values, counts) for values, counts in sorted(found.items())]
+
+    async def span(self) -> tuple[datetime, datetime] | None:
+        """Returns the time from the first to the last quarter hour with counts, if any has some."""
+        ((first, last),) = await self._fetch(_SPAN, [])
+        if first is None:
+            return None
+        return from_micros(first * QUARTER), from_micros((last + 1) * QUARTER)

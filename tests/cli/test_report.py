@@ -8,8 +8,21 @@ from pathlib import Path
 import pytest
 
 from receiver.service.counting import count_some
+from receiver.store.engine.database import open_writer
 from tests.cli.program import run, table, told
-from tests.harness import NOW, TOKEN, Clock, change, delivery, inbound, opened, subscription, take
+from tests.harness import (
+    NOW,
+    TOKEN,
+    Clock,
+    change,
+    delivery,
+    inbound,
+    opened,
+    settings,
+    subscription,
+    take,
+    write,
+)
 
 #: From the day before NOW to that after it, whenever the test runs.
 SPAN = ("--since", "2026-11-19", "--until", "2026-11-22", "--tz", "Africa/Nairobi")
@@ -85,6 +98,20 @@ def test_the_part_of_a_day(filled: Path) -> None:
     span = ("--since", "2026-11-20T20:59Z", "--until", "2026-11-20T21:01Z", "--tz", "UTC")
     [row] = table(filled, "report", *span)
     assert row["received"] == 1
+
+
+def test_all_time(filled: Path) -> None:
+    """Days before the first count and after the last are not looked at."""
+    span = ("--since", "0001-01-01", "--until", "9999-12-31", "--tz", "America/New_York")
+    [row] = table(filled, "report", *span)
+    assert (row["day"], row["received"]) == ("2026-11-20", 4)
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    """It has no days."""
+    write(tmp_path, settings())
+    open_writer(tmp_path / "receiver.db").close()
+    assert told(tmp_path, "report") == "nothing was counted\n"
 
 
 @pytest.mark.parametrize(

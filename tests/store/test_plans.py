@@ -116,6 +116,12 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "engine.person_index._DROP_RUN": ["SEARCH people USING PRIMARY KEY (run=?)"],
         "renames.KNOWN_SOURCES": ["SEARCH * (source>?)"],
         "renames.is_known#1": ["SEARCH * (source=?)"],
+        "rollup_reads._SPAN": [
+            "SEARCH rollups * (source>?)",
+            "SEARCH rollups * (source=? AND kind=?)",
+            "SCAN named",
+            "SCAN kinds",
+        ],
         "repeats._LATEST": ["SEARCH events * (source=? AND key>? AND key<?)"],
     },
     "both ends are given, and few rows lie between them": {
