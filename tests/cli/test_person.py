@@ -141,6 +141,8 @@ def test_a_timeline_has_everything_else_about_a_number(lived: Path) -> None:
     """Messages and their reports, the book, opt-outs, jobs and commands; nobody else's."""
     found = outcomes(lived)
     assert found["sent", "from 22915: late reply (mine.slow)"] == "delivered"
+    [out] = [each for each in table(lived, "person", ANN) if each["what"] == "all: STOP"]
+    assert out["id"] == out["record"]["event"]
     [report] = [outcome for (entry, _), outcome in found.items() if entry == "delivery"]
     assert report == "of message 1"
     assert ("subscribed", "22915 service 44 at tilil") in found
