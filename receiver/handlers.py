@@ -39,6 +39,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 import msgspec
@@ -188,6 +189,16 @@ class Context(msgspec.Struct, Generic[StateT], frozen=True, kw_only=True):
     """The sources of the configuration by name."""
     log: Any = msgspec.field(default_factory=_logger)
     """A structlog logger. Never give it a message's text or a full number."""
+    folder: Path = Path("data")
+
+    @property
+    def data(self) -> Path:
+        """Returns the plugin's own folder, and makes it the first time.
+
+        It is beside the store, and `receiver backup` copies it with the store.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.folder
 
 
 HandlerFunction = Callable[..., Any]

@@ -20,10 +20,15 @@ def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file to write.")],
     config: ConfigFile = None,
 ) -> None:
-    """Copies the store to a new file and verifies the copy; the service may run."""
+    """Copies the store to a new file and verifies the copy; the service may run.
+
+    The files in the plugins' data folders are copied to the folder FILE.plugins.
+    """
     store = load(config).store_path
     copy = back_up(store, file.absolute())
     print(f"{copy.file}: {copy.events:,} events, {copy.bytes:,} bytes, verified")
+    if copy.plugin_files:
+        print(f"{copy.file}.plugins: {copy.plugin_files:,} files of plugins")
     if trouble := _note(copy, store):
         print_errors([f"the copy is good, but the audit has no line of it: {trouble}"])
 

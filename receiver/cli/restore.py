@@ -21,9 +21,12 @@ def command(
 ) -> None:
     """Replaces the store with a backup, and keeps the old store beside it.
 
-    Refused while a service runs.
+    The plugins' files in the folder FILE.plugins, if there is one, replace theirs. Refused while a
+    service runs.
     """
     copy, kept = restore(file.absolute(), load(config).store_path, utc_now(), caller())
     print(f"{copy.file}: {copy.events:,} events, verified")
+    if copy.plugin_files:
+        print(f"{copy.file}.plugins: {copy.plugin_files:,} files of plugins")
     if kept is not None:
         print(f"the old store: {kept}")

@@ -94,6 +94,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """The absolute path of the SQLite file, links resolved: files beside it have that name."""
         return (self.file.parent / self.store.url.removeprefix("sqlite:")).resolve()
 
+    def data_of(self, plugin: str) -> Path:
+        """Returns the folder for the plugin's own files, beside the store."""
+        return self.store_path.with_name(f"{self.store_path.name}.plugins") / plugin
+
 
 def find(file: Path | None) -> Path:
     """Returns the configuration file to use: `file`, or the first default that exists."""

@@ -217,6 +217,7 @@ def _plugin(
             plugin=name,
             settings=settings,
             state=state,
+            folder=config.data_of(name),
             people=environment.people,
             sources=environment.sources,
         ),

@@ -39,7 +39,7 @@ _EVENTS = (
 )
 _EMPTY = (
     "UPDATE events SET key = ?, provider = '', type = '', subject = NULL, data = ?,"
-    " answer = ?, reply = 2, note = NULL, request = NULL WHERE seq = ?"
+    " answer = ?, reply = 2, answered_by = NULL, note = NULL, request = NULL WHERE seq = ?"
 )
 # Replay needs the message to know that an event was replied to, so it stays as long as the event.
 #: A condition of messages: no job waits for it.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -138,8 +139,12 @@ def running(
     *,
     people: People | None = None,
     sources: Iterable[SourceInfo] = (),
+    data: Path | None = None,
 ) -> Iterator[Running]:
-    """A plugin that is started, to ask about several events, and stopped with the block."""
+    """A plugin that is started, to ask about several events, and stopped with the block.
+
+    `data`: its data folder, to keep its files; else it has one until then.
+    """
     loaded = plugin if isinstance(plugin, Plugin) else load(plugin)
     context = msgspec.structs.replace(
         loaded.context,
@@ -147,7 +152,8 @@ def running(
         sources={source.name: source for source in sources},
     )
     _refuse_running_loop()
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, TemporaryDirectory() as folder:
+        context = msgspec.structs.replace(context, folder=data or Path(folder))
         started = Running(loaded, context, runner)
         _call(loaded.start, context, runner)
         try:

@@ -39,7 +39,7 @@ Told = tuple[str, str | None, str, str]
 def entry_row(entry: Entry) -> tuple[str, str, str | None, str, str]:
     """Returns an entry as time, kind, id, what it is and its outcome, for a table."""
     kind, id_, what, outcome = _told(entry)
-    return format_time(entry.time), kind, id_, what, outcome
+    return format_time(entry.time), kind, id_ and id_[:SHORT_ID], what, outcome
 
 
 def _told(entry: Entry) -> Told:
@@ -53,7 +53,7 @@ def _told(entry: Entry) -> Told:
             told = _of_subscription(record)
         case OptOutChange():
             word = "opted out" if record.change == "out" else "opted in"
-            told = word, _short(record.event), f"{scope(record)}: {record.reason}", ""
+            told = word, record.event, f"{scope(record)}: {record.reason}", ""
         case OptOutEntry():
             what = f"{scope(record)}: {record.reason}"
             told = "opted out", None, what, "kept when the person was forgotten"
@@ -86,14 +86,14 @@ def _of_event(story: Story) -> Told:
         outcome = "; ".join(filter(None, (outcome, f"note: {story.stored.note}")))
     if story.reported:
         outcome = "; ".join(filter(None, (f"of message {story.reported.message}", outcome)))
-    return type_name(event), event.id[:SHORT_ID], summary(event), outcome
+    return type_name(event), event.id, summary(event), outcome
 
 
 def _of_subscription(step: SubscriptionStep) -> Told:
     service = f"service {step.service_id}" if step.service_id else None
     what = " ".join(filter(None, (step.keyword, step.short_code, service, f"at {step.source}")))
     word = "subscribed" if step.state == "active" else "unsubscribed"
-    return word, _short(step.event), what, f"by {step.reason}" if step.reason else ""
+    return word, step.event, what, f"by {step.reason}" if step.reason else ""
 
 
 def _of_job(job: Job) -> Told:
@@ -105,10 +105,6 @@ def _of_job(job: Job) -> Told:
     return "job", str(job.id), where, outcome
 
 
-def _short(event: str | None) -> str | None:
-    return event[:SHORT_ID] if event else None
-
-
 def entry_json(entry: Entry) -> bytes:
     """Returns an entry as a line of JSON: the columns of the table, and the whole record."""
     word, id_, what, outcome = _told(entry)
@@ -116,7 +112,7 @@ def entry_json(entry: Entry) -> bytes:
         "time": entry.time,
         "kind": entry.kind,
         "entry": word,
-        "id": entry.record.stored.event.id if isinstance(entry.record, Story) else id_,
+        "id": id_,
         "what": what,
         "outcome": outcome or None,
         "record": _fields(entry),

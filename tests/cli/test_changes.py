@@ -127,7 +127,7 @@ def test_the_quarantine_is_shown(filled: Path) -> None:
     """As a table, as JSON, and one request as it came."""
     head, forged, broken = told(filled, "quarantine").splitlines()
     assert head.split() == ["ID", "RECEIVED", "(UTC)", "SOURCE", "FROM", "OUTCOME", "REASON"]
-    assert forged.startswith("2   2026-11-20 09:00:00  tilil   192.0.2.1  unreadable")
+    assert forged.startswith("2   2026-11-20 09:00:00  tilil   192.0.2.1  credential_wrong")
     assert broken.startswith("1   ")
     assert [entry["id"] for entry in table(filled, "quarantine")] == [2, 1]
     assert "raw" not in table(filled, "quarantine")[0]

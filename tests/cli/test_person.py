@@ -141,6 +141,8 @@ def test_a_timeline_has_everything_else_about_a_number(lived: Path) -> None:
     """Messages and their reports, the book, opt-outs, jobs and commands; nobody else's."""
     found = outcomes(lived)
     assert found["sent", "from 22915: late reply (mine.slow)"] == "delivered"
+    [out] = [each for each in table(lived, "person", ANN) if each["what"] == "all: STOP"]
+    assert out["id"] == out["record"]["event"]
     [report] = [outcome for (entry, _), outcome in found.items() if entry == "delivery"]
     assert report == "of message 1"
     assert ("subscribed", "22915 service 44 at tilil") in found
@@ -161,7 +163,7 @@ def test_a_timeline_is_newest_last_and_says_what_it_leaves_out(lived: Path) -> N
     assert times == sorted(times)
     assert table(lived, "person", ANN, "-n", "3") == every[-3:]
     result = run(lived, "person", ANN, "-n", "3")
-    assert "older entries are left out; --limit shows more than 3" in result.stderr
+    assert "older entries are left out; -n shows more than 3" in result.stderr
     assert "older entries" not in run(lived, "person", ANN).stderr
     assert [each["kind"] for each in table(lived, "person", ANN, "--since", "2026-11-21")] == [
         "opt-out",

@@ -145,12 +145,12 @@ def back_up(folder: Path) -> int:
         str(DEFAULT_FILES[-1]): folder / "receiver.toml",
         "/var/backups/receiver": backups,
     }
-    for name in ("ExecStart", "ExecStartPost"):
-        [line] = values(name, BACKUP)
+    for line in [*values("ExecStart", BACKUP), *values("ExecStartPost", BACKUP)]:
         assert not re.search("[%$]", re.sub(r"%%|\$\$", "", line))  # systemd would expand these
-        for place, ours in places.items():
-            line = line.replace(place, str(ours))
-        words = [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(line)]
+        ours = line
+        for place, path in places.items():
+            ours = ours.replace(place, str(path))
+        words = [word.replace("$$", "$").replace("%%", "%") for word in shlex.split(ours)]
         status = subprocess.run(words, check=False, capture_output=True).returncode
         if status != 0:  # systemd then leaves out the rest
             break
@@ -162,6 +162,11 @@ def old(tmp_path: Path) -> Path:
     """A backup of 20 days ago, and others that must stay."""
     backups = tmp_path / "backups"
     (backups / "kept").mkdir(parents=True)
+    for name, days in (("receiver-a.db.plugins", 20), ("receiver-c.db.plugins", 13)):
+        (backups / name).mkdir()
+        (backups / name / "votes.db").touch()
+        when = time.time() - days * 86400
+        os.utime(backups / name, (when, when))
     ages = {"receiver-a.db": 20, "receiver-b.db.part": 20, "receiver-c.db": 13}
     ages |= {"kept/receiver-d.db": 20, "notes.txt": 20}
     for name, days in ages.items():
@@ -186,6 +191,7 @@ def test_the_backup_unit_backs_up(tmp_path: Path, old: Path) -> None:
     assert re.fullmatch(r"receiver-\d{8}T\d{6}Z\.db", copy.name)
     assert look(copy, "SELECT key FROM events") == [("message:1",)]
     kept = {copy.name, "receiver-c.db", "kept/receiver-d.db", "notes.txt"}
+    kept.add("receiver-c.db.plugins/votes.db")
     assert files(old) == kept
 
 

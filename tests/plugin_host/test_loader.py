@@ -898,20 +898,27 @@ def test_a_slow_ledger_of_the_guide(guide: Path, monkeypatch: pytest.MonkeyPatch
         assert testing.ask(plugin, testing.message("balance")).reply == names["SORRY"]
 
 
-def test_poll_of_the_guide_explains_and_warns(guide: Path, tmp_path: Path) -> None:
+def test_poll_of_the_guide_explains_and_warns(guide: Path) -> None:
     """Whose vote it is, without counting it; and that one choice is too few."""
     file = guide / "plugins" / "poll.py"
-    plugin = testing.load(file, file=str(tmp_path / "votes.db"), choices=["Achieng", "Mwangi"])
+    plugin = testing.load(file, choices=["Achieng", "Mwangi"])
     assert plugin.lint is not None
     assert plugin.lint(plugin.context) == []
     whys = [explain(plugin, message(text))[0].why for text in ("vote MWANGI", "vote", "hello")]
     assert whys[0] == "a vote for Mwangi"
     assert whys[1] == "a vote for nobody who stands for election"
     assert whys[2] == "it does not begin with VOTE"
-    assert not (tmp_path / "votes.db").exists()
-    single = testing.load(file, file="votes.db", choices=["Achieng"])
+    single = testing.load(file, choices=["Achieng"])
     assert single.lint is not None
     assert [finding.key for finding in single.lint(single.context)] == ["choices"]
+
+
+def test_a_plugin_has_a_folder_beside_the_store(tmp_path: Path) -> None:
+    """It is made when it is first asked for, for the service's user alone."""
+    context = loaded(tmp_path, "").context
+    assert not list(tmp_path.glob("*.plugins"))
+    assert context.data == tmp_path / "receiver.db.plugins" / "mine"
+    assert context.data.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.anyio

@@ -149,6 +149,8 @@ def test_samples_are_taken(name: str, kind: str) -> None:
     assert parsed.key
     if parsed.type is not EventType.DELIVERY_UPDATED:
         assert (parsed.subject or "").startswith("+")
+    if parsed.type is EventType.MESSAGE_RECEIVED:
+        assert provider.receives_messages
 
 
 @every_kind

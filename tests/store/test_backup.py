@@ -343,3 +343,48 @@ async def test_a_store_is_not_restored_from_itself(tmp_path: Path, symlink: Path
         with pytest.raises(StoreUnusable, match=why):
             restore(file, tmp_path / "receiver.db", NOW, "me")
     assert not (tmp_path / "none.db").exists()
+
+
+def votes(file: Path) -> list[tuple[object, ...]]:
+    """What a plugin's database says."""
+    return look(file, "SELECT * FROM votes")
+
+
+async def test_plugins_files_are_copied_and_put_back(tmp_path: Path) -> None:
+    """Databases with what is only in their WAL; what was there is kept; links are not followed."""
+    path = await filled(tmp_path, 1)
+    own = tmp_path / "receiver.db.plugins" / "poll"
+    own.mkdir(parents=True)
+    (own / "notes.txt").write_text("one")
+    (own / "secrets").symlink_to("/etc/passwd")
+    with closing(sqlite3.connect(own / "votes.db", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = wal")
+        db.execute("CREATE TABLE votes (person)")
+        db.execute("INSERT INTO votes VALUES ('ann')")
+        copy = back_up(path, tmp_path / "copy.db")
+        db.execute("INSERT INTO votes VALUES ('ben')")
+    assert copy.plugin_files == 2
+    copied = tmp_path / "copy.db.plugins" / "poll"
+    assert sorted(file.name for file in copied.iterdir()) == ["notes.txt", "votes.db"]
+    assert copied.parent.stat().st_mode & 0o077 == 0
+    (own / "notes.txt").write_text("two")
+    restored, kept = restore(tmp_path / "copy.db", path, NOW, "me")
+    assert kept is not None
+    assert restored.plugin_files == 2
+    assert votes(own / "votes.db") == [("ann",)]
+    assert (own / "notes.txt").read_text() == "one"
+    before = kept.with_name(f"{kept.name}.plugins") / "poll"
+    assert votes(before / "votes.db") == [("ann",), ("ben",)]
+    assert (before / "notes.txt").read_text() == "two"
+
+
+async def test_a_backup_without_plugins_files_leaves_them(tmp_path: Path) -> None:
+    """As one of an earlier version is."""
+    path = await filled(tmp_path, 1)
+    assert back_up(path, tmp_path / "copy.db").plugin_files == 0
+    assert names(tmp_path, "copy.db") == ["copy.db"]
+    own = tmp_path / "receiver.db.plugins" / "poll"
+    own.mkdir(parents=True)
+    (own / "notes.txt").write_text("one")
+    restore(tmp_path / "copy.db", path, NOW, "me")
+    assert (own / "notes.txt").read_text() == "one"
