@@ -55,7 +55,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
         self.globals.clear()  # range and the like: loops are as short as the text
         for name in REFUSED_FILTERS:
-            del self.filters[name]
+            self.filters.pop(name, None)
         self.filters["replace"] = _replaced
         self.filters["join"] = _joined
         self.filters["round"] = _rounded
