@@ -19,7 +19,7 @@ from receiver.store.ids import EventIds
 _BATCH = person_index.RUN_EVENTS
 _INSERT = (
     "INSERT INTO events (seq, source, key, provider, type, subject, time, received_at, data,"
-    " answer, reply, request, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " answer, reply, request, note, answered_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ANSWER = b'{"result_code":1,"result_desc":"OK","result_message":"Thank you for your message."}'
 _BODY = (

@@ -147,7 +147,7 @@ class Intake:
             raise MethodRefused
         return False
 
-    async def keep(self, endpoint: Endpoint, push: Push, error: PushError) -> None:
+    async def quarantine_stranger(self, endpoint: Endpoint, push: Push, error: PushError) -> None:
         """Quarantines what is no HTTP request, as a stranger's."""
         await self._quarantine(endpoint.name, push, error, authenticated=False)
 

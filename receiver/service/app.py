@@ -178,7 +178,7 @@ class PublicApp:
             received_at=self._intake.clock(),
             client=client,
         )
-        await self._intake.keep(endpoint, push, error)
+        await self._intake.quarantine_stranger(endpoint, push, error)
 
     async def _respond_nobody(self, scope: Scope, send: Send, error: PushError) -> None:
         """Answers a push for a source that does not exist, and what is no request at all."""

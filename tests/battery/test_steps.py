@@ -42,6 +42,7 @@ ELSEWHERE = {
     "bury": "jobs/test_forward.py",
     "drop": "jobs/test_purge.py",
     "fail": "jobs/test_handle.py",
+    "failed": "jobs/test_forward.py",
     "hurry_lane": "jobs/test_forward.py",
     "kill": "jobs/test_send.py",
     "lose": "jobs/test_send.py",
