@@ -216,7 +216,7 @@ WRITES: dict[str, Write] = {
     "retention: quarantine": lambda a, db: purges.drop(
         db, PurgeKind.QUARANTINE, [n + 1 for n in a.pieces]
     ),
-    "a thousand events are counted": _count,
+    "a step of counting for reports": _count,
     "jobs retry": _revive,
     "a target takes events again": lambda a, db: jobs.hurry_lane(
         db, "forward", TARGET, to_micros(a.now)
