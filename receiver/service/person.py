@@ -43,7 +43,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """What is stored about a person."""
+    """Everything that is stored about a person."""
 
     entries: list[Entry]
     """The newest last."""

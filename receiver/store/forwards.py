@@ -1,4 +1,4 @@
-"""What targets answered when events were posted to them, and posting an event once more."""
+"""Stores the answers of targets to posted events, and posts an event once more."""
 
 from __future__ import annotations
 

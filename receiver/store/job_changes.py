@@ -1,4 +1,4 @@
-"""What a person does to background work: tries it again, hurries it, gives it up."""
+"""Changes background work as a person says: tries it again, hurries it, gives it up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JobChange(NamedTuple):
 
 
 def revive(tx: Tx, ids: Sequence[int], now: int) -> int:
-    """Makes those of these jobs due again that are dead; how many. Their messages wait again."""
+    """Makes the dead ones of these jobs due again, and their messages. Returns how many."""
     revived = jobs.revive(tx, ids, now)
     for message in revived:
         if message is not None:

@@ -1,4 +1,4 @@
-"""How events were answered, and what followed from them: in words and as JSON."""
+"""Shows events with their answers and all that followed, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EMPTY = "the reply is empty, or is for a change and nothing changed"
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an event was answered, or why it was not."""
+    """The way in which an event was answered, or the reason why it was not."""
 
     how: How
     """`answer`: in the answer to the push; `message`: by the send API; `silent`: a handler or a
