@@ -190,6 +190,7 @@ async def test_the_steps_are_all_there_are(tmp_path: Path, monkeypatch: pytest.M
     assert {"take", "claim", "begin", "sent", "finish", "end", "end_deactivation"} <= made
 
 
+@pytest.mark.commit
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("first", "each"), [(5, 9), pytest.param(0, 1, marks=pytest.mark.slow)], ids=["some", "all"]
