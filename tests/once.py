@@ -39,7 +39,7 @@ def made_once() -> Iterator[None]:
         patch.setattr(files, "entry_points", _listed_once())
         patch.setattr(connection, "open_writer", _migrated_once())
         patch.setattr(cli, "application", _put_together_once())
-        patch.setattr(cli, "get_command", cache(cli.get_command))
+        patch.setattr(cli, "get_command", cache(typer.main.get_command))
         yield
 
 
