@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from html import unescape
-from xml.sax.saxutils import escape as escape_xml
 
 import msgspec
 
 from receiver.providers.contract import Answer
-from receiver.providers.described import grammar
+from receiver.providers.described import push_grammar
 from receiver.providers.described.compilation import Compilation
+from receiver.providers.described.templates import FORMS, Field, Template
 
-_REPLY = re.compile(r"\{([a-z_]+)(?::([a-z]+))?\}")
-#: What XML cannot say at all.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-#: By the form in a template: writes a reply, and reads it again.
-_FORMS: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
-    "": (str, str),
-    "xml": (lambda text: _NOT_XML.sub("\ufffd", escape_xml(text, {"\r": "&#13;"})), unescape),
-    "json": (lambda text: json.dumps(text)[1:-1], lambda text: str(json.loads(f'"{text}"'))),
+#: By what writes a reply: what reads it again.
+_READ: dict[Callable[[str], str] | None, Callable[[str], str]] = {
+    None: str,
+    FORMS["xml"]: unescape,
+    FORMS["json"]: lambda text: str(json.loads(f'"{text}"')),
 }
 
 
@@ -30,54 +25,52 @@ class Answers(msgspec.Struct, frozen=True):
     """The answers to pushes."""
 
     plain: Answer
-    content_type: bytes
     refused: Answer | None
     """The answer to a push that is not taken; None: as everybody's."""
-    around: tuple[bytes, bytes] | None
-    """What stands before and after a reply; None: an answer carries none."""
-    form: str
+    reply: Template | None
+    """None: an answer carries no reply."""
 
-    def with_reply(self, reply: str) -> Answer:
+    def with_reply(self, text: str) -> Answer:
         """Returns the answer that carries a reply."""
-        assert self.around is not None
-        before, after = self.around
-        said = _FORMS[self.form][0](reply).encode("utf-8", "replace")
-        return Answer(before + said + after, self.content_type)
+        assert self.reply is not None
+        body = self.reply({"reply": text}) or ""
+        return Answer(body.encode("utf-8", "replace"), self.plain.content_type)
 
     def reply_in(self, answer: bytes) -> str:
         """Returns the reply in an answer; empty without one."""
-        if self.around is None or answer == self.plain.body:
+        if self.reply is None or answer == self.plain.body:
             return ""
-        before, after = self.around
+        before, form, after = _around(self.reply)
         if not (answer.startswith(before) and answer.endswith(after)):
             return ""
         said = answer[len(before) : len(answer) - len(after)].decode("utf-8", "replace")
-        return _FORMS[self.form][1](said)
+        return _READ[form](said)
 
 
-def compile_answer(found: Compilation, answer: grammar.Answer) -> Answers:
+def compile_answer(found: Compilation, answer: push_grammar.Answer) -> Answers:
     """Returns the answers of a description."""
-    content_type = answer.type.encode("latin-1", "replace")
-    if not answer.type.isascii() or not answer.type.isprintable():
+    if not (answer.type.isascii() and answer.type.isprintable()):
         found.fault("answer.type", "expected a content type such as text/xml")
-    around, form = None, ""
-    if answer.reply is not None:
-        around, form = _template(found, answer.reply)
+    content_type = answer.type.encode("ascii", "replace")
     return Answers(
         plain=Answer(answer.body.encode(), content_type),
-        content_type=content_type,
         refused=Answer(answer.refused.encode(), content_type) if answer.refused else None,
-        around=around,
-        form=form,
+        reply=_reply(found, answer.reply) if answer.reply is not None else None,
     )
 
 
-def _template(found: Compilation, text: str) -> tuple[tuple[bytes, bytes] | None, str]:
-    places = list(_REPLY.finditer(text))
-    [place] = places if len(places) == 1 else [None]
-    if place is None or place[1] != "reply" or (place[2] or "") not in _FORMS:
-        found.fault(
-            "answer.reply", "expected {reply}, {reply:xml} or {reply:json} in it, exactly once"
-        )
-        return None, ""
-    return (text[: place.start()].encode(), text[place.end() :].encode()), place[2] or ""
+def _reply(found: Compilation, text: str) -> Template | None:
+    template = found.template("answer.reply", text, ("reply",))
+    if template is None:
+        return None
+    if len(template.fields) != 1 or template.fields[0].write not in _READ:
+        found.fault("answer.reply", "expected {reply}, {reply:xml} or {reply:json} in it, once")
+    return template
+
+
+def _around(template: Template) -> tuple[bytes, Callable[[str], str] | None, bytes]:
+    """Returns what stands before the reply, what wrote it, and what stands after it."""
+    [place] = [n for n, part in enumerate(template.parts) if isinstance(part, Field)]
+    before, after = template.parts[:place], template.parts[place + 1 :]
+    [field] = template.fields
+    return "".join(map(str, before)).encode(), field.write, "".join(map(str, after)).encode()

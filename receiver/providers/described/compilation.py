@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from receiver.errors import Fault
-from receiver.providers.described import paths
+from receiver.providers.described import paths, templates
 from receiver.providers.described.conditions import Expected, Test, compile_test, expected
 from receiver.providers.described.paths import Get, Path
+from receiver.providers.described.templates import Template
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -29,14 +30,14 @@ class Named(msgspec.Struct, frozen=True):
 class Compilation:
     """Compiles paths and conditions, and notes each fault with its key."""
 
-    def __init__(self) -> None:
-        self.faults: list[Fault] = []
+    def __init__(self, faults: list[Fault] | None = None) -> None:
+        self.faults = faults if faults is not None else []
         self.names: set[str] = set()
         """The names at the top of the payload, which are all that is read of a form."""
         self.query: set[str] = set()
         self.words: set[str] = set()
         self.read: list[Named] = []
-        """The paths of the kind of push that is being compiled."""
+        """The paths of the kind of push, or of the API, that is being compiled."""
 
     def fault(self, key: str, message: str) -> None:
         """Notes a fault."""
@@ -62,6 +63,14 @@ class Compilation:
             if text == paths.WORD and not isinstance(value, bool):
                 self.words |= value
         return expect, compile_test(expect, lambda text: self._condition(key, text))
+
+    def template(self, key: str, text: str, names: Collection[str]) -> Template | None:
+        """Returns a template with these fields; None for a fault."""
+        try:
+            return templates.parse(text, names)
+        except ValueError as error:
+            self.fault(key, str(error))
+            return None
 
     def _condition(self, key: str, text: str) -> Get:
         parsed = self._parsed(f"{key}.{text}", text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from receiver.config import Source
 from receiver.errors import ConfigError
 from receiver.providers.contract import PushUrl
 from receiver.providers.described.answers import compile_answer
 from receiver.providers.described.compilation import Compilation
+from receiver.providers.described.compile_send import compile_api, settings_of
 from receiver.providers.described.credentials import compile_auth
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import compile_kinds
@@ -28,10 +30,12 @@ def compiled(name: str, description: Description) -> type[Described]:
     if not is_region(description.region):
         found.fault("region", f"expected a region such as KE, got {description.region!r}")
     kinds = compile_kinds(found, description)
-    if not kinds.all:
-        found.fault("message", "missing: expected a [message], [report] or [subscription]")
+    if not kinds.all and description.send is None:
+        found.fault("message", "missing: expected [message], [report], [subscription] or [send]")
     credentials = compile_auth(found, description.auth)
     answers = compile_answer(found, description.answer)
+    api = compile_api(found.faults, description)
+    source, send = settings_of(found, description, Source)
     if found.faults:
         raise ConfigError(found.faults)
     reader = PayloadReader(
@@ -58,6 +62,9 @@ def compiled(name: str, description: Description) -> type[Described]:
         "credentials": credentials,
         "kinds": kinds,
         "answers": answers,
+        "api": api,
+        "settings": source,
+        "send_settings": send,
     }
     return type(_class_name(name), (Described,), attributes)
 

@@ -11,7 +11,7 @@ import msgspec
 from receiver.errors import CredentialWrong
 from receiver.providers.contract import Push
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.grammar import Auth, Token
+from receiver.providers.described.push_grammar import Auth, Token
 
 _AUTHORIZATION = b"authorization"
 

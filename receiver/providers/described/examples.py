@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from receiver.config.convert import Secret
 from receiver.errors import Fault, Malformed, PushError
 from receiver.events import TYPE_NAMES
 from receiver.providers.contract import Parsed, Push
-from receiver.providers.described import paths, samples
-from receiver.providers.described.grammar import Example
+from receiver.providers.described import paths, samples, send_examples
+from receiver.providers.described.kinds import Kind
+from receiver.providers.described.push_grammar import Example
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -24,10 +23,8 @@ _CREDENTIAL = "user:secret"
 def play(described: type[Described]) -> list[Fault]:
     """Returns what is wrong with the examples, or with the description that they are of."""
     faults: list[Fault] = []
-    seen: dict[str, bool] = {}
+    found: dict[str, set[str]] = {kind.key: set() for kind in described.kinds.all}
     names: set[str] = set()
-    for kind in described.kinds.all:
-        seen |= {named.key: False for named in kind.read}
     for number, example in enumerate(described.description.example):
         key = f"example[{number}]"
         if example.name in names:
@@ -35,11 +32,10 @@ def play(described: type[Described]) -> list[Fault]:
             continue
         names.add(example.name)
         faults += (Fault(f"{key}{below}", said) for below, said in _played(described, example))
-        if not faults:
-            seen |= _paths_in(described, example.name)
-    if faults:
-        return faults
-    return [_unseen(described, key) for key, found in seen.items() if not found]
+        _note_paths(described, example, found)
+    for kind in described.kinds.all:
+        faults += _unseen(kind, found[kind.key])
+    return [*faults, *send_examples.play(described)]
 
 
 def _played(described: type[Described], example: Example) -> Iterator[tuple[str, str]]:
@@ -74,18 +70,12 @@ def _compared(example: Example, parsed: list[Parsed | Malformed]) -> Iterator[tu
         if isinstance(each, Malformed):
             yield below, f"it is malformed: {each}"
             continue
-        told = told_by(each)
+        told = samples.told_by(each)
         for name, value in event.items():
             if name not in told:
                 yield f"{below}.{name}", f"unknown; an event has {', '.join(told)}"
             elif (expected := _plain(name, value)) != told[name]:
                 yield f"{below}.{name}", f"expected {expected!r}, the push tells {told[name]!r}"
-
-
-def told_by(parsed: Parsed) -> dict[str, Any]:
-    """Returns the fields of an event as examples write them."""
-    data: dict[str, Any] = msgspec.to_builtins(parsed.data)
-    return {"type": TYPE_NAMES[parsed.type], "time": parsed.time.isoformat(), **data}
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -117,17 +107,27 @@ def _answered(
         yield ".reply", "it is not found again in the answer"
 
 
-def _paths_in(described: type[Described], name: str) -> dict[str, bool]:
-    """Returns the keys of the paths that an example has values for."""
-    push = samples.pushed(described, name)
-    return {
-        named.key: True
-        for kind, item, _ in samples.items(described, push)
-        for named in kind.read
-        if paths.present(named.get(push.payload.root if named.above else item, push))
-    }
+def _note_paths(described: type[Described], example: Example, found: dict[str, set[str]]) -> None:
+    """Adds to each kind the keys of the paths that an example has values for."""
+    try:
+        push = samples.pushed(described, example.name)
+    except PushError:
+        return
+    for kind, item, _ in samples.items(described, push):
+        root = push.payload.root
+        found[kind.key] |= {
+            named.key
+            for named in kind.read
+            if paths.present(named.get(root if named.above else item, push))
+        } | {kind.key}
 
 
-def _unseen(described: type[Described], key: str) -> Fault:
-    text = next(n.text for kind in described.kinds.all for n in kind.read if n.key == key)
-    return Fault(key, f"no example has {text}: expected a path to a value of one of them")
+def _unseen(kind: Kind, found: set[str]) -> Iterator[Fault]:
+    """Yields the paths of a kind that no example has a value for."""
+    if not found:
+        yield Fault(kind.key, f"no example is {kind.said}: expected an [[example]] of each kind")
+        return
+    for named in kind.read:
+        if named.key not in found:
+            expected = "expected a path that one of them has a value for"
+            yield Fault(named.key, f"no example of this kind has {named.text}; {expected}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.providers.contract import Provider, Push
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.grammar import Text, Time
+from receiver.providers.described.push_grammar import Text, Time
 from receiver.providers.payloads import as_network, as_text, as_word
 from receiver.text.times import instant
 
@@ -18,6 +18,8 @@ from receiver.text.times import instant
 ReadTime = Callable[[Provider[Any], Any, Push], datetime]
 ReadText = Callable[[Any, Push], str | None]
 
+#: Any time, to try a format with.
+_ANY = datetime(2026, 11, 20, 9, tzinfo=UTC)
 _UNIX = {"unix": 1, "unix-ms": 1000}
 #: The note of an event whose text is not written as the description says.
 UNDECODED = "its text is not encoded as the description says: it is kept as it came"
@@ -30,6 +32,9 @@ def compile_time(found: Compilation, key: str, time: str | Time | None) -> ReadT
     if isinstance(time, str):
         time = Time(path=time)
     get, zone = found.path(key, time.path), time.zone
+    if time.format not in ("iso", *_UNIX) and not _is_format(time.format):
+        expected = "expected iso, unix, unix-ms or a format of strptime"
+        found.fault(f"{key}.format", f"{expected}, got {time.format!r}")
     parse = moment_reader(time.format)
 
     def read(provider: Provider[Any], item: Any, push: Push) -> datetime:
@@ -119,6 +124,14 @@ def _bytes(text: str, encoding: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from None
+
+
+def _is_format(format_: str) -> bool:
+    try:
+        datetime.strptime(_ANY.strftime(format_), format_)  # noqa: DTZ007 - only tried
+    except ValueError:
+        return False
+    return "%" in format_
 
 
 def _since_1970(text: str, unit: int) -> datetime | None:

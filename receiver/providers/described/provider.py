@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import ClassVar
 
+from receiver.config import Send
 from receiver.errors import Malformed, PushError, Unreadable
 from receiver.events import EventType
 from receiver.providers.contract import Answer, Parsed, Provider, Push, Sample
@@ -16,6 +17,7 @@ from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import Kinds
 from receiver.providers.described.paths import Payload
 from receiver.providers.described.payload import PayloadReader, split_word
+from receiver.providers.described.sending import DescribedApi
 
 
 class Described(Provider[Payload]):
@@ -25,10 +27,22 @@ class Described(Provider[Payload]):
     """
 
     description: ClassVar[Description]
+    send_settings: ClassVar[type[Send]]
+    """The keys of `[sources.NAME.send]`."""
+    api: ClassVar[type[DescribedApi] | None] = None
     reader: ClassVar[PayloadReader]
     credentials: ClassVar[Credentials]
     kinds: ClassVar[Kinds]
     answers: ClassVar[Answers]
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields settings that the description requires and the source does not have."""
+        send, sending = self.source.send, self.description.send
+        if send is None or sending is None:
+            return
+        for name, setting in sending.settings.items():
+            if setting.required and getattr(send, name) is None:
+                yield f"send.{name}", f"missing: {self.title} needs {setting.meaning}"
 
     def read(self, push: Push) -> Payload:
         """Reads JSON, a form or the parameters of the URL."""
@@ -60,7 +74,7 @@ class Described(Provider[Payload]):
 
     def takes_reply(self, parsed: Parsed) -> bool:
         """Returns True for a message, if the answer can carry a text."""
-        return self.answers.around is not None and parsed.type is EventType.MESSAGE_RECEIVED
+        return self.answers.reply is not None and parsed.type is EventType.MESSAGE_RECEIVED
 
     def acknowledge(self, push: Push, parsed: Parsed, reply: str) -> Answer:
         """Makes the answer of `[answer]`."""
@@ -71,6 +85,11 @@ class Described(Provider[Payload]):
     def refuse(self, error: PushError) -> Answer:
         """Makes the answer `refused` of the description."""
         return self.answers.refused or super().refuse(error)
+
+    @classmethod
+    def reply_in(cls, answer: bytes) -> str:
+        """Returns the reply in an answer of `acknowledge`; empty without one."""
+        return cls.answers.reply_in(answer)
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:

@@ -14,7 +14,8 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
 from receiver.providers.described.fields import compile_network, compile_time
-from receiver.providers.described.grammar import Report, Statuses
+from receiver.providers.described.push_grammar import Report, Statuses
+from receiver.providers.described.send_grammar import StatusAnswer
 from receiver.providers.payloads import as_number, as_word
 from receiver.providers.statuses import status_of, without_zeros
 
@@ -64,7 +65,7 @@ class Meaning(msgspec.Struct, frozen=True):
     link_invalid: frozenset[str]
 
     @classmethod
-    def of(cls, found: Compilation, key: str, table: Report) -> Meaning:
+    def of(cls, found: Compilation, key: str, table: Report | StatusAnswer) -> Meaning:
         """Returns the meanings of a table; notes words that have two."""
         known: dict[str, Status] = {}
         ranges: list[tuple[int, int, Status]] = []

@@ -11,12 +11,15 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
 
-from receiver.providers.contract import Push, Sample
+import msgspec
+
+from receiver.events import TYPE_NAMES
+from receiver.providers.contract import Parsed, Push, Sample
 from receiver.providers.described import paths
 from receiver.providers.described.fields import written
-from receiver.providers.described.grammar import Example, Report, Request, Subscription, Time
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.paths import Path
+from receiver.providers.described.push_grammar import Example, Report, Request, Subscription, Time
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -103,6 +106,12 @@ def items(described: type[Described], push: Push) -> Iterator[tuple[Kind, Any, s
         for number, item in enumerate(kind.of(push)):
             above = "" if kind.each is None else f"{kind.each.removeprefix('.')}[{number}]."
             yield kind, item, above
+
+
+def told_by(parsed: Parsed) -> dict[str, Any]:
+    """Returns the fields of an event as examples write them."""
+    data: dict[str, Any] = msgspec.to_builtins(parsed.data)
+    return {"type": TYPE_NAMES[parsed.type], "time": parsed.time.isoformat(), **data}
 
 
 def replace(tree: Any, field: str, value: str) -> bool:
