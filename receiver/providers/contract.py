@@ -211,6 +211,13 @@ class Provider(ABC, Generic[PayloadT]):
         """Adds the credential to values for `sample`, if this source has one that is no token."""
         return values
 
+    def signed(self, sample: Sample, now: datetime) -> Sample:
+        """Signs a sample as the gateway does, if this source has secrets to sign with.
+
+        Raises `InvalidInput` if only the gateway can.
+        """
+        return sample
+
     def credential(self, url: PushUrl) -> str:
         """Names what authenticates the pushes to a URL, for `receiver check`."""
         if not self.requires_credential:
