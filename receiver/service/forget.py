@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from receiver.errors import PushError
-from receiver.providers import Provider, Push
+from receiver.providers import Parsed, Provider, Push
 from receiver.store import (
     PurgeKind,
     QuarantineRow,
@@ -120,6 +120,7 @@ def _subjects(kept: QuarantineRow, provider: Provider[Any] | None) -> set[str | 
             body=request.body,
             received_at=from_micros(kept.received_at),
         )
-        return {parsed.subject for parsed in provider.parse(push)}
+        items = provider.parse(push)
     except (PushError, msgspec.MsgspecError):
         return set()
+    return {item.subject for item in items if isinstance(item, Parsed)}
