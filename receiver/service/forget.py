@@ -21,6 +21,7 @@ from receiver.store import (
     forgetting,
     from_micros,
     purges,
+    shared_requests,
     unpack_request,
 )
 from receiver.store.spellings import Spelled
@@ -60,7 +61,7 @@ async def forget(
 ) -> Forgotten:
     """Deletes all data about a person. Raises `StoreUnavailable`; a second call goes on.
 
-    `providers`: by source, to read the person in requests of the quarantine.
+    `providers`: by source, to read the person in requests that could not become events.
     """
     reader, names, spelled = store.reader.persons, spellings(msisdn), Spelled(msisdn)
     gone: Counter[str] = Counter()
@@ -84,12 +85,14 @@ async def forget(
         return msisdn in _subjects(kept, (providers or {}).get(kept.source))
 
     await _drop(store, PurgeKind.QUARANTINE, await reader.quarantined(is_theirs), gone)
+    for piece in _pieces(await reader.unread(is_theirs)):
+        gone["requests"] += await store.run(shared_requests.drop, piece)
     left = []
     if busy:
         left.append(f"{busy} events are being answered just now; forget again in a minute")
     if sending := await reader.messages(names):
         left.append(f"{sending} messages are being sent just now; forget again in a minute")
-    return Forgotten(gone=gone, left=left)
+    return Forgotten(gone=+gone, left=left)
 
 
 async def _drop(store: Store, kind: PurgeKind, ids: Sequence[int], gone: Counter[str]) -> int:

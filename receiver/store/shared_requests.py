@@ -15,7 +15,7 @@ OF_EVENT = (
     "CASE WHEN length(events.request) > 0 THEN events.request ELSE"
     " (SELECT shared_requests.request FROM request_events CROSS JOIN shared_requests"
     " WHERE request_events.event = events.seq AND shared_requests.id = request_events.request"
-    " ORDER BY shared_requests.id LIMIT 1) END"
+    " ORDER BY request_events.request LIMIT 1) END"
 )
 _KEEP = "INSERT INTO shared_requests (id, request, unread) VALUES (?, ?, ?)"
 _LINK = "INSERT INTO request_events (event, request) VALUES (?, ?)"
@@ -41,8 +41,9 @@ def keep(
     execute_many(tx, _LINK, [(seq, id_) for seq in sorted({*new, *repeated})])
 
 
-def drop(tx: Tx, seqs: Sequence[int]) -> None:
-    """Deletes the shared requests that told any of these events."""
+def drop(tx: Tx, seqs: Sequence[int]) -> int:
+    """Deletes the shared requests that told any of these events; returns how many."""
     found = tx.execute(_OF_EVENTS.format(marks(len(seqs))), seqs).fetchall()
     for statement in _DROP:
         execute_many(tx, statement, found)
+    return len(found)
