@@ -8,7 +8,6 @@ events (`receiver.intake.bundles`): one commit, and one answer.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +17,6 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-import structlog
 from msgspec.structs import replace
 
 from receiver.config import Config
@@ -34,6 +32,7 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import utc_now
+from receiver.intake.answers import Answers
 from receiver.intake.batch import Arrival, records
 from receiver.intake.bundles import Bundle, Records, gathered, spread
 from receiver.intake.endpoint import Endpoint
@@ -51,9 +50,6 @@ from receiver.store import (
     pack_request,
     quarantine,
 )
-from receiver.store.replies import settle
-
-log = structlog.get_logger("receiver.intake.intake.intake")
 
 #: Refusals whose requests are kept in the quarantine.
 _KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong, ClockOff)
@@ -64,8 +60,6 @@ _STRANGERS_BURST = 50
 _STRANGERS_RATE = 5.0
 #: Copies of a push's body in its record, about: the request and the event.
 _COPIES = 3
-
-_UNDECIDED = "internal error"
 
 
 class Counts(msgspec.Struct):
@@ -100,9 +94,8 @@ class Intake:
         self.counts = Counts()
         self._workers = workers
         self._store = store
-        self._undecided: dict[int, asyncio.Future[bytes]] = {}
+        self._answers = Answers(workers, store)
         self._strangers = Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
-        self._tasks: set[asyncio.Task[None]] = set()
         self.adopt(config, providers, dispatcher)
 
     def adopt(
@@ -134,10 +127,9 @@ class Intake:
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
             raise
         if isinstance(came, Bundle) and came.unread is not None:
-            kept = self._kept(endpoint.name, push, came.unread, authenticated=True)
-            came.aside = partial(quarantine.add, **kept)
-            self.counts.outcomes[endpoint.name, came.unread.outcome] += 1
-        answer, _ = await self._accept(came)
+            answer = await self._accept_in_part(came, came.unread)
+        else:
+            answer, _ = await self._accept(came)
         self.counts.last[endpoint.name] = push.received_at
         return answer
 
@@ -196,8 +188,16 @@ class Intake:
 
     async def close(self) -> None:
         """Waits until all pending answers are decided."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._answers.close()
+
+    async def _accept_in_part(self, bundle: Bundle, unread: Malformed) -> Answer:
+        """Stores what could be read of a push, and quarantines it; returns its answer."""
+        source = bundle.arrivals[0].endpoint.name
+        kept = self._kept(source, bundle.push, unread, authenticated=True)
+        bundle.aside = partial(quarantine.add, **kept)
+        answer, _ = await self._accept(bundle)
+        self.counts.outcomes[source, unread.outcome] += 1
+        return answer
 
     async def _accept(self, came: Arrival | Bundle) -> tuple[Answer, StoreResult]:
         """Stores the push; returns its answer, and the result."""
@@ -207,22 +207,24 @@ class Intake:
         size = _COPIES * len(first.push.body) + beside
         dispatcher.pushes += 1  # a reload keeps its handlers until then
         try:
-            taken = await self._store.take_later(came, self._prepare, size)
+            at_once = len(arrivals) > 1  # what waits is prepared together: not too many
+            taken = await self._store.take_later(came, self._prepare, size, at_once=at_once)
             if isinstance(taken, BundleResult):
                 self._hand_over_each(arrivals, taken)
+                first = arrivals[taken.place]
             else:
                 self._note(first, taken)
                 self._hand_over(first, taken)
         except BaseException:
             for arrival in arrivals:
                 arrival.abandoned = True
-                self._undecided.pop(arrival.seq, None)
+                self._answers.give_up(arrival.seq)
             raise
         finally:
             dispatcher.pushes -= 1
             if dispatcher is not self._dispatcher:
                 self._workers.told()
-        body = taken.answer if not taken.open else await self._decided(taken.seq)
+        body = taken.answer if not taken.open else await self._answers.decided(taken.seq)
         return Answer(body, first.plain.content_type), taken
 
     def _hand_over_each(self, arrivals: Sequence[Arrival], taken: BundleResult) -> None:
@@ -233,7 +235,7 @@ class Intake:
         named[0].entry.events = len(pairs)
         for arrival, one in pairs:
             if not one.open:
-                self._undecided.pop(arrival.seq, None)
+                self._answers.give_up(arrival.seq)
             self._hand_over(arrival, one)
 
     def _hand_over(self, arrival: Arrival, taken: StoreResult) -> None:
@@ -248,7 +250,7 @@ class Intake:
             if taken.reused:
                 self.counts.reused[arrival.endpoint.name] += 1
         else:
-            self._undecided.pop(arrival.seq, None)
+            self._answers.give_up(arrival.seq)
             self._workers.guard.give_back(event)
 
     def _prepare(self, came: Sequence[Arrival | Bundle]) -> Records:
@@ -261,7 +263,7 @@ class Intake:
         if arrival.abandoned:
             return record
         if record.row.reply == ReplyState.OPEN:
-            self._undecided[arrival.seq] = asyncio.get_running_loop().create_future()
+            self._answers.expect(arrival.seq)
         return replace(record, owner=self._workers.claims) if record.jobs else record
 
     def _note(self, arrival: Arrival, taken: StoreResult) -> None:
@@ -274,15 +276,8 @@ class Intake:
         entry.person = event.subject
         self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
 
-    async def _decided(self, seq: int) -> bytes:
-        """Waits until the answer of a repeated event is decided, and returns it."""
-        undecided = self._undecided.get(seq)
-        if undecided is None:  # decided since it was read
-            return await self._store.run(settle, seq)
-        return await asyncio.shield(undecided)  # shielded: other requests may wait for it too
-
     def _start(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Hands a new event to its handlers, and starts the task that decides its answer."""
+        """Hands a new event to its handlers, and has its answer decided."""
         endpoint, plan = arrival.endpoint, arrival.plan
 
         def acknowledge(reply: str) -> bytes:
@@ -297,33 +292,10 @@ class Intake:
             if not job.attempts  # jobs of handlers that failed inline are due later
         ]
         if taken.open:
-            # A task of its own: the answer is decided also if the provider hangs up.
-            handled = self._workers.await_reply(taken.seq, len(new), acknowledge)
-            task = asyncio.create_task(self._decide(taken.seq, handled, endpoint))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            wait = endpoint.source.reply_within
+            self._answers.begin(taken.seq, len(new), acknowledge, wait)
         if taken.claimed:
             self._workers.submit(arrival.event, taken.seq, new, arrival.held)
-
-    async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
-        """Waits for the handlers as long as the source does, then closes the answer."""
-        undecided = self._undecided[seq]
-        why = StoreUnavailable(_UNDECIDED)
-        try:
-            await asyncio.wait([handled], timeout=endpoint.source.reply_within)
-            # First: if the store fails now, what a handler says from here on is to be sent.
-            self._workers.close_answer(seq)
-            undecided.set_result(await self._store.run(settle, seq))
-        except StoreUnavailable as error:
-            why = error
-        except Exception:
-            log.exception("an answer was not decided")
-        finally:
-            if not undecided.done():  # whatever ended this, no request may wait for ever
-                undecided.set_exception(why)
-                undecided.exception()  # nobody may be waiting for it
-            self._workers.close_answer(seq)
-            del self._undecided[seq]
 
     async def _quarantine(
         self, source: str, push: Push, error: PushError, *, authenticated: bool

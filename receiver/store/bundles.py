@@ -24,12 +24,13 @@ def one_speaks(records: Sequence[StoredPush]) -> tuple[StoredPush, ...]:
     """Returns the events of a push, of which one at most replies in the answer.
 
     If several could, each reply becomes a message. The push waits for handlers only if it has one
-    event with handlers and no reply.
+    event with handlers and no reply; if that remains without a reply, the answer is the plain one.
     """
     able = [each for each in records if each.reply is not None and each.reply.text]
     able = able or [each for each in records if each.row.reply == ReplyState.OPEN]
     speaker = able[0] if len(able) == 1 else None
-    return tuple([each if each is speaker else _silent(each) for each in records])
+    plain = records[0].plain_answer
+    return tuple([_open(each, plain) if each is speaker else _silent(each) for each in records])
 
 
 def take(tx: Tx, bundle: StoredBundle) -> BundleResult:
@@ -40,21 +41,31 @@ def take(tx: Tx, bundle: StoredBundle) -> BundleResult:
     new = {one.seq for one in taken if one.new}
     repeated = {one.seq for one in taken} - new
     if new:
-        shared_requests.keep(tx, bundle.request, new, repeated, unread=bundle.unread)
+        shared_requests.add(tx, bundle.request, new, repeated, unread=bundle.unread)
     mixed = bool(new and repeated)
     if mixed:
         both = zip(bundle.pushes, taken, strict=True)
         taken = [_take_back(tx, push, one) for push, one in both]
-    answer = _answer(tx, bundle, taken, mixed=mixed)
+    place = None if mixed else _speaker(tx, taken)
+    first = taken[place or 0]
+    plain = place is None and any(one.given or one.open for one in taken)
     return BundleResult(
-        answer.seq,
+        first.seq,
         new=bool(new),
-        answer=answer.answer,
-        open=answer.open,
+        answer=bundle.pushes[0].plain_answer if plain else first.answer,
+        open=first.open and not plain,
         jobs=tuple([job for one in taken for job in one.jobs if one.claimed]),
         claimed=any(one.claimed for one in taken),
         events=taken,
+        place=place or 0,
     )
+
+
+def _open(push: StoredPush, plain: bytes) -> StoredPush:
+    """Returns the event that speaks, with the answer that its push gets if it does not."""
+    if push.row.reply != ReplyState.OPEN:
+        return push
+    return replace(push, row=replace(push.row, answer=plain))
 
 
 def _silent(push: StoredPush) -> StoredPush:
@@ -81,16 +92,15 @@ def _take_back(tx: Tx, push: StoredPush, taken: StoreResult) -> StoreResult:
     return replace(taken, answer=push.plain_answer, open=False, given=False)
 
 
-def _answer(
-    tx: Tx, bundle: StoredBundle, taken: Sequence[StoreResult], *, mixed: bool
-) -> StoreResult:
-    """Returns the result of the event whose answer the push gets."""
-    speaking = {one.seq: one for one in taken if one.given or one.open}
-    if not speaking:
-        return taken[0]
-    if len(speaking) == 1 and not mixed and _came_together(tx, {one.seq for one in taken}):
+def _speaker(tx: Tx, taken: Sequence[StoreResult]) -> int | None:
+    """Returns the place of the event whose reply is the answer of a push; None for no such event.
+
+    `taken`: nothing but new events, or nothing but repeats.
+    """
+    speaking = {one.seq: place for place, one in enumerate(taken) if one.given or one.open}
+    if len(speaking) == 1 and _came_together(tx, {one.seq for one in taken}):
         return next(iter(speaking.values()))
-    return replace(taken[0], answer=bundle.pushes[0].plain_answer, open=False)
+    return None
 
 
 def _came_together(tx: Tx, seqs: Collection[int]) -> bool:

@@ -120,19 +120,21 @@ class Writer:
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
-    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[StoreResult]:
+    def take_later(
+        self, arrival: A, prepare: Prepare[A], size: int, *, at_once: bool = False
+    ) -> asyncio.Future[StoreResult]:
         """As `take`, for the record that `prepare` makes of the arrival. `size`: about its bytes.
 
         The result for a `StoredBundle` is a `BundleResult`.
 
         `prepare` is called on the event loop just before the commit, for all its arrivals or some
-        dozens of them, so all must come with the same function.
+        dozens of them, so all must come with the same function; `at_once`: now.
         """
         future = self._admit()
         self._arrivals.append((arrival, future))
         self._prepare = prepare
         self._waiting_bytes += size
-        if len(self._arrivals) >= _TOGETHER:
+        if at_once or len(self._arrivals) >= _TOGETHER:
             self._prepare_arrivals()
         return future
 

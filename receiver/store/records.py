@@ -192,6 +192,8 @@ class BundleResult(StoreResult, frozen=True, kw_only=True):
 
     events: list[StoreResult]
     """The result of each event, in order."""
+    place: int
+    """The place among them of the event whose answer it is."""
 
 
 class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ _DROP = (
 )
 
 
-def keep(
+def add(
     tx: Tx, request: bytes, new: Collection[int], repeated: Collection[int], *, unread: bool
 ) -> None:
     """Keeps a request with its events: the new ones, and those that it tells again.

@@ -106,7 +106,7 @@ async def test_a_push_is_stored_whole_or_not_at_all(
     push = of(inbound(1), *REPORTS[:3])
     async with many(tmp_path) as service:
         with monkeypatch.context() as broken:
-            broken.setattr("receiver.store.shared_requests.keep", full)
+            broken.setattr("receiver.store.shared_requests.add", full)
             with pytest.raises(StoreUnavailable):
                 await take(service, **push)
         assert await events(service) == []
