@@ -259,12 +259,17 @@ def _refuse_both(*places: str) -> ProviderType:
 
 def _read_file(file: Path) -> ProviderType:
     # Descriptions are compiled by much that a source of a Python file does not need.
-    described = import_module("receiver.providers.described")
-    provider: ProviderType = described.load(file)
-    return provider
+    from receiver.providers import described  # noqa: PLC0415 - see above
+
+    return described.load(file)
 
 
 def _read_table(name: str, table: dict[str, Any], file: Path) -> ProviderType:
-    described = import_module("receiver.providers.described")
-    provider: ProviderType = described.load_table(name, table, file)
-    return provider
+    from receiver.providers import described  # noqa: PLC0415 - see above
+
+    try:
+        return described.compile_description(name, table)
+    except ConfigError as error:
+        key = f"providers.{name}"
+        faults = [Fault(f"{key}.{f.key}" if f.key else key, f.message) for f in error.faults]
+        raise ConfigError(faults, str(file)) from None
