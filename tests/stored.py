@@ -1,0 +1,180 @@
+"""Facts of a store, for tests outside `tests/store`: they need neither SQL nor an event loop.
+
+The program's own readers answer, from one snapshot, beside whatever else has the store open; lists
+are in the order of arrival. What the program has no reading or writing of, stands here by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from receiver.events import Message
+from receiver.store import (
+    AuditEntry,
+    Job,
+    OptOutEntry,
+    Quarantined,
+    Reader,
+    StoredEvent,
+    StoredMessage,
+    Subscription,
+)
+from receiver.store.engine.database import open_writer
+from receiver.store.engine.inspection import verify
+from receiver.store.engine.reading import AsyncConnection, open_snapshots
+from receiver.store.engine.schema import migrations
+from receiver.store.ids import EventIds
+from receiver.store.tx import Tx
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+# Readings of the program
+
+
+def events(store: Path, source: str | None = None) -> list[StoredEvent]:
+    """All events that are not purged, with their requests."""
+    return read(
+        store, lambda reader: _all(reader.events(source=source, after=0, limit=None, request=True))
+    )
+
+
+def keys(store: Path) -> list[str]:
+    """The keys of all events that are not purged."""
+    return [event.key for event in events(store)]
+
+
+def event(store: Path, id_: object) -> StoredEvent:
+    """The only event of a message, by its id at the provider."""
+    [found] = [event for event in events(store) if event.key == f"message:{id_}"]
+    return found
+
+
+def text(store: Path, id_: object) -> str:
+    """The text of a message, by its id at the provider."""
+    data = event(store, id_).event.data
+    assert isinstance(data, Message)
+    return data.text
+
+
+def client(store: Path, id_: object) -> str:
+    """The address that a message came from, by its id at the provider."""
+    request = event(store, id_).request
+    assert request is not None
+    return request.client
+
+
+def jobs(store: Path, kind: str | None = None, state: str | None = None) -> list[Job]:
+    """Background work."""
+    return read(store, lambda reader: _all(reader.every_job(kind=kind, state=state)))
+
+
+def messages(store: Path) -> list[StoredMessage]:
+    """The messages that we send or sent."""
+    return read(store, lambda reader: _all(reader.messages.every()))[::-1]
+
+
+def quarantined(store: Path) -> list[Quarantined]:
+    """The requests that could not become events."""
+    return read(store, lambda reader: _all(reader.every_quarantined()))[::-1]
+
+
+def opt_outs(store: Path) -> list[OptOutEntry]:
+    """The opt-outs that hold."""
+    return read(store, lambda reader: reader.opt_outs.find())[::-1]
+
+
+def subscriptions(store: Path) -> list[Subscription]:
+    """The subscription book, by person, source, short code and service."""
+    return read(store, lambda reader: _all(reader.subscriptions.find()))
+
+
+def acts(store: Path) -> list[AuditEntry]:
+    """What people did, and what the service deleted by itself."""
+    return read(store, lambda reader: _all(reader.audit.every()))[::-1]
+
+
+def damages(store: Path) -> Sequence[str]:
+    """What SQLite finds wrong with the file, read from end to end."""
+    return verify(store, None).damages
+
+
+def read(store: Path, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
+    """The answer of a reader of this store."""
+    with snapshot(store) as tx:
+        (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+        waiting = reading(Reader(_AtOnce(tx), EventIds(node)))
+        try:
+            waiting.send(None)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+    raise AssertionError("a reading waits for something else than its store")
+
+
+@contextmanager
+def snapshot(store: Path) -> Iterator[Tx]:
+    """While the block runs, the store as it is now, to read."""
+    with (
+        open_snapshots(store, oldest=len(migrations())) as connection,
+        connection.snapshot() as tx,
+    ):
+        yield tx
+
+
+class _AtOnce(AsyncConnection):
+    """Has each answer at once, so that no coroutine ever waits."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    async def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Returns all rows of a query."""
+        return self._tx.execute(query, values).fetchall()
+
+    async def stream(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """Yields the rows of a query."""
+        for row in self._tx.execute(query, values):
+            yield row
+
+
+async def _all(found: AsyncIterator[T]) -> list[T]:
+    return [each async for each in found]
+
+
+# What only the store itself reads
+
+
+def claims(store: Path) -> dict[int, int]:
+    """The jobs that somebody works on, and who."""
+    return dict(_rows(store, "SELECT id, owner FROM jobs WHERE owner IS NOT NULL"))
+
+
+def owners(store: Path) -> list[int]:
+    """The processes that may work on jobs."""
+    return [owner for (owner,) in _rows(store, "SELECT id FROM owners")]
+
+
+def purged(store: Path) -> list[tuple[str, bytes]]:
+    """The keys that purged events left, and the digests beside them."""
+    return _rows(store, "SELECT key, data FROM events WHERE type = '' ORDER BY seq")
+
+
+def _rows(store: Path, query: str, *values: object) -> list[Any]:
+    with snapshot(store) as tx:
+        return tx.execute(query, values).fetchall()
+
+
+# Changes
+
+
+def change(
+    store: Path, change_: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Runs a change of the program's in a store that nobody has open."""
+    with closing(open_writer(store)) as db:
+        return change_(db, *args, **kwargs)
