@@ -6,6 +6,7 @@ are in the order of arrival. What the program has no reading or writing of, stan
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from receiver.events import Message
 from receiver.store import (
     AuditEntry,
     Job,
+    OptOutChange,
     OptOutEntry,
     Quarantined,
     Reader,
@@ -27,6 +29,7 @@ from receiver.store.engine.inspection import verify
 from receiver.store.engine.reading import AsyncConnection, open_snapshots
 from receiver.store.engine.schema import migrations
 from receiver.store.ids import EventIds
+from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.store.tx import Tx
 
 T = TypeVar("T")
@@ -86,6 +89,19 @@ def quarantined(store: Path) -> list[Quarantined]:
 def opt_outs(store: Path) -> list[OptOutEntry]:
     """The opt-outs that hold."""
     return read(store, lambda reader: reader.opt_outs.find())[::-1]
+
+
+def opt_out_history(store: Path) -> list[OptOutChange]:
+    """All that opted a person out or in."""
+    return read(store, lambda reader: _all(reader.opt_outs.changes()))[::-1]
+
+
+def flags(store: Path) -> list[tuple[str, str]]:
+    """The handlers that flagged an event, and why."""
+    with open_replay_reader(store) as reader:
+        found = [event for chunk in reader.chunks(Selection()) for event in chunk]
+    marks = [mark for event in found for mark in event.effects.changes]
+    return [(mark.handler, mark.key[1]) for mark in marks if mark.key[0] == "flag"]
 
 
 def subscriptions(store: Path) -> list[Subscription]:
@@ -178,3 +194,18 @@ def change(
     """Runs a change of the program's in a store that nobody has open."""
     with closing(open_writer(store)) as db:
         return change_(db, *args, **kwargs)
+
+
+def set_schema(store: Path, version: int) -> None:
+    """Has a store that nobody has open say that its schema is another."""
+    _plainly(store, f"PRAGMA user_version = {version}")
+
+
+def set_application(store: Path, id_: int) -> None:
+    """Has a store that nobody has open say that it is another program's."""
+    _plainly(store, f"PRAGMA application_id = {id_}")
+
+
+def _plainly(store: Path, statement: str) -> None:
+    with closing(sqlite3.connect(store, isolation_level=None)) as db:
+        db.execute(statement)
