@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -114,6 +115,13 @@ def acts(store: Path) -> list[AuditEntry]:
     return read(store, lambda reader: _all(reader.audit.every()))[::-1]
 
 
+def counted(store: Path, *by: str) -> list[int]:
+    """How many events and messages the report of all time has, told apart by these names."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    rows = read(store, lambda reader: reader.rollups.counts(by, first, last))
+    return [sum(row.counts.values()) for row in rows]
+
+
 def damages(store: Path) -> Sequence[str]:
     """What SQLite finds wrong with the file, read from end to end."""
     return verify(store, None).damages
@@ -180,6 +188,18 @@ def purged(store: Path) -> list[tuple[str, bytes]]:
     return _rows(store, "SELECT key, data FROM events WHERE type = '' ORDER BY seq")
 
 
+def indexed(store: Path) -> int:
+    """How many events the index of people has."""
+    [(count,)] = _rows(store, "SELECT count(*) FROM people")
+    return int(count)
+
+
+def dump(store: Path) -> list[str]:
+    """The whole store as text."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+        return list(db.iterdump())
+
+
 def _rows(store: Path, query: str, *values: object) -> list[Any]:
     with snapshot(store) as tx:
         return tx.execute(query, values).fetchall()
@@ -204,6 +224,26 @@ def set_schema(store: Path, version: int) -> None:
 def set_application(store: Path, id_: int) -> None:
     """Has a store that nobody has open say that it is another program's."""
     _plainly(store, f"PRAGMA application_id = {id_}")
+
+
+def damage(store: Path) -> None:
+    """Spoils the first page of the events in a store that nobody has open."""
+    with closing(sqlite3.connect(store)) as db:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'"
+        (page,), (size,) = (db.execute(each).fetchone() for each in (query, "PRAGMA page_size"))
+    content, at = bytearray(store.read_bytes()), (page - 1) * size + 8
+    content[at : at + 4] = b"\xff\xff\xff\xff"
+    store.write_bytes(content)
+
+
+def make_foreign(file: Path) -> None:
+    """Makes a file that is another program's."""
+    _plainly(file, "CREATE TABLE customers (name TEXT)")
+
+
+def forget_digests(store: Path) -> None:
+    """Leaves of purged events what an earlier program left: no digests of person and text."""
+    _plainly(store, "UPDATE events SET data = x'' WHERE type = ''")
 
 
 def _plainly(store: Path, statement: str) -> None:
