@@ -1,17 +1,18 @@
 """Facts of a store, for tests outside `tests/store`: they need neither SQL nor an event loop.
 
 The program's own readers answer, from one snapshot, beside whatever else has the store open; lists
-are in the order of arrival. What the program has no reading or writing of, stands here by itself.
+are in the order of arrival. The few facts that it has no reading or writing of are SQL of this
+module's own.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from receiver.events import Message
 from receiver.store import (
@@ -31,7 +32,10 @@ from receiver.store.engine.reading import AsyncConnection, open_snapshots
 from receiver.store.engine.schema import migrations
 from receiver.store.ids import EventIds
 from receiver.store.replay_reads import Selection, open_replay_reader
+from receiver.store.subscription_reads import Filters
 from receiver.store.tx import Tx
+from tests.store import sql
+from tests.store.sql import look
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -40,22 +44,28 @@ P = ParamSpec("P")
 # Readings of the program
 
 
-def events(store: Path, source: str | None = None) -> list[StoredEvent]:
+def events(store: Path) -> list[StoredEvent]:
     """All events that are not purged, with their requests."""
-    return read(
-        store, lambda reader: _all(reader.events(source=source, after=0, limit=None, request=True))
-    )
+    return read(store, lambda reader: _all(reader.events(after=0, limit=None, request=True)))
 
 
 def keys(store: Path) -> list[str]:
     """The keys of all events that are not purged."""
-    return [event.key for event in events(store)]
+    found = read(store, lambda reader: _all(reader.events(after=0, limit=None)))
+    return [event.key for event in found]
 
 
 def event(store: Path, id_: object) -> StoredEvent:
-    """The only event of a message, by its id at the provider."""
-    [found] = [event for event in events(store) if event.key == f"message:{id_}"]
-    return found
+    """The event of a message, by its id at the provider."""
+
+    async def found(reader: Reader) -> StoredEvent:
+        async with aclosing(reader.events(limit=None, request=True)) as newest_first:
+            async for event in newest_first:
+                if event.key == f"message:{id_}":
+                    return event
+        raise AssertionError(f"no event of the message {id_}")
+
+    return read(store, found)
 
 
 def text(store: Path, id_: object) -> str:
@@ -72,6 +82,11 @@ def client(store: Path, id_: object) -> str:
     return request.client
 
 
+def clients(store: Path) -> set[str]:
+    """The addresses that all events came from."""
+    return {event.request.client for event in events(store) if event.request is not None}
+
+
 def jobs(store: Path, kind: str | None = None, state: str | None = None) -> list[Job]:
     """Background work."""
     return read(store, lambda reader: _all(reader.every_job(kind=kind, state=state)))
@@ -80,6 +95,18 @@ def jobs(store: Path, kind: str | None = None, state: str | None = None) -> list
 def messages(store: Path) -> list[StoredMessage]:
     """The messages that we send or sent."""
     return read(store, lambda reader: _all(reader.messages.every()))[::-1]
+
+
+def undecided(store: Path, kind: str | None = None) -> list[Job | StoredMessage]:
+    """Work that is due or under way, of one kind or of all, and messages that have not left."""
+
+    async def found(reader: Reader) -> list[Job | StoredMessage]:
+        due = [job async for job in reader.every_job(state="due", kind=kind)]
+        states = ("waiting", "sending")
+        unsent = [each for state in states for each in await reader.messages.find(state=state)]
+        return [*due, *unsent]
+
+    return read(store, found)
 
 
 def quarantined(store: Path) -> list[Quarantined]:
@@ -105,9 +132,9 @@ def flags(store: Path) -> list[tuple[str, str]]:
     return [(mark.handler, mark.key[1]) for mark in marks if mark.key[0] == "flag"]
 
 
-def subscriptions(store: Path) -> list[Subscription]:
+def subscriptions(store: Path, **filters: Unpack[Filters]) -> list[Subscription]:
     """The subscription book, by person, source, short code and service."""
-    return read(store, lambda reader: _all(reader.subscriptions.find()))
+    return read(store, lambda reader: _all(reader.subscriptions.find(**filters)))
 
 
 def acts(store: Path) -> list[AuditEntry]:
@@ -130,13 +157,18 @@ def damages(store: Path) -> Sequence[str]:
 def read(store: Path, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
     """The answer of a reader of this store."""
     with snapshot(store) as tx:
-        (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-        waiting = reading(Reader(_AtOnce(tx), EventIds(node)))
-        try:
-            waiting.send(None)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+        return ask(tx, reading)
+
+
+def ask(tx: Tx, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
+    """The answer of a reader of this snapshot."""
+    (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
+    waiting = reading(Reader(_AtOnce(tx), EventIds(node)))
+    try:
+        waiting.send(None)
+    except StopIteration as end:
+        found: T = end.value
+        return found
     raise AssertionError("a reading waits for something else than its store")
 
 
@@ -175,22 +207,22 @@ async def _all(found: AsyncIterator[T]) -> list[T]:
 
 def claims(store: Path) -> dict[int, int]:
     """The jobs that somebody works on, and who."""
-    return dict(_rows(store, "SELECT id, owner FROM jobs WHERE owner IS NOT NULL"))
+    return dict(look(store, "SELECT id, owner FROM jobs WHERE owner IS NOT NULL"))
 
 
 def owners(store: Path) -> list[int]:
     """The processes that may work on jobs."""
-    return [owner for (owner,) in _rows(store, "SELECT id FROM owners")]
+    return [owner for (owner,) in look(store, "SELECT id FROM owners")]
 
 
 def purged(store: Path) -> list[tuple[str, bytes]]:
     """The keys that purged events left, and the digests beside them."""
-    return _rows(store, "SELECT key, data FROM events WHERE type = '' ORDER BY seq")
+    return look(store, "SELECT key, data FROM events WHERE type = '' ORDER BY seq")
 
 
 def indexed(store: Path) -> int:
     """How many events the index of people has."""
-    [(count,)] = _rows(store, "SELECT count(*) FROM people")
+    [(count,)] = look(store, "SELECT count(*) FROM people")
     return int(count)
 
 
@@ -198,11 +230,6 @@ def dump(store: Path) -> list[str]:
     """The whole store as text."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
         return list(db.iterdump())
-
-
-def _rows(store: Path, query: str, *values: object) -> list[Any]:
-    with snapshot(store) as tx:
-        return tx.execute(query, values).fetchall()
 
 
 # Changes
@@ -218,19 +245,18 @@ def change(
 
 def set_schema(store: Path, version: int) -> None:
     """Has a store that nobody has open say that its schema is another."""
-    _plainly(store, f"PRAGMA user_version = {version}")
+    sql.change(store, f"PRAGMA user_version = {version}")
 
 
 def set_application(store: Path, id_: int) -> None:
     """Has a store that nobody has open say that it is another program's."""
-    _plainly(store, f"PRAGMA application_id = {id_}")
+    sql.change(store, f"PRAGMA application_id = {id_}")
 
 
 def damage(store: Path) -> None:
     """Spoils the first page of the events in a store that nobody has open."""
-    with closing(sqlite3.connect(store)) as db:
-        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'"
-        (page,), (size,) = (db.execute(each).fetchone() for each in (query, "PRAGMA page_size"))
+    [(page,)] = look(store, "SELECT rootpage FROM sqlite_schema WHERE name = 'events'")
+    [(size,)] = look(store, "PRAGMA page_size")
     content, at = bytearray(store.read_bytes()), (page - 1) * size + 8
     content[at : at + 4] = b"\xff\xff\xff\xff"
     store.write_bytes(content)
@@ -238,14 +264,9 @@ def damage(store: Path) -> None:
 
 def make_foreign(file: Path) -> None:
     """Makes a file that is another program's."""
-    _plainly(file, "CREATE TABLE customers (name TEXT)")
+    sql.change(file, "CREATE TABLE customers (name TEXT)")
 
 
 def forget_digests(store: Path) -> None:
     """Leaves of purged events what an earlier program left: no digests of person and text."""
-    _plainly(store, "UPDATE events SET data = x'' WHERE type = ''")
-
-
-def _plainly(store: Path, statement: str) -> None:
-    with closing(sqlite3.connect(store, isolation_level=None)) as db:
-        db.execute(statement)
+    sql.change(store, "UPDATE events SET data = x'' WHERE type = ''")

@@ -64,7 +64,7 @@ def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "10 of 10 events" in capsys.readouterr().err
     crowd.make(store, 10)
     assert capsys.readouterr().err == ""
-    assert len(stored.events(store)) == 10
+    assert len(stored.keys(store)) == 10
     with closing(StoredPeople(store)) as people:
         [event] = people.history("+254700007919")
     assert event.data.external_id == "1"  # type: ignore[union-attr] # a message

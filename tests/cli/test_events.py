@@ -293,7 +293,7 @@ def test_much_is_listed_while_the_service_writes(service: Running) -> None:
         listing.stdout.close()
         assert listing.stderr.read() == b""
     assert service.post(inbound("after")).status == 200
-    assert len(stored.events(service.store)) == 51
+    assert len(stored.keys(service.store)) == 51
 
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "2h30m", "-1d", "999999w", "2026-13-01", "0x1h"])

@@ -49,7 +49,7 @@ def dead_letter(tx: Tx, now: datetime, event: int | None = None) -> None:
 
 def events_left(service: Service) -> int:
     """How many events there are."""
-    return len(stored.events(service.store.path))
+    return len(stored.keys(service.store.path))
 
 
 def requests_left(service: Service) -> int:
