@@ -25,6 +25,7 @@ from receiver.store import (
     StoredEvent,
     StoredMessage,
     Subscription,
+    SubscriptionStep,
 )
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.inspection import verify
@@ -135,6 +136,11 @@ def flags(store: Path) -> list[tuple[str, str]]:
 def subscriptions(store: Path, **filters: Unpack[Filters]) -> list[Subscription]:
     """The subscription book, by person, source, short code and service."""
     return read(store, lambda reader: _all(reader.subscriptions.find(**filters)))
+
+
+def subscription_history(store: Path) -> list[SubscriptionStep]:
+    """All changes of the subscription book."""
+    return read(store, lambda reader: _all(reader.subscriptions.history()))
 
 
 def acts(store: Path) -> list[AuditEntry]:

@@ -598,9 +598,12 @@ async def test_an_end_that_an_earlier_version_wrote_is_no_difference(tmp_path: P
     """There a STOP asked for the end of each subscription by itself."""
     raw = rules()
     push = subscription("activation", "20261120110000", mobile="254726770792")
+    ending = "Unsubscribe(msisdn=event.subject, short_code='22915', service_id='44')"
     earlier = (
         "from receiver.handlers import *\n@on_message(keyword='STOP', inline=True)\n"
-        "def mine(event, context):\n    return Unsubscribe(event.subject, '22915', '44')\n"
+        f"def mine(event, context):\n    return {ending}\n"
     )
     await fill(tmp_path, with_plugin(earlier, *raw["plugins"]["enabled"]), push, inbound(1, "STOP"))
+    history = stored.subscription_history(tmp_path / "receiver.db")
+    assert ("inactive", None) in [(step.state, step.reason) for step in history]
     assert not any(one.differs for one in judged(tmp_path, raw))
