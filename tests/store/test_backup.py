@@ -20,8 +20,8 @@ from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_reader, open_store
 from receiver.store.engine import backup
 from receiver.store.engine.backup import back_up, restore
-from tests.harness import look
 from tests.store.rows import intake, opened
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 
