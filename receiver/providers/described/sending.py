@@ -32,8 +32,6 @@ class SendCall(msgspec.Struct, frozen=True, kw_only=True):
 
     caller: Caller
     reader: AnswerReader
-    required: bool
-    """True if a yes without an id is none."""
     id: Get
     to: Get
     status: Get
@@ -168,8 +166,6 @@ class DescribedApi(Api):
         call = self.calls.send
         said = call.reader.read(response)
         ids = [as_id(call.id(item, said.push)) for item in said.items]
-        if call.required and ids[0] is None:
-            raise garbled(response, "the id of the message")
         to = as_word(call.to(said.first, said.push))
         status = call.meaning.status(as_word(call.status(said.first, said.push)), None)
         parts = count(call.parts(said.first, said.push))
