@@ -150,7 +150,7 @@ def _meant(example: SendExample, result: object) -> Iterator[tuple[str, str]]:
     elif isinstance(result, Balance):
         told = {"amount": result.amount, "unit": result.unit}
     else:
-        told = msgspec.to_builtins(result)
+        told = msgspec.json.decode(msgspec.json.encode(result))
     yield from compared(".result", example.result, told)
 
 
