@@ -13,7 +13,7 @@ from receiver.providers.calls import Refusal
 from receiver.providers.described import sending
 from receiver.providers.described.calling import compile_call
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.fields import compile_time
+from receiver.providers.described.fields import compile_time, path_of
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.push_grammar import Report
 from receiver.providers.described.reports import Meaning
@@ -120,7 +120,8 @@ def _status(
         status=status,
         code=found.path(f"{key}.code", answer.code),
         reason=found.path(f"{key}.reason", answer.reason),
-        time=compile_time(found, f"{key}.time", answer.time),
+        time=found.path(f"{key}.time", path_of(answer.time)),
+        read_time=compile_time(found, f"{key}.time", answer.time),
         meaning=Meaning.of(found, key, answer) if own else meaning,
     )
 

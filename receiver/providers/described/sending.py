@@ -51,7 +51,8 @@ class StatusCall(msgspec.Struct, frozen=True, kw_only=True):
     status: Get
     code: Get
     reason: Get
-    time: ReadTime
+    time: Get
+    read_time: ReadTime
     meaning: Meaning
 
 
@@ -196,7 +197,7 @@ class DescribedApi(Api):
             (word, code),
             to=self.provider.person(number) if number is not None else None,
             reason=as_word(call.reason(item, push)),
-            time=call.time(self.provider, item, push),
+            time=call.read_time(self.provider, call.time(item, push), push.received_at),
         )
 
     def _request(
