@@ -1,0 +1,78 @@
+"""Compiles a description into a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.config import Source
+from receiver.errors import ConfigError
+from receiver.providers.contract import PushUrl
+from receiver.providers.described.answers import compile_answer
+from receiver.providers.described.compilation import Compilation
+from receiver.providers.described.compile_send import compile_api, settings_of
+from receiver.providers.described.credentials import compile_auth
+from receiver.providers.described.grammar import Description
+from receiver.providers.described.kinds import compile_kinds
+from receiver.providers.described.payload import PayloadReader
+from receiver.providers.described.provider import Described
+from receiver.text.msisdn import is_region
+
+_LABELS = {
+    "message": "messages",
+    "report": "delivery reports",
+    "subscription": "subscriptions",
+}
+
+
+def compiled(name: str, description: Description) -> type[Described]:
+    """Returns the provider of a description. Raises `ConfigError` with every fault."""
+    found = Compilation()
+    if not is_region(description.region):
+        found.fault("region", f"expected a region such as KE, got {description.region!r}")
+    kinds = compile_kinds(found, description)
+    if not kinds.all and description.send is None:
+        found.fault("message", "missing: expected [message], [report], [subscription] or [send]")
+    credentials = compile_auth(found, description.auth)
+    answers = compile_answer(found, description.answer)
+    api = compile_api(found.faults, description)
+    source, send = settings_of(found, description, Source)
+    if found.faults:
+        raise ConfigError(found.faults)
+    reader = PayloadReader(
+        format=description.format,
+        names=tuple(sorted({*found.names, *credentials.fields})),
+        query=tuple(sorted(found.query)),
+        words=frozenset(found.words),
+        credentials=credentials.fields,
+    )
+    label = _in_words(dict.fromkeys(_LABELS[k.key.partition("[")[0]] for k in kinds.all))
+    attributes = {
+        "__doc__": f"Reads and answers the pushes of {description.title}.",
+        "__module__": Described.__module__,
+        "name": name,
+        "title": description.title,
+        "methods": frozenset(description.methods),
+        "default_timezone": description.timezone,
+        "default_region": description.region,
+        "push_urls": (PushUrl(label, credentials.secret),),
+        "receives_messages": any(kind.key.startswith("message") for kind in kinds.all),
+        "sample_kinds": tuple(example.name for example in description.example),
+        "description": description,
+        "reader": reader,
+        "credentials": credentials,
+        "kinds": kinds,
+        "answers": answers,
+        "api": api,
+        "settings": source,
+        "send_settings": send,
+    }
+    return type(_class_name(name), (Described,), attributes)
+
+
+def _in_words(labels: Iterator[str] | dict[str, None]) -> str:
+    *first, last = labels
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.replace("_", "-").split("-"))
