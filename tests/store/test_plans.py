@@ -61,6 +61,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
             "SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)",
         ],
+        "not_understood._NEWEST": ["SCAN events"],
         "opt_out_reads._CHANGE": ["SCAN opt_out_history"],
         "opt_out_reads._NEAR_MISSES": ["SCAN f USING INDEX flags_near_misses"],
         "purge_reads.TRUST": ["SCAN events"],
