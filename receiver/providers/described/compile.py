@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from receiver.config import Source
 from receiver.errors import ConfigError
-from receiver.providers.contract import PushUrl
+from receiver.providers.contract import Provider, PushUrl
 from receiver.providers.described.answers import compile_answer
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.compile_send import compile_api, settings_of
@@ -46,7 +47,7 @@ def compiled(name: str, description: Description) -> type[Described]:
         credentials=credentials.fields,
     )
     label = _in_words(dict.fromkeys(_LABELS[k.key.partition("[")[0]] for k in kinds.all))
-    attributes = {
+    attributes: dict[str, Any] = {
         "__doc__": f"Reads and answers the pushes of {description.title}.",
         "__module__": Described.__module__,
         "name": name,
@@ -66,6 +67,8 @@ def compiled(name: str, description: Description) -> type[Described]:
         "settings": source,
         "send_settings": send,
     }
+    if answers.reply is None:  # what a provider does not do is as in the contract
+        attributes["takes_reply"] = Provider.takes_reply
     return type(_class_name(name), (Described,), attributes)
 
 
