@@ -14,13 +14,13 @@ from receiver.cli.options import (
     load_leniently,
     optional_person,
 )
-from receiver.cli.redact import redact_entry, secrets_of
 from receiver.cli.times import Since, Tz, optional_time
 from receiver.errors import Failed
 from receiver.providers import known
 from receiver.service.person import Timeline, is_known, timeline
 from receiver.store import open_reader
 from receiver.views.person import entry_json, entry_row
+from receiver.views.redact import redact_entry, secrets_of
 from receiver.views.times import time_title
 
 _LIMIT = 100

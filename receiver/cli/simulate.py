@@ -101,7 +101,7 @@ def make_push(provider: Provider[Any], kind: str, fields: dict[str, str], now: d
     values = {**provider.fresh_values(kind, now.astimezone(provider.timezone)), **fields}
     tokens = provider.source.tokens
     secret = tokens[0].reveal() if tokens else ""
-    return provider.sample(kind, secret, provider.with_credential(values))
+    return provider.signed(provider.sample(kind, secret, provider.with_credential(values)), now)
 
 
 def _check(providers: Registry, name: str, kind: str) -> None:

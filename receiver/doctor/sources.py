@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
 from receiver.doctor.findings import Finding, Installation, ago, green, yellow
+from receiver.doctor.words import counted, shortened
 from receiver.providers import Provider
 from receiver.service.parts import UNKNOWN
 from receiver.store.health_reads import StoreHealth
@@ -60,13 +62,24 @@ def of_source(
             findings.append(yellow(late, do, check=check))
         if entry.authenticated:
             do = "see `receiver quarantine`, remove the reason, `receiver quarantine retry --all`"
-            findings.append(yellow(f"{said}: with the right credential", do, check=check))
+            findings.append(
+                yellow(f"{said}: with the right credential{_reasons(found, name)}", do, check=check)
+            )
         elif name not in found.last_pushes and now - entry.newest < _LATELY:
             do = "compare the token in the provider's portal with `tokens` (docs/providers.md)"
             findings.append(yellow(f"{said}: with a wrong credential", do, check=check))
         else:
             findings.append(green(f"{said}: without the right credential", check=check))
     return findings
+
+
+def _reasons(found: StoreHealth, name: str) -> str:
+    """Returns the reasons of requests in the quarantine, each with its number."""
+    reasons: Counter[str] = Counter()
+    if name in found.not_understood:
+        for reason, n in found.not_understood[name].reasons.items():
+            reasons[f"'{shortened(reason)}'"] += n
+    return f": {counted(reasons)}" if reasons else ""
 
 
 def _last_push(

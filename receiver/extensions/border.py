@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from receiver.errors import HandlerError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -62,6 +64,8 @@ def tamed(error: BaseException) -> Exception:
 
 def describe(error: BaseException) -> str:
     """Returns an error as a dead letter shows it: one bounded line of valid UTF-8."""
+    if isinstance(error, HandlerError):  # its words are written for this
+        return said(error)[:_MOST_WORDS]
     return f"{encodable(type(error).__name__)}: {said(error)}"[:_MOST_WORDS]
 
 

@@ -124,6 +124,27 @@ def test_what_comes_last_answers_if_nobody_else_did() -> None:
     assert plan(last, handler("", "a")).reply == Reply("")
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_filter_of_the_plugins_own_keeps_events_back(inline: bool) -> None:
+    """It is asked with the context, for what passes the others; one that fails lets it pass."""
+    asked: list[Event[Any]] = []
+
+    def when(event: Event[Any], context: Context[None]) -> bool:
+        assert context.plugin == "mine"
+        asked.append(event)
+        return False
+
+    def fails(event: Event[Any], context: Context[None]) -> bool:
+        raise SystemExit
+
+    assert plan(handler("a", inline=inline, when=when)) == Plan()
+    assert asked == [MESSAGE]
+    assert plan(handler("a", inline=inline, when=when, keyword="NO")) == Plan()
+    assert asked == [MESSAGE]
+    made = plan(handler("a", inline=inline, when=fails))
+    assert bool(made.reply if inline else made.jobs)
+
+
 def test_what_comes_last_waits_for_handlers_that_could_answer() -> None:
     """It is a job behind theirs, if it has something to say; also behind one that failed."""
     last, silent = handler("default", "z", last=True), handler(None, "y", last=True)

@@ -64,8 +64,9 @@ def take(provider: Provider[Any], push: Push) -> Parsed:
 
 
 def parse(provider: Provider[Any], push: Push) -> Parsed:
-    """The event in a push: the intake takes exactly one. Raises `PushError`."""
+    """The only event in a push. Raises `PushError`."""
     [parsed] = provider.parse(push)
+    assert isinstance(parsed, Parsed)
     return parsed
 
 

@@ -13,6 +13,7 @@ from receiver.providers.contract import Parsed, Push
 from receiver.providers.described import paths, samples, send_examples
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.push_grammar import Example
+from receiver.providers.described.signature import push_of
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -46,7 +47,7 @@ def _played(described: type[Described], example: Example) -> Iterator[tuple[str,
     settings = described.settings(provider=described.name, tokens=[Secret(_CREDENTIAL)])
     provider = described(settings)
     sample = described.sample(example.name, _CREDENTIAL, {})
-    push = samples.push_of(sample, samples.ARRIVAL)
+    push = push_of(sample, samples.ARRIVAL)
     try:
         provider.authenticate(push)
         parsed = provider.parse(push)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import ClassVar
 
-from receiver.config import Send
-from receiver.errors import Malformed, PushError, Unreadable
+from receiver.config import Send, Source
+from receiver.errors import CredentialMissing, InvalidInput, Malformed, PushError, Unreadable
 from receiver.events import EventType
-from receiver.providers.contract import Answer, Parsed, Provider, Push, Sample
+from receiver.providers.contract import Answer, Parsed, Provider, Push, PushUrl, Sample
 from receiver.providers.described import samples
 from receiver.providers.described.answers import Answers
 from receiver.providers.described.credentials import Credentials
@@ -18,6 +18,7 @@ from receiver.providers.described.kinds import Kinds
 from receiver.providers.described.paths import Payload
 from receiver.providers.described.payload import PayloadReader, split_word
 from receiver.providers.described.sending import DescribedApi
+from receiver.providers.described.signature import Signature, SignedSource
 
 
 class Described(Provider[Payload]):
@@ -32,11 +33,22 @@ class Described(Provider[Payload]):
     api: ClassVar[type[DescribedApi] | None] = None
     reader: ClassVar[PayloadReader]
     credentials: ClassVar[Credentials]
+    signature: ClassVar[Signature | None] = None
     kinds: ClassVar[Kinds]
     answers: ClassVar[Answers]
 
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._signed: SignedSource | None = None
+        if self.signature and isinstance(source, SignedSource) and source.signing_secrets:
+            self._signed = source
+            self.clock_tolerance = self.signature.allowed
+
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yields settings that the description requires and the source does not have."""
+        """Yields settings that the description requires, and those that no signature has."""
+        if self.signature and isinstance(self.source, SignedSource):
+            source = self.source
+            yield from self.signature.scheme.faults(source.signing_secrets, source.public_url)
         send, sending = self.source.send, self.description.send
         if send is None or sending is None:
             return
@@ -63,11 +75,13 @@ class Described(Provider[Payload]):
                     return
                 raise
             presented |= self.tokens.verify(given)
+        if self._signed is not None and self.signature is not None:
+            if not self.signature.verify(self._signed, push):
+                raise CredentialMissing("expected a signature: signing_secrets are set")
+            presented = True
         self.require_credential(presented=presented)
 
-    def parse(  # type: ignore[override] # the contract does not have several events yet
-        self, push: Push
-    ) -> list[Parsed | Malformed]:
+    def parse(self, push: Push) -> list[Parsed | Malformed]:
         """Returns the messages, delivery reports or changes of subscriptions."""
         self.payload(push)
         return self.kinds.parse(self, push)
@@ -101,6 +115,22 @@ class Described(Provider[Payload]):
         """Returns a new id and time for an example."""
         return samples.fresh_values(cls, kind, now)
 
+    def signed(self, sample: Sample, now: datetime) -> Sample:
+        """Signs a sample as the gateway does, if this source has signing secrets."""
+        if self._signed is None or self.signature is None:
+            return sample
+        if not self.signature.scheme.secret_signs:
+            raise InvalidInput(f"nobody but {self.title} can sign: the source has its public key")
+        return self.signature.signed(self._signed, sample, now)
+
+    def credential(self, url: PushUrl) -> str:
+        """Names the signature, where pushes carry one."""
+        named = super().credential(url)
+        if self._signed is None or self.signature is None:
+            return named
+        signature = f"a signature ({self.signature.scheme.secret})"
+        return f"{named}, and {signature}" if self.source.tokens else signature
+
     def _in_url(self, push: Push) -> Iterator[str]:
         """Yields the credentials in the URL, without the word of the description."""
         tokens = iter(push.url_tokens())
@@ -110,3 +140,21 @@ class Described(Provider[Payload]):
             if first:
                 yield first
         yield from tokens
+
+
+class DescribedSender(Described):
+    """Only sends: its gateway pushes nothing."""
+
+    pushes = False
+
+    def read(self, push: Push) -> Payload:
+        """Raises `Unreadable`."""
+        raise Unreadable(f"{self.name} pushes nothing")
+
+    def authenticate(self, push: Push) -> None:
+        """Raises `CredentialMissing`."""
+        raise CredentialMissing(f"{self.name} pushes nothing")
+
+    def parse(self, push: Push) -> list[Parsed | Malformed]:
+        """Raises `Malformed`."""
+        raise Malformed(f"{self.name} pushes nothing")

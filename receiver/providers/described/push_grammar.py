@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+Algorithm = Literal["md5", "sha1", "sha256", "sha384", "sha512"]
+Encoding = Literal["hex", "base64"]
 #: By the path of a value: true (it is there), false (it is not), or the texts that it may be.
 Conditions = dict[str, bool | str | int | list[str | int]]
 #: Words or numbers of the gateway.
@@ -33,7 +35,7 @@ class Text(Table, frozen=True, kw_only=True):
 
     path: str
     when: Conditions = {}
-    encoding: Literal["hex", "base64"] | None = None
+    encoding: Encoding | None = None
     charset: Charset = "utf-8"
 
 
@@ -109,11 +111,25 @@ class Token(Table, frozen=True, kw_only=True):
     prefix: str = ""
 
 
+class Hmac(Table, frozen=True, kw_only=True):
+    """`hmac = {…}`: a signature of the push with a secret of `signing_secrets`."""
+
+    at: str
+    algorithm: Algorithm = "sha256"
+    encoding: Encoding = "hex"
+    prefix: str = ""
+    signed: str = "{body}"
+    timestamp: str | None = None
+
+
 class Auth(Table, frozen=True, kw_only=True):
     """`[auth]`: how pushes prove where they come from, besides a token in their URL."""
 
     token: str | Token | list[str | Token] = []
     basic: bool = False
+    hmac: Hmac | None = None
+    scheme: str | None = None
+    tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class Answer(Table, frozen=True, kw_only=True):

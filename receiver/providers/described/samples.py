@@ -9,7 +9,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -20,6 +20,7 @@ from receiver.providers.described.fields import written
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.paths import Path
 from receiver.providers.described.push_grammar import Example, Report, Request, Subscription, Time
+from receiver.providers.described.signature import push_of
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -85,19 +86,6 @@ def pushed(described: type[Described], name: str) -> Push:
     push = push_of(sample(described, name, "secret", {}), ARRIVAL)
     push.payload = described.reader.read(push)
     return push
-
-
-def push_of(sample: Sample, received_at: datetime) -> Push:
-    """Returns the request that a sample is."""
-    path, _, query = sample.path.partition("?")
-    return Push(
-        method=sample.method,
-        token=unquote(path.strip("/")) or None,
-        query=query.encode(),
-        headers=[(k.lower().encode(), v.encode()) for k, v in sample.headers.items()],
-        body=sample.body,
-        received_at=received_at,
-    )
 
 
 def items(described: type[Described], push: Push) -> Iterator[tuple[Kind, Any, str]]:
