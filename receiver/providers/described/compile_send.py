@@ -10,6 +10,7 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import Fault
 from receiver.providers.calls import Refusal
+from receiver.providers.contract import Api
 from receiver.providers.described import sending
 from receiver.providers.described.calling import compile_call
 from receiver.providers.described.compilation import Compilation
@@ -43,7 +44,7 @@ def compile_api(faults: list[Fault], description: Description) -> type[Described
         optional=tuple(_optional(send)),
         read=found.read,
     )
-    attributes = {
+    attributes: dict[str, Any] = {
         "__doc__": f"Sends through {description.title}.",
         "__module__": DescribedApi.__module__,
         "base_url": send.url,
@@ -55,6 +56,11 @@ def compile_api(faults: list[Fault], description: Description) -> type[Described
         "polls": send.status is not None and not description.report,
         "calls": calls,
     }
+    # What an API does not do is as in the contract.
+    if send.status is None:
+        attributes["look_up"] = Api.look_up
+    if send.balance is None:
+        attributes["balance"] = Api.balance
     return type("Api", (DescribedApi,), attributes)
 
 
