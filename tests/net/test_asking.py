@@ -87,7 +87,7 @@ async def test_a_status_says_if_it_is_asked_again(status: int, again: bool) -> N
     async with listening() as shop, asker(shop) as ask:
         shop.says(status, f"Location: {shop.url}/other", body="not told to anybody")
         error = await refusal(ask)
-        assert str(error).startswith(f"shop: {status}")
+        assert str(error).startswith(f"target shop: {status}")
         assert error.retryable == again
         assert len(shop.pushed) == 1
 
@@ -117,7 +117,7 @@ async def test_what_asks_for_time_gets_it() -> None:
         shop.says(429, "Retry-After: 3600")
         assert (await refusal(ask)).retry_after == 60.0
         error = await refusal(ask)
-        assert str(error).startswith("shop is not asked, for it failed just before: 429 ")
+        assert str(error).startswith("target shop is not asked, for it failed just before: 429 ")
         assert error.retry_after == 60.0
         assert len(shop.pushed) == 1
 
