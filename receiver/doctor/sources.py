@@ -9,7 +9,7 @@ from typing import Any
 
 from receiver.doctor.findings import Finding, Installation, ago, green, yellow
 from receiver.doctor.words import counted, shortened
-from receiver.providers import PROVIDERS, Provider
+from receiver.providers import Provider
 from receiver.service.parts import UNKNOWN
 from receiver.store.health_reads import StoreHealth
 
@@ -27,9 +27,9 @@ async def pushes(installation: Installation) -> list[Finding]:
     now = installation.clock()
     configured = [
         each
-        for name, source in installation.config.sources.items()
-        if PROVIDERS[source.provider].pushes
-        for each in of_source(name, PROVIDERS[source.provider], found, now)
+        for name, provider in installation.parts.providers.items()
+        if provider.pushes
+        for each in of_source(name, provider, found, now)
     ]
     return [*configured, *_strangers(installation, found)]
 
@@ -44,7 +44,7 @@ def _strangers(installation: Installation, found: StoreHealth) -> list[Finding]:
 
 
 def of_source(
-    name: str, provider: type[Provider[Any]], found: StoreHealth, now: datetime
+    name: str, provider: Provider[Any], found: StoreHealth, now: datetime
 ) -> list[Finding]:
     """Returns the findings about one source."""
     check = f"source {name}"
@@ -83,7 +83,7 @@ def _reasons(found: StoreHealth, name: str) -> str:
 
 
 def _last_push(
-    check: str, name: str, provider: type[Provider[Any]], found: StoreHealth, now: datetime
+    check: str, name: str, provider: Provider[Any], found: StoreHealth, now: datetime
 ) -> Finding:
     push = f"receiver simulate {provider.name} {provider.sample_kinds[0]} --source {name}"
     do = f"test the way here with `{push} --url https://…`; it makes an event"

@@ -23,11 +23,11 @@ import structlog
 from receiver.actions import SILENCE
 from receiver.errors import HandlerError, StoreUnavailable
 from receiver.events import Data, Event
+from receiver.extensions.border import describe
 from receiver.handlers import Action, Reply
 from receiver.jobs.runner import Queue, Runner
 from receiver.limits import MOST_ASKED
 from receiver.logs.histogram import Runs
-from receiver.plugin_host.border import describe
 from receiver.plugin_host.dispatch import RETRIES, Bound, Dispatcher
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from receiver.events import Data, Event, EventType
+from receiver.extensions.border import describe, tamed
 from receiver.handlers import (
     Action,
     Context,
@@ -28,7 +29,6 @@ from receiver.handlers import (
     actions,
 )
 from receiver.limits import RetryPolicy
-from receiver.plugin_host.border import describe, tamed
 from receiver.store import HandleJob, HandlerActions, to_micros
 from receiver.text.msisdn import is_decimal, mask, normalise
 

@@ -15,6 +15,8 @@ import msgspec
 from receiver.config import Config, convert
 from receiver.errors import ConfigError, Fault, PluginError
 from receiver.events import Event, Message, data_class
+from receiver.extensions import border
+from receiver.extensions.modules import ImportFailed, describe
 from receiver.handlers import (
     MARK,
     Address,
@@ -30,8 +32,8 @@ from receiver.handlers import (
     addresses,
 )
 from receiver.people import Nobody
-from receiver.plugin_host import border, callback_check
-from receiver.plugin_host.files import ImportFailed, available, describe, import_module
+from receiver.plugin_host import callback_check
+from receiver.plugin_host.files import available, import_module
 
 T = TypeVar("T")
 

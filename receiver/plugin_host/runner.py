@@ -19,8 +19,8 @@ import structlog
 from receiver.actions import Action
 from receiver.errors import HandlerError
 from receiver.events import Data, Event
+from receiver.extensions import border
 from receiver.handlers import Context
-from receiver.plugin_host import border
 from receiver.plugin_host.dispatch import Bound, asked_for
 from receiver.plugin_host.plugin_loop import Abandoned, Call, PluginLoop
 from receiver.supervision.supervisor import KeptTask, Supervisor

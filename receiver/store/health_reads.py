@@ -126,7 +126,7 @@ def _last_pushes(tx: Tx, missing: set[str]) -> tuple[dict[str, datetime], dateti
 def _clients(tx: Tx) -> list[str]:
     query = (
         "SELECT request FROM (SELECT seq, request FROM events ORDER BY seq DESC"
-        f" LIMIT {_RECENT}) AS newest WHERE request IS NOT NULL"
+        f" LIMIT {_RECENT}) AS newest WHERE length(request) > 0"
     )
     return [unpack_request(request).client for (request,) in tx.execute(query)]
 

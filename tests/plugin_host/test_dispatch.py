@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.events import DeliveryReport, Event, EventType, Message
+from receiver.extensions.border import describe
 from receiver.handlers import (
     MARK,
     Context,
@@ -24,7 +25,6 @@ from receiver.handlers import (
     on_delivery,
     on_message,
 )
-from receiver.plugin_host.border import describe
 from receiver.plugin_host.dispatch import PAUSES, RETRIES, Bound, Dispatcher, Plan, asked_for
 from tests.harness import NOW
 from tests.plugins.asking import message

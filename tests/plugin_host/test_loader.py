@@ -23,6 +23,7 @@ import pytest
 from receiver import config, testing
 from receiver.config import Config
 from receiver.errors import ConfigError
+from receiver.extensions import modules
 from receiver.handlers import Reply, Send
 from receiver.jobs.handle import TIMEOUT
 from receiver.plugin_host import files
@@ -94,7 +95,7 @@ def test_nothing_is_enabled(tmp_path: Path) -> None:
 
 def test_shipped_plugins_are_found(tmp_path: Path) -> None:
     """The plugins that come with the program need no path, and come in the order of `enabled`."""
-    names = sorted(files.files(shipped_folder()))
+    names = sorted(modules.files(shipped_folder()))
     assert names == ["forward", "http_reply", "keyword_reply", "opt_out", "subscriptions"]
     for order in (names, names[::-1]):
         assert [plugin.name for plugin in load(configuration(tmp_path, *order))] == order
@@ -171,7 +172,7 @@ def test_entry_point_that_is_not_there(tmp_path: Path, installed: Path) -> None:
 def test_entry_point_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point that is no module is refused."""
     point = EntryPoint("mine", "os.path:join", "receiver.plugins")
-    monkeypatch.setattr(files, "entry_points", lambda group: [point])
+    monkeypatch.setattr(modules, "entry_points", lambda group: [point])
     assert faults(configuration(tmp_path, "mine")) == [
         "plugins.enabled[0]: os.path:join: expected the entry point to be a module, got function"
     ]

@@ -38,6 +38,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>? AND time<?)",
         ],
         "forgetting._KEYS": ["SEARCH events * ((source,key)>(?,?))"],
+        "forgetting._UNREAD": ["SEARCH shared_requests * shared_requests_unread (id>?)"],
         "health_reads._balances#0": ["SEARCH messages * (source=? AND sent_at>?)"],
         "health_reads._clients#0": ["SCAN events"],
         "jobs._BURY": ["SEARCH jobs USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"],

@@ -1,4 +1,4 @@
-"""Calls plugins' code: whatever it raises or returns, the service goes on.
+"""Calls the code of others: whatever it raises or returns, the service goes on.
 
 `call` calls plugin code at once, `awaited` on the plugin's loop. Both return its result or raise an
 `Exception`: never an error that ends a thread, a loop or the process, or looks like our own
