@@ -51,6 +51,7 @@ class Kind(StrEnum):
     POLL = "poll"
     FORWARD = "forward"
     DEACTIVATE = "deactivate"
+    CAMPAIGN = "campaign"
 
 
 class _Shown(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ def next_step(message: StoredMessage) -> str | None:
     """Returns what happens next, or why nothing does; None where the status says it."""
     match message.state:
         case "waiting":
-            due = f"due {format_time(message.due_at)}" if message.due_at else "waits"
+            due = f"due {format_time(message.due_at)}" if message.due_at else _waits(message)
             return f"{due}: {reason(message)}" if message.error else due
         case "sending":
             return "request under way"
@@ -33,6 +33,10 @@ def next_step(message: StoredMessage) -> str | None:
             return reason(message)
         case "dead":
             return f"dead: {reason(message)}"
+
+
+def _waits(message: StoredMessage) -> str:
+    return f"waits for campaign {message.campaign}" if message.campaign else "waits"
 
 
 def reason(message: StoredMessage) -> str:
@@ -56,6 +60,7 @@ def message_details(
         ("link_id", message.link_id),
         ("requested by", message.handler),
         ("event", message.event),
+        ("campaign", str(message.campaign) if message.campaign else None),
         ("state", message.state),
         ("status", message.status),
         ("created", full_time(message.created_at)),
