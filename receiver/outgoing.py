@@ -20,6 +20,8 @@ class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
     service_id: str | None = None
     link_id: str | None = None
     """Of an on-demand message that this answers: good once, and for a day."""
+    valid_for: int | None = None
+    """Seconds in which it is worth delivering, for gateways that take that."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

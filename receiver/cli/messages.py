@@ -26,7 +26,7 @@ from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.events import Status
 from receiver.store import Reader, StoredMessage, open_reader
-from receiver.views.messages import message_details, message_json, next_step
+from receiver.views.messages import NOT_SHOWN, message_details, message_json, next_step
 from receiver.views.times import format_time, time_title
 
 #: SQLite takes no larger number; no id and no count is as high.
@@ -87,7 +87,7 @@ def command(
         titles=("ID", time_title("CREATED"), "SOURCE", "TO", "STATUS", "PARTS", "TEXT", "NOTE"),
         row=lambda message: _row(redact_message(message, secrets)),
         fields=lambda message: message_json(redact_message(message, secrets)),
-        names=[name for name in StoredMessage.__struct_fields__ if name != "polls"],
+        names=[name for name in StoredMessage.__struct_fields__ if name not in NOT_SHOWN],
         if_empty="no messages",
         most=100,
     )

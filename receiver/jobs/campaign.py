@@ -160,7 +160,7 @@ class Campaign(LineQueue):
             ours = [one for one, job in zip(chunk, jobs, strict=True) if job is not None]
             if not ours:
                 continue
-            request = self._request(ours, bulk=len(chunk) > 1)
+            request = self._request(campaign, ours, bulk=len(chunk) > 1)
             if request is None:
                 why = Failure(BROKEN, Status.REJECTED)
                 broken = [Outcome(one.id, why=why) for one in ours]
@@ -189,10 +189,15 @@ class Campaign(LineQueue):
             same = list(group)
             yield from (same[start : start + size] for start in range(0, len(same), size))
 
-    def _request(self, people: list[Waiting], *, bulk: bool) -> Request[Answers] | None:
+    def _request(
+        self, campaign: StoredCampaign, people: list[Waiting], *, bulk: bool
+    ) -> Request[Answers] | None:
         """Makes the request of a chunk; None if the provider's file fails at it."""
-        api = self.line.api
+        api, expires = self.line.api, campaign.schedule.expires_at
         messages = [one.outgoing for one in people]
+        if expires is not None:
+            left = max(1, round((expires - self.runner.clock()).total_seconds()))
+            messages = [msgspec.structs.replace(each, valid_for=left) for each in messages]
         try:
             if bulk and (request := api.send_many(messages)) is not None:
                 return request

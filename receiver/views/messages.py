@@ -9,11 +9,15 @@ from receiver.store import Job, MessageReport, StoredMessage
 from receiver.views.fields import json_fields
 from receiver.views.times import format_time, full_time
 
+#: Fields that are known only while the status is asked for, or while a message leaves.
+NOT_SHOWN = ("polls", "valid_for")
+
 
 def message_json(message: StoredMessage) -> dict[str, Any]:
     """Returns the fields of a message for JSON and CSV."""
     fields = json_fields(message)
-    del fields["polls"]  # only known while the provider is asked for the status
+    for name in NOT_SHOWN:
+        del fields[name]
     return fields
 
 

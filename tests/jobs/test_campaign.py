@@ -96,9 +96,12 @@ async def until_tried(service: Service, id_: int) -> list[StoredMessage]:
 @pytest.mark.parametrize("source", fake.NAMES)
 async def test_everybody_gets_one_message(tmp_path: Path, source: str) -> None:
     """Through every gateway; each message has the id that the gateway gave it."""
-    async with sending(tmp_path, source, poll=False) as (service, providers):
-        id_ = await begin(service, PEOPLE[:9], source)
+    async with sending(tmp_path, source, poll=False, bulk=True) as (service, providers):
+        id_ = await begin(service, PEOPLE[:9], source, valid_for=3600)
         await until_state(service, id_, "done")
+        assert service.sending is not None
+        line = service.sending.lines[source]
+        assert providers.counts.requests == (1 if line.api.bulk else 9)
         found = await messages(service, id_)
         assert {(each.state, each.error) for each in found} == {("sent", None)}
         sent = {each.to.removeprefix("+"): each.id for each in providers.sent}
@@ -242,6 +245,49 @@ async def test_a_refusal_for_good_is_no_dead_letter(tmp_path: Path) -> None:
         found = await messages(service, id_)
         assert {(each.state, each.code) for each in found} == {("dead", "1003")}
         assert not await service.store.reader.jobs()
+
+
+async def test_a_chunk_is_one_request_with_an_answer_for_each(tmp_path: Path) -> None:
+    """Whoever is refused has the reason, the others their ids; opted-out people are not in it."""
+    async with sending(tmp_path, "rayprotech", poll=False, bulk_size=4) as (service, providers):
+        people = [*PEOPLE[:3], "+254711099901", *PEOPLE[3:6]]
+        id_ = await draft(service, people, "rayprotech")
+        await opted_out(service.store, OptOut(PEOPLE[1], "STOP"), NOW)
+        await change(service, id_, "start")
+        await until_state(service, id_, "done")
+        found = await messages(service, id_)
+        states = [each.state for each in found]
+        assert states == ["sent", "dead", "sent", "dead", "sent", "sent", "sent"]
+        assert (found[3].error, found[3].attempts) == ("invalid number", 1)
+        assert (providers.counts.requests, len(providers.sent)) == (2, 5)
+
+
+async def test_a_chunk_without_an_answer_is_unknown_as_a_whole(tmp_path: Path) -> None:
+    """Nobody in it gets it again; a restart finds the requests of the last minute as they were."""
+    faults = {"faults": {"timeout": 1.0}}
+    async with sending(
+        tmp_path, "rayprotech", options=faults, poll=False, timeout=0.2, bulk_size=3
+    ) as (service, providers):
+        id_ = await begin(service, PEOPLE[:5], "rayprotech")
+        await until_state(service, id_, "done")
+        states = {(each.state, each.attempts) for each in await messages(service, id_)}
+        assert states == {("unknown", 1)}
+        assert len(providers.sent) == 5
+        since = NOW - timedelta(minutes=1)
+        times = await service.store.reader.messages.attempts("rayprotech", since)
+        assert [bulk for _, bulk in times] == [True, True]
+
+
+async def test_texts_of_their_own_leave_one_by_one(tmp_path: Path) -> None:
+    """A request for many has one text."""
+    async with sending(tmp_path, "rayprotech", poll=False) as (service, providers):
+        id_ = await draft(service, [], "rayprotech")
+        people = [Person(person, f"news {person}") for person in PEOPLE[:3]]
+        await campaigns.carry_out(service, AddPeople(campaign=id_, people=people))
+        await change(service, id_, "start")
+        await until_state(service, id_, "done")
+        assert providers.counts.requests == 3
+        assert all(each.to in each.text for each in providers.sent)
 
 
 async def test_what_was_under_way_at_a_crash_is_unknown(tmp_path: Path) -> None:
