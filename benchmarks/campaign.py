@@ -39,7 +39,7 @@ class Result(msgspec.Struct, kw_only=True):
 
     people_a_second: float
     cpu_us: float
-    """Of the service, a person: on a machine that does something else as well, the better figure."""
+    """Of the service, a person: the better figure on a machine that does something else, too."""
     megabytes_before: float
     megabytes_most: float
     replies: int

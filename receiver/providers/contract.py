@@ -307,6 +307,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """True if it changes nothing, so that it can be made again whatever the answer was."""
     deletes: bool = False
     """True if it deletes what nothing brings back, so that a person confirms it."""
+    recipients: Callable[[Mapping[str, str]], list[str]] | None = None
+    """Returns the numbers that these parameters send to; None: it sends nothing, or to a list that
+    the gateway has."""
     done: str = "done"
     """An answer that says no more than yes, in words."""
 

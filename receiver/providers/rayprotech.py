@@ -131,12 +131,14 @@ class RayprotechApi(Api):
                 required=("recipient", "message"),
                 optional=("sender_id",),
                 make=self._send_one,
+                recipients=lambda given: [given["recipient"]],
             ),
             "send_bulk_sms": Operation(
                 summary="Sends a message to many; recipients: numbers with commas between them.",
                 required=("recipients", "message"),
                 optional=("sender_id",),
                 make=self._send_many,
+                recipients=lambda given: listed(given["recipients"]),
             ),
             "check_status": Operation(
                 summary="Asks for the status of a message.",

@@ -137,12 +137,14 @@ class TalkNTalkApi(Api):
                 required=("mobile", "message"),
                 optional=("sender_id",),
                 make=self._send_one,
+                recipients=lambda given: [given["mobile"]],
             ),
             "send_bulk": Operation(
                 summary="Sends a message to many; recipients: numbers with commas between them.",
                 required=("recipients", "message"),
                 optional=("sender_id",),
                 make=self._send_many,
+                recipients=lambda given: listed(given["recipients"]),
             ),
         }
 

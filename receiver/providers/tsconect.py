@@ -164,6 +164,7 @@ class TsconectApi(Api):
                 required=("to", "message"),
                 optional=("sender",),
                 make=self._send_one,
+                recipients=lambda given: [given["to"]],
             ),
             "bulk": Operation(
                 summary=(
@@ -173,6 +174,7 @@ class TsconectApi(Api):
                 required=("template", "recipients"),
                 optional=("sender",),
                 make=self._send_many,
+                recipients=lambda given: [each["to"] for each in _recipients(given["recipients"])],
             ),
             "message": Operation(
                 summary="Asks for the status of a message.",

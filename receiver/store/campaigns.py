@@ -13,12 +13,13 @@ from functools import lru_cache
 
 import msgspec
 
+from receiver.actions import Send
 from receiver.events import Status
 from receiver.outgoing import Schedule, Sent
 from receiver.store import messages, opt_out_lines
 from receiver.store.jobs import PIECE, Origin, add_job
 from receiver.store.opt_out_rule import blocks
-from receiver.store.records import Attempt, Failure, to_micros
+from receiver.store.records import Attempt, Failure, from_micros, to_micros
 from receiver.store.tx import Tx
 from receiver.text.sms_length import Segments, segments
 
@@ -103,6 +104,17 @@ def create(tx: Tx, origin: Origin, handler: str, source: str, schedule: Schedule
         schedule.rate,
     )
     return int(tx.execute(_CREATE, values).fetchone()[0])
+
+
+def add_wish(tx: Tx, origin: Origin, handler: str, wish: Send) -> int:
+    """Makes and starts the campaign that a handler asks for; its id."""
+    start = wish.at or from_micros(origin.now)
+    schedule = Schedule(start_at=start, valid_for=wish.valid_for)
+    id_ = create(tx, origin, handler, wish.source or origin.source or "", schedule)
+    people = [Person(to, wish.text) for to in (wish.to, *wish.others)]
+    add(tx, id_, people, origin.now, sender=wish.sender, service_id=wish.service_id)
+    change(tx, id_, "start", origin.now)
+    return id_
 
 
 def add(

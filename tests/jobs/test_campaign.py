@@ -20,10 +20,19 @@ from receiver.outgoing import Schedule, Within
 from receiver.service import campaigns
 from receiver.service.commands import AddPeople, ChangeCampaign, DraftCampaign
 from receiver.service.parts import Service
-from receiver.store import Attempt, StoredCampaign, StoredMessage, jobs, to_micros
+from receiver.store import Attempt, StoredCampaign, StoredMessage, job_changes, jobs, to_micros
 from receiver.store import campaigns as store_campaigns
 from receiver.store.campaigns import Person
-from tests.harness import NOW, Clock, opened, settings, until_async
+from tests.harness import (
+    NOW,
+    Clock,
+    inbound,
+    opened,
+    settings,
+    take,
+    until_async,
+    with_plugin,
+)
 from tests.jobs.test_send import Refusing, sending
 from tests.store.rows import opted_out
 
@@ -328,6 +337,64 @@ async def test_a_clock_that_is_set_does_not_move_the_start(tmp_path: Path) -> No
         found = await service.store.reader.campaigns.find(id_)
         assert found is not None
         assert found.schedule.start_at == start
+
+
+MANY = """
+from datetime import timedelta
+from receiver.handlers import Send, on_message
+
+@on_message()
+async def tells(event, context):
+    later = event.receivedat + timedelta(hours=1)
+    people = ("0711000002", "0711000001")
+    return Send(to="0711000001", others=people, text="goal", at=later, source="tilil")
+"""
+
+
+async def test_a_handler_may_name_many_and_a_time(tmp_path: Path) -> None:
+    """It is a campaign of the event, once, whatever ends the process before its time."""
+    raw = with_plugin(MANY)
+    async with sending(tmp_path, raw=raw) as (service, providers):
+        await take(service, inbound(1))
+        await take(service, inbound(1))
+
+        async def there() -> list[StoredCampaign]:
+            return await service.store.reader.campaigns.every(limit=9)
+
+        [campaign] = await until_async(there, "a campaign")
+        assert (campaign.handler, campaign.state) == ("mine.tells", "running")
+        assert campaign.schedule.start_at == NOW + timedelta(hours=1)
+    clock = Clock(NOW + timedelta(hours=2))
+    async with sending(tmp_path, raw=with_plugin(MANY), clock=clock) as (service, providers):
+        await until_state(service, campaign.id, "done")
+        assert sorted(each.to for each in providers.sent) == ["254711000001", "254711000002"]
+        assert {each.event for each in await messages(service, campaign.id)} != {None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"others": ("+254711000001",) * 1000}, "at most 1000 people, got 1001"),
+        ({"at": datetime(2026, 11, 20, 9, 0)}, "needs a time zone"),  # noqa: DTZ001 - the fault
+        ({"others": ("+254711000001",), "link_id": "x"}, "good for one message"),
+    ],
+)
+def test_what_cannot_be_a_campaign_is_a_fault_of_the_handler(
+    fields: dict[str, Any], message: str
+) -> None:
+    """It is told when the action is made."""
+    with pytest.raises(ValueError, match=message):
+        Send(to="+254711000000", text="x", **fields)
+
+
+async def test_the_job_of_a_campaign_is_not_dropped(tmp_path: Path) -> None:
+    """The campaign would stand still; the refusal says what ends it."""
+    async with opened(tmp_path, sendable()) as service:
+        await begin(service, PEOPLE[:1], start_at=NOW + timedelta(hours=1))
+        [job] = await service.store.reader.jobs()
+        found = await service.store.run(job_changes.drop, job.id, to_micros(NOW))
+        assert "`receiver campaigns cancel 1`" in (found.refused or "")
+        assert await service.store.reader.jobs()
 
 
 async def test_replies_go_before_a_campaign(tmp_path: Path) -> None:
