@@ -70,6 +70,7 @@ def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert event.data.external_id == "1"  # type: ignore[union-attr] # a message
 
 
+@pytest.mark.commit
 def test_years_are_in_the_store(tmp_path: Path) -> None:
     """What the benchmark asks for is there, is of this program, and everything is clocked."""
     path = tmp_path / "history.db"

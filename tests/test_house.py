@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.floors import floors, imports, shown, table, tree
+
+pytestmark = pytest.mark.commit
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "receiver").rglob("*.py"))

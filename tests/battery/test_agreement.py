@@ -226,6 +226,7 @@ def play(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.commit
 def test_all_agree_in_the_end() -> None:
     """One answer to each message, none to who has opted out, and one list of subscribers."""
     play(examples=5, steps=15)

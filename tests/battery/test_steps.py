@@ -49,7 +49,9 @@ ELSEWHERE = {
     "lose": "jobs/test_send.py",
     "mark_link": "store/test_messages.py",
     "opt_out": "jobs/test_send.py",
+    "pause_lane": "jobs/test_campaign.py",
     "put_off": "jobs/test_send.py",
+    "refuse_all": "jobs/test_campaign.py",
     "release": "jobs/test_runner.py",
     "split": "jobs/test_send.py",
     "trust_clock": "jobs/test_purge.py",
@@ -192,6 +194,7 @@ async def test_the_steps_are_all_there_are(tmp_path: Path, monkeypatch: pytest.M
     assert {"take", "claim", "begin", "sent", "finish", "end", "end_deactivation"} <= made
 
 
+@pytest.mark.commit
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("first", "each"), [(5, 9), pytest.param(0, 1, marks=pytest.mark.slow)], ids=["some", "all"]

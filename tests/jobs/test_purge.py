@@ -109,6 +109,7 @@ async def test_the_running_service_does_it(tmp_path: Path, monkeypatch: pytest.M
         await until_async(gone, "purged")
 
 
+@pytest.mark.commit
 async def test_pushes_go_on_while_much_is_purged(tmp_path: Path) -> None:
     """A purge of thousands leaves every push its answer; afterwards all of the old is gone."""
     clock = Clock()

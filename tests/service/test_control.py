@@ -146,6 +146,7 @@ async def test_a_retried_repeat_leaves_the_quarantine_too(tmp_path: Path) -> Non
     assert stored.keys(tmp_path / "receiver.db") == ["message:1"]
 
 
+@pytest.mark.commit
 async def test_all_of_a_long_quarantine_is_retried(tmp_path: Path) -> None:
     """Also more than one page of it."""
     old = settings(

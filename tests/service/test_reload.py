@@ -26,6 +26,7 @@ from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import deactivations
 from tests import stored
+from tests.cli import program
 from tests.harness import (
     PROGRAM,
     TOKEN,
@@ -509,10 +510,11 @@ def test_no_push_is_refused_or_answered_by_half_a_configuration(tmp_path: Path) 
     with serve(tmp_path, configuration("one")) as running:
         clients = threading.Thread(target=lambda: asyncio.run(pushing(running.port)))
         clients.start()
-        for n in range(20):
-            write(tmp_path, configuration("two" if n % 2 == 0 else "one"))
-            command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
-            subprocess.run(command, check=True, capture_output=True)
+        for name in ("two", "one") * 10:
+            write(tmp_path, configuration(name))
+            program.told(tmp_path, "reload")
+            answered = seen[name, 200, name]
+            until(lambda: seen[name, 200, name] > answered, "an answer by the new rule")  # noqa: B023 - called at once
         stop.set()
         clients.join()
     assert set(seen) == {

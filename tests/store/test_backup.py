@@ -171,6 +171,7 @@ async def events_of(folder: Path) -> list[Any]:
         return look(store.path, COUNT)
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize("log_stays", [False, True])
 @pytest.mark.parametrize("ends", [fails, is_killed])
 def test_a_restore_that_ends_early_leaves_the_old_store_or_the_new_one(
