@@ -138,6 +138,7 @@ async def test_the_only_reply_is_in_the_answer(tmp_path: Path) -> None:
     async with many(tmp_path) as service:
         answer = await take(service, **push)
         assert replying(answer) == ("message:2", "Welcome")
+        assert answer.content_type == b"application/json"
         assert await take(service, **push) == answer
         assert await sends(service) == []
         assert service.intake.counts.outcomes == {("tilil", "stored"): 1, ("tilil", "repeat"): 1}
@@ -218,6 +219,7 @@ async def test_a_push_of_repeats_and_a_new_event_does_not_wait_for_its_handlers(
         go(tmp_path)
         (sent,) = await until_async(lambda: sends(service), "a reply to send")
         assert sent["text"] == "answer to 1"
+        assert service.intake._answers._undecided == {}
 
 
 # Items that cannot be read
