@@ -18,7 +18,7 @@ LOWEST := .venv-lowest
 # hangs.
 JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 QUICK := -m "not slow" -n $(JOBS) --dist worksteal -o faulthandler_timeout=300
-# The files of tests that start no program.
+# The files of tests that start no program; what computes for long in them is left out by its mark.
 FAST = $(shell grep -rLE --include='test_*.py' \
   'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|on_terminal)\b' tests)
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
@@ -56,7 +56,7 @@ test: lint ## lint, then the quick tests; with coverage: make test COVERAGE=yes
 	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
 
 test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
-	$(BIN)/pytest $(QUICK) --hypothesis-profile=fast $(FAST)
+	$(BIN)/pytest $(QUICK) -m "not slow and not commit" --hypothesis-profile=fast $(FAST)
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest
@@ -99,18 +99,18 @@ format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# First all that is developed with; then the parts of it that the program and its build need, both
+# First all that is developed with, extras included; then the parts of it that the program and its build need, both
 # once more without hashes, as constraints (pip takes none with hashes); then all of it with the
 # lowest versions, which are found without the development tools.
 lock: $(READY) ## writes the lock files anew, with the newest versions
-	$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.lock
+	$(LOCK) $(UPGRADE) pyproject.toml --all-extras --group dev -o requirements-dev.lock
 	$(LOCK) $(UPGRADE) pyproject.toml --constraints requirements-dev.lock -o requirements.lock
 	$(LOCK) $(UPGRADE) --group build --constraints requirements-dev.lock -o requirements-build.lock
 	sed -n 's/ *\\$$//; /^[a-z]/p' requirements.lock requirements-build.lock | LC_ALL=C sort -u \
 	  > constraints.txt
 	cp requirements-dev.lock requirements-lowest.lock
-	$(COMPILE) pyproject.toml --resolution lowest-direct | \
-	  $(LOCK) pyproject.toml --group dev --constraints - -o requirements-lowest.lock
+	$(COMPILE) pyproject.toml --all-extras --resolution lowest-direct | \
+	  $(LOCK) pyproject.toml --all-extras --group dev --constraints - -o requirements-lowest.lock
 
 wheel: $(BUILD)/.ready ## dist/*.whl
 	rm -rf dist

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from receiver.cli.listing import Listing, form_of
+from receiver.cli.listing import form_of, show
 from receiver.cli.options import ConfigFile, Csv, Json, load
 from receiver.cli.times import Tz
 from receiver.errors import Failed, ProviderError, StoreError
@@ -18,6 +18,7 @@ from receiver.providers.contract import Api
 from receiver.service.balance import SourceBalance, balance
 from receiver.service.provider_calls import error_text, sending_apis
 from receiver.views.fields import json_fields
+from receiver.views.listing import Listing
 from receiver.views.times import format_time, time_title
 
 
@@ -57,7 +58,10 @@ def command(
             else:
                 failures.append(result)
 
-    asyncio.run(listing.show(balances(), form, None))
+    async def look() -> None:
+        await show(listing, balances(), form, None)
+
+    asyncio.run(look())
     if failures:
         raise Failed(*failures)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
-from receiver.cli.listing import Form, Listing, form_of
+from receiver.cli.listing import Form, asked, form_of, show
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -26,17 +25,17 @@ from receiver.cli.options import (
     load_leniently,
     optional_person,
 )
-from receiver.cli.redact import redact_story, secrets_of
 from receiver.cli.times import Since, Tz, Until, period
+from receiver.config import Config
 from receiver.errors import Failed
-from receiver.events import SHORT_ID
 from receiver.service.follow import new_events
 from receiver.service.stories import Story, stories, stories_of
 from receiver.store import Reader, open_reader
-from receiver.views.events import CSV_NAMES, event_fields, summary, type_name
-from receiver.views.requests import request_details, request_json
-from receiver.views.stories import answered_summary, story_details, story_fields, story_line
-from receiver.views.times import format_time, full_time, time_title
+from receiver.views.lists import event_json, event_listing, event_row
+from receiver.views.redact import redact_story, secrets_of
+from receiver.views.requests import request_details
+from receiver.views.stories import story_details, story_fields
+from receiver.views.times import full_time
 
 #: Rows of a table without --limit.
 _MOST = 100
@@ -106,7 +105,7 @@ def command(
         async with open_reader(settings.store_path) as reader:
             await check_source(reader, settings, source)
             if id_ is not None:
-                await _show(reader, id_, secrets, json=json, raw=raw)
+                await _show(reader, id_, settings, json=json, raw=raw)
             elif follow:
                 await _follow(reader, wanted, limit, secrets, json=json, raw=raw)
             else:
@@ -123,37 +122,13 @@ async def _list(
     reader: Reader, wanted: dict[str, Any], form: Form, limit: int | None, secrets: Sequence[str]
 ) -> None:
     raw, noted, words = wanted["request"], wanted["noted"], wanted["words"]
-    note = ["NOTE"] if noted else []
-    listing = Listing[Story](
-        titles=[
-            "ID",
-            time_title("RECEIVED"),
-            "TYPE",
-            "SOURCE",
-            "PERSON",
-            "WHAT",
-            "ANSWERED",
-            *note,
-        ],
-        row=lambda story: [*_row(story), *([story.stored.note] if noted else [])],
-        fields=lambda story: {**event_fields(story.stored), "answered": answered_summary(story)},
-        names=(*CSV_NAMES, "answered"),
-        json=lambda story: _json(story, raw=raw),
-        lines=(lambda story: _write_line(story, raw=True)) if raw else None,
-        if_empty="no events",
-        most=_MOST,
-    )
+    listing = event_listing(secrets, noted=noted, raw=raw)
     lowest = await reader.lowest_of(_STRETCH, wanted["until"]) if words else None
-    events = reader.events(**wanted, lowest=lowest, limit=listing.asked(form, limit))
-    last = await listing.show(_redacted(stories_of(reader, events), secrets), form, limit)
+    events = reader.events(**wanted, lowest=lowest, limit=asked(listing, form, limit))
+    lines = (lambda story: _write_line(redact_story(story, secrets), raw=True)) if raw else None
+    last = await show(listing, stories_of(reader, events), form, limit, lines)
     if words and (end := lowest if last is None else last.stored.seq) is not None:
         _tell_how_to_go_on(reader, end)
-
-
-async def _redacted(found: AsyncGenerator[Story], secrets: Sequence[str]) -> AsyncGenerator[Story]:
-    async with aclosing(found) as every:  # also when the reader of our output ended
-        async for story in every:
-            yield redact_story(story, secrets)
 
 
 def _tell_how_to_go_on(reader: Reader, seq: int) -> None:
@@ -179,51 +154,35 @@ async def _follow(
         for found in await stories(reader, batch):
             story = redact_story(found, secrets)
             if json:
-                output.json_line(_json(story, raw=raw))
+                output.json_line(event_json(story, raw=raw))
             else:
                 _write_line(story, raw=raw)
         sys.stdout.flush()
 
 
-async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool, raw: bool) -> None:
+async def _show(reader: Reader, id_: str, settings: Config, *, json: bool, raw: bool) -> None:
     stored = await reader.event(await reader.whole_id(id_))
     if stored is None:
         raise Failed(f"{id_}: no such event")
     [found] = await stories(reader, [stored])
-    story = redact_story(found, secrets)
+    # Few commands need the providers, which take a while to load.
+    from receiver.providers import known
+
+    story, providers = redact_story(found, secrets_of(settings)), known(settings)
     if json:
-        output.json_line(_json(story, raw=raw, **story_fields(story)))
+        output.json_line(event_json(story, raw=raw, **story_fields(story, providers)))
         return
-    output.details(story_details(story))
+    output.details(story_details(story, providers))
     if raw and stored.request:
         print()
         output.details(request_details(stored.request))
 
 
-def _json(story: Story, *, raw: bool, **more: Any) -> bytes:
-    if raw and story.stored.request:
-        more["raw"] = request_json(story.stored.request)
-    return story_line(story, **more)
-
-
 def _write_line(story: Story, *, raw: bool) -> None:
     stored = story.stored
-    id_, received, type_, source, who, what, _ = _row(story)
+    id_, received, type_, source, who, what, _ = event_row(story)
     output.line(f"{id_}  {received}  {type_:<11}  {source:<12}  {who:<13}  {what}")
     if raw and stored.request:
         for name, value in request_details(stored.request):
             if value is not None:
                 output.line(f"    {name}: {value}")
-
-
-def _row(story: Story) -> Sequence[str]:
-    event = story.stored.event
-    return (
-        event.id[:SHORT_ID],
-        format_time(event.receivedat),
-        type_name(event),
-        event.source_name,
-        story.person or "",
-        summary(event),
-        answered_summary(story),
-    )

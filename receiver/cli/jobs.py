@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
-from receiver.cli.listing import Listing, between, form_of
+from receiver.cli.listing import asked, between, form_of, show
 from receiver.cli.options import ConfigFile, Csv, Json, Limit, load, load_leniently
-from receiver.cli.redact import redact_job, redact_target, secrets_of
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
-from receiver.events import SHORT_ID
-from receiver.store import ForwardAttempt, Job, open_reader
-from receiver.views.fields import json_fields
-from receiver.views.jobs import job_json
-from receiver.views.times import format_time, time_title
+from receiver.store import open_reader
+from receiver.views.lists import ListedJob, forward_listing, job_listing
+from receiver.views.redact import secrets_of
 
 if TYPE_CHECKING:
     from receiver.service.commands import Command, Outcome
@@ -51,13 +47,7 @@ class Kind(StrEnum):
     POLL = "poll"
     FORWARD = "forward"
     DEACTIVATE = "deactivate"
-
-
-class _Shown(msgspec.Struct, frozen=True):
-    """A job without its secrets, and the id of its event."""
-
-    job: Job
-    event: str | None
+    CAMPAIGN = "campaign"
 
 
 @group.command("list")
@@ -84,28 +74,16 @@ def list_(
     start, end = period(since, until)
     settings = load_leniently(config)
     secrets = secrets_of(settings)
-    listing = Listing[_Shown](
-        titles=(
-            *("ID", "KIND", "STATE", "HANDLER", "TARGET", "EVENT", "ATTEMPTS"),
-            *(time_title("DUE"), "ERROR"),
-        ),
-        row=_row,
-        fields=lambda shown: job_json(shown.job, shown.event),
-        names=Job.__struct_fields__,
-        if_empty="no jobs",
-    )
+    listing = job_listing(secrets)
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             every = reader.every_job(state=state, kind=kind)
             found = (
-                _Shown(
-                    redact_job(job, secrets),
-                    None if job.event is None else reader.ids.text(job.event),
-                )
+                ListedJob(job, None if job.event is None else reader.ids.text(job.event))
                 async for job in between(every, "created_at", start, end)
             )
-            await listing.show(found, form, limit)
+            await show(listing, found, form, limit)
 
     asyncio.run(look())
 
@@ -166,23 +144,16 @@ def forwards(
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
     settings = load_leniently(config)
-    listing = Listing[ForwardAttempt](
-        titles=(time_title("TIME"), "EVENT", "TARGET", "JOB", "TAKEN", "ANSWER"),
-        row=_attempt_row,
-        fields=_attempt_fields,
-        names=ForwardAttempt.__struct_fields__,
-        if_empty="nothing was forwarded",
-        most=100,
-    )
+    listing = forward_listing()
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             seq = None if event is None else reader.ids.seq(await reader.whole_id(event))
-            asked = listing.asked(form, limit)
+            most = asked(listing, form, limit)
             found = reader.forwards.every(
-                event=seq, target=target, since=start, until=end, limit=asked
+                event=seq, target=target, since=start, until=end, limit=most
             )
-            await listing.show(found, form, limit)
+            await show(listing, found, form, limit)
 
     asyncio.run(look())
 
@@ -218,33 +189,3 @@ def _perform(config: Path | None, command: Command) -> Outcome:
     from receiver.cli.parts import perform, prepare
 
     return perform(prepare(config), command)
-
-
-def _row(shown: _Shown) -> list[str | None]:
-    job = shown.job
-    return [
-        str(job.id),
-        job.kind,
-        job.state,
-        job.handler,
-        job.target,
-        shown.event[:SHORT_ID] if shown.event else None,
-        str(job.attempts),
-        format_time(job.due_at) if job.state == "due" else None,
-        job.error,
-    ]
-
-
-def _attempt_row(attempt: ForwardAttempt) -> list[str | None]:
-    return [
-        format_time(attempt.time),
-        attempt.event[:SHORT_ID],
-        redact_target(attempt.target),
-        str(attempt.job),
-        "yes" if attempt.taken else "no",
-        attempt.answer,
-    ]
-
-
-def _attempt_fields(attempt: ForwardAttempt) -> dict[str, Any]:
-    return {**json_fields(attempt), "target": redact_target(attempt.target)}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli import output
-from receiver.cli.listing import Form, Listing, form_of
+from receiver.cli.listing import Form, asked, form_of, show
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -21,18 +21,16 @@ from receiver.cli.options import (
     load_leniently,
     optional_person,
 )
-from receiver.cli.redact import redact_message, redact_report, secrets_of
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.events import Status
-from receiver.store import Reader, StoredMessage, open_reader
-from receiver.views.messages import message_details, message_json, next_step
-from receiver.views.times import format_time, time_title
+from receiver.store import Reader, open_reader
+from receiver.views.lists import message_listing
+from receiver.views.messages import message_details, message_json
+from receiver.views.redact import redact_message, redact_report, secrets_of
 
 #: SQLite takes no larger number; no id and no count is as high.
 _HIGHEST = 2**62
-#: Characters of a text that a row shows.
-_SHOWN = 40
 
 
 class State(StrEnum):
@@ -60,6 +58,10 @@ def command(
     ] = None,
     source: Source = None,
     msisdn: Msisdn = None,
+    campaign: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ID", help="Only this campaign's.", show_default=False),
+    ] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = None,
@@ -79,14 +81,7 @@ def command(
     settings = load_leniently(config)
     person = optional_person(msisdn, settings)
     secrets = secrets_of(settings)
-    listing = Listing[StoredMessage](
-        titles=("ID", time_title("CREATED"), "SOURCE", "TO", "STATUS", "PARTS", "TEXT", "NOTE"),
-        row=lambda message: _row(redact_message(message, secrets)),
-        fields=lambda message: message_json(redact_message(message, secrets)),
-        names=[name for name in StoredMessage.__struct_fields__ if name != "polls"],
-        if_empty="no messages",
-        most=100,
-    )
+    listing = message_listing(secrets)
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
@@ -94,33 +89,20 @@ def command(
             if id_ is not None:
                 await _show(reader, id_, secrets, json=json)
                 return
-            most = listing.asked(form, limit)
+            most = asked(listing, form, limit)
             found = reader.messages.every(
                 status=status,
                 state=state,
                 source=source,
                 msisdn=person,
+                campaign=campaign,
                 since=start,
                 until=end,
                 limit=None if most is None else min(most, _HIGHEST),
             )
-            await listing.show(found, form, limit)
+            await show(listing, found, form, limit)
 
     asyncio.run(look())
-
-
-def _row(message: StoredMessage) -> list[str | None]:
-    text = message.text
-    return [
-        str(message.id),
-        format_time(message.created_at),
-        message.source,
-        message.to,
-        message.status,
-        str(message.parts),
-        text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…",
-        next_step(message),
-    ]
 
 
 async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> None:

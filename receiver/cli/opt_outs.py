@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from receiver.cli.command_group import ListByDefault
-from receiver.cli.listing import Listing, between, form_of
+from receiver.cli.listing import asked, between, form_of, show
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -24,18 +24,12 @@ from receiver.cli.options import (
 )
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.config import Config
-from receiver.events import SHORT_ID
 from receiver.service.numbers import parse_msisdn
-from receiver.store import NearMiss, OptOutChange, OptOutEntry, open_reader
+from receiver.store import open_reader
 from receiver.store.opt_out_reads import OptOutReader
-from receiver.views.fields import json_fields
-from receiver.views.opt_outs import opt_out_json, scope
-from receiver.views.times import format_time, time_title
+from receiver.views.lists import near_miss_listing, opt_out_history_listing, opt_out_listing
 
 group = typer.Typer(cls=ListByDefault, help="Lists and changes who must not be messaged.")
-
-#: Rows of a table without --limit.
-_MOST = 1000
 
 _Sender = Annotated[
     str | None,
@@ -65,16 +59,12 @@ def list_(
     start, end = period(since, until)
     settings = load_leniently(config)
     person = optional_person(msisdn, settings)
-    listing = Listing[OptOutEntry](
-        titles=("MSISDN", "SCOPE", time_title("SINCE"), "REASON", "SOURCE"),
-        row=lambda e: (e.msisdn, scope(e), format_time(e.time), e.reason, e.source),
-        fields=opt_out_json,
-        names=OptOutEntry.__struct_fields__,
-        if_empty="nobody has opted out",
-    )
+    listing = opt_out_listing()
     _look(
         settings,
-        lambda reader: listing.show(between(reader.every(person), "time", start, end), form, limit),
+        lambda reader: show(
+            listing, between(reader.every(person), "time", start, end), form, limit
+        ),
     )
 
 
@@ -95,19 +85,12 @@ def history(
     start, end = period(since, until)
     settings = load_leniently(config)
     person = optional_person(msisdn, settings)
-    listing = Listing[OptOutChange](
-        titles=(time_title("TIME"), "MSISDN", "CHANGE", "SCOPE", "REASON", "SOURCE", "EVENT"),
-        row=_change_row,
-        fields=opt_out_json,
-        names=OptOutChange.__struct_fields__,
-        if_empty="nobody has ever opted out",
-        most=_MOST,
-    )
-    asked = listing.asked(form, limit)
+    listing = opt_out_history_listing()
+    most = asked(listing, form, limit)
     _look(
         settings,
-        lambda reader: listing.show(
-            reader.changes(msisdn=person, since=start, until=end, limit=asked), form, limit
+        lambda reader: show(
+            listing, reader.changes(msisdn=person, since=start, until=end, limit=most), form, limit
         ),
     )
 
@@ -129,44 +112,13 @@ def near_misses(
     """
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
-    listing = Listing[NearMiss](
-        titles=(time_title("TIME"), "MSISDN", "TO", "TEXT", "REASON", "OPTED OUT", "EVENT"),
-        row=_near_miss_row,
-        fields=json_fields,
-        names=NearMiss.__struct_fields__,
-        if_empty="no near misses",
-        most=_MOST,
-    )
-    asked = listing.asked(form, limit)
+    listing = near_miss_listing()
+    most = asked(listing, form, limit)
     _look(
         load_leniently(config),
-        lambda reader: listing.show(
-            reader.every_near_miss(since=start, until=end, limit=asked), form, limit
+        lambda reader: show(
+            listing, reader.every_near_miss(since=start, until=end, limit=most), form, limit
         ),
-    )
-
-
-def _change_row(change: OptOutChange) -> tuple[str | None, ...]:
-    return (
-        format_time(change.time),
-        change.msisdn,
-        change.change,
-        scope(change),
-        change.reason,
-        change.source,
-        change.event[:SHORT_ID] if change.event else None,
-    )
-
-
-def _near_miss_row(miss: NearMiss) -> tuple[str | None, ...]:
-    return (
-        format_time(miss.time),
-        miss.msisdn,
-        miss.to,
-        miss.text,
-        miss.reason,
-        "yes" if miss.opted_out else None,
-        miss.event[:SHORT_ID],
     )
 
 

@@ -12,8 +12,7 @@ import msgspec
 
 from receiver.http.redact import masked
 from receiver.text.escape import escape, escape_json
-
-Cell = str | None
+from receiver.views.listing import Cell
 
 #: A cell of at most this many characters is not broken into lines.
 _SHORT = 20

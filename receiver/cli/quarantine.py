@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
-from receiver.cli.listing import Form, Listing, between, form_of
+from receiver.cli.listing import Form, between, form_of, show
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -20,14 +19,13 @@ from receiver.cli.options import (
     check_source,
     load_leniently,
 )
-from receiver.cli.redact import secrets_of
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
-from receiver.http.redact import masked
 from receiver.store import Quarantined, Reader, open_reader
-from receiver.views.fields import json_fields
-from receiver.views.requests import request_details, request_json
-from receiver.views.times import format_time, full_time, time_title
+from receiver.views.lists import quarantine_listing, quarantined_json, redact_quarantined
+from receiver.views.redact import secrets_of
+from receiver.views.requests import request_details
+from receiver.views.times import full_time
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists requests that could not become events, and tries them again."
@@ -61,13 +59,7 @@ def list_(
     start, end = period(since, until)
     settings = load_leniently(config)
     secrets = secrets_of(settings)
-    listing = Listing[Quarantined](
-        titles=("ID", time_title("RECEIVED"), "SOURCE", "FROM", "OUTCOME", "REASON"),
-        row=lambda entry: _row(_masked(entry, secrets)),
-        fields=lambda entry: _json(_masked(entry, secrets), whole=False),
-        names=[name for name in Quarantined.__struct_fields__ if name != "request"],
-        if_empty="the quarantine is empty",
-    )
+    listing = quarantine_listing(secrets)
 
     async def look() -> None:
         async with open_reader(settings.store_path) as reader:
@@ -78,7 +70,7 @@ def list_(
                 await check_source(reader, settings, source)
             every = between(reader.every_quarantined(), "received_at", start, end)
             found = (entry async for entry in every if source in (None, entry.source))
-            await listing.show(found, form, limit)
+            await show(listing, found, form, limit)
 
     asyncio.run(look())
 
@@ -107,26 +99,11 @@ async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> 
     found = await reader.quarantined(id_)
     if not found:
         raise Failed(f"{id_}: no such request in the quarantine")
-    entry = _masked(found[0], secrets)
+    entry = redact_quarantined(found[0], secrets)
     if json:
-        output.json_lines([_json(entry, whole=True)])
+        output.json_lines([quarantined_json(entry, whole=True)])
     else:
         output.details(_details(entry))
-
-
-def _masked(entry: Quarantined, secrets: list[str]) -> Quarantined:
-    return msgspec.structs.replace(entry, reason=masked(entry.reason, secrets))
-
-
-def _row(entry: Quarantined) -> tuple[str, ...]:
-    received = format_time(entry.received_at)
-    return str(entry.id), received, entry.source, entry.client, entry.outcome, entry.reason
-
-
-def _json(entry: Quarantined, *, whole: bool) -> dict[str, Any]:
-    fields = json_fields(entry)
-    del fields["request"]
-    return {**fields, "raw": request_json(entry.request)} if whole else fields
 
 
 def _details(entry: Quarantined) -> list[tuple[str, str | None]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from receiver.cli import reconcile
 from receiver.cli.command_group import ListByDefault
-from receiver.cli.listing import Listing, form_of
+from receiver.cli.listing import form_of, show
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -29,14 +29,11 @@ from receiver.cli.options import (
 from receiver.cli.times import Since, Tz, Until, optional_time, period
 from receiver.store import ServiceCount, Subscription, open_reader
 from receiver.store.subscription_reads import Filters
+from receiver.views.lists import subscriber_listing
 from receiver.views.subscribers import (
     COLUMNS,
     COUNT_COLUMNS,
     HISTORY_COLUMNS,
-    Columns,
-    row,
-    subscriber_json,
-    titles,
 )
 
 group = typer.Typer(cls=ListByDefault, help="Lists, counts and corrects the subscription book.")
@@ -103,7 +100,7 @@ def list_(
     }
     columns = HISTORY_COLUMNS if history else COLUMNS
 
-    async def show() -> None:
+    async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             await check_source(reader, settings, source)
             lines: AsyncGenerator[Subscription]
@@ -111,9 +108,9 @@ def list_(
                 lines = reader.subscriptions.history(**filters)
             else:
                 lines = reader.subscriptions.find(**filters, as_of=then)
-            await _listing(columns).show(lines, form, limit)
+            await show(subscriber_listing(columns), lines, form, limit)
 
-    asyncio.run(show())
+    asyncio.run(look())
 
 
 @group.command()
@@ -143,7 +140,7 @@ def counts(
     wanted = optional_number(short_code, settings)
     each: Literal["day", "service"] = "day" if by is By.DAY else "service"
 
-    async def show() -> None:
+    async def look() -> None:
         async with open_reader(settings.store_path) as reader:
             await check_source(reader, settings, source)
             found = await reader.subscriptions.counts(
@@ -155,27 +152,11 @@ def counts(
                 until=end,
             )
         columns = COUNT_COLUMNS if by is By.DAY else COUNT_COLUMNS[1:]
-        await _listing(columns).show(_each(found), form, None)
+        await show(subscriber_listing(columns), _each(found), form, None)
 
-    asyncio.run(show())
+    asyncio.run(look())
 
 
 async def _each(counts: Iterable[ServiceCount]) -> AsyncGenerator[ServiceCount]:
     for count in counts:
         yield count
-
-
-def _listing(columns: Columns) -> Listing[Any]:
-    names = [name for _, name in columns]
-
-    def fields(record: Subscription | ServiceCount) -> dict[str, Any]:
-        found = subscriber_json(record)
-        return {name: found[name] for name in names}
-
-    return Listing[Any](
-        titles=titles(columns),
-        row=lambda record: row(columns, subscriber_json(record)),
-        fields=fields,
-        names=names,
-        if_empty="no subscribers",
-    )

@@ -120,6 +120,10 @@ class Send(Section, frozen=True, kw_only=True):
     rate: Positive | None = None
     #: The same for requests that send to many at once.
     bulk_rate: Positive | None = None
+    #: Campaigns leave by requests to many; by default if the answer to one tells people apart.
+    bulk: bool | None = None
+    #: People in one such request.
+    bulk_size: Positive = 100
     #: Requests under way at the same time.
     connections: Positive = 8
     #: Seconds for a whole request; what has no answer by then is unknown.
@@ -159,6 +163,15 @@ class Source(Section, frozen=True, kw_only=True):
     #: Seconds; a reply after this goes through the send API.
     reply_within: Seconds = 3.0
     send: Send | None = None
+
+
+class Providers(Section, frozen=True, kw_only=True):
+    """`[providers]`: where providers are found, besides those that are installed."""
+
+    #: Folders of descriptions (NAME.toml) and of provider files (NAME.py).
+    path: list[Path] = []
+    #: The tables `[providers.NAME]` as they are in the file: descriptions.
+    descriptions: dict[str, dict[str, Any]] = {}
 
 
 class Plugins(Section, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from receiver.events import Data, Event, EventType
+from receiver.extensions.border import describe, tamed
 from receiver.handlers import (
     Action,
     Context,
@@ -28,7 +29,6 @@ from receiver.handlers import (
     actions,
 )
 from receiver.limits import RetryPolicy
-from receiver.plugin_host.border import describe, tamed
 from receiver.store import HandleJob, HandlerActions, to_micros
 from receiver.text.msisdn import is_decimal, mask, normalise
 
@@ -53,9 +53,25 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> Bound:
         """Makes it of a handler of a plugin."""
-        picky = bool(handler.keywords or handler.to or handler.sources)
+        picky = bool(handler.keywords or handler.to or handler.sources or handler.when)
         name = f"{plugin}.{handler.function.__name__}"
         return cls(name=name, handler=handler, context=context, picky=picky)
+
+    def wants(self, event: Event[Data]) -> bool:
+        """True if the event passes all filters of the handler.
+
+        If its plugin's own fails, the handler is called: nothing must be lost by it.
+        """
+        handler = self.handler
+        if not handler.wants(event):
+            return False
+        if handler.when is None:
+            return True
+        try:
+            return bool(handler.when(event, self.context))
+        except BaseException:
+            log.exception("a filter failed", handler=self.name, event_id=event.id)
+            return True
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +90,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _actions = msgspec.msgpack.Decoder(tuple[Action, ...])
 #: The fields of actions that hold numbers of people or addresses of ours.
 _NUMBERS: dict[type[Action], tuple[str, ...]] = {
-    Send: ("to", "sender"),
+    Send: ("to", "sender", "others"),
     Subscribe: ("msisdn", "short_code"),
     Unsubscribe: ("msisdn", "short_code"),
     OptOut: ("msisdn", "short_code"),
@@ -115,7 +131,7 @@ class Dispatcher:
                 reply, replied_by = said, bound.name
             if others:
                 handler_actions.append(HandlerActions(handler=bound.name, actions=others))
-        jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
+        jobs += [HandleJob(handler=b.name) for b in deferred if b.wants(event)]
         if reply is None and last:
             for bound, asked in _results(last, event, jobs):
                 said, others = _parted(asked)
@@ -146,7 +162,7 @@ def _results(
 ) -> Iterator[tuple[Bound, tuple[Action, ...]]]:
     """Calls inline handlers, and yields what they ask for. One that fails becomes a job."""
     for function, context, bound in handlers:
-        if bound.picky and not bound.handler.wants(event):
+        if bound.picky and not bound.wants(event):
             continue
         try:
             result = function(event, context)
@@ -195,18 +211,28 @@ def _normalised(action: Action, event: Event[Data], sources: Mapping[str, Source
         return action
     source = sources.get(getattr(action, "source", None) or event.source_name)
     region = source.region if source is not None else None
-    changed = {}
+    changed: dict[str, str | tuple[str, ...]] = {}
     for name in names:
         given = getattr(action, name)
-        if given is None:
+        if not given:
             continue
-        number = normalise(given, region)
-        if not number.removeprefix("+").isdigit() and is_decimal(number):
-            where = f"{type(action).__name__}.{name}"
-            raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
+        where = f"{type(action).__name__}.{name}"
+        number: str | tuple[str, ...] = (
+            tuple([_number(each, region, where) for each in given])
+            if isinstance(given, tuple)
+            else _number(given, region, where)
+        )
         if number != given:
             changed[name] = number
     return msgspec.structs.replace(action, **changed) if changed else action
+
+
+def _number(given: str, region: str | None, where: str) -> str:
+    """Returns a number in E.164. Raises ValueError for a program's decimal."""
+    number = normalise(given, region)
+    if not number.removeprefix("+").isdigit() and is_decimal(number):
+        raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
+    return number
 
 
 def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:

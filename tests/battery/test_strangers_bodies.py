@@ -18,15 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from receiver.providers import PROVIDERS, Sample
-from receiver.store import unpack_request
+from receiver.providers import Sample, built_in
+from tests import stored
 from tests.examples import examples
-from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, look, serve, settings
+from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, serve, settings
 
 SUITE: dict[str, str] = json.loads(Path(__file__).with_name("json_test_suite.json").read_bytes())
 KINDS = [
     (name, kind)
-    for name, provider in PROVIDERS.items()
+    for name, provider in built_in().items()
     if provider.pushes
     for kind in provider.sample_kinds
 ]
@@ -71,7 +71,7 @@ def ask(wire: Wire, *arguments: object) -> Reply:
 
 def unsigned(name: str, kind: str, **values: str) -> Sample:
     """A documented push without a credential of its own in it."""
-    sample = PROVIDERS[name].sample(kind, TOKEN, values)
+    sample = built_in()[name].sample(kind, TOKEN, values)
     body = sample.body.replace(f', "api_token": "{TOKEN}"'.encode(), b"")
     body = body.replace(f"auth={TOKEN}&".encode(), b"").replace(f"&auth={TOKEN}".encode(), b"")
     return msgspec.structs.replace(sample, method="POST", body=body)
@@ -152,7 +152,7 @@ def test_json_from_hell_is_taken_or_refused(service: Running, name: str, kind: s
 @pytest.mark.parametrize("name", sorted({name for name, _ in KINDS}))
 def test_the_json_test_suite_is_taken_or_refused(service: Running, name: str) -> None:
     """None of its texts is an event, as none is an object with an id; and none is an error."""
-    sample = unsigned(name, PROVIDERS[name].sample_kinds[0])
+    sample = unsigned(name, built_in()[name].sample_kinds[0])
     with service.wire() as wire:
         for case, text in SUITE.items():
             assert ask(wire, name, sample, text.encode()).status == 400, case
@@ -200,7 +200,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_forms_from_hell_are_taken_or_refused(service: Running, form: bytes) -> None:
     """As a body, and in the URL as far as it is one: 200 or 4xx."""
-    sample = unsigned("text-connect", PROVIDERS["text-connect"].sample_kinds[0])
+    sample = unsigned("text-connect", built_in()["text-connect"].sample_kinds[0])
     with service.wire() as wire:
         assert ask(wire, "text-connect", sample, form).status in (200, 400)
     if set(form) & set(b"\r\n\0 ") or max(form) > 126:
@@ -222,11 +222,11 @@ TEXTS_KEPT = {
 }
 
 
-def kept(service: Running, key: str) -> tuple[str, bytes]:
-    """The text and the raw body that are stored under a key."""
-    query = "SELECT CAST(data AS TEXT), request FROM events WHERE key = ?"
-    [(data, packed)] = look(service.store, query, key)
-    return json.loads(data)["text"], unpack_request(packed).body
+def kept(service: Running, id_: str) -> tuple[str, bytes]:
+    """The text and the raw body that are stored under an id of the provider."""
+    request = stored.event(service.store, id_).request
+    assert request is not None
+    return stored.text(service.store, id_), request.body
 
 
 @pytest.mark.parametrize("name", TEXTS_KEPT)
@@ -242,7 +242,7 @@ def test_texts_come_back_exactly(service: Running, name: str) -> None:
         (form, hook("text-connect"), f"form {name}"),
     ):
         assert service.post(body, url).status == 200
-        assert kept(service, f"message:{id_}") == (text, body)
+        assert kept(service, id_) == (text, body)
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
@@ -252,13 +252,12 @@ def test_any_text_comes_back_exactly(service: Running, text: str) -> None:
     id_ = hashlib.sha256(text.encode()).hexdigest()
     sent = inbound(id_, text)
     assert service.post(sent).status == 200
-    assert kept(service, f"message:{id_}") == (text, sent)
+    assert kept(service, id_) == (text, sent)
 
 
 def test_what_was_refused_is_kept_byte_for_byte(service: Running) -> None:
     """A provider's own body that makes no event is in the quarantine as it came."""
     body = b'{"message": "\xff\xfe", \0 broken'
     assert service.post(body, hook("tilil")).status == 400
-    query = "SELECT request FROM quarantine WHERE authenticated = 1 ORDER BY id DESC LIMIT 1"
-    [(packed,)] = look(service.store, query)
-    assert unpack_request(packed).body == body
+    of_providers = [entry for entry in stored.quarantined(service.store) if entry.authenticated]
+    assert of_providers[-1].request.body == body

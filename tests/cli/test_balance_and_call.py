@@ -20,7 +20,7 @@ from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.fake import Fake
 from receiver.outgoing import Sent
-from receiver.providers import PROVIDERS, create
+from receiver.providers import built_in, create
 from receiver.service.parts import open_service
 from receiver.service.provider_calls import error_text, sending_apis
 from receiver.store import Attempt, messages, to_micros
@@ -42,7 +42,7 @@ def fake() -> Iterator[Fake]:
 def folder(fake: Fake, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a source of each provider that sends, and no store."""
     folder = tmp_path_factory.mktemp("accounts")
-    write(folder, sources(fake, *PROVIDERS))
+    write(folder, sources(fake, *built_in()))
     return folder
 
 
@@ -57,7 +57,7 @@ def call(folder: Path, *arguments: str) -> Result:
 def test_all_that_can_tell_are_asked(folder: Path) -> None:
     """The others are listed as such; nothing is written, there is no store yet."""
     credits_ = {line["source"]: line for line in table(folder, "balance")}
-    assert list(credits_) == list(PROVIDERS)
+    assert list(credits_) == list(built_in())
     asked = credits_["rayprotech"]
     assert (asked["amount"], asked["unit"]) == (str(CREDIT), "SMS units")
     assert asked["message"] is None
@@ -77,7 +77,7 @@ def test_people_get_a_table(folder: Path) -> None:
     """Of one source with --source."""
     head, *rows = told(folder, "balance").splitlines()
     assert head.split("  ")[0] == "SOURCE"
-    assert [row.split()[0] for row in rows] == list(PROVIDERS)
+    assert [row.split()[0] for row in rows] == list(built_in())
     _, row = told(folder, "balance", "--source", "rayprotech").splitlines()
     assert row.startswith(f"rayprotech  rayprotech  {CREDIT}    SMS units  20")
     _, row = told(folder, "balance", "--source", "tilil").splitlines()
@@ -154,7 +154,7 @@ def fake_credit(fake: Fake) -> int:
 # Call
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", built_in())
 def test_operations_are_listed(folder: Path, name: str) -> None:
     """With their parameters and what they do: as the API of the provider has them."""
     listed = table(folder, "call", name, "--list")
@@ -282,6 +282,32 @@ def test_what_deletes_is_confirmed(folder: Path, fake: Fake) -> None:
     assert "(-409)" in call(folder, "text-connect", *group).stderr
 
 
+def test_who_opted_out_is_asked_for(fake: Fake, tmp_path: Path) -> None:
+    """Before an operation that sends to them; --yes sends all the same, with a warning."""
+    write(tmp_path, sources(fake, *built_in()))
+    told(tmp_path, "opt-outs", "add", NUMBER)
+    fake.forget()
+    others = "0712000001,0712000002"
+    for arguments in (
+        ("tilil", "sendsms", f"mobile={NUMBER[1:]}", "message=x"),
+        ("rayprotech", "send_bulk_sms", f"recipients={others},{NUMBER[1:]}", "message=x"),
+        ("talkntalk", "send_bulk", f"recipients={NUMBER}", "message=x"),
+        ("tsconect", "bulk", f'recipients=[{{"to": "{NUMBER}"}}]', "template=x"),
+        ("text-connect", "send_many", f"DestinationAddress={NUMBER}", "Body=x"),
+    ):
+        result = call(tmp_path, *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert f"expected --yes: 1 of its people have opted out: {NUMBER}" in result.stderr
+    assert not fake.sent
+    again = call(tmp_path, "rayprotech", "send_sms", f"recipient={NUMBER}", "message=x", "--yes")
+    assert (again.returncode, len(fake.sent)) == (0, 1)
+    assert "have opted out" in again.stderr
+    assert (
+        call(tmp_path, "rayprotech", "send_bulk_sms", f"recipients={others}", "message=x").stderr
+        == ""
+    )
+
+
 def test_answers_are_shown_as_they_came(folder: Path, fake: Fake) -> None:
     """With --raw, byte for byte: a report is a file of CSV, and refusals are shown as well."""
     send = ["send", f"DestinationAddress={NUMBER}", "Body=a, b"]
@@ -332,7 +358,7 @@ def test_our_key_is_not_shown(folder: Path) -> None:
     ("arguments", "message"),
     [
         ([], "Missing argument 'SOURCE'"),
-        (["nobody", "x"], "sources.nobody: no such source; sources that send: tilil, "),
+        (["nobody", "x"], "sources.nobody: no such source; sources that send: rayprotech, "),
         (["rayprotech"], "expected one of send_sms, "),
         (["rayprotech", "sned"], ", or --list; got 'sned'"),
         (["rayprotech", "get_balance", "x=1"], "get_balance takes no parameters; got 'x'"),

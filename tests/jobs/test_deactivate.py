@@ -14,16 +14,16 @@ from receiver.config import parse
 from receiver.fake import Fake, Options, running
 from receiver.fake.book import Managed
 from receiver.jobs.channel import Line, apis
-from receiver.providers import PROVIDERS, create
+from receiver.providers import built_in, create
 from receiver.providers.contract import Request
 from receiver.service.parts import Service
 from receiver.store import Job
+from tests import stored
 from tests.harness import (
     TOKEN,
     Clock,
     delivery,
     inbound,
-    look,
     opened,
     settings,
     subscription,
@@ -84,7 +84,8 @@ async def until_job(service: Service, **expected: object) -> Job:
 
 def state(service: Service) -> list[tuple[Any, ...]]:
     """The subscription book."""
-    return look(service.store.path, "SELECT msisdn, service_id, state FROM subscriptions")
+    book = stored.subscriptions(service.store.path)
+    return [(line.msisdn, line.service_id, line.state) for line in book]
 
 
 async def test_stop_ends_the_subscription_there(tmp_path: Path) -> None:
@@ -309,11 +310,11 @@ async def test_the_rate_is_shared_with_messages(tmp_path: Path) -> None:
         await until_async(one, "one of the two is ended")
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", built_in())
 def test_who_manages_subscriptions_can_be_told(name: str) -> None:
     """What plugins are told of a provider is what its API can do."""
     send = {"api_key": "key", "sender": "22915", "url": "http://127.0.0.1"}
-    tokens = ["token"] if PROVIDERS[name].pushes else []
+    tokens = ["token"] if built_in()[name].pushes else []
     raw = {"sources": {"s": {"provider": name, "tokens": tokens, "send": send}}}
     configured = parse(raw, Path("/nowhere/receiver.toml"))
     for api in apis(configured, create(configured)).values():
@@ -331,7 +332,8 @@ def leave(event, context):
 """
     async with opened(tmp_path, with_plugin(plugin)) as service:
         await take(service, inbound(1))
-        assert look(service.store.path, "SELECT source FROM subscriptions") == [("talkntalk",)]
+        [line] = stored.subscriptions(service.store.path)
+        assert line.source == "talkntalk"
 
 
 async def test_tilils_report_opts_out_of_the_sender(tmp_path: Path) -> None:

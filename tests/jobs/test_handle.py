@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from receiver.config import LoopGuard
 from receiver.events import Event, Message
-from receiver.handlers import MARK, Context, Flag, OptOut, Reply, Send, on_message
+from receiver.handlers import MARK, Context, Flag, HandlerError, OptOut, Reply, Send, on_message
 from receiver.jobs import handle as workers_module
 from receiver.jobs import runner as runner_module
 from receiver.jobs.handle import TIMEOUT, Workers, running
@@ -25,7 +26,8 @@ from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
 from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush, handler_results
 from receiver.supervision.supervisor import Supervisor
-from tests.harness import Clock, change, look, until_async
+from tests import stored
+from tests.harness import Clock, until_async
 from tests.store.rows import PERSON, finish, intake, opened
 
 GUARD = Guard(LoopGuard(enabled=False), ())
@@ -229,6 +231,26 @@ async def test_a_failure_does_not_hold_up_the_next_message(tmp_path: Path) -> No
         assert seen == ["0", "1", "0"]
 
 
+async def test_a_handler_says_if_it_is_tried_again(tmp_path: Path) -> None:
+    """And when at the earliest; its words are the reason, without the name of a class."""
+
+    async def knows(event: Event[Message], context: object) -> None:
+        for_good = id_of(event) == "0"
+        raise HandlerError(
+            "refused" if for_good else "busy", retryable=not for_good, retry_after=600.0
+        )
+
+    clock = Clock()
+    async with bench(tmp_path, knows, clock=clock) as work:
+        await work.give(0)
+        await work.give(1)
+        await work.idle()
+        final, put_off = sorted(await work.jobs(), key=lambda job: job.state)
+        assert (final.state, final.error, final.attempts) == ("dead", "refused", 1)
+        assert (put_off.state, put_off.error) == ("due", "busy")
+        assert put_off.due_at == clock.now + timedelta(seconds=600)
+
+
 # Where they run
 
 
@@ -311,10 +333,10 @@ async def test_a_reply_resolves_the_answer(tmp_path: Path) -> None:
 
     async with bench(tmp_path, replies, slow) as work:
         await asyncio.wait_for(await work.give(1), 30)
-        assert look(work.store.path, "SELECT answer FROM events") == [(b"answer: karibu",)]
+        assert stored.event(work.store.path, 1).answer == b"answer: karibu"
         go_on.set()
         await work.done()
-        assert look(work.store.path, "SELECT answer FROM events") == [(b"answer: karibu",)]
+        assert stored.event(work.store.path, 1).answer == b"answer: karibu"
         assert await work.jobs() == []
 
 
@@ -329,7 +351,8 @@ async def test_all_silent_handlers_resolve_the_answer(tmp_path: Path) -> None:
 
     async with bench(tmp_path, silent, silent_too) as work:
         await asyncio.wait_for(await work.give(1), 30)
-        assert look(work.store.path, "SELECT answer, reply FROM events") == [(b"answer", 0)]
+        event = stored.event(work.store.path, 1)
+        assert (event.answer, event.reply) == (b"answer", ReplyState.NONE)
 
 
 async def test_effects_are_committed_with_the_end_of_the_work(tmp_path: Path) -> None:
@@ -553,8 +576,9 @@ async def test_an_event_that_cannot_be_read_stops_no_other_work(tmp_path: Path) 
 
     async with opened(tmp_path) as store:
         for n in range(3):
-            await store.take(intake(store, n, jobs=["mine.counts"]))
-    change(tmp_path / "receiver.db", "UPDATE events SET data = x'7b' WHERE key = 'message:1'")
+            push = intake(store, n, jobs=["mine.counts"])
+            row = replace(push.row, data=b"{") if n == 1 else push.row
+            await store.take(replace(push, row=row))
     async with bench(tmp_path, counts) as work:
         await work.done()
         assert seen == ["0", "2"]
@@ -828,4 +852,5 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
         path = work.store.path
         asyncio.get_running_loop().call_soon(go_on.set)  # when the end has begun
     assert seen == ["1"]
-    assert look(path, "SELECT attempts, owner FROM jobs") == [(0, None)]
+    assert stored.claims(path) == {}
+    assert [job.attempts for job in stored.jobs(path)] == [0]

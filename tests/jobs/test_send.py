@@ -18,6 +18,7 @@ from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
 from receiver.handlers import OptOut
 from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers import built_in
 from receiver.providers.contract import Request
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service.parts import Service
@@ -25,7 +26,6 @@ from receiver.store import StoredMessage, open_store
 from tests.harness import (
     NOW,
     Clock,
-    change,
     inbound,
     opened,
     settings,
@@ -33,7 +33,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.store.rows import opted_out
+from tests.store.rows import begin, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +120,7 @@ async def until_code(service: Service, message: int, code: str) -> StoredMessage
     return await until_async(there, f"message {message} refused with {code}")
 
 
-@pytest.mark.parametrize("source", fake.NAMES)
+@pytest.mark.parametrize("source", built_in())
 async def test_a_message_leaves_through_its_source(tmp_path: Path, source: str) -> None:
     """Every provider takes it, once, and its id is kept."""
     async with sending(tmp_path, source) as (service, providers):
@@ -346,10 +346,10 @@ async def test_restarting_finds_what_was_under_way(tmp_path: Path) -> None:
     async with open_store(tmp_path / "receiver.db") as store:
         for to in (ANN, BEN):
             await store.add_message(Send(source="tilil", to=to, text="karibu"), NOW)
-    change(tmp_path / "receiver.db", "UPDATE messages SET state = 'sending' WHERE id = 1")
+        await begin(store, 1, ANN)
     async with sending(tmp_path) as (service, providers):
         await until_state(service, 2, "sent")
-        assert (await until_state(service, 1, "unknown")).attempts == 0
+        assert (await until_state(service, 1, "unknown")).attempts == 1
         assert [sent.to.lstrip("+") for sent in providers.sent] == [BEN[1:]]
 
 

@@ -25,12 +25,13 @@ from receiver.service.commands import Outcome, Reload
 from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import deactivations
+from tests import stored
+from tests.cli import program
 from tests.harness import (
     PROGRAM,
     TOKEN,
     Client,
     inbound,
-    look,
     opened,
     serve,
     settings,
@@ -63,9 +64,39 @@ def reply_in(body: bytes) -> str:
     return str(json.loads(body)["result_message"])
 
 
+def provider_file(folder: Path, code: str = "") -> dict[str, Any]:
+    """A configuration with a source of a provider that is a file in `folder`."""
+    write_provider(folder, code)
+    raw = answering("old", providers={"path": ["providers"]})
+    raw["sources"]["acme"] = {"provider": "acme", "tokens": [TOKEN]}
+    return raw
+
+
+def write_provider(folder: Path, code: str) -> None:
+    """Writes the file: a provider that comes with the program, under a name of its own."""
+    file = folder / "providers" / "acme.py"
+    file.parent.mkdir(exist_ok=True)
+    base = "from receiver.providers.tilil import Tilil\nclass Acme(Tilil):\n    name = 'acme'\n"
+    file.write_text(base + code, "utf-8")
+
+
 def handler(body: str) -> str:
     """A plugin with one handler of messages."""
     return f"import asyncio\nfrom receiver.handlers import *\n{body}\n"
+
+
+async def test_providers_are_read_again(tmp_path: Path) -> None:
+    """One with faults changes nothing; mended, it takes the next push."""
+    async with opened(tmp_path, provider_file(tmp_path)) as service:
+        assert reply_in((await take(service, game(1), source="acme")).body) == "old"
+        write_provider(tmp_path, "    def parse(self, push)\n")
+        with pytest.raises(ConfigError, match=r"sources\.acme\.provider: .*acme\.py:4: SyntaxErr"):
+            await reload(service)
+        assert reply_in((await take(service, game(2), source="acme")).body) == "old"
+        write_provider(tmp_path, "    def takes_reply(self, parsed):\n        return False\n")
+        await reload(service)
+        assert reply_in((await take(service, game(3), source="acme")).body) == ""
+        assert reply_in((await take(service, game(1), source="acme")).body) == "old"
 
 
 @pytest.mark.parametrize("by", ["command", "call"])
@@ -436,12 +467,12 @@ def test_signal_and_command(tmp_path: Path) -> None:
         assert "not reloaded" in running.log
         assert reply_in(running.post(game(4)).body) == "three"
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: len(look(running.store, "SELECT 1 FROM audit")) == 4, "the last act")
-    acts = look(running.store, "SELECT who, act, details FROM audit ORDER BY id")
-    assert {act for _, act, _ in acts} == {"reload"}
+        until(lambda: len(stored.acts(running.store)) == 4, "the last act")
+    acts = stored.acts(running.store)
+    assert {act.act for act in acts} == {"reload"}
     user = pwd.getpwuid(os.getuid()).pw_name
-    assert [who for who, _, _ in acts] == ["signal", user, user, "signal"]
-    assert json.loads(acts[3][2])["failures"] == 1
+    assert [act.who for act in acts] == ["signal", user, user, "signal"]
+    assert acts[3].details["failures"] == 1
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no service runs on" in done.stderr
@@ -479,10 +510,11 @@ def test_no_push_is_refused_or_answered_by_half_a_configuration(tmp_path: Path) 
     with serve(tmp_path, configuration("one")) as running:
         clients = threading.Thread(target=lambda: asyncio.run(pushing(running.port)))
         clients.start()
-        for n in range(20):
-            write(tmp_path, configuration("two" if n % 2 == 0 else "one"))
-            command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
-            subprocess.run(command, check=True, capture_output=True)
+        for name in ("two", "one") * 10:
+            write(tmp_path, configuration(name))
+            program.told(tmp_path, "reload")
+            answered = seen[name, 200, name]
+            until(lambda: seen[name, 200, name] > answered, "an answer by the new rule")  # noqa: B023 - called at once
         stop.set()
         clients.join()
     assert set(seen) == {

@@ -21,8 +21,8 @@ from receiver.store import (
 )
 from receiver.store.health_reads import store_health
 from receiver.text.msisdn import national_digits
-from tests.harness import look
 from tests.store.rows import PERSON, intake, opened
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from receiver.actions import Forward, Send
-from receiver.cli.redact import redact_target
 from receiver.store import Failure, HandlerActions, messages, open_store, quarantine, to_micros
+from receiver.views.redact import redact_target
 from tests.cli.program import told
 from tests.harness import NOW, settings, write
 from tests.store.rows import RAW as PUSH
