@@ -93,10 +93,10 @@ class Meaning(msgspec.Struct, frozen=True):
 
     def status(self, word: str | None, code: str | None) -> Status:
         """Returns the status: by the gateway's own words and codes, else by the usual words."""
-        for said in (word, code):
-            if said is not None and (status := self._own(said)) is not None:
-                return status
-        return status_of(word, code)[1]
+        status = self._own(word) if word is not None else None
+        if status is None and code is not None:
+            status = self._own(code)
+        return status if status is not None else status_of(word, code)[1]
 
     def event(
         self,
@@ -111,7 +111,8 @@ class Meaning(msgspec.Struct, frozen=True):
     ) -> Parsed:
         """Makes a delivery report. The same news has the same key, pushed or asked for."""
         word, code = said
-        status = self.status(word, code)
+        folded = word.casefold() if word is not None else ""
+        status = self.known.get(folded) or self.status(word, code)
         data = DeliveryReport(
             message_id=message_id,
             to=to,
@@ -122,26 +123,30 @@ class Meaning(msgspec.Struct, frozen=True):
             reason=reason,
             network=network,
             final=status.final,
-            opted_out=bool(self.opted_out) and _any_of(self.opted_out, word, code, reason),
+            opted_out=bool(self.opted_out) and _has(self.opted_out, folded, code, reason),
         )
         # A code may be that of several statuses, such as 0 for no error.
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
-            key=f"delivery:{message_id}:{(word or '').casefold()}:{code or ''}",
+            key=f"delivery:{message_id}:{folded}:{code or ''}",
             time=time,
-            link_invalid=bool(self.link_invalid) and _any_of(self.link_invalid, word, code, reason),
+            link_invalid=bool(self.link_invalid) and _has(self.link_invalid, folded, code, reason),
         )
 
     def _own(self, said: str) -> Status | None:
-        folded = (without_zeros(said) or said).casefold()
-        if (status := self.known.get(folded) or self.known.get(said.casefold())) is not None:
+        folded = said.casefold()
+        plain = without_zeros(folded) or folded
+        if (status := self.known.get(folded) or self.known.get(plain)) is not None:
             return status
-        if self.ranges and folded.isascii() and folded.isdecimal() and len(folded) < 10:
-            number = int(folded)
+        if self.ranges and plain.isascii() and plain.isdecimal() and len(plain) < 10:
+            number = int(plain)
             return next((s for first, last, s in self.ranges if first <= number <= last), None)
         return None
 
 
-def _any_of(words: frozenset[str], *said: str | None) -> bool:
-    return any(each is not None and each.casefold() in words for each in said)
+def _has(words: frozenset[str], word: str, code: str | None, reason: str | None) -> bool:
+    """Returns True if one of them is said; the word is folded already."""
+    if word in words or (code is not None and code.casefold() in words):
+        return True
+    return reason is not None and reason.casefold() in words
