@@ -164,5 +164,5 @@ def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any,
 
 def hashed(*parts: str | None) -> str:
     """Digests parts of a key: it outlives its event, and must not tell whose that was."""
-    data = "\0".join(part or "" for part in parts).encode("utf-8", "surrogatepass")
+    data = "\0".join([part or "" for part in parts]).encode("utf-8", "surrogatepass")
     return blake2b(data, digest_size=16).hexdigest()

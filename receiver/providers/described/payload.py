@@ -29,9 +29,15 @@ class PayloadReader(msgspec.Struct, frozen=True):
     """The words after `/hooks/SOURCE`."""
     credentials: tuple[str, ...]
     """The fields that hold a credential."""
+    plain: bool
+    """True if a push is JSON, and nothing else of it is read."""
 
     def read(self, push: Push) -> Payload:
         """Returns the payload of a push. Raises `Unreadable`."""
+        if self.plain:
+            root = read_json(push.body, _decoder, push.notes)
+            if type(root) is dict:
+                return Payload(root)
         word, query = None, None
         if self.words and push.token:
             word = split_word(push.token, self.words)[1]
