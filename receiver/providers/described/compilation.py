@@ -52,7 +52,7 @@ class Compilation:
         self.read.append(Named(key, text, get))
         return get
 
-    def values(self, key: str, **texts: str | None) -> GetAll:
+    def values(self, key: str, /, **texts: str | None) -> GetAll:
         """Returns what finds the values at several paths, each with its key below `key`."""
         several = []
         for name, text in texts.items():
