@@ -75,7 +75,7 @@ class Described(Provider[Payload]):
                 if presented:
                     return
                 raise
-            presented |= self.tokens.verify(given)
+            presented |= self.tokens.verify(given or ())
         if self._signed is not None and self.signature is not None:
             if not self.signature.verify(self._signed, push):
                 raise CredentialMissing("expected a signature: signing_secrets are set")
@@ -84,7 +84,8 @@ class Described(Provider[Payload]):
 
     def parse(self, push: Push) -> list[Parsed | Malformed]:
         """Returns the messages, delivery reports or changes of subscriptions."""
-        self.payload(push)
+        if push.payload is None:
+            push.payload = self.read(push)
         return self.kinds.parse(self, push)
 
     def takes_reply(self, parsed: Parsed) -> bool:
