@@ -70,13 +70,21 @@ def test_a_clone_says_which_commit_it_is(clone: Path) -> None:
 
 @needs_git
 def test_what_is_built_keeps_the_commit(clone: Path, tmp_path: Path) -> None:
-    """A wheel; and one that is built from a source archive, where there is no git any more."""
+    """A wheel; and one that is built from a source archive, where there is no git any more.
+
+    Both have the files of the package that are no Python, such as the catalogue of gateways.
+    """
     commit = git(clone, "rev-parse", "HEAD")[:7]
+    data = {
+        file.relative_to(clone).as_posix() for file in (clone / "receiver").rglob("catalogue/*")
+    }
+    assert data
     archive = build(clone, "sdist", tmp_path / "archive")
     subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
     for name, tree in (("one", clone), ("two", tmp_path / archive.name.removesuffix(".tar.gz"))):
         with ZipFile(build(tree, "wheel", tmp_path / name)) as wheel:
             assert wheel.read("receiver/commit.txt").decode().strip() == commit
+            assert data <= set(wheel.namelist())
     assert git(clone, "status", "--porcelain") == ""
 
 
