@@ -10,6 +10,7 @@ from receiver.providers import described, known
 from receiver.providers.described import Described
 from receiver.providers.described.push_grammar import Example
 from receiver.providers.registry import Kind
+from receiver.testing.providers import check
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "gateways.md").read_text("utf-8")
@@ -29,6 +30,12 @@ def test_a_description_is_read_and_its_examples_pass(file: Path) -> None:
     """Reading it plays them; it is found by the name of its file."""
     assert described.load(file).sample_kinds
     assert known().origins[file.stem].kind is Kind.CATALOGUE
+
+
+@each_file
+def test_a_described_gateway_keeps_the_promises_of_every_provider(file: Path) -> None:
+    """Those that authors run, for any bytes too."""
+    assert check(loaded(file)) == []
 
 
 @each_file
