@@ -99,6 +99,44 @@ def play(
         raise Failed(f"{', '.join(faulty)}: not as expected")
 
 
+@group.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The name of the new provider.")],
+    *,
+    captures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A captured push, as a whole HTTP request or its body alone; may be given"
+            " several times: one of each kind at least.",
+        ),
+    ] = None,
+    quarantine: Annotated[
+        list[int] | None,
+        typer.Option(metavar="ID", help="A request in the quarantine; may be given several times."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The file to write. Default: NAME.toml in the first folder of providers.path, or"
+            " in ./providers.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Writes a first description of a gateway: of pushes that it sent, or one to fill in.
+
+    What the fields of captured pushes mean is guessed by their names: look every line over.
+    """
+    from receiver.cli import new_provider
+
+    new_provider.new(name, captures or [], quarantine or [], to=to, config=config, force=force)
+
+
 def _passes(tested: Known, *, json: bool) -> bool:
     """Checks a provider and prints what came of it."""
     from receiver.testing.providers import PROMISES, check
