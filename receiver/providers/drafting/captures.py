@@ -13,6 +13,7 @@ import msgspec
 from receiver.errors import InvalidInput
 
 _FIRST = re.compile(r"(GET|POST) (\S+)(?: HTTP/[0-9.]+)?")
+_COMMENTS = re.compile(r"\A(?:#[^\n]*\n)+")
 _BOM = "\ufeff"
 
 
@@ -34,9 +35,12 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_capture(data: bytes) -> Capture:
-    """Reads a file: a request as it stands on the wire, or a body. Raises `InvalidInput`."""
-    text = _text(data)
-    head, _, body = text.replace("\r\n", "\n").partition("\n\n")
+    """Reads a file: a request as it stands on the wire, or a body. Raises `InvalidInput`.
+
+    Lines at its top that begin with # are comments.
+    """
+    text = _COMMENTS.sub("", _text(data).replace("\r\n", "\n"))
+    head, _, body = text.partition("\n\n")
     first, *lines = head.split("\n")
     if (found := _FIRST.fullmatch(first.strip())) is None:
         return capture("POST", "", [], text.strip())

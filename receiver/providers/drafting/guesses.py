@@ -137,6 +137,8 @@ def fields(kind: str, item: Any) -> dict[str, str]:
             if path not in found.values():
                 found[key] = path
                 break
+    if "time" not in found and (path := _time_of(item, found)) is not None:
+        found["time"] = path
     return found
 
 
@@ -178,6 +180,15 @@ def time_format(text: str) -> str | None:
         except ValueError:
             continue
         return each
+    return None
+
+
+def _time_of(item: Any, taken: Mapping[str, str]) -> str | None:
+    """Returns the first path with a value that can only be a time."""
+    for path, value in leaves(item):
+        text = str(value)
+        if path not in taken.values() and ":" in text and time_format(text) is not None:
+            return path
     return None
 
 
