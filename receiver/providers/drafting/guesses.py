@@ -137,8 +137,8 @@ def fields(kind: str, item: Any) -> dict[str, str]:
             if path not in found.values():
                 found[key] = path
                 break
-    if "time" not in found and (path := _time_of(item, found)) is not None:
-        found["time"] = path
+    if "time" not in found and (time := _time_of(item, found)) is not None:
+        found["time"] = time
     return found
 
 
