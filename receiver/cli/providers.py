@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from receiver import config as configuration
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault
 from receiver.cli.exit_status import print_errors
-from receiver.cli.options import ConfigFile, Json, load_leniently
-from receiver.errors import ConfigError, Failed
-from receiver.providers import Kind, Origin, Registry, is_file, known, load_file
+from receiver.cli.options import ConfigFile, Json, known_providers
+from receiver.errors import Failed
+from receiver.providers import Kind, Origin, is_file, load_file
 from receiver.views.providers import (
     Known,
     load,
@@ -38,7 +37,7 @@ def list_(*, json: Json = False, config: ConfigFile = None) -> None:
 
     Those of the configuration, if there is one, and those that are installed.
     """
-    providers = _providers(config)
+    providers = known_providers(config)
     found = [look_up(providers, name) for name in providers]
     if json:
         output.json_lines(map(provider_json, found))
@@ -92,7 +91,7 @@ def play(
     if name_or_file is not None:
         found = [_find(name_or_file, config)]
     else:
-        providers = _providers(config)
+        providers = known_providers(config)
         found = [look_up(providers, name) for name in providers]
     faulty = [each.name for each in found if not _passes(each, json=json)]
     if faulty:
@@ -161,18 +160,7 @@ def _find(name_or_file: str, config: Path | None) -> Known:
             name = name.replace("_", "-")
         origin = Origin(kind=Kind.FILE, place=str(path), load=lambda: load_file(path))
         return load(name, origin)
-    providers = _providers(config)
+    providers = known_providers(config)
     if name_or_file not in providers:
         raise typer.BadParameter(providers.unknown(name_or_file))
     return look_up(providers, name_or_file)
-
-
-def _providers(config: Path | None) -> Registry:
-    """Returns the providers of the configuration; without one, those that are installed."""
-    try:
-        configuration.find(config)
-    except ConfigError:
-        if config is not None:
-            raise
-        return known()
-    return known(load_leniently(config))
