@@ -71,7 +71,7 @@ def test_an_address_in_use_is_told(tmp_path: Path) -> None:
         (["--fault", "tiemout=1"], "expected one of 429, 500, timeout"),
         (["--fault", "timeout=2"], "expected a share from 0 to 1, got timeout=2"),
         (["--callback", "tilil"], "expected --callback NAME=URL, got 'tilil'"),
-        (["--callback", "tsconect=http://x"], "expected one of talkntalk, tilil; got 'tsconect'"),
+        (["--callback", "tsconect=http://x"], "got 'tsconect'; see `receiver fake"),
         (["--secret", "talkntalk="], "expected --secret NAME=SECRET, got 'talkntalk='"),
         (["--port", "70000"], "Invalid value for '--port'"),
     ],

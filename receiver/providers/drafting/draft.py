@@ -18,6 +18,7 @@ from receiver.providers.drafting.skeleton import title_of
 from receiver.providers.drafting.toml import inline, key
 from receiver.providers.drafting.trial import reader
 from receiver.providers.statuses import status_of
+from receiver.text.escape import escape
 from receiver.text.msisdn import region_of
 
 #: The fields of an event that an example names, if it has them.
@@ -161,7 +162,7 @@ def _unused(kind: str, table: Table, captures: list[Capture]) -> Iterator[str]:
         if path not in used
     }
     if paths:
-        yield f"# not used: {', '.join(paths)}"
+        yield escape(f"# not used: {', '.join(paths)}")
 
 
 def _statuses(table: Table, captures: list[Capture]) -> Iterator[str]:

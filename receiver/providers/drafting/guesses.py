@@ -95,9 +95,8 @@ _ARRIVAL = datetime(2100, 1, 1, tzinfo=UTC)
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the path of each text and number in a payload, with its value."""
     if isinstance(value, dict):
-        for name, inner in value.items():
-            step = name if _NAME.fullmatch(name) else f"'{name}'"
-            yield from leaves(inner, f"{path}.{step}" if path else step)
+        for below, inner in _below(value, path):
+            yield from leaves(inner, below)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from leaves(inner, f"{path}[{number}]")
@@ -197,11 +196,18 @@ def _steps(path: str) -> list[tuple[str, str]]:
 
 
 def _lists(value: Any, path: str = "") -> Iterator[tuple[str, list[Any]]]:
-    for name, inner in value.items() if isinstance(value, dict) else ():
-        below = f"{path}.{name}" if path else str(name)
+    for below, inner in _below(value, path) if isinstance(value, dict) else ():
         if isinstance(inner, list):
             yield below, inner
         yield from _lists(inner, below)
+
+
+def _below(value: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """Yields the path of each field; no path can say an empty name, or one with a quote in it."""
+    for name, inner in value.items():
+        if name and "'" not in name:
+            step = name if _NAME.fullmatch(name) else f"'{name}'"
+            yield f"{path}.{step}" if path else step, inner
 
 
 def names(path: str) -> set[str]:
