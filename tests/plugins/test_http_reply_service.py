@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from receiver.cli.redact import redact_job
 from receiver.events import encode_event, utc_now
 from receiver.providers import Answer
 from receiver.service.parts import Service
 from receiver.store import Job, open_reader
+from receiver.views.redact import redact_job
 from tests.harness import TOKEN, Clock, inbound, opened, serve, settings, take, until, until_async
 from tests.listening import Behaviour, Listener, answer, listening
 
