@@ -37,6 +37,7 @@ COMMANDS = {
     "messages": "Lists the messages that we sent or will send, with their delivery status.",
     "balance": "Shows the credit that is left at each provider.",
     "call": "Calls a provider's API directly.",
+    "providers": "Lists the gateways that can be used; shows, describes and tests one.",
     "simulate": "Sends a realistic push to a running service.",
     "explain": "Shows which rule answers a message, and why the others do not.",
     "backup": "Copies the store to a new file and verifies the copy.",

@@ -146,6 +146,7 @@ class Store:
         self.ids = ids
         self.path = path
         self.take = writer.take
+        self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
 
     async def run(

@@ -332,7 +332,7 @@ def test_our_key_is_not_shown(folder: Path) -> None:
     ("arguments", "message"),
     [
         ([], "Missing argument 'SOURCE'"),
-        (["nobody", "x"], "sources.nobody: no such source; sources that send: tilil, "),
+        (["nobody", "x"], "sources.nobody: no such source; sources that send: rayprotech, "),
         (["rayprotech"], "expected one of send_sms, "),
         (["rayprotech", "sned"], ", or --list; got 'sned'"),
         (["rayprotech", "get_balance", "x=1"], "get_balance takes no parameters; got 'x'"),

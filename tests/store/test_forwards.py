@@ -20,8 +20,9 @@ from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
 from receiver.store.ids import EventIds
 from receiver.store.job_reads import JobReader
 from receiver.store.records import to_micros
-from tests.harness import NOW, look
+from tests.harness import NOW
 from tests.store.rows import PERSON, fail, finish, intake, opened
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,8 @@ from receiver.store.engine.database import open_writer
 from tests.store import everything
 from tests.store.statements import Ran, claim_history, plan, unbounded, written
 
+pytestmark = pytest.mark.commit
+
 #: By the reason: the statements, by where they stand in `receiver.store`, and the lines of their
 #: plans (`*`: anything).
 ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
