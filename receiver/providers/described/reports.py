@@ -14,6 +14,7 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
 from receiver.providers.described.fields import compile_network, compile_time, path_of
+from receiver.providers.described.grammar import Description
 from receiver.providers.described.push_grammar import Report, Statuses
 from receiver.providers.described.send_grammar import StatusAnswer
 from receiver.providers.payloads import as_number, as_word
@@ -91,6 +92,10 @@ class Meaning(msgspec.Struct, frozen=True):
                 found.fault(where, f"{first}-{last} overlaps a range of another status")
         return meaning
 
+    def has(self, said: str) -> bool:
+        """True if the gateway's own words and codes include this one."""
+        return self._own(said) is not None
+
     def status(self, word: str | None, code: str | None) -> Status:
         """Returns the status: by the gateway's own words and codes, else by the usual words."""
         for said in (word, code):
@@ -141,6 +146,14 @@ class Meaning(msgspec.Struct, frozen=True):
             number = int(folded)
             return next((s for first, last, s in self.ranges if first <= number <= last), None)
         return None
+
+
+def meanings(description: Description) -> list[Meaning]:
+    """Returns the meanings of the words in pushes, and in answers about a message."""
+    reports = description.report if isinstance(description.report, list) else [description.report]
+    asked = description.send.status if description.send else None
+    tables: list[Report | StatusAnswer] = [*reports, *([asked.answer] if asked else [])]
+    return [Meaning.of(Compilation(), "", table) for table in tables]
 
 
 def _any_of(words: frozenset[str], *said: str | None) -> bool:
