@@ -157,7 +157,4 @@ def meanings(description: Description) -> list[Meaning]:
 
 
 def _any_of(words: frozenset[str], *said: str | None) -> bool:
-    for each in said:
-        if each is not None and each.casefold() in words:
-            return True
-    return False
+    return any(each is not None and each.casefold() in words for each in said)

@@ -159,7 +159,7 @@ class DescribedApi(Api):
         return operations
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
-        message = OutgoingMessage(**given)
+        message = msgspec.convert(given, OutgoingMessage, strict=False)
         self.check(message)
         return _verbatim(self.send(message))
 
