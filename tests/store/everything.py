@@ -96,7 +96,18 @@ _REFUSED: dict[str, Any] = {
 #: service itself.
 WITHOUT_STORE = frozenset(
     {
-        *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
+        *(
+            "init",
+            "check",
+            "providers",
+            "serve",
+            "reload",
+            "demo",
+            "send",
+            "balance",
+            "call",
+            "simulate",
+        ),
         *("explain", "restore", "fake", "schema", "completion"),
     }
 )
