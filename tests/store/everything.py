@@ -96,19 +96,8 @@ _REFUSED: dict[str, Any] = {
 #: service itself.
 WITHOUT_STORE = frozenset(
     {
-        *(
-            "init",
-            "check",
-            "providers",
-            "serve",
-            "reload",
-            "demo",
-            "send",
-            "balance",
-            "call",
-            "simulate",
-        ),
-        *("explain", "restore", "fake", "schema", "completion"),
+        *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
+        *("explain", "restore", "fake", "schema", "completion", "providers"),
     }
 )
 #: Every command that asks the store, with each of its options.

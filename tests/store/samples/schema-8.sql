@@ -257,7 +257,7 @@ CREATE TABLE rollup_cursors (
     events   INTEGER NOT NULL,              -- a seq
     messages INTEGER NOT NULL               -- an id
 );
-INSERT INTO "rollup_cursors" VALUES(0,0);
+INSERT INTO "rollup_cursors" VALUES(7352996659703830,10);
 CREATE TABLE rollups (
     source  TEXT NOT NULL,
     kind    TEXT NOT NULL,                  -- received, reports, joined, left; outgoing: our messages
@@ -269,6 +269,25 @@ CREATE TABLE rollups (
     count   INTEGER NOT NULL,
     PRIMARY KEY (source, kind, quarter, keyword, network, service, status)
 ) WITHOUT ROWID;
+INSERT INTO "rollups" VALUES('tilil','joined',1994628,'','safaricom','44','',1);
+INSERT INTO "rollups" VALUES('tilil','joined',1994628,'GAME','airtel','44','',1);
+INSERT INTO "rollups" VALUES('tilil','joined',1994628,'GAME','safaricom','','',1);
+INSERT INTO "rollups" VALUES('tilil','left',1994628,'GAME','safaricom','','',1);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','delivered',1);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','failed',1);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','queued',4);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','sent',3);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','unknown',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'GAME','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'HELLO','safaricom','','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'JAMBO','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'LATER','safaricom','32','',2);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'MARK','safaricom','32','',7);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'NEVER','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'SELL','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'START','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'STOP','safaricom','32','',2);
+INSERT INTO "rollups" VALUES('tilil','reports',1994628,'','','','delivered',2);
 CREATE TABLE subscription_history (
     id             INTEGER PRIMARY KEY,
     event          INTEGER,
@@ -309,40 +328,52 @@ INSERT INTO "subscriptions" VALUES('tilil','22915','','+254708411111','active',1
 INSERT INTO "subscriptions" VALUES('tilil','22915','44','+254708400000','active',1590659276000000,'GAME','ref-1','airtel');
 INSERT INTO "subscriptions" VALUES('tilil','70700','32','+254711000666','active',1795165200000000,'SELL',NULL,NULL);
 INSERT INTO "subscriptions" VALUES('tilil','70700','32','+254733000222','inactive',1795165200000000,NULL,NULL,NULL);
-CREATE UNIQUE INDEX events_by_key ON events (source, key);
-CREATE INDEX events_open ON events (seq) WHERE reply = 1;
-CREATE INDEX jobs_by_state ON jobs (state, kind, due_at);
-CREATE INDEX jobs_by_event ON jobs (event);
-CREATE INDEX subscriptions_by_msisdn ON subscriptions (msisdn);
-CREATE INDEX opt_out_history_by_msisdn ON opt_out_history (msisdn);
-CREATE INDEX quarantine_by_class ON quarantine (authenticated, id);
-CREATE INDEX messages_by_event ON messages (event);
-CREATE INDEX messages_by_status ON messages (status);
-CREATE INDEX messages_by_attempt ON messages (source, sent_at);
-CREATE INDEX message_ids_by_message ON message_ids (message);
-CREATE INDEX reports_by_message ON reports (message) WHERE message IS NOT NULL;
-CREATE INDEX reports_unjoined ON reports (source, key) WHERE message IS NULL;
-CREATE INDEX jobs_by_message ON jobs (message) WHERE message IS NOT NULL;
-CREATE INDEX subscription_history_by_event ON subscription_history (event);
-CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
-CREATE INDEX flags_by_event ON flags (event);
-CREATE INDEX subscription_history_by_subscription ON subscription_history
-    (msisdn, source, short_code, service_id, time, state);
-CREATE INDEX subscription_history_by_time ON subscription_history (time);
-CREATE INDEX events_noted ON events (seq) WHERE note IS NOT NULL;
-CREATE INDEX messages_under_way ON messages (source, msisdn) WHERE state = 'sending';
-CREATE INDEX messages_by_person ON messages (msisdn, source, sent_at);
-CREATE INDEX messages_of_source ON messages (source);
-CREATE INDEX messages_by_state ON messages (state) WHERE state <> 'sent';
-CREATE INDEX reports_waiting ON reports (event) WHERE message IS NULL;
-CREATE INDEX opt_outs_by_time ON opt_outs (time DESC, msisdn);
 CREATE INDEX audit_by_time ON audit (time);
+CREATE UNIQUE INDEX events_by_key ON events (source, key);
+CREATE INDEX events_noted ON events (seq) WHERE note IS NOT NULL;
+CREATE INDEX events_open ON events (seq) WHERE reply = 1;
+CREATE INDEX flags_by_event ON flags (event);
 CREATE INDEX flags_near_misses ON flags (id) WHERE substr(reason, 1, 13) = 'near miss of ';
+CREATE INDEX forward_attempts_by_event ON forward_attempts (event, target);
+CREATE INDEX forward_attempts_by_time ON forward_attempts (time);
+CREATE INDEX jobs_by_event ON jobs (event);
+CREATE INDEX jobs_by_message ON jobs (message) WHERE message IS NOT NULL;
+CREATE INDEX jobs_by_state ON jobs (state, kind, due_at);
 CREATE INDEX jobs_by_subject ON jobs (subject) WHERE kind IN ('forward', 'deactivate');
-CREATE INDEX jobs_waiting ON jobs (kind, lane, due_at, id) WHERE owner IS NULL AND state = 'due';
 CREATE INDEX jobs_in_line ON jobs (kind, lane, subject, id, due_at)
     WHERE owner IS NULL AND state = 'due';
 CREATE INDEX jobs_owned ON jobs (kind, lane, subject) WHERE owner IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (kind, lane, due_at, id) WHERE owner IS NULL AND state = 'due';
+CREATE INDEX message_ids_by_message ON message_ids (message);
+CREATE INDEX messages_by_attempt ON messages (source, sent_at);
+CREATE INDEX messages_by_creation ON messages (created_at);
+CREATE INDEX messages_by_event ON messages (event);
+CREATE INDEX messages_by_person ON messages (msisdn, source, sent_at);
+CREATE INDEX messages_by_state ON messages (state) WHERE state <> 'sent';
+CREATE INDEX messages_by_status ON messages (status);
+CREATE INDEX messages_of_source ON messages (source);
+CREATE INDEX messages_under_way ON messages (source, msisdn) WHERE state = 'sending';
+CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
+CREATE INDEX opt_out_history_by_msisdn ON opt_out_history (msisdn);
+CREATE INDEX opt_outs_by_time ON opt_outs (time DESC, msisdn);
+CREATE INDEX quarantine_by_class ON quarantine (authenticated, id);
+CREATE INDEX reports_by_message ON reports (message) WHERE message IS NOT NULL;
+CREATE INDEX reports_unjoined ON reports (source, key) WHERE message IS NULL;
+CREATE INDEX reports_waiting ON reports (event) WHERE message IS NULL;
+CREATE INDEX subscription_history_by_event ON subscription_history (event);
+CREATE INDEX subscription_history_by_subscription ON subscription_history
+    (msisdn, source, short_code, service_id, time, state);
+CREATE INDEX subscription_history_by_time ON subscription_history (time);
+CREATE INDEX subscriptions_by_msisdn ON subscriptions (msisdn);
+CREATE TRIGGER messages_counted_last BEFORE DELETE ON messages
+WHEN old.id > (SELECT messages FROM rollup_cursors)
+BEGIN
+    INSERT INTO rollups (source, kind, quarter, keyword, network, service, status, count)
+        VALUES (old.source, 'outgoing', old.created_at / 900000000, '', '',
+                coalesce(old.service_id, ''), old.status, 1)
+        ON CONFLICT (source, kind, quarter, keyword, network, service, status)
+        DO UPDATE SET count = rollups.count + 1;
+END;
 CREATE TRIGGER messages_recounted
 AFTER UPDATE OF source, service_id, status, created_at ON messages
 WHEN old.id <= (SELECT messages FROM rollup_cursors)
@@ -359,18 +390,6 @@ BEGIN
         ON CONFLICT (source, kind, quarter, keyword, network, service, status)
         DO UPDATE SET count = rollups.count + 1;
 END;
-CREATE TRIGGER messages_counted_last BEFORE DELETE ON messages
-WHEN old.id > (SELECT messages FROM rollup_cursors)
-BEGIN
-    INSERT INTO rollups (source, kind, quarter, keyword, network, service, status, count)
-        VALUES (old.source, 'outgoing', old.created_at / 900000000, '', '',
-                coalesce(old.service_id, ''), old.status, 1)
-        ON CONFLICT (source, kind, quarter, keyword, network, service, status)
-        DO UPDATE SET count = rollups.count + 1;
-END;
-CREATE INDEX forward_attempts_by_event ON forward_attempts (event, target);
-CREATE INDEX forward_attempts_by_time ON forward_attempts (time);
-CREATE INDEX messages_by_creation ON messages (created_at);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',18);
 INSERT INTO "sqlite_sequence" VALUES('messages',10);

@@ -9,6 +9,21 @@ CREATE TABLE audit (
 INSERT INTO "audit" VALUES(1,1795165200123456,'tests','opt_outs.add','{"msisdn":"+2547•••0999","short_code":"254700000001","service_id":"0","changed":1}');
 INSERT INTO "audit" VALUES(2,1795165200123456,'tests','opt_outs.add','{"msisdn":"+2547•••0123","changed":1}');
 INSERT INTO "audit" VALUES(3,1795165200123456,'tests','forget','{"msisdn":"+2547•••0123","changed":2,"counts":{"opt-out changes":1,"opt-outs kept without the number":1}}');
+CREATE TABLE campaigns (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    source     TEXT NOT NULL,
+    handler    TEXT NOT NULL,               -- who asks for it: plugin.function, or operator
+    event      INTEGER,
+    state      TEXT NOT NULL,               -- draft, running, paused, cancelled, done
+    created_at INTEGER NOT NULL,
+    start_at   INTEGER NOT NULL,            -- by the clock on the wall: a clock that is set moves it not
+    valid_for  INTEGER,                     -- seconds from start_at on; NULL: for ever
+    opens      INTEGER,                     -- minutes of the day in the zone of the source; NULL: all day
+    closes     INTEGER,
+    rate       INTEGER,                     -- people a minute; NULL: as the source takes them
+    ended_at   INTEGER,
+    error      TEXT                         -- why the service paused it
+);
 CREATE TABLE events (
     seq         INTEGER PRIMARY KEY,
     source      TEXT NOT NULL,
@@ -77,19 +92,19 @@ CREATE TABLE jobs (
     due_at     INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     error      TEXT
-, source TEXT, message INTEGER, target TEXT, subject TEXT, short_code TEXT, service_id TEXT, owner INTEGER, lane TEXT GENERATED ALWAYS AS (coalesce(target, source, '')) VIRTUAL, revived_at INTEGER);
-INSERT INTO "jobs" VALUES(2,'send','due',7352996659703812,'mine.offer',NULL,0,1795165200123456,1795165200123456,NULL,'tilil',1,NULL,'+254733000111',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(3,'forward','due',7352996659703812,'mine.offer',X'7B2274797065223A22666F7277617264222C2275726C223A6E756C6C2C22746172676574223A2263726D227D',0,1795165200123456,1795165200123456,NULL,NULL,NULL,'crm','+254711000666',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(4,'handle','due',7352996659703816,'mine.later',NULL,1,1795165205310614,1795165200123456,'RuntimeError: it does not work',NULL,NULL,NULL,'+254711000888',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(5,'handle','dead',7352996659703817,'mine.never',NULL,2,0,1795165200123456,'it never works',NULL,NULL,NULL,'+254711000999',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(9,'send','dead',NULL,'operator',NULL,1,0,1795165200123456,'Invalid number','tilil',5,NULL,'+254712340004',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(10,'send','due',NULL,'operator',NULL,1,1795165200123456,1795165200123456,NULL,'tilil',6,NULL,'+254712340005',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(11,'send','due',NULL,'operator',NULL,0,1795165200123456,1795165200123456,NULL,'tilil',7,NULL,'+254712340006',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(12,'poll','due',NULL,'poller',NULL,0,1795251600123456,1795165200123456,NULL,'tilil',3,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(13,'handle','due',7352996659703821,'mine.later',NULL,0,0,1795165200123456,NULL,NULL,NULL,NULL,'+254711000777',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(14,'send','due',7352996659703823,'mine.mark',NULL,0,1795165200123456,1795165200123456,NULL,'tilil',8,NULL,'+254733000111',NULL,NULL,NULL,NULL);
-INSERT INTO "jobs" VALUES(15,'deactivate','due',7352996659703828,'mine.mark',X'7B226D736973646E223A222B323534373038343232323232222C2273686F72745F636F6465223A222B323534373030303030303031222C22736572766963655F6964223A223434227D',0,1795165200123456,1795165200123456,NULL,'tilil',NULL,NULL,'+254708422222','+254700000001','44',NULL,NULL);
-INSERT INTO "jobs" VALUES(16,'forward','due',7352996659703829,'mine.mark',X'7B2274797065223A22666F7277617264222C2275726C223A6E756C6C2C22746172676574223A2263726D227D',0,1795165200123456,1795165200123456,NULL,NULL,NULL,'crm','+254711000666',NULL,NULL,NULL,NULL);
+, source TEXT, message INTEGER, target TEXT, subject TEXT, short_code TEXT, service_id TEXT, owner INTEGER, lane TEXT GENERATED ALWAYS AS (coalesce(target, source, '')) VIRTUAL, revived_at INTEGER, campaign INTEGER);
+INSERT INTO "jobs" VALUES(2,'send','due',7352996659703812,'mine.offer',NULL,0,1795165200123456,1795165200123456,NULL,'tilil',1,NULL,'+254733000111',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(3,'forward','due',7352996659703812,'mine.offer',X'7B2274797065223A22666F7277617264222C2275726C223A6E756C6C2C22746172676574223A2263726D227D',0,1795165200123456,1795165200123456,NULL,NULL,NULL,'crm','+254711000666',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(4,'handle','due',7352996659703816,'mine.later',NULL,1,1795165205310614,1795165200123456,'RuntimeError: it does not work',NULL,NULL,NULL,'+254711000888',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(5,'handle','dead',7352996659703817,'mine.never',NULL,2,0,1795165200123456,'it never works',NULL,NULL,NULL,'+254711000999',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(9,'send','dead',NULL,'operator',NULL,1,0,1795165200123456,'Invalid number','tilil',5,NULL,'+254712340004',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(10,'send','due',NULL,'operator',NULL,1,1795165200123456,1795165200123456,NULL,'tilil',6,NULL,'+254712340005',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(11,'send','due',NULL,'operator',NULL,0,1795165200123456,1795165200123456,NULL,'tilil',7,NULL,'+254712340006',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(12,'poll','due',NULL,'poller',NULL,0,1795251600123456,1795165200123456,NULL,'tilil',3,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(13,'handle','due',7352996659703821,'mine.later',NULL,0,0,1795165200123456,NULL,NULL,NULL,NULL,'+254711000777',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(14,'send','due',7352996659703823,'mine.mark',NULL,0,1795165200123456,1795165200123456,NULL,'tilil',8,NULL,'+254733000111',NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(15,'deactivate','due',7352996659703828,'mine.mark',X'7B226D736973646E223A222B323534373038343232323232222C2273686F72745F636F6465223A222B323534373030303030303031222C22736572766963655F6964223A223434227D',0,1795165200123456,1795165200123456,NULL,'tilil',NULL,NULL,'+254708422222','+254700000001','44',NULL,NULL,NULL);
+INSERT INTO "jobs" VALUES(16,'forward','due',7352996659703829,'mine.mark',X'7B2274797065223A22666F7277617264222C2275726C223A6E756C6C2C22746172676574223A2263726D227D',0,1795165200123456,1795165200123456,NULL,NULL,NULL,'crm','+254711000666',NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE links (
     source     TEXT NOT NULL,
     link_id    TEXT NOT NULL,
@@ -137,17 +152,17 @@ CREATE TABLE messages (
     updated_at  INTEGER NOT NULL,
     code        TEXT,                        -- the provider's, of the last refusal
     error       TEXT
-);
-INSERT INTO "messages" VALUES(1,'tilil',7352996659703812,'mine.offer','+254733000111',NULL,'A customer: +254711000666',NULL,NULL,0,'GSM-7',1,'waiting','queued',NULL,NULL,NULL,0,1795165200123456,NULL,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(2,'tilil',NULL,'operator','+254712340001',NULL,'message 1',NULL,'l-1',0,'GSM-7',1,'sent','delivered','4001','0.80','99.20',1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(3,'tilil',NULL,'operator','+254712340002',NULL,'message 2',NULL,'l-2',0,'GSM-7',1,'sent','sent','4002',NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(4,'tilil',NULL,'operator','+254712340003',NULL,'message 3',NULL,'l-3',0,'GSM-7',1,'unknown','unknown',NULL,NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,'timeout','no answer within 30 s');
-INSERT INTO "messages" VALUES(5,'tilil',NULL,'operator','+254712340004',NULL,'message 4',NULL,'l-4',0,'GSM-7',1,'dead','failed',NULL,NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,'1003','Invalid number');
-INSERT INTO "messages" VALUES(6,'tilil',NULL,'operator','+254712340005',NULL,'message 5',NULL,'l-5',0,'GSM-7',1,'sending','queued',NULL,NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(7,'tilil',NULL,'operator','+254712340006',NULL,'message 6',NULL,'l-6',0,'GSM-7',1,'waiting','queued',NULL,NULL,NULL,0,1795165200123456,NULL,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(8,'tilil',7352996659703823,'mine.mark','+254733000111','+254700000001','To a number of Kenya',NULL,NULL,0,'GSM-7',1,'waiting','queued',NULL,NULL,NULL,0,1795165200123456,NULL,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(9,'tilil',NULL,'operator','+254712340011','+254700000001','link 0',NULL,NULL,0,'GSM-7',1,'sent','sent','5000',NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL);
-INSERT INTO "messages" VALUES(10,'tilil',NULL,'operator','+254712340011','+254700000001','link 1',NULL,NULL,0,'GSM-7',1,'sent','sent','5001',NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL);
+, campaign INTEGER, chunk INTEGER);
+INSERT INTO "messages" VALUES(1,'tilil',7352996659703812,'mine.offer','+254733000111',NULL,'A customer: +254711000666',NULL,NULL,0,'GSM-7',1,'waiting','queued',NULL,NULL,NULL,0,1795165200123456,NULL,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(2,'tilil',NULL,'operator','+254712340001',NULL,'message 1',NULL,'l-1',0,'GSM-7',1,'sent','delivered','4001','0.80','99.20',1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(3,'tilil',NULL,'operator','+254712340002',NULL,'message 2',NULL,'l-2',0,'GSM-7',1,'sent','sent','4002',NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(4,'tilil',NULL,'operator','+254712340003',NULL,'message 3',NULL,'l-3',0,'GSM-7',1,'unknown','unknown',NULL,NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,'timeout','no answer within 30 s',NULL,NULL);
+INSERT INTO "messages" VALUES(5,'tilil',NULL,'operator','+254712340004',NULL,'message 4',NULL,'l-4',0,'GSM-7',1,'dead','failed',NULL,NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,'1003','Invalid number',NULL,NULL);
+INSERT INTO "messages" VALUES(6,'tilil',NULL,'operator','+254712340005',NULL,'message 5',NULL,'l-5',0,'GSM-7',1,'sending','queued',NULL,NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(7,'tilil',NULL,'operator','+254712340006',NULL,'message 6',NULL,'l-6',0,'GSM-7',1,'waiting','queued',NULL,NULL,NULL,0,1795165200123456,NULL,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(8,'tilil',7352996659703823,'mine.mark','+254733000111','+254700000001','To a number of Kenya',NULL,NULL,0,'GSM-7',1,'waiting','queued',NULL,NULL,NULL,0,1795165200123456,NULL,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(9,'tilil',NULL,'operator','+254712340011','+254700000001','link 0',NULL,NULL,0,'GSM-7',1,'sent','sent','5000',NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL,NULL,NULL);
+INSERT INTO "messages" VALUES(10,'tilil',NULL,'operator','+254712340011','+254700000001','link 1',NULL,NULL,0,'GSM-7',1,'sent','sent','5001',NULL,NULL,1,1795165200123456,1795165200123456,1795165200123456,NULL,NULL,NULL,NULL);
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value NOT NULL
@@ -262,7 +277,7 @@ CREATE TABLE rollup_cursors (
     events   INTEGER NOT NULL,              -- a seq
     messages INTEGER NOT NULL               -- an id
 );
-INSERT INTO "rollup_cursors" VALUES(0,0);
+INSERT INTO "rollup_cursors" VALUES(7352996659703830,10);
 CREATE TABLE rollups (
     source  TEXT NOT NULL,
     kind    TEXT NOT NULL,                  -- received, reports, joined, left; outgoing: our messages
@@ -274,6 +289,25 @@ CREATE TABLE rollups (
     count   INTEGER NOT NULL,
     PRIMARY KEY (source, kind, quarter, keyword, network, service, status)
 ) WITHOUT ROWID;
+INSERT INTO "rollups" VALUES('tilil','joined',1994628,'','safaricom','44','',1);
+INSERT INTO "rollups" VALUES('tilil','joined',1994628,'GAME','airtel','44','',1);
+INSERT INTO "rollups" VALUES('tilil','joined',1994628,'GAME','safaricom','','',1);
+INSERT INTO "rollups" VALUES('tilil','left',1994628,'GAME','safaricom','','',1);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','delivered',1);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','failed',1);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','queued',4);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','sent',3);
+INSERT INTO "rollups" VALUES('tilil','outgoing',1994628,'','','','unknown',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'GAME','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'HELLO','safaricom','','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'JAMBO','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'LATER','safaricom','32','',2);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'MARK','safaricom','32','',7);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'NEVER','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'SELL','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'START','safaricom','32','',1);
+INSERT INTO "rollups" VALUES('tilil','received',1994628,'STOP','safaricom','32','',2);
+INSERT INTO "rollups" VALUES('tilil','reports',1994628,'','','','delivered',2);
 CREATE TABLE shared_requests (
     id      INTEGER PRIMARY KEY,
     request BLOB NOT NULL,                  -- MessagePack
@@ -319,40 +353,52 @@ INSERT INTO "subscriptions" VALUES('tilil','22915','','+254708411111','active',1
 INSERT INTO "subscriptions" VALUES('tilil','22915','44','+254708400000','active',1590659276000000,'GAME','ref-1','airtel');
 INSERT INTO "subscriptions" VALUES('tilil','70700','32','+254711000666','active',1795165200000000,'SELL',NULL,NULL);
 INSERT INTO "subscriptions" VALUES('tilil','70700','32','+254733000222','inactive',1795165200000000,NULL,NULL,NULL);
-CREATE UNIQUE INDEX events_by_key ON events (source, key);
-CREATE INDEX events_open ON events (seq) WHERE reply = 1;
-CREATE INDEX jobs_by_state ON jobs (state, kind, due_at);
-CREATE INDEX jobs_by_event ON jobs (event);
-CREATE INDEX subscriptions_by_msisdn ON subscriptions (msisdn);
-CREATE INDEX opt_out_history_by_msisdn ON opt_out_history (msisdn);
-CREATE INDEX quarantine_by_class ON quarantine (authenticated, id);
-CREATE INDEX messages_by_event ON messages (event);
-CREATE INDEX messages_by_status ON messages (status);
-CREATE INDEX messages_by_attempt ON messages (source, sent_at);
-CREATE INDEX message_ids_by_message ON message_ids (message);
-CREATE INDEX reports_by_message ON reports (message) WHERE message IS NOT NULL;
-CREATE INDEX reports_unjoined ON reports (source, key) WHERE message IS NULL;
-CREATE INDEX jobs_by_message ON jobs (message) WHERE message IS NOT NULL;
-CREATE INDEX subscription_history_by_event ON subscription_history (event);
-CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
-CREATE INDEX flags_by_event ON flags (event);
-CREATE INDEX subscription_history_by_subscription ON subscription_history
-    (msisdn, source, short_code, service_id, time, state);
-CREATE INDEX subscription_history_by_time ON subscription_history (time);
-CREATE INDEX events_noted ON events (seq) WHERE note IS NOT NULL;
-CREATE INDEX messages_under_way ON messages (source, msisdn) WHERE state = 'sending';
-CREATE INDEX messages_by_person ON messages (msisdn, source, sent_at);
-CREATE INDEX messages_of_source ON messages (source);
-CREATE INDEX messages_by_state ON messages (state) WHERE state <> 'sent';
-CREATE INDEX reports_waiting ON reports (event) WHERE message IS NULL;
-CREATE INDEX opt_outs_by_time ON opt_outs (time DESC, msisdn);
 CREATE INDEX audit_by_time ON audit (time);
+CREATE UNIQUE INDEX events_by_key ON events (source, key);
+CREATE INDEX events_noted ON events (seq) WHERE note IS NOT NULL;
+CREATE INDEX events_open ON events (seq) WHERE reply = 1;
+CREATE INDEX flags_by_event ON flags (event);
 CREATE INDEX flags_near_misses ON flags (id) WHERE substr(reason, 1, 13) = 'near miss of ';
+CREATE INDEX forward_attempts_by_event ON forward_attempts (event, target);
+CREATE INDEX forward_attempts_by_time ON forward_attempts (time);
+CREATE INDEX jobs_by_event ON jobs (event);
+CREATE INDEX jobs_by_message ON jobs (message) WHERE message IS NOT NULL;
+CREATE INDEX jobs_by_state ON jobs (state, kind, due_at);
 CREATE INDEX jobs_by_subject ON jobs (subject) WHERE kind IN ('forward', 'deactivate');
-CREATE INDEX jobs_waiting ON jobs (kind, lane, due_at, id) WHERE owner IS NULL AND state = 'due';
 CREATE INDEX jobs_in_line ON jobs (kind, lane, subject, id, due_at)
     WHERE owner IS NULL AND state = 'due';
 CREATE INDEX jobs_owned ON jobs (kind, lane, subject) WHERE owner IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (kind, lane, due_at, id) WHERE owner IS NULL AND state = 'due';
+CREATE INDEX message_ids_by_message ON message_ids (message);
+CREATE INDEX messages_by_attempt ON messages (source, sent_at);
+CREATE INDEX messages_by_creation ON messages (created_at);
+CREATE INDEX messages_by_event ON messages (event);
+CREATE INDEX messages_by_person ON messages (msisdn, source, sent_at);
+CREATE INDEX messages_by_state ON messages (state) WHERE state <> 'sent';
+CREATE INDEX messages_by_status ON messages (status);
+CREATE INDEX messages_of_source ON messages (source);
+CREATE INDEX messages_under_way ON messages (source, msisdn) WHERE state = 'sending';
+CREATE INDEX opt_out_history_by_event ON opt_out_history (event);
+CREATE INDEX opt_out_history_by_msisdn ON opt_out_history (msisdn);
+CREATE INDEX opt_outs_by_time ON opt_outs (time DESC, msisdn);
+CREATE INDEX quarantine_by_class ON quarantine (authenticated, id);
+CREATE INDEX reports_by_message ON reports (message) WHERE message IS NOT NULL;
+CREATE INDEX reports_unjoined ON reports (source, key) WHERE message IS NULL;
+CREATE INDEX reports_waiting ON reports (event) WHERE message IS NULL;
+CREATE INDEX subscription_history_by_event ON subscription_history (event);
+CREATE INDEX subscription_history_by_subscription ON subscription_history
+    (msisdn, source, short_code, service_id, time, state);
+CREATE INDEX subscription_history_by_time ON subscription_history (time);
+CREATE INDEX subscriptions_by_msisdn ON subscriptions (msisdn);
+CREATE TRIGGER messages_counted_last BEFORE DELETE ON messages
+WHEN old.id > (SELECT messages FROM rollup_cursors)
+BEGIN
+    INSERT INTO rollups (source, kind, quarter, keyword, network, service, status, count)
+        VALUES (old.source, 'outgoing', old.created_at / 900000000, '', '',
+                coalesce(old.service_id, ''), old.status, 1)
+        ON CONFLICT (source, kind, quarter, keyword, network, service, status)
+        DO UPDATE SET count = rollups.count + 1;
+END;
 CREATE TRIGGER messages_recounted
 AFTER UPDATE OF source, service_id, status, created_at ON messages
 WHEN old.id <= (SELECT messages FROM rollup_cursors)
@@ -369,20 +415,12 @@ BEGIN
         ON CONFLICT (source, kind, quarter, keyword, network, service, status)
         DO UPDATE SET count = rollups.count + 1;
 END;
-CREATE TRIGGER messages_counted_last BEFORE DELETE ON messages
-WHEN old.id > (SELECT messages FROM rollup_cursors)
-BEGIN
-    INSERT INTO rollups (source, kind, quarter, keyword, network, service, status, count)
-        VALUES (old.source, 'outgoing', old.created_at / 900000000, '', '',
-                coalesce(old.service_id, ''), old.status, 1)
-        ON CONFLICT (source, kind, quarter, keyword, network, service, status)
-        DO UPDATE SET count = rollups.count + 1;
-END;
-CREATE INDEX forward_attempts_by_event ON forward_attempts (event, target);
-CREATE INDEX forward_attempts_by_time ON forward_attempts (time);
-CREATE INDEX messages_by_creation ON messages (created_at);
 CREATE INDEX request_events_by_request ON request_events (request);
 CREATE INDEX shared_requests_unread ON shared_requests (id) WHERE unread <> 0;
+CREATE UNIQUE INDEX messages_of_campaign ON messages (campaign, msisdn) WHERE campaign IS NOT NULL;
+CREATE INDEX messages_in_campaign ON messages (campaign, state, status, attempts, id)
+    WHERE campaign IS NOT NULL;
+CREATE UNIQUE INDEX jobs_of_campaign ON jobs (campaign) WHERE campaign IS NOT NULL;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',18);
 INSERT INTO "sqlite_sequence" VALUES('messages',10);
