@@ -7,9 +7,10 @@ touches the network, the store, routes or logs. It consists of
 - an `Api`, if messages can be sent through the gateway: it makes requests and reads their answers,
 - its settings, if it has any besides those of every source: subclasses of `Source` and `Send`.
 
-`incoming` has what pushes need, `outgoing` what sending needs; authors import both from here. Beside
-this package, `payloads` reads JSON, `forms` forms, `signatures` compares credentials, `calls` makes
-requests and reads their answers. `receiver.testing.providers` has the promises of every provider.
+`incoming` has what pushes need, `outgoing` what sending needs; authors import both from here.
+Beside this package, `payloads` reads JSON, `forms` forms, `signatures` compares credentials,
+`calls` makes requests and reads their answers. `receiver.testing.providers` has the promises of
+every provider.
 """
 
 from __future__ import annotations
