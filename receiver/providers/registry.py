@@ -103,6 +103,15 @@ class Registry(Mapping[str, ProviderType]):
         # A ChainMap is made for dictionaries, and only reads its maps here.
         return ChainMap(*layers)  # type: ignore[arg-type] # see above
 
+    def faulty(self) -> Iterator[tuple[str, ConfigError]]:
+        """Yields the providers of the configuration that have faults, used or not, by name."""
+        for name in self:
+            if self.origins[name].kind in (Kind.CONFIGURATION, Kind.FILE):
+                try:
+                    self[name]
+                except ConfigError as error:
+                    yield name, error
+
     def unknown(self, name: str) -> str:
         """Returns the message for a name that no provider has."""
         close = difflib.get_close_matches(name, self, 1)
