@@ -20,7 +20,7 @@ import inspect
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -131,8 +131,31 @@ class Registry(Mapping[str, ProviderType]):
 
 
 def known(config: Config | None = None) -> Registry:
-    """Returns the providers that a configuration can use; without one, those installed."""
-    return Registry(config)
+    """Returns the providers that a configuration can use; without one, those installed.
+
+    A configuration has one registry: what reads many numbers asks for it each time.
+    """
+    return _of(_Same(config)) if config is not None else Registry()
+
+
+class _Same:
+    """A configuration as the key of a cache: the same object, not an equal one."""
+
+    __slots__ = ("config",)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.config is self.config
+
+    def __hash__(self) -> int:
+        return id(self.config)
+
+
+@lru_cache(maxsize=4)
+def _of(key: _Same) -> Registry:
+    return Registry(key.config)
 
 
 def is_file(name: str) -> bool:

@@ -110,6 +110,13 @@ def test_the_first_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert known().origins["tilil"].kind is Kind.ENTRY_POINT
 
 
+def test_a_configuration_has_one_registry(tmp_path: Path) -> None:
+    """Its files are not read again for each number that is read by their regions."""
+    settings, other = configured(tmp_path), configured(tmp_path)
+    assert known(settings) is known(settings)
+    assert known(settings) is not known(other)
+
+
 def test_a_changed_file_is_read_by_the_next_registry(tmp_path: Path) -> None:
     """So a reload takes it in."""
     write(tmp_path, "acme_sms.py", "acme-sms", "then")
