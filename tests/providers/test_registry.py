@@ -75,7 +75,7 @@ def test_a_lookup_loads_one_provider(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(name)
         return modules
 
-    monkeypatch.setattr("receiver.providers.registry.import_module", asked_for)
+    monkeypatch.setattr("receiver.providers.places.import_module", asked_for)
     assert "tilil" not in known()
     assert asked == ["receiver.providers.tilil"]
 
