@@ -37,6 +37,7 @@ FORMS: list[tuple[str, Any, str, str]] = [
     ("message.when.text", 1.5, "message.when.text", "expected true or false"),
     ("message.when.text", [], "message.when.text", "expected words, or false"),
     ("message.when", {"text": True}, "report.when", "a push may be message (text) and report"),
+    ("report.when", {"text": True, "status": False}, "report.when", "at once"),
     ("message.id", None, "example[0].event.external_id", "expected 'b1'"),
     ("message.time", {"path": "date", "format": "%Q"}, "message.time.format", "strptime"),
     ("message.time", {"path": "date", "form": "iso"}, "message.time.form", "did you mean format?"),

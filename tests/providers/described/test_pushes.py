@@ -138,6 +138,7 @@ def test_a_word_in_the_url_is_no_token() -> None:
         ("0", Status.DELIVERED),
         (100, Status.FAILED),
         ("0199", Status.FAILED),
+        ("007", Status.FAILED),
         (200, Status.UNKNOWN),
         ("DELIVRD", Status.DELIVERED),
         (7.0, Status.FAILED),
