@@ -17,6 +17,7 @@ from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import Kinds
 from receiver.providers.described.paths import Payload
 from receiver.providers.described.payload import PayloadReader, split_word
+from receiver.providers.described.reports import meanings
 from receiver.providers.described.sending import DescribedApi
 from receiver.providers.described.signature import Signature, SignedSource
 
@@ -110,6 +111,13 @@ class Described(Provider[Payload]):
     def reply_in(cls, answer: bytes) -> str:
         """Returns the reply in an answer of `acknowledge`; empty without one."""
         return cls.answers.reply_in(answer)
+
+    @classmethod
+    def knows_status(cls, word: str) -> bool:
+        """Returns True for a word of the description's own, or of the usual ones."""
+        return super().knows_status(word) or any(
+            each.has(word) for each in meanings(cls.description)
+        )
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:

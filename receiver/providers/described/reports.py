@@ -14,6 +14,7 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
 from receiver.providers.described.fields import compile_network, compile_time, path_of
+from receiver.providers.described.grammar import Description
 from receiver.providers.described.push_grammar import Report, Statuses
 from receiver.providers.described.send_grammar import StatusAnswer
 from receiver.providers.payloads import as_number, as_word
@@ -94,6 +95,10 @@ class Meaning(msgspec.Struct, frozen=True):
                 found.fault(where, f"{first}-{last} overlaps a range of another status")
         return meaning
 
+    def has(self, said: str) -> bool:
+        """True if the gateway's own words and codes include this one."""
+        return self._own(said) is not None
+
     def status(self, word: str | None, code: str | None) -> Status:
         """Returns the status: by the gateway's own words and codes, else by the usual words."""
         status = self._own(word) if word is not None else None
@@ -161,3 +166,11 @@ def _has(words: frozenset[str], word: str, code: str | None, reason: str | None)
 def _person(provider: Provider[Any], value: Any) -> str | None:
     number = as_number(value)
     return provider.person(number) if number is not None else None
+
+
+def meanings(description: Description) -> list[Meaning]:
+    """Returns the meanings of the words in pushes, and in answers about a message."""
+    reports = description.report if isinstance(description.report, list) else [description.report]
+    asked = description.send.status if description.send else None
+    tables: list[Report | StatusAnswer] = [*reports, *([asked.answer] if asked else [])]
+    return [Meaning.of(Compilation(), "", table) for table in tables]

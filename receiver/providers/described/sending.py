@@ -140,6 +140,7 @@ class DescribedApi(Api):
                 required=("to", "text"),
                 optional=self.calls.optional,
                 make=self._send_one,
+                recipients=lambda given: [given["to"]],
             )
         }
         if self.calls.status is not None:
