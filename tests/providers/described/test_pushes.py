@@ -26,6 +26,7 @@ from receiver.providers import described
 from receiver.providers.contract import Parsed, Push
 from receiver.providers.described.fields import UNDECODED
 from receiver.repeats import STATE
+from receiver.testing.providers import check
 from tests.examples import examples
 from tests.providers import pushes
 from tests.providers.described import gateways
@@ -47,6 +48,12 @@ def form(body: str) -> Push:
 
 
 # Events
+
+
+@pytest.mark.parametrize("name", gateways.NAMES)
+def test_a_described_gateway_keeps_the_promises_of_every_provider(name: str) -> None:
+    """Those of the suite for authors."""
+    assert check(gateways.gateway(name)) == []
 
 
 @every_kind
@@ -271,7 +278,7 @@ def test_a_token_in_json_is_read_each_time_that_it_is_there() -> None:
     """A repeated key must be right in each place, and what is no text is wrong."""
     provider = source("queries", tokens=[Secret("t")])
     provider.authenticate(pushes.push(body=b'{"key": "t", "from": "1"}'))
-    for wrong in (b'{"key": "t", "key": "x"}', b'{"key": ["t"]}', b'{"key": true}'):
+    for wrong in (b'{"key": "x", "key": "t"}', b'{"key": ["t"]}', b'{"key": true}'):
         with pytest.raises(CredentialWrong):
             provider.authenticate(pushes.push(body=wrong))
     with pytest.raises(CredentialMissing):
