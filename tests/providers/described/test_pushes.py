@@ -244,6 +244,15 @@ def test_an_impossible_time_is_that_of_the_arrival(time: object, moment: datetim
     assert abs(parsed.time - moment) < timedelta(milliseconds=1)
 
 
+def test_what_a_push_has_twice_is_read_from_its_body() -> None:
+    """Before its URL; what the body does not have is read from the URL."""
+    push = pushes.push(path="?from=015111111111&to=1&at=x", body=b"from=015122222222&content=y")
+    [parsed] = source("queries").parse(push)
+    assert isinstance(parsed, Parsed)
+    assert isinstance(parsed.data, Message)
+    assert (parsed.subject, parsed.data.to) == ("+4915122222222", "1")
+
+
 # Credentials
 
 
@@ -272,6 +281,16 @@ def test_every_credential_must_be_right() -> None:
             provider.authenticate(pushes.push("POST", url, headers, body + b"&key=x"))
     with pytest.raises(CredentialMissing):
         provider.authenticate(pushes.push("GET", path, {"authorization": "Bearer x"}))
+
+
+def test_a_header_without_the_prefix_holds_no_credential() -> None:
+    """It may be of another kind, such as HTTP basic of a proxy."""
+    provider = source("batches")
+    for value in (basic(SECRET), SECRET, "Bear"):
+        with pytest.raises(CredentialMissing):
+            provider.authenticate(pushes.push(headers={"authorization": value}))
+    with pytest.raises(CredentialWrong):
+        provider.authenticate(pushes.push(headers={"authorization": "BEARER x"}))
 
 
 def test_a_token_in_json_is_read_each_time_that_it_is_there() -> None:
