@@ -120,6 +120,7 @@ def test_check_names_the_credential_of_each_url() -> None:
         ("delivery reports, with /status after it", "authorization"),
     ]
     [forms] = gateways.gateway("forms").push_urls
+    assert forms.label == "messages, delivery reports and subscriptions"
     assert source("forms").credential(forms) == "the token in the URL"
     signing = source("batches", signing_secrets=[Secret("x")])
     assert signing.credential(batches.push_urls[0]) == (
