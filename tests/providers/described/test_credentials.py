@@ -111,6 +111,25 @@ def test_a_named_scheme_signs_the_public_url() -> None:
         telnyx(telnyx.settings(**settings)).signed(sample, pushes.ARRIVAL)
 
 
+def test_a_description_may_have_a_tolerance_of_its_own() -> None:
+    """In place of that of its scheme."""
+    raw = gateways.raw("forms")
+    late = pushes.ARRIVAL - timedelta(seconds=60)
+    for tolerance in (None, 10):
+        own = {"tolerance": tolerance} if tolerance else {}
+        auth = {"scheme": "standard-webhooks", **own}
+        made = described.compile_description("x", {**raw, "auth": auth})
+        settings: dict[str, Any] = {"signing_secrets": [Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZI")]}
+        provider = made(made.settings(provider="x", **settings))
+        assert provider.clock_tolerance == timedelta(seconds=tolerance or 300)
+        push = pushes.of_sample(provider.signed(made.sample("message", "", {}), late))
+        if tolerance is None:
+            provider.authenticate(push)
+        else:
+            with pytest.raises(ClockOff):
+                provider.authenticate(push)
+
+
 def test_check_names_the_credential_of_each_url() -> None:
     """The header, the field, or the token in the URL; a word after it tells the kind."""
     batches = source("batches")

@@ -82,6 +82,7 @@ FORMS: list[tuple[str, Any, str, str]] = [
     ("example.0.answer", "ACK", "example[0].answer", "expected 'ACK', the description gives 'OK'"),
     ("example.0.events", [{}, {}], "example[0].events", "expected an event or events, got both"),
     ("send.url", "example.com", "send.url", "expected https:// and an address"),
+    ("send.rate", 0, "send.rate", "expected"),
     ("send.form.to", "{msisdn}", "send.form.to", "unknown field {msisdn}; expected one of {to}"),
     ("send.form.to", "{to.real}", "send.form.to", "unknown field {to.real}"),
     ("send.form.to", "{setting.user}", "send.form.to", "unknown field {setting.user}"),

@@ -227,6 +227,7 @@ def test_a_text_that_is_not_encoded_as_described_is_kept(binary: str) -> None:
         ("nan", pushes.ARRIVAL),
         ("inf", pushes.ARRIVAL),
         (10**30, pushes.ARRIVAL),
+        (f"{'0' * 60}1795165200000", pushes.ARRIVAL),
         ("x", pushes.ARRIVAL),
         (None, pushes.ARRIVAL),
     ],
