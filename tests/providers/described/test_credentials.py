@@ -119,7 +119,9 @@ def test_a_description_may_have_a_tolerance_of_its_own() -> None:
         own = {"tolerance": tolerance} if tolerance else {}
         auth = {"scheme": "standard-webhooks", **own}
         made = described.compile_description("x", {**raw, "auth": auth})
-        settings: dict[str, Any] = {"signing_secrets": [Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZI")]}
+        settings: dict[str, Any] = {
+            "signing_secrets": [Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw")]
+        }
         provider = made(made.settings(provider="x", **settings))
         assert provider.clock_tolerance == timedelta(seconds=tolerance or 300)
         push = pushes.of_sample(provider.signed(made.sample("message", "", {}), late))
