@@ -25,6 +25,7 @@ from receiver.store import (
     Failure,
     StoredCampaign,
     StoredMessage,
+    Work,
     job_changes,
     jobs,
     to_micros,
@@ -376,7 +377,8 @@ async def test_a_clock_that_is_set_does_not_move_the_start(tmp_path: Path) -> No
     async with opened(tmp_path, sendable()) as service:
         start = NOW + timedelta(hours=1)
         id_ = await begin(service, PEOPLE[:1], start_at=start)
-        await service.store.run(jobs.move, 3600 * 1_000_000)
+        await until_async(lambda: due(service, start), "put off")
+        await service.store.run(jobs.move, 7200 * 1_000_000)
         await service.hurry()
         await until_async(lambda: due(service, start), "due as before")
         found = await service.store.reader.campaigns.find(id_)
@@ -419,7 +421,7 @@ async def test_a_handler_may_name_many_and_a_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"others": ("+254711000001",) * 1000}, "at most 1000 people, got 1001"),
+        ({"others": ("+254711000001",) * 500}, "at most 500 people, got 501"),
         ({"at": datetime(2026, 11, 20, 9, 0)}, "needs a time zone"),  # noqa: DTZ001 - the fault
         ({"others": ("+254711000001",), "link_id": "x"}, "good for one message"),
     ],
@@ -454,6 +456,18 @@ async def test_replies_go_before_a_campaign(tmp_path: Path) -> None:
         await service.store.add_message(reply, service.intake.clock())
         await until_async(lambda: sent(providers, 19), "the reply sent")
         assert providers.sent[-1].text == "reply"
+
+
+async def test_while_a_reply_waits_for_room_a_campaign_begins_nothing(tmp_path: Path) -> None:
+    """Whatever room there is for it is the reply's."""
+    async with sending(tmp_path) as (service, _):
+        assert service.sending is not None
+        line = service.sending.lines["tilil"]
+        [replies] = [queue for queue in line.queues if queue.kind == "send"]
+        assert line.spare_room > 0
+        replies._found.append(Work(id=1, person=None, handler="", attempts=1, since=NOW, seq=None))
+        assert line.spare_room == 0 < line.room
+        replies._found.clear()
 
 
 def test_a_tenth_of_a_window_is_kept() -> None:
