@@ -332,6 +332,39 @@ async def test_a_chunk_without_an_answer_is_unknown_as_a_whole(tmp_path: Path) -
         assert [bulk for _, bulk in times] == [True, True]
 
 
+async def test_the_rate_of_requests_for_many_holds(tmp_path: Path) -> None:
+    """Beside that of all requests, and over a restart; replies have theirs."""
+    limits = {"bulk": True, "bulk_rate": 2, "bulk_size": 2}
+    async with sending(tmp_path, "talkntalk", **limits) as (service, providers):
+        await begin(service, PEOPLE[:6], "talkntalk")
+        await until_async(lambda: sent(providers, 4), "two requests")
+    async with sending(tmp_path, "talkntalk", **limits) as (service, providers):
+        assert service.sending is not None
+        line = service.sending.lines["talkntalk"]
+        await until_async(lambda: rests(line), "the rate is remembered")
+        assert (line.room > 0, line.spare_room, providers.sent) == (True, 0, [])
+
+
+async def test_what_waits_while_the_service_stops_waits_for_the_next_start(tmp_path: Path) -> None:
+    """A source whose queues have ended can send all the same; no look makes anything dead."""
+    slow = {"faults": {"timeout": 1.0}}
+    async with sending(tmp_path, options=slow, timeout=0.5, rate=1) as (service, providers):
+        first, second = [
+            await service.store.add_message(Send(source="tilil", to=person, text="x"), NOW)
+            for person in PEOPLE[:2]
+        ]
+        id_ = await begin(service, PEOPLE[2:4])
+        await until_async(lambda: sent(providers, 1), "the first under way")
+    async with opened(tmp_path, sendable()) as service:
+        found = [
+            (await service.store.reader.messages.find(id_=each))[0] for each in (first, second)
+        ]
+        assert [each.state for each in found] == ["unknown", "waiting"]
+        campaign = await service.store.reader.campaigns.find(id_)
+        assert campaign is not None
+        assert campaign.state == "running"
+
+
 async def test_texts_of_their_own_leave_one_by_one(tmp_path: Path) -> None:
     """A request for many has one text."""
     async with sending(tmp_path, "rayprotech", poll=False) as (service, providers):
