@@ -334,7 +334,7 @@ async def test_a_chunk_without_an_answer_is_unknown_as_a_whole(tmp_path: Path) -
 
 async def test_the_rate_of_requests_for_many_holds(tmp_path: Path) -> None:
     """Beside that of all requests, and over a restart; replies have theirs."""
-    limits = {"bulk": True, "bulk_rate": 2, "bulk_size": 2}
+    limits: dict[str, Any] = {"bulk": True, "bulk_rate": 2, "bulk_size": 2}
     async with sending(tmp_path, "talkntalk", **limits) as (service, providers):
         await begin(service, PEOPLE[:6], "talkntalk")
         await until_async(lambda: sent(providers, 4), "two requests")
