@@ -185,6 +185,10 @@ class Provider(ABC, Generic[PayloadT]):
         """Returns the text for the person in an answer of `acknowledge`; empty without one."""
         return ""
 
+    def challenged(self, push: Push) -> Answer | None:
+        """Makes the answer to a gateway that tries our URL and wants a text back; else None."""
+        return None
+
     def refuse(self, error: PushError) -> Answer:
         """Makes the answer to a push that is not taken."""
         return Answer(f"{HTTPStatus(error.status).phrase}\n".encode())
