@@ -316,10 +316,10 @@ class Runner:
             if queue is not None:
                 queue.wake()
             elif key[0] in self._unserved and key not in self._tasks:
-                serve = partial(self._serve_stray, key)
+                serve = partial(self._serve_unclaimed_lane, key)
                 task = self.supervisor.begin("work without a queue", serve)
                 self._tasks[key] = task
-                task.add_done_callback(partial(self._served_stray, key))
+                task.add_done_callback(partial(self._served_unclaimed_lane, key))
 
     def forsake(self, ids: Iterable[int]) -> None:
         """Releases jobs of ours that nobody works on: they wait again from the next look on."""
@@ -382,10 +382,10 @@ class Runner:
         if self._queues.get(queue.key) is queue:
             del self._queues[queue.key]
 
-    def _served_stray(self, key: Key, _: object) -> None:
+    def _served_unclaimed_lane(self, key: Key, _: object) -> None:
         del self._tasks[key]
 
-    async def _serve_stray(self, key: Key) -> None:
+    async def _serve_unclaimed_lane(self, key: Key) -> None:
         try:
             await self._unserved[key[0]](key[1])
         except StoreUnavailable as error:

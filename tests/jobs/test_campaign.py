@@ -412,7 +412,7 @@ async def test_a_clock_that_is_set_does_not_move_the_start(tmp_path: Path) -> No
         id_ = await begin(service, PEOPLE[:1], start_at=start)
         await until_async(lambda: due(service, start), "put off")
         await service.store.run(jobs.move, 7200 * 1_000_000)
-        await service.hurry()
+        await service.bring_forward()
         await until_async(lambda: due(service, start), "due as before")
         found = await service.store.reader.campaigns.find(id_)
         assert found is not None
