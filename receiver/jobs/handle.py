@@ -25,7 +25,8 @@ from receiver.errors import HandlerError, StoreUnavailable
 from receiver.events import Data, Event
 from receiver.extensions.border import describe
 from receiver.handlers import Action, Reply
-from receiver.jobs.runner import Queue, Runner
+from receiver.jobs.queue import Queue
+from receiver.jobs.runner import Runner
 from receiver.limits import MOST_ASKED
 from receiver.logs.histogram import HandlerRuns
 from receiver.plugin_host.dispatch import RETRIES, BoundHandler, Dispatcher

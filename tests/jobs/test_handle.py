@@ -717,7 +717,7 @@ async def test_work_that_cannot_be_committed_is_committed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the store takes nothing, handlers' results are kept, and nothing is done twice."""
-    monkeypatch.setattr(runner_module, "_STORE_PAUSE", 0.01)
+    monkeypatch.setattr(runner_module, "STORE_PAUSE", 0.01)
     seen: list[str] = []
     begun, go_on = threading.Event(), threading.Event()
 
