@@ -5,11 +5,11 @@ Handlers import these from `receiver.handlers`.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
-from receiver.outgoing import OutgoingMessage
+from receiver.outgoing import OutgoingMessage, Schedule
 
 
 class Reply(msgspec.Struct, frozen=True, tag="reply"):
@@ -38,6 +38,7 @@ SILENCE = Reply("")
 
 #: People of one `Send`: they are stored with the event's other effects, and pushes wait meanwhile.
 MOST_PEOPLE = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Send(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
@@ -60,6 +61,8 @@ class Send(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
             raise ValueError(f"Send takes at most {MOST_PEOPLE} people, got {got}; return several")
         if self.at is not None and self.at.tzinfo is None:
             raise ValueError("Send.at needs a time zone, such as datetime.now(UTC) has")
+        if self.at is not None or self.valid_for is not None:
+            Schedule(start_at=self.at or _EPOCH, valid_for=self.valid_for)
         if self.is_campaign and self.link_id is not None:
             raise ValueError("Send.link_id is good for one message, now: not with others or at")
 

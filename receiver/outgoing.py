@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 import msgspec
 
 from receiver.events import Status
+
+#: Limits of a schedule: what is beyond them is a slip, and no clock can count with it.
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+_LONGEST = 366 * 86400
+_FASTEST = 1_000_000
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,15 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after `start_at` in which a message is worth sending; None: always."""
     rate: int | None = None
     """People a minute; None: as many as the source takes."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be kept."""
+        if self.start_at > _LATEST:
+            raise ValueError(f"expected a start before {_LATEST:%Y}, got {self.start_at}")
+        if self.valid_for is not None and not 1 <= self.valid_for <= _LONGEST:
+            raise ValueError(f"expected to be valid for 1 s to 366 days, got {self.valid_for} s")
+        if self.rate is not None and not 1 <= self.rate <= _FASTEST:
+            raise ValueError(f"expected a rate of 1 to {_FASTEST:,} a minute, got {self.rate}")
 
     def next_moment(self, now: datetime, zone: tzinfo) -> datetime:
         """Returns the first moment from now on at which a message may leave."""

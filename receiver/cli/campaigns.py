@@ -130,7 +130,8 @@ async def follow(store: Path, id_: int, seconds: float, *, json: bool) -> None:
                 advance(counts.ended, counts.ended)
     await show(store, id_, json=json)
     if campaign.state != "done":
-        raise Failed(f"campaign {id_} is {campaign.state} after {seconds:g} s")
+        late = f" after {seconds:g} s" if campaign.state == "running" else ""
+        raise Failed(f"campaign {id_} is {campaign.state}{late}")
     if counts.sent != counts.people:
         raise Failed(f"campaign {id_}: {counts.people - counts.sent:,} people were not reached")
 

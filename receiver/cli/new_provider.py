@@ -11,7 +11,7 @@ import typer
 from receiver import config as configuration
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
-from receiver.cli.options import load_leniently
+from receiver.cli.options import known_providers, load_leniently
 from receiver.config import Config
 from receiver.errors import ConfigError, Failed, InvalidInput
 from receiver.providers import load_file
@@ -38,6 +38,9 @@ def new(
     file = to if to is not None else _folder(settings) / f"{name}.toml"
     if file.exists() and not force:
         raise Failed(f"{file}: exists already; --force overwrites it")
+    if name in known_providers(config) and not force:
+        expected = "expected a new name, for a file of this one would take its place"
+        raise Failed(f"{name}: is a provider already; {expected}; --force writes it")
     text = draft(name, captures) if captures else skeleton(name)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

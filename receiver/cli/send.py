@@ -181,6 +181,8 @@ def _check(wish: Wish, link_id: str | None) -> None:
     """Raises `BadParameter` for options that do not go together."""
     if (wish.text is None) == (wish.template is None):
         raise typer.BadParameter("expected --text or --template, and not both")
+    if wish.is_campaign and any(sign in (wish.text or "") for sign in ("{{", "{%")):
+        raise typer.BadParameter("--text goes out as it is: expected --template, got {{ or {%")
     if not (wish.to or wish.to_file or wish.subscribers_of):
         raise typer.BadParameter("expected --to, --to-file or --subscribers-of")
     if wish.short_code is not None and wish.subscribers_of is None:

@@ -129,12 +129,15 @@ def schedule_of(wish: Wish, now: datetime, api: Api) -> Schedule:
         raise typer.BadParameter(
             f"--valid-for: expected a length such as 6h or 2d; got {wish.valid_for!r}"
         )
-    return Schedule(
-        start_at=start,
-        within=_within(wish.within) if wish.within is not None else None,
-        valid_for=round(valid.total_seconds()) if valid else None,
-        rate=wish.rate,
-    )
+    try:
+        return Schedule(
+            start_at=start,
+            within=_within(wish.within) if wish.within is not None else None,
+            valid_for=round(valid.total_seconds()) if valid else None,
+            rate=wish.rate,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _within(text: str) -> Within:

@@ -218,6 +218,9 @@ class Campaign(LineQueue):
             self.line.api.check(one.outgoing)
         except ProviderError as error:
             return Failure(str(error), Status.REJECTED, error.code)
+        except Exception:  # it must not keep those after it from being sent
+            log.exception("message cannot be sent", message=one.id, source=self.lane)
+            return Failure(BROKEN, Status.REJECTED)
         return None
 
     def _attempt(self, one: Waiting) -> Attempt:

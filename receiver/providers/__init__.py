@@ -125,7 +125,7 @@ def _owners(registry: Registry, provider: type[Provider[Any]], key: str) -> str 
 
 def _some(names: list[str]) -> str:
     """Names a few of them."""
-    few = names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} others"]
+    few = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} others"]
     return " or ".join(few)
 
 

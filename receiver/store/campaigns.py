@@ -148,7 +148,7 @@ def change(tx: Tx, campaign: int, act: str, now: int, *, why: str | None = None)
     source, state, handler, event = row
     before, after = CHANGES[act]
     if state not in before:
-        return f"expected a campaign that is {' or '.join(sorted(before))}; it is {state}"
+        return f"expected a campaign that is {' or '.join(sorted(before - {after}))}; it is {state}"
     tx.execute(_SET_STATE, (after, why, now if after == "cancelled" else None, campaign))
     tx.execute(_DROP_JOB, (campaign,))
     if after == "running":

@@ -129,8 +129,8 @@ def _clients(tx: Tx) -> list[str]:
         f"SELECT {OF_EVENT} FROM (SELECT seq, request FROM events ORDER BY seq DESC"
         f" LIMIT {_RECENT}) AS events"
     )
-    requests = [request for (request,) in tx.execute(query) if request is not None]
-    return [unpack_request(request).client for request in requests]
+    requests = [unpack_request(request) for (request,) in tx.execute(query) if request is not None]
+    return [request.client for request in requests if request.client]  # none: we asked for it
 
 
 def _balances(tx: Tx, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]:

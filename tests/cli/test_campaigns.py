@@ -87,6 +87,10 @@ def test_what_is_no_list_of_people_is_refused(idle: Path, people: str, message: 
         (("--within", "8-20"), "expected times such as 08:00-20:00; got '8-20'"),
         (("--valid-for", "long"), "expected a length such as 6h or 2d; got 'long'"),
         (("--rate", "0"), "Invalid value for '--rate'"),
+        (("--at", "1h", "--text", "Dear {{ name }}"), "expected --template, got {{"),
+        (("--rate", "9" * 30), "expected a rate of 1 to 1,000,000 a minute"),
+        (("--at", "9999-12-31T23:59"), "expected a start before 2100"),
+        (("--valid-for", "400d"), "expected to be valid for 1 s to 366 days"),
     ],
 )
 def test_wrong_limits_are_refused(idle: Path, options: tuple[str, str], message: str) -> None:

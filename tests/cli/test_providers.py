@@ -82,6 +82,7 @@ def test_a_provider_is_shown(folder: Path) -> None:
         (["new", "No Name"], 2, "expected small letters, digits and -, got 'No Name'"),
         (["new", "acme", "--from", "none.http"], 1, "none.http: No such file or directory"),
         (["new", "acme", "--from", "receiver.toml"], 1, "expected a push with a payload"),
+        (["new", "twilio"], 1, "twilio: is a provider already; expected a new name"),
         (["new", "broken"], 1, "broken.toml: exists already; --force overwrites it"),
         (["new", "acme", "--quarantine", "7"], 1, "receiver.db: no such store"),
     ],

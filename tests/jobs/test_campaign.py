@@ -15,7 +15,7 @@ from receiver.actions import Send
 from receiver.errors import ProviderError
 from receiver.handlers import OptOut
 from receiver.jobs.channel import Line, Window
-from receiver.outgoing import Schedule, Within
+from receiver.outgoing import OutgoingMessage, Schedule, Within
 from receiver.providers import built_in
 from receiver.service import campaigns
 from receiver.service.commands import AddPeople, ChangeCampaign, DraftCampaign
@@ -28,7 +28,7 @@ from receiver.store import (
     Work,
     job_changes,
     jobs,
-    open_store,
+    open_reader,
     to_micros,
 )
 from receiver.store import campaigns as store_campaigns
@@ -302,6 +302,23 @@ async def test_a_refusal_for_good_is_no_dead_letter(tmp_path: Path) -> None:
         assert not await service.store.reader.jobs()
 
 
+async def test_a_providers_file_that_fails_at_a_message_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message ends with the reason; the others of the source leave."""
+
+    def fails(message: OutgoingMessage) -> None:
+        if message.to == PEOPLE[0]:
+            raise KeyError("x")
+
+    async with sending(tmp_path) as (service, _):
+        assert service.sending is not None
+        monkeypatch.setattr(service.sending.lines["tilil"].api, "check", fails)
+        id_ = await begin(service, PEOPLE[:2])
+        await until_state(service, id_, "done")
+        assert [each.state for each in await messages(service, id_)] == ["dead", "sent"]
+
+
 async def test_a_chunk_is_one_request_with_an_answer_for_each(tmp_path: Path) -> None:
     """Whoever is refused has the reason, the others their ids; opted-out people are not in it."""
     async with sending(tmp_path, "rayprotech", poll=False, bulk_size=4) as (service, providers):
@@ -357,10 +374,10 @@ async def test_what_waits_while_the_service_stops_waits_for_the_next_start(tmp_p
         ]
         id_ = await begin(service, PEOPLE[2:4])
         await until_async(lambda: sent(providers, 1), "the first under way")
-    async with open_store(tmp_path / "receiver.db") as store:
-        [first, second] = [(await store.reader.messages.find(id_=each))[0] for each in ids]
+    async with open_reader(tmp_path / "receiver.db") as reader:
+        [first, second] = [(await reader.messages.find(id_=each))[0] for each in ids]
         assert (first.state, second.state) == ("unknown", "waiting")
-        campaign = await store.reader.campaigns.find(id_)
+        campaign = await reader.campaigns.find(id_)
         assert campaign is not None
         assert campaign.state == "running"
 
@@ -457,6 +474,9 @@ async def test_a_handler_may_name_many_and_a_time(tmp_path: Path) -> None:
         ({"others": ("+254711000001",) * 500}, "at most 500 people, got 501"),
         ({"at": datetime(2026, 11, 20, 9, 0)}, "needs a time zone"),  # noqa: DTZ001 - the fault
         ({"others": ("+254711000001",), "link_id": "x"}, "good for one message"),
+        ({"at": datetime.max.replace(tzinfo=UTC)}, "expected a start before 2100"),
+        ({"valid_for": 10**20}, "valid for 1 s to 366 days"),
+        ({"valid_for": 0}, "valid for 1 s to 366 days"),
     ],
 )
 def test_what_cannot_be_a_campaign_is_a_fault_of_the_handler(

@@ -157,3 +157,12 @@ async def test_an_open_answer_without_a_reply_is_the_plain_one_of_the_push(tmp_p
     async with opened(tmp_path) as store:
         events = [told(store, "1"), intake(store, "2", state=OPEN, request=b"")]
         assert one_speaks(events)[1].row.answer == events[0].plain_answer
+
+
+async def test_what_we_asked_for_came_from_nobody(tmp_path: Path) -> None:
+    """The doctor judges proxies by pushes alone."""
+    async with opened(tmp_path) as store:
+        request = pack_request("GET", None, b"", [], b"{}", "")
+        bundle = StoredBundle(pushes=one_speaks([told(store, "1")]), request=request)
+        await store.take_bundle(lambda: bundle, 0)
+    assert store_health(tmp_path / "receiver.db", []).clients == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
-from receiver.store import open_store
+from receiver.store import open_reader, open_store
 from receiver.store.engine import database, schema
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.files import lock
@@ -153,6 +153,28 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     make(path, "PRAGMA journal_mode = delete", f"PRAGMA user_version = {len(migrations()) + 1}")
     assert "newer sms-receiver" in refused(path)
     assert "upgrade the program" in refused(path)
+
+
+@pytest.mark.anyio
+async def test_an_older_store_is_not_read(tmp_path: Path) -> None:
+    """Between the upgrade of the program and its start, a command says what is to be done."""
+    path = tmp_path / "receiver.db"
+    open_writer(path).close()
+    make(path, f"PRAGMA user_version = {len(migrations()) - 1}")
+    with pytest.raises(StoreUnusable, match="start the service once"):
+        async with open_reader(path):
+            pass
+
+
+def test_a_store_can_be_read_after_each_step_of_its_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader may look between any two, and wants the number that ids are made of."""
+    monkeypatch.setattr(schema, "migrations", lambda: [migrations()[0], "broken"])
+    with closing(sqlite3.connect(tmp_path / "receiver.db", isolation_level=None)) as db:
+        with pytest.raises(sqlite3.OperationalError):
+            schema.migrate(db)
+        assert db.execute("SELECT count(*) FROM meta WHERE key = 'node'").fetchone() == (1,)
 
 
 def test_another_programs_file_is_refused(tmp_path: Path) -> None:

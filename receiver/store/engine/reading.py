@@ -14,7 +14,7 @@ import aiosqlite
 
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.store.engine.files import check_alone
-from receiver.store.engine.schema import SCHEMA, check_schema
+from receiver.store.engine.schema import SCHEMA, check_schema, migrations
 from receiver.store.tx import Tx
 
 #: Rows of a long result that are fetched at once.
@@ -69,7 +69,7 @@ class AsyncConnection:
 async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
     """Opens the store at `path`, beside a running service or without one.
 
-    Raises `StoreUnusable` when there is no store or it is not ours.
+    Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
     """
     check_there(path)
     check_alone(path)
@@ -79,7 +79,8 @@ async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
         with errors_named(path, StoreUnusable):
             await db.execute(_READ_ONLY)
             async with db.execute(SCHEMA) as cursor:
-                check_schema(path, *cast("tuple[int, int]", await cursor.fetchone()))
+                found = cast("tuple[int, int]", await cursor.fetchone())
+                check_schema(path, *found, oldest=len(migrations()))
         yield AsyncConnection(db, path)
     finally:
         if _thread(db).is_alive():  # else calls would wait for ever

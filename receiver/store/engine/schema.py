@@ -16,6 +16,8 @@ APPLICATION_ID = 0x534D5352
 #: Selects the arguments of `check_schema`.
 SCHEMA = "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version"
 
+_NODE = "INSERT INTO meta (key, value) VALUES ('node', ?) ON CONFLICT (key) DO NOTHING"
+
 
 def migrations() -> list[str]:
     """The SQL scripts that make the schema, oldest first."""
@@ -50,16 +52,16 @@ def migrate(db: sqlite3.Connection) -> None:
     """Creates the tables or brings them up to date."""
     db.create_function("digested_key", 1, _digested_key, deterministic=True)
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    node = secrets.randbits(62)
+    make_node = _NODE.replace("?", str(node))
     for number, script in enumerate(migrations()[version:], version + 1):
-        # executescript commits first, so the transaction is part of the script.
+        # executescript commits first, so the transaction is part of the script. Readers may look
+        # between any two.
         db.executescript(
-            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\n"
-            f"PRAGMA application_id = {APPLICATION_ID};\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{script}\n{make_node};\n"
+            f"PRAGMA user_version = {number};\nPRAGMA application_id = {APPLICATION_ID};\nCOMMIT;"
         )
-    db.execute(
-        "INSERT INTO meta (key, value) VALUES ('node', ?) ON CONFLICT (key) DO NOTHING",
-        (secrets.randbits(62),),
-    )
+    db.execute(_NODE, (node,))  # of a store that was left without
 
 
 def _digested_key(key: str) -> str:
