@@ -20,6 +20,7 @@ import msgspec
 from receiver.config.convert import Converter, StructT, shown
 from receiver.config.sections import (
     YOUNGEST,
+    Console,
     Logs,
     LoopGuard,
     Plugins,
@@ -39,6 +40,7 @@ __all__ = [
     "DEFAULT_FILES",
     "YOUNGEST",
     "Config",
+    "Console",
     "Logs",
     "LoopGuard",
     "Plugins",
@@ -58,7 +60,7 @@ __all__ = [
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 
-_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard", "retention", "logs")
+_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard", "retention", "logs", "console")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     loop_guard: LoopGuard = LoopGuard()
     logs: Logs = Logs()
     retention: Retention = Retention()
+    console: Console = Console()
 
     def source_as(
         self, name: str, type_: type[SourceT], elsewhere: Mapping[str, str] = MappingProxyType({})
@@ -144,14 +147,19 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
     logs = reader.struct(raw.get("logs", {}), Logs, "logs")
     retention = reader.struct(raw.get("retention", {}), Retention, "retention")
+    console = reader.struct(raw.get("console", {}), Console, "console")
     if server:
         reader.check_server(server)
     if store and not store.url.removeprefix("sqlite:"):
         reader.fault("store.url", "expected sqlite: and a file name")
     elif store and not store.url.startswith("sqlite:"):
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
-    if reader.faults or not (server and store and plugins and guard and retention and logs):
+    if console:
+        reader.check_address("console.listen", console.listen)
+    sections = (server, store, plugins, guard, retention, logs, console)
+    if reader.faults or not all(sections):
         raise ConfigError(reader.faults, str(file))
+    assert server and store and plugins and guard and retention and logs and console
     return Config(
         file=file,
         server=server,
@@ -162,6 +170,7 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         loop_guard=guard,
         logs=logs,
         retention=retention,
+        console=console,
     )
 
 
@@ -198,10 +207,15 @@ class _ConfigReader(Converter):
         return plugins
 
     def check_server(self, server: Server) -> None:
-        if not server.admin:
+        if not server.admin or not self.check_address("server.admin", server.admin):
             return
-        host, _, port = server.admin.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
-            self.fault("server.admin", f"expected HOST:PORT, got {server.admin!r}")
-        elif server.port and server.admin_address == (server.host, server.port):
+        if server.port and server.admin_address == (server.host, server.port):
             self.fault("server.admin", "must not be the public address")
+
+    def check_address(self, key: str, address: str) -> bool:
+        """Returns True for HOST:PORT, and notes the fault otherwise."""
+        host, _, port = address.rpartition(":")
+        fits = bool(host) and port.isascii() and port.isdecimal() and int(port) <= 65535
+        if not fits:
+            self.fault(key, f"expected HOST:PORT, got {address!r}")
+        return fits

@@ -145,15 +145,15 @@ class _Listener:
             raise ValueError(f"expected at most {_LINE_LIMIT} bytes, got more") from None
 
 
-async def ask(store: Path, command: Command) -> Outcome:
-    """Has the running service carry out a command.
+async def ask(store: Path, command: Command, by: str = "") -> Outcome:
+    """Has the running service carry out a command, for a user of the console if `by` names one.
 
     Raises OSError when nobody listens, `StoreError` when there is no answer.
     """
     with socket_path(store) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     try:
-        order = Order(command, users.sudo_user())
+        order = Order(command, by or users.sudo_user())
         writer.write(msgspec.json.encode(order) + b"\n")
         await writer.drain()
         return _outcome.decode(await reader.read())

@@ -1,0 +1,59 @@
+"""The console's ways to the store: readers that cannot write, and commands to the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from receiver.config import Config
+from receiver.errors import StoreError
+from receiver.service.commands import Command, Outcome
+from receiver.service.control import ask
+from receiver.store import Reader, open_reader
+from receiver.views.redact import secrets_of
+
+#: Pages that are read at the same time; others wait.
+_READERS = 4
+
+
+class Desk:
+    """Reads the store, and has the service change it."""
+
+    def __init__(self, settings: Config) -> None:
+        self.settings = settings
+        self.secrets = secrets_of(settings)
+        """Credentials, which nothing that is shown may hold."""
+        self._idle: asyncio.LifoQueue[Reader | None] = asyncio.LifoQueue()
+        for _ in range(_READERS):
+            self._idle.put_nowait(None)
+        self._open = AsyncExitStack()
+
+    @property
+    def store(self) -> Path:
+        """The file of the store."""
+        return self.settings.store_path
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Reader]:
+        """Lends a reader; one is opened when it is first needed. Raises `StoreError`."""
+        reader = await self._idle.get()
+        try:
+            if reader is None or reader.ended():
+                reader = None
+                reader = await self._open.enter_async_context(open_reader(self.store))
+            yield reader
+        finally:
+            self._idle.put_nowait(reader)
+
+    async def order(self, command: Command, by: str) -> Outcome:
+        """Has the running service carry out a command, for a user. Raises `StoreError`."""
+        try:
+            return await ask(self.store, command, by)
+        except OSError:
+            raise StoreError("the service does not run, and it alone changes the store") from None
+
+    async def close(self) -> None:
+        """Closes the readers."""
+        await self._open.aclose()

@@ -1,0 +1,112 @@
+"""Hides from a viewer what only other roles may see: numbers of people, and texts, which hold them.
+
+Records are masked before anything is made of them, so no page and no answer can show more by
+mistake. What is hidden is decided by the names of fields, and everything else that looks like a
+number is masked, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+import msgspec
+
+from receiver.console.roles import Role
+from receiver.text.msisdn import mask
+
+T = TypeVar("T")
+
+#: Stands for a text that is hidden.
+HIDDEN = "•••"
+#: Fields with what people, providers and handlers wrote, or with bytes as they came.
+_TEXTS = frozenset(
+    [
+        "text",
+        "texts",
+        "error",
+        "note",
+        "reason",
+        "words",
+        "what",
+        "request",
+        "raw",
+        "answer",
+        "reply",
+        "payload",
+        "fields",
+        "key",
+        "repeat_key",
+        "outcome",
+        "details",
+        "subscriber_ref",
+        "external_id",
+        "link_id",
+        "client",
+    ]
+)
+#: Fields with ids of ours, and with addresses of ours, which are no people's.
+_OURS = frozenset(
+    [
+        "id",
+        "event",
+        "events",
+        "job",
+        "message",
+        "messages",
+        "seq",
+        "short_code",
+        "sender",
+        "service_id",
+    ]
+)
+#: What may be the number of a person, in the middle of other characters, too.
+_NUMBER = re.compile(r"\+?\d[\d -]{5,}\d")
+
+
+def seen_by(role: Role, record: T) -> T:
+    """Returns what a role may see of a record: a viewer no number of a person and no text."""
+    if role >= Role.CARE:
+        return record
+    masked: T = _masked(record)
+    return masked
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    if name in _TEXTS and value is not None:
+        return _empty(value)
+    if isinstance(value, msgspec.Struct):
+        found = {
+            field: _masked(getattr(value, field), field.rstrip("_"))
+            for field in value.__struct_fields__
+        }
+        return msgspec.structs.replace(value, **found)
+    if isinstance(value, Mapping):
+        return {_masked(key): _masked(each, str(key)) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_masked(each, name) for each in value)
+    if isinstance(value, str) and not isinstance(value, Enum) and name not in _OURS:
+        return _NUMBER.sub(lambda found: mask(found[0]), value)
+    return value
+
+
+def _empty(value: Any) -> Any:
+    """Returns what stands for a hidden value, of the same type where code goes on with it."""
+    match value:
+        case str():
+            return HIDDEN
+        case bytes():
+            return b""
+        case bool() | int() | float() | datetime() | date():
+            return value
+        case dict():
+            return {}
+        case list() | tuple():
+            return type(value)()
+        case msgspec.Struct():
+            return None
+        case _:
+            return value
