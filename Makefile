@@ -99,18 +99,18 @@ format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# First all that is developed with; then the parts of it that the program and its build need, both
+# First all that is developed with, extras included; then the parts of it that the program and its build need, both
 # once more without hashes, as constraints (pip takes none with hashes); then all of it with the
 # lowest versions, which are found without the development tools.
 lock: $(READY) ## writes the lock files anew, with the newest versions
-	$(LOCK) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.lock
+	$(LOCK) $(UPGRADE) pyproject.toml --all-extras --group dev -o requirements-dev.lock
 	$(LOCK) $(UPGRADE) pyproject.toml --constraints requirements-dev.lock -o requirements.lock
 	$(LOCK) $(UPGRADE) --group build --constraints requirements-dev.lock -o requirements-build.lock
 	sed -n 's/ *\\$$//; /^[a-z]/p' requirements.lock requirements-build.lock | LC_ALL=C sort -u \
 	  > constraints.txt
 	cp requirements-dev.lock requirements-lowest.lock
-	$(COMPILE) pyproject.toml --resolution lowest-direct | \
-	  $(LOCK) pyproject.toml --group dev --constraints - -o requirements-lowest.lock
+	$(COMPILE) pyproject.toml --all-extras --resolution lowest-direct | \
+	  $(LOCK) pyproject.toml --all-extras --group dev --constraints - -o requirements-lowest.lock
 
 wheel: $(BUILD)/.ready ## dist/*.whl
 	rm -rf dist

@@ -3,6 +3,7 @@
 ReceiverError
 ├── ConfigError             the configuration has faults; lists all of them
 ├── Failed                  a command did not do everything it was asked to do
+├── HandlerError            a handler failed, and knows if and when to try it again
 ├── InvalidInput            a person asks for something that cannot be done as asked
 ├── NotFound                the store has nothing with this id
 ├── PluginError             a plugin cannot be loaded or used
@@ -24,7 +25,7 @@ ReceiverError
 │   ├── TooMany             429
 │   └── StoreUnavailable    503  also a StoreError
 ├── ProviderError           a provider refuses a call, or its outcome is not known
-├── NoAnswer                a system that events are forwarded to gave no answer
+├── NoAnswer                a system that events are posted to gave no answer
 └── StoreError
     ├── StoreLocked         another process has the store
     ├── StoreUnusable       not a store of ours, damaged, or from a newer program
@@ -74,6 +75,19 @@ class Failed(ReceiverError):
         self.lines = lines
         """What failed, a line each."""
         super().__init__("; ".join(lines) or None)
+
+
+class HandlerError(ReceiverError):
+    """A handler failed."""
+
+    def __init__(
+        self, words: str | None = None, *, retryable: bool = True, retry_after: float | None = None
+    ) -> None:
+        self.retryable = retryable
+        """False: it would fail again, so it becomes a dead letter at once."""
+        self.retry_after = retry_after
+        """Seconds that it is not tried again for, at least."""
+        super().__init__(words)
 
 
 class InvalidInput(ReceiverError):

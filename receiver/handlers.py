@@ -57,8 +57,9 @@ from receiver.actions import (
     actions,
 )
 from receiver.config.convert import Address, Network, Secret
+from receiver.config.filters import Filter, addresses, has_keyword
+from receiver.errors import HandlerError
 from receiver.events import (
-    Data,
     DeliveryReport,
     Event,
     EventType,
@@ -66,7 +67,8 @@ from receiver.events import (
     Status,
     SubscriptionChange,
 )
-from receiver.net.targets import Target
+from receiver.net.asking import Asker, asking
+from receiver.net.targets import Answer, Target, TargetSettings, target_cautions, target_faults
 from receiver.people import Nobody, People, Subscription
 from receiver.text.keywords import fold, keyword, phrase, plain, split, words
 from receiver.text.msisdn import is_e164
@@ -75,15 +77,19 @@ from receiver.text.sms_length import Segments, beyond_gsm7, segments
 __all__ = [
     "Action",
     "Address",
+    "Answer",
+    "Asker",
     "Context",
     "DeliveryReport",
     "Event",
     "EventType",
     "Explanation",
+    "Filter",
     "Finding",
     "Flag",
     "Forward",
     "Handler",
+    "HandlerError",
     "HandlerFunction",
     "Message",
     "Network",
@@ -101,9 +107,11 @@ __all__ = [
     "Subscription",
     "SubscriptionChange",
     "Target",
+    "TargetSettings",
     "Unsubscribe",
     "actions",
     "addresses",
+    "asking",
     "beyond_gsm7",
     "fold",
     "has_keyword",
@@ -116,6 +124,8 @@ __all__ = [
     "plain",
     "segments",
     "split",
+    "target_cautions",
+    "target_faults",
     "words",
 ]
 
@@ -139,7 +149,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: str
     """Its place in the configuration: `rules[3] GAME`."""
-    verdict: Literal["answers", "acts", "no"]
+    verdict: Literal["answers", "acts", "asks", "no"]
+    """`asks`: another system decides."""
     why: str
     reply: str | None = None
     """The text it answers with."""
@@ -206,36 +217,20 @@ HandlerFunction = Callable[..., Any]
 FunctionT = TypeVar("FunctionT", bound=HandlerFunction)
 
 
-class Handler(msgspec.Struct, frozen=True, kw_only=True):
+class Handler(Filter, frozen=True, kw_only=True):
     """A decorated function and its filters."""
 
     function: HandlerFunction
-    types: frozenset[str]
     inline: bool
     first: bool
     last: bool
-    keywords: frozenset[str]
-    to: frozenset[str]
-    sources: frozenset[str]
+    when: HandlerFunction | None = None
+    """A filter of the plugin's own."""
 
     @property
     def is_async(self) -> bool:
         """True if it is awaited, False if it is called in a thread."""
         return inspect.iscoroutinefunction(self.function)
-
-    def wants(self, event: Event[Data]) -> bool:
-        """True if the event passes the filters."""
-        if event.type not in self.types:
-            return False
-        if self.sources and event.source_name not in self.sources:
-            return False
-        data = event.data
-        if self.keywords and not has_keyword(data, self.keywords):
-            return False
-        if not self.to:
-            return True
-        ours = data.short_code if isinstance(data, SubscriptionChange) else data.to
-        return ours in self.to
 
 
 FiltersP = ParamSpec("FiltersP")
@@ -274,6 +269,7 @@ def on_message(
     keyword: str | Iterable[str] = (),
     to: str | Iterable[str] = (),
     source: str | Iterable[str] = (),
+    when: HandlerFunction | None = None,
     inline: bool = False,
     first: bool = False,
     last: bool = False,
@@ -282,24 +278,30 @@ def on_message(
 
     Without filters it gets all messages; else those whose first word is one of `keyword`, sent to
     one of `to` (numbers without a country code: of the regions of the sources), through one of
-    `source`.
+    `source`. `when` is a filter of the plugin's own, for what its settings say: a function of event
+    and context, as pure and quick as an inline handler, called for what passes the others.
 
     `inline` is for pure functions that take microseconds, such as a look into rules: they
     run before the event is stored and share its commit. They must be `def`, do no I/O and
     read no clock. `first` puts a handler before all that are not. `last` puts it behind all others,
     inline or not: it is asked only if none of them replied, and none is left that is tried again.
     """
-    types = frozenset({str(EventType.MESSAGE_RECEIVED)})
-    return _decorator(types, keyword, to, source, inline=inline, first=first, last=last)
+    types = [EventType.MESSAGE_RECEIVED]
+    filter_ = Filter.of(types=types, keywords=keyword, to=to, sources=source)
+    return _decorator(filter_, when=when, inline=inline, first=first, last=last)
 
 
 @_also_bare
 def on_delivery(
-    *, source: str | Iterable[str] = (), inline: bool = False, first: bool = False
+    *,
+    source: str | Iterable[str] = (),
+    when: HandlerFunction | None = None,
+    inline: bool = False,
+    first: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
-    """Registers a handler of delivery reports. `inline`, `first`: see `on_message`."""
-    types = frozenset({str(EventType.DELIVERY_UPDATED)})
-    return _decorator(types, (), (), source, inline=inline, first=first)
+    """Registers a handler of delivery reports. `when`, `inline`, `first`: see `on_message`."""
+    filter_ = Filter.of(types=[EventType.DELIVERY_UPDATED], sources=source)
+    return _decorator(filter_, when=when, inline=inline, first=first)
 
 
 @_also_bare
@@ -308,30 +310,17 @@ def on_subscription(
     keyword: str | Iterable[str] = (),
     to: str | Iterable[str] = (),
     source: str | Iterable[str] = (),
+    when: HandlerFunction | None = None,
     inline: bool = False,
     first: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
     """Registers a handler of activations and deactivations; `event.type` tells which.
 
-    Filters, `inline` and `first`: see `on_message`.
+    Filters, `when`, `inline` and `first`: see `on_message`.
     """
-    types = frozenset(
-        {str(EventType.SUBSCRIPTION_ACTIVATED), str(EventType.SUBSCRIPTION_DEACTIVATED)}
-    )
-    return _decorator(types, keyword, to, source, inline=inline, first=first)
-
-
-def addresses(to: str | Iterable[str]) -> frozenset[str]:
-    """Returns short codes and numbers of ours in the form of an event's `to`.
-
-    Takes an `Address` of the settings in any form; another text must not be a number in national
-    form.
-    """
-    return frozenset(
-        form
-        for text in ([to] if isinstance(to, str) else to)
-        for form in (text if isinstance(text, Address) else Address(text)).forms
-    )
+    types = [EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_DEACTIVATED]
+    filter_ = Filter.of(types=types, keywords=keyword, to=to, sources=source)
+    return _decorator(filter_, when=when, inline=inline, first=first)
 
 
 #: The attribute in which a decorator stores the `Handler` for the loader.
@@ -339,49 +328,27 @@ MARK = "__receiver_handler__"
 
 
 def _decorator(
-    types: frozenset[str],
-    keywords: str | Iterable[str],
-    to: str | Iterable[str],
-    sources: str | Iterable[str],
+    filter_: Filter,
     *,
+    when: HandlerFunction | None,
     inline: bool,
     first: bool,
     last: bool = False,
 ) -> Callable[[FunctionT], FunctionT]:
-    folded, ours, named = _keywords(_several(keywords)), addresses(to), _several(sources)
-
     def decorate(function: FunctionT) -> FunctionT:
         _refuse(function)
         handler = Handler(
+            **msgspec.structs.asdict(filter_),
             function=function,
-            types=types,
+            when=when,
             inline=inline,
             first=first,
             last=last,
-            keywords=folded,
-            to=ours,
-            sources=named,
         )
         setattr(function, MARK, handler)
         return function
 
     return decorate
-
-
-def has_keyword(data: Data, keywords: frozenset[str]) -> bool:
-    """True if the first word of a message or the keyword of a subscription is one of these.
-
-    They are folded with `symbols`: `A+` is not A, while A is `A+`, `A!` and `a`.
-    """
-    typed = (isinstance(data, Message) and split(data.text)[0]) or getattr(data, "keyword", None)
-    return bool(typed) and (fold(typed) in keywords or fold(typed, symbols=True) in keywords)
-
-
-def _keywords(typed: frozenset[str]) -> frozenset[str]:
-    for word in typed:
-        if not word or split(word) != (word, ""):
-            raise ValueError(f"a keyword is one word, not {word!r}")
-    return frozenset(fold(word, symbols=True) for word in typed)
 
 
 def _refuse(function: HandlerFunction) -> None:
@@ -397,7 +364,3 @@ def _refuse(function: HandlerFunction) -> None:
         raise TypeError(f"{name} is decorated twice; let two handlers call a common function")
     if hasattr(earlier, MARK):
         raise TypeError(f"{name} is the second handler of that name; the first would never run")
-
-
-def _several(values: str | Iterable[str]) -> frozenset[str]:
-    return frozenset({values} if isinstance(values, str) else values)

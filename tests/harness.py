@@ -29,7 +29,7 @@ import msgspec
 
 from receiver import config
 from receiver.logs.requests import unnoted
-from receiver.providers import PROVIDERS, Answer, Push
+from receiver.providers import Answer, Push, built_in
 from receiver.service import parts as service
 from receiver.service.parts import Parts, Service
 
@@ -53,7 +53,7 @@ def settings(**sections: Mapping[str, Any]) -> dict[str, Any]:
         "server": {"port": 0, "admin": ""},
         "sources": {
             name: {"provider": name, "tokens": [TOKEN]}
-            for name, provider in PROVIDERS.items()
+            for name, provider in built_in().items()
             if provider.pushes
         },
         "plugins": {"enabled": ["opt_out", "keyword_reply", "subscriptions"]},

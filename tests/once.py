@@ -23,7 +23,7 @@ from types import CodeType
 
 import pytest
 
-from receiver.plugin_host import files
+from receiver.extensions import modules
 from receiver.store.engine import connection
 from receiver.store.engine.database import open_writer
 
@@ -32,18 +32,18 @@ from receiver.store.engine.database import open_writer
 def made_once() -> Iterator[None]:
     """Holds while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files._Loader, "source_to_code", _compiled_once())
-        patch.setattr(files, "entry_points", _listed_once())
+        patch.setattr(modules._Loader, "source_to_code", _compiled_once())
+        patch.setattr(modules, "entry_points", _listed_once())
         patch.setattr(connection, "open_writer", _migrated_once())
         yield
 
 
-def _compiled_once() -> Callable[[files._Loader, bytes, str], CodeType]:
-    compile_ = files._Loader.source_to_code
+def _compiled_once() -> Callable[[modules._Loader, bytes, str], CodeType]:
+    compile_ = modules._Loader.source_to_code
 
     @cache
     def compiled(data: bytes, path: str) -> CodeType:
-        return compile_(files._Loader("", path), data, path)
+        return compile_(modules._Loader("", path), data, path)
 
     return lambda _, data, path: compiled(data, path)
 

@@ -57,6 +57,11 @@ def declared(group: list[Any]) -> list[str]:
 
 
 NEEDED = declared(PYPROJECT["project"]["dependencies"])
+EXTRAS = [
+    name
+    for extra in PYPROJECT["project"]["optional-dependencies"].values()
+    for name in declared(extra)
+]
 TOOLS = declared(PYPROJECT["dependency-groups"]["dev"])
 
 
@@ -91,7 +96,11 @@ def described(heading: str) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("heading", "names", "places"),
-    [("The program", NEEDED, PROGRAM), ("Development", TOOLS, DEVELOPMENT)],
+    [
+        ("The program", NEEDED, PROGRAM),
+        ("Extras", EXTRAS, PROGRAM),
+        ("Development", TOOLS, DEVELOPMENT),
+    ],
 )
 def test_the_page_tells_what_is(heading: str, names: list[str], places: tuple[str, ...]) -> None:
     """What each package is for, and where it is imported, if anywhere."""
@@ -105,4 +114,4 @@ def test_the_page_tells_what_is(heading: str, names: list[str], places: tuple[st
 @pytest.mark.parametrize("place", [*PROGRAM, *DEVELOPMENT])
 def test_what_is_imported_is_declared(place: str) -> None:
     """Nothing is used that only comes along with something else."""
-    assert imported(place) <= {*NEEDED, *(TOOLS if place in DEVELOPMENT else ())}
+    assert imported(place) <= {*NEEDED, *EXTRAS, *(TOOLS if place in DEVELOPMENT else ())}

@@ -25,6 +25,7 @@ from receiver.config import (
     Logs,
     LoopGuard,
     Plugins,
+    Providers,
     Retention,
     Send,
     Server,
@@ -42,9 +43,10 @@ from receiver.events import (
     SubscriptionChange,
     event_schema,
 )
-from receiver.plugin_host import files, loader
+from receiver.extensions.modules import files
+from receiver.plugin_host import loader
 from receiver.plugin_host.files import shipped_folder
-from receiver.providers import PROVIDERS, Provider
+from receiver.providers import Provider, built_in
 from receiver.providers.tilil.settings import Digest
 from receiver.service.metrics import ServiceCollector
 from tests import harness
@@ -158,9 +160,10 @@ def settings() -> Iterator[tuple[str, dict[str, FieldInfo]]]:
         ("[sources.NAME]", Source),
         ("[sources.NAME.digest]", Digest),
         ("[sources.NAME.send]", Send),
+        ("[providers]", Providers),
         ("[plugins]", Plugins),
     ]
-    for name in sorted(files.files(shipped_folder())):
+    for name in sorted(files(shipped_folder())):
         module = importlib.import_module(f"plugins.{name}")
         tables.append((f"[plugins.{name}]", module.Settings))
         for field in msgspec.structs.fields(module.Settings):
@@ -173,8 +176,10 @@ def settings() -> Iterator[tuple[str, dict[str, FieldInfo]]]:
         found = {field.encode_name: field for field in msgspec.structs.fields(type_)}
         if type_ is Plugins:
             del found["settings"]  # the tables of plugins themselves
+        if type_ is Providers:
+            del found["descriptions"]  # likewise
         yield heading, found
-    for provider in PROVIDERS.values():
+    for provider in built_in().values():
         every = keys(provider.settings)
         own = {key: field for key, field in every.items() if key not in keys(Source)}
         if own:
@@ -333,11 +338,11 @@ def test_status_order_is_described() -> None:
     assert ranks == [by_rank[rank] for rank in sorted(by_rank)]
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", built_in())
 def test_provider_is_described(name: str) -> None:
     """Every provider has its section, with the URLs to enter and the portal's name of the token."""
-    text = section("providers.md", known_as(PROVIDERS[name]))
-    for url in PROVIDERS[name].push_urls:
+    text = section("providers.md", known_as(built_in()[name]))
+    for url in built_in()[name].push_urls:
         token = "/TOKEN" if url.secret is None else ""
         assert f"`https://sms.example.com/hooks/{name}{token}`" in text
         assert (url.secret or "").replace("api_token", "API token") in text

@@ -55,7 +55,7 @@ def run(context: typer.Context, *, config: ConfigFile = None) -> None:
 
 @group.command("add-user")
 def add_user(name: _Name, *, role: _Role = Role.VIEWER, config: ConfigFile = None) -> None:
-    """Adds a user, or gives one a new role and password, which is read from the terminal or stdin."""
+    """Adds a user, or gives one another role and password; reads it from the terminal or stdin."""
     from receiver.console.roles import role_of
 
     if sys.stdin.isatty():
@@ -128,7 +128,7 @@ def _table(found: list[Account], if_empty: str) -> None:
             each.name,
             each.role.word,
             format_time(each.created_at),
-            each.seen_at and format_time(each.seen_at),
+            format_time(each.seen_at) if each.seen_at else None,
         )
         for each in found
     ]

@@ -34,7 +34,7 @@ from receiver.events import utc_now
 from receiver.http.redact import address, masked
 from receiver.logs import setup
 from receiver.logs.writer import LogWriter
-from receiver.providers import PROVIDERS
+from receiver.providers import built_in
 from receiver.service import parts as service
 from receiver.service import server
 from receiver.store import Reader, StoredMessage, open_reader
@@ -290,7 +290,7 @@ def program() -> str:
 def _write(folder: Path) -> Path:
     """Writes the configuration of the demo, with free ports and new tokens."""
     text = resources.files(__package__).joinpath("demo.toml").read_text("utf-8")
-    values = {name: f"demo-{secrets.token_urlsafe(12)}" for name in PROVIDERS}
+    values = {name: f"demo-{secrets.token_urlsafe(12)}" for name in built_in()}
     values["port"], values["admin"], values["fake"] = map(str, _free_ports(3))
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.events import EventType
-from receiver.providers import PROVIDERS, Sample
+from receiver.providers import Sample, built_in
 
 _AMINA, _JUMA, _WANJIRU = "254726770792", "254712000111", "254733000222"
 _WELCOME = "Welcome to the game, {}!"
@@ -51,7 +51,7 @@ class Traffic:
         return [step for group in groups for step in group]
 
     def _push(self, source: str, kind: str, *, token: str | None = None, **values: str) -> Sample:
-        provider = PROVIDERS[source]
+        provider = built_in()[source]
         self._now += timedelta(microseconds=1)
         fresh = provider.fresh_values(kind, self._now.astimezone(provider.default_timezone))
         secret = self._tokens[source] if token is None else token

@@ -26,7 +26,9 @@ from receiver.cli.options import (
     optional_person,
 )
 from receiver.cli.times import Since, Tz, Until, period
+from receiver.config import Config
 from receiver.errors import Failed
+from receiver.providers import known
 from receiver.service.follow import new_events
 from receiver.service.stories import Story, stories, stories_of
 from receiver.store import Reader, open_reader
@@ -104,7 +106,7 @@ def command(
         async with open_reader(settings.store_path) as reader:
             await check_source(reader, settings, source)
             if id_ is not None:
-                await _show(reader, id_, secrets, json=json, raw=raw)
+                await _show(reader, id_, settings, json=json, raw=raw)
             elif follow:
                 await _follow(reader, wanted, limit, secrets, json=json, raw=raw)
             else:
@@ -159,16 +161,16 @@ async def _follow(
         sys.stdout.flush()
 
 
-async def _show(reader: Reader, id_: str, secrets: Sequence[str], *, json: bool, raw: bool) -> None:
+async def _show(reader: Reader, id_: str, settings: Config, *, json: bool, raw: bool) -> None:
     stored = await reader.event(await reader.whole_id(id_))
     if stored is None:
         raise Failed(f"{id_}: no such event")
     [found] = await stories(reader, [stored])
-    story = redact_story(found, secrets)
+    story, providers = redact_story(found, secrets_of(settings)), known(settings)
     if json:
-        output.json_line(event_json(story, raw=raw, **story_fields(story)))
+        output.json_line(event_json(story, raw=raw, **story_fields(story, providers)))
         return
-    output.details(story_details(story))
+    output.details(story_details(story, providers))
     if raw and stored.request:
         print()
         output.details(request_details(stored.request))

@@ -14,7 +14,7 @@ import uvloop
 from receiver.cli import output
 from receiver.cli.options import UnusedConfigFile, named_values
 from receiver.errors import ReceiverError
-from receiver.fake import NAMES, Fake, Options, running
+from receiver.fake import Fake, Options, running
 from receiver.fake.faults import ANSWERS, CALLBACKS
 
 _DEFAULT = Options()
@@ -121,7 +121,7 @@ async def _serve(options: Options) -> None:
     async with running(options) as fake:
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)  # messages are no cycles: looking for these can wait
-        width = max(map(len, NAMES))
+        width = max(map(len, fake.urls))
         for name, url in fake.urls.items():
             output.line(f"{name:<{width}}  {url}")
         await stopped.wait()

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import typer
 
 from receiver.cli import output
+from receiver.cli.init_sources import source_table
 from receiver.errors import Failed
-from receiver.providers import PROVIDERS, Provider
+from receiver.providers import Provider, ProviderType, built_in, known
 
 #: 256 bits.
 _TOKEN_BYTES = 32
@@ -25,6 +26,14 @@ def command(
         Path,
         typer.Option("--config", "--path", metavar="FILE", help="The configuration file to write."),
     ] = Path("receiver.toml"),
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A provider to write a source of; may be given several times. Default: every"
+            " built-in one. `receiver providers` lists all.",
+        ),
+    ] = None,
     base_url: Annotated[
         str, typer.Option(metavar="URL", help="The public URL of the service.")
     ] = "https://sms.example.com",
@@ -34,38 +43,50 @@ def command(
 
     Prints the URL and the secret to enter in each provider's portal.
     """
+    chosen = _chosen(provider)
     tokens = {
-        name: secrets.token_urlsafe(_TOKEN_BYTES)
-        for name, provider in PROVIDERS.items()
-        if provider.pushes
+        name: secrets.token_urlsafe(_TOKEN_BYTES) for name, each in chosen.items() if each.pushes
     }
+    tables = [
+        source_table(each, tokens.get(name), asked_for=bool(provider))
+        for name, each in chosen.items()
+    ]
     text = resources.files(__package__).joinpath("init.toml").read_text("utf-8")
-    for name, token in tokens.items():
-        text = text.replace(f"@{name}@", token)
     try:
-        _write(path, text, force=force)
+        _write(path, text.replace("@sources@\n", "\n".join(tables)), force=force)
     except FileExistsError:
         raise Failed(f"{path}: exists already; --force overwrites it") from None
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from None
     output.line(f"Wrote {path}. Enter in the portals of your providers:")
     for name, token in tokens.items():
-        print(f"\n{PROVIDERS[name].title}")
-        output.details(_portal(name, token, f"{base_url.rstrip('/')}/hooks/{name}"))
-    for name in tokens:
-        provider = PROVIDERS[name]
-        if provider.receives_messages and provider.takes_reply is Provider.takes_reply:
+        print(f"\n{chosen[name].title}")
+        output.details(_portal(chosen[name], token, f"{base_url.rstrip('/')}/hooks/{name}"))
+    for name, each in chosen.items():
+        if each.receives_messages and each.takes_reply is Provider.takes_reply:
             print(
-                f"\n{provider.title} takes no reply in its answer: to reply,"
+                f"\n{each.title} takes no reply in its answer: to reply,"
                 f" give [sources.{name}.send] its api_key and sender."
             )
     print("\nThen: receiver check, receiver serve")
 
 
-def _portal(name: str, token: str, url: str) -> list[tuple[str, str]]:
+def _chosen(names: list[str] | None) -> dict[str, ProviderType]:
+    """Returns the providers to write a source of, by name."""
+    if not names:
+        return dict(built_in())
+    providers, chosen = known(), {}
+    for name in names:
+        if name not in providers:
+            raise typer.BadParameter(providers.unknown(name), param_hint="--provider")
+        chosen[name] = providers[name]
+    return chosen
+
+
+def _portal(provider: ProviderType, token: str, url: str) -> list[tuple[str, str]]:
     """Returns what to enter in the provider's portal, each with the name of its field."""
     pairs = []
-    for push_url in PROVIDERS[name].push_urls:
+    for push_url in provider.push_urls:
         in_url = push_url.secret is None
         pairs.append((f"  {push_url.label}", f"{url}/{quote(token)}" if in_url else url))
         if push_url.secret is not None:

@@ -16,6 +16,7 @@ from receiver.cli.options import (
 )
 from receiver.cli.times import Since, Tz, optional_time
 from receiver.errors import Failed
+from receiver.providers import known
 from receiver.service.person import Timeline, is_known, timeline
 from receiver.store import open_reader
 from receiver.views.person import entry_json, entry_row
@@ -57,12 +58,13 @@ def command(
 
     found, secrets = asyncio.run(look()), secrets_of(settings)
     entries = [redact_entry(entry, secrets) for entry in found.entries]
+    providers = known(settings)
     if json:
         for entry in entries:
-            output.json_line(entry_json(entry))
+            output.json_line(entry_json(entry, providers))
         return
     titles = (time_title("TIME"), "ENTRY", "ID", "WHAT", "OUTCOME")
-    rows = [entry_row(entry) for entry in entries]
+    rows = [entry_row(entry, providers) for entry in entries]
     output.table(titles, rows, if_empty="nothing since then")
     if found.more:
         print_errors([f"older entries are left out; -n shows more than {most}"])

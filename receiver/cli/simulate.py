@@ -19,19 +19,19 @@ from receiver.config import Config
 from receiver.errors import ConfigError, Failed, Fault, StoreError
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
-from receiver.providers import PROVIDERS, Provider, Sample, create
+from receiver.providers import Provider, Registry, Sample, create, known
 from receiver.store import open_reader
 from receiver.text.urls import is_http_url
-
-_PUSHING = {name: known for name, known in PROVIDERS.items() if known.pushes}
-_KINDS = "; ".join(f"{name}: {', '.join(known.sample_kinds)}" for name, known in _PUSHING.items())
 
 
 def command(
     provider: Annotated[
-        str, typer.Argument(help=f"The provider to imitate: {', '.join(_PUSHING)}.")
+        str, typer.Argument(help="The provider to imitate; `receiver providers` lists them.")
     ],
-    kind: Annotated[str, typer.Argument(help=f"The kind of push. {_KINDS}.")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="The kind of push; `receiver providers show NAME` lists them."),
+    ],
     *,
     url: Annotated[
         str | None,
@@ -65,7 +65,7 @@ def command(
     The push has the source's own credential, so the service stores it as an event and answers it.
     """
     settings = load(config)
-    _check(provider, kind)
+    _check(known(settings), provider, kind)
     name, pushing = _source(settings, provider, source)
     fields = named_values(values, "--set FIELD=VALUE", may_be_empty=True)
     base = _base(url, settings)
@@ -101,16 +101,18 @@ def make_push(provider: Provider[Any], kind: str, fields: dict[str, str], now: d
     values = {**provider.fresh_values(kind, now.astimezone(provider.timezone)), **fields}
     tokens = provider.source.tokens
     secret = tokens[0].reveal() if tokens else ""
-    return provider.sample(kind, secret, provider.with_credential(values))
+    return provider.signed(provider.sample(kind, secret, provider.with_credential(values)), now)
 
 
-def _check(name: str, kind: str) -> None:
-    known = _PUSHING.get(name)
-    if known is None:
-        raise typer.BadParameter(f"expected one of {', '.join(_PUSHING)}; got {name!r}")
-    if kind not in known.sample_kinds:
+def _check(providers: Registry, name: str, kind: str) -> None:
+    provider = providers.get(name)
+    if provider is None:
+        raise typer.BadParameter(providers.unknown(name))
+    if not provider.pushes:
+        raise typer.BadParameter(f"{name} pushes nothing")
+    if kind not in provider.sample_kinds:
         raise typer.BadParameter(
-            f"{name} pushes one of {', '.join(known.sample_kinds)}; got {kind!r}"
+            f"{name} pushes one of {', '.join(provider.sample_kinds)}; got {kind!r}"
         )
 
 

@@ -12,7 +12,6 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -25,6 +24,7 @@ from receiver.config.sections import (
     LoopGuard,
     Plugins,
     Positive,
+    Providers,
     Retention,
     Seconds,
     Section,
@@ -33,7 +33,7 @@ from receiver.config.sections import (
     Source,
     Store,
 )
-from receiver.config.sources import SourceT, SourceTables, read_common
+from receiver.config.sources import Elsewhere, SourceT, SourceTables, nowhere, read_common
 from receiver.errors import ConfigError, Fault
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "LoopGuard",
     "Plugins",
     "Positive",
+    "Providers",
     "Retention",
     "Seconds",
     "Section",
@@ -60,7 +61,17 @@ __all__ = [
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 
-_SECTIONS = ("server", "store", "sources", "plugins", "loop_guard", "retention", "logs", "console")
+_SECTIONS = (
+    "server",
+    "store",
+    "sources",
+    "providers",
+    "plugins",
+    "loop_guard",
+    "retention",
+    "logs",
+    "console",
+)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,18 +83,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, Source]
     """The settings that every source has; those of a provider's own are in `Provider.source`."""
     source_tables: SourceTables
+    providers: Providers = Providers()
     plugins: Plugins
     loop_guard: LoopGuard = LoopGuard()
     logs: Logs = Logs()
     retention: Retention = Retention()
     console: Console = Console()
 
-    def source_as(
-        self, name: str, type_: type[SourceT], elsewhere: Mapping[str, str] = MappingProxyType({})
-    ) -> SourceT:
+    def source_as(self, name: str, type_: type[SourceT], elsewhere: Elsewhere = nowhere) -> SourceT:
         """Returns a source as the settings of its provider. Raises `ConfigError`.
 
-        `elsewhere`: what to say about keys that only other providers have.
+        `elsewhere` returns a message about a key that only other providers have.
         """
         return self.source_tables.read(name, type_, elsewhere)
 
@@ -143,6 +153,7 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     server = reader.struct(raw.get("server", {}), Server, "server")
     store = reader.struct(raw.get("store", {}), Store, "store")
     sources = read_common(reader, raw.get("sources", {}))
+    providers = reader.providers(raw.get("providers", {}))
     plugins = reader.plugins(raw.get("plugins", {}))
     guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
     logs = reader.struct(raw.get("logs", {}), Logs, "logs")
@@ -156,16 +167,17 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
     if console:
         reader.check_address("console.listen", console.listen)
-    sections = (server, store, plugins, guard, retention, logs, console)
-    if reader.faults or not all(sections):
+    given = server and store and providers and plugins and guard and retention and logs
+    if reader.faults or not (given and console):
         raise ConfigError(reader.faults, str(file))
-    assert server and store and plugins and guard and retention and logs and console
+    assert server and store and providers and plugins and guard and retention and logs  # noqa: PT018 - for the type checker
     return Config(
         file=file,
         server=server,
         store=store,
         sources=sources,
         source_tables=SourceTables(raw.get("sources", {}), file.parent, environ),
+        providers=providers,
         plugins=plugins,
         loop_guard=guard,
         logs=logs,
@@ -192,6 +204,18 @@ def convert(
 
 class _ConfigReader(Converter):
     """Checks what one field alone cannot tell."""
+
+    def providers(self, raw: object) -> Providers | None:
+        """Reads `[providers]`: each table in it describes the provider of its name."""
+        if not isinstance(raw, dict):
+            self.fault("providers", f"expected a table, got {shown(raw)}")
+            return None
+        path = {"path": raw["path"]} if "path" in raw else {}
+        tables = {name: table for name, table in raw.items() if isinstance(table, dict)}
+        for name in raw.keys() - tables.keys() - path.keys():
+            expected = "path, or a table that describes a provider"
+            self.fault(f"providers.{name}", f"unknown key; expected {expected}")
+        return self.struct({**path, "descriptions": tables}, Providers, "providers")
 
     def plugins(self, raw: object) -> Plugins | None:
         """Reads `[plugins]`: each table in it belongs to the plugin of its name."""

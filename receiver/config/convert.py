@@ -209,6 +209,8 @@ class Converter:
             return self.struct(raw, type_, key)
         if origin is list and isinstance(raw, list):
             return [self.value(item, args[0], f"{key}[{n}]") for n, item in enumerate(raw)]
+        if origin is dict and args[0] is str and isinstance(raw, dict):
+            return {name: self.value(item, args[1], f"{key}.{name}") for name, item in raw.items()}
         try:
             return msgspec.convert(raw, type_, dec_hook=self.decode)
         except (msgspec.ValidationError, ValueError) as error:
@@ -262,11 +264,26 @@ class Converter:
 
 
 def _alternative(raw: object, types: tuple[Any, ...]) -> Any:
-    """Picks the type of a union for a value: the list for a list, else the only other one."""
-    lists = [type_ for type_ in types if get_origin(type_) is list]
-    others = [type_ for type_ in types if type_ not in (*lists, NoneType)]
-    fitting = lists if lists and isinstance(raw, list) else others
+    """Picks the type of a union for a value: a list for a list, a table for a table.
+
+    None if there is no such type, or several.
+    """
+    kinds: dict[type, list[Any]] = {list: [], dict: [], object: []}
+    for type_ in types:
+        if type_ is not NoneType:
+            kinds[_kind(type_)].append(type_)
+    fitting = kinds[type(raw) if type(raw) in kinds else object]
+    if not fitting:
+        fitting = kinds[object] or kinds[dict]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _kind(type_: Any) -> type:
+    """Returns `list` for lists, `dict` for tables, `object` for the types of single values."""
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return dict
+    origin = get_origin(type_)
+    return origin if origin in (list, dict) else object
 
 
 def _non_empty(text: str, otherwise: str) -> str:

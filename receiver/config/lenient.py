@@ -53,7 +53,9 @@ def _without_faults(file: Path, environ: Mapping[str, str]) -> config.Config | N
         for name, table in sources.items()
         if _parse({"sources": {name: table}}, file, environ) is not None
     }
-    return _parse({"store": tables.get("store", {}), "sources": kept}, file, environ) or found
+    known = {"store": tables.get("store", {}), "sources": kept}
+    with_providers = {**known, "providers": tables.get("providers", {})}
+    return _parse(with_providers, file, environ) or _parse(known, file, environ) or found
 
 
 def _tables(text: str) -> dict[str, Any]:

@@ -176,6 +176,15 @@ class Source(Section, frozen=True, kw_only=True):
     send: Send | None = None
 
 
+class Providers(Section, frozen=True, kw_only=True):
+    """`[providers]`: where providers are found, besides those that are installed."""
+
+    #: Folders of descriptions (NAME.toml) and of provider files (NAME.py).
+    path: list[Path] = []
+    #: The tables `[providers.NAME]` as they are in the file: descriptions.
+    descriptions: dict[str, dict[str, Any]] = {}
+
+
 class Plugins(Section, frozen=True, kw_only=True):
     """`[plugins]`: the plugins that run, and their own settings."""
 

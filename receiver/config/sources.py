@@ -8,7 +8,7 @@ providers are made (`receiver.providers.create`). It is the second that finds un
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,14 @@ from receiver.text.msisdn import is_region
 
 SourceT = TypeVar("SourceT", bound=Source)
 
+#: Returns a message about a key below a source's table that only other providers have.
+Elsewhere = Callable[[str], str | None]
+
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def nowhere(key: str) -> None:
+    """Returns None: no other provider is known."""
 
 
 class SourceTables:
@@ -34,14 +41,13 @@ class SourceTables:
         self._folder = folder
         self._environ = environ
 
-    def read(self, name: str, type_: type[SourceT], elsewhere: Mapping[str, str]) -> SourceT:
+    def read(self, name: str, type_: type[SourceT], elsewhere: Elsewhere) -> SourceT:
         """Returns `[sources.NAME]` as the settings `type_`.
 
-        `elsewhere`: what to say about keys that only other providers have, by the key below the
-        table. Raises `ConfigError` with every fault.
+        `elsewhere` is asked about each unknown key. Raises `ConfigError` with every fault.
         """
         reader = _ProviderReader(self._folder, self._environ)
-        reader.told = {f"sources.{name}.{key}": why for key, why in elsewhere.items()}
+        reader.table, reader.elsewhere = f"sources.{name}", elsewhere
         settings = reader.struct(self._tables[name], type_, f"sources.{name}")
         if settings is None:
             raise ConfigError(reader.faults)
@@ -51,10 +57,12 @@ class SourceTables:
 class _ProviderReader(Converter):
     """Converts a table, and explains keys that only other providers have."""
 
-    told: Mapping[str, str]
+    table: str
+    elsewhere: Elsewhere
 
     def unknown_key(self, table: str, name: str, names: list[str]) -> str:
-        return self.told.get(f"{table}.{name}") or super().unknown_key(table, name, names)
+        key = f"{table}.{name}".removeprefix(f"{self.table}.")
+        return self.elsewhere(key) or super().unknown_key(table, name, names)
 
 
 def read_common(reader: Converter, tables: object) -> dict[str, Source]:

@@ -1,4 +1,4 @@
-"""Finds out who asks: by the cookie of a session, or by a bearer token; and refuses forged forms."""
+"""Finds out who asks, by a session's cookie or a bearer token, and refuses forged forms."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def visitor_of_session(accounts: Accounts, request: Request) -> Visitor | 
     if not secret:
         return None
     user = await to_thread.run_sync(accounts.user_of, secret)
-    return user and Visitor(name=user.name, role=user.role, secret=secret)
+    return Visitor(name=user.name, role=user.role, secret=secret) if user else None
 
 
 async def visitor_of_token(accounts: Accounts, request: Request) -> Visitor | None:
@@ -52,7 +52,7 @@ async def visitor_of_token(accounts: Accounts, request: Request) -> Visitor | No
     if not header.lower().startswith(_BEARER):
         return None
     token = await to_thread.run_sync(accounts.holder_of, header[len(_BEARER) :].strip())
-    return token and Visitor(name=f"token {token.name}", role=token.role)
+    return Visitor(name=f"token {token.name}", role=token.role) if token else None
 
 
 def is_own_form(request: Request, form: FormData, visitor: Visitor | None) -> bool:

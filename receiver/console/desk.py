@@ -9,6 +9,7 @@ from pathlib import Path
 
 from receiver.config import Config
 from receiver.errors import StoreError
+from receiver.providers import known
 from receiver.service.commands import Command, Outcome
 from receiver.service.control import ask
 from receiver.store import Reader, open_reader
@@ -25,6 +26,7 @@ class Desk:
         self.settings = settings
         self.secrets = secrets_of(settings)
         """Credentials, which nothing that is shown may hold."""
+        self.providers = known(settings)
         self._idle: asyncio.LifoQueue[Reader | None] = asyncio.LifoQueue()
         for _ in range(_READERS):
             self._idle.put_nowait(None)

@@ -40,7 +40,7 @@ async def event(visit: Visit) -> Response:
     return visit.page(
         "details.html",
         title=f"Event {id_[:8]}",
-        pairs=story_details(seen),
+        pairs=story_details(seen, visit.desk.providers),
         raw=raw,
         person=path_of("events", id_, "person") if story.person else None,
     )
@@ -105,7 +105,10 @@ async def _person(visit: Visit, msisdn: str) -> Response:
     if not found.entries:
         raise NotFound("nothing is stored about this number")
     secrets = visit.desk.secrets
-    rows = [entry_row(redact_entry(visit.seen(entry), secrets)) for entry in found.entries]
+    rows = [
+        entry_row(redact_entry(visit.seen(entry), secrets), visit.desk.providers)
+        for entry in found.entries
+    ]
     sending = [
         name for name, source in visit.desk.settings.sources.items() if source.send is not None
     ]

@@ -103,7 +103,7 @@ NEAR_MISSES = ListPage[NearMiss](
     listing=lambda _: lists.near_miss_listing(),
     find=lambda reader, **wanted: reader.opt_outs.every_near_miss(**wanted),
     time=lambda miss: miss.time,
-    links=lambda miss: (None, path_of("persons", miss.msisdn)),
+    links=lambda miss: (None, path_of("persons", miss.msisdn) if miss.msisdn else None),
 )
 FORWARDS = ListPage[ForwardAttempt](
     path="/forwards",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -95,18 +94,8 @@ def _masked(value: Any, name: str = "") -> Any:
 
 def _empty(value: Any) -> Any:
     """Returns what stands for a hidden value, of the same type where code goes on with it."""
-    match value:
-        case str():
-            return HIDDEN
-        case bytes():
-            return b""
-        case bool() | int() | float() | datetime() | date():
-            return value
-        case dict():
-            return {}
-        case list() | tuple():
-            return type(value)()
-        case msgspec.Struct():
-            return None
-        case _:
-            return value
+    if isinstance(value, str):
+        return HIDDEN
+    if isinstance(value, bytes | dict | list | tuple):
+        return type(value)()
+    return None if isinstance(value, msgspec.Struct) else value

@@ -25,7 +25,7 @@ from receiver.console.accounts import Accounts
 from receiver.console.desk import Desk
 from receiver.console.roles import Role
 from receiver.console.seen import seen_by
-from receiver.errors import InvalidInput, NotFound, StoreError
+from receiver.errors import InvalidInput, NotFound, ReceiverError, StoreError
 from receiver.text.escape import escape
 from receiver.views.times import format_time, shown_zone
 
@@ -145,14 +145,16 @@ def guarded(page: Page, console: Console) -> Guarded:
         shown_zone.set(console.zone)
         try:
             return await page.endpoint(visit)
-        except NotFound as error:
-            return refused(visit, 404, str(error))
-        except InvalidInput as error:
-            return refused(visit, 400, str(error))
-        except StoreError as error:
-            return refused(visit, 503, str(error))
+        except ReceiverError as error:
+            return refused(visit, _status_of(error), str(error))
 
     return answer
+
+
+def _status_of(error: ReceiverError) -> int:
+    """Returns the HTTP status of an error that a page raises."""
+    statuses = {NotFound: 404, InvalidInput: 400, StoreError: 503}
+    return next((status for kind, status in statuses.items() if isinstance(error, kind)), 409)
 
 
 def refused(visit: Visit, status: int, why: str) -> Response:

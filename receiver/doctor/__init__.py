@@ -11,7 +11,17 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from receiver.doctor import disk, machine, outside, providers, running, settings, sources, stored
+from receiver.doctor import (
+    disk,
+    machine,
+    outside,
+    providers,
+    running,
+    settings,
+    sources,
+    stored,
+    words,
+)
 from receiver.doctor.findings import (
     AS_USER,
     Check,
@@ -50,6 +60,7 @@ LOCAL: dict[str, Check] = {
     "disk": disk.space,
     "sync": disk.sync,
     "sources": sources.pushes,
+    "words": words.statuses,
     "proxies": sources.addresses,
 }
 REMOTE: dict[str, Check] = {

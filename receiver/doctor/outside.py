@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from receiver.doctor.findings import Finding, Installation, green, red, yellow
-from receiver.jobs.calling import tls_context
 from receiver.net.bounded import bounded, fetch
+from receiver.net.client import tls_context
 from receiver.service.readiness import NOT_READY
 
 #: Seconds for one answer, and its bytes: a stranger may give it.

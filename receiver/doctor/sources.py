@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
 from receiver.doctor.findings import Finding, Installation, ago, green, yellow
-from receiver.providers import PROVIDERS, Provider
+from receiver.doctor.words import counted, shortened
+from receiver.providers import Provider
 from receiver.service.parts import UNKNOWN
 from receiver.store.health_reads import StoreHealth
 
@@ -25,9 +27,9 @@ async def pushes(installation: Installation) -> list[Finding]:
     now = installation.clock()
     configured = [
         each
-        for name, source in installation.config.sources.items()
-        if PROVIDERS[source.provider].pushes
-        for each in of_source(name, PROVIDERS[source.provider], found, now)
+        for name, provider in installation.parts.providers.items()
+        if provider.pushes
+        for each in of_source(name, provider, found, now)
     ]
     return [*configured, *_strangers(installation, found)]
 
@@ -42,7 +44,7 @@ def _strangers(installation: Installation, found: StoreHealth) -> list[Finding]:
 
 
 def of_source(
-    name: str, provider: type[Provider[Any]], found: StoreHealth, now: datetime
+    name: str, provider: Provider[Any], found: StoreHealth, now: datetime
 ) -> list[Finding]:
     """Returns the findings about one source."""
     check = f"source {name}"
@@ -60,7 +62,9 @@ def of_source(
             findings.append(yellow(late, do, check=check))
         if entry.authenticated:
             do = "see `receiver quarantine`, remove the reason, `receiver quarantine retry --all`"
-            findings.append(yellow(f"{said}: with the right credential", do, check=check))
+            findings.append(
+                yellow(f"{said}: with the right credential{_reasons(found, name)}", do, check=check)
+            )
         elif name not in found.last_pushes and now - entry.newest < _LATELY:
             do = "compare the token in the provider's portal with `tokens` (docs/providers.md)"
             findings.append(yellow(f"{said}: with a wrong credential", do, check=check))
@@ -69,8 +73,17 @@ def of_source(
     return findings
 
 
+def _reasons(found: StoreHealth, name: str) -> str:
+    """Returns the reasons of requests in the quarantine, each with its number."""
+    reasons: Counter[str] = Counter()
+    if name in found.not_understood:
+        for reason, n in found.not_understood[name].reasons.items():
+            reasons[f"'{shortened(reason)}'"] += n
+    return f": {counted(reasons)}" if reasons else ""
+
+
 def _last_push(
-    check: str, name: str, provider: type[Provider[Any]], found: StoreHealth, now: datetime
+    check: str, name: str, provider: Provider[Any], found: StoreHealth, now: datetime
 ) -> Finding:
     push = f"receiver simulate {provider.name} {provider.sample_kinds[0]} --source {name}"
     do = f"test the way here with `{push} --url https://…`; it makes an event"

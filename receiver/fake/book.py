@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import Enum
 from typing import NoReturn
@@ -11,7 +12,6 @@ from typing import NoReturn
 import msgspec
 
 from receiver.events import Status
-from receiver.fake.options import NAMES
 
 
 class Why(Enum):
@@ -127,9 +127,9 @@ class Counts(msgspec.Struct, kw_only=True):
 class Book:
     """The messages, the credit and the counts of all providers."""
 
-    def __init__(self, balance: int, kept: int) -> None:
+    def __init__(self, providers: Iterable[str], balance: int, kept: int) -> None:
         self.counts = Counts()
-        self.balances = dict.fromkeys(NAMES, balance)
+        self.balances = dict.fromkeys(providers, balance)
         self.managed: deque[Managed] = deque(maxlen=kept)
         """Subscriptions that a provider was told to begin or end, oldest first."""
         self._kept = kept

@@ -16,13 +16,12 @@ A request has at most one of the first six; `early` and `duplicate` combine with
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 
 import msgspec
 
 from receiver.errors import ReceiverError
-from receiver.fake.options import NAMES
 
 #: Faults of which a request has at most one, so their shares add up to at most 1.
 ANSWERS = ("429", "500", "timeout", "reset", "garbage", "slow")
@@ -44,21 +43,23 @@ NONE = Strike()
 class Faults:
     """Decides about each request. The same seed and requests bring the same faults."""
 
-    def __init__(self, shares: Mapping[str, float], seed: int | None = None) -> None:
+    def __init__(
+        self, providers: Iterable[str], shares: Mapping[str, float], seed: int | None = None
+    ) -> None:
         """Raises `ReceiverError`."""
         # Each provider has its own generator, so the order of requests to several does not matter.
         self._random = {
             name: Random(None if seed is None else f"{seed} {name}")  # noqa: S311 - no secrets
-            for name in NAMES
+            for name in providers
         }
         self.set(shares)
 
     def set(self, shares: Mapping[str, float]) -> None:
         """Replaces all shares. Raises `ReceiverError`."""
-        by_provider = {name: _of(name, shares) for name in NAMES}
+        by_provider = {name: _of(name, shares) for name in self._random}
         for key in shares:
             provider, colon, kind = key.rpartition(":")
-            if (colon and provider not in NAMES) or kind not in ANSWERS + CALLBACKS:
+            if (colon and provider not in self._random) or kind not in ANSWERS + CALLBACKS:
                 kinds = ", ".join(ANSWERS + CALLBACKS)
                 raise ReceiverError(f"expected one of {kinds}, or PROVIDER:KIND; got {key!r}")
         self.shares = dict(shares)

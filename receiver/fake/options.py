@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-#: The names of the providers, as in `provider = "…"`; each is served below its name.
-NAMES = ("tilil", "text-connect", "tsconect", "talkntalk", "rayprotech")
 #: The key that every provider refuses.
 WRONG_KEY = "wrong"
 

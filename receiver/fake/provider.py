@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -84,10 +84,11 @@ def never(call: Call) -> bool:
 class World:
     """Holds what the fake providers share."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, providers: Collection[str]) -> None:
+        """`providers`: the names of all of them. Raises `ReceiverError`."""
         self.options = options
-        self.book = Book(options.balance, options.kept)
-        self.faults = Faults(options.faults, options.seed)
+        self.book = Book(providers, options.balance, options.kept)
+        self.faults = Faults(providers, options.faults, options.seed)
         self.postman = Postman(lambda: self.book.counts)
         self.ending = asyncio.Event()
         self._jitter = Random(options.seed)  # noqa: S311 - no secrets

@@ -27,21 +27,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from receiver.errors import ReceiverError
 from receiver.fake.book import Counts, Managed, Message
-from receiver.fake.options import NAMES, Options
-from receiver.fake.provider import FakeProvider, World, answer_json
-from receiver.fake.rayprotech import Rayprotech
-from receiver.fake.talkntalk import TalkNTalk
-from receiver.fake.text_connect import TextConnect
-from receiver.fake.tilil import Tilil
-from receiver.fake.tsconect import Tsconect
+from receiver.fake.finding import makers
+from receiver.fake.options import Options
+from receiver.fake.provider import World, answer_json
+from receiver.providers import ProviderType, built_in
 
 #: Seconds that requests under way are given at the end.
 _GRACE = 2
 #: Seconds that a connection may idle: longer than any client keeps one.
 _IDLE = 75
-_PROVIDERS: tuple[type[FakeProvider], ...] = (Tilil, TextConnect, Tsconect, TalkNTalk, Rayprotech)
-#: Providers that report to an address that their portal knows.
-_PORTALS = [provider.name for provider in _PROVIDERS if provider.portal]
 
 _shares = msgspec.json.Decoder(dict[str, float])
 
@@ -49,19 +43,27 @@ _shares = msgspec.json.Decoder(dict[str, float])
 class Fake:
     """The fake providers."""
 
-    def __init__(self, options: Options) -> None:
-        """Raises `ReceiverError` for invalid options."""
-        for name in {*options.callbacks, *options.secrets} - set(_PORTALS):
-            raise ReceiverError(f"expected one of {', '.join(_PORTALS)}; got {name!r}")
+    def __init__(
+        self, options: Options, providers: Mapping[str, ProviderType] | None = None
+    ) -> None:
+        """Without `providers` these are the built-in ones.
+
+        Raises `ReceiverError` for invalid options.
+        """
+        found = makers(built_in() if providers is None else providers)
         self.options = options
-        self.world = World(options)
+        self.world = World(options, found)
+        self._providers = {name: make(self.world) for name, make in found.items()}
+        portals = [name for name, provider in self._providers.items() if provider.portal]
+        for name in {*options.callbacks, *options.secrets}.difference(portals):
+            raise ReceiverError(f"expected one of {', '.join(portals)}; got {name!r}")
         self.url = ""
         """Their address, without a path."""
 
     @property
     def urls(self) -> dict[str, str]:
         """The values for `send.url`, by provider."""
-        return {name: f"{self.url}/{name}" for name in NAMES}
+        return {name: f"{self.url}/{name}" for name in self._providers}
 
     @property
     def sent(self) -> list[Message]:
@@ -88,8 +90,7 @@ class Fake:
 
     def application(self) -> Starlette:
         """Makes the application: the paths of all providers, and `/control`."""
-        providers = [provider(self.world) for provider in _PROVIDERS]
-        routes = [route for provider in providers for route in provider.routes()]
+        routes = [route for provider in self._providers.values() for route in provider.routes()]
         routes += [
             Route("/control/sent", self._get_sent, methods=["GET"]),
             Route("/control/sent", self._delete_sent, methods=["DELETE"]),
@@ -123,9 +124,11 @@ class Fake:
 
 
 @asynccontextmanager
-async def running(options: Options | None = None) -> AsyncIterator[Fake]:
+async def running(
+    options: Options | None = None, providers: Mapping[str, ProviderType] | None = None
+) -> AsyncIterator[Fake]:
     """Fake providers that answer at `url` until the block ends. Raises `ReceiverError`."""
-    fake = Fake(options or Options())
+    fake = Fake(options or Options(), providers)
     server = _Server(
         fake.world.ending,
         uvicorn.Config(

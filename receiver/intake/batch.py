@@ -1,6 +1,6 @@
-"""Makes the records of authenticated and parsed pushes, step by step for many at once.
+"""Makes the records of events that authenticated pushes tell, step by step for many at once.
 
-A push waits for its commit, so its record is made just before that begins, together with those of
+An event waits for its commit, so its record is made just before that begins, together with those of
 other pushes. Each step runs for all pushes before the next step: its code and tables stay in the
 processor's cache from the second push on (docs/performance.md).
 """
@@ -41,11 +41,12 @@ _UNINTERESTING = frozenset(
 
 
 class Arrival:
-    """A push on its way into the store. Each step sets fields that the following steps need."""
+    """An event on its way into the store. Each step sets fields that the following steps need."""
 
     __slots__ = (
         "abandoned",
         "answered",
+        "bundled",
         "endpoint",
         "entry",
         "event",
@@ -73,14 +74,19 @@ class Arrival:
         entry: Entry,
         *,
         answered: bool = True,
+        bundled: bool = False,
     ) -> None:
-        """`plain`: the answer without a reply; `answered`: True if the answer reaches somebody."""
+        """`plain`: the answer without a reply; `answered`: True if the answer reaches somebody.
+
+        `bundled`: the push is in a bundle (`receiver.intake.bundles`), which keeps its request.
+        """
         self.endpoint = endpoint
         self.push = push
         self.parsed = parsed
         self.plain = plain
         self.entry = entry
         self.answered = answered
+        self.bundled = bundled
         self.seq = 0
         self.abandoned = False
         """Nobody waits for its answer any more."""
@@ -153,7 +159,6 @@ class Arrival:
             note = _corrected(parsed.time, note)
         for word in push.notes:
             note = noted(word, note)
-        headers = [header for header in push.headers if header[0] not in _UNINTERESTING]
         row = EventRow(
             self.seq,
             endpoint.name,
@@ -166,7 +171,7 @@ class Arrival:
             encode_data(parsed.data),
             answer,
             state,
-            pack_request(push.method, push.token, push.query, headers, push.body, push.client),
+            b"" if self.bundled else request_of(push),
             note,
             by,
         )
@@ -185,7 +190,7 @@ class Arrival:
 def records(
     arrivals: Sequence[Arrival], ids: EventIds, loop_guard: Guard
 ) -> list[StoredPush | Exception]:
-    """Returns the record of each push, or the exception that prevented it."""
+    """Returns the record of each event, or the exception that prevented it."""
     began = perf_counter()
     try:
         for arrival in arrivals:
@@ -205,6 +210,12 @@ def records(
     for arrival in arrivals:
         arrival.entry.planned = arrival.entry.parsed + took
     return made
+
+
+def request_of(push: Push) -> bytes:
+    """Returns a push as it is kept with its event."""
+    headers = [header for header in push.headers if header[0] not in _UNINTERESTING]
+    return pack_request(push.method, push.token, push.query, headers, push.body, push.client)
 
 
 def _corrected(said: datetime, note: str | None) -> str:

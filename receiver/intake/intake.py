@@ -2,21 +2,21 @@
 
 authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.batch`) → one
 commit → other handlers, while the source waits → the answer. A push that cannot become an event
-goes into the quarantine; only the status of its answer gives the reason.
+goes into the quarantine; only the status of its answer gives the reason. A push may tell several
+events (`receiver.intake.bundles`): one commit, and one answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import msgspec
-import structlog
 from msgspec.structs import replace
 
 from receiver.config import Config
@@ -31,8 +31,10 @@ from receiver.errors import (
     TooMany,
     Unreadable,
 )
-from receiver.events import Data, Event, utc_now
+from receiver.events import utc_now
+from receiver.intake.answers import Answers
 from receiver.intake.batch import Arrival, records
+from receiver.intake.bundles import Bundle, Records, gathered, spread
 from receiver.intake.endpoint import Endpoint
 from receiver.jobs.handle import Workers
 from receiver.limits import Allowance
@@ -40,6 +42,7 @@ from receiver.logs.requests import TRIED, Entry, unnoted
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.store import (
+    BundleResult,
     ReplyState,
     Store,
     StoredPush,
@@ -47,9 +50,6 @@ from receiver.store import (
     pack_request,
     quarantine,
 )
-from receiver.store.replies import settle
-
-log = structlog.get_logger("receiver.intake.intake.intake")
 
 #: Refusals whose requests are kept in the quarantine.
 _KEPT = (Unreadable, Malformed, CredentialMissing, CredentialWrong, ClockOff)
@@ -61,14 +61,15 @@ _STRANGERS_RATE = 5.0
 #: Copies of a push's body in its record, about: the request and the event.
 _COPIES = 3
 
-_UNDECIDED = "internal error"
-
 
 class Counts(msgspec.Struct):
     """Counts since the start, for metrics: plain numbers, which the collector reads."""
 
     outcomes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
-    """Pushes by source and outcome: stored, repeat, or that of a `PushError`."""
+    """Pushes by source and outcome: stored, repeat, or that of a `PushError`.
+
+    A stored one with items that could not become events counts as malformed, too.
+    """
     events: Counter[str] = msgspec.field(default_factory=Counter)
     """Stored events by type."""
     reused: Counter[str] = msgspec.field(default_factory=Counter)
@@ -93,9 +94,8 @@ class Intake:
         self.counts = Counts()
         self._workers = workers
         self._store = store
-        self._undecided: dict[int, asyncio.Future[bytes]] = {}
+        self._answers = Answers(workers, store)
         self._strangers = Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
-        self._tasks: set[asyncio.Task[None]] = set()
         self.adopt(config, providers, dispatcher)
 
     def adopt(
@@ -121,14 +121,15 @@ class Intake:
             # Only now: strangers must not use up the provider's limit.
             if endpoint.limit is not None and not endpoint.limit.take(push.received_at):
                 raise TooMany
-            parsed = _only(endpoint.provider.parse(push))
+            came = _read(endpoint, push, entry)
         except _KEPT as error:
             authenticated |= isinstance(error, ClockOff)
             await self._quarantine(endpoint.name, push, error, authenticated=authenticated)
             raise
-        entry.parsed = perf_counter()
-        plain = endpoint.provider.acknowledge(push, parsed, "")
-        answer, _ = await self._accept(Arrival(endpoint, push, parsed, plain, entry))
+        if isinstance(came, Bundle) and came.unread is not None:
+            answer = await self._accept_in_part(came, came.unread)
+        else:
+            answer, _ = await self._accept(came)
         self.counts.last[endpoint.name] = push.received_at
         return answer
 
@@ -156,21 +157,23 @@ class Intake:
         self.counts.outcomes[endpoint.name, error.outcome] += 1
         return endpoint.provider.refuse(error)
 
-    async def retake(self, source: str, push: Push) -> int | None:
-        """Processes a quarantined push again; returns the event's number, or None for a repeat.
+    async def retake(self, source: str, push: Push) -> list[int]:
+        """Processes a quarantined push again; returns the numbers of its events that are new.
 
-        Raises `PushError`, and changes nothing, if it still cannot become an event.
+        Raises `PushError` if it, or an item of it, still cannot become an event; the others are
+        stored.
         """
         endpoint = self.endpoints.get(source)
         if endpoint is None:
             raise Malformed(f"no source {source!r} in the configuration")
         endpoint.provider.authenticate(push)
-        parsed = _only(endpoint.provider.parse(push))
-        plain = endpoint.provider.acknowledge(push, parsed, "")
         # The provider was answered long ago: a reply becomes a message.
-        arrival = Arrival(endpoint, push, parsed, plain, unnoted(), answered=False)
-        _, new = await self._accept(arrival)
-        return arrival.seq if new else None
+        came = _read(endpoint, push, unnoted(), answered=False)
+        _, taken = await self._accept(came)
+        if isinstance(came, Bundle) and came.unread is not None:
+            raise came.unread
+        each = taken.events if isinstance(taken, BundleResult) else [taken]
+        return [one.seq for one in each if one.new]
 
     async def observe(self, source: str, parsed: Parsed, answer: bytes) -> bool:
         """Stores an event from a provider's answer to a request; returns False for a repeat.
@@ -180,37 +183,64 @@ class Intake:
         push = Push(method="POLL", body=answer, received_at=self.clock())
         endpoint = self.endpoints[source]
         arrival = Arrival(endpoint, push, parsed, Answer(), unnoted(), answered=False)
-        _, new = await self._accept(arrival)
-        return new
+        _, taken = await self._accept(arrival)
+        return taken.new
 
     async def close(self) -> None:
         """Waits until all pending answers are decided."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._answers.close()
 
-    async def _accept(self, arrival: Arrival) -> tuple[Answer, bool]:
-        """Stores the push; returns its answer, and True if it is new."""
-        dispatcher = arrival.endpoint.dispatcher
-        size = _COPIES * len(arrival.push.body)
+    async def _accept_in_part(self, bundle: Bundle, unread: Malformed) -> Answer:
+        """Stores what could be read of a push, and quarantines it; returns its answer."""
+        source = bundle.arrivals[0].endpoint.name
+        kept = self._kept(source, bundle.push, unread, authenticated=True)
+        bundle.aside = partial(quarantine.add, **kept)
+        answer, _ = await self._accept(bundle)
+        self.counts.outcomes[source, unread.outcome] += 1
+        return answer
+
+    async def _accept(self, came: Arrival | Bundle) -> tuple[Answer, StoreResult]:
+        """Stores the push; returns its answer, and the result."""
+        arrivals, beside = (came.arrivals, came.size) if isinstance(came, Bundle) else ([came], 0)
+        first = arrivals[0]
+        dispatcher = first.endpoint.dispatcher
+        size = _COPIES * len(first.push.body) + beside
         dispatcher.pushes += 1  # a reload keeps its handlers until then
         try:
-            taken = await self._store.take_later(arrival, self._prepare, size)
-            self._hand_over(arrival, taken)
+            at_once = len(arrivals) > 1  # what waits is prepared together: not too many
+            taken = await self._store.take_later(came, self._prepare, size, at_once=at_once)
+            if isinstance(taken, BundleResult):
+                self._hand_over_each(arrivals, taken)
+                first = arrivals[taken.place]
+            else:
+                self._note(first, taken)
+                self._hand_over(first, taken)
         except BaseException:
-            arrival.abandoned = True
-            self._undecided.pop(arrival.seq, None)
+            for arrival in arrivals:
+                arrival.abandoned = True
+                self._answers.give_up(arrival.seq)
             raise
         finally:
             dispatcher.pushes -= 1
             if dispatcher is not self._dispatcher:
                 self._workers.told()
-        body = taken.answer if not taken.open else await self._decided(taken.seq)
-        return Answer(body, arrival.plain.content_type), taken.new
+        body = taken.answer if not taken.open else await self._answers.decided(taken.seq)
+        return Answer(body, first.plain.content_type), taken
+
+    def _hand_over_each(self, arrivals: Sequence[Arrival], taken: BundleResult) -> None:
+        """Counts a stored push, and starts the handlers of its new events."""
+        pairs = list(zip(arrivals, taken.events, strict=True))
+        named = next((pair for pair in pairs if pair[1].new), pairs[0])
+        self._note(*named)
+        named[0].entry.events = len(pairs)
+        for arrival, one in pairs:
+            if not one.open:
+                self._answers.give_up(arrival.seq)
+            self._hand_over(arrival, one)
 
     def _hand_over(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Counts a stored push, and starts the handlers of a new event."""
-        event, entry = arrival.event, arrival.entry
-        self._note(entry, event, taken)
+        """Counts a stored event, and starts the handlers of a new one."""
+        event = arrival.event
         if taken.new:
             self.counts.events[event.type] += 1
             if arrival.note is not None:
@@ -220,38 +250,34 @@ class Intake:
             if taken.reused:
                 self.counts.reused[arrival.endpoint.name] += 1
         else:
-            self._undecided.pop(arrival.seq, None)
+            self._answers.give_up(arrival.seq)
             self._workers.guard.give_back(event)
-        self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
 
-    def _prepare(self, arrivals: Sequence[Arrival]) -> list[StoredPush | Exception]:
+    def _prepare(self, came: Sequence[Arrival | Bundle]) -> Records:
         """Makes the records of pushes just before their commit."""
-        made = records(arrivals, self._store.ids, self._workers.guard)
-        for number, (arrival, record) in enumerate(zip(arrivals, made, strict=True)):
-            if isinstance(record, Exception) or arrival.abandoned:
-                continue
-            if record.jobs:
-                made[number] = replace(record, owner=self._workers.claims)
-            if record.row.reply == ReplyState.OPEN:
-                self._undecided[arrival.seq] = asyncio.get_running_loop().create_future()
-        return made
+        made = records(spread(came), self._store.ids, self._workers.guard)
+        return gathered(came, made, self._finish)
 
-    def _note(self, entry: Entry, event: Event[Data], taken: StoreResult) -> None:
+    def _finish(self, arrival: Arrival, record: StoredPush) -> StoredPush:
+        """Claims the jobs of a new event, and prepares for its answer if that will wait."""
+        if arrival.abandoned:
+            return record
+        if record.row.reply == ReplyState.OPEN:
+            self._answers.expect(arrival.seq)
+        return replace(record, owner=self._workers.claims) if record.jobs else record
+
+    def _note(self, arrival: Arrival, taken: StoreResult) -> None:
+        """Notes the outcome of a push for the log, by one of its events, and counts it."""
+        entry, event = arrival.entry, arrival.event
         entry.committed = perf_counter()
         entry.outcome = "stored" if taken.new else "repeat"
         entry.event_id = event.id if taken.new else self._store.ids.text(taken.seq)
         entry.type = event.type
         entry.person = event.subject
-
-    async def _decided(self, seq: int) -> bytes:
-        """Waits until the answer of a repeated event is decided, and returns it."""
-        undecided = self._undecided.get(seq)
-        if undecided is None:  # decided since it was read
-            return await self._store.run(settle, seq)
-        return await asyncio.shield(undecided)  # shielded: other requests may wait for it too
+        self.counts.outcomes[arrival.endpoint.name, entry.outcome] += 1
 
     def _start(self, arrival: Arrival, taken: StoreResult) -> None:
-        """Hands a new event to its handlers, and starts the task that decides its answer."""
+        """Hands a new event to its handlers, and has its answer decided."""
         endpoint, plan = arrival.endpoint, arrival.plan
 
         def acknowledge(reply: str) -> bytes:
@@ -266,33 +292,10 @@ class Intake:
             if not job.attempts  # jobs of handlers that failed inline are due later
         ]
         if taken.open:
-            # A task of its own: the answer is decided also if the provider hangs up.
-            handled = self._workers.await_reply(taken.seq, len(new), acknowledge)
-            task = asyncio.create_task(self._decide(taken.seq, handled, endpoint))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            wait = endpoint.source.reply_within
+            self._answers.begin(taken.seq, len(new), acknowledge, wait)
         if taken.claimed:
             self._workers.submit(arrival.event, taken.seq, new, arrival.held)
-
-    async def _decide(self, seq: int, handled: asyncio.Future[None], endpoint: Endpoint) -> None:
-        """Waits for the handlers as long as the source does, then closes the answer."""
-        undecided = self._undecided[seq]
-        why = StoreUnavailable(_UNDECIDED)
-        try:
-            await asyncio.wait([handled], timeout=endpoint.source.reply_within)
-            # First: if the store fails now, what a handler says from here on is to be sent.
-            self._workers.close_answer(seq)
-            undecided.set_result(await self._store.run(settle, seq))
-        except StoreUnavailable as error:
-            why = error
-        except Exception:
-            log.exception("an answer was not decided")
-        finally:
-            if not undecided.done():  # whatever ended this, no request may wait for ever
-                undecided.set_exception(why)
-                undecided.exception()  # nobody may be waiting for it
-            self._workers.close_answer(seq)
-            del self._undecided[seq]
 
     async def _quarantine(
         self, source: str, push: Push, error: PushError, *, authenticated: bool
@@ -301,27 +304,38 @@ class Intake:
         if not authenticated and not self._strangers.take(self.clock()):
             return
         try:
-            await self._store.run(
-                quarantine.add,
-                source=source,
-                authenticated=authenticated,
-                outcome=error.outcome,
-                reason=str(error),
-                received_at=push.received_at,
-                client=push.client,
-                request=pack_request(
-                    push.method, push.token, push.query, push.headers, push.body, push.client
-                ),
-                max_rows=self._limits.quarantine_rows,
-                max_bytes=self._limits.quarantine_bytes,
-            )
+            kept = self._kept(source, push, error, authenticated=authenticated)
+            await self._store.run(quarantine.add, **kept)
         except StoreUnavailable:
             if authenticated:
                 raise
 
+    def _kept(
+        self, source: str, push: Push, error: PushError, *, authenticated: bool
+    ) -> dict[str, Any]:
+        """Returns a push as the quarantine keeps it, by the parameters of `quarantine.add`."""
+        return {
+            "source": source,
+            "authenticated": authenticated,
+            "outcome": error.outcome,
+            "reason": str(error),
+            "received_at": push.received_at,
+            "client": push.client,
+            "request": pack_request(
+                push.method, push.token, push.query, push.headers, push.body, push.client
+            ),
+            "max_rows": self._limits.quarantine_rows,
+            "max_bytes": self._limits.quarantine_bytes,
+        }
 
-def _only(parsed: list[Parsed]) -> Parsed:
-    """Returns the only event in a push, which is stored and answered as one."""
-    if len(parsed) != 1:
-        raise RuntimeError(f"expected one event of the provider's parse, got {len(parsed)}")
-    return parsed[0]
+
+def _read(
+    endpoint: Endpoint, push: Push, entry: Entry, *, answered: bool = True
+) -> Arrival | Bundle:
+    """Reads a push, with its plain answers. Raises `PushError` if no event is in it."""
+    items = endpoint.provider.parse(push)
+    entry.parsed = perf_counter()
+    if len(items) == 1 and isinstance(parsed := items[0], Parsed):
+        plain = endpoint.provider.acknowledge(push, parsed, "")
+        return Arrival(endpoint, push, parsed, plain, entry, answered=answered)
+    return Bundle.of(endpoint, push, items, entry, answered=answered)

@@ -21,6 +21,7 @@ from receiver.config import Send
 from receiver.errors import ProviderError
 from receiver.http.redact import masked
 from receiver.net.bounded import UNPACKED, bounded, read
+from receiver.net.client import tls_context
 from receiver.providers.contract import Request, Response
 
 T = TypeVar("T")
@@ -135,11 +136,6 @@ def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
         follow_redirects=False,  # a message must not be sent where nobody said
     )
     return bounded(client, _MOST_BYTES)
-
-
-def tls_context() -> ssl.SSLContext:
-    """The certificates that are trusted. Reading them takes longer than a hundred calls."""
-    return httpx2.create_ssl_context()
 
 
 def _described(error: Exception) -> str:

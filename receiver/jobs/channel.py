@@ -227,7 +227,7 @@ async def open_lines(
 
 def _load() -> ssl.SSLContext:
     """Loads what makes requests, and the certificates that are trusted."""
-    from receiver.jobs.calling import tls_context  # noqa: PLC0415 - loading takes a while
+    from receiver.net.client import tls_context  # noqa: PLC0415 - loading takes a while
 
     return tls_context()
 

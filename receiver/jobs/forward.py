@@ -21,18 +21,15 @@ from urllib.parse import urlsplit
 import structlog
 
 from receiver.errors import NoAnswer
-from receiver.events import Data, Event, encode_event
 from receiver.handlers import Target
 from receiver.jobs.runner import BROKEN, Queue, Runner
 from receiver.limits import Circuit, RetryPolicy
-from receiver.net.webhooks import signed_headers, signing_key
+from receiver.net.posting import Poster, load_tls, open_poster, status_words
 from receiver.store import Work, forwards, jobs, to_micros
 
 if TYPE_CHECKING:
     import ssl
     from datetime import datetime
-
-    from receiver.net.client import Answer, Sender
 
 log = structlog.get_logger("receiver.jobs.forward")
 
@@ -69,9 +66,7 @@ class Forward(Queue):
         self.circuit = Circuit(forwarder.retries.pauses)
         self._forwarder = forwarder
         self._gate = gate or nullcontext()
-        self._keys = [signing_key(secret.reveal()) for secret in target.secrets]
-        self._headers = {name: value.reveal() for name, value in target.headers.items()}
-        self._sender: Sender
+        self._poster: Poster
 
     @property
     def label(self) -> str:
@@ -88,18 +83,9 @@ class Forward(Queue):
 
     async def live(self) -> None:
         """With connections of its own."""
-        from receiver.net.client import open_sender  # noqa: PLC0415 - loaded by now, see `_load`
-
-        target = self.target
+        tls = await self._forwarder.tls()
         try:
-            async with open_sender(
-                target.url,
-                allow=target.allow,
-                connections=target.connections,
-                timeout=target.timeout,
-                clock=self.runner.clock,
-                tls=await self._forwarder.tls(),
-            ) as self._sender:
+            async with open_poster(self.target, self.runner.clock, tls) as self._poster:
                 await super().live()
         except ValueError as error:  # a URL of which the library can make nothing
             await self.runner.bury(*self.key, f"url: {error}")
@@ -113,7 +99,7 @@ class Forward(Queue):
         probe, asked = self.circuit.open, None
         try:
             async with self._gate:
-                answer = await self._post(work.event)
+                answer = await self._poster.post(work.event)
         except NoAnswer as error:
             words = str(error)
         except Exception:
@@ -121,23 +107,14 @@ class Forward(Queue):
             words = BROKEN
         else:
             if 200 <= answer.status < 300:
-                await self._taken(work, _words(answer.status))
+                await self._taken(work, status_words(answer.status))
                 return
             if answer.status == HTTPStatus.GONE:
                 await self._refused_for_good(work)
                 return
-            words = _words(answer.status)
-            asked = min(answer.retry_after or 0.0, self.target.retry_after_max) or None
+            words = status_words(answer.status)
+            asked = answer.retry_after
         await self._failed(work, words, asked, probe=probe)
-
-    async def _post(self, event: Event[Data]) -> Answer:
-        body = encode_event(event)
-        headers = {
-            **self._headers,
-            "content-type": "application/cloudevents+json",
-            **signed_headers(event.id, self.runner.clock(), body, self._keys),
-        }
-        return await self._sender.post(headers, body)
 
     async def _taken(self, work: Work, words: str) -> None:
         log.debug("event forwarded", job=work.id, target=self.label)
@@ -240,7 +217,7 @@ class Forwarder:
     async def tls(self) -> ssl.SSLContext:
         """The certificates that are trusted: loaded once, beside all else, for it takes a while."""
         if self._tls is None:
-            self._tls = await asyncio.to_thread(_load)
+            self._tls = await asyncio.to_thread(load_tls)
         return self._tls
 
     def _fails(self, name: str) -> bool:
@@ -266,23 +243,3 @@ class Forwarder:
         queue = Forward(self, name, target, gate)
         self._queues[name] = queue
         self.runner.open(queue)
-
-
-def _load() -> ssl.SSLContext:
-    """Loads what makes requests, and the certificates that are trusted."""
-    import receiver.net.client  # noqa: PLC0415 - see `live`
-    from receiver.jobs.calling import tls_context  # noqa: PLC0415 - as above
-
-    assert receiver.net.client
-    return tls_context()
-
-
-def _words(status: int) -> str:
-    """An HTTP status as an error, without the words of the other side."""
-    try:
-        phrase = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        phrase = str(status)
-    if 300 <= status < 400:
-        return f"{phrase}: redirects are not followed; set url to where it leads"
-    return phrase

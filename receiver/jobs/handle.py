@@ -21,17 +21,17 @@ import msgspec
 import structlog
 
 from receiver.actions import SILENCE
-from receiver.errors import StoreUnavailable
+from receiver.errors import HandlerError, StoreUnavailable
 from receiver.events import Data, Event
+from receiver.extensions.border import describe
 from receiver.handlers import Action, Reply
 from receiver.jobs.runner import Queue, Runner
+from receiver.limits import MOST_ASKED
 from receiver.logs.histogram import Runs
-from receiver.plugin_host.border import describe
 from receiver.plugin_host.dispatch import RETRIES, Bound, Dispatcher
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
-from receiver.plugin_host.runner import HandlerBlocks
 from receiver.store import HandlerResult, ReplyState, Work, handler_results, replies
 
 log = structlog.get_logger("receiver.jobs.handle")
@@ -175,12 +175,22 @@ class Workers(Queue):
                 return
             asked = await self._call(bound, work.event)
             await self._finish(work, *self._guarded(work, asked))
+        except HandlerError as error:  # it knows why, so there is no traceback
+            words = describe(error)
+            log.warning("handler failed", handler=bound.name, event_id=work.event.id, error=words)
+            await self._failed(work, error)
         except Exception as error:
             log.exception("handler failed", handler=bound.name, event_id=work.event.id)
-            # What blocked the others once would do it again.
-            again = not isinstance(error, HandlerBlocks)
-            due = RETRIES.next(work.attempts, self.runner.clock()) if again else None
-            await self.runner.fail(work, due, describe(error))
+            await self._failed(work, error)
+
+    async def _failed(self, work: Work, error: Exception) -> None:
+        """Notes that a handler failed: it is tried again, or is a dead letter."""
+        known = error if isinstance(error, HandlerError) else HandlerError()
+        due = None
+        if known.retryable:
+            asked = min(known.retry_after or 0.0, MOST_ASKED)
+            due = RETRIES.next(work.attempts, self.runner.clock(), asked=asked)
+        await self.runner.fail(work, due, describe(error))
 
     def ended(self, work: Work) -> None:
         """Whoever waits for the handler need not any longer."""

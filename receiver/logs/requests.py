@@ -59,6 +59,8 @@ class Entry(msgspec.Struct, gc=False):
     event_id: str | None = None
     type: str | None = None
     person: str | None = None
+    events: int | None = None
+    """The number of events that it told, if it may be more than one."""
 
 
 def unnoted() -> Entry:
@@ -86,6 +88,7 @@ class _Line(msgspec.Struct, gc=False, omit_defaults=True):
     plan_ms: float | None = None
     commit_ms: float | None = None
     reply_ms: float | None = None
+    events: int | None = None
 
 
 class RequestLog:
@@ -211,6 +214,7 @@ def _line(entry: Entry, offset: float) -> _Line:
         (planned - parsed) * 1e6 // 1 / 1e3 if planned else None,
         (committed - planned) * 1e6 // 1 / 1e3 if committed else None,
         (answered - committed) * 1e6 // 1 / 1e3 if committed else None,
+        entry.events,
     )
 
 

@@ -3,7 +3,7 @@
 A name is resolved here, each address is checked, and the connection is made to the very address
 that was checked, though the name may lead elsewhere a moment later. Only addresses on the
 internet pass, and those of networks that the target lists. Redirects are not followed, proxies of
-the environment not used, and of an answer nothing but its status and Retry-After is kept.
+the environment not used, and an answer has a limit.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 
 import httpcore2
 import httpx2
-import msgspec
 
 from receiver import __version__
 from receiver.config.convert import Network
 from receiver.errors import NoAnswer
 from receiver.limits import retry_after
 from receiver.net.bounded import BoundedNetwork, TooMuch
+from receiver.net.targets import Answer
 
 Address = IPv4Address | IPv6Address
 #: The addresses of a host, best first. May raise OSError or UnicodeError.
@@ -51,14 +51,6 @@ _NOT_INTERNET = (
     IPv6Network("2002::/16"),
     IPv6Network("3fff::/20"),
 )
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """An answer, without its body."""
-
-    status: int
-    retry_after: float | None
-    """Seconds that it asks to wait."""
 
 
 def permitted(address: Address, allow: Iterable[Network] = ()) -> bool:
@@ -155,11 +147,14 @@ class Sender:
         self._clock = clock
         self._timeout = timeout
 
-    async def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Posts, and returns the answer, whatever its status. Raises `NoAnswer`."""
+    async def post(self, headers: Mapping[str, str], body: bytes, *, whole: bool = False) -> Answer:
+        """Posts, and returns the answer, whatever its status. Raises `NoAnswer`.
+
+        `whole`: with its body; an answer that breaks off is none then.
+        """
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(headers, body)
+                return await self._exchange(headers, body, whole=whole)
         except TimeoutError:
             raise NoAnswer(f"no answer within {self._timeout:g} s (timeout)") from None
         except httpcore2.TimeoutException:
@@ -169,13 +164,13 @@ class Sender:
         except httpcore2.ConnectError as error:
             raise NoAnswer(f"no connection: {_one_line(error)}") from None
         except TooMuch:
-            raise NoAnswer(f"more than {MOST_BYTES} bytes, and no answer in them") from None
+            raise NoAnswer(f"more than {MOST_BYTES} bytes, and no whole answer in them") from None
         except httpcore2.NetworkError:
             raise NoAnswer("the connection broke before there was an answer") from None
         except httpcore2.ProtocolError:  # its words quote what came
             raise NoAnswer("what it answered is not HTTP") from None
 
-    async def _exchange(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _exchange(self, headers: Mapping[str, str], body: bytes, *, whole: bool) -> Answer:
         ours = {
             "host": self._host,
             "user-agent": f"sms-receiver/{__version__}",
@@ -192,8 +187,16 @@ class Sender:
             content=body,
             extensions={"timeout": limits},
         ) as response:
-            await _drain(response)
-            return Answer(response.status, _retry_after(response, self._clock()))
+            asked = retry_after(_header(response, b"retry-after"), self._clock())
+            if not whole:
+                await _drain(response)
+                return Answer(response.status, asked)
+            return Answer(
+                response.status,
+                asked,
+                content_type=_header(response, b"content-type"),
+                body=b"".join([piece async for piece in response.aiter_stream()]),
+            )
 
 
 @asynccontextmanager
@@ -217,6 +220,11 @@ async def open_sender(
         yield Sender(url, pool, clock, timeout)
 
 
+def tls_context() -> ssl.SSLContext:
+    """The certificates that are trusted. Reading them takes longer than a hundred calls."""
+    return httpx2.create_ssl_context()
+
+
 async def _drain(response: httpcore2.Response) -> None:
     """Reads the rest of an answer, so that its connection can be used again, if it is short.
 
@@ -229,9 +237,10 @@ async def _drain(response: httpcore2.Response) -> None:
         return
 
 
-def _retry_after(response: httpcore2.Response, now: datetime) -> float | None:
-    said = (value for name, value in response.headers if name.lower() == b"retry-after")
-    return retry_after(next(said, b"").decode("latin-1"), now)
+def _header(response: httpcore2.Response, wanted: bytes) -> str:
+    """Returns the first header of this name; empty without one."""
+    said = (value for name, value in response.headers if name.lower() == wanted)
+    return next(said, b"").decode("latin-1")
 
 
 def _one_line(error: Exception) -> str:

@@ -50,14 +50,17 @@ def signed_headers(
 ) -> dict[str, str]:
     """`webhook-id`, `webhook-timestamp`, and with keys `webhook-signature`: one of each key."""
     timestamp = str(int(moment.timestamp()))
-    signed = f"{id_}.{timestamp}.".encode() + body
-    signatures = [
-        "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys
-    ]
+    signatures = [signature(id_, timestamp, body, key) for key in keys]
     headers = {"webhook-id": id_, "webhook-timestamp": timestamp}
     if signatures:
         headers["webhook-signature"] = " ".join(signatures)
     return headers
+
+
+def signature(id_: str, timestamp: str, body: bytes, key: bytes) -> str:
+    """Returns the signature of a body, such as `v1,q6KMVIJH…`."""
+    signed = f"{id_}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
 def check_url(url: str) -> None:

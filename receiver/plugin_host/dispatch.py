@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from receiver.events import Data, Event, EventType
+from receiver.extensions.border import describe, tamed
 from receiver.handlers import (
     Action,
     Context,
@@ -28,7 +29,6 @@ from receiver.handlers import (
     actions,
 )
 from receiver.limits import RetryPolicy
-from receiver.plugin_host.border import describe, tamed
 from receiver.store import HandleJob, HandlerActions, to_micros
 from receiver.text.msisdn import is_decimal, mask, normalise
 
@@ -53,9 +53,25 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> Bound:
         """Makes it of a handler of a plugin."""
-        picky = bool(handler.keywords or handler.to or handler.sources)
+        picky = bool(handler.keywords or handler.to or handler.sources or handler.when)
         name = f"{plugin}.{handler.function.__name__}"
         return cls(name=name, handler=handler, context=context, picky=picky)
+
+    def wants(self, event: Event[Data]) -> bool:
+        """True if the event passes all filters of the handler.
+
+        If its plugin's own fails, the handler is called: nothing must be lost by it.
+        """
+        handler = self.handler
+        if not handler.wants(event):
+            return False
+        if handler.when is None:
+            return True
+        try:
+            return bool(handler.when(event, self.context))
+        except BaseException:
+            log.exception("a filter failed", handler=self.name, event_id=event.id)
+            return True
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +131,7 @@ class Dispatcher:
                 reply, replied_by = said, bound.name
             if others:
                 handler_actions.append(HandlerActions(handler=bound.name, actions=others))
-        jobs += [HandleJob(handler=b.name) for b in deferred if b.handler.wants(event)]
+        jobs += [HandleJob(handler=b.name) for b in deferred if b.wants(event)]
         if reply is None and last:
             for bound, asked in _results(last, event, jobs):
                 said, others = _parted(asked)
@@ -146,7 +162,7 @@ def _results(
 ) -> Iterator[tuple[Bound, tuple[Action, ...]]]:
     """Calls inline handlers, and yields what they ask for. One that fails becomes a job."""
     for function, context, bound in handlers:
-        if bound.picky and not bound.handler.wants(event):
+        if bound.picky and not bound.wants(event):
             continue
         try:
             result = function(event, context)

@@ -15,6 +15,8 @@ import msgspec
 from receiver.config import Config, convert
 from receiver.errors import ConfigError, Fault, PluginError
 from receiver.events import Event, Message, data_class
+from receiver.extensions import border
+from receiver.extensions.modules import ImportFailed, describe
 from receiver.handlers import (
     MARK,
     Address,
@@ -30,8 +32,8 @@ from receiver.handlers import (
     addresses,
 )
 from receiver.people import Nobody
-from receiver.plugin_host import border, callback_check
-from receiver.plugin_host.files import ImportFailed, available, describe, import_module
+from receiver.plugin_host import callback_check
+from receiver.plugin_host.files import available, import_module
 
 T = TypeVar("T")
 
@@ -265,6 +267,10 @@ def _handler_faults(function: HandlerFunction, handler: Handler) -> Iterator[str
         yield f"{name}: on_message and its like must stand above all other decorators"
     if not callback_check.takes(handler.function, 2):
         yield f"{name}{callback_check.parameters(handler.function)} must take (event, context)"
+    if (when := handler.when) is not None and (
+        not callable(when) or inspect.iscoroutinefunction(when) or not callback_check.takes(when, 2)
+    ):
+        yield f"{name}: when must be a def that takes (event, context)"
     yield from (f"{name}: {fault}" for fault in _annotation_faults(handler))
     if handler.inline and handler.is_async:
         yield f"{name} is inline, so it must be def, not async def"

@@ -17,9 +17,10 @@ from typing import Any, NoReturn, TypeVar
 import structlog
 
 from receiver.actions import Action
+from receiver.errors import HandlerError
 from receiver.events import Data, Event
+from receiver.extensions import border
 from receiver.handlers import Context
-from receiver.plugin_host import border
 from receiver.plugin_host.dispatch import Bound, asked_for
 from receiver.plugin_host.plugin_loop import Abandoned, Call, PluginLoop
 from receiver.supervision.supervisor import KeptTask, Supervisor
@@ -40,13 +41,12 @@ T = TypeVar("T")
 Hook = Callable[[Context[Any]], object]
 
 
-class HandlerBlocks(Exception):
-    """A handler blocked its plugin's event loop; it must not be called again."""
+class HandlerBlocks(HandlerError):
+    """A handler blocked its plugin's event loop; it would do it again."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "kept the event loop of its plugin from turning; expected `await`, or a plain `def`"
-        )
+        words = "kept the event loop of its plugin from turning; expected `await`, or a plain `def`"
+        super().__init__(words, retryable=False)
 
 
 class BlockedLoops:

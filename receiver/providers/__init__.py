@@ -1,9 +1,12 @@
-"""The providers. To add one, write its file and add its class to `PROVIDERS`."""
+"""The providers: `known` finds them by name, `create` makes one for each source.
+
+To add one, see docs/writing-a-provider.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
@@ -11,32 +14,43 @@ import msgspec
 from receiver.config import Config, Send, Source
 from receiver.errors import ConfigError, Fault
 from receiver.providers.contract import Answer, Api, Parsed, Provider, Push, PushUrl, Sample
-from receiver.providers.rayprotech import Rayprotech
-from receiver.providers.talkntalk import TalkNTalk
-from receiver.providers.text_connect import TextConnect
-from receiver.providers.tilil import Tilil
-from receiver.providers.tsconect import Tsconect
+from receiver.providers.registry import Kind, Origin, ProviderType, Registry, built_in, known
 from receiver.text.senders import sender_fault
 
-__all__ = ["PROVIDERS", "Answer", "Parsed", "Provider", "Push", "PushUrl", "Sample", "create"]
+__all__ = [
+    "Answer",
+    "Kind",
+    "Origin",
+    "Parsed",
+    "Provider",
+    "ProviderType",
+    "Push",
+    "PushUrl",
+    "Registry",
+    "Sample",
+    "built_in",
+    "create",
+    "known",
+]
 
-_ALL: tuple[type[Provider[Any]], ...] = (
-    Tilil,
-    TextConnect,
-    Tsconect,
-    TalkNTalk,
-    Rayprotech,
-)
-PROVIDERS = {provider.name: provider for provider in _ALL}
 
-
-def create(config: Config) -> dict[str, Provider[Any]]:
+def create(config: Config, registry: Registry | None = None) -> dict[str, Provider[Any]]:
     """Makes the provider of each source, by the source's name. Raises `ConfigError`."""
+    registry = known(config) if registry is None else registry
     made: dict[str, Provider[Any]] = {}
     faults: list[Fault] = []
+    faulty: set[str] = set()
     for name, source in config.sources.items():
+        if source.provider in faulty:
+            continue
         try:
-            made[name] = _create(config, name, source.provider)
+            type_ = _look_up(registry, source.provider, f"sources.{name}.provider", config)
+        except ConfigError as error:
+            faults += error.faults
+            faulty.add(source.provider)
+            continue
+        try:
+            made[name] = _create(config, name, type_, registry)
         except ConfigError as error:
             faults += error.faults
     if faults:
@@ -44,12 +58,23 @@ def create(config: Config) -> dict[str, Provider[Any]]:
     return made
 
 
-def _create(config: Config, name: str, provider: str) -> Provider[Any]:
-    known = PROVIDERS.get(provider)
-    if known is None:
-        expected = f"expected one of {', '.join(PROVIDERS)}; got {provider!r}"
-        raise ConfigError([Fault(f"sources.{name}.provider", expected)])
-    made = known(config.source_as(name, known.settings, _keys_of_others(known)))
+def _look_up(registry: Registry, provider: str, key: str, config: Config) -> type[Provider[Any]]:
+    """Returns a provider. Raises `ConfigError` with the key of the setting that names it."""
+    try:
+        return registry[provider]
+    except KeyError:
+        raise ConfigError([Fault(key, registry.unknown(provider))]) from None
+    except ConfigError as error:
+        if error.file == str(config.file):  # described in it
+            raise
+        place = f"{error.file}: " if error.file else ""
+        raise ConfigError([Fault(key, f"{place}{fault}") for fault in error.faults]) from None
+
+
+def _create(
+    config: Config, name: str, type_: type[Provider[Any]], registry: Registry
+) -> Provider[Any]:
+    made = type_(config.source_as(name, type_.settings, partial(_owners, registry, type_)))
     faults = [
         Fault(f"sources.{name}.{key}", message) for key, message in (*_faults(made), *made.faults())
     ]
@@ -88,14 +113,17 @@ def _sender_faults(
         yield "send.sender", f"missing: {provider.title} has no sender for accounts without one"
 
 
-@cache
-def _keys_of_others(provider: type[Provider[Any]]) -> dict[str, str]:
-    """Returns messages about the keys below `[sources.NAME]` that only other providers have."""
-    owners: dict[str, list[str]] = {}
-    for other in PROVIDERS.values():
-        for key in _keys(other.settings) - _keys(provider.settings):
-            owners.setdefault(key, []).append(other.name)
-    return {key: f"only for provider {' or '.join(names)}" for key, names in owners.items()}
+def _owners(registry: Registry, provider: type[Provider[Any]], key: str) -> str | None:
+    """Returns a message about a key below `[sources.NAME]` that only other providers have."""
+    others = [found for name in registry if (found := registry.find(name)) is not None]
+    names = [other.name for other in others if key in _keys(other.settings)]
+    return f"only for provider {_some(names)}" if names else None
+
+
+def _some(names: list[str]) -> str:
+    """Names a few of them."""
+    few = names if len(names) <= 3 else [*names[:3], f"{len(names) - 3} others"]
+    return " or ".join(few)
 
 
 def _keys(settings: type[Source]) -> set[str]:

@@ -14,7 +14,7 @@ reads their answers. The contract tests in tests/providers hold for every provid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar, Generic, TypeVar
@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from receiver.config import Send, Source
-from receiver.errors import CredentialMissing, ProviderError, PushError
+from receiver.errors import CredentialMissing, Malformed, ProviderError, PushError
 from receiver.events import Data, DeliveryReport, EventType, Message
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.forms import read_form
@@ -174,15 +174,23 @@ class Provider(ABC, Generic[PayloadT]):
         """
 
     @abstractmethod
-    def parse(self, push: Push) -> list[Parsed]:
-        """Returns the events in a push, for now exactly one. Raises `Unreadable` or `Malformed`."""
+    def parse(self, push: Push) -> Sequence[Parsed | Malformed]:
+        """Returns the events in a push, in its order: at least one.
+
+        All are stored in one commit, each deduplicated by itself. An item of which no event can be
+        made is given as a `Malformed`: the push goes into the quarantine too, and the others are
+        stored and answered. Raises `Unreadable`, or `Malformed` if no event is in it.
+        """
 
     def takes_reply(self, parsed: Parsed) -> bool:
         """Returns True if the answer to this push can carry a text for the person."""
         return False
 
     def acknowledge(self, push: Push, parsed: Parsed, reply: str) -> Answer:
-        """Makes the answer to a push that is stored. `reply` is for the person, or empty."""
+        """Makes the answer to a push that is stored. `reply` is for the person, or empty.
+
+        Of a push with several events `parsed` is the one that is replied to, else the first.
+        """
         return Answer(b"OK")
 
     @staticmethod
@@ -210,6 +218,13 @@ class Provider(ABC, Generic[PayloadT]):
     def with_credential(self, values: dict[str, str]) -> dict[str, str]:
         """Adds the credential to values for `sample`, if this source has one that is no token."""
         return values
+
+    def signed(self, sample: Sample, now: datetime) -> Sample:
+        """Signs a sample as the gateway does, if this source has secrets to sign with.
+
+        Raises `InvalidInput` if only the gateway can.
+        """
+        return sample
 
     def credential(self, url: PushUrl) -> str:
         """Names what authenticates the pushes to a URL, for `receiver check`."""

@@ -1,9 +1,7 @@
-"""Compares the credentials of pushes, as bytes and in constant time."""
+"""Compares the fixed secrets in pushes, as bytes and in constant time."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from collections.abc import Iterable, Sequence
 
@@ -29,27 +27,3 @@ class Tokens:
                 raise CredentialWrong
             seen = True
         return seen
-
-    def verify_hmac_sha256(self, signature: str, body: bytes) -> bool:
-        """Returns True if `body` is signed with one of the secrets.
-
-        The signature may be hexadecimal in either case, with or without `sha256=` before
-        it, or base64.
-        """
-        given = _signature_bytes(signature)
-        right = False
-        for token in self._tokens:
-            right |= hmac.compare_digest(hmac.digest(token, body, "sha256"), given)
-        return right
-
-
-def _signature_bytes(signature: str) -> bytes:
-    text = signature.strip()
-    if text[:7].lower() == "sha256=":
-        text = text[7:].strip()
-    try:
-        if len(text) == 64:
-            return bytes.fromhex(text)
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return b""

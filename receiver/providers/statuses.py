@@ -59,6 +59,11 @@ def status_of(*names: str | None) -> tuple[str | None, Status]:
     return next(filter(None, names), None), Status.UNKNOWN
 
 
+def is_known(name: str) -> bool:
+    """True if a name tells a status, which may be that the gateway itself does not know."""
+    return _read(name) is not None
+
+
 def _read(name: str) -> Status | None:
     known = _BY_WORD.get(name) or _BY_WORD.get(name.lower())
     if known is not None or len(name) > _MOST:

@@ -3,7 +3,7 @@
 Documentation: https://api.talkntalk.africa (v1, "Webhooks"). The endpoint is set in the
 dashboard; what is not taken comes again after 1, 5 and 30 minutes. Where a signing secret is
 set there, `X-TalkNTalk-Signature` is the HMAC-SHA256 of the raw body. Its encoding is not
-documented, so `Tokens.verify_hmac_sha256` takes all the usual ones. `data.id` is an integer
+documented, so `Hmac` takes all the usual ones. `data.id` is an integer
 here and a UUID in the answer to sending. The header `X-TalkNTalk-Event` only repeats `event`,
 and is not signed: nothing is read from it. The API limits the requests of an organisation in a
 minute.
@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from receiver.errors import CredentialWrong, Malformed, ProviderError
+from receiver.errors import Malformed, ProviderError
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import bulk
@@ -55,6 +55,7 @@ from receiver.providers.payloads import (
     read_json,
     without_prefix,
 )
+from receiver.providers.signing import Hmac
 from receiver.providers.statuses import status_of
 from receiver.text.times import instant
 
@@ -68,7 +69,7 @@ REFUSALS = {
 
 _THROTTLED = re.compile(r"available in ([0-9]{1,7}) seconds?", re.IGNORECASE)
 _EVENT = "sms."
-_SIGNATURE = b"x-talkntalk-signature"
+_SIGNED = Hmac("header:x-talkntalk-signature", prefix="sha256=")
 
 
 T = TypeVar("T")
@@ -190,13 +191,7 @@ class TalkNTalk(Provider[_Payload]):
         if not self.requires_credential:
             return
         presented = self.tokens.verify(push.url_tokens())
-        # Repeated headers and one with commas mean the same; no encoding has a comma in it.
-        for signature in (push.header(_SIGNATURE) or "").split(","):
-            if not signature.strip():
-                continue
-            if not self.tokens.verify_hmac_sha256(signature, push.body):
-                raise CredentialWrong
-            presented = True
+        presented |= _SIGNED.verify(self.source.tokens, push, None, push.received_at)
         self.require_credential(presented=presented)
 
     def parse(self, push: Push) -> list[Parsed]:

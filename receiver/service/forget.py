@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from receiver.errors import PushError
-from receiver.providers import Provider, Push
+from receiver.providers import Parsed, Provider, Push
 from receiver.store import (
     PurgeKind,
     QuarantineRow,
@@ -21,6 +21,7 @@ from receiver.store import (
     forgetting,
     from_micros,
     purges,
+    shared_requests,
     unpack_request,
 )
 from receiver.store.spellings import Spelled
@@ -60,7 +61,7 @@ async def forget(
 ) -> Forgotten:
     """Deletes all data about a person. Raises `StoreUnavailable`; a second call goes on.
 
-    `providers`: by source, to read the person in requests of the quarantine.
+    `providers`: by source, to read the person in requests that could not become events.
     """
     reader, names, spelled = store.reader.persons, spellings(msisdn), Spelled(msisdn)
     gone: Counter[str] = Counter()
@@ -84,12 +85,14 @@ async def forget(
         return msisdn in _subjects(kept, (providers or {}).get(kept.source))
 
     await _drop(store, PurgeKind.QUARANTINE, await reader.quarantined(is_theirs), gone)
+    for piece in _pieces(await reader.unread(is_theirs)):
+        gone["requests"] += await store.run(shared_requests.drop, piece)
     left = []
     if busy:
         left.append(f"{busy} events are being answered just now; forget again in a minute")
     if sending := await reader.messages(names):
         left.append(f"{sending} messages are being sent just now; forget again in a minute")
-    return Forgotten(gone=gone, left=left)
+    return Forgotten(gone=+gone, left=left)
 
 
 async def _drop(store: Store, kind: PurgeKind, ids: Sequence[int], gone: Counter[str]) -> int:
@@ -120,6 +123,7 @@ def _subjects(kept: QuarantineRow, provider: Provider[Any] | None) -> set[str | 
             body=request.body,
             received_at=from_micros(kept.received_at),
         )
-        return {parsed.subject for parsed in provider.parse(push)}
+        items = provider.parse(push)
     except (PushError, msgspec.MsgspecError):
         return set()
+    return {item.subject for item in items if isinstance(item, Parsed)}

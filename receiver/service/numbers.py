@@ -57,15 +57,15 @@ def regions(config: Config, source: str | None = None) -> dict[str, str]:
         known = ", ".join(config.sources) or "none"
         raise InvalidInput(f"there is no source {source!r}; expected one of: {known}", "source")
     return {
-        name: settings.region or _default_region(settings.provider)
+        name: settings.region or _default_region(settings.provider, config)
         for name, settings in config.sources.items()
         if source in (None, name)
     }
 
 
-def _default_region(provider: str) -> str:
+def _default_region(provider: str, config: Config) -> str:
     # Few commands need the providers, which take a while to load.
-    from receiver.providers import PROVIDERS  # noqa: PLC0415 - see above
+    from receiver.providers import known  # noqa: PLC0415 - see above
 
-    known = PROVIDERS.get(provider)
-    return known.default_region if known else "KE"
+    found = known(config).find(provider)
+    return found.default_region if found else "KE"

@@ -28,7 +28,7 @@ from receiver.plugin_host.dispatch import Bound, Dispatcher
 from receiver.plugin_host.lint import cautions
 from receiver.plugin_host.loader import Environment, Plugin
 from receiver.plugin_host.loop_guard import Guard
-from receiver.providers import Provider
+from receiver.providers import Provider, Registry
 from receiver.service import counting, renumber
 from receiver.service.clock import SteadyClock
 from receiver.service.sending import Sending
@@ -52,7 +52,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The parts that a configuration asks for: made and validated, nothing opened."""
 
     config: Config
+    registry: Registry
     providers: dict[str, Provider[Any]]
+    """The provider of each source."""
     plugins: list[Plugin]
     dispatcher: Dispatcher
     people: StoredPeople
@@ -157,11 +159,12 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
 
 def prepare(config: Config) -> Parts:
     """Makes providers and plugins. Raises `ConfigError` with the faults of all of them."""
+    registry = providers.known(config)
     faults: list[Fault] = []
     made: dict[str, Provider[Any]] = {}
     loaded: list[Plugin] = []
     try:
-        made = providers.create(config)
+        made = providers.create(config, registry)
     except ConfigError as error:
         faults += error.faults
     people = StoredPeople(config.store_path)
@@ -178,7 +181,12 @@ def prepare(config: Config) -> Parts:
         Bound.of(plugin.name, handler, plugin.context) for plugin, handler in loader.ordered(loaded)
     ]
     return Parts(
-        config=config, providers=made, plugins=loaded, dispatcher=Dispatcher(bound), people=people
+        config=config,
+        registry=registry,
+        providers=made,
+        plugins=loaded,
+        dispatcher=Dispatcher(bound),
+        people=people,
     )
 
 

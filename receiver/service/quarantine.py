@@ -31,13 +31,13 @@ async def retry(service: Service, id_: int | None) -> Outcome:
             continue
         entry = entries[0]
         try:
-            event = await service.intake.retake(entry.source, _push(entry))
+            events = await service.intake.retake(entry.source, _push(entry))
         except PushError as error:
             failures.append(f"{each}: {error}")
             continue
         await store.run(purges.drop, PurgeKind.QUARANTINE, [each])
         changed += 1
-        if event is not None and await _cannot_reply(service, entry.source, event):
+        if events and await _cannot_reply(service, entry.source, events):
             failures.append(f"{each}: taken, but its reply cannot be sent: {_NO_SEND}")
     return Outcome(changed, failures)
 
@@ -56,7 +56,7 @@ def _push(entry: Quarantined) -> Push:
     )
 
 
-async def _cannot_reply(service: Service, source: str, event: int) -> bool:
-    """Returns True if an event has a reply that its source has no way to send."""
+async def _cannot_reply(service: Service, source: str, events: list[int]) -> bool:
+    """Returns True if one of these events has a reply that its source has no way to send."""
     settings = service.parts.config.sources[source].send
-    return settings is None and bool(await service.store.reader.messages.find(events=[event]))
+    return settings is None and bool(await service.store.reader.messages.find(events=events))

@@ -61,9 +61,12 @@ class ReplayRun:
 
         `progress` is called after each with the next sequence number and the events so far.
         """
-        dispatcher, people = self._parts.dispatcher, self._parts.people
+        parts = self._parts
         for chunk in reader.chunks(self.wanted):
-            compared = [compare(dispatcher, people, happened) for happened in chunk]
+            compared = [
+                compare(parts.dispatcher, parts.people, parts.registry, happened)
+                for happened in chunk
+            ]
             for one in compared:
                 self.totals.add(one)
             yield compared

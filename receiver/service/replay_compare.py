@@ -15,7 +15,7 @@ import msgspec
 from receiver.events import Data, Event, Message, SubscriptionChange
 from receiver.handlers import Forward, People
 from receiver.plugin_host.dispatch import Dispatcher, Plan
-from receiver.providers import PROVIDERS
+from receiver.providers import Registry
 from receiver.store import HandleJob, ReplayRequest, ReplyState
 from receiver.store.event_effects import Asked, Effect, EventMessage, take_text, undone
 from receiver.store.people import StoredPeople
@@ -93,7 +93,9 @@ class Totals(msgspec.Struct):
             self.later.update(compared.later)
 
 
-def compare(dispatcher: Dispatcher, people: StoredPeople, happened: ReplayEvent) -> EventComparison:
+def compare(
+    dispatcher: Dispatcher, people: StoredPeople, providers: Registry, happened: ReplayEvent
+) -> EventComparison:
     """Calls the inline handlers for an event, and compares. Raises `StoreUnavailable`."""
     event = happened.event
     with people.before(happened.seq):
@@ -108,7 +110,7 @@ def compare(dispatcher: Dispatcher, people: StoredPeople, happened: ReplayEvent)
     else:
         added, messages, marks = [], [], []
     later = tuple([job.handler for job in plan.jobs if not job.attempts])
-    reply = _reply(plan, people, happened, messages, later)
+    reply = _reply(plan, people, providers, happened, messages, later)
     missing = bool(added)
     if reply is not None and reply.now and not reply.withheld:
         missing |= happened.never_replied
@@ -153,12 +155,13 @@ def replay_request(plan: Plan, seq: int, *, again: bool) -> ReplayRequest:
 def _reply(
     plan: Plan,
     people: People,
+    providers: Registry,
     happened: ReplayEvent,
     messages: list[EventMessage],
     later: tuple[str, ...],
 ) -> ReplyChange | None:
     """Returns the difference in the reply. Takes the replies of then out of `messages`."""
-    answered, sent = _replies_of_then(happened, messages)
+    answered, sent = _replies_of_then(happened, messages, providers)
     now = plan.reply.text if plan.reply is not None else ""
     withheld = False
     if now:
@@ -183,11 +186,11 @@ def _reply(
 
 
 def _replies_of_then(
-    happened: ReplayEvent, messages: list[EventMessage]
+    happened: ReplayEvent, messages: list[EventMessage], providers: Registry
 ) -> tuple[str, list[EventMessage]]:
     """Returns the reply in the answer, or empty, and the replies that were sent as messages."""
     event = happened.event
-    provider = PROVIDERS.get(event.provider)
+    provider = providers.find(event.provider)
     answered = provider.reply_in(happened.answer) if provider is not None else ""
     if happened.reply not in (ReplyState.GIVEN, ReplyState.SENT) or not messages:
         return answered, []

@@ -22,6 +22,7 @@ from receiver.store import (
 )
 from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
+from receiver.store.bundles import one_speaks
 from receiver.store.deactivations import Subscribed
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.files import lock
@@ -38,6 +39,7 @@ from receiver.store.reads import Reader, open_reader
 from receiver.store.records import (
     HELD_BACK,
     Attempt,
+    BundleResult,
     EventRow,
     Failure,
     HandleJob,
@@ -48,6 +50,7 @@ from receiver.store.records import (
     ReplyState,
     Report,
     Request,
+    StoredBundle,
     StoredEvent,
     StoredMessage,
     StoredPush,
@@ -71,6 +74,7 @@ __all__ = [
     "REVIVED",
     "Attempt",
     "AuditEntry",
+    "BundleResult",
     "Change",
     "Correction",
     "EventRow",
@@ -101,6 +105,7 @@ __all__ = [
     "ServiceCount",
     "Store",
     "StoreResult",
+    "StoredBundle",
     "StoredEvent",
     "StoredMessage",
     "StoredPush",
@@ -111,6 +116,7 @@ __all__ = [
     "answered_by",
     "from_micros",
     "noted",
+    "one_speaks",
     "open_reader",
     "open_store",
     "pack_request",

@@ -32,6 +32,12 @@ _IN_QUARANTINE = (
     "SELECT id, source, reason, received_at, request FROM quarantine WHERE id > ?"
     " ORDER BY id LIMIT ?"
 )
+# Of pushes with items that could not become events: nothing tells whom they are about.
+_UNREAD = (
+    "SELECT id, source, '', received_at, shared_requests.request"
+    " FROM shared_requests CROSS JOIN events WHERE unread <> 0 AND id > ? AND seq = id"
+    " ORDER BY id LIMIT ?"
+)
 # By the index alone, which has all columns: the rows are large.
 _KEYS = (
     "SELECT source, key, seq FROM events WHERE (source, key) > (?, ?) ORDER BY source, key LIMIT ?"
@@ -71,7 +77,10 @@ class ForgetObstacles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuarantineRow(NamedTuple):
-    """A row of the quarantine, its request packed."""
+    """A request that may be about anybody: of the quarantine, or of a push that was read in part.
+
+    The request is packed.
+    """
 
     source: str
     reason: str
@@ -123,9 +132,16 @@ class PersonReader:
 
     async def quarantined(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
         """Returns the requests in the quarantine that `is_theirs` accepts."""
+        return await self._searched(_IN_QUARANTINE, is_theirs)
+
+    async def unread(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
+        """Returns the shared requests that `is_theirs` accepts, of those read in part."""
+        return await self._searched(_UNREAD, is_theirs)
+
+    async def _searched(self, query: str, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
         found: list[int] = []
         after = 0
-        while rows := await self._fetch(_IN_QUARANTINE, [after, _REQUESTS]):
+        while rows := await self._fetch(query, [after, _REQUESTS]):
             # In a thread: large requests take a while.
             found += await asyncio.to_thread(_theirs, rows, is_theirs)
             after = rows[-1][0]

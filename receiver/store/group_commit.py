@@ -20,17 +20,18 @@ import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
-from receiver.store import jobs, pushes
+from receiver.store import bundles, jobs, pushes
 from receiver.store.engine.connection import WriterConnection
-from receiver.store.records import StoredPush, StoreResult
+from receiver.store.records import StoredBundle, StoredPush, StoreResult
 from receiver.store.tx import Tx
 
 A = TypeVar("A")
 T = TypeVar("T")
 Operation = Callable[[Tx], Any]
 #: Makes the record of each arrival, or the exception that prevented it.
-Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
-_Waiting = tuple[StoredPush | Operation, "asyncio.Future[Any]"]
+Prepare = Callable[[list[A]], Sequence[StoredPush | StoredBundle | Exception]]
+_Work = StoredPush | StoredBundle | Operation
+_Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
 _Results = list[Any]
 #: Kind and lane of jobs.
@@ -119,17 +120,21 @@ class Writer:
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
-    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[StoreResult]:
+    def take_later(
+        self, arrival: A, prepare: Prepare[A], size: int, *, at_once: bool = False
+    ) -> asyncio.Future[StoreResult]:
         """As `take`, for the record that `prepare` makes of the arrival. `size`: about its bytes.
 
+        The result for a `StoredBundle` is a `BundleResult`.
+
         `prepare` is called on the event loop just before the commit, for all its arrivals or some
-        dozens of them, so all must come with the same function.
+        dozens of them, so all must come with the same function; `at_once`: now.
         """
         future = self._admit()
         self._arrivals.append((arrival, future))
         self._prepare = prepare
         self._waiting_bytes += size
-        if len(self._arrivals) >= _TOGETHER:
+        if at_once or len(self._arrivals) >= _TOGETHER:
             self._prepare_arrivals()
         return future
 
@@ -146,7 +151,7 @@ class Writer:
         self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _submit(self, work: StoredPush | Operation) -> asyncio.Future[Any]:
+    def _submit(self, work: _Work) -> asyncio.Future[Any]:
         future = self._admit()
         self._waiting.append((work, future))
         return future
@@ -165,7 +170,9 @@ class Writer:
 
     def _prepare_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
-        pairs: list[tuple[tuple[Any, asyncio.Future[StoreResult]], StoredPush | Exception]]
+        pairs: list[
+            tuple[tuple[Any, asyncio.Future[StoreResult]], StoredPush | StoredBundle | Exception]
+        ]
         try:
             prepared = self._prepare([arrival for arrival, _ in arrivals])
             pairs = list(zip(arrivals, prepared, strict=True))
@@ -297,7 +304,7 @@ class Writer:
             self._complained = now
         self.trouble = reason
 
-    def _store(self, work: list[StoredPush | Operation]) -> _Results:
+    def _store(self, work: list[_Work]) -> _Results:
         connection = self._connection
         to_store = [item for item in work if isinstance(item, StoredPush)]
         if len(to_store) == len(work):
@@ -307,17 +314,22 @@ class Writer:
                 return taken
         return self._transaction(work, to_store)
 
-    def _transaction(
-        self, work: list[StoredPush | Operation], to_store: list[StoredPush]
-    ) -> _Results:
+    def _transaction(self, work: list[_Work], to_store: list[StoredPush]) -> _Results:
         connection, tx = self._connection, self._connection.tx
         with connection.transaction():
             taken = pushes.take(tx, to_store)
-            following = iter(taken)
-            results = [
-                next(following) if isinstance(item, StoredPush) else item(tx) for item in work
-            ]
+            following, new = iter(taken), sum(one.new for one in taken)
+            results: _Results = []
+            for item in work:
+                if isinstance(item, StoredPush):
+                    results.append(next(following))
+                elif isinstance(item, StoredBundle):
+                    bundle = bundles.take(tx, item)
+                    new += sum(one.new for one in bundle.events)
+                    results.append(bundle)
+                else:
+                    results.append(item(tx))
             last, made = jobs.added(tx, self._last_job)
         self._last_job, self._made = last, self._made | made
-        connection.unindexed += sum(one.new for one in taken)
+        connection.unindexed += new
         return results

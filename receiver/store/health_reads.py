@@ -14,6 +14,7 @@ import msgspec
 
 from receiver.store.engine.inspection import untouched
 from receiver.store.jobs import KINDS
+from receiver.store.not_understood import NotUnderstood, not_understood
 from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
@@ -61,6 +62,8 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Delivery reports that matched no message of ours."""
     trusted: datetime | None = None
     """The time of the last sweep of `[retention]`; see `PurgeReader.trusted`."""
+    not_understood: dict[str, NotUnderstood] = {}
+    """By source."""
     balances: dict[str, tuple[str, datetime]] = {}
     """By source: the balance in the answer to the last message sent."""
 
@@ -92,6 +95,7 @@ def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
             oldest_due=from_micros(due) if due is not None else None,
             unjoined=_one(tx, "SELECT count(*) FROM reports WHERE message IS NULL"),
             trusted=trusted(tx.execute(TRUST).fetchone()),
+            not_understood=not_understood(tx, sources),
             balances=_balances(tx, sources),
         )
 
@@ -122,7 +126,7 @@ def _last_pushes(tx: Tx, missing: set[str]) -> tuple[dict[str, datetime], dateti
 def _clients(tx: Tx) -> list[str]:
     query = (
         "SELECT request FROM (SELECT seq, request FROM events ORDER BY seq DESC"
-        f" LIMIT {_RECENT}) AS newest WHERE request IS NOT NULL"
+        f" LIMIT {_RECENT}) AS newest WHERE length(request) > 0"
     )
     return [unpack_request(request).client for (request,) in tx.execute(query)]
 

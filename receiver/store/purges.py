@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from receiver.store import rollups
+from receiver.store import rollups, shared_requests
 from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.queries import marks
@@ -100,6 +100,7 @@ def drop(
 
 def _drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
     """Deletes the raw requests of these events."""
+    shared_requests.drop(tx, seqs)
     rows = execute_many(tx, _DROP_REQUEST, [(seq,) for seq in seqs])
     return Counter(requests=rows)
 
@@ -128,6 +129,7 @@ def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) ->
     ]
     execute_many(tx, _EMPTY, left)
     gone = [(seq,) for *_, seq in left]
+    shared_requests.drop(tx, [seq for seq, *_ in rows])
     jobs = execute_many(tx, "DELETE FROM jobs WHERE event = ? AND message IS NULL", gone)
     execute_many(tx, "DELETE FROM flags WHERE event = ?", gone)
     execute_many(tx, "DELETE FROM forward_attempts WHERE event = ?", gone)

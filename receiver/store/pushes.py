@@ -90,7 +90,10 @@ def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list
     for seq, first in firsts.items():
         # Its first is in this batch, and its actions may have changed the answer.
         same = taken.get(first.seq)
-        taken[seq] = first if same is None else replace(first, answer=same.answer)
+        if same is None:
+            taken[seq] = first
+        else:
+            taken[seq] = replace(first, answer=same.answer, given=same.given)
     return [taken[push.row.seq] for push in pushes]
 
 
@@ -168,7 +171,7 @@ _NOTHING = _Followed()
 
 def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
     """Carries out the actions of inline handlers, and adds jobs for the others."""
-    origin, reply = _origin(push.row), push.reply
+    origin, reply = origin_of(push.row), push.reply
     silent = reply is not None and reply.if_changed
     for handler_actions in push.handler_actions:
         for action in handler_actions.actions:
@@ -202,7 +205,7 @@ def _taken(
     opted_out: opt_out_lines.Lines,
 ) -> StoreResult:
     """Returns the result of a new event; its reply is in the answer, or becomes a message."""
-    row, reply, answer = push.row, push.reply, push.row.answer
+    row, reply, answer, given = push.row, push.reply, push.row.answer, False
     done = followed.get(row.seq, _NOTHING)
     if reply is not None and reply.text:
         if done.silent:
@@ -215,14 +218,23 @@ def _taken(
             tx.execute(_SAY_NOTHING, (answer, row.seq))
             add_note(tx, row.seq, WITHHELD)
         elif not push.reply_in_answer:
-            send_reply(tx, _origin(row), push.replied_by, reply, row.data)
+            send_reply(tx, origin_of(row), push.replied_by, reply, row.data)
+        else:
+            given = True
     is_open = row.reply == ReplyState.OPEN
     return StoreResult(
-        row.seq, new=True, answer=answer, open=is_open, jobs=done.jobs, claimed=done.claimed
+        row.seq,
+        new=True,
+        answer=answer,
+        open=is_open,
+        jobs=done.jobs,
+        claimed=done.claimed,
+        given=given,
     )
 
 
-def _origin(row: EventRow) -> Origin:
+def origin_of(row: EventRow) -> Origin:
+    """Returns the event as the origin of what follows from it."""
     return Origin(
         event=row.seq,
         source=row.source,

@@ -35,6 +35,7 @@ from receiver.store.records import (
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.rollup_reads import RollupReader
 from receiver.store.rollups import LAST_SEQ
+from receiver.store.shared_requests import OF_EVENT
 from receiver.store.story_reads import StoryReader
 from receiver.store.subscription_reads import SubscriptionReader
 
@@ -272,7 +273,7 @@ class Reader:
         words: Sequence[str] = (),
     ) -> AsyncGenerator[StoredEvent]:
         has = having(words)
-        query = _EVENT.format(request=", request" if request else "")
+        query = _EVENT.format(request=f", {OF_EVENT}" if request else "")
         where = f"type <> '' AND {where}"  # purged ones are there no more
         async with aclosing(self._stream(f"{query} WHERE {where} {rest}", values)) as rows:
             async for row in rows:

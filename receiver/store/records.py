@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -10,6 +11,7 @@ import msgspec
 from receiver.actions import Action, Reply
 from receiver.events import Data, Event, Status
 from receiver.outgoing import OutgoingMessage
+from receiver.store.tx import Tx
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -126,6 +128,7 @@ class EventRow(msgspec.Struct, frozen=True):
     reply: int
     """A `ReplyState`."""
     request: bytes
+    """The push as it came (`pack_request`); empty: it told several events, and is kept once."""
     note: str | None = None
     """A remark on its handling, for operators."""
     answered_by: str | None = None
@@ -149,6 +152,19 @@ class StoredPush(msgspec.Struct, frozen=True, kw_only=True):
     """Who begins the jobs at once, if none of the person's waits; 0: they wait."""
 
 
+class StoredBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A push that tells several events: all are stored in one transaction, and answered once."""
+
+    pushes: tuple[StoredPush, ...]
+    """Its events, in its order. At most one has a reply that is, or may become, the answer's."""
+    request: bytes
+    """The push as it came (`pack_request`), which is kept once; the rows have an empty one."""
+    unread: bool = False
+    """Some items of the push could not become events."""
+    aside: Callable[[Tx], object] | None = None
+    """Keeps these for a look, in the same transaction."""
+
+
 class StoreResult(msgspec.Struct, frozen=True):
     """The result of storing a `StoredPush`."""
 
@@ -157,12 +173,27 @@ class StoreResult(msgspec.Struct, frozen=True):
     """False for a repeat; `seq` and `answer` are then those of the first."""
     answer: bytes
     open: bool
+    """The answer may still get a reply."""
     jobs: tuple[int, ...] = ()
     """Ids of the handle jobs, in the order of `StoredPush.jobs`."""
     claimed: bool = False
     """Those that have not failed yet are `StoredPush.owner`'s."""
     reused: bool = False
     """True if it is new and its id was seen before with other content."""
+    given: bool = False
+    """The answer has a reply in it."""
+
+
+class BundleResult(StoreResult, frozen=True, kw_only=True):
+    """The result of storing a `StoredBundle`: as of the event whose answer the push gets.
+
+    `new` is True if any of its events is, `jobs` are those of all.
+    """
+
+    events: list[StoreResult]
+    """The result of each event, in order."""
+    place: int
+    """The place among them of the event whose answer it is."""
 
 
 class HandlerResult(msgspec.Struct, frozen=True, kw_only=True):

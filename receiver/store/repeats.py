@@ -181,5 +181,6 @@ def _renamed(push: StoredPush, key: str, note: str | None) -> StoredPush:
 def _repeat(first: _Stored, push: StoredPush) -> StoreResult:
     # The answer of a purged event is deleted.
     answer = push.plain_answer if first.type == PURGED else first.answer
+    given = first.reply == ReplyState.GIVEN and first.type != PURGED
     is_open = first.reply == ReplyState.OPEN
-    return StoreResult(first.seq, new=False, answer=bytes(answer), open=is_open)
+    return StoreResult(first.seq, new=False, answer=bytes(answer), open=is_open, given=given)

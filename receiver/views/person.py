@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import msgspec
 
 from receiver.events import SHORT_ID
+from receiver.providers import Registry
 from receiver.service.person import Entry
 from receiver.service.stories import Story
 from receiver.store import (
@@ -36,17 +37,17 @@ from receiver.views.times import format_time
 Told = tuple[str, str | None, str, str]
 
 
-def entry_row(entry: Entry) -> tuple[str, str, str | None, str, str]:
+def entry_row(entry: Entry, providers: Registry) -> tuple[str, str, str | None, str, str]:
     """Returns an entry as time, kind, id, what it is and its outcome, for a table."""
-    kind, id_, what, outcome = _told(entry)
+    kind, id_, what, outcome = _told(entry, providers)
     return format_time(entry.time), kind, id_ and id_[:SHORT_ID], what, outcome
 
 
-def _told(entry: Entry) -> Told:
+def _told(entry: Entry, providers: Registry) -> Told:
     record = entry.record
     match record:
         case Story():
-            told = _of_event(record)
+            told = _of_event(record, providers)
         case StoredMessage():
             told = _of_message(record)
         case SubscriptionStep():
@@ -73,10 +74,10 @@ def _of_message(message: StoredMessage) -> Told:
     return "sent", str(message.id), what, outcome
 
 
-def _of_event(story: Story) -> Told:
+def _of_event(story: Story, providers: Registry) -> Told:
     event = story.stored.event
     outcome = answered_summary(story)
-    found, text = answered(story), reply_text(story)
+    found, text = answered(story), reply_text(story, providers)
     if found is not None and found.how == "answer" and text is not None:
         outcome = f"answered: {text} ({outcome})"
     changes = [change_summary(change) for change in story.changes]
@@ -105,9 +106,9 @@ def _of_job(job: Job) -> Told:
     return "job", str(job.id), where, outcome
 
 
-def entry_json(entry: Entry) -> bytes:
+def entry_json(entry: Entry, providers: Registry) -> bytes:
     """Returns an entry as a line of JSON: the columns of the table, and the whole record."""
-    word, id_, what, outcome = _told(entry)
+    word, id_, what, outcome = _told(entry, providers)
     fields = {
         "time": entry.time,
         "kind": entry.kind,
@@ -115,16 +116,16 @@ def entry_json(entry: Entry) -> bytes:
         "id": id_,
         "what": what,
         "outcome": outcome or None,
-        "record": _fields(entry),
+        "record": _fields(entry, providers),
     }
     return msgspec.json.encode(fields)
 
 
-def _fields(entry: Entry) -> Any:
+def _fields(entry: Entry, providers: Registry) -> Any:
     record = entry.record
     match record:
         case Story():
-            return msgspec.Raw(story_line(record, **story_fields(record)))
+            return msgspec.Raw(story_line(record, **story_fields(record, providers)))
         case StoredMessage():
             return message_json(record)
         case Job():

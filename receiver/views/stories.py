@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.events import DeliveryReport, Message, encode_event
+from receiver.providers import Registry
 from receiver.service.stories import Story
 from receiver.store import HELD_BACK, Change, Job, ReplyState, StoredEvent, StoredMessage
 from receiver.store.replies import WITHHELD
@@ -139,17 +140,17 @@ def change_summary(change: Change) -> str:
     return " ".join(filter(None, (change.what, change.msisdn, change.short_code, service)))
 
 
-def reply_text(story: Story) -> str | None:
-    """Returns the reply to an event as it went out, in the answer or by a message."""
+def reply_text(story: Story, providers: Registry) -> str | None:
+    """Returns the reply to an event as it went out, in the answer or by a message.
+
+    None for one in the answer of a provider that is not known any more.
+    """
     found = answered(story)
     if found is None or found.how not in ("answer", "message"):
         return None
     if found.how == "message":
         return next(each.text for each in story.messages if each.id == found.message)
-    # Few commands need the providers, which take a while to load.
-    from receiver.providers import PROVIDERS  # noqa: PLC0415 - see above
-
-    provider = PROVIDERS.get(story.stored.event.provider)
+    provider = providers.find(story.stored.event.provider)
     return (provider.reply_in(story.stored.answer) or None) if provider else None
 
 
@@ -164,13 +165,13 @@ def story_line(story: Story, **more: Any) -> bytes:
     return encode_event(story.stored.event)[:-1] + b"," + msgspec.json.encode(fields)[1:]
 
 
-def story_fields(story: Story) -> dict[str, Any]:
+def story_fields(story: Story, providers: Registry) -> dict[str, Any]:
     """Returns all that followed from an event, as fields of JSON beside those of `story_line`."""
     stored = story.stored
     return {
         "repeat_key": stored.key,
         "answer": stored.answer.decode("utf-8", "backslashreplace"),
-        "reply": reply_text(story),
+        "reply": reply_text(story, providers),
         "message": story.reported.message if story.reported else None,
         "messages": [message_json(message) for message in story.messages],
         "changes": story.changes,
@@ -178,11 +179,11 @@ def story_fields(story: Story) -> dict[str, Any]:
     }
 
 
-def story_details(story: Story) -> list[tuple[str, str | None]]:
+def story_details(story: Story, providers: Registry) -> list[tuple[str, str | None]]:
     """Returns all about an event and what followed from it as names and values for people."""
     pairs = event_details(story.stored, story.person)
     pairs.append(("answered", answered_summary(story) or None))
-    pairs.append(("reply", reply_text(story)))
+    pairs.append(("reply", reply_text(story, providers)))
     if story.reported and isinstance(story.stored.event.data, DeliveryReport):
         pairs.append(("message", f"{story.reported.message}, which this reports about"))
     for message in story.messages:

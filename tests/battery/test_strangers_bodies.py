@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from receiver.providers import PROVIDERS, Sample
+from receiver.providers import Sample, built_in
 from receiver.store import unpack_request
 from tests.examples import examples
 from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, look, serve, settings
@@ -26,7 +26,7 @@ from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, look, serv
 SUITE: dict[str, str] = json.loads(Path(__file__).with_name("json_test_suite.json").read_bytes())
 KINDS = [
     (name, kind)
-    for name, provider in PROVIDERS.items()
+    for name, provider in built_in().items()
     if provider.pushes
     for kind in provider.sample_kinds
 ]
@@ -71,7 +71,7 @@ def ask(wire: Wire, *arguments: object) -> Reply:
 
 def unsigned(name: str, kind: str, **values: str) -> Sample:
     """A documented push without a credential of its own in it."""
-    sample = PROVIDERS[name].sample(kind, TOKEN, values)
+    sample = built_in()[name].sample(kind, TOKEN, values)
     body = sample.body.replace(f', "api_token": "{TOKEN}"'.encode(), b"")
     body = body.replace(f"auth={TOKEN}&".encode(), b"").replace(f"&auth={TOKEN}".encode(), b"")
     return msgspec.structs.replace(sample, method="POST", body=body)
@@ -152,7 +152,7 @@ def test_json_from_hell_is_taken_or_refused(service: Running, name: str, kind: s
 @pytest.mark.parametrize("name", sorted({name for name, _ in KINDS}))
 def test_the_json_test_suite_is_taken_or_refused(service: Running, name: str) -> None:
     """None of its texts is an event, as none is an object with an id; and none is an error."""
-    sample = unsigned(name, PROVIDERS[name].sample_kinds[0])
+    sample = unsigned(name, built_in()[name].sample_kinds[0])
     with service.wire() as wire:
         for case, text in SUITE.items():
             assert ask(wire, name, sample, text.encode()).status == 400, case
@@ -200,7 +200,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_forms_from_hell_are_taken_or_refused(service: Running, form: bytes) -> None:
     """As a body, and in the URL as far as it is one: 200 or 4xx."""
-    sample = unsigned("text-connect", PROVIDERS["text-connect"].sample_kinds[0])
+    sample = unsigned("text-connect", built_in()["text-connect"].sample_kinds[0])
     with service.wire() as wire:
         assert ask(wire, "text-connect", sample, form).status in (200, 400)
     if set(form) & set(b"\r\n\0 ") or max(form) > 126:

@@ -20,7 +20,7 @@ from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.fake import Fake
 from receiver.outgoing import Sent
-from receiver.providers import PROVIDERS, create
+from receiver.providers import built_in, create
 from receiver.service.parts import open_service
 from receiver.service.provider_calls import error_text, sending_apis
 from receiver.store import Attempt, messages, to_micros
@@ -42,7 +42,7 @@ def fake() -> Iterator[Fake]:
 def folder(fake: Fake, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a source of each provider that sends, and no store."""
     folder = tmp_path_factory.mktemp("accounts")
-    write(folder, sources(fake, *PROVIDERS))
+    write(folder, sources(fake, *built_in()))
     return folder
 
 
@@ -57,7 +57,7 @@ def call(folder: Path, *arguments: str) -> Result:
 def test_all_that_can_tell_are_asked(folder: Path) -> None:
     """The others are listed as such; nothing is written, there is no store yet."""
     credits_ = {line["source"]: line for line in table(folder, "balance")}
-    assert list(credits_) == list(PROVIDERS)
+    assert list(credits_) == list(built_in())
     asked = credits_["rayprotech"]
     assert (asked["amount"], asked["unit"]) == (str(CREDIT), "SMS units")
     assert asked["message"] is None
@@ -77,7 +77,7 @@ def test_people_get_a_table(folder: Path) -> None:
     """Of one source with --source."""
     head, *rows = told(folder, "balance").splitlines()
     assert head.split("  ")[0] == "SOURCE"
-    assert [row.split()[0] for row in rows] == list(PROVIDERS)
+    assert [row.split()[0] for row in rows] == list(built_in())
     _, row = told(folder, "balance", "--source", "rayprotech").splitlines()
     assert row.startswith(f"rayprotech  rayprotech  {CREDIT}    SMS units  20")
     _, row = told(folder, "balance", "--source", "tilil").splitlines()
@@ -154,7 +154,7 @@ def fake_credit(fake: Fake) -> int:
 # Call
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", built_in())
 def test_operations_are_listed(folder: Path, name: str) -> None:
     """With their parameters and what they do: as the API of the provider has them."""
     listed = table(folder, "call", name, "--list")

@@ -18,7 +18,7 @@ WRONG = {
     "no TOML": ("[server\n", ["not TOML: Expected ']' at the end of a table declaration"]),
     "unknown section": (
         "[sever]\n",
-        ["sever: unknown section; expected one of server, store, sources, plugins, loop_guard"],
+        ["sever: unknown section; expected one of server, store, sources, providers, plugins, l"],
     ),
     "unknown key": ("[server]\nprot = 80\n", ["server.prot: unknown key; did you mean port?"]),
     "wrong type": ('[server]\nport = "80"\n', ["server.port: expected an integer, got a text"]),
@@ -44,7 +44,7 @@ WRONG = {
     ),
     "unknown provider": (
         '[sources.a]\nprovider = "nexmo"\ntokens = ["x"]\n',
-        ["sources.a.provider: expected one of tilil, text-connect, tsconect, talkntalk, raypr"],
+        ["sources.a.provider: no provider is named 'nexmo'; expected one of rayprotech, "],
     ),
     "no provider": (
         '[sources.a]\ntokens = ["x"]\n',

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.cli import demo
-from receiver.providers import PROVIDERS
+from receiver.providers import built_in
 from tests.cli.program import Result, on_terminal, spawn
 from tests.harness import PATIENCE, PROGRAM
 
@@ -25,7 +25,7 @@ def test_it_plays_everything_and_leaves(tmp_path: Path) -> None:
     result = spawn(tmp_path, "demo", "--exit", TMPDIR=str(tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
     shown = result.stdout
-    for name in (name for name, provider in PROVIDERS.items() if provider.pushes):
+    for name in (name for name, provider in built_in().items() if provider.pushes):
         assert re.search(rf"→ (GET|POST) /hooks/{name}", shown)
     for status in (200, 400, 401):
         assert f"← {status} " in shown

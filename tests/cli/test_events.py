@@ -10,6 +10,7 @@ import subprocess
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -198,6 +199,29 @@ async def _take_of_all_kinds(folder: Path) -> None:
     async with opened(folder) as service:
         await take(service, form, source="text-connect")
         await take(service, delivery("m-1", 1), token=TOKEN)
+
+
+def test_events_of_a_provider_that_is_gone_are_shown(tmp_path: Path) -> None:
+    """All but the reply in its answer, which only the provider can read."""
+    raw = settings(providers={"path": ["."]})
+    raw["sources"] = {"acme": {"provider": "acme", "tokens": [TOKEN]}}
+    code = "from receiver.providers.tilil import Tilil\nclass Acme(Tilil):\n    name = 'acme'\n"
+    (tmp_path / "acme.py").write_text(code, "utf-8")
+    asyncio.run(_take_at_acme(tmp_path, raw))
+    [event] = table(tmp_path, "events")
+    assert table(tmp_path, "events", event["id"])[0]["reply"] == "Welcome"
+    for gone in (False, True):
+        (tmp_path / "acme.py").write_text("raise ValueError", "utf-8")
+        if gone:
+            (tmp_path / "acme.py").unlink()
+        assert table(tmp_path, "events", event["id"])[0]["reply"] is None
+        assert "Welcome" in told(tmp_path, "events", event["id"], "--json")  # in its answer
+        assert "GAME" in told(tmp_path, "person", "+254726770792")
+
+
+async def _take_at_acme(folder: Path, raw: dict[str, Any]) -> None:
+    async with opened(folder, raw) as running:
+        await take(running, inbound(1, "GAME"), source="acme")
 
 
 def test_an_unknown_event_is_told(filled: Path) -> None:

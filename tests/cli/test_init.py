@@ -7,8 +7,9 @@ import stat
 from pathlib import Path
 
 from receiver import config, providers
-from receiver.plugin_host import files
-from receiver.providers import PROVIDERS
+from receiver.extensions.modules import files
+from receiver.plugin_host.files import shipped_folder
+from receiver.providers import built_in
 from tests.cli.program import run, told
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
@@ -20,7 +21,7 @@ def test_a_first_configuration_is_written(tmp_path: Path) -> None:
     file = tmp_path / "receiver.toml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     loaded = config.load(file)
-    pushing = [name for name, provider in PROVIDERS.items() if provider.pushes]
+    pushing = [name for name, provider in built_in().items() if provider.pushes]
     assert list(loaded.sources) == pushing
     [warning] = re.findall("^warning: (.*)$", told(tmp_path, "check"), re.MULTILINE)
     assert warning.startswith("sources.text-connect.send: none, and Text-Connect")
@@ -29,7 +30,7 @@ def test_a_first_configuration_is_written(tmp_path: Path) -> None:
     assert all(len(token) == 43 for token in tokens)  # 256 bits
     assert len(set(tokens)) == len(pushing)
     for name, token in zip(loaded.sources, tokens, strict=True):
-        assert PROVIDERS[name].title in shown
+        assert built_in()[name].title in shown
         assert re.search(
             rf" https://sms\.example\.com/hooks/{name}(/{token})?$", shown, re.MULTILINE
         )
@@ -46,7 +47,7 @@ def test_a_provider_that_pushes_nothing_waits_in_comments(tmp_path: Path) -> Non
     uncommented = f"{begin}{commented}{end}".replace("# ", "", 1).replace("\n# ", "\n")
     file.write_text(before + uncommented.replace("\n#\n", "\n\n") + after)
     loaded = config.load(file, {"RAYPROTECH_API_KEY": "key"})
-    assert isinstance(providers.create(loaded)["rayprotech"], PROVIDERS["rayprotech"])
+    assert isinstance(providers.create(loaded)["rayprotech"], built_in()["rayprotech"])
     assert loaded.sources["rayprotech"].send
 
 
@@ -106,5 +107,5 @@ def test_the_example_is_right(tmp_path: Path) -> None:
     shown = told(tmp_path, "check")
     assert "no faults" in shown
     assert "warning" not in shown
-    shipped = files.files(files.shipped_folder())
+    shipped = files(shipped_folder())
     assert set(config.load(EXAMPLE).plugins.enabled) == shipped.keys()

@@ -434,7 +434,7 @@ def test_plugins_settings_are_converted_alike() -> None:
         ),
         ({"rules": {"word": "a"}}, {"rules"}),
         ({"rules": [{"word": "a"}] * 3}, {""}),
-        ({"by_name": {"x": {"word": 5}}}, {"by_name"}),
+        ({"by_name": {"x": {"word": 5}}}, {"by_name.x.word"}),
     ],
 )
 def test_plugins_faults_are_named_below_their_key(raw: object, expected: set[str]) -> None:

@@ -8,8 +8,9 @@ import httpx2
 import pytest
 
 from receiver.errors import ReceiverError
-from receiver.fake import NAMES, Options, running
+from receiver.fake import Options, running
 from receiver.fake.faults import ANSWERS, Faults
+from receiver.providers import built_in
 from tests.fake.trying import BEARER, KEY, catching, counts, trying, until_count
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +35,7 @@ SENDS = {
         {"api_key": KEY, "recipient": "0712345678", "message": "Hello"},
     ),
 }
-each_provider = pytest.mark.parametrize("name", NAMES)
+each_provider = pytest.mark.parametrize("name", built_in())
 
 
 async def send(client: httpx2.AsyncClient, name: str) -> httpx2.Response:
@@ -206,17 +207,19 @@ def drawn(faults: Faults, name: str, number: int = 200) -> list[str | None]:
 def test_the_same_seed_brings_the_same_faults() -> None:
     """For each provider by itself; another seed, or none, brings others."""
     shares = {"timeout": 0.2, "500": 0.3}
-    once, again = Faults(shares, 7), Faults(shares, 7)
+    once, again = Faults(built_in(), shares, 7), Faults(built_in(), shares, 7)
     drawn(once, "tsconect")
     assert drawn(once, "tilil") == drawn(again, "tilil")
     assert drawn(once, "tilil") != drawn(once, "tilil")
-    assert drawn(Faults(shares, 8), "tilil") != drawn(Faults(shares, 7), "tilil")
-    assert drawn(Faults(shares), "tilil") != drawn(Faults(shares), "tilil")
+    assert drawn(Faults(built_in(), shares, 8), "tilil") != drawn(
+        Faults(built_in(), shares, 7), "tilil"
+    )
+    assert drawn(Faults(built_in(), shares), "tilil") != drawn(Faults(built_in(), shares), "tilil")
 
 
 def test_faults_are_as_frequent_as_asked_for() -> None:
     """A request has at most one of those that concern the answer."""
-    faults = Faults(dict.fromkeys(ANSWERS, 0.1), 7)
+    faults = Faults(built_in(), dict.fromkeys(ANSWERS, 0.1), 7)
     found = drawn(faults, "tilil", 10_000)
     for kind in ANSWERS:
         assert 900 < found.count(kind) < 1100
@@ -235,7 +238,7 @@ def test_faults_are_as_frequent_as_asked_for() -> None:
 )
 def test_faults_that_cannot_be_are_refused(shares: dict[str, float], message: str) -> None:
     """With what would be right; those before stay."""
-    faults = Faults({"500": 1})
+    faults = Faults(built_in(), {"500": 1})
     with pytest.raises(ReceiverError, match=r"500|expected|more") as error:
         faults.set(shares)
     assert message in str(error.value)

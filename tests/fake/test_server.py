@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from receiver.errors import ReceiverError
-from receiver.fake import NAMES, Options, running
+from receiver.fake import Options, running
 from receiver.fake.book import DELIVERED, Book, Message, parts
+from receiver.providers import built_in
 from tests.fake.trying import BEARER, catching, counts, trying, until_count, until_ended
 from tests.harness import NOW, PATIENCE
 
@@ -44,7 +45,7 @@ async def test_what_was_sent_is_told() -> None:
 @pytest.mark.parametrize("number", ["254700000001", "254712340002", "0712340003", "447700900001"])
 def test_numbers_of_examples_are_delivered(number: str) -> None:
     """What documents and people try first has no fate of its own."""
-    book = Book(balance=1, kept=1)
+    book = Book(built_in(), balance=1, kept=1)
     message = Message(
         provider="tilil", to=number, text="x", id="1", number=1, parts=1, accepted_at=NOW
     )
@@ -129,7 +130,7 @@ async def test_memory_is_bounded() -> None:
 def test_ids_are_of_one_run_only() -> None:
     """A store that has seen another run takes no message for one of it."""
     before = time.time_ns() // 1000
-    book = Book(0, 0)
+    book = Book(built_in(), 0, 0)
     numbers = [book.number(3) for _ in range(100)]
     assert before <= numbers[0] <= time.time_ns() // 1000
     assert [number - numbers[0] for number in numbers] == [3 * n for n in range(100)]
@@ -151,7 +152,7 @@ def test_long_texts_have_several_parts(text: str, count: int) -> None:
 async def test_each_provider_has_its_base() -> None:
     """To set as `send.url`; `/` is nothing."""
     async with running() as fake:
-        assert list(fake.urls) == list(NAMES)
+        assert list(fake.urls) == list(built_in())
         assert fake.urls["tilil"] == f"{fake.url}/tilil"
         async with httpx2.AsyncClient(trust_env=False) as client:
             url = f"{fake.urls['rayprotech']}/test_connection"
@@ -202,7 +203,7 @@ async def test_it_needs_what_it_can_use() -> None:
         Options(callbacks={"tsconect": "http://127.0.0.1"}),
         Options(secrets={"rayprotech": "s3cret"}),
     ):
-        with pytest.raises(ReceiverError, match="expected one of tilil, talkntalk"):
+        with pytest.raises(ReceiverError, match="expected one of talkntalk, tilil"):
             async with running(options):
                 pass
 

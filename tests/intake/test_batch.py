@@ -11,6 +11,7 @@ from receiver.intake.batch import Arrival
 from receiver.logs.requests import unnoted
 from receiver.store import StoredPush
 from tests.harness import inbound, opened, push_of, settings
+from tests.providers.pushes import parse
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ async def test_each_step_is_for_all_of_them(
         came = []
         for n in range(3):
             push, entry = push_of(inbound(n, "hi")), unnoted()
-            [parsed] = endpoint.provider.parse(push)
+            parsed = parse(endpoint.provider, push)
             plain = endpoint.provider.acknowledge(push, parsed, "")
             came.append(Arrival(endpoint, push, parsed, plain, entry))
         made = batch.records(came, service.store.ids, service.workers.guard)

@@ -15,7 +15,7 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.jobs.channel import MINUTE, RETRIES, Calls, Line, Window
-from receiver.providers import PROVIDERS
+from receiver.providers import built_in
 from receiver.providers.contract import Request
 from tests.harness import NOW
 
@@ -90,8 +90,8 @@ def test_a_provider_that_is_down_for_days_is_only_down() -> None:
 
     async def play() -> None:
         settings = Send(api_key=Secret("key"))
-        provider = PROVIDERS["rayprotech"](Source(provider="rayprotech"))
-        api = PROVIDERS["rayprotech"].api
+        provider = built_in()["rayprotech"](Source(provider="rayprotech"))
+        api = built_in()["rayprotech"].api
         assert api is not None
         line = Line("ray", api(provider, settings), settings, cast("Any", Down()))
         request = Request[None](method="GET", url="http://x", read=lambda _: None)
@@ -127,8 +127,8 @@ def test_calls_are_counted_by_what_became_of_them() -> None:
 
     async def play() -> None:
         settings = Send(api_key=Secret("key"))
-        provider = PROVIDERS["rayprotech"](Source(provider="rayprotech"))
-        api = PROVIDERS["rayprotech"].api
+        provider = built_in()["rayprotech"](Source(provider="rayprotech"))
+        api = built_in()["rayprotech"].api
         assert api is not None
         calls = Calls()
         line = Line("ray", api(provider, settings), settings, cast("Any", Moody()), calls)
@@ -156,8 +156,8 @@ def test_nobody_silences_a_source_for_days(most: float) -> None:
 
     async def play() -> None:
         settings = Send(api_key=Secret("key"), retry_after_max=most)
-        provider = PROVIDERS["rayprotech"](Source(provider="rayprotech"))
-        api = PROVIDERS["rayprotech"].api
+        provider = built_in()["rayprotech"](Source(provider="rayprotech"))
+        api = built_in()["rayprotech"].api
         assert api is not None
         line = Line("ray", api(provider, settings), settings, cast("Any", Asks()))
         request = Request[None](method="GET", url="http://x", read=lambda _: None)

@@ -14,7 +14,7 @@ from receiver.config import parse
 from receiver.fake import Fake, Options, running
 from receiver.fake.book import Managed
 from receiver.jobs.channel import Line, apis
-from receiver.providers import PROVIDERS, create
+from receiver.providers import built_in, create
 from receiver.providers.contract import Request
 from receiver.service.parts import Service
 from receiver.store import Job
@@ -309,11 +309,11 @@ async def test_the_rate_is_shared_with_messages(tmp_path: Path) -> None:
         await until_async(one, "one of the two is ended")
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", built_in())
 def test_who_manages_subscriptions_can_be_told(name: str) -> None:
     """What plugins are told of a provider is what its API can do."""
     send = {"api_key": "key", "sender": "22915", "url": "http://127.0.0.1"}
-    tokens = ["token"] if PROVIDERS[name].pushes else []
+    tokens = ["token"] if built_in()[name].pushes else []
     raw = {"sources": {"s": {"provider": name, "tokens": tokens, "send": send}}}
     configured = parse(raw, Path("/nowhere/receiver.toml"))
     for api in apis(configured, create(configured)).values():

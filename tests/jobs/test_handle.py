@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from receiver.config import LoopGuard
 from receiver.events import Event, Message
-from receiver.handlers import MARK, Context, Flag, OptOut, Reply, Send, on_message
+from receiver.handlers import MARK, Context, Flag, HandlerError, OptOut, Reply, Send, on_message
 from receiver.jobs import handle as workers_module
 from receiver.jobs import runner as runner_module
 from receiver.jobs.handle import TIMEOUT, Workers, running
@@ -227,6 +228,26 @@ async def test_a_failure_does_not_hold_up_the_next_message(tmp_path: Path) -> No
         clock.move(hours=1)
         await work.done()
         assert seen == ["0", "1", "0"]
+
+
+async def test_a_handler_says_if_it_is_tried_again(tmp_path: Path) -> None:
+    """And when at the earliest; its words are the reason, without the name of a class."""
+
+    async def knows(event: Event[Message], context: object) -> None:
+        for_good = id_of(event) == "0"
+        raise HandlerError(
+            "refused" if for_good else "busy", retryable=not for_good, retry_after=600.0
+        )
+
+    clock = Clock()
+    async with bench(tmp_path, knows, clock=clock) as work:
+        await work.give(0)
+        await work.give(1)
+        await work.idle()
+        final, put_off = sorted(await work.jobs(), key=lambda job: job.state)
+        assert (final.state, final.error, final.attempts) == ("dead", "refused", 1)
+        assert (put_off.state, put_off.error) == ("due", "busy")
+        assert put_off.due_at == clock.now + timedelta(seconds=600)
 
 
 # Where they run

@@ -18,6 +18,7 @@ from receiver.events import DeliveryReport
 from receiver.fake import Fake, Options
 from receiver.handlers import OptOut
 from receiver.outgoing import OutgoingMessage, Sent
+from receiver.providers import built_in
 from receiver.providers.contract import Request
 from receiver.providers.rayprotech import Rayprotech, RayprotechApi
 from receiver.service.parts import Service
@@ -120,7 +121,7 @@ async def until_code(service: Service, message: int, code: str) -> StoredMessage
     return await until_async(there, f"message {message} refused with {code}")
 
 
-@pytest.mark.parametrize("source", fake.NAMES)
+@pytest.mark.parametrize("source", built_in())
 async def test_a_message_leaves_through_its_source(tmp_path: Path, source: str) -> None:
     """Every provider takes it, once, and its id is kept."""
     async with sending(tmp_path, source) as (service, providers):

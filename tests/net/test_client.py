@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from receiver.config.convert import Network
 from receiver.errors import NoAnswer
-from receiver.net.client import MOST_BYTES, Answer, open_sender, permitted, resolve
+from receiver.net.client import MOST_BYTES, open_sender, permitted, resolve
+from receiver.net.targets import Answer
 from tests.harness import NOW
 from tests.listening import Listener, answer, listening
 

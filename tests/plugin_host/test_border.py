@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from receiver.plugin_host import border
+from receiver.extensions import border
 
 pytestmark = pytest.mark.anyio
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.events import DeliveryReport, Event, EventType, Message
+from receiver.extensions.border import describe
 from receiver.handlers import (
     MARK,
     Context,
@@ -24,7 +25,6 @@ from receiver.handlers import (
     on_delivery,
     on_message,
 )
-from receiver.plugin_host.border import describe
 from receiver.plugin_host.dispatch import PAUSES, RETRIES, Bound, Dispatcher, Plan, asked_for
 from tests.harness import NOW
 from tests.plugins.asking import message
@@ -122,6 +122,27 @@ def test_what_comes_last_answers_if_nobody_else_did() -> None:
     flagged = plan(last, handler(Flag("look"), "a"))
     assert (flagged.reply, flagged.replied_by) == (Reply("default"), "mine.z")
     assert plan(last, handler("", "a")).reply == Reply("")
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_filter_of_the_plugins_own_keeps_events_back(inline: bool) -> None:
+    """It is asked with the context, for what passes the others; one that fails lets it pass."""
+    asked: list[Event[Any]] = []
+
+    def when(event: Event[Any], context: Context[None]) -> bool:
+        assert context.plugin == "mine"
+        asked.append(event)
+        return False
+
+    def fails(event: Event[Any], context: Context[None]) -> bool:
+        raise SystemExit
+
+    assert plan(handler("a", inline=inline, when=when)) == Plan()
+    assert asked == [MESSAGE]
+    assert plan(handler("a", inline=inline, when=when, keyword="NO")) == Plan()
+    assert asked == [MESSAGE]
+    made = plan(handler("a", inline=inline, when=fails))
+    assert bool(made.reply if inline else made.jobs)
 
 
 def test_what_comes_last_waits_for_handlers_that_could_answer() -> None:

@@ -23,6 +23,7 @@ import pytest
 from receiver import config, testing
 from receiver.config import Config
 from receiver.errors import ConfigError
+from receiver.extensions import modules
 from receiver.handlers import Reply, Send
 from receiver.jobs.handle import TIMEOUT
 from receiver.plugin_host import files
@@ -94,8 +95,8 @@ def test_nothing_is_enabled(tmp_path: Path) -> None:
 
 def test_shipped_plugins_are_found(tmp_path: Path) -> None:
     """The plugins that come with the program need no path, and come in the order of `enabled`."""
-    names = sorted(files.files(shipped_folder()))
-    assert names == ["forward", "keyword_reply", "opt_out", "subscriptions"]
+    names = sorted(modules.files(shipped_folder()))
+    assert names == ["forward", "http_reply", "keyword_reply", "opt_out", "subscriptions"]
     for order in (names, names[::-1]):
         assert [plugin.name for plugin in load(configuration(tmp_path, *order))] == order
 
@@ -171,20 +172,27 @@ def test_entry_point_that_is_not_there(tmp_path: Path, installed: Path) -> None:
 def test_entry_point_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point that is no module is refused."""
     point = EntryPoint("mine", "os.path:join", "receiver.plugins")
-    monkeypatch.setattr(files, "entry_points", lambda group: [point])
+    monkeypatch.setattr(modules, "entry_points", lambda group: [point])
     assert faults(configuration(tmp_path, "mine")) == [
         "plugins.enabled[0]: os.path:join: expected the entry point to be a module, got function"
     ]
+
+
+#: What can be enabled beside a plugin of one's own.
+THERE = ("forward", "http_reply", "keyword_reply", "mine", "opt_out", "subscriptions")
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
         ("keyword-reply", "did you mean keyword_reply?"),
-        ("zzz", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
-        ("", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
-        ("../plugins/mine", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
-        ("_private", "there are forward, keyword_reply, mine, opt_out, subscriptions"),
+        ("zzz", "there are forward, http_reply, keyword_reply, mine, opt_out, subscriptions"),
+        ("", "there are forward, http_reply, keyword_reply, mine, opt_out, subscriptions"),
+        (
+            "../plugins/mine",
+            "there are forward, http_reply, keyword_reply, mine, opt_out, subscriptions",
+        ),
+        ("_private", "there are forward, http_reply, keyword_reply, mine, opt_out, subscriptions"),
     ],
 )
 def test_unknown_name(tmp_path: Path, name: str, hint: str) -> None:
@@ -470,6 +478,22 @@ def test_handler_that_cannot_work(tmp_path: Path, source: str, expected: str) ->
     head = "from receiver.handlers import on_message\n\n@on_message(inline=True)\n"
     place = "FILE" if source.startswith("class") else "FILE:3"
     assert refused(tmp_path, head + source) == [f"plugins.enabled[0]: {place}: {expected}"]
+
+
+@pytest.mark.parametrize(
+    "when", ["lambda event: True", "'GAME'", "wish", "lambda event, context, more: True"]
+)
+def test_a_filter_that_cannot_work(tmp_path: Path, when: str) -> None:
+    """A filter of the plugin's own is called as a handler is, and at once."""
+    source = f"""\
+        from receiver.handlers import on_message
+        async def wish(event, context): return True
+
+        @on_message(when={when})
+        def f(event, context): pass
+    """
+    expected = "FILE:4: f: when must be a def that takes (event, context)"
+    assert refused(tmp_path, dedent(source)) == [f"plugins.enabled[0]: {expected}"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import msgspec
 
 from receiver.config.convert import Secret
-from receiver.providers import PROVIDERS, Parsed, Provider, Push, Sample
+from receiver.providers import Parsed, Provider, Push, Sample, built_in
 from receiver.providers.tilil.settings import Digest
 
 SECRET = "s3cret pass/ü"
@@ -20,7 +20,7 @@ ARRIVAL = datetime(2026, 11, 20, 9, 0, 0, 123456, tzinfo=UTC)
 
 def provider(name: str, *, tokens: Sequence[str] = (SECRET,), **settings: Any) -> Provider[Any]:
     """A provider with these settings of its source."""
-    known = PROVIDERS[name]
+    known = built_in()[name]
     secrets = [Secret(token) for token in tokens]
     return known(known.settings(provider=name, tokens=secrets, **settings))
 
@@ -64,8 +64,9 @@ def take(provider: Provider[Any], push: Push) -> Parsed:
 
 
 def parse(provider: Provider[Any], push: Push) -> Parsed:
-    """The event in a push: the intake takes exactly one. Raises `PushError`."""
+    """The only event in a push. Raises `PushError`."""
     [parsed] = provider.parse(push)
+    assert isinstance(parsed, Parsed)
     return parsed
 
 

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from receiver import errors
-from receiver.providers import PROVIDERS, Answer, Provider, Push
+from receiver.providers import Answer, Provider, Push, built_in
 from receiver.repeats import content
 from tests.providers import pushes
 
@@ -148,7 +148,7 @@ def known_by(case: Any) -> tuple[str, str]:
     return parsed.key, content(parsed.type, parsed.data)
 
 
-@pytest.mark.parametrize("name", [name for name, each in PROVIDERS.items() if each.pushes])
+@pytest.mark.parametrize("name", [name for name, each in built_in().items() if each.pushes])
 def test_every_provider_has_recorded_cases(name: str) -> None:
     """Every provider that pushes has cases: events, wrong credentials, missing ids."""
     cases = [case for where, case in CASES.items() if where.startswith(f"{name}/")]

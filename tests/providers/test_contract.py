@@ -1,6 +1,6 @@
-"""The promises of the contract, held against every provider in `PROVIDERS`.
+"""The promises of the contract, held against every built-in provider.
 
-A new provider is covered by its line there: names of fields come from its own samples.
+Names of fields come from its own samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import receiver
 from receiver.config import Send, Source
 from receiver.errors import CredentialMissing, CredentialWrong, PushError
 from receiver.events import EventType, decode_data, encode_data
-from receiver.providers import PROVIDERS, Answer, Provider, Push
+from receiver.providers import Answer, Provider, Push, built_in
 from receiver.text.msisdn import is_region
 from tests.examples import examples
 from tests.providers import pushes
@@ -33,15 +33,15 @@ ORDER = [
     *("__init__", "read", "authenticate", "parse"),
     *("takes_reply", "acknowledge", "refuse", "sample", "fresh_values"),
 ]
-KINDS = [(name, kind) for name, provider in PROVIDERS.items() for kind in provider.sample_kinds]
-PUSHING = [name for name, provider in PROVIDERS.items() if provider.pushes]
-every_provider = pytest.mark.parametrize("name", PROVIDERS)
+KINDS = [(name, kind) for name, provider in built_in().items() for kind in provider.sample_kinds]
+PUSHING = [name for name, provider in built_in().items() if provider.pushes]
+every_provider = pytest.mark.parametrize("name", built_in())
 every_pushing_provider = pytest.mark.parametrize("name", PUSHING)
 every_kind = pytest.mark.parametrize(("name", "kind"), KINDS)
 
 #: Every way to set a provider up that changes how it looks at a push.
 SET_UP = {
-    **{name: pushes.provider(name) for name in PROVIDERS},
+    **{name: pushes.provider(name) for name in built_in()},
     "tilil with a digest": pushes.provider("tilil", digest=pushes.digest("password")),
 }
 
@@ -52,7 +52,7 @@ SET_UP = {
 @every_provider
 def test_provider_says_what_it_is(name: str) -> None:
     """Name, title, methods, zone and region are there and usable."""
-    provider = PROVIDERS[name]
+    provider = built_in()[name]
     assert provider.name == name
     assert provider.title
     assert bool(provider.methods) is provider.pushes
@@ -65,7 +65,7 @@ def test_provider_says_what_it_is(name: str) -> None:
 @every_provider
 def test_provider_modules_read_alike(name: str) -> None:
     """Every module links its documentation and has the same methods in the same order."""
-    provider = PROVIDERS[name]
+    provider = built_in()[name]
     assert "Documentation:" in (sys.modules[provider.__module__].__doc__ or "")
     public = [method for method in vars(provider) if method in ORDER]
     assert public == [method for method in ORDER if method in public]
@@ -76,7 +76,7 @@ def test_provider_modules_read_alike(name: str) -> None:
 @every_provider
 def test_settings_add_to_those_of_every_source(name: str) -> None:
     """A provider's own keys stand beside the common ones, each with a default."""
-    settings = PROVIDERS[name].settings
+    settings = built_in()[name].settings
     assert issubclass(settings, Source)
     [send] = [field.type for field in structs.fields(settings) if field.name == "send"]
     [own] = [type_ for type_ in get_args(send) if type_ is not NoneType]
@@ -88,18 +88,18 @@ def test_settings_add_to_those_of_every_source(name: str) -> None:
         if field.required and field.name not in ("provider", "api_key")
     ]
     assert required == []
-    assert set(PROVIDERS[name].credential_settings) <= set(settings.__struct_fields__)
+    assert set(built_in()[name].credential_settings) <= set(settings.__struct_fields__)
 
 
-#: Where providers are named: the registries, the fakes' options, and plays with a cast.
-NAMING = ("providers/__init__.py", "fake/server.py", "fake/options.py", "testing/events.py")
+#: Where providers are named: a play with a cast.
+NAMING = ("testing/events.py",)
 
 
 def test_shared_code_knows_no_provider() -> None:
     """Behaviour that differs is an attribute or method of the contract."""
-    known = {*PROVIDERS, *(provider.__name__ for provider in PROVIDERS.values())}
+    known = {*built_in(), *(provider.__name__ for provider in built_in().values())}
     root = Path(receiver.__file__).parent
-    own = {name.replace("-", "_") for name in PROVIDERS}
+    own = {name.replace("-", "_") for name in built_in()}
     for file in root.rglob("*.py"):
         place = file.relative_to(root)
         if own & {*place.parts, place.stem} or place.as_posix() in NAMING:
@@ -117,8 +117,8 @@ def test_shared_code_knows_no_provider() -> None:
 @every_provider
 def test_provider_says_what_its_portal_needs(name: str) -> None:
     """Every URL to hand out has a label, and is the source's own or one with a secret in it."""
-    urls = PROVIDERS[name].push_urls
-    assert bool(urls) is PROVIDERS[name].pushes
+    urls = built_in()[name].push_urls
+    assert bool(urls) is built_in()[name].pushes
     assert all(url.label and url.secret != "" for url in urls)
     assert len({url.label for url in urls}) == len(urls)
 
@@ -247,7 +247,7 @@ def test_an_unreadable_body_with_a_credential_is_our_providers(name: str, body: 
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - set(PUSHING)))
+@pytest.mark.parametrize("name", sorted(built_in().keys() - set(PUSHING)))
 def test_nobody_pushes_as_a_provider_that_does_not(name: str) -> None:
     """Whatever a request carries, it is no push of theirs; and there are no samples."""
     provider = pushes.provider(name, tokens=())
@@ -302,7 +302,7 @@ def test_replies_go_only_where_they_are_delivered(name: str, kind: str) -> None:
 
 def sample_fields(name: str, kind: str) -> list[str]:
     """The names of the fields in a sample, those of objects in it too."""
-    sample = PROVIDERS[name].sample(kind, pushes.SECRET, {})
+    sample = built_in()[name].sample(kind, pushes.SECRET, {})
     if sample.body[:1] == b"{":
         return list(names_in(json.loads(sample.body)))
     form = sample.body.decode() or sample.path.partition("?")[2]
@@ -433,7 +433,7 @@ def test_any_value_of_a_field_is_taken_or_refused(
     name: str, kind: str, data: st.DataObject
 ) -> None:
     """A documented push with one field of another value becomes an event or a `PushError`."""
-    sample = PROVIDERS[name].sample(kind, pushes.SECRET, {})
+    sample = built_in()[name].sample(kind, pushes.SECRET, {})
     field = data.draw(st.sampled_from(sample_fields(name, kind)))
     push = pushes.of_sample(sample)
     if push.body[:1] == b"{":

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from receiver.errors import ClockOff, CredentialMissing, CredentialWrong, PushError
-from receiver.providers import PROVIDERS, Provider, Push
+from receiver.providers import Provider, Push, built_in
 from tests.providers import pushes
 
 RIGHT = "944a73412bed1240b5a2afa381a928a6"
@@ -120,7 +120,7 @@ def as_it_is(secret: str) -> str:
 
 
 TOKENS = (ROTATED, RIGHT)
-FIXED = {name: pushes.provider(name, tokens=TOKENS) for name in PROVIDERS}
+FIXED = {name: pushes.provider(name, tokens=TOKENS) for name in built_in()}
 DIGEST = pushes.provider("tilil", tokens=(), digest=pushes.digest(RIGHT))
 WAYS: dict[str, Way] = {
     **{

@@ -1,10 +1,8 @@
-"""The example of docs/providers-writing.md is a provider, and does what it says."""
+"""The example of docs/writing-a-provider.md is a provider, and does what it says."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,16 +18,14 @@ from tests.test_docs import DOCS, fences
 
 
 @pytest.fixture
-def acme(monkeypatch: pytest.MonkeyPatch) -> Provider[Any]:
-    """The example's provider of a source that sends, found as the others are."""
-    [code] = fences((DOCS / "providers-writing.md").read_text("utf-8"), "python")
-    module = ModuleType("acme")
-    monkeypatch.setitem(sys.modules, "acme", module)  # where annotations are looked up
-    exec(compile(code, "providers-writing.md", "exec"), vars(module))
-    monkeypatch.setitem(providers.PROVIDERS, "acme", module.Acme)
+def acme(tmp_path: Path) -> Provider[Any]:
+    """The example's provider of a source that sends, found in a folder of the configuration."""
+    [code] = fences((DOCS / "writing-a-provider.md").read_text("utf-8"), "python")
+    (tmp_path / "acme.py").write_text(code, "utf-8")
     send = {"api_key": "key", "sender": "22915", "route": "cheap"}
     source = {"provider": "acme", "tokens": [pushes.SECRET], "send": send}
-    return providers.create(config.parse({"sources": {"a": source}}, Path("/receiver.toml")))["a"]
+    raw = {"sources": {"a": source}, "providers": {"path": [str(tmp_path)]}}
+    return providers.create(config.parse(raw, Path("/receiver.toml")))["a"]
 
 
 def test_pushes_of_the_example_are_taken(acme: Provider[Any]) -> None:

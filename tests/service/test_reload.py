@@ -63,9 +63,39 @@ def reply_in(body: bytes) -> str:
     return str(json.loads(body)["result_message"])
 
 
+def provider_file(folder: Path, code: str = "") -> dict[str, Any]:
+    """A configuration with a source of a provider that is a file in `folder`."""
+    write_provider(folder, code)
+    raw = answering("old", providers={"path": ["providers"]})
+    raw["sources"]["acme"] = {"provider": "acme", "tokens": [TOKEN]}
+    return raw
+
+
+def write_provider(folder: Path, code: str) -> None:
+    """Writes the file: a provider that comes with the program, under a name of its own."""
+    file = folder / "providers" / "acme.py"
+    file.parent.mkdir(exist_ok=True)
+    base = "from receiver.providers.tilil import Tilil\nclass Acme(Tilil):\n    name = 'acme'\n"
+    file.write_text(base + code, "utf-8")
+
+
 def handler(body: str) -> str:
     """A plugin with one handler of messages."""
     return f"import asyncio\nfrom receiver.handlers import *\n{body}\n"
+
+
+async def test_providers_are_read_again(tmp_path: Path) -> None:
+    """One with faults changes nothing; mended, it takes the next push."""
+    async with opened(tmp_path, provider_file(tmp_path)) as service:
+        assert reply_in((await take(service, game(1), source="acme")).body) == "old"
+        write_provider(tmp_path, "    def parse(self, push)\n")
+        with pytest.raises(ConfigError, match=r"sources\.acme\.provider: .*acme\.py:4: SyntaxErr"):
+            await reload(service)
+        assert reply_in((await take(service, game(2), source="acme")).body) == "old"
+        write_provider(tmp_path, "    def takes_reply(self, parsed):\n        return False\n")
+        await reload(service)
+        assert reply_in((await take(service, game(3), source="acme")).body) == ""
+        assert reply_in((await take(service, game(1), source="acme")).body) == "old"
 
 
 @pytest.mark.parametrize("by", ["command", "call"])

@@ -77,7 +77,7 @@ def judged(folder: Path, raw: dict[str, Any], **wanted: Any) -> list[EventCompar
     made = parts(folder, raw)
     with open_replay_reader(folder / "receiver.db") as chronicle:
         found = [
-            compare(made.dispatcher, made.people, happened)
+            compare(made.dispatcher, made.people, made.registry, happened)
             for chunk in chronicle.chunks(Selection(**wanted))
             for happened in chunk
         ]

@@ -41,7 +41,7 @@ MAKERS = {
 #: Who begins one without the supervisor, and who notices its end instead.
 OTHERS = {
     "http/protocol.py:LimitedProtocol._run_next": "a request: it answers 500 itself",
-    "intake/intake.py:Intake._start": "an answer: whoever waits for it is told of every end",
+    "intake/answers.py:Answers.begin": "an answer: whoever waits for it is told of every end",
     "jobs/channel.py:open_lines": "awaited",
     "jobs/forward.py:Forwarder.tls": "awaited",
     "logs/writer.py:LogWriter.begin": "watched",
@@ -58,7 +58,7 @@ OTHERS = {
     "service/reload.py:reload": "awaited",
     "service/sending.py:Sending.adopt": "closes connections that nobody uses any more",
     "service/server.py:run": "the program itself, and what ends it in time",
-    "store/forgetting.py:PersonReader.quarantined": "awaited",
+    "store/forgetting.py:PersonReader._searched": "awaited",
     "store/group_commit.py:Writer.__init__": "watched",
     "store/group_commit.py:Writer.close": "awaited",
     "supervision/supervisor.py:KeptTask._begin": "the supervisor",

@@ -28,8 +28,10 @@ from receiver.store import (
     ReplyState,
     Report,
     Store,
+    StoredBundle,
     Subscribed,
     book,
+    bundles,
     deactivations,
     forgetting,
     forwards,
@@ -309,6 +311,7 @@ async def _writes(store: Store) -> None:
     second = await store.take(intake(store, "f", jobs=("mine.one",)))
     await store.take(intake(store, "n", subject=None, text="one"))
     await store.take(intake(store, "n", subject=None, text="another"))
+    await _bundles(store)
     reply = Reply("hello")
     await store.take(intake(store, "c", subject=BEN, reply=reply, reply_in_answer=False))
     for number, (id_, person) in enumerate((("x", None), ("x", ANN), ("y", CEE))):
@@ -353,6 +356,19 @@ async def _writes(store: Store) -> None:
     await store.run(replay_writes.replay, [again], NOW)
     await _messages(store)
     await _chores(store, first.seq)
+
+
+async def _bundles(store: Store) -> None:
+    """Pushes of several events: new ones, repeats of an earlier one, and both."""
+    reply = Reply("hello")
+    for ids in ("pq", "pq", "pr"):
+        pushes = [
+            intake(store, id_, reply=reply, state=ReplyState.GIVEN, request=b"") for id_ in ids
+        ]
+        pushes[0] = intake(store, ids[0], request=b"")
+        bundle = StoredBundle(pushes=tuple(pushes), request=RAW, unread=True)
+        taken = await store.run(bundles.take, bundle)
+    assert await store.run(purges.drop, PurgeKind.REQUESTS, [taken.seq])
 
 
 async def _chores(store: Store, event: int) -> None:

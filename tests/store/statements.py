@@ -37,13 +37,15 @@ HISTORY = {
     "people_runs": 1_300,
     "quarantine": 2_000,
     "reports": 1_000_000,
+    "request_events": 10_000_000,
     "rollup_cursors": 1,
     "rollups": 2_000_000,
+    "shared_requests": 100_000,
     "subscription_history": 1_000_000,
     "subscriptions": 300_000,
 }
-#: Columns of which a value leaves a few rows: one person's, one event's, one message's.
-FEW = frozenset({"rowid", "event", "message", "msisdn", "subject", "key", "link_id"})
+#: Columns of which a value leaves a few rows: one person's, one event's, one message's, one push's.
+FEW = frozenset({"rowid", "event", "message", "msisdn", "subject", "key", "link_id", "request"})
 #: Tables and indexes that hold few rows at any time: what is being answered or sent, what found no
 #: message within 72 hours; one row for 8192 events; what has a cap.
 SMALL = frozenset(

@@ -1,4 +1,4 @@
-"""Calls plugins' code: whatever it raises or returns, the service goes on.
+"""Calls the code of others: whatever it raises or returns, the service goes on.
 
 `call` calls plugin code at once, `awaited` on the plugin's loop. Both return its result or raise an
 `Exception`: never an error that ends a thread, a loop or the process, or looks like our own
@@ -11,6 +11,8 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
+
+from receiver.errors import HandlerError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +64,8 @@ def tamed(error: BaseException) -> Exception:
 
 def describe(error: BaseException) -> str:
     """Returns an error as a dead letter shows it: one bounded line of valid UTF-8."""
+    if isinstance(error, HandlerError):  # its words are written for this
+        return said(error)[:_MOST_WORDS]
     return f"{encodable(type(error).__name__)}: {said(error)}"[:_MOST_WORDS]
 
 

@@ -1,0 +1,1 @@
+"""Code of others: how plugins' and providers' modules are found, imported and called."""

@@ -1,0 +1,92 @@
+"""Compiles a description into a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.config import Source
+from receiver.errors import ConfigError
+from receiver.providers.contract import PushUrl
+from receiver.providers.described import paths
+from receiver.providers.described.answers import compile_answer
+from receiver.providers.described.compilation import Compilation
+from receiver.providers.described.compile_send import compile_api, settings_of
+from receiver.providers.described.credentials import Credentials, compile_auth
+from receiver.providers.described.grammar import Description
+from receiver.providers.described.kinds import Kinds, compile_kinds
+from receiver.providers.described.payload import PayloadReader
+from receiver.providers.described.provider import Described, DescribedSender
+from receiver.providers.described.signature import SignedSource, compile_signature
+from receiver.text.msisdn import is_region
+
+_LABELS = {
+    "message": "messages",
+    "report": "delivery reports",
+    "subscription": "subscriptions",
+}
+
+
+def compiled(name: str, description: Description) -> type[Described]:
+    """Returns the provider of a description. Raises `ConfigError` with every fault."""
+    found = Compilation()
+    if not is_region(description.region):
+        found.fault("region", f"expected a region such as KE, got {description.region!r}")
+    kinds = compile_kinds(found, description)
+    if not kinds.all and description.send is None:
+        found.fault("message", "missing: expected [message], [report], [subscription] or [send]")
+    credentials = compile_auth(found, description.auth)
+    signature = compile_signature(found, description.auth)
+    answers = compile_answer(found, description.answer)
+    api = compile_api(found.faults, description)
+    source, send = settings_of(found, description, SignedSource if signature else Source)
+    if found.faults:
+        raise ConfigError(found.faults)
+    reader = PayloadReader(
+        format=description.format,
+        names=tuple(sorted({*found.names, *credentials.fields})),
+        query=tuple(sorted(found.query)),
+        words=frozenset(found.words),
+        credentials=credentials.fields,
+    )
+    attributes = {
+        "__doc__": f"Reads and answers the pushes of {description.title}.",
+        "__module__": Described.__module__,
+        "name": name,
+        "title": description.title,
+        "methods": frozenset(description.methods),
+        "default_timezone": description.timezone,
+        "default_region": description.region,
+        "push_urls": tuple(_urls(kinds, credentials)),
+        "receives_messages": any(kind.key.startswith("message") for kind in kinds.all),
+        "sample_kinds": tuple(example.name for example in description.example),
+        "description": description,
+        "reader": reader,
+        "credentials": credentials,
+        "signature": signature,
+        "credential_settings": ("tokens", "signing_secrets") if signature else ("tokens",),
+        "kinds": kinds,
+        "answers": answers,
+        "api": api,
+        "settings": source,
+        "send_settings": send,
+    }
+    base = Described if kinds.all else DescribedSender
+    return type(_class_name(name), (base,), attributes)
+
+
+def _urls(kinds: Kinds, credentials: Credentials) -> Iterator[PushUrl]:
+    """Yields a URL for all pushes, or one for each word after it that tells their kind."""
+    labels: dict[str, list[str]] = {}
+    for kind in kinds.all:
+        words = kind.expected.get(paths.WORD, frozenset())
+        for word in sorted(words) if isinstance(words, frozenset) and words else [""]:
+            name = _LABELS[kind.key.partition("[")[0]]
+            if name not in labels.setdefault(word, []):
+                labels[word].append(name)
+    for word, names in labels.items():
+        label = " and ".join(names)
+        yield PushUrl(f"{label}, with /{word} after it" if word else label, credentials.secret)
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.replace("_", "-").split("-"))

@@ -1,0 +1,68 @@
+"""Conditions on a push: `when = {linkId = true, type = ["mo", "inbound"], status = false}`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from receiver.providers.contract import Push
+from receiver.providers.described.paths import Get, present, word
+
+#: Returns True if an item of a push fulfils every condition.
+Test = Callable[[Any, Push], bool]
+#: By path: True, False, or the texts that the value may be, in lower case.
+Expected = dict[str, bool | frozenset[str]]
+
+
+def expected(conditions: Mapping[str, bool | str | int | list[str | int]]) -> Expected:
+    """Returns the conditions in one form."""
+    return {path: _words(value) for path, value in conditions.items()}
+
+
+def compile_test(conditions: Expected, path: Callable[[str], Get]) -> Test | None:
+    """Returns what tests an item; None without conditions."""
+    tests = [_test(path(text), value) for text, value in conditions.items()]
+    if len(tests) < 2:
+        return tests[0] if tests else None
+    return lambda item, push: all(test(item, push) for test in tests)
+
+
+def exclude_each_other(one: Expected, other: Expected) -> bool:
+    """Returns True if no push can fulfil both."""
+    return any(_contradict(value, other[path]) for path, value in one.items() if path in other)
+
+
+def shown(conditions: Expected) -> str:
+    """Puts conditions into words: `linkId, type mo or inbound, no status`."""
+    said = []
+    for path, value in conditions.items():
+        if isinstance(value, bool):
+            said.append(path if value else f"no {path}")
+        else:
+            said.append(f"{path} {' or '.join(sorted(value))}")
+    return ", ".join(said)
+
+
+def _words(value: bool | str | int | list[str | int]) -> bool | frozenset[str]:  # noqa: FBT001 - a value of TOML
+    if isinstance(value, bool):
+        return value
+    values = value if isinstance(value, list) else [value]
+    return frozenset(str(each).casefold() for each in values)
+
+
+def _test(get: Get, value: bool | frozenset[str]) -> Test:  # noqa: FBT001 - a value of TOML
+    if value is True:
+        return lambda item, push: present(get(item, push))
+    if value is False:
+        return lambda item, push: not present(get(item, push))
+    return lambda item, push: (word(get(item, push)) or "").casefold() in value
+
+
+def _contradict(one: bool | frozenset[str], other: bool | frozenset[str]) -> bool:  # noqa: FBT001 - values of TOML
+    if isinstance(one, bool) and isinstance(other, bool):
+        return one is not other
+    if isinstance(one, bool):
+        return one is False
+    if isinstance(other, bool):
+        return other is False
+    return one.isdisjoint(other)

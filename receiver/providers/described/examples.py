@@ -1,0 +1,134 @@
+"""Plays the examples of a description: they are its tests, what `simulate` sends, what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from receiver.config.convert import Secret
+from receiver.errors import Fault, Malformed, PushError
+from receiver.events import TYPE_NAMES
+from receiver.providers.contract import Parsed, Push
+from receiver.providers.described import paths, samples, send_examples
+from receiver.providers.described.kinds import Kind
+from receiver.providers.described.push_grammar import Example
+from receiver.providers.described.signature import push_of
+
+if TYPE_CHECKING:
+    from receiver.providers.described.provider import Described
+
+_CREDENTIAL = "user:secret"
+
+
+def play(described: type[Described]) -> list[Fault]:
+    """Returns what is wrong with the examples, or with the description that they are of."""
+    faults: list[Fault] = []
+    found: dict[str, set[str]] = {kind.key: set() for kind in described.kinds.all}
+    names: set[str] = set()
+    for number, example in enumerate(described.description.example):
+        key = f"example[{number}]"
+        if example.name in names:
+            faults.append(Fault(f"{key}.name", f"{example.name} is the name of another example"))
+            continue
+        names.add(example.name)
+        faults += (Fault(f"{key}{below}", said) for below, said in _played(described, example))
+        _note_paths(described, example, found)
+    for kind in described.kinds.all:
+        faults += _unseen(kind, found[kind.key])
+    return [*faults, *send_examples.play(described)]
+
+
+def _played(described: type[Described], example: Example) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with an example, by the key below it."""
+    if example.request.method not in described.methods:
+        yield ".request.method", f"expected one of methods, got {example.request.method}"
+        return
+    settings = described.settings(provider=described.name, tokens=[Secret(_CREDENTIAL)])
+    provider = described(settings)
+    sample = described.sample(example.name, _CREDENTIAL, {})
+    push = push_of(sample, samples.ARRIVAL)
+    try:
+        provider.authenticate(push)
+        parsed = provider.parse(push)
+    except PushError as error:
+        yield ".request", f"it is refused: {error}"
+        return
+    yield from _compared(example, parsed)
+    if isinstance(parsed[0], Parsed):
+        yield from _answered(provider, push, parsed[0], example)
+
+
+def _compared(example: Example, parsed: list[Parsed | Malformed]) -> Iterator[tuple[str, str]]:
+    """Yields the events that are not as the example says."""
+    one = example.event is not None
+    wanted = [example.event] if example.event is not None else example.events
+    if len(wanted) != len(parsed):
+        yield ".events", f"expected {len(wanted)}, the push tells {len(parsed)}"
+        return
+    for number, (event, each) in enumerate(zip(wanted, parsed, strict=True)):
+        below = ".event" if one else f".events[{number}]"
+        if isinstance(each, Malformed):
+            yield below, f"it is malformed: {each}"
+            continue
+        told = samples.told_by(each)
+        for name, value in event.items():
+            if name not in told:
+                yield f"{below}.{name}", f"unknown; an event has {', '.join(told)}"
+            elif (expected := _plain(name, value)) != told[name]:
+                yield f"{below}.{name}", f"expected {expected!r}, the push tells {told[name]!r}"
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "type":
+        return TYPE_NAMES.get(value, value)
+    if name == "time":
+        moment = value if isinstance(value, datetime) else _moment(value)
+        return moment.astimezone(UTC).isoformat() if moment else value
+    return value
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+
+
+def _answered(
+    provider: Described, push: Push, parsed: Parsed, example: Example
+) -> Iterator[tuple[str, str]]:
+    reply = example.reply or ""
+    if reply and not provider.takes_reply(parsed):
+        yield ".reply", "the answer to this push carries none (answer.reply)"
+    body = provider.acknowledge(push, parsed, reply).body
+    if example.answer is not None and body.decode() != example.answer:
+        yield ".answer", f"expected {example.answer!r}, the description gives {body.decode()!r}"
+    if reply and provider.reply_in(body) != reply:
+        yield ".reply", "it is not found again in the answer"
+
+
+def _note_paths(described: type[Described], example: Example, found: dict[str, set[str]]) -> None:
+    """Adds to each kind the keys of the paths that an example has values for."""
+    try:
+        push = samples.pushed(described, example.name)
+    except PushError:
+        return
+    for kind, item, _ in samples.items(described, push):
+        root = push.payload.root
+        found[kind.key] |= {
+            named.key
+            for named in kind.read
+            if paths.present(named.get(root if named.above else item, push))
+        } | {kind.key}
+
+
+def _unseen(kind: Kind, found: set[str]) -> Iterator[Fault]:
+    """Yields the paths of a kind that no example has a value for."""
+    if not found:
+        yield Fault(kind.key, f"no example is {kind.said}: expected an [[example]] of each kind")
+        return
+    for named in kind.read:
+        if named.key not in found:
+            expected = "expected a path that one of them has a value for"
+            yield Fault(named.key, f"no example of this kind has {named.text}; {expected}")
