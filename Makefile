@@ -18,7 +18,7 @@ LOWEST := .venv-lowest
 # hangs.
 JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 QUICK := -m "not slow" -n $(JOBS) --dist worksteal -o faulthandler_timeout=300
-# The files of tests that start no program.
+# The files of tests that start no program; what computes for long in them is left out by its mark.
 FAST = $(shell grep -rLE --include='test_*.py' \
   'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|on_terminal)\b' tests)
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
@@ -56,7 +56,7 @@ test: lint ## lint, then the quick tests; with coverage: make test COVERAGE=yes
 	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
 
 test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
-	$(BIN)/pytest $(QUICK) --hypothesis-profile=fast $(FAST)
+	$(BIN)/pytest $(QUICK) -m "not slow and not commit" --hypothesis-profile=fast $(FAST)
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest

@@ -53,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Events that run through today's rules."""
     soak: float = 600
     messages: int = 5000
+    people: int = 100_000
+    """Of a campaign."""
     limit: int = 300
     """Messages a minute, measured over two minutes; 0: not measured."""
     folder: Path
@@ -89,9 +91,10 @@ def main() -> None:
             "replay": 100_000,
             "soak": 10,
             "messages": 500,
+            "people": 20_000,
             "limit": 0,
         }
-    if not set(arguments.only or SECTIONS) <= {"history", "reports"}:
+    if not set(arguments.only or SECTIONS) <= {"history", "reports", "sending", "campaign"}:
         load.need_wrk()
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
@@ -288,6 +291,18 @@ def sending(settings: Settings, console: Console) -> dict[str, Any]:
     return found
 
 
+def campaign(settings: Settings, console: Console) -> dict[str, Any]:
+    """People a second of a campaign, memory, and how long replies wait meanwhile."""
+    with fake_providers(CLIENT_CORE) as url:
+        command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "benchmarks.campaign"]
+        command += [url, str(settings.people)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = msgspec.json.decode(done.stdout)
+    for name, value in found.items():
+        console.print(f"{name}: {value:,.2f}")
+    return found
+
+
 def handlers(settings: Settings, console: Console) -> dict[str, Any]:
     """From the commit to a handler's start, and how many replies are in an answer.
 
@@ -386,6 +401,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "history": growth,
     "reports": reports,
     "sending": sending,
+    "campaign": campaign,
     "handlers": handlers,
     "replay": replaying,
     "purging": purging,

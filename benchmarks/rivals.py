@@ -48,6 +48,12 @@ async def _tutorial(request: Request) -> Response:
     return Response(_ANSWER, media_type="application/json")
 
 
+def stored_by_tutorial(file: Path) -> list[tuple[str, str]]:
+    """Returns the keys and people of the pushes that the tutorial's way has stored."""
+    with closing(sqlite3.connect(file)) as db:
+        return list(db.execute("SELECT key, subject FROM events"))
+
+
 @asynccontextmanager
 async def _opened(app: Starlette) -> AsyncIterator[None]:
     file = Path(os.environ["TUTORIAL_STORE"])

@@ -105,7 +105,8 @@ async def _outbox(settings: Config, count: int) -> float:
         if limit is None:
             return count / passed
         # From the first message to the first of those that had to wait for the last minute.
-        sent = await messages.attempts("tsconect", utc_now().replace(year=2000))
+        attempts = await messages.attempts("tsconect", utc_now().replace(year=2000))
+        sent = [at for at, _ in attempts]
         return (len(sent) - 1) // limit * limit / ((sent[-1] - sent[0]).total_seconds() / 60)
 
 

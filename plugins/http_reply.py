@@ -168,7 +168,9 @@ async def _ask(event: Event[Any], state: State) -> list[Action]:
     try:
         text, wanted = read(answer)
     except ValueError as error:  # a program that is broken now may work in a minute
-        raise HandlerError(f"{system.target.name}: its answer cannot be read: {error}") from None
+        raise HandlerError(
+            f"target {system.target.name}: its answer cannot be read: {error}"
+        ) from None
     return wanted if text is None else [_reply(text, wanted, event, system.rule), *wanted]
 
 

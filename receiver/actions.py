@@ -5,6 +5,8 @@ Handlers import these from `receiver.handlers`.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from receiver.outgoing import OutgoingMessage
@@ -34,11 +36,37 @@ SILENCE = Reply("")
 """The reply that answers nothing, and prevents any later reply."""
 
 
+#: People of one `Send`: they are stored with the event's other effects, and pushes wait meanwhile.
+MOST_PEOPLE = 1000
+
+
 class Send(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
-    """Sends a message to any number through a source's API."""
+    """Sends a message to any number through a source's API.
+
+    To several people, at a time, or with `valid_for` it is a campaign.
+    """
 
     source: str | None = None
     """None: the source of the event."""
+    others: tuple[str, ...] = ()
+    """Further people who get it, each once."""
+    at: datetime | None = None
+    """Not before this time, by the clock on the wall; it has a time zone."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be a campaign."""
+        if len(self.others) >= MOST_PEOPLE:
+            got = len(self.others) + 1
+            raise ValueError(f"Send takes at most {MOST_PEOPLE} people, got {got}; return several")
+        if self.at is not None and self.at.tzinfo is None:
+            raise ValueError("Send.at needs a time zone, such as datetime.now(UTC) has")
+        if self.is_campaign and self.link_id is not None:
+            raise ValueError("Send.link_id is good for one message, now: not with others or at")
+
+    @property
+    def is_campaign(self) -> bool:
+        """True unless it is one message, as soon as possible."""
+        return bool(self.others) or self.at is not None or self.valid_for is not None
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag="subscribe"):

@@ -1,6 +1,8 @@
-"""Outgoing messages, and a provider's answer when it accepts one."""
+"""Outgoing messages, when they may leave, and a provider's answer when it accepts one."""
 
 from __future__ import annotations
+
+from datetime import datetime, time, timedelta, tzinfo
 
 import msgspec
 
@@ -18,6 +20,8 @@ class OutgoingMessage(msgspec.Struct, frozen=True, kw_only=True):
     service_id: str | None = None
     link_id: str | None = None
     """Of an on-demand message that this answers: good once, and for a day."""
+    valid_for: int | None = None
+    """Seconds in which it is worth delivering, for gateways that take that."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,3 +45,47 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     def ids(self) -> tuple[str, ...]:
         """The ids of all parts."""
         return () if self.message_id is None else (self.message_id, *self.further_ids)
+
+
+class Within(msgspec.Struct, frozen=True):
+    """The part of each day in which messages may leave, in minutes since midnight."""
+
+    opens: int
+    closes: int
+    """Excluded. Before `opens`: on the next day."""
+
+    def contains(self, minute: int) -> bool:
+        """Returns True for a minute of the day in which messages may leave."""
+        if self.opens < self.closes:
+            return self.opens <= minute < self.closes
+        return minute >= self.opens or minute < self.closes
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """When the messages of a campaign may leave, and how fast."""
+
+    start_at: datetime
+    """By the clock on the wall."""
+    within: Within | None = None
+    """Times of the source's zone; None: all day."""
+    valid_for: int | None = None
+    """Seconds after `start_at` in which a message is worth sending; None: always."""
+    rate: int | None = None
+    """People a minute; None: as many as the source takes."""
+
+    def next_moment(self, now: datetime, zone: tzinfo) -> datetime:
+        """Returns the first moment from now on at which a message may leave."""
+        moment = max(now, self.start_at)
+        local = moment.astimezone(zone)
+        if self.within is None or self.within.contains(local.hour * 60 + local.minute):
+            return moment
+        opens = time(*divmod(self.within.opens, 60))
+        first = datetime.combine(local.date(), opens, zone)
+        if first < local:
+            first = datetime.combine(local.date() + timedelta(days=1), opens, zone)
+        return first.astimezone(moment.tzinfo)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The end of the time in which a message is worth sending; None: there is none."""
+        return None if self.valid_for is None else self.start_at + timedelta(seconds=self.valid_for)

@@ -1,10 +1,10 @@
-"""The real thing for tests: configurations, `receiver serve` as a process, clients, a look inside.
+"""The real thing for tests: configurations, `receiver serve` as a process, clients.
 
 - `settings` and `write` make a configuration, plugin files beside it included.
 - `opened` is the whole service in this process, without sockets; `parts` what it is made of.
 - `serve` is the program itself on a free port, ready when the block begins; `Running` is it.
 - `Wire` speaks bytes over one connection, `Client` HTTP in an event loop.
-- `look` asks the store file by SQL, `until` waits for a fact without sleeping past it.
+- `until` waits for a fact without sleeping past it. `tests.stored` says what the store holds.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -219,27 +218,6 @@ async def until_async(
             return found
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
         await asyncio.sleep(0.01)
-
-
-# The store
-
-
-def look(store: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
-    """What a query finds in a store, beside whatever else has it open."""
-    with closing(sqlite3.connect(store, timeout=30)) as db:
-        return list(db.execute(query, values))
-
-
-def change(store: Path, statement: str, *values: object) -> None:
-    """Changes a store that nobody has open."""
-    with closing(sqlite3.connect(store, isolation_level=None)) as db:
-        db.execute(statement, values)
-
-
-def ids(store: Path) -> list[str]:
-    """The providers' ids of all stored messages, in the order of their arrival."""
-    query = "SELECT data ->> 'external_id' FROM (SELECT CAST(data AS TEXT) AS data FROM events)"
-    return [id_ for (id_,) in look(store, query)]
 
 
 # The program

@@ -4,6 +4,7 @@
 - Installed packages are asked once for plugins, and again when `sys.path` is another one.
 - A new store is a copy of one that the migrations have made. Old stores are upgraded as always.
   Its commits do not wait for the disk: only a machine that goes down would tell the difference.
+- The program is put together once for each command. A run of it has a context of its own.
 
 Modules of plugins are still executed each time, and each store has a node of its own. What the
 tests start as a process, and `open_writer` itself, are as they are.
@@ -22,7 +23,9 @@ from pathlib import Path
 from types import CodeType
 
 import pytest
+import typer
 
+from receiver import cli
 from receiver.extensions import modules
 from receiver.store.engine import connection
 from receiver.store.engine.database import open_writer
@@ -35,6 +38,8 @@ def made_once() -> Iterator[None]:
         patch.setattr(modules._Loader, "source_to_code", _compiled_once())
         patch.setattr(modules, "entry_points", _listed_once())
         patch.setattr(connection, "open_writer", _migrated_once())
+        patch.setattr(cli, "application", _put_together_once())
+        patch.setattr(cli, "get_command", cache(typer.main.get_command))
         yield
 
 
@@ -72,3 +77,13 @@ def _migrated_once() -> Callable[[Path], sqlite3.Connection]:
         return db
 
     return opened
+
+
+def _put_together_once() -> Callable[[list[str]], typer.Typer]:
+    application = cli.application
+
+    @cache
+    def made(command: str) -> typer.Typer:
+        return application([command])
+
+    return lambda arguments: made(next(iter(arguments), ""))

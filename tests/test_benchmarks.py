@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from benchmarks import counting, crowd, growth, history, rivals
 from benchmarks.asked import READS, WRITES
 from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
-from tests.harness import inbound, look
+from tests import stored
+from tests.harness import inbound
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +35,7 @@ async def test_rivals_answer(
     assert answer.status_code == 200
     assert answer.json()["result_code"] == 1
     if app is rivals.tutorial:
-        assert look(store, "SELECT key, subject FROM events") == [("7", "254726770792")]
+        assert rivals.stored_by_tutorial(store) == [("7", "254726770792")]
 
 
 def test_neighbours_are_compared() -> None:
@@ -62,23 +64,24 @@ def test_the_crowd_has_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "10 of 10 events" in capsys.readouterr().err
     crowd.make(store, 10)
     assert capsys.readouterr().err == ""
-    assert look(store, "SELECT count(*) FROM events") == [(10,)]
+    assert len(stored.keys(store)) == 10
     with closing(StoredPeople(store)) as people:
         [event] = people.history("+254700007919")
     assert event.data.external_id == "1"  # type: ignore[union-attr] # a message
 
 
+@pytest.mark.commit
 def test_years_are_in_the_store(tmp_path: Path) -> None:
     """What the benchmark asks for is there, is of this program, and everything is clocked."""
     path = tmp_path / "history.db"
     figures = history.make(path, growth.NEW)
     assert history.make(path, growth.NEW) == figures
-    counted = look(path, "SELECT state, count(*) FROM messages GROUP BY state")
-    assert dict(counted) == {"sent": 1975, "unknown": 5, "waiting": 10, "dead": 10}
-    assert look(path, "SELECT subject FROM events WHERE seq = ?", figures.seq(7)) == [
-        (figures.person(7),)
-    ]
-    assert look(path, "SELECT sum(count) FROM rollups") == [(growth.NEW * 6 // 5,)]
+    states = Counter(message.state for message in stored.messages(path))
+    assert states == {"sent": 1975, "unknown": 5, "waiting": 10, "dead": 10}
+    seventh = stored.read(path, lambda reader: reader.event_by_seq(figures.seq(7)))
+    assert seventh is not None
+    assert seventh.event.subject == figures.person(7)
+    assert stored.counted(path) == [growth.NEW * 6 // 5]
     costs = growth.measure(path, figures, tmp_path)
     assert {place.name for place in costs} == {*WRITES, *READS, "the service starts"}
     assert all(costs[growth.Place(name, on_writer=True)].statement for name in WRITES)
@@ -89,4 +92,5 @@ def test_counting_is_measured(tmp_path: Path) -> None:
     """All that comes is counted, and it takes time."""
     assert counting.microseconds(tmp_path, 1000, 10) > 0
     store = tmp_path / "counting-10.db"
-    assert look(store, "SELECT sum(count), count(*) FROM rollups") == [(1000, 24)]
+    counted = stored.counted(store, "keyword", "network")
+    assert (sum(counted), len(counted)) == (1000, 24)

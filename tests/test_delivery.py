@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from receiver.store.health_reads import store_health
+from tests import stored
 from tests.cli.program import run
 from tests.cli.test_send import NUMBER, faking, sources
-from tests.harness import TOKEN, look, serve
+from tests.harness import TOKEN, serve
 from tests.ports import free_port
 
 
@@ -37,6 +39,6 @@ def test_a_message_is_followed_to_the_handset(tmp_path: Path, provider: str) -> 
             assert (result.returncode, result.stderr) == (0, "")
             assert result.stdout.rstrip().endswith("delivered")
             assert len(fake.sent) == 1
-        assert look(service.store, "SELECT state, status FROM messages") == [("sent", "delivered")]
-        unjoined = look(service.store, "SELECT 1 FROM reports WHERE message IS NULL")
-        assert unjoined == []
+        [message] = stored.messages(service.store)
+        assert (message.state, message.status) == ("sent", "delivered")
+        assert store_health(service.store, ()).unjoined == 0

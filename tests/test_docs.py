@@ -298,6 +298,7 @@ def test_every_type_has_an_example() -> None:
     assert {example["type"] for example in examples()} == set(map(str, EventType))
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example["type"])
 def test_example_is_of_the_schema(example: dict[str, Any]) -> None:
     """The events shown are what `receiver schema` describes, with every field."""

@@ -142,6 +142,7 @@ def test_cloudevents_sdk_accepts_events_about_nobody() -> None:
     assert read.get_subject() is None
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize("data", [*EXAMPLES.items(), *BARE.items()], ids=lambda case: case[0].value)
 @pytest.mark.parametrize("subject", ["+254726770792", None])
 def test_events_are_valid_against_the_schema(data: tuple[str, Data], subject: str | None) -> None:
@@ -160,6 +161,7 @@ WRONG = {
 }
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG)
 def test_the_schema_refuses_other_things(spoil: Any) -> None:
     """The schema is not so wide that everything is an event."""
@@ -168,6 +170,7 @@ def test_the_schema_refuses_other_things(spoil: Any) -> None:
     assert not validator(event_schema()).is_valid(spoilt)
 
 
+@pytest.mark.commit
 def test_the_schema_is_one() -> None:
     """`receiver schema` is itself valid JSON Schema 2020-12, and JSON."""
     validator(event_schema()).check_schema(event_schema())

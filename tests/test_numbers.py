@@ -16,11 +16,11 @@ from receiver.jobs.channel import apis
 from receiver.outgoing import OutgoingMessage
 from receiver.service.parts import Service
 from receiver.store import StoredMessage
+from tests import stored
 from tests.cli.program import run, table, told
 from tests.harness import (
     TOKEN,
     inbound,
-    look,
     opened,
     parts,
     settings,
@@ -163,7 +163,7 @@ def test_a_rule_for_our_number_fires(tmp_path: Path, ours: str) -> None:
     """In the national form of the source's region as well; `explain` says what the service does."""
     made = british(keyword_reply={"rules": [{"keyword": "GAME", "to": ours, "reply": "Yes"}]})
     with_service(tmp_path, made, lambda service: text(service, "game"))
-    assert look(tmp_path / "receiver.db", "SELECT text FROM messages") == [("Yes",)]
+    assert [message.text for message in stored.messages(tmp_path / "receiver.db")] == ["Yes"]
     for to in OURS:
         *_, outcome = table(tmp_path, "explain", "game", "--to", to, "--source", "text-connect")
         assert outcome["reply"] == "Yes", to
@@ -187,9 +187,8 @@ async def test_our_own_numbers_get_no_reply(tmp_path: Path, ours: str) -> None:
     made["loop_guard"] = {"enabled": True, "own_numbers": [ours]}
     async with opened(tmp_path, made) as service:
         await text(service, "game", source="447786200000", dest="447786200001")
-    assert look(tmp_path / "receiver.db", "SELECT note FROM events") == [
-        ("reply held back: the sender is one of our own numbers",)
-    ]
+    [event] = stored.events(tmp_path / "receiver.db")
+    assert event.note == "reply held back: the sender is one of our own numbers"
 
 
 @each_spelling
@@ -199,7 +198,7 @@ def test_an_opt_out_by_our_number_holds(tmp_path: Path, ours: str) -> None:
     write(tmp_path, made)
     told(tmp_path, "opt-outs", "add", "07777 777777", "--short-code", ours)
     with_service(tmp_path, made, lambda service: text(service, "game"))
-    assert look(tmp_path / "receiver.db", "SELECT text FROM messages") == []
+    assert stored.messages(tmp_path / "receiver.db") == []
     [line] = table(tmp_path, "opt-outs")
     assert (line["msisdn"], line["short_code"]) == ("+447777777777", "+447786200000")
 
@@ -335,42 +334,42 @@ async def test_whom_the_provider_blacklists_gets_nothing_more(tmp_path: Path, in
 
 
 @pytest.mark.parametrize(
-    ("action", "query", "expected"),
+    ("action", "reading", "expected"),
     [
         (
             "Subscribe(msisdn='0726 770792', short_code='0700 000001')",
-            "SELECT msisdn, short_code FROM subscriptions",
+            lambda store: [(e.msisdn, e.short_code) for e in stored.subscriptions(store)],
             [(PERSON, "+254700000001")],
         ),
         (
             "Unsubscribe(msisdn='07777 777777', short_code='07786 200000', source='text-connect')",
-            "SELECT msisdn, short_code FROM subscriptions",
+            lambda store: [(e.msisdn, e.short_code) for e in stored.subscriptions(store)],
             [("+447777777777", "+447786200000")],
         ),
         (
             "OptOut('254726770792', 'x', short_code='254700000001')",
-            "SELECT msisdn, short_code FROM opt_outs",
+            lambda store: [(e.msisdn, e.short_code) for e in stored.opt_outs(store)],
             [(PERSON, "+254700000001")],
         ),
         (
             "[OptOut('0726770792', 'x'), OptIn('00254 726 770 792')]",
-            "SELECT msisdn, short_code FROM opt_outs",
+            lambda store: [(e.msisdn, e.short_code) for e in stored.opt_outs(store)],
             [],
         ),
         (
             "Send(to='0726770792', text='x', sender='0700 000001')",
-            "SELECT msisdn, sender FROM messages",
+            lambda store: [(e.to, e.sender) for e in stored.messages(store)],
             [(PERSON, "+254700000001")],
         ),
     ],
 )
 async def test_numbers_of_actions_have_one_form(
-    tmp_path: Path, action: str, query: str, expected: list[tuple[str, str]]
+    tmp_path: Path, action: str, reading: Callable[[Path], Any], expected: list[tuple[str, str]]
 ) -> None:
     """By the region of the event's source, or of the source that the action names."""
     async with opened(tmp_path, doing(action)) as service:
         await take(service, inbound("1"))
-    assert look(tmp_path / "receiver.db", query) == expected
+    assert reading(tmp_path / "receiver.db") == expected
 
 
 @each_fraction
@@ -381,7 +380,7 @@ async def test_a_handler_that_gives_a_fraction_fails(tmp_path: Path, text: str) 
         [job] = await service.store.reader.jobs()
         assert job.kind == "handle"
         assert "Send.to: expected a number" in (job.error or "")
-    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM messages") == [(0,)]
+    assert stored.messages(tmp_path / "receiver.db") == []
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return False
         return super().is_safe_attribute(obj, attr, value)
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Returns None: no text is a format, so that `rest['format']` is as unsafe as `center`."""
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Computes `left % right` of numbers. Of a text that would be a format."""
         if isinstance(left, str | bytes):

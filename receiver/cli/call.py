@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from receiver.cli import output
+from receiver.cli.exit_status import print_errors
 from receiver.cli.options import ConfigFile, load
 from receiver.cli.values import STDIN, named, read_value
+from receiver.config import Config
 from receiver.errors import Failed, ProviderError
 from receiver.http.redact import masked
 from receiver.providers import create
-from receiver.providers.contract import Operation, Partly, Request, Response
+from receiver.providers.contract import Api, Operation, Partly, Request, Response
 from receiver.service.provider_calls import call_once, error_text, sending_apis
+from receiver.store.people import StoredPeople
 from receiver.text.escape import escape_json
 
 #: Answers that say no more than yes: they are shown in words.
 _YES: tuple[object, ...] = ("1", "", [])
+#: Parameters that name the sender.
+_SENDERS = ("sender_name", "sender_id", "sender", "SourceAddress")
+#: Numbers of people that are shown.
+_SHOWN = 20
 _NOT_AGAIN = "check what was done before you call again: whoever has the message would get it twice"
 
 
@@ -46,7 +55,11 @@ def command(
         bool, typer.Option("--raw", help="Print the answer as it came, such as a report in CSV.")
     ] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask before an operation that deletes.")
+        bool,
+        typer.Option(
+            "--yes",
+            help="Do not ask before an operation that deletes, or sends to people who opted out.",
+        ),
     ] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -56,9 +69,10 @@ def command(
     password; KEY=@@TEXT is a text that begins with @. Operations and parameters may be written as
     in the provider's documentation.
 
-    An operation that sends does so at once, outside the outbox: opt-outs and the source's rate are
-    not respected, and the message is not in `receiver messages`. To send a message, use
-    `receiver send`. If the call was done for some numbers only, the exit status is 1.
+    An operation that sends does so at once, outside the outbox: the source's rate is not respected,
+    and the message is not in `receiver messages`. Before it sends to people who have opted out it
+    asks; whom a list or group at the gateway has is not known. To send a message, use `receiver
+    send`. If the call was done for some numbers only, the exit status is 1.
     """
     if json and raw:
         raise typer.BadParameter("expected --json or --raw, got both")
@@ -73,9 +87,9 @@ def command(
         got = f"; got {operation!r}" if operation is not None else ""
         raise typer.BadParameter(f"expected one of {', '.join(known)}, or --list{got}")
     chosen = known[name]
-    request = _request(name, chosen, values or [])
-    if chosen.deletes and not yes:
-        _confirm(source, chosen)
+    parameters = _parameters(name, chosen, values or [])
+    request = _request(name, chosen, parameters)
+    _confirm_if_needed(settings, api, chosen, parameters, yes=yes)
     came: list[Response] = []
     try:
         answer = asyncio.run(call_once(api, _kept(request, came)))
@@ -93,11 +107,40 @@ def command(
         raise Failed(f"{source}: done in part at most: {words}; {_NOT_AGAIN}")
 
 
-def _confirm(source: str, operation: Operation) -> None:
-    """Asks before a call that deletes. Raises `BadParameter` where nobody can answer."""
+def _confirm_if_needed(
+    settings: Config, api: Api, chosen: Operation, given: Mapping[str, str], *, yes: bool
+) -> None:
+    """Asks before a call that deletes, or that sends to people who have opted out."""
+    source = api.provider.source.provider
+    if chosen.deletes and not yes:
+        _confirm(f"{source}: {chosen.summary}", "the operation deletes for good")
+    if out := _opted_out(settings, api, chosen, given):
+        shown = ", ".join(out[:_SHOWN]) + (" …" if len(out) > _SHOWN else "")
+        warning = f"{len(out)} of its people have opted out: {shown}"
+        if not yes:
+            _confirm(f"{source}: {warning}.", warning)
+        print_errors([f"{source}: {warning}"])
+
+
+def _confirm(what: str, why: str) -> None:
+    """Asks before a call. Raises `BadParameter` where nobody can answer."""
     if not sys.stdin.isatty():
-        raise typer.BadParameter("expected --yes: the operation deletes for good")
-    typer.confirm(f"{source}: {operation.summary} Go on?", abort=True, err=True)
+        raise typer.BadParameter(f"expected --yes: {why}")
+    typer.confirm(f"{what} Go on?", abort=True, err=True)
+
+
+def _opted_out(
+    settings: Config, api: Api, operation: Operation, given: Mapping[str, str]
+) -> list[str]:
+    """Returns those people of a call that sends who must not be messaged."""
+    if operation.recipients is None:
+        return []
+    sender = next((given[name] for name in _SENDERS if name in given), None)
+    code = api.provider.address(sender) or api.own_sender
+    about = {"short_code": code, "service_id": given.get("service_id")}
+    numbers = dict.fromkeys(map(api.provider.person, operation.recipients(given)))
+    with closing(StoredPeople(settings.store_path)) as people:
+        return [number for number in numbers if people.has_opted_out(number, **about)]
 
 
 def _kept(request: Request[Any], came: list[Response]) -> Request[Any]:
@@ -130,8 +173,7 @@ def _expected(operation: Operation) -> str:
     return " ".join([*operation.required, *(f"[{name}]" for name in operation.optional)])
 
 
-def _request(name: str, operation: Operation, pairs: list[str]) -> Request[Any]:
-    parameters = _parameters(name, operation, pairs)
+def _request(name: str, operation: Operation, parameters: Mapping[str, str]) -> Request[Any]:
     try:
         return operation.make(parameters)
     except ProviderError as error:  # nothing has left yet

@@ -28,7 +28,6 @@ from receiver.cli.options import (
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.config import Config
 from receiver.errors import Failed
-from receiver.providers import known
 from receiver.service.follow import new_events
 from receiver.service.stories import Story, stories, stories_of
 from receiver.store import Reader, open_reader
@@ -166,6 +165,9 @@ async def _show(reader: Reader, id_: str, settings: Config, *, json: bool, raw: 
     if stored is None:
         raise Failed(f"{id_}: no such event")
     [found] = await stories(reader, [stored])
+    # Few commands need the providers, which take a while to load.
+    from receiver.providers import known
+
     story, providers = redact_story(found, secrets_of(settings)), known(settings)
     if json:
         output.json_line(event_json(story, raw=raw, **story_fields(story, providers)))

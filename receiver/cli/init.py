@@ -12,9 +12,9 @@ from urllib.parse import quote
 import typer
 
 from receiver.cli import output
-from receiver.cli.init_sources import source_table
+from receiver.cli.init_sources import folders_table, source_table
 from receiver.errors import Failed
-from receiver.providers import Provider, ProviderType, built_in, known
+from receiver.providers import Provider, ProviderType, built_in, is_file, known, load_file
 
 #: 256 bits.
 _TOKEN_BYTES = 32
@@ -29,9 +29,9 @@ def command(
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="A provider to write a source of; may be given several times. Default: every"
-            " built-in one. `receiver providers` lists all.",
+            metavar="NAME_OR_FILE",
+            help="A provider to write a source of, or its file; may be given several times."
+            " Default: every built-in one. `receiver providers` lists all.",
         ),
     ] = None,
     base_url: Annotated[
@@ -52,6 +52,7 @@ def command(
         for name, each in chosen.items()
     ]
     text = resources.files(__package__).joinpath("init.toml").read_text("utf-8")
+    text = text.replace("@providers@", folders_table(_folders(provider, path)))
     try:
         _write(path, text.replace("@sources@\n", "\n".join(tables)), force=force)
     except FileExistsError:
@@ -77,10 +78,21 @@ def _chosen(names: list[str] | None) -> dict[str, ProviderType]:
         return dict(built_in())
     providers, chosen = known(), {}
     for name in names:
-        if name not in providers:
+        if is_file(name):
+            found = load_file(Path(name))
+            chosen[found.name] = found
+        elif name in providers:
+            chosen[name] = providers[name]
+        else:
             raise typer.BadParameter(providers.unknown(name), param_hint="--provider")
-        chosen[name] = providers[name]
     return chosen
+
+
+def _folders(names: list[str] | None, path: Path) -> list[str]:
+    """Returns the folders of the files that were named, as `path` may name them."""
+    start = path.absolute().parent
+    folders = [Path(name).absolute().parent for name in names or () if is_file(name)]
+    return [os.path.relpath(folder, start) for folder in dict.fromkeys(folders)]
 
 
 def _portal(provider: ProviderType, token: str, url: str) -> list[tuple[str, str]]:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from receiver.providers import Provider, ProviderType
+
+
+def folders_table(folders: list[str]) -> str:
+    """Returns the table that says where files of providers are; empty without folders."""
+    if not folders:
+        return ""
+    path = ", ".join(json.dumps(folder) for folder in folders)
+    return f"[providers]\npath = [{path}]  # folders with files of providers\n\n"
 
 
 def source_table(provider: ProviderType, token: str | None, *, asked_for: bool) -> str:

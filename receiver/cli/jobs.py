@@ -47,6 +47,7 @@ class Kind(StrEnum):
     POLL = "poll"
     FORWARD = "forward"
     DEACTIVATE = "deactivate"
+    CAMPAIGN = "campaign"
 
 
 @group.command("list")

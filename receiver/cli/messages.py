@@ -58,6 +58,10 @@ def command(
     ] = None,
     source: Source = None,
     msisdn: Msisdn = None,
+    campaign: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ID", help="Only this campaign's.", show_default=False),
+    ] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = None,
@@ -91,6 +95,7 @@ def command(
                 state=state,
                 source=source,
                 msisdn=person,
+                campaign=campaign,
                 since=start,
                 until=end,
                 limit=None if most is None else min(most, _HIGHEST),

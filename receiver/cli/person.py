@@ -16,7 +16,6 @@ from receiver.cli.options import (
 )
 from receiver.cli.times import Since, Tz, optional_time
 from receiver.errors import Failed
-from receiver.providers import known
 from receiver.service.person import Timeline, is_known, timeline
 from receiver.store import open_reader
 from receiver.views.person import entry_json, entry_row
@@ -58,6 +57,9 @@ def command(
 
     found, secrets = asyncio.run(look()), secrets_of(settings)
     entries = [redact_entry(entry, secrets) for entry in found.entries]
+    # Few commands need the providers, which take a while to load.
+    from receiver.providers import known
+
     providers = known(settings)
     if json:
         for entry in entries:

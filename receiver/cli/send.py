@@ -13,6 +13,7 @@ from receiver.cli import output
 from receiver.cli.exit_status import print_errors
 from receiver.cli.options import ConfigFile
 from receiver.cli.parts import perform, prepare
+from receiver.cli.send_many import Wish, send_many
 from receiver.cli.values import STDIN, decoded
 from receiver.errors import Failed, StoreLocked
 from receiver.events import Status
@@ -27,12 +28,35 @@ from receiver.views.times import format_time
 def command(
     *,
     to: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            metavar="NUMBER", help="The person: +254712345678, 254712345678 or 0712345678."
+            metavar="NUMBER",
+            help="The person: +254712345678, 254712345678 or 0712345678; again for more people.",
         ),
-    ],
-    text: Annotated[str, typer.Option(help="The text of the message; - reads it from stdin.")],
+    ] = None,
+    to_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="People in CSV: a column `to`, the others are variables of --template.",
+        ),
+    ] = None,
+    subscribers_of: Annotated[
+        str | None,
+        typer.Option(metavar="SERVICE", help="All active subscribers of this service."),
+    ] = None,
+    short_code: Annotated[
+        str | None, typer.Option(help="With --subscribers-of: only those of this short code.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The text of the message; - reads it from stdin.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="The text with variables such as {{ name }}, as in rules; - reads it from stdin."
+        ),
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -49,6 +73,32 @@ def command(
     link_id: Annotated[
         str | None, typer.Option(metavar="ID", help="The link_id of the message that it answers.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Not before: 2026-12-01T09:00 in the source's zone, or 2h from now.",
+        ),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIMES", help="Only in these hours of the source's zone: 08:00-20:00."
+        ),
+    ] = None,
+    valid_for: Annotated[
+        str | None,
+        typer.Option(metavar="LENGTH", help="Nothing leaves so long after the start: 6h, 2d."),
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most so many people a minute.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show who would get it and what it takes; send none.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before sending to more than 100 people.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the result and show each change.")
     ] = False,
@@ -60,24 +110,48 @@ def command(
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Sends a message through a source's API.
+    """Sends a message through a source's API, to one person or to many.
 
     Stores the message and prints its id; `receiver messages ID` shows it. The running service
     sends it, or `receiver serve` when it starts. People who have opted out are refused.
 
     With --wait the exit status is 0 if the message is delivered, or sent when the time is over.
+
+    To many people, at a time, or with a rate, it is a campaign, whose id is printed: `receiver
+    campaigns ID` shows its progress. People who have opted out when it is their turn are left out.
     """
-    if len(to) != 1:
-        raise typer.BadParameter(
-            f"expected --to once, got it {len(to)} times: one person a command"
-        )
+    wish = Wish(
+        to=to or [],
+        to_file=to_file,
+        subscribers_of=subscribers_of,
+        short_code=short_code,
+        text=_from_stdin(text, "--text -"),
+        template=_from_stdin(template, "--template -"),
+        sender=sender,
+        service_id=service_id,
+        at=at,
+        within=within,
+        valid_for=valid_for,
+        rate=rate,
+        dry_run=dry_run,
+        yes=yes,
+        wait=wait,
+        timeout=timeout,
+        json=json,
+    )
+    _check(wish, link_id)
     parts = prepare(config)
     name, api = sending_source(parts.config, parts.providers, source)
+    if wish.is_campaign:
+        send_many(parts, name, api, wish)
+        if not (dry_run or _is_served(parts.config.store_path)):
+            print_errors(["no service runs: `receiver serve` sends it"])
+        return
     message = compose(
         parts.config,
         name,
-        to=to[0],
-        text=decoded(sys.stdin.buffer.read(), "--text -") if text == STDIN else text,
+        to=wish.to[0],
+        text=wish.text or "",
         sender=sender,
         service_id=service_id,
         link_id=link_id,
@@ -97,6 +171,22 @@ def command(
         stored = asyncio.run(_follow(store, outcome.message, seconds, json=json))
         if wait:
             _check_result(stored, seconds)
+
+
+def _from_stdin(text: str | None, option: str) -> str | None:
+    return decoded(sys.stdin.buffer.read(), option) if text == STDIN else text
+
+
+def _check(wish: Wish, link_id: str | None) -> None:
+    """Raises `BadParameter` for options that do not go together."""
+    if (wish.text is None) == (wish.template is None):
+        raise typer.BadParameter("expected --text or --template, and not both")
+    if not (wish.to or wish.to_file or wish.subscribers_of):
+        raise typer.BadParameter("expected --to, --to-file or --subscribers-of")
+    if wish.short_code is not None and wish.subscribers_of is None:
+        raise typer.BadParameter("expected --subscribers-of with --short-code")
+    if link_id is not None and wish.is_campaign:
+        raise typer.BadParameter("--link-id is good for one message: expected --to once, and now")
 
 
 async def _follow(store: Path, id_: int, seconds: float, *, json: bool) -> StoredMessage:

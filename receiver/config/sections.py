@@ -135,6 +135,10 @@ class Send(Section, frozen=True, kw_only=True):
     rate: Positive | None = None
     #: The same for requests that send to many at once.
     bulk_rate: Positive | None = None
+    #: Campaigns leave by requests to many; by default if the answer to one tells people apart.
+    bulk: bool | None = None
+    #: People in one such request.
+    bulk_size: Positive = 100
     #: Requests under way at the same time.
     connections: Positive = 8
     #: Seconds for a whole request; what has no answer by then is unknown.

@@ -5,10 +5,8 @@ Its events are stored in one commit and answered once (`receiver.store.bundles`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-from msgspec.structs import replace
 
 from receiver.errors import Malformed
 from receiver.intake.batch import Arrival, request_of
@@ -21,8 +19,6 @@ from receiver.store import StoredBundle, StoredPush, one_speaks
 _REASONS = 3
 #: Bytes of an event beside its content, about: its row, and what the writer needs for it.
 _ROW = 512
-
-Records = list[StoredPush | StoredBundle | Exception]
 
 
 class Bundle:
@@ -74,12 +70,12 @@ class Bundle:
         """Returns how many bytes its events have beside their content, about."""
         return _ROW * len(self.arrivals)
 
-    def record(self, records: Sequence[StoredPush | Exception]) -> StoredBundle | Exception:
-        """Returns the record of the push, or the exception that prevented that of an event."""
+    def record(self, records: Sequence[StoredPush | Exception]) -> StoredBundle:
+        """Returns the record of the push. Raises what prevented that of one of its events."""
         made = []
         for record in records:
             if isinstance(record, Exception):
-                return record
+                raise record
             made.append(record)
         return StoredBundle(
             pushes=one_speaks(made),
@@ -87,44 +83,6 @@ class Bundle:
             unread=self.unread is not None,
             aside=self.aside,
         )
-
-
-def spread(came: Sequence[Arrival | Bundle]) -> list[Arrival]:
-    """Returns the events of these pushes."""
-    found: list[Arrival] = []
-    for each in came:
-        if isinstance(each, Bundle):
-            found += each.arrivals
-        else:
-            found.append(each)
-    return found
-
-
-def gathered(
-    came: Sequence[Arrival | Bundle],
-    records: Sequence[StoredPush | Exception],
-    finish: Callable[[Arrival, StoredPush], StoredPush],
-) -> Records:
-    """Returns the record of each push, made of those of its events.
-
-    `finish` is called for the record of each event as it is going to be stored.
-    """
-    following = iter(records)
-    return [_record(each, following, finish) for each in came]
-
-
-def _record(
-    came: Arrival | Bundle,
-    following: Iterator[StoredPush | Exception],
-    finish: Callable[[Arrival, StoredPush], StoredPush],
-) -> StoredPush | StoredBundle | Exception:
-    if isinstance(came, Arrival):
-        record = next(following)
-        return record if isinstance(record, Exception) else finish(came, record)
-    bundle = came.record([next(following) for _ in came.arrivals])
-    if isinstance(bundle, Exception):
-        return bundle
-    return replace(bundle, pushes=tuple(map(finish, came.arrivals, bundle.pushes)))
 
 
 def _summary(unread: Sequence[Malformed], items: int) -> Malformed:

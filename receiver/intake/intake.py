@@ -34,7 +34,7 @@ from receiver.errors import (
 from receiver.events import utc_now
 from receiver.intake.answers import Answers
 from receiver.intake.batch import Arrival, records
-from receiver.intake.bundles import Bundle, Records, gathered, spread
+from receiver.intake.bundles import Bundle
 from receiver.intake.endpoint import Endpoint
 from receiver.jobs.handle import Workers
 from receiver.limits import Allowance
@@ -45,6 +45,7 @@ from receiver.store import (
     BundleResult,
     ReplyState,
     Store,
+    StoredBundle,
     StoredPush,
     StoreResult,
     pack_request,
@@ -201,22 +202,22 @@ class Intake:
 
     async def _accept(self, came: Arrival | Bundle) -> tuple[Answer, StoreResult]:
         """Stores the push; returns its answer, and the result."""
-        arrivals, beside = (came.arrivals, came.size) if isinstance(came, Bundle) else ([came], 0)
-        first = arrivals[0]
+        bundle = came if isinstance(came, Bundle) else None
+        first = came if isinstance(came, Arrival) else came.arrivals[0]
         dispatcher = first.endpoint.dispatcher
-        size = _COPIES * len(first.push.body) + beside
+        size = _COPIES * len(first.push.body)
         dispatcher.pushes += 1  # a reload keeps its handlers until then
         try:
-            at_once = len(arrivals) > 1  # what waits is prepared together: not too many
-            taken = await self._store.take_later(came, self._prepare, size, at_once=at_once)
-            if isinstance(taken, BundleResult):
-                self._hand_over_each(arrivals, taken)
-                first = arrivals[taken.place]
-            else:
+            if bundle is None:
+                taken = await self._store.take_later(first, self._prepare, size)
                 self._note(first, taken)
                 self._hand_over(first, taken)
+            else:
+                make = partial(self._prepare_bundle, bundle)
+                taken = await self._store.take_bundle(make, size + bundle.size)
+                first = self._hand_over_each(bundle.arrivals, taken)
         except BaseException:
-            for arrival in arrivals:
+            for arrival in (first,) if bundle is None else bundle.arrivals:
                 arrival.abandoned = True
                 self._answers.give_up(arrival.seq)
             raise
@@ -227,8 +228,11 @@ class Intake:
         body = taken.answer if not taken.open else await self._answers.decided(taken.seq)
         return Answer(body, first.plain.content_type), taken
 
-    def _hand_over_each(self, arrivals: Sequence[Arrival], taken: BundleResult) -> None:
-        """Counts a stored push, and starts the handlers of its new events."""
+    def _hand_over_each(self, arrivals: Sequence[Arrival], taken: BundleResult) -> Arrival:
+        """Counts a stored push, and starts the handlers of its new events.
+
+        Returns the event whose answer it gets.
+        """
         pairs = list(zip(arrivals, taken.events, strict=True))
         named = next((pair for pair in pairs if pair[1].new), pairs[0])
         self._note(*named)
@@ -237,6 +241,7 @@ class Intake:
             if not one.open:
                 self._answers.give_up(arrival.seq)
             self._hand_over(arrival, one)
+        return arrivals[taken.place]
 
     def _hand_over(self, arrival: Arrival, taken: StoreResult) -> None:
         """Counts a stored event, and starts the handlers of a new one."""
@@ -253,15 +258,22 @@ class Intake:
             self._answers.give_up(arrival.seq)
             self._workers.guard.give_back(event)
 
-    def _prepare(self, came: Sequence[Arrival | Bundle]) -> Records:
-        """Makes the records of pushes just before their commit."""
-        made = records(spread(came), self._store.ids, self._workers.guard)
-        return gathered(came, made, self._finish)
+    def _prepare(self, arrivals: Sequence[Arrival]) -> list[StoredPush | Exception]:
+        """Makes the records of events just before their commit."""
+        made = records(arrivals, self._store.ids, self._workers.guard)
+        for number, (arrival, record) in enumerate(zip(arrivals, made, strict=True)):
+            if not (isinstance(record, Exception) or arrival.abandoned) and record.jobs:
+                made[number] = self._claimed(arrival, record)
+        return made
 
-    def _finish(self, arrival: Arrival, record: StoredPush) -> StoredPush:
-        """Claims the jobs of a new event, and prepares for its answer if that will wait."""
-        if arrival.abandoned:
-            return record
+    def _prepare_bundle(self, bundle: Bundle) -> StoredBundle:
+        """Makes the record of a push that tells several events."""
+        made = bundle.record(records(bundle.arrivals, self._store.ids, self._workers.guard))
+        pushes = tuple(map(self._claimed, bundle.arrivals, made.pushes))
+        return replace(made, pushes=pushes)
+
+    def _claimed(self, arrival: Arrival, record: StoredPush) -> StoredPush:
+        """Claims the jobs of a new event, for whose answer repeats wait if that is open."""
         if record.row.reply == ReplyState.OPEN:
             self._answers.expect(arrival.seq)
         return replace(record, owner=self._workers.claims) if record.jobs else record

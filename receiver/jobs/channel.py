@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +33,8 @@ _RESTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 #: Seconds of a provider's minute. A little more than 60: requests do not all travel equally
 #: long, and one too early costs a refusal and a pause.
 MINUTE = 60.2
+#: Of each rate and of the connections, this part is kept for what is not for many.
+_TENTH = 10
 #: Seconds that sums of times may be off.
 _ROUNDING = 1e-6
 
@@ -50,18 +52,31 @@ class Window:
         if self._limit is not None:
             self._taken.append(self._now() - seconds_ago)
 
-    def free(self) -> int | None:
-        """Returns the number of requests that may follow now; None: any number."""
+    @property
+    def limited(self) -> bool:
+        """True if there is a limit."""
+        return self._limit is not None
+
+    def free(self, *, spare: bool = False) -> int | None:
+        """Returns the number of requests that may follow now; None: any number.
+
+        `spare`: those that leave a tenth of the limit to others.
+        """
         if self._limit is None:
             return None
         self._forget()
-        return max(0, self._limit - len(self._taken))
+        return max(0, self._most(self._limit, spare=spare) - len(self._taken))
 
-    def wait(self) -> float:
+    def wait(self, *, spare: bool = False) -> float:
         """Seconds until one more fits; 0 if one does now."""
-        if self._limit is None or self.free():
+        if self._limit is None or self.free(spare=spare):
             return 0.0
-        return self._taken[len(self._taken) - self._limit] + MINUTE - self._now()
+        most = self._most(self._limit, spare=spare)
+        return self._taken[len(self._taken) - most] + MINUTE - self._now()
+
+    @staticmethod
+    def _most(limit: int, *, spare: bool) -> int:
+        return max(1, limit - -(-limit // _TENTH)) if spare else limit
 
     def _forget(self) -> None:
         oldest = self._now() - MINUTE + _ROUNDING
@@ -107,11 +122,14 @@ class Line:
         self.settings = settings
         self.source = source
         self.window = Window(settings.rate or api.rate)
+        self.bulk_window = Window(settings.bulk_rate or api.bulk_rate)
+        """Of requests for many, beside the other."""
         self._caller = caller
         self._calls = calls or Calls()
         self._circuit = Circuit(_RESTS, _TOLERATED)
         self._under_way = 0
-        self.queues: list[Queue] = []
+        self._remembered = False
+        self.queues: list[LineQueue] = []
         """What goes through it, to be told when there may be room."""
 
     async def close(self) -> None:
@@ -139,15 +157,52 @@ class Line:
         free = self.window.free()
         return most - self._under_way if free is None else min(most - self._under_way, free)
 
+    def spare_pause(self) -> float:
+        """As `pause`, for a campaign, which leaves a tenth to others."""
+        waits = self.window.wait(spare=True), self.bulk_window.wait() if self.bulk else 0.0
+        return max(self.rest, *waits)
+
+    @property
+    def spare_room(self) -> int:
+        """As `room`, for a campaign: replies go first, and have a connection at any time."""
+        if any(queue.urgent for queue in self.queues):
+            return 0
+        kept = min(self.settings.connections - 1, -(-self.settings.connections // _TENTH))
+        room = min(self.room, self.settings.connections - kept - self._under_way)
+        free = self.window.free(spare=True), self.bulk_window.free() if self.bulk else None
+        return min([room, *(each for each in free if each is not None)])
+
+    @property
+    def bulk(self) -> bool:
+        """True if campaigns leave by requests for many."""
+        wanted = self.settings.bulk
+        return self.api.tells_apart if wanted is None else wanted and self.api.bulk
+
     @property
     def room_beside(self) -> int:
         """As `room`, for one that may wait for a connection."""
         return self.room if self._circuit.open or self.window.free() == 0 else 1
 
-    def reserve(self) -> None:
+    async def remember(self, runner: Runner) -> None:
+        """Counts what the last process sent within the provider's minute, once."""
+        if self._remembered:
+            return
+        if self.window.limited or self.bulk_window.limited:
+            now = runner.clock()
+            since = now - timedelta(minutes=1)
+            for moment, bulk in await runner.store.reader.messages.attempts(self.name, since):
+                ago = (now - moment).total_seconds()
+                self.window.take(ago)
+                if bulk:
+                    self.bulk_window.take(ago)
+        self._remembered = True
+
+    def reserve(self, *, campaign: bool = False) -> None:
         """Takes room for a request that follows."""
         self._under_way += 1
         self.window.take()
+        if campaign and self.bulk:
+            self.bulk_window.take()
 
     async def call(self, request: Request[T]) -> T:
         """Makes a request that room was reserved for. Raises `ProviderError`."""
@@ -184,6 +239,11 @@ class LineQueue(Queue):
         super().__init__(runner, line.name)
         self.line = line
         line.queues.append(self)
+
+    @property
+    def urgent(self) -> bool:
+        """True if work waits here that goes before campaigns."""
+        return False
 
     def pause(self) -> float:
         """As the line has it."""

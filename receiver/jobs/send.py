@@ -34,7 +34,8 @@ log = structlog.get_logger("receiver.jobs.send")
 #: Seconds until the status of a message is asked for the first time.
 FIRST_POLL = 2.0
 
-_NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
+#: The reason why nothing is sent through a source.
+NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
 
 
 class Send(LineQueue):
@@ -46,7 +47,11 @@ class Send(LineQueue):
     def __init__(self, runner: Runner, line: Line) -> None:
         super().__init__(runner, line)
         self._requests: dict[int, Request[Sent]] = {}
-        self._remembered = False
+
+    @property
+    def urgent(self) -> bool:
+        """True if a message waits for room: most are replies."""
+        return bool(self._found) and not self.retired
 
     def room(self) -> int:
         """As the line has it."""
@@ -54,8 +59,7 @@ class Send(LineQueue):
 
     async def claim(self, chosen: list[Work]) -> list[Work]:
         """Marks messages as being sent, those that may be."""
-        if not self._remembered:
-            await self._remember()
+        await self.line.remember(self.runner)
         ready, attempts = [], []
         for work in chosen[: self.line.room]:
             message = work.message
@@ -97,14 +101,6 @@ class Send(LineQueue):
             now = self.runner.now()
             poll_at = now + round(FIRST_POLL * 1e6) if polls else None
             await self._commit(messages.sent, message, sent, poll_at)
-
-    async def _remember(self) -> None:
-        """Counts what the last process sent within the provider's minute."""
-        now = self.runner.clock()
-        since = now - timedelta(minutes=1)
-        for moment in await self.runner.store.reader.messages.attempts(self.lane, since):
-            self.line.window.take((now - moment).total_seconds())
-        self._remembered = True
 
     async def _prepare(
         self, work: Work, message: StoredMessage, outgoing: OutgoingMessage
@@ -179,7 +175,7 @@ class Send(LineQueue):
 
 async def refuse(runner: Runner, source: str) -> None:
     """Messages of a source that cannot send are dead letters, not forgotten."""
-    why = Failure(_NO_LINE.format(source), Status.REJECTED)
+    why = Failure(NO_LINE.format(source), Status.REJECTED)
     while found := await runner.store.reader.work.due(Send.kind, source, runner.clock(), limit=200):
         for work in found:
             assert work.message is not None

@@ -64,7 +64,7 @@ class Asker:
             raise self._failed(words, probe=probe, asked=answer.retry_after)
         self._circuit.succeeded()
         if answer.status >= 400:
-            raise HandlerError(f"{self._name}: {words}", retryable=False)
+            raise HandlerError(f"target {self._name}: {words}", retryable=False)
         return answer
 
     def _refuse_while_it_rests(self) -> None:
@@ -72,13 +72,13 @@ class Asker:
         if self._probing and not rest:
             rest = _RESTS[0]
         if rest:
-            words = f"{self._name} is not asked, for it failed just before: {self._failure}"
+            words = f"target {self._name} is not asked, for it failed just before: {self._failure}"
             raise HandlerError(words, retry_after=rest)
 
     def _failed(self, words: str, *, probe: bool, asked: float | None = None) -> HandlerError:
         self._failure = words
         self._circuit.failed(self._now(), probe=probe, asked=asked)
-        return HandlerError(f"{self._name}: {words}", retry_after=asked)
+        return HandlerError(f"target {self._name}: {words}", retry_after=asked)
 
 
 @asynccontextmanager

@@ -90,7 +90,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _actions = msgspec.msgpack.Decoder(tuple[Action, ...])
 #: The fields of actions that hold numbers of people or addresses of ours.
 _NUMBERS: dict[type[Action], tuple[str, ...]] = {
-    Send: ("to", "sender"),
+    Send: ("to", "sender", "others"),
     Subscribe: ("msisdn", "short_code"),
     Unsubscribe: ("msisdn", "short_code"),
     OptOut: ("msisdn", "short_code"),
@@ -211,18 +211,28 @@ def _normalised(action: Action, event: Event[Data], sources: Mapping[str, Source
         return action
     source = sources.get(getattr(action, "source", None) or event.source_name)
     region = source.region if source is not None else None
-    changed = {}
+    changed: dict[str, str | tuple[str, ...]] = {}
     for name in names:
         given = getattr(action, name)
-        if given is None:
+        if not given:
             continue
-        number = normalise(given, region)
-        if not number.removeprefix("+").isdigit() and is_decimal(number):
-            where = f"{type(action).__name__}.{name}"
-            raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
+        where = f"{type(action).__name__}.{name}"
+        number: str | tuple[str, ...] = (
+            tuple([_number(each, region, where) for each in given])
+            if isinstance(given, tuple)
+            else _number(given, region, where)
+        )
         if number != given:
             changed[name] = number
     return msgspec.structs.replace(action, **changed) if changed else action
+
+
+def _number(given: str, region: str | None, where: str) -> str:
+    """Returns a number in E.164. Raises ValueError for a program's decimal."""
+    number = normalise(given, region)
+    if not number.removeprefix("+").isdigit() and is_decimal(number):
+        raise ValueError(f"{where}: expected a number in digits, got the decimal {mask(given)}")
+    return number
 
 
 def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:

@@ -14,7 +14,16 @@ import msgspec
 from receiver.config import Config, Send, Source
 from receiver.errors import ConfigError, Fault
 from receiver.providers.contract import Answer, Api, Parsed, Provider, Push, PushUrl, Sample
-from receiver.providers.registry import Kind, Origin, ProviderType, Registry, built_in, known
+from receiver.providers.registry import (
+    Kind,
+    Origin,
+    ProviderType,
+    Registry,
+    built_in,
+    is_file,
+    known,
+    load_file,
+)
 from receiver.text.senders import sender_fault
 
 __all__ = [
@@ -30,7 +39,9 @@ __all__ = [
     "Sample",
     "built_in",
     "create",
+    "is_file",
     "known",
+    "load_file",
 ]
 
 

@@ -322,6 +322,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """True if it changes nothing, so that it can be made again whatever the answer was."""
     deletes: bool = False
     """True if it deletes what nothing brings back, so that a person confirms it."""
+    recipients: Callable[[Mapping[str, str]], list[str]] | None = None
+    """Returns the numbers that these parameters send to; None: it sends nothing, or to a list that
+    the gateway has."""
     done: str = "done"
     """An answer that says no more than yes, in words."""
 
@@ -343,6 +346,10 @@ class Api(ABC):
     """True if the provider never reports by itself, so that the status is always asked for."""
     manages_subscriptions: ClassVar[bool] = False
     """True if the provider keeps subscriptions and can be told to end one (`deactivate`)."""
+    bulk: ClassVar[bool] = False
+    """True if it has a request that sends one text to many (`send_many`)."""
+    tells_apart: ClassVar[bool] = False
+    """True if the documented answer to it says of each person what became of the message."""
     foreign_ids: ClassVar[bool] = False
     """True if delivery reports may name a message by another id than the answer to sending."""
 
@@ -356,6 +363,16 @@ class Api(ABC):
     @abstractmethod
     def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Sends one message, whose text and sender passed `check`."""
+
+    def send_many(
+        self, messages: Sequence[OutgoingMessage]
+    ) -> Request[list[Sent | ProviderError]] | None:
+        """Sends several messages that differ in their person alone, each of which passed `check`.
+
+        The answer has one entry for each of them, in their order: an error that is `unknown` for
+        whom it says nothing about. None if the provider takes one person a request.
+        """
+        return None
 
     @abstractmethod
     def operations(self) -> dict[str, Operation]:

@@ -8,7 +8,7 @@ POST with the key in it; a refusal may come with HTTP 200 and says `"success": f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
@@ -75,6 +75,8 @@ class RayprotechApi(Api):
 
     base_url = "https://texin.hotspotbillingsystem.co.ke/api"
     polls = True
+    bulk = True
+    tells_apart = True
 
     def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Sends a message; without a sender the account's own is used."""
@@ -84,6 +86,19 @@ class RayprotechApi(Api):
             "sender_id": self.written_sender(message),
         }
         return self._post("send_sms", payload, self._sent)
+
+    def send_many(self, messages: Sequence[OutgoingMessage]) -> Request[list[Sent | ProviderError]]:
+        """Sends a text to many; the answer has an id, or a reason, for each number."""
+
+        def read(response: Response) -> list[Sent | ProviderError]:
+            return self._each(response, messages)
+
+        payload = {
+            "recipients": [self.digits(message.to) for message in messages],
+            "message": messages[0].text,
+            "sender_id": self.written_sender(messages[0]),
+        }
+        return self._post("send_bulk_sms", payload, read, bulk=True)
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:
         """Asks for the status: RAYPROTECH never reports it."""
@@ -116,12 +131,14 @@ class RayprotechApi(Api):
                 required=("recipient", "message"),
                 optional=("sender_id",),
                 make=self._send_one,
+                recipients=lambda given: [given["recipient"]],
             ),
             "send_bulk_sms": Operation(
                 summary="Sends a message to many; recipients: numbers with commas between them.",
                 required=("recipients", "message"),
                 optional=("sender_id",),
                 make=self._send_many,
+                recipients=lambda given: listed(given["recipients"]),
             ),
             "check_status": Operation(
                 summary="Asks for the status of a message.",
@@ -163,8 +180,36 @@ class RayprotechApi(Api):
             parts=count(answer.get("units_used")),
             cost=as_word(answer.get("cost")),
             balance=as_word(answer.get("new_balance")),
-            note=_SIMULATED if answer.get("simulation_mode") in (True, 1, "true", "1") else None,
+            note=_simulated(answer),
         )
+
+    def _each(
+        self, response: Response, messages: Sequence[OutgoingMessage]
+    ) -> list[Sent | ProviderError]:
+        """Reads what became of each; a plain no that names nobody is one for all."""
+        try:
+            answer = object_of(response)
+        except ProviderError:
+            answer = {}
+        told: dict[str, Sent | ProviderError] = {}
+        for number in _list(answer.get("invalid_numbers")):
+            told[number] = ProviderError("invalid number")
+        for number, why in _dict(answer.get("failed_recipients")).items():
+            told[number] = _failed(as_word(why) or "failed")
+        ids = _dict(answer.get("message_ids"))
+        units, balance = count(answer.get("units_used")), as_word(answer.get("new_balance"))
+        parts = units // len(ids) if units and ids and units % len(ids) == 0 else None
+        note = _simulated(answer)
+        for number, id_ in ids.items():
+            told[number] = Sent(message_id=as_id(id_), parts=parts, balance=balance, note=note)
+        if not told:
+            raise (
+                _refused(response)
+                if not response.succeeded or _says_no(response)
+                else garbled(response, "message_ids")
+            )
+        people = {self.provider.person(number): each for number, each in told.items()}
+        return bulk.by_person(messages, people, bulk.unnamed(response))
 
     def _report(
         self,
@@ -231,6 +276,25 @@ def _answer(response: Response) -> dict[str, Any]:
 def _sent_to_many(response: Response) -> Any:
     answer = bulk.taken(response, "message_id", "message_ids", refused=_refused)
     return answer if isinstance(answer, Partly) else _answer(response)
+
+
+def _simulated(answer: Mapping[str, Any]) -> str | None:
+    return _SIMULATED if answer.get("simulation_mode") in (True, 1, "true", "1") else None
+
+
+def _failed(why: str) -> ProviderError:
+    """Makes the error for one person of many, of whom there are words alone."""
+    unsure = _UNSURE.search(why) is not None
+    retryable = not unsure and _CREDIT.search(why) is not None
+    return ProviderError(words(why), unknown=unsure, retryable=retryable)
+
+
+def _list(value: object) -> list[str]:
+    return [word for each in value if (word := as_word(each))] if isinstance(value, list) else []
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _refused(response: Response) -> ProviderError:

@@ -126,6 +126,24 @@ def known(config: Config | None = None) -> Registry:
     return Registry(config)
 
 
+def is_file(name: str) -> bool:
+    """Returns True for the file of a provider, False for a name."""
+    return name.endswith((".toml", ".py"))
+
+
+def load_file(file: Path) -> ProviderType:
+    """Returns the provider of a description or a Python file, wherever it is.
+
+    Raises `ConfigError`.
+    """
+    if file.suffix == ".toml":
+        return _read_file(file)
+    if not file.is_file():
+        raise ConfigError([Fault("", "no such file")], str(file))
+    stem = file.parent.name if file.name == "__init__.py" else file.stem
+    return _load_module(stem.replace("_", "-"), file)
+
+
 @cache
 def built_in() -> Mapping[str, ProviderType]:
     """Returns the providers that come with the program as modules."""

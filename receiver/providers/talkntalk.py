@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
@@ -105,6 +105,7 @@ class TalkNTalkApi(Api):
     rate = 300
     bulk_rate = 60
     foreign_ids = True
+    bulk = True
 
     def send(self, message: OutgoingMessage) -> Request[Sent]:
         """Sends a message; without a sender the organisation's own is used."""
@@ -115,6 +116,20 @@ class TalkNTalkApi(Api):
         }
         return self._post("send", payload, self._sent)
 
+    def send_many(self, messages: Sequence[OutgoingMessage]) -> Request[list[Sent | ProviderError]]:
+        """Sends a text to many. The documentation does not print the answer."""
+
+        def read(response: Response) -> list[Sent | ProviderError]:
+            person = self.provider.person
+            return bulk.each(response, messages, person, "id", "ids", refused=_refused)
+
+        payload = {
+            "recipients": [self.digits(message.to) for message in messages],
+            "message": messages[0].text,
+            "sender_id": self.written_sender(messages[0]),
+        }
+        return self._post("send-bulk", payload, read, bulk=True)
+
     def operations(self) -> dict[str, Operation]:
         """Returns the calls, with parameters that are called as in the documentation."""
         return {
@@ -123,12 +138,14 @@ class TalkNTalkApi(Api):
                 required=("mobile", "message"),
                 optional=("sender_id",),
                 make=self._send_one,
+                recipients=lambda given: [given["mobile"]],
             ),
             "send_bulk": Operation(
                 summary="Sends a message to many; recipients: numbers with commas between them.",
                 required=("recipients", "message"),
                 optional=("sender_id",),
                 make=self._send_many,
+                recipients=lambda given: listed(given["recipients"]),
             ),
         }
 

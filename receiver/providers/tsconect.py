@@ -10,7 +10,7 @@ once is not documented either.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -104,6 +104,7 @@ class TsconectApi(Api):
 
     base_url = "https://api.tsconect.com/v1"
     needs_sender = True
+    bulk = True
     send_settings: TsconectSend
 
     def send(self, message: OutgoingMessage) -> Request[Sent]:
@@ -135,6 +136,26 @@ class TsconectApi(Api):
             read=read,
         )
 
+    def send_many(self, messages: Sequence[OutgoingMessage]) -> Request[list[Sent | ProviderError]]:
+        """Sends a text to many. The documentation does not print the answer.
+
+        The text is a field of each recipient: braces in it are no fields of the template.
+        """
+
+        def read(response: Response) -> list[Sent | ProviderError]:
+            ids = ("message_id", "message_ids", "id", "ids")
+            return bulk.each(response, messages, self.provider.person, *ids, refused=_refused)
+
+        payload = {
+            "sender": self.written_sender(messages[0], plus=True),
+            "template": "{text}",
+            "recipients": [
+                {"to": self.number(message.to), "text": message.text} for message in messages
+            ],
+            "callback_url": self._callback_url(),
+        }
+        return self._post("bulk", payload, read, bulk=True)
+
     def operations(self) -> dict[str, Operation]:
         """Returns the calls, with parameters that are called as in the documentation."""
         return {
@@ -143,6 +164,7 @@ class TsconectApi(Api):
                 required=("to", "message"),
                 optional=("sender",),
                 make=self._send_one,
+                recipients=lambda given: [given["to"]],
             ),
             "bulk": Operation(
                 summary=(
@@ -152,6 +174,7 @@ class TsconectApi(Api):
                 required=("template", "recipients"),
                 optional=("sender",),
                 make=self._send_many,
+                recipients=lambda given: [each["to"] for each in _recipients(given["recipients"])],
             ),
             "message": Operation(
                 summary="Asks for the status of a message.",

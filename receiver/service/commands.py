@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from receiver.outgoing import OutgoingMessage
+from receiver.outgoing import OutgoingMessage, Schedule
 from receiver.store import Correction, PurgeRule
+from receiver.store.campaigns import Person
 
 #: An id in the store: SQLite has 63 bits for it.
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -69,6 +70,29 @@ class SendMessage(OutgoingMessage, frozen=True, kw_only=True, tag="send"):
     source: str
 
 
+class DraftCampaign(msgspec.Struct, frozen=True, kw_only=True, tag="campaigns.draft"):
+    """Makes a campaign that has nobody in it yet and sends nothing."""
+
+    source: str
+    schedule: Schedule
+
+
+class AddPeople(msgspec.Struct, frozen=True, kw_only=True, tag="campaigns.add"):
+    """Adds some hundred people to the draft of a campaign; whoever is in it already is left out."""
+
+    campaign: Id
+    people: Annotated[list[Person], msgspec.Meta(max_length=1000)]
+    sender: str | None = None
+    service_id: str | None = None
+
+
+class ChangeCampaign(msgspec.Struct, frozen=True, kw_only=True, tag="campaigns.change"):
+    """Starts a draft; pauses, resumes or cancels a campaign."""
+
+    campaign: Id
+    act: Literal["start", "pause", "resume", "cancel"]
+
+
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
     """Reads the configuration file again."""
 
@@ -124,6 +148,9 @@ Change = (
     | DropJob
     | ForwardAgain
     | SendMessage
+    | DraftCampaign
+    | AddPeople
+    | ChangeCampaign
     | CorrectBook
     | Replay
     | Reload
@@ -148,6 +175,8 @@ class Outcome(msgspec.Struct, frozen=True):
     failures: list[str] = []
     message: int | None = None
     """The id of the message that was stored."""
+    campaign: int | None = None
+    """The id of the campaign that was made."""
     counts: dict[str, int] = {}
     """How many things of each kind were done."""
     position: int | None = None

@@ -12,12 +12,15 @@ import structlog
 from receiver.actions import OptIn, OptOut
 from receiver.errors import ConfigError
 from receiver.jobs import purge
-from receiver.service import forget, job_commands, quarantine, replay, send
+from receiver.service import campaigns, forget, job_commands, quarantine, replay, send
 from receiver.service.commands import (
     AddOptOut,
+    AddPeople,
     Change,
+    ChangeCampaign,
     Command,
     CorrectBook,
+    DraftCampaign,
     DropJob,
     Forget,
     ForwardAgain,
@@ -48,12 +51,18 @@ async def carry_out(service: Service, command: Command, who: str) -> Outcome:
     """Does what a command says, for `who`. Raises `StoreUnavailable`."""
     # Of a backup the line in the audit is all.
     outcome = Outcome() if isinstance(command, NoteBackup) else await _do(service, command)
-    # A purge has many steps: only the first and the last are noted.
-    if not isinstance(command, PurgeStep) or not command.after or outcome.position is None:
+    if not _is_step(command, outcome):
         act, details = _audited(command, outcome)
         log.info("command carried out", command=act, who=who, **details)
         await service.store.run(audit.add, who, act, details, service.intake.clock())
     return outcome
+
+
+def _is_step(command: Command, outcome: Outcome) -> bool:
+    """Returns True for one of many steps: of a purge the first and the last are noted."""
+    if isinstance(command, PurgeStep):
+        return bool(command.after) and outcome.position is not None
+    return isinstance(command, AddPeople | DraftCampaign)  # the start is noted, with the people
 
 
 def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
@@ -72,6 +81,7 @@ def _audited(command: Command, outcome: Outcome) -> tuple[str, dict[str, Any]]:
     results = {
         "changed": outcome.changed,
         "message": outcome.message,
+        "campaign": outcome.campaign,
         "failures": len(outcome.failures),
         "counts": outcome.counts,
     }
@@ -93,8 +103,8 @@ async def _do(service: Service, command: Change) -> Outcome:
             outcome = await job_commands.carry_out(service, command)
         case RetryQuarantined(id_):
             outcome = await quarantine.retry(service, id_)
-        case SendMessage():
-            outcome = await send.send(service, command)
+        case SendMessage() | DraftCampaign() | AddPeople() | ChangeCampaign():
+            outcome = await _send(service, command)
         case CorrectBook():
             outcome = await _correct_book(service, command)
         case Replay():
@@ -106,6 +116,12 @@ async def _do(service: Service, command: Change) -> Outcome:
         case Forget(msisdn, force):
             outcome = await _forget(service, msisdn, force=force)
     return outcome
+
+
+async def _send(service: Service, command: SendMessage | campaigns.CampaignCommand) -> Outcome:
+    if isinstance(command, SendMessage):
+        return await send.send(service, command)
+    return await campaigns.carry_out(service, command)
 
 
 async def _change_opt_out(service: Service, command: AddOptOut | RemoveOptOut) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -77,7 +78,7 @@ def cost_warnings(api: Api, message: SendMessage) -> list[str]:
     warnings = []
     counted = segments(message.text)
     if counted.encoding == "UCS-2":
-        characters = _beyond_gsm7(message.text)
+        characters = characters_named(beyond_gsm7(message.text))
         warnings.append(f"the text is UCS-2, 70 characters to an SMS, because of {characters}")
     if counted.parts > 1:
         units = f"{counted.units} units of {counted.encoding}"
@@ -90,9 +91,8 @@ def cost_warnings(api: Api, message: SendMessage) -> list[str]:
     return warnings
 
 
-def _beyond_gsm7(text: str) -> str:
-    """Returns the characters that GSM-7 lacks, with their names."""
-    chars = beyond_gsm7(text)
+def characters_named(chars: Sequence[str]) -> str:
+    """Returns characters that GSM-7 lacks with their names, the first few of them."""
     named = [
         f"{char} (U+{ord(char):04X} {unicodedata.name(char, 'without a name')})"
         for char in chars[:_NAMED]

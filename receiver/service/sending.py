@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from receiver.handlers import Target
-from receiver.jobs import deactivate, send
+from receiver.jobs import campaign, deactivate, send
+from receiver.jobs.campaign import Campaign
 from receiver.jobs.channel import Calls, Line, open_lines
 from receiver.jobs.deactivate import Deactivate
 from receiver.jobs.forward import Forward, Forwarder
@@ -65,6 +66,7 @@ class Sending:
             log.warning("messages were under way when the process ended", messages=lost)
         runner.when_unserved(Send.kind, lambda source: send.refuse(runner, source))
         runner.when_unserved(Deactivate.kind, lambda source: deactivate.refuse(runner, source))
+        runner.when_unserved(Campaign.kind, lambda source: campaign.refuse(runner, source))
         runner.chore(_TIDY, lambda: runner.store.run(messages.tidy, runner.now()))
         self.forwarder = Forwarder(runner, _targets(plugins), now=self._now)
         for line in self.lines.values():
@@ -74,7 +76,7 @@ class Sending:
     async def stop(self) -> None:
         """Begins nothing more, and gives the requests under way a moment."""
         await self._end_sweeping()
-        await self._runner.end(Send.kind, Poll.kind, Deactivate.kind, Forward.kind)
+        await self._runner.end(Send.kind, Campaign.kind, Poll.kind, Deactivate.kind, Forward.kind)
         await asyncio.gather(*self._leaving)
         for line in self.lines.values():
             await line.close()
@@ -100,7 +102,11 @@ class Sending:
         self.forwarder.adopt(_targets(plugins))
 
     def _open(self, line: Line) -> None:
-        queues = [Send(self._runner, line), Deactivate(self._runner, line)]
+        queues = [
+            Send(self._runner, line),
+            Campaign(self._runner, line),
+            Deactivate(self._runner, line),
+        ]
         if line.polls:
             queues.append(Poll(self._runner, line, self._observe))
         for queue in queues:

@@ -51,6 +51,7 @@ from receiver.store.records import (
     Report,
     Request,
     StoredBundle,
+    StoredCampaign,
     StoredEvent,
     StoredMessage,
     StoredPush,
@@ -106,6 +107,7 @@ __all__ = [
     "Store",
     "StoreResult",
     "StoredBundle",
+    "StoredCampaign",
     "StoredEvent",
     "StoredMessage",
     "StoredPush",
@@ -146,6 +148,7 @@ class Store:
         self.ids = ids
         self.path = path
         self.take = writer.take
+        self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
 
     async def run(

@@ -15,7 +15,7 @@ from receiver.actions import (
     Subscribe,
     Unsubscribe,
 )
-from receiver.store import book, deactivations, messages, opt_outs
+from receiver.store import book, campaigns, deactivations, messages, opt_outs
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import service
 from receiver.store.tx import Tx
@@ -43,7 +43,8 @@ def carry_out(tx: Tx, origin: Origin, handler: str, action: Action) -> bool:
         case Flag(reason):
             tx.execute(_ADD_FLAG, (origin.event, handler, reason, origin.now))
         case Send():
-            messages.add(tx, origin, handler, action)
+            add = campaigns.add_wish if action.is_campaign else messages.add
+            add(tx, origin, handler, action)
         case Forward():
             add_job(
                 tx,

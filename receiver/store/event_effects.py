@@ -166,11 +166,17 @@ def take_text(messages: list[EventMessage], text: str) -> list[EventMessage]:
 
 
 def _take_message(messages: list[EventMessage], action: Send) -> bool:
-    theirs = [message for message in messages if message.to == action.to]
-    taken = take_text(theirs, action.text)
-    for message in taken:
-        messages.remove(message)
-    return bool(taken)
+    """Removes the messages that an action asked for. True if somebody has one.
+
+    Those of a campaign are made together: who has none was forgotten since.
+    """
+    found = False
+    for to in (action.to, *action.others):
+        theirs = [message for message in messages if message.to == to]
+        for message in take_text(theirs, action.text):
+            messages.remove(message)
+            found = True
+    return found
 
 
 def _squeezed(text: str) -> str:

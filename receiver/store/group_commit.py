@@ -22,14 +22,14 @@ from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import bundles, jobs, pushes
 from receiver.store.engine.connection import WriterConnection
-from receiver.store.records import StoredBundle, StoredPush, StoreResult
+from receiver.store.records import BundleResult, StoredBundle, StoredPush, StoreResult
 from receiver.store.tx import Tx
 
 A = TypeVar("A")
 T = TypeVar("T")
 Operation = Callable[[Tx], Any]
 #: Makes the record of each arrival, or the exception that prevented it.
-Prepare = Callable[[list[A]], Sequence[StoredPush | StoredBundle | Exception]]
+Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
 _Work = StoredPush | StoredBundle | Operation
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
@@ -120,21 +120,28 @@ class Writer:
         self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
-    def take_later(
-        self, arrival: A, prepare: Prepare[A], size: int, *, at_once: bool = False
-    ) -> asyncio.Future[StoreResult]:
+    def take_bundle(
+        self, make: Callable[[], StoredBundle], size: int
+    ) -> asyncio.Future[BundleResult]:
+        """As `take`, for the push that `make` returns. `size`: about its bytes."""
+        future = self._admit()
+        self._waiting_bytes += size
+        if self._arrivals:  # they came before it
+            self._prepare_arrivals()
+        self._waiting.append((make(), future))
+        return future
+
+    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[StoreResult]:
         """As `take`, for the record that `prepare` makes of the arrival. `size`: about its bytes.
 
-        The result for a `StoredBundle` is a `BundleResult`.
-
         `prepare` is called on the event loop just before the commit, for all its arrivals or some
-        dozens of them, so all must come with the same function; `at_once`: now.
+        dozens of them, so all must come with the same function.
         """
         future = self._admit()
         self._arrivals.append((arrival, future))
         self._prepare = prepare
         self._waiting_bytes += size
-        if at_once or len(self._arrivals) >= _TOGETHER:
+        if len(self._arrivals) >= _TOGETHER:
             self._prepare_arrivals()
         return future
 
@@ -170,9 +177,7 @@ class Writer:
 
     def _prepare_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
-        pairs: list[
-            tuple[tuple[Any, asyncio.Future[StoreResult]], StoredPush | StoredBundle | Exception]
-        ]
+        pairs: list[tuple[tuple[Any, asyncio.Future[StoreResult]], StoredPush | Exception]]
         try:
             prepared = self._prepare([arrival for arrival, _ in arrivals])
             pairs = list(zip(arrivals, prepared, strict=True))

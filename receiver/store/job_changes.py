@@ -10,7 +10,7 @@ from receiver.store import jobs, messages
 from receiver.store.records import Failure
 from receiver.store.tx import Tx
 
-_JOB = "SELECT kind, owner, message FROM jobs WHERE id = ?"
+_JOB = "SELECT kind, owner, message, campaign FROM jobs WHERE id = ?"
 _HURRY = "UPDATE jobs SET due_at = ?1 WHERE id = ?2 AND due_at > ?1"
 _DROP = "DELETE FROM jobs WHERE id = ?"
 _DROPPED = Failure("a person gave it up with `receiver jobs drop`", Status.CANCELLED)
@@ -23,6 +23,8 @@ class JobChange(NamedTuple):
     message: int | None = None
     """That it would have sent, or asks about."""
     refused: str | None = None
+    campaign: int | None = None
+    """That it has go on."""
 
 
 def revive(tx: Tx, ids: Sequence[int], now: int) -> int:
@@ -45,6 +47,9 @@ def run(tx: Tx, job: int, now: int) -> JobChange:
 def drop(tx: Tx, job: int, now: int) -> JobChange:
     """Deletes a job; a message that it would have sent is not sent."""
     found = _find(tx, job)
+    if found.campaign is not None:
+        cancel = f"`receiver campaigns cancel {found.campaign}`"
+        return JobChange(refused=f"it is the job of a campaign; {cancel} ends that")
     if found.refused is not None:
         return found
     if found.kind == "send" and found.message is not None:
@@ -57,7 +62,7 @@ def _find(tx: Tx, job: int) -> JobChange:
     row = tx.execute(_JOB, (job,)).fetchone()
     if row is None:
         return JobChange(refused="no such job")
-    kind, owner, message = row
+    kind, owner, message, campaign = row
     if owner is not None:
         return JobChange(refused="it is being worked on; try again in a moment")
-    return JobChange(kind, message)
+    return JobChange(kind, message, campaign=campaign)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from receiver.store.campaign_reads import CAMPAIGN_COLUMNS, campaign_of
 from receiver.store.deactivations import JOINED_AGAIN
 from receiver.store.ids import EventIds
 from receiver.store.jobs import KINDS
@@ -36,6 +37,7 @@ _DETAILS = {
     "send": _TO_SEND,
     "poll": _WITH_MESSAGE,
     "deactivate": (JOINED_AGAIN, ""),
+    "campaign": (CAMPAIGN_COLUMNS, " JOIN campaigns AS c ON c.id = j.campaign"),
 }
 # Of each person one at a time: the first that is due, or (forwards) the first that is not dead.
 _OTHER = (
@@ -93,6 +95,8 @@ class JobReader:
         found: dict[str, Any] = {}
         if kind in ("send", "poll"):
             found["message"] = message_of(self._ids, (*details, None, attempts))
+        elif kind == "campaign":
+            found["campaign"] = campaign_of(details)
         elif kind == "deactivate":
             found["joined_again"] = bool(details[0])
         elif details[0] is None:

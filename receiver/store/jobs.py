@@ -17,8 +17,8 @@ from receiver.store.tx import Tx, execute_many
 
 _ADD = (
     "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
-    " message, target, subject, short_code, service_id, owner)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+    " message, target, subject, short_code, service_id, owner, campaign)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
 )
 # By the index of the person's work: with a plain due_at all that is due is gone through.
 _WAITS = (
@@ -41,7 +41,7 @@ _BURY = (
 #: The handler of what no handler asks for.
 OPERATOR = "operator"
 
-KINDS = ("handle", "send", "poll", "forward", "deactivate")
+KINDS = ("handle", "send", "poll", "forward", "deactivate", "campaign")
 # With all kinds, so that the index leads to those alone that are due later.
 _HURRY = (
     "UPDATE jobs SET due_at = ? WHERE state = 'due'"
@@ -93,6 +93,7 @@ def add_job(
     short_code: str | None = None,
     service_id: str | None = None,
     owner: int = 0,
+    campaign: int | None = None,
 ) -> int:
     """Adds background work; its id.
 
@@ -115,6 +116,7 @@ def add_job(
         short_code,
         service_id,
         owner or None,
+        campaign,
     )
     (id_,) = tx.execute(_ADD, values).fetchone()
     return int(id_)
@@ -202,9 +204,11 @@ def move(tx: Tx, by: int) -> None:
     )
     tx.execute(
         "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1,"
-        " revived_at = revived_at + ?1 WHERE state = 'due'",
+        " revived_at = revived_at + ?1 WHERE state = 'due' AND kind <> 'campaign'",
         (by,),
     )
+    # A campaign goes by the clock on the wall; its next look finds when it may go on.
+    tx.execute("UPDATE jobs SET due_at = 0 WHERE campaign IS NOT NULL")
 
 
 def hurry(tx: Tx, now: int, latest: int) -> int:

@@ -16,7 +16,7 @@ from receiver.store.records import MessageReport, StoredMessage, from_micros, to
 MESSAGE_COLUMNS = (
     "m.id, m.source, m.event, m.handler, m.msisdn, m.sender, m.text, m.service_id, m.link_id,"
     " m.encoding, m.parts, m.state, m.status, m.provider_id, m.cost, m.balance, m.attempts,"
-    " m.created_at, m.sent_at, m.updated_at, m.code, m.error"
+    " m.created_at, m.sent_at, m.updated_at, m.code, m.error, m.campaign"
 )
 _NEXT = "(SELECT min(due_at) FROM jobs WHERE jobs.message = m.id AND jobs.state = 'due'), 0"
 _MESSAGE = f"SELECT {MESSAGE_COLUMNS}, {_NEXT} FROM messages AS m"
@@ -24,7 +24,11 @@ _REPORTS = (
     "SELECT r.event, r.status, e.type, e.data FROM reports AS r"
     " LEFT JOIN events AS e ON e.seq = r.event WHERE r.message = ? ORDER BY r.event"
 )
-_ATTEMPTS = "SELECT sent_at FROM messages WHERE source = ? AND sent_at >= ? ORDER BY sent_at"
+# Of a request for many the first message alone.
+_ATTEMPTS = (
+    "SELECT sent_at, chunk IS NOT NULL FROM messages WHERE source = ? AND sent_at >= ?"
+    " AND (chunk IS NULL OR chunk = id) ORDER BY sent_at"
+)
 
 
 class MessageReader:
@@ -43,6 +47,7 @@ class MessageReader:
         state: str | None = None,
         source: str | None = None,
         msisdn: str | None = None,
+        campaign: int | None = None,
         events: Sequence[int] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -55,6 +60,7 @@ class MessageReader:
             ("m.state = ?", state),
             ("m.source = ?", source),
             ("m.msisdn = ?", msisdn),
+            ("m.campaign = ?", campaign),
             ("m.created_at >= ?", None if since is None else to_micros(since)),
             ("m.created_at < ?", None if until is None else to_micros(until)),
         )
@@ -75,10 +81,10 @@ class MessageReader:
         """Returns the newest messages that `every` finds."""
         return [message async for message in self.every(**filters, limit=limit)]
 
-    async def attempts(self, source: str, since: datetime) -> list[datetime]:
-        """Returns the times since then at which messages were sent, oldest first."""
+    async def attempts(self, source: str, since: datetime) -> list[tuple[datetime, bool]]:
+        """Returns the times of the requests since then, oldest first; True: it was for many."""
         rows = await self._fetch(_ATTEMPTS, [source, to_micros(since)])
-        return [from_micros(at) for (at,) in rows]
+        return [(from_micros(at), bool(bulk)) for at, bulk in rows]
 
     async def reports(self, message: int) -> list[MessageReport]:
         """The delivery reports about a message, in the order of their arrival."""
@@ -104,7 +110,7 @@ def message_of(ids: EventIds, row: Any) -> StoredMessage:
     (
         id_, source, event, handler, to, sender, text, service_id, link_id, encoding, parts,
         state, status, provider_id, cost, balance, attempts, created_at, sent_at, updated_at,
-        code, error, due_at, polls,
+        code, error, campaign, due_at, polls,
     ) = row  # fmt: skip
     return StoredMessage(
         id=id_,
@@ -130,5 +136,6 @@ def message_of(ids: EventIds, row: Any) -> StoredMessage:
         code=code,
         error=error,
         due_at=from_micros(due_at) if due_at else None,
+        campaign=campaign,
         polls=polls,
     )

@@ -248,6 +248,14 @@ def kill(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
         tx.execute(_STOPPED, ("dead", why.status, why.code, why.error, now, message))
 
 
+def end(
+    tx: Tx, message: int, now: int, why: Failure, owner: int = 0, *, state: str = "dead"
+) -> None:
+    """As `kill`, without a dead letter; or it is `waiting` again, and its campaign has the job."""
+    if tx.execute(_END, (message, owner)).rowcount:
+        tx.execute(_STOPPED, (state, why.status, why.code, why.error, now, message))
+
+
 def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
     if not tx.execute(_END, (message, owner)).rowcount:

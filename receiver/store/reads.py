@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from receiver.store.audit import AuditReader
+from receiver.store.campaign_reads import CampaignReader
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.engine.reading import AsyncConnection, open_async
 from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
@@ -80,6 +81,7 @@ class Reader:
         self._fetch = fetch = connection.fetch
         self._stream = connection.stream
         self.ids = ids
+        self.campaigns = CampaignReader(fetch)
         self.forwards = ForwardReader(connection.stream, ids)
         self.messages = MessageReader(fetch, connection.stream, ids)
         self.opt_outs = OptOutReader(fetch, connection.stream, ids)

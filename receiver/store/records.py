@@ -10,7 +10,7 @@ import msgspec
 
 from receiver.actions import Action, Reply
 from receiver.events import Data, Event, Status
-from receiver.outgoing import OutgoingMessage
+from receiver.outgoing import OutgoingMessage, Schedule
 from receiver.store.tx import Tx
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -233,7 +233,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of background work."""
 
     id: int
-    kind: Literal["handle", "send", "poll", "forward", "deactivate"]
+    kind: Literal["handle", "send", "poll", "forward", "deactivate", "campaign"]
     state: Literal["due", "dead"]
     event: int | None
     handler: str
@@ -307,7 +307,25 @@ class StoredMessage(OutgoingMessage, frozen=True, kw_only=True):
     error: str | None
     due_at: datetime | None
     """The time at which it is sent, or its status is asked for, next."""
+    campaign: int | None = None
+    """The campaign that it is part of."""
     polls: int = 0
+
+
+class StoredCampaign(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages to many through a source."""
+
+    id: int
+    source: str
+    handler: str
+    """Who asks for it: `plugin.function` or `operator`."""
+    state: Literal["draft", "running", "paused", "cancelled", "done"]
+    """`draft`: its people are still being added, and nothing leaves."""
+    schedule: Schedule
+    created_at: datetime
+    ended_at: datetime | None
+    error: str | None
+    """Why the service paused it."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -329,6 +347,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Why there is no event."""
     message: StoredMessage | None = None
     """That is to be sent, or asked about."""
+    campaign: StoredCampaign | None = None
+    """That is to go on."""
     joined_again: bool = False
     """The person has subscribed again since: what was asked for is no longer so."""
 

@@ -27,6 +27,7 @@ _THROUGHOUT = {
     "reports": "event",
     "jobs": "id",
     "quarantine": "id",
+    "campaigns": "id",
     "messages": "id",
 }
 #: Tables with the source in their key: the rest of the key, and the other columns.

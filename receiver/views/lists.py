@@ -27,7 +27,7 @@ from receiver.views.events import CSV_NAMES, event_fields, summary, type_name
 from receiver.views.fields import json_fields
 from receiver.views.jobs import job_json
 from receiver.views.listing import Listing
-from receiver.views.messages import message_json, next_step
+from receiver.views.messages import NOT_SHOWN, message_json, next_step
 from receiver.views.opt_outs import opt_out_json, scope
 from receiver.views.redact import redact_job, redact_message, redact_story, redact_target
 from receiver.views.requests import request_json
@@ -95,7 +95,7 @@ def message_listing(secrets: Sequence[str]) -> Listing[StoredMessage]:
         titles=("ID", time_title("CREATED"), "SOURCE", "TO", "STATUS", "PARTS", "TEXT", "NOTE"),
         row=lambda message: _message_row(redact_message(message, secrets)),
         fields=lambda message: message_json(redact_message(message, secrets)),
-        names=[name for name in StoredMessage.__struct_fields__ if name != "polls"],
+        names=[name for name in StoredMessage.__struct_fields__ if name not in NOT_SHOWN],
         if_empty="no messages",
         most=100,
     )

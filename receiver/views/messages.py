@@ -9,11 +9,15 @@ from receiver.store import Job, MessageReport, StoredMessage
 from receiver.views.fields import json_fields
 from receiver.views.times import format_time, full_time
 
+#: Fields that are known only while the status is asked for, or while a message leaves.
+NOT_SHOWN = ("polls", "valid_for")
+
 
 def message_json(message: StoredMessage) -> dict[str, Any]:
     """Returns the fields of a message for JSON and CSV."""
     fields = json_fields(message)
-    del fields["polls"]  # only known while the provider is asked for the status
+    for name in NOT_SHOWN:
+        del fields[name]
     return fields
 
 
@@ -21,7 +25,7 @@ def next_step(message: StoredMessage) -> str | None:
     """Returns what happens next, or why nothing does; None where the status says it."""
     match message.state:
         case "waiting":
-            due = f"due {format_time(message.due_at)}" if message.due_at else "waits"
+            due = f"due {format_time(message.due_at)}" if message.due_at else _waits(message)
             return f"{due}: {reason(message)}" if message.error else due
         case "sending":
             return "request under way"
@@ -33,6 +37,10 @@ def next_step(message: StoredMessage) -> str | None:
             return reason(message)
         case "dead":
             return f"dead: {reason(message)}"
+
+
+def _waits(message: StoredMessage) -> str:
+    return f"waits for campaign {message.campaign}" if message.campaign else "waits"
 
 
 def reason(message: StoredMessage) -> str:
@@ -56,6 +64,7 @@ def message_details(
         ("link_id", message.link_id),
         ("requested by", message.handler),
         ("event", message.event),
+        ("campaign", str(message.campaign) if message.campaign else None),
         ("state", message.state),
         ("status", message.status),
         ("created", full_time(message.created_at)),

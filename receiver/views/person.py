@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
 from receiver.events import SHORT_ID
-from receiver.providers import Registry
 from receiver.service.person import Entry
 from receiver.service.stories import Story
 from receiver.store import (
@@ -32,6 +31,9 @@ from receiver.views.stories import (
 )
 from receiver.views.subscribers import subscriber_json
 from receiver.views.times import format_time
+
+if TYPE_CHECKING:
+    from receiver.providers import Registry
 
 #: What an entry is, what it says, and what became of it.
 Told = tuple[str, str | None, str, str]

@@ -58,7 +58,8 @@ def _text(text: str | None, by: str | None) -> str:
 def _action(action: Action) -> str:
     match action:
         case Send():
-            return f"send to {action.to}: {action.text!r}"
+            more = f" and {len(action.others)} others" if action.others else ""
+            return f"send to {action.to}{more}: {action.text!r}"
         case Subscribe() | Unsubscribe():
             scope = (action.short_code, action.service_id)
             return _with_scope(_kind(action), action.msisdn, *scope)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from receiver.events import DeliveryReport, Message, encode_event
-from receiver.providers import Registry
 from receiver.service.stories import Story
 from receiver.store import HELD_BACK, Change, Job, ReplyState, StoredEvent, StoredMessage
 from receiver.store.replies import WITHHELD
@@ -16,6 +15,9 @@ from receiver.views.events import event_details
 from receiver.views.jobs import job_json, job_summary
 from receiver.views.messages import message_json, next_step
 from receiver.views.times import full_time
+
+if TYPE_CHECKING:
+    from receiver.providers import Registry
 
 How = Literal["answer", "message", "silent", "waiting", "failed", "acted", "nobody"]
 

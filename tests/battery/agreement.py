@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,10 +25,11 @@ from receiver.service.commands import CorrectBook, Replay
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.store import Correction
+from receiver.store.engine.backup import back_up
+from tests import stored
 from tests.harness import (
     Clock,
     inbound,
-    look,
     opened,
     subscription,
     take,
@@ -62,15 +62,6 @@ async def later(event, context):
 def now(event, context):
     return f"now {event.data.from_} {event.data.external_id}"
 """
-
-UNDECIDED = (
-    "SELECT 'message', state FROM messages WHERE state IN ('waiting', 'sending')"
-    " UNION ALL SELECT kind, state FROM jobs WHERE state = 'due'"
-)
-ACTIVE = (
-    "SELECT msisdn FROM subscriptions WHERE state = 'active' AND source = 'tilil'"
-    f" AND short_code = '{CODE}' AND service_id = '{SERVICE}'"
-)
 
 
 class Town:
@@ -124,14 +115,9 @@ class Town:
         """Goes on from the last commit, as after kill -9."""
         before = self._life()
         self._lives += 1
-        after = self._life()
-        after.mkdir()
+        self._life().mkdir()
         # All in one turn of the event loop: no request can leave between the copy and the end.
-        with (
-            closing(sqlite3.connect(before / "receiver.db")) as source,
-            closing(sqlite3.connect(after / "receiver.db")) as target,
-        ):
-            source.backup(target)
+        back_up(before / "receiver.db", self.store)
         self.fake.set_faults({"500": 1.0})  # whatever the old process begins now reaches nobody
         await self._inside.aclose()
         self.fake.set_faults({})
@@ -200,10 +186,10 @@ class Town:
     async def replay(self, seq: int) -> None:
         """Has an event replayed, as `receiver replay --apply` does."""
         parts = self.service.parts
-        stored = await self.service.store.reader.event_by_seq(seq)
-        assert stored is not None
+        replayed = await self.service.store.reader.event_by_seq(seq)
+        assert replayed is not None
         with parts.people.before(seq):
-            plan = parts.dispatcher.plan(stored.event)
+            plan = parts.dispatcher.plan(replayed.event)
         await carry_out(
             self.service, Replay(events=[(seq, replay_compare.digest(plan))]), "the test"
         )
@@ -239,12 +225,12 @@ class Town:
         for _ in range(400):
             for line in self._lines():
                 line._circuit.succeeded()
-            if not self.undecided():
+            if not stored.undecided(self.store):
                 self.settle_list()
                 return
             self.clock.move(minutes=5)
             await asyncio.sleep(0.02)
-        raise AssertionError(f"still undecided: {self.undecided()}")
+        raise AssertionError(f"still undecided: {stored.undecided(self.store)}")
 
     def _lines(self) -> list[Line]:
         sending = self.service.sending
@@ -252,17 +238,17 @@ class Town:
 
     # What is so
 
-    def undecided(self) -> list[tuple[Any, ...]]:
-        """Work that waits."""
-        return look(self._life() / "receiver.db", UNDECIDED)
+    @property
+    def store(self) -> Path:
+        """The store of the present life."""
+        return self._life() / "receiver.db"
 
     def book(self) -> set[str]:
         """Whom the service takes for subscribers."""
-        return {msisdn.lstrip("+") for (msisdn,) in look(self._life() / "receiver.db", ACTIVE)}
-
-    def look(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a query finds in the store."""
-        return look(self._life() / "receiver.db", query, *values)
+        lines = stored.subscriptions(
+            self.store, source="tilil", short_code=CODE, service_id=SERVICE, state="active"
+        )
+        return {line.msisdn.lstrip("+") for line in lines}
 
     def sent(self) -> Counter[tuple[str, str]]:
         """The messages that people got from the gateway, by person and text."""

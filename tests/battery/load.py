@@ -12,7 +12,8 @@ from typing import Any
 
 import uvloop
 
-from tests.harness import Client, Reply, inbound, look
+from tests import stored
+from tests.harness import Client, Reply, inbound
 
 #: Clients at the same time, unless a case says otherwise.
 CLIENTS = 16
@@ -53,13 +54,14 @@ class Ledger:
 
     def missing(self, store: Path) -> list[str]:
         """Acknowledged ids that are not stored."""
-        stored = {key for (key,) in look(store, "SELECT key FROM events")}
-        return [id_ for id_ in self.acked if f"message:{id_}" not in stored]
+        keys = set(stored.keys(store))
+        return [id_ for id_ in self.acked if f"message:{id_}" not in keys]
 
 
 def stored_twice(store: Path) -> list[Any]:
     """Keys of events that are there more than once."""
-    return look(store, "SELECT key FROM events GROUP BY source, key HAVING count(*) > 1")
+    keys = Counter((each.event.source, each.key) for each in stored.events(store))
+    return [key for key, count in keys.items() if count > 1]
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

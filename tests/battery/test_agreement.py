@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests import stored
 from tests.battery.agreement import PEOPLE, Town
 
 #: Minutes that the slow one plays.
@@ -141,8 +142,8 @@ class Agreement(RuleBasedStateMachine):
     @rule(which=some)
     def replays(self, which: int) -> None:
         """Somebody replays an event."""
-        seqs = self.town.look("SELECT seq FROM events ORDER BY seq")
-        self.town.run(self.town.replay(seqs[which % len(seqs)][0]))
+        events = stored.events(self.town.store)
+        self.town.run(self.town.replay(events[which % len(events)].seq))
 
     @rule()
     def restarts(self) -> None:
@@ -167,9 +168,8 @@ class Agreement(RuleBasedStateMachine):
             self.is_told(0)
         town.run(town.rest())
         got = town.sent()
-        open_ends = dict(
-            town.look("SELECT text, state FROM messages WHERE state IN ('unknown', 'dead')")
-        )
+        messages = stored.messages(town.store)
+        open_ends = {each.text for each in messages if each.state in ("unknown", "dead")}
         for body, (person, said) in self.asked.items():
             answered = town.replies[body].count(said)
             number = answered + got[person, said]
@@ -226,6 +226,7 @@ def play(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.commit
 def test_all_agree_in_the_end() -> None:
     """One answer to each message, none to who has opted out, and one list of subscribers."""
     play(examples=5, steps=15)

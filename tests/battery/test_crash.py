@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 from receiver.plugin_host.dispatch import PAUSES
+from receiver.store import jobs
+from tests import stored
 from tests.battery import broken
 from tests.battery.load import Ledger, clients, run, stored_twice
 from tests.harness import (
     PATIENCE,
     PROGRAM,
     Running,
-    change,
     inbound,
     launch,
-    look,
     request,
     serve,
     settings,
@@ -46,10 +46,6 @@ async def count(event, context):
         file.write(event.data.external_id + "\\n")
     return "counted"
 """
-
-
-#: Handlers that have not run yet.
-WAITING = "SELECT 1 FROM jobs WHERE kind = 'handle'"
 
 
 class Found(msgspec.Struct):
@@ -78,7 +74,7 @@ def kill_under_load(
             service.kill()
     with serve(folder, raw) as service:
         found = check(ledger, service.store)
-        until(lambda: not look(service.store, WAITING), "all handled")
+        until(lambda: not stored.jobs(service.store, "handle"), "all handled")
     return found
 
 
@@ -98,9 +94,9 @@ def test_kill_9_loses_nothing(tmp_path: Path, rounds: int) -> None:
     """Killed under load: all that was acknowledged is there, once, and is handled in the end."""
     raw = with_plugin(COUNTING, "opt_out", "keyword_reply")
     assert kill_under_load(tmp_path, rounds, raw) == Found([], [], [])
-    stored = {key for (key,) in look(tmp_path / "receiver.db", "SELECT key FROM events")}
+    keys = set(stored.keys(tmp_path / "receiver.db"))
     runs = (tmp_path / "plugins" / "runs").read_text().split()
-    assert stored == {f"message:{id_}" for id_ in runs}
+    assert keys == {f"message:{id_}" for id_ in runs}
 
 
 def test_the_check_finds_answers_before_the_commit(tmp_path: Path) -> None:
@@ -121,7 +117,7 @@ def test_stopping_loses_nothing(tmp_path: Path, rounds: int) -> None:
             run(_stop_within(service, ledger, chance.uniform(0, 0.5), f"{number}-"))
     assert set(ledger.statuses) == {200}
     assert check(ledger, tmp_path / "receiver.db") == Found([], [], [])
-    assert look(tmp_path / "receiver.db", "SELECT 1 FROM events WHERE key LIKE '%withheld%'") == []
+    assert not [key for key in stored.keys(tmp_path / "receiver.db") if "withheld" in key]
 
 
 async def _stop_within(service: Running, ledger: Ledger, seconds: float, name: str) -> None:
@@ -148,7 +144,7 @@ def test_handlers_that_hang_do_not_hold_up_the_end(tmp_path: Path) -> None:
         for n, text in enumerate("BBBAA"):
             assert service.post(inbound(n, text, mobile=f"25471100000{n}")).status == 200
         assert service.stop(GONE) == 0
-    assert look(tmp_path / "receiver.db", "SELECT count(*), sum(attempts) FROM jobs") == [(5, 0)]
+    assert [job.attempts for job in stored.jobs(tmp_path / "receiver.db")] == [0] * 5
 
 
 def test_a_handler_that_ends_the_process_becomes_a_dead_letter(tmp_path: Path) -> None:
@@ -163,12 +159,12 @@ def test_a_handler_that_ends_the_process_becomes_a_dead_letter(tmp_path: Path) -
             wire.send(request("POST", "/hooks/tilil", inbound(1, "poison")))
             wire.rest()
         assert service.process.wait(PATIENCE) == 7
-        change(service.store, "UPDATE jobs SET attempts = ?", len(PAUSES))  # it has tried often
+        for _ in PAUSES[1:]:  # it has tried often
+            owner = stored.change(service.store, jobs.take_over, 0)
+            stored.change(service.store, jobs.claim, owner, [1])
     with launch(tmp_path, "serve", "--config", str(tmp_path / "receiver.toml")) as service:
         assert service.process.wait(PATIENCE) == 7
     with serve(tmp_path, raw) as service:
-        dead = until(
-            lambda: look(service.store, "SELECT error FROM jobs WHERE state = 'dead'"), "dead"
-        )
-        assert "each time the process ended" in dead[0][0]
+        dead = until(lambda: stored.jobs(service.store, state="dead"), "dead")
+        assert "each time the process ended" in (dead[0].error or "")
         assert service.post(inbound(2)).status == 200

@@ -14,14 +14,13 @@ import pytest
 from receiver.store import open_store
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import migrations
+from tests import stored
 from tests.battery.load import Ledger, clients, run
 from tests.harness import (
     PATIENCE,
     PROGRAM,
     Running,
-    change,
     inbound,
-    look,
     serve,
     settings,
     until,
@@ -69,7 +68,7 @@ def test_a_store_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
     store.write_bytes(whole[: len(whole) // 2])
     assert "cut off" in untouched(tmp_path)
     store.write_bytes(whole)
-    change(store, f"PRAGMA user_version = {len(migrations()) + 1}")
+    stored.set_schema(store, len(migrations()) + 1)
     assert "upgrade the program" in untouched(tmp_path)
 
 
@@ -103,7 +102,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         service.kill()
     with serve(tmp_path) as service:
         assert service.post(inbound(1)).status == 200
-        assert look(service.store, "SELECT count(*) FROM events") == [(1,)]
+        assert stored.keys(service.store) == ["message:1"]
 
 
 def test_a_deleted_store_is_noticed(tmp_path: Path) -> None:
@@ -130,7 +129,7 @@ def test_a_backup_under_load_is_whole(tmp_path: Path, seconds: float) -> None:
         run(_back_up_within(service, ledger, before, seconds, restored / "receiver.db"))
     assert set(ledger.statuses) == {200}
     assert len(ledger.acked) > len(before.acked) > 0
-    assert look(restored / "receiver.db", "PRAGMA integrity_check") == [("ok",)]
+    assert stored.damages(restored / "receiver.db") == []
     assert before.missing(restored / "receiver.db") == []
     with serve(restored) as service:
         id_, answer = next(iter(before.acked.items()))
@@ -165,7 +164,7 @@ def test_a_copied_store_is_another_store_only_by_its_place(tmp_path: Path) -> No
     shutil.copy(service.store, tmp_path / "new" / "receiver.db")
     with serve(tmp_path / "new") as service:
         assert service.post(inbound(1, "GAME")).body == answer.body
-        assert look(service.store, "SELECT count(*) FROM events") == [(1,)]
+        assert stored.keys(service.store) == ["message:1"]
 
 
 @pytest.mark.anyio
@@ -178,7 +177,7 @@ async def test_reading_a_store_while_it_is_opened(tmp_path: Path) -> None:
     def read() -> int:
         count = 0
         while not go_on.is_set():
-            look(tmp_path / "receiver.db", "SELECT count(*) FROM events")
+            stored.keys(tmp_path / "receiver.db")
             count += 1
         return count
 

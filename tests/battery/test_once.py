@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from receiver.events import DeliveryReport, Message
+from tests import stored
 from tests.battery import broken
 from tests.battery.load import Ledger, message, run, stored_twice
 from tests.harness import (
@@ -23,7 +25,6 @@ from tests.harness import (
     delivery,
     hook,
     inbound,
-    look,
     serve,
     settings,
     until,
@@ -88,13 +89,13 @@ def test_shuffled_repeats_are_one_event(tmp_path: Path, events: int) -> None:
     ledger = Ledger()
     with serve(tmp_path, with_plugin(NOTING)) as service:
         run(send_all(service, shuffled(events, "ask"), ledger))
-        assert look(service.store, "SELECT count(*) FROM events") == [(events,)]
+        assert len(stored.keys(service.store)) == events
         until(lambda: len(runs(tmp_path)) >= events, "handled")
     assert ledger.statuses == {200: events * SENDS}
     assert ledger.different == []
     assert len({message(answer) for answer in ledger.acked.values()}) == events
     assert Counter(runs(tmp_path)) == {str(n): 1 for n in range(events)}
-    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM jobs") == [(0,)]
+    assert stored.jobs(tmp_path / "receiver.db") == []
 
 
 @pytest.mark.parametrize("events", [40, pytest.param(200, marks=pytest.mark.slow)])
@@ -109,17 +110,19 @@ def test_shuffled_repeats_under_shared_ids_are_told_apart(tmp_path: Path, events
     with serve(tmp_path, with_plugin(NOTING, loop_guard={"enabled": True})) as service:
         run(send_all(service, bodies, ledger))
         until(lambda: len(runs(tmp_path)) >= events, "handled")
-        query = "SELECT CAST(data AS TEXT), CAST(answer AS TEXT) FROM events"
-        stored = look(service.store, query)
+        found = [(each.event.data, each.answer) for each in stored.events(service.store)]
     assert ledger.statuses == {200: events * SENDS}
     assert ledger.different == []
     assert len({message(answer) for answer in ledger.acked.values()}) == events
-    answers = {said[n]: answer.decode() for n, answer in ledger.acked.items()}
-    found = [(json.loads(data), answer) for data, answer in stored]
+    answers = {said[n]: answer for n, answer in ledger.acked.items()}
     assert len(found) == events
-    assert {(d["external_id"], d["from"], d["text"]): answer for d, answer in found} == answers
+    assert {
+        (data.external_id, data.from_, data.text): answer
+        for data, answer in found
+        if isinstance(data, Message)
+    } == answers
     assert Counter(runs(tmp_path)) == {str(id_): 8 for id_ in range(events // 8)}
-    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM jobs") == [(0,)]
+    assert stored.jobs(tmp_path / "receiver.db") == []
 
 
 async def post_at_once(service: Running, body: bytes, many: int) -> list[Reply]:
@@ -145,7 +148,7 @@ def test_two_hundred_at_the_same_instant_are_one_event(tmp_path: Path, text: str
         answers = run(post_at_once(service, inbound(1, text), AT_ONCE))
         assert {answer.status for answer in answers} == {200}
         assert len({answer.body for answer in answers}) == 1
-        assert look(service.store, "SELECT count(*) FROM events") == [(1,)]
+        assert stored.keys(service.store) == ["message:1"]
     if text == "ask":
         assert message(answers[0].body) == "number 1"
         assert runs(tmp_path) == ["1"]
@@ -192,13 +195,13 @@ def test_reports_in_any_order_are_all_stored(tmp_path: Path) -> None:
         run(report())
         assert ledger.statuses == {200: len(bodies)}
         assert ledger.different == []
-        stored = look(service.store, "SELECT CAST(data AS TEXT) FROM events ORDER BY seq")
-        reports = [json.loads(data) for (data,) in stored]
+        data = [each.event.data for each in stored.events(service.store)]
+        reports = [each for each in data if isinstance(each, DeliveryReport)]
     assert len(reports) == len(orders) * len(CODES)
     for n, order in enumerate(orders):
         of_message = reports[n * len(CODES) : (n + 1) * len(CODES)]
-        assert [report["raw_code"] for report in of_message] == [str(code) for code in order]
-        assert {report["message_id"] for report in of_message} == {f"m-{n}"}
+        assert [report.raw_code for report in of_message] == [str(code) for code in order]
+        assert {report.message_id for report in of_message} == {f"m-{n}"}
 
 
 def test_reports_of_two_providers_do_not_meet(tmp_path: Path) -> None:
@@ -208,6 +211,5 @@ def test_reports_of_two_providers_do_not_meet(tmp_path: Path) -> None:
         for _ in range(3):
             assert service.post(report, hook("tsconect")).status == 200
             assert service.post(delivery("1", 5), hook("tilil")).status == 200
-        assert look(service.store, "SELECT count(*), count(DISTINCT source) FROM events") == [
-            (2, 2)
-        ]
+        sources = [each.event.source for each in stored.events(service.store)]
+        assert sorted(sources) == ["/sources/tilil", "/sources/tsconect"]

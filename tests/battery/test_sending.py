@@ -15,8 +15,9 @@ import msgspec
 import pytest
 
 from receiver.fake import Fake, Options, running
+from tests import stored
 from tests.battery.load import run
-from tests.harness import PATIENCE, TOKEN, inbound, look, serve, until, with_plugin
+from tests.harness import PATIENCE, TOKEN, Running, inbound, serve, until, with_plugin
 from tests.ports import free_port
 
 #: A handler that is slower than the answer may wait, so that its reply leaves through the API.
@@ -30,11 +31,6 @@ async def slow(event, context):
     return "reply to " + event.data.external_id
 """
 FAULTS = {"timeout": 0.1, "429": 0.1, "500": 0.05, "duplicate": 0.3, "early": 0.1}
-#: Messages of which it is not decided yet what becomes of them, and handlers that may ask for more.
-UNDECIDED = (
-    "SELECT 1 FROM messages WHERE state IN ('waiting', 'sending')"
-    " UNION ALL SELECT 1 FROM jobs WHERE kind = 'handle' AND state = 'due'"
-)
 #: Seconds for the last tries to be made.
 LONG = 240.0
 
@@ -98,6 +94,11 @@ async def post(port: int, work: list[tuple[str, str, bytes]], acked: set[str]) -
         await asyncio.gather(*[one() for _ in range(8)])
 
 
+def undecided(service: Running) -> list[Any]:
+    """Messages of which it is not decided what becomes of them, and handlers that may send more."""
+    return stored.undecided(service.store, "handle")
+
+
 async def kill_while_sending(folder: Path, count: int, kills: int) -> Outcome:
     """Pushes messages, kills the service again and again, and counts what people got."""
     chance = random.Random(count)
@@ -122,9 +123,9 @@ async def kill_while_sending(folder: Path, count: int, kills: int) -> Outcome:
                 service = stack.enter_context(serve(folder, raw))
                 run(post(service.port, part, acked))
                 if last:
-                    until(lambda: not look(service.store, UNDECIDED), "all decided", LONG)
+                    until(lambda: not undecided(service), "all decided", LONG)
                 else:
-                    until(lambda: look(service.store, UNDECIDED) or None, "something to send")
+                    until(lambda: undecided(service), "something to send")
                     run(asyncio.sleep(chance.uniform(0, 0.6)))
                     service.kill()
 
@@ -132,11 +133,9 @@ async def kill_while_sending(folder: Path, count: int, kills: int) -> Outcome:
             await asyncio.to_thread(live, part, last=number == len(rest) - 1)
         got = Counter(message.to.lstrip("+") for message in fake.sent)
     store = folder / "receiver.db"
-    states = {
-        str(to).lstrip("+"): str(state)
-        for to, state in look(store, "SELECT msisdn, state FROM messages")
-    }
-    assert len(states) == len(look(store, "SELECT 1 FROM messages")), "two replies to somebody"
+    messages = stored.messages(store)
+    states = {message.to.lstrip("+"): message.state for message in messages}
+    assert len(states) == len(messages), "two replies to somebody"
     return Outcome(
         twice=[person for person, number in got.items() if number > 1],
         silent=[p for p, state in states.items() if state == "sent" and not got[p]],
@@ -154,8 +153,6 @@ async def test_everybody_gets_one_reply_at_most(tmp_path: Path, count: int, kill
     Everybody gets one reply, or the message stands as unknown or dead; nobody gets two.
     """
     assert await kill_while_sending(tmp_path, count, kills) == Outcome([], [], [])
-    states = Counter(
-        state for (state,) in look(tmp_path / "receiver.db", "SELECT state FROM messages")
-    )
+    states = Counter(message.state for message in stored.messages(tmp_path / "receiver.db"))
     assert states.keys() <= {"sent", "unknown", "dead"}
     assert states["sent"] >= count / 4  # a slow machine has more time-outs, whose end is unknown

@@ -22,7 +22,8 @@ from receiver.jobs import handle, runner
 from receiver.service.parts import Service
 from receiver.store import Store, StoredPush
 from receiver.store.group_commit import Writer
-from tests.harness import Clock, inbound, look, opened, take, with_plugin
+from tests import stored
+from tests.harness import Clock, inbound, opened, take, with_plugin
 from tests.listening import Listener, listening
 
 ANN, BEN = "254711000111", "+254711000222"
@@ -48,7 +49,9 @@ ELSEWHERE = {
     "lose": "jobs/test_send.py",
     "mark_link": "store/test_messages.py",
     "opt_out": "jobs/test_send.py",
+    "pause_lane": "jobs/test_campaign.py",
     "put_off": "jobs/test_send.py",
+    "refuse_all": "jobs/test_campaign.py",
     "release": "jobs/test_runner.py",
     "split": "jobs/test_send.py",
     "trust_clock": "jobs/test_purge.py",
@@ -72,7 +75,7 @@ class Steps(msgspec.Struct, kw_only=True):
         """Has all stores that are opened from now on go by this."""
         store, run = Writer._store, Store.run
 
-        def stored(writer: Writer, work: list[Any]) -> Any:
+        def counted(writer: Writer, work: list[Any]) -> Any:
             names = [
                 "take" if isinstance(each, StoredPush) else getattr(each, "__name__", "other")
                 for each in work
@@ -94,7 +97,7 @@ class Steps(msgspec.Struct, kw_only=True):
             return await self.writer.run(step)
 
         assert run is Store.run
-        monkeypatch.setattr(Writer, "_store", stored)
+        monkeypatch.setattr(Writer, "_store", counted)
         monkeypatch.setattr(Store, "run", named)
         monkeypatch.setattr(runner, "LOOK", 0.02)
         monkeypatch.setattr(runner, "GRACE", 0.05)
@@ -133,14 +136,15 @@ async def live(folder: Path, raw: dict[str, Any], clock: Clock) -> bool:
 
 def undecided(service: Service) -> list[Any]:
     """What is still to be done."""
-    waiting = "SELECT id, state FROM messages WHERE state IN ('waiting', 'sending')"
-    return look(service.store.path, f"SELECT id, kind FROM jobs UNION ALL {waiting}")
+    path = service.store.path
+    return [*stored.undecided(path), *stored.jobs(path, state="dead")]
 
 
 def check(folder: Path, providers: Fake, crm: Listener) -> None:
     """All of it has been done, and what must not be done twice was done once at most."""
-    rows = look(folder / "receiver.db", "SELECT text, state FROM messages ORDER BY text")
-    ((answer,),) = look(folder / "receiver.db", "SELECT answer FROM events WHERE key LIKE 'mes%'")
+    messages = stored.messages(folder / "receiver.db")
+    rows = sorted((message.text, message.state) for message in messages)
+    answer = stored.event(folder / "receiver.db", 1).answer
     told = ["reply"] if b'"reply"' in answer else []  # in time for the answer
     assert [*(text for text, _ in rows), *told] == ["news", "reply"]
     for text, state in rows:
@@ -190,6 +194,7 @@ async def test_the_steps_are_all_there_are(tmp_path: Path, monkeypatch: pytest.M
     assert {"take", "claim", "begin", "sent", "finish", "end", "end_deactivation"} <= made
 
 
+@pytest.mark.commit
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("first", "each"), [(5, 9), pytest.param(0, 1, marks=pytest.mark.slow)], ids=["some", "all"]

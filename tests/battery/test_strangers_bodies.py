@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from receiver.providers import Sample, built_in
-from receiver.store import unpack_request
+from tests import stored
 from tests.examples import examples
-from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, look, serve, settings
+from tests.harness import TOKEN, Reply, Running, Wire, hook, inbound, serve, settings
 
 SUITE: dict[str, str] = json.loads(Path(__file__).with_name("json_test_suite.json").read_bytes())
 KINDS = [
@@ -222,11 +222,11 @@ TEXTS_KEPT = {
 }
 
 
-def kept(service: Running, key: str) -> tuple[str, bytes]:
-    """The text and the raw body that are stored under a key."""
-    query = "SELECT CAST(data AS TEXT), request FROM events WHERE key = ?"
-    [(data, packed)] = look(service.store, query, key)
-    return json.loads(data)["text"], unpack_request(packed).body
+def kept(service: Running, id_: str) -> tuple[str, bytes]:
+    """The text and the raw body that are stored under an id of the provider."""
+    request = stored.event(service.store, id_).request
+    assert request is not None
+    return stored.text(service.store, id_), request.body
 
 
 @pytest.mark.parametrize("name", TEXTS_KEPT)
@@ -242,7 +242,7 @@ def test_texts_come_back_exactly(service: Running, name: str) -> None:
         (form, hook("text-connect"), f"form {name}"),
     ):
         assert service.post(body, url).status == 200
-        assert kept(service, f"message:{id_}") == (text, body)
+        assert kept(service, id_) == (text, body)
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
@@ -252,13 +252,12 @@ def test_any_text_comes_back_exactly(service: Running, text: str) -> None:
     id_ = hashlib.sha256(text.encode()).hexdigest()
     sent = inbound(id_, text)
     assert service.post(sent).status == 200
-    assert kept(service, f"message:{id_}") == (text, sent)
+    assert kept(service, id_) == (text, sent)
 
 
 def test_what_was_refused_is_kept_byte_for_byte(service: Running) -> None:
     """A provider's own body that makes no event is in the quarantine as it came."""
     body = b'{"message": "\xff\xfe", \0 broken'
     assert service.post(body, hook("tilil")).status == 400
-    query = "SELECT request FROM quarantine WHERE authenticated = 1 ORDER BY id DESC LIMIT 1"
-    [(packed,)] = look(service.store, query)
-    assert unpack_request(packed).body == body
+    of_providers = [entry for entry in stored.quarantined(service.store) if entry.authenticated]
+    assert of_providers[-1].request.body == body

@@ -13,7 +13,8 @@ import pytest
 
 from receiver.errors import PushError
 from receiver.providers import Push
-from tests.harness import Reply, Running, Wire, look, serve, settings
+from tests import stored
+from tests.harness import Reply, Running, Wire, serve, settings
 from tests.providers.test_forgery import DIGEST, FORGERIES, RIGHT, TOKENS, WAYS, Forge, Way
 
 #: As in receiver.intake: strangers' requests kept at once.
@@ -64,7 +65,7 @@ def ask(service: Running, way: Way, push: Push) -> Reply:
 
 def events(service: Running) -> int:
     """How many are stored."""
-    return int(look(service.store, "SELECT count(*) FROM events")[0][0])
+    return len(stored.keys(service.store))
 
 
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
@@ -123,9 +124,9 @@ def test_strangers_leave_a_capped_quarantine(service: Running) -> None:
     """However many forgeries came, no more of them are kept than the cap, none as authentic."""
     for _ in range(2 * BURST):
         assert service.post(b'{"api_token": "guess"}').status == 401
-    kept = look(service.store, "SELECT authenticated, outcome FROM quarantine")
+    kept = stored.quarantined(service.store)
     assert 0 < len(kept) <= 20
-    assert {row[0] for row in kept} == {0}
-    outcomes = {row[1] for row in kept}
+    assert not any(entry.authenticated for entry in kept)
+    outcomes = {entry.outcome for entry in kept}
     wrong = {"credential_wrong", "credential_missing"}
     assert outcomes <= {*wrong, "bad_request", "url_too_long", "head_too_large"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import stored
 from tests.cli.program import Result, on_terminal, run, spawn
 from tests.harness import (
     TOKEN,
@@ -20,7 +21,6 @@ from tests.harness import (
     delivery,
     hook,
     inbound,
-    look,
     request,
     serve,
     subscription,
@@ -69,7 +69,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serve(tmp_path_factory.mktemp("outputs"), raw) as running:
         for n, evil in enumerate(EVIL):
             tell(running, n, evil)
-        until(lambda: len(look(running.store, "SELECT 1 FROM jobs WHERE attempts = 1")) > 20, "run")
+        until(lambda: sum(job.attempts == 1 for job in stored.jobs(running.store)) > 20, "run")
         yield running
 
 

@@ -282,6 +282,32 @@ def test_what_deletes_is_confirmed(folder: Path, fake: Fake) -> None:
     assert "(-409)" in call(folder, "text-connect", *group).stderr
 
 
+def test_who_opted_out_is_asked_for(fake: Fake, tmp_path: Path) -> None:
+    """Before an operation that sends to them; --yes sends all the same, with a warning."""
+    write(tmp_path, sources(fake, *built_in()))
+    told(tmp_path, "opt-outs", "add", NUMBER)
+    fake.forget()
+    others = "0712000001,0712000002"
+    for arguments in (
+        ("tilil", "sendsms", f"mobile={NUMBER[1:]}", "message=x"),
+        ("rayprotech", "send_bulk_sms", f"recipients={others},{NUMBER[1:]}", "message=x"),
+        ("talkntalk", "send_bulk", f"recipients={NUMBER}", "message=x"),
+        ("tsconect", "bulk", f'recipients=[{{"to": "{NUMBER}"}}]', "template=x"),
+        ("text-connect", "send_many", f"DestinationAddress={NUMBER}", "Body=x"),
+    ):
+        result = call(tmp_path, *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert f"expected --yes: 1 of its people have opted out: {NUMBER}" in result.stderr
+    assert not fake.sent
+    again = call(tmp_path, "rayprotech", "send_sms", f"recipient={NUMBER}", "message=x", "--yes")
+    assert (again.returncode, len(fake.sent)) == (0, 1)
+    assert "have opted out" in again.stderr
+    assert (
+        call(tmp_path, "rayprotech", "send_bulk_sms", f"recipients={others}", "message=x").stderr
+        == ""
+    )
+
+
 def test_answers_are_shown_as_they_came(folder: Path, fake: Fake) -> None:
     """With --raw, byte for byte: a report is a file of CSV, and refusals are shown as well."""
     send = ["send", f"DestinationAddress={NUMBER}", "Body=a, b"]
@@ -332,7 +358,7 @@ def test_our_key_is_not_shown(folder: Path) -> None:
     ("arguments", "message"),
     [
         ([], "Missing argument 'SOURCE'"),
-        (["nobody", "x"], "sources.nobody: no such source; sources that send: tilil, "),
+        (["nobody", "x"], "sources.nobody: no such source; sources that send: rayprotech, "),
         (["rayprotech"], "expected one of send_sms, "),
         (["rayprotech", "sned"], ", or --list; got 'sned'"),
         (["rayprotech", "get_balance", "x=1"], "get_balance takes no parameters; got 'x'"),

@@ -18,7 +18,6 @@ from tests.harness import (
     NOW,
     TOKEN,
     Running,
-    change,
     delivery,
     inbound,
     opened,
@@ -30,6 +29,7 @@ from tests.harness import (
     write,
 )
 from tests.store.rows import fail
+from tests.stored import change
 
 NUMBER = "+254712345678"
 
@@ -191,7 +191,8 @@ def test_dead_letters_are_shown_and_retried(tmp_path: Path) -> None:
 def test_jobs_are_hurried_and_given_up(tmp_path: Path) -> None:
     """What waits for later is due now; what is dropped is gone. Both are audited."""
     asyncio.run(_fail(tmp_path, 2))
-    change(tmp_path / "receiver.db", f"UPDATE jobs SET due_at = {2**52} WHERE id = 1")
+    change(tmp_path / "receiver.db", jobs.claim, 1, [1])
+    change(tmp_path / "receiver.db", jobs.fail, 1, 1, 2**52, "not yet")
     [waiting] = table(tmp_path, "jobs", "--state", "due")
     assert datetime.fromisoformat(waiting["due_at"]) > utc_now()
     assert told(tmp_path, "jobs", "run", "1") == "1 due now\n"

@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ import pytest
 from receiver.config import Server
 from receiver.doctor import stored
 from receiver.doctor.running import readiness
+from receiver.events import utc_now
 from receiver.fake import Fake
+from receiver.store import job_changes, jobs, purges
 from receiver.store.engine import inspection
 from receiver.store.engine.files import lock
 from receiver.store.engine.schema import migrations
@@ -30,15 +32,25 @@ from tests.cli.test_send import KEY, faking, sources
 from tests.harness import (
     TOKEN,
     Running,
-    change,
     inbound,
-    look,
     serve,
     settings,
     until,
     write,
 )
 from tests.ports import free_port
+from tests.stored import (
+    change,
+    damage,
+    dump,
+    indexed,
+    make_foreign,
+    read,
+    set_schema,
+)
+from tests.stored import (
+    jobs as all_jobs,
+)
 
 Findings = list[dict[str, str]]
 
@@ -91,7 +103,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         reply = service.post(inbound(1), x_forwarded_for="198.51.100.7, 8.8.8.8")
         assert reply.status == 200
         # The service notes the person behind the push once it is idle.
-        until(lambda: look(service.store, "SELECT 1 FROM people_runs"), "the person is noted")
+        until(lambda: indexed(service.store), "the person is noted")
         yield service
 
 
@@ -125,15 +137,16 @@ def state_beside(service: Running) -> tuple[Mapping[str, Any], list[str]]:
     store = service.folder / "receiver.db"
     files = {name: each for name, each in state(service.folder).items() if store.name not in name}
     modes = {file.name: file.stat().st_mode for file in service.folder.glob("receiver.db*")}
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
-        return {**files, **modes}, list(db.iterdump())
+    return {**files, **modes}, dump(store)
 
 
 def test_nothing_is_changed_beside_a_service(served: Running) -> None:
     """No file, no row of the store, and no line of its log; thorough or not."""
-    # Nothing is left to be counted for reports.
-    counted = "SELECT 1 FROM rollup_cursors WHERE events = (SELECT max(seq) FROM events)"
-    until(lambda: look(served.store, counted), "counted")
+
+    def counted() -> bool:
+        return read(served.store, lambda reader: reader.metrics.uncounted()) is None
+
+    until(counted, "nothing is left to be counted for reports")
     before, log = state_beside(served), served.log
     examined(served.folder)
     examined(served.folder, "--thorough")
@@ -254,12 +267,12 @@ def stopped(tmp_path: Path) -> Path:
 def test_another_schema_is_told(stopped: Path) -> None:
     """An older one becomes newer with the next start; a newer one needs another program."""
     newest = len(migrations())
-    change(stopped / "receiver.db", f"PRAGMA user_version = {newest - 1}")
+    set_schema(stopped / "receiver.db", newest - 1)
     found = examined(stopped)
     [(level, words)] = of(found, "store")
     assert level == "yellow"
     assert words.endswith(f"; becomes {newest} when the service starts")
-    change(stopped / "receiver.db", f"PRAGMA user_version = {newest + 1}")
+    set_schema(stopped / "receiver.db", newest + 1)
     [(level, words)] = of(examined(stopped, status=1), "store")
     assert level == "red"
     assert words.endswith(f"this program knows {newest}")
@@ -272,8 +285,7 @@ def test_what_is_no_store_is_red(stopped: Path) -> None:
     found = examined(stopped, status=1)
     assert of(found, "store") == [("red", f"{store}: file is not a database")]
     store.unlink()
-    with closing(sqlite3.connect(store)) as db:
-        db.execute("CREATE TABLE customers (name TEXT)")
+    make_foreign(store)
     store.chmod(0o600)
     [(level, words)] = of(examined(stopped, status=1), "store")
     assert (level, words) == ("red", f"{store}: an SQLite file, but not a store of sms-receiver")
@@ -281,12 +293,7 @@ def test_what_is_no_store_is_red(stopped: Path) -> None:
 
 def test_a_damaged_store_is_red(stopped: Path) -> None:
     """SQLite says where; the way out is a backup."""
-    store = stopped / "receiver.db"
-    [(root,)] = look(store, "SELECT rootpage FROM sqlite_schema WHERE name = 'events'")
-    [(page,)] = look(store, "PRAGMA page_size")
-    content = bytearray(store.read_bytes())
-    content[(root - 1) * page + 8 : (root - 1) * page + 12] = b"\xff\xff\xff\xff"
-    store.write_bytes(content)
+    damage(stopped / "receiver.db")
     for arguments in ([], ["--thorough"]):
         found = examined(stopped, *arguments, status=1)
         damages = [words for level, words in of(found, "integrity") if level == "red"]
@@ -343,7 +350,7 @@ def test_work_that_waits_for_a_person_is_told(filled: Path, tmp_path: Path) -> N
     """Dead letters; a provider's own requests in the quarantine; sources that never pushed."""
     folder = tmp_path / "copy"
     shutil.copytree(filled, folder)
-    change(folder / "receiver.db", "UPDATE jobs SET state = 'dead' WHERE kind = 'handle'")
+    change(folder / "receiver.db", jobs.bury, "handle", "", jobs.NEVER, "gave up")
     found = examined(folder)
     assert ("yellow", "1 dead letters") in of(found, "work")
     assert ("yellow", "no push yet") in of(found, "source tsconect")
@@ -361,10 +368,9 @@ def test_a_clock_that_retention_does_not_believe_is_told(filled: Path, tmp_path:
     """With what to do; a clock that goes on from the last sweep is well."""
     folder = tmp_path / "copy"
     shutil.copytree(filled, folder)
-    trusted = "INSERT OR REPLACE INTO meta VALUES ('trusted_clock', {} * 1000000)"
-    change(folder / "receiver.db", trusted.format(int(time.time()) - 7200))
+    change(folder / "receiver.db", purges.trust_clock, utc_now() - timedelta(hours=2))
     assert of(examined(folder), "retention")[0][0] == "green"
-    change(folder / "receiver.db", trusted.format(int(time.time()) + 3 * 365 * 86400))
+    change(folder / "receiver.db", purges.trust_clock, utc_now() + timedelta(days=3 * 365))
     [(level, words)] = of(examined(folder), "retention")
     assert level == "yellow"
     assert "the clock is 1095.0 days behind the last sweep" in words
@@ -374,7 +380,8 @@ def test_work_that_nobody_does_is_told(filled: Path, tmp_path: Path) -> None:
     """Due for longer than anything is under way."""
     folder = tmp_path / "copy"
     shutil.copytree(filled, folder)
-    change(folder / "receiver.db", "UPDATE jobs SET state = 'due', due_at = 0")
+    every = [job.id for job in all_jobs(folder / "receiver.db")]
+    change(folder / "receiver.db", job_changes.revive, every, 0)
     found = of(examined(folder), "work")
     assert [level for level, _ in found] == ["yellow"]
     assert found[0][1].endswith(" days, and no service runs")

@@ -87,7 +87,7 @@ def test_a_table_says_that_it_is_cut(stored: Path) -> None:
 def test_an_unknown_source_is_refused(filled: Path, command: str) -> None:
     """It can match nothing, so an empty list would mislead."""
     result = run(filled, *command.split(), "--source", "nosuch")
-    expected = "receiver: --source: there is no source 'nosuch'; expected one of: tilil"
+    expected = "receiver: --source: there is no source 'nosuch'; expected one of: talkntalk, "
     assert result.returncode == 2
     assert result.stderr.startswith(expected)
 

@@ -160,6 +160,7 @@ def test_json_has_every_field(sent: Path) -> None:
         "sent_at": "2026-11-20T09:00:00.123456Z",
         "updated_at": "2026-11-20T09:00:00.123456Z",
         "code": "1003",
+        "campaign": None,
         "error": "evil\x1b[2J",
         "due_at": None,
     }

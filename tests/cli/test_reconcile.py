@@ -137,7 +137,7 @@ def test_the_list_is_compared_with_the_book_of_its_time(place: Path) -> None:
     ("text", "options", "message"),
     [
         ("customer,plan\nA,gold\n", [], "expected a column msisdn, phone, mobile"),
-        ("msisdn\n", ["--source", "x"], "there is no source 'x'; expected one of: tilil"),
+        ("msisdn\n", ["--source", "x"], "there is no source 'x'; expected one of: talkntalk"),
         ("", ["--as-of", "once"], "expected a time such as"),
     ],
 )

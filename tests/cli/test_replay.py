@@ -16,13 +16,13 @@ import pytest
 from receiver.service import replay as module
 from receiver.service.replay_compare import compare
 from receiver.store import open_store
+from tests import stored
 from tests.cli.program import on_terminal, run, spawn, table, told
 from tests.harness import (
     PATIENCE,
     PROGRAM,
     Clock,
     inbound,
-    look,
     opened,
     serve,
     settings,
@@ -79,7 +79,7 @@ def place(tmp_path: Path) -> Path:
 
 def messages(folder: Path) -> list[Any]:
     """The texts that are sent, and to whom."""
-    return look(folder / "receiver.db", "SELECT msisdn, text FROM messages ORDER BY id")
+    return [(message.to, message.text) for message in stored.messages(folder / "receiver.db")]
 
 
 def test_what_differs_is_shown(place: Path) -> None:
@@ -259,8 +259,8 @@ def assert_everybody_has_one(folder: Path) -> None:
     """After one more run, which may find something to do, and another, which must not."""
     assert spawn(folder, *APPLY).returncode == 0
     assert told(folder, *APPLY).splitlines()[-1].startswith("done for 0 events")
-    per_event = "SELECT count(*), count(DISTINCT event) FROM messages"
-    assert look(folder / "receiver.db", per_event) == [(MANY, MANY)]
+    answered = [message.event for message in stored.messages(folder / "receiver.db")]
+    assert (len(answered), len(set(answered))) == (MANY, MANY)
 
 
 def test_killed_in_the_middle_it_goes_on(unanswered: Path) -> None:

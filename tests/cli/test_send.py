@@ -298,7 +298,9 @@ def test_what_is_split_is_told(fake: Fake, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", NUMBER], "expected --to once, got it 2 times: one person a command"),
+        (["--template", "x"], "expected --text or --template, and not both"),
+        (["--to", NUMBER, "--link-id", "x"], "--link-id is good for one message"),
+        (["--short-code", "22915"], "expected --subscribers-of with --short-code"),
         (["--text", "x" * 39_016], "--text: expected at most 255 parts, got 256"),
         (["--text", "caf\udce9"], "--text: expected UTF-8"),
         (["--sender", "\udce9"], "--sender: expected UTF-8"),

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from receiver.store import unpack_request
+from tests import stored
 from tests.battery import abuse
 from tests.battery.abuse import ELSEWHERE, MEBIBYTE, Pieces, endure
 from tests.battery.load import run
 from tests.battery.slow import BODY, GONE, PROMPT, Siege, enough_files
 from tests.battery.slow import KINDS as SLOW
 from tests.deploy.proxies import HOST, KINDS, Certificate, Proxy, make_certificate, running
-from tests.harness import TOKEN, Running, inbound, look, serve, settings
+from tests.harness import TOKEN, Running, inbound, serve, settings
 
 #: An address of this machine that is nobody's proxy.
 STRANGER = "127.0.0.2"
@@ -103,9 +103,7 @@ def test_nobody_passes_for_somebody_else(proxy: Proxy, service: Running, lines: 
     id_ = f"spoofed {id(proxy)} {lines}"
     assert push(proxy, "elsewhere", id_, lines) == [403]
     assert push(proxy, "tilil", id_, lines) == [200]
-    query = "SELECT request FROM events WHERE key = ?"
-    [(request,)] = look(service.store, query, f"message:{id_}")
-    assert unpack_request(request).client == STRANGER
+    assert stored.client(service.store, id_) == STRANGER
 
 
 @pytest.mark.parametrize("host", ["evil.test", "127.0.0.1:8081", "sms.example.com@evil.test", ""])
@@ -126,8 +124,7 @@ def test_tricks_come_to_nothing(proxy: Proxy, service: Running, pieces: Pieces) 
     """What looks like a push is taken or refused, and none of what else it says is believed."""
     statuses = set(endure(proxy.connect(STRANGER), pieces()).statuses)
     assert statuses <= {200, 400, 404, 421}
-    requests = look(service.store, "SELECT request FROM events")
-    assert {unpack_request(packed).client for (packed,) in requests} <= {STRANGER, "127.0.0.1"}
+    assert stored.clients(service.store) <= {STRANGER, "127.0.0.1"}
 
 
 def allowed(proxy: Proxy, name: str) -> set[int]:
@@ -139,9 +136,9 @@ def allowed(proxy: Proxy, name: str) -> set[int]:
 @pytest.mark.parametrize("name", abuse.SMUGGLING)
 def test_nothing_is_smuggled(proxy: Proxy, service: Running, name: str) -> None:
     """What has two meanings never becomes a request that the proxy did not see as one."""
-    before = len(look(service.store, "SELECT 1 FROM events"))
+    before = len(stored.keys(service.store))
     outcome = endure(proxy.connect(), abuse.SMUGGLING[name]())
-    taken = look(service.store, "SELECT 1 FROM events")
+    taken = stored.events(service.store)
     assert outcome.ended
     assert len(taken) - before <= outcome.statuses.count(200)
     assert {status for status in outcome.statuses if status >= 500} <= allowed(proxy, name)

@@ -17,8 +17,9 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
+from tests import stored
 from tests.deploy.debian import HOST, Machine, blocks, commit, debian, names
-from tests.harness import look, until
+from tests.harness import until
 
 pytestmark = pytest.mark.slow
 
@@ -94,8 +95,8 @@ def load(machine: Machine, url: str, name: str) -> Iterator[Pushed]:
 
 def missing(machine: Machine, acked: list[str]) -> set[str]:
     """What was acknowledged and is not stored exactly once."""
-    stored = Counter(key for (key,) in look(machine.path(_STORE), "SELECT key FROM events"))
-    return {id_ for id_ in acked if stored[f"message:{id_}"] != 1}
+    keys = Counter(stored.keys(machine.path(_STORE)))
+    return {id_ for id_ in acked if keys[f"message:{id_}"] != 1}
 
 
 def simulate(machine: Machine, *arguments: str) -> str:
@@ -233,12 +234,12 @@ def test_a_faulty_configuration_ends_when_it_is_mended(machine: Machine) -> None
 
 def test_a_backup_is_whole(machine: Machine) -> None:
     """The unit writes a verified copy with all that was acknowledged before it began."""
-    events = look(machine.path(_STORE), "SELECT count(*) FROM events")
+    keys = stored.keys(machine.path(_STORE))
     machine.type("systemctl start receiver-backup.service")
     said = machine.type("journalctl --no-pager --unit receiver-backup.service")
     assert re.search(r"receiver-\S+Z\.db: [\d,]+ events, [\d,]+ bytes, verified", said)
     [copy] = machine.path("/var/backups/receiver").glob("*.db")
-    assert look(copy, "SELECT count(*) FROM events") == events
+    assert stored.keys(copy) == keys
     assert copy.stat().st_mode & 0o777 == 0o600
 
 

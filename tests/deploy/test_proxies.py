@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from receiver.config import Server
-from receiver.store import unpack_request
+from tests import stored
 from tests.deploy.proxies import KINDS, Certificate, Proxy, make_certificate, running
-from tests.harness import TOKEN, Running, hook, inbound, look, serve, settings
+from tests.harness import TOKEN, Running, hook, inbound, serve, settings
 
 #: An address of this machine that is nobody's proxy, and one that is nobody's.
 STRANGER, ELSEWHERE = "127.0.0.2", "203.0.113.9"
@@ -107,9 +107,7 @@ def test_recorded_address_is_the_real_one(
     id_ = f"recorded {id(proxy)} {len(headers)}"
     answer = proxy.ask("POST", "/hooks/tilil", inbound(id_), headers, source=STRANGER)
     assert answer.status == 200
-    query = "SELECT request FROM events WHERE key = ?"
-    [(request,)] = look(service.store, query, f"message:{id_}")
-    assert unpack_request(request).client == STRANGER
+    assert stored.client(service.store, id_) == STRANGER
 
 
 def test_allow_list_goes_by_the_real_address(proxy: Proxy) -> None:

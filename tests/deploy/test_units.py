@@ -15,12 +15,12 @@ import pytest
 
 from receiver.config import DEFAULT_FILES, Server
 from receiver.service import server
+from tests import stored
 from tests.harness import (
     PROGRAM,
     Wire,
     inbound,
     launch,
-    look,
     request,
     serve,
     settings,
@@ -189,7 +189,7 @@ def test_the_backup_unit_backs_up(tmp_path: Path, old: Path) -> None:
         assert back_up(tmp_path) == 0
     [copy] = old.glob("receiver-2*.db")
     assert re.fullmatch(r"receiver-\d{8}T\d{6}Z\.db", copy.name)
-    assert look(copy, "SELECT key FROM events") == [("message:1",)]
+    assert stored.keys(copy) == ["message:1"]
     kept = {copy.name, "receiver-c.db", "kept/receiver-d.db", "notes.txt"}
     kept.add("receiver-c.db.plugins/votes.db")
     assert files(old) == kept

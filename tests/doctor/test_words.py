@@ -10,8 +10,8 @@ import pytest
 
 from receiver.doctor import Finding, Installation, sources, words
 from receiver.errors import PushError
-from receiver.store import not_understood
-from tests.harness import TOKEN, delivery, inbound, opened, parts, settings, take
+from receiver.store import not_understood, quarantine
+from tests.harness import NOW, TOKEN, delivery, inbound, opened, parts, settings, take
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +69,10 @@ async def test_what_is_understood_is_no_worry(tmp_path: Path) -> None:
 
 async def test_words_of_strangers_are_bounded_and_escaped(tmp_path: Path) -> None:
     """A few of them, none long, none that moves a cursor."""
-    names = ["\x1b[2J\n" + "x" * 500, *(f"Word{n}" for n in range(7))]
+    names = [*(f"Word{n}" for n in range(7)), "\x1b[2J\u202e" + "x" * 500]
     await pushed(tmp_path, *[unknown(n, name, "") for n, name in enumerate(names)])
     [finding] = await found(tmp_path)
+    assert "status '\\x1b[2J\\u202ex" in finding.found
     assert finding.found.isprintable()
     assert len(finding.found) < 400
     assert finding.found.endswith(", and 3 others")
@@ -88,11 +89,25 @@ async def test_newer_events_push_older_ones_out(
 
 
 async def test_the_quarantine_tells_its_reasons(tmp_path: Path) -> None:
-    """Of requests with the right credential; each with its number."""
+    """Of requests with the right credential, each with its number; the clock has its own line."""
     await pushed(tmp_path, delivery("", 1), delivery("", 2), b'{"dlrStatus"')
-    said = [
-        each.found for each in await sources.pushes(Installation(parts(tmp_path, configuration())))
-    ]
-    [quarantined] = [words for words in said if "in the quarantine" in words]
+    async with opened(tmp_path, configuration()) as service:
+        for authenticated, outcome in ((True, "clock"), (False, "credential_wrong")):
+            await service.store.run(
+                quarantine.add,
+                source="tilil",
+                authenticated=authenticated,
+                outcome=outcome,
+                reason="no",
+                received_at=NOW,
+                client="",
+                request=b"",
+                max_rows=9,
+                max_bytes=9999,
+            )
+    installation = Installation(parts(tmp_path, configuration()))
+    said = [each.found for each in await sources.pushes(installation)]
+    [quarantined] = [words for words in said if ": with the right credential" in words]
     assert "with the right credential: 2 x '" in quarantined
     assert ", 1 x '" in quarantined
+    assert "'no'" not in quarantined

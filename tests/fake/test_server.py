@@ -62,6 +62,7 @@ async def test_what_was_sent_can_be_forgotten() -> None:
         assert await counts(client) == type(fake.counts)()
 
 
+@pytest.mark.commit
 async def test_counts_are_exact_with_many_at_once() -> None:
     """Hundreds of requests on many connections, refusals and faults among them."""
     limits = httpx2.Limits(max_connections=200)

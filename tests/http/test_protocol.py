@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import msgspec
 import pytest
 
 from receiver.http.parser import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
-from tests.harness import TOKEN, Reply, Running, Wire, inbound, look, request, serve, settings
+from tests.harness import TOKEN, Reply, Running, Wire, inbound, request, serve, settings
+from tests.stored import event, keys
 
 #: Seconds for a request to arrive whole, in these tests.
 TIMEOUT = 1.0
@@ -37,7 +37,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def stored(service: Running, id_: str) -> int:
     """How many events have this id of the provider."""
-    return len(look(service.store, "SELECT 1 FROM events WHERE key = ?", f"message:{id_}"))
+    return keys(service.store).count(f"message:{id_}")
 
 
 def exchange(service: Running, data: bytes) -> bytes:
@@ -180,10 +180,10 @@ def test_trailers_are_no_headers(service: Running) -> None:
         assert wire.answer().status == 200
         wire.send(request("GET", "/healthz"))
         assert wire.answer().status == 200
-    ((packed,),) = look(service.store, "SELECT request FROM events WHERE key = 'message:trailers'")
-    *_, headers, _, client = msgspec.msgpack.decode(packed)
-    assert client == "127.0.0.1"
-    assert {name for name, _ in headers} <= {b"transfer-encoding"}
+    kept = event(service.store, "trailers").request
+    assert kept is not None
+    assert kept.client == "127.0.0.1"
+    assert {name for name, _ in kept.headers} <= {b"transfer-encoding"}
 
 
 def test_endless_trailers_are_ended(service: Running) -> None:

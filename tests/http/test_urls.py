@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from urllib.parse import quote, unquote
 from urllib.request import urlopen
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 from receiver.http import urls
 from receiver.http.parser import MAX_URL_BYTES, PIECE
-from receiver.store import unpack_request
-from tests.harness import TOKEN, Running, Wire, hook, inbound, look, request, serve, settings, until
+from tests import stored
+from tests.harness import TOKEN, Running, Wire, hook, inbound, request, serve, settings, until
 from tests.ports import free_port
 
 FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
@@ -47,13 +46,6 @@ def get(id_: str, text: bytes, head: bytes = b"\r\n") -> bytes:
     return start + text + b" HTTP/1.1\r\nHost: x\r\n" + head
 
 
-def text_of(service: Running, id_: str) -> str:
-    """The text of the only event with this id of the provider."""
-    [(data,)] = look(service.store, "SELECT data FROM events WHERE key = ?", f"message:{id_}")
-    text: str = json.loads(data)["text"]
-    return text
-
-
 RAW = {
     "UTF-8": ("Caffè £5 ñ كيف 😀".replace(" ", "+").encode(), "Caffè £5 ñ كيف 😀"),
     "a space": (b"STOP NEWS", "STOP NEWS"),
@@ -82,7 +74,7 @@ def test_what_should_be_escaped_in_a_query_is_taken(service: Running, name: str)
         assert wire.answer().status == 200
         wire.send(request("POST", "/hooks/tilil", inbound(f"after-{name}")))
         assert wire.answer().status == 200
-    assert text_of(service, f"raw-{name.replace(' ', '-')}") == expected
+    assert stored.text(service.store, f"raw-{name.replace(' ', '-')}") == expected
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
@@ -93,7 +85,7 @@ def test_a_raw_query_may_come_in_pieces(service: Running, size: int) -> None:
         for start in range(0, len(data), size):
             wire.send(data[start : start + size])
         assert wire.answer().status == 200
-    assert text_of(service, f"cut-{size}") == "Caffè £5 and more"
+    assert stored.text(service.store, f"cut-{size}") == "Caffè £5 and more"
 
 
 def test_a_post_may_have_a_raw_query(service: Running) -> None:
@@ -103,7 +95,7 @@ def test_a_post_may_have_a_raw_query(service: Running) -> None:
     with service.wire() as wire:
         wire.send(head + body)
         assert wire.answer().status == 200
-    assert text_of(service, "raw-post") == "hello"
+    assert stored.text(service.store, "raw-post") == "hello"
 
 
 def test_a_body_is_never_taken_for_a_line(service: Running) -> None:
@@ -118,7 +110,7 @@ def test_a_body_is_never_taken_for_a_line(service: Running) -> None:
         wire.send(head + body + b"\0\r\n")
         wire.end()
         wire.rest()
-    assert not look(service.store, "SELECT 1 FROM events WHERE key = 'message:hidden'")
+    assert "message:hidden" not in stored.keys(service.store)
 
 
 def outcomes(admin: int) -> dict[tuple[str, str], int]:
@@ -173,10 +165,9 @@ def test_what_is_no_request_is_counted_logged_and_kept(
         answer = wire.answer()
     assert (answer.status, answer.json) == (status, FAILED)
     assert outcomes(admin)["tilil", outcome] == before + 1
-    query = "SELECT authenticated, outcome, request FROM quarantine ORDER BY id DESC LIMIT 1"
-    [(authenticated, kept_as, packed)] = look(service.store, query)
-    assert (authenticated, kept_as) == (0, outcome)
-    kept = unpack_request(packed)
+    entry = stored.quarantined(service.store)[-1]
+    assert (entry.authenticated, entry.outcome) == (False, outcome)
+    kept = entry.request
     assert kept.method in (data.partition(b" ")[0].decode(), "")
     if name in ("a bad header", "two lengths"):
         assert kept.body == data
@@ -199,12 +190,12 @@ def test_the_token_of_what_is_no_request_is_not_logged(service: Running) -> None
 def test_noise_is_counted_for_no_source(service: Running, admin: int, data: bytes) -> None:
     """TLS and the like: counted and answered, kept nowhere."""
     before = outcomes(admin).get(("", "bad_request"), 0)
-    kept = look(service.store, "SELECT count(*) FROM quarantine")
+    kept = stored.quarantined(service.store)
     with service.wire() as wire:
         wire.send(data)
         assert wire.answer().status == 400
     assert outcomes(admin)["", "bad_request"] == before + 1
-    assert look(service.store, "SELECT count(*) FROM quarantine") == kept
+    assert stored.quarantined(service.store) == kept
 
 
 @pytest.mark.parametrize(

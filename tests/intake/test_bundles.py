@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from receiver.errors import Malformed, StoreUnavailable
+from receiver.events import encode_data
 from receiver.service import quarantine
 from receiver.service.parts import Service
-from receiver.store import StoredEvent
+from receiver.store import StoredBundle, StoredEvent
 from receiver.store.engine.connection import WriterConnection
+from receiver.store.group_commit import Writer
 from tests.harness import Clock, delivery, inbound, opened, settings, take, until_async
 from tests.intake.many import of, replying, serve_many
 from tests.intake.test_intake import begun, go, patient, runs, sends
@@ -42,7 +45,7 @@ async def many(folder: Path, raw: dict[str, Any] | None = None) -> AsyncIterator
 
 async def events(service: Service) -> list[StoredEvent]:
     """The stored events with their requests, the oldest first."""
-    return [each async for each in service.store.reader.events(after=0, request=True)]
+    return [each async for each in service.store.reader.events(after=0, request=True, limit=None)]
 
 
 def keys(stored: Sequence[StoredEvent]) -> list[str]:
@@ -268,3 +271,96 @@ async def test_a_retry_takes_the_mended_item(
         assert await service.store.reader.quarantined() == []
         assert keys(await events(service)) == ["message:1", "message:2"]
         assert [sent["to"] for sent in await sends(service)] == [f"+{BEN}"]
+
+
+# Whatever happens
+
+
+async def test_any_grouping_gives_the_same_events_and_one_reply_each(tmp_path: Path) -> None:
+    """However events are spread over pushes, with repeats; each push has one answer for ever."""
+    chance = random.Random(19)
+    async with many(tmp_path) as service:
+        for round_ in range(25):
+            every = {
+                f"{round_}-{n}": inbound(
+                    f"{round_}-{n}", ("GAME", "hi")[n % 2], mobile=f"25471{round_:03}{n:04}"
+                )
+                for n in range(6)
+            }
+            pushes = [chance.choices(list(every), k=chance.randint(1, 5)) for _ in range(8)]
+            bodies = [of(*[every[id_] for id_ in push]) for push in pushes]
+            answers = [await take(service, **body) for body in bodies]
+            assert [await take(service, **body) for body in bodies] == answers
+            came = {id_ for push in pushes for id_ in push}
+            replied = {key for key, reply in map(replying, answers) if reply}
+            sent = [m["link_id"].replace("link-", "message:") for m in await sends(service)]
+            sent = [key for key in sent if key.startswith(f"message:{round_}-")]
+            due = sorted(f"message:{id_}" for id_ in came if b"GAME" in every[id_])
+            assert sorted([*replied, *sent]) == due, pushes
+            stored = [key for key in keys(await events(service)) if f":{round_}-" in key]
+            assert sorted(stored) == sorted(f"message:{id_}" for id_ in came)
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_push_survives_the_end_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    """Just before its commit or just after it: when it comes again, all is stored and sent once."""
+    store = Writer._store
+
+    def ending(writer: Writer, work: list[Any]) -> Any:
+        results = store(writer, work) if told else None
+        if any(isinstance(each, StoredBundle) for each in work):
+            raise SystemExit
+        return store(writer, work) if results is None else results
+
+    push = of(inbound(1, "GAME"), delivery("m", 1), inbound(2, "GAME", mobile=BEN))
+    with monkeypatch.context() as broken:
+        broken.setattr(Writer, "_store", ending)
+        async with many(tmp_path) as service:
+            with pytest.raises(StoreUnavailable):
+                await take(service, **push)
+    async with many(tmp_path) as service:
+        assert len(await events(service)) == (3 if told else 0)
+        answers = [await take(service, **push) for _ in range(2)]
+        assert answers[0] == answers[1]
+        assert len(await events(service)) == 3
+        assert sorted(sent["to"] for sent in await sends(service)) == [f"+{BEN}", f"+{ANN}"]
+
+
+async def test_a_provider_that_hangs_up_during_the_commit_loses_no_handler(tmp_path: Path) -> None:
+    """All events of the push are stored and handled, and their replies sent."""
+    async with many(tmp_path, patient()) as service:
+        go(tmp_path)
+        push = of(inbound(1, "ask"), inbound(2, "think", mobile=BEN))
+        first = asyncio.create_task(take(service, **push))
+        await asyncio.sleep(0)
+        first.cancel()
+
+        async def both() -> bool:
+            return len(await sends(service)) == 2
+
+        await until_async(both, "two replies to send")
+        assert sorted(runs(tmp_path)) == ["ask 1", "think 2"]
+
+
+async def test_a_push_that_cannot_be_recorded_fails_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours in one event stores none of its push, and nothing of another's fails."""
+
+    def failing(data: Any) -> bytes:
+        if getattr(data, "external_id", None) == "3":
+            raise ValueError("a fault of ours")
+        return encode_data(data)
+
+    monkeypatch.setattr("receiver.intake.batch.encode_data", failing)
+    async with many(tmp_path) as service:
+        answers = await asyncio.gather(
+            take(service, **of(inbound(1))),
+            take(service, **of(inbound(2), inbound(3))),
+            take(service, **of(inbound(4), inbound(5))),
+            return_exceptions=True,
+        )
+        assert [isinstance(answer, ValueError) for answer in answers] == [False, True, False]
+        assert keys(await events(service)) == ["message:1", "message:4", "message:5"]

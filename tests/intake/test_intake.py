@@ -23,11 +23,11 @@ from receiver.events import Message, encode_data
 from receiver.providers import Answer
 from receiver.service.parts import Service
 from receiver.store import replies
+from tests import stored
 from tests.harness import (
     TOKEN,
     Clock,
     inbound,
-    look,
     opened,
     push_of,
     settings,
@@ -128,10 +128,9 @@ async def test_a_message_is_stored_and_acknowledged(tmp_path: Path) -> None:
     async with opened(tmp_path) as service:
         answer = await take(service, inbound(1, "hello"))
         assert answer == Answer(PLAIN, b"application/json")
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(1,)]
-        (stored,) = [event async for event in service.store.reader.events(request=True)]
-        assert stored.request is not None
-        assert stored.request.body == inbound(1, "hello")
+        [event] = stored.events(service.store.path)
+        assert event.request is not None
+        assert event.request.body == inbound(1, "hello")
 
 
 async def test_a_repeat_changes_nothing(tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ async def test_a_repeat_changes_nothing(tmp_path: Path) -> None:
         answers = [await take(service, inbound(1, "GAME")) for _ in range(3)]
         assert {answer.body for answer in answers} == {answers[0].body}
         assert replying(answers[0]) == "Welcome"
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(1,)]
+        assert stored.keys(service.store.path) == ["message:1"]
         counts = service.intake.counts
         assert counts.outcomes == {("tilil", "stored"): 1, ("tilil", "repeat"): 2}
         assert counts.events == {"sms.message.received": 1}
@@ -163,9 +162,9 @@ async def test_headers_of_no_interest_are_not_kept(tmp_path: Path) -> None:
     headers = [(b"host", b"x"), (b"cookie", b"secret"), (b"x-provider", b"\xff1")]
     async with opened(tmp_path) as service:
         await take(service, inbound(1), headers=headers)
-        (stored,) = [event async for event in service.store.reader.events(request=True)]
-        assert stored.request is not None
-        assert stored.request.headers == [(b"x-provider", b"\xff1")]
+        [event] = stored.events(service.store.path)
+        assert event.request is not None
+        assert event.request.headers == [(b"x-provider", b"\xff1")]
 
 
 # Replies
@@ -238,7 +237,7 @@ async def test_one_of_many_that_cannot_be_recorded_fails_alone(
         assert [replying(answer) for answer in answers if isinstance(answer, Answer)] == [
             "karibu"
         ] * 5
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(5,)]
+        assert len(stored.keys(service.store.path)) == 5
 
 
 async def test_repeats_at_the_same_instant_are_one(tmp_path: Path) -> None:
@@ -248,7 +247,7 @@ async def test_repeats_at_the_same_instant_are_one(tmp_path: Path) -> None:
         answers = await asyncio.gather(*[take(service, inbound(1, "ask")) for _ in range(200)])
         assert {replying(answer) for answer in answers} == {"answer to 1"}
         assert runs(tmp_path) == ["ask 1"]
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(1,)]
+        assert stored.keys(service.store.path) == ["message:1"]
 
 
 async def test_a_provider_that_hangs_up_loses_no_reply(tmp_path: Path) -> None:
@@ -351,8 +350,7 @@ async def test_who_opts_out_while_a_handler_works_gets_no_late_reply(tmp_path: P
 
         await until_async(idle, "handled")
         assert await sends(service) == []
-        note = look(service.store.path, "SELECT note FROM events WHERE key = 'message:1'")
-        assert "opted out" in note[0][0]
+        assert "opted out" in (stored.event(service.store.path, 1).note or "")
 
 
 # The limit of a source
@@ -372,8 +370,8 @@ async def test_a_limit_fills_up_again(tmp_path: Path) -> None:
         await take(service, inbound("more"))
         with pytest.raises(TooMany):
             await take(service, inbound("again"))
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(3,)]
-        assert look(service.store.path, "SELECT count(*) FROM quarantine") == [(0,)]
+        assert len(stored.keys(service.store.path)) == 3
+        assert stored.quarantined(service.store.path) == []
 
 
 # The loop guard
@@ -392,7 +390,8 @@ async def test_a_reply_that_is_held_back_is_noted_and_the_rest_done(tmp_path: Pa
         for n, text in enumerate(("GAME a", "GAME b", "GAME c", "STOP"), 10):
             assert bool(replying(await take(service, inbound(n, text)))) is (n < 12)
         assert replying(await take(service, inbound(12, "GAME c"))) == ""
-        notes = look(service.store.path, "SELECT key, note FROM events WHERE note IS NOT NULL")
+        events = stored.events(service.store.path)
+        notes = [(event.key, event.note) for event in events if event.note]
         reason = "reply held back: this person got as many replies as loop_guard allows"
         assert notes == [("message:12", reason), ("message:13", reason)]
         assert len(await service.store.reader.opt_outs.find(PERSON)) == 1
@@ -404,8 +403,8 @@ async def test_a_short_code_gets_no_reply(tmp_path: Path) -> None:
     """Two programs on short codes would answer each other for ever."""
     async with opened(tmp_path, guarded()) as service:
         assert replying(await take(service, inbound(1, "GAME", mobile="40404"))) == ""
-        note = look(service.store.path, "SELECT note FROM events")
-        assert note == [("reply held back: the sender is no person's number",)]
+        [event] = stored.events(service.store.path)
+        assert event.note == "reply held back: the sender is no person's number"
 
 
 async def test_a_late_reply_is_held_back_too(tmp_path: Path) -> None:
@@ -421,8 +420,8 @@ async def test_a_late_reply_is_held_back_too(tmp_path: Path) -> None:
 
         await until_async(idle, "handled")
         assert len(await sends(service)) == 1
-        notes = look(service.store.path, "SELECT key FROM events WHERE note LIKE 'reply held%'")
-        assert notes == [("message:2",)]
+        notes = [(event.note or "")[:10] for event in stored.events(service.store.path)]
+        assert notes == ["", "reply held"]
 
 
 # Providers whose answer carries no reply
@@ -475,7 +474,7 @@ async def test_what_is_refused_is_in_the_quarantine(
         assert (entry.authenticated, entry.outcome) == (authenticated, error.outcome)
         assert (entry.source, entry.client) == ("tilil", "192.0.2.1")
         assert entry.request.body == body
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(0,)]
+        assert stored.keys(service.store.path) == []
 
 
 async def test_an_unreadable_body_with_a_right_token_in_the_url_is_the_providers(
@@ -644,7 +643,7 @@ async def test_a_push_without_an_event_is_an_error(
             await take(service, inbound(1))
         with pytest.raises(RuntimeError, match="got none"):
             await service.intake.retake("tilil", push_of(inbound(1)))
-        assert look(tmp_path / "receiver.db", "SELECT count(*) FROM events") == [(0,)]
+        assert stored.keys(tmp_path / "receiver.db") == []
 
 
 @pytest.mark.parametrize("end", ["error", "cancellation"])

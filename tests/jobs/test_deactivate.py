@@ -18,12 +18,12 @@ from receiver.providers import built_in, create
 from receiver.providers.contract import Request
 from receiver.service.parts import Service
 from receiver.store import Job
+from tests import stored
 from tests.harness import (
     TOKEN,
     Clock,
     delivery,
     inbound,
-    look,
     opened,
     settings,
     subscription,
@@ -84,7 +84,8 @@ async def until_job(service: Service, **expected: object) -> Job:
 
 def state(service: Service) -> list[tuple[Any, ...]]:
     """The subscription book."""
-    return look(service.store.path, "SELECT msisdn, service_id, state FROM subscriptions")
+    book = stored.subscriptions(service.store.path)
+    return [(line.msisdn, line.service_id, line.state) for line in book]
 
 
 async def test_stop_ends_the_subscription_there(tmp_path: Path) -> None:
@@ -331,7 +332,8 @@ def leave(event, context):
 """
     async with opened(tmp_path, with_plugin(plugin)) as service:
         await take(service, inbound(1))
-        assert look(service.store.path, "SELECT source FROM subscriptions") == [("talkntalk",)]
+        [line] = stored.subscriptions(service.store.path)
+        assert line.source == "talkntalk"
 
 
 async def test_tilils_report_opts_out_of_the_sender(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from receiver.handlers import Send
 from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store.group_commit import Writer
-from tests.harness import inbound, look, opened, take, until_async, with_plugin, write
+from tests import stored
+from tests.harness import inbound, opened, take, until_async, with_plugin, write
 from tests.listening import Listener, listening
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,11 @@ def noted(folder: Path) -> list[list[str]]:
     return [line.split() for line in (folder / "log").read_text().splitlines()]
 
 
+def states(service: Service) -> list[str]:
+    """The states of our messages."""
+    return [message.state for message in stored.messages(service.store.path)]
+
+
 async def test_a_stop_ends_handlers_before_their_plugin(tmp_path: Path) -> None:
     """Requests under way are answered, what was not begun is left as it was, and is done later."""
     async with listening() as provider:
@@ -79,16 +85,17 @@ async def test_a_stop_ends_handlers_before_their_plugin(tmp_path: Path) -> None:
             await begun(service, provider)
             provider.says(200, body=TAKEN)
             asyncio.get_running_loop().call_later(0.05, provider.release)  # the end has begun
-        assert look(service.store.path, "SELECT state FROM messages") == [("sent",)]
+        assert states(service) == ["sent"]
         first = noted(tmp_path)
         assert first[-1] == ["old", "stop", "-"]
-        left = look(service.store.path, "SELECT owner, attempts FROM jobs WHERE kind = 'handle'")
-        assert set(left) <= {(None, 0)}
+        assert stored.claims(service.store.path) == {}
+        left = stored.jobs(service.store.path, "handle")
+        assert {job.attempts for job in left} <= {0}
         assert len(left) == 30 - (len(first) - 1)
         async with opened(tmp_path, raw) as service:
 
             async def done() -> bool:
-                return not look(service.store.path, "SELECT 1 FROM jobs WHERE kind = 'handle'")
+                return not stored.jobs(service.store.path, "handle")
 
             await until_async(done, "all handled")
         handled = [id_ for _, what, id_ in noted(tmp_path) if what == "handled"]
@@ -122,7 +129,7 @@ async def test_a_reload_ends_old_handlers_before_their_plugin(tmp_path: Path) ->
             provider.release()
 
             async def sent() -> bool:
-                return look(service.store.path, "SELECT state FROM messages") == [("sent",)]
+                return states(service) == ["sent"]
 
             await until_async(sent, "sent")
         lines = noted(tmp_path)

@@ -24,10 +24,10 @@ from receiver.service.reload import reload
 from receiver.store import ForwardAttempt, Job, PurgeKind, forwards, purges, to_micros
 from receiver.store.jobs import hurry_lane
 from receiver.supervision import supervisor
+from tests import stored
 from tests.harness import (
     Clock,
     inbound,
-    look,
     opened,
     parts,
     serve,
@@ -104,8 +104,8 @@ async def failed(service: Service, attempts: int = 1) -> Job:
 
 def under_way(service: Service, job: Job) -> bool:
     """Whether somebody works on a job, or has since it was read."""
-    query = "SELECT attempts, due_at FROM jobs WHERE id = ? AND owner IS NULL"
-    return look(service.store.path, query, job.id) != [(job.attempts, to_micros(job.due_at))]
+    store = service.store.path
+    return job.id in stored.claims(store) or job not in stored.jobs(store)
 
 
 async def until_pushed(listener: Listener, count: int) -> list[Pushed]:
@@ -232,7 +232,7 @@ async def test_a_target_that_was_down_gets_everything(tmp_path: Path) -> None:
             await until_async(all_there, "the other target has everything")
 
             async def nothing_under_way() -> bool:
-                return not look(service.store.path, "SELECT 1 FROM jobs WHERE owner IS NOT NULL")
+                return not stored.claims(service.store.path)
 
             for _ in range(2):
                 await until_async(nothing_under_way, "the last try has ended")
@@ -560,8 +560,7 @@ def test_kill_9_forwards_the_rest_after_the_restart(tmp_path: Path) -> None:
         assert len(under_way) == 2
         crm.listener.behaviour = lambda _: answer(200)
         with serve(tmp_path, raw) as service:
-            query = "SELECT 1 FROM jobs"
-            until(lambda: not look(service.store, query), "everything is forwarded")
+            until(lambda: not stored.jobs(service.store), "everything is forwarded")
         taken = crm.listener.taken
         assert len({one.id for one in taken}) == len(taken) == 8
         assert under_way <= {one.id for one in taken}

@@ -26,7 +26,8 @@ from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
 from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush, handler_results
 from receiver.supervision.supervisor import Supervisor
-from tests.harness import Clock, change, look, until_async
+from tests import stored
+from tests.harness import Clock, until_async
 from tests.store.rows import PERSON, finish, intake, opened
 
 GUARD = Guard(LoopGuard(enabled=False), ())
@@ -332,10 +333,10 @@ async def test_a_reply_resolves_the_answer(tmp_path: Path) -> None:
 
     async with bench(tmp_path, replies, slow) as work:
         await asyncio.wait_for(await work.give(1), 30)
-        assert look(work.store.path, "SELECT answer FROM events") == [(b"answer: karibu",)]
+        assert stored.event(work.store.path, 1).answer == b"answer: karibu"
         go_on.set()
         await work.done()
-        assert look(work.store.path, "SELECT answer FROM events") == [(b"answer: karibu",)]
+        assert stored.event(work.store.path, 1).answer == b"answer: karibu"
         assert await work.jobs() == []
 
 
@@ -350,7 +351,8 @@ async def test_all_silent_handlers_resolve_the_answer(tmp_path: Path) -> None:
 
     async with bench(tmp_path, silent, silent_too) as work:
         await asyncio.wait_for(await work.give(1), 30)
-        assert look(work.store.path, "SELECT answer, reply FROM events") == [(b"answer", 0)]
+        event = stored.event(work.store.path, 1)
+        assert (event.answer, event.reply) == (b"answer", ReplyState.NONE)
 
 
 async def test_effects_are_committed_with_the_end_of_the_work(tmp_path: Path) -> None:
@@ -574,8 +576,9 @@ async def test_an_event_that_cannot_be_read_stops_no_other_work(tmp_path: Path) 
 
     async with opened(tmp_path) as store:
         for n in range(3):
-            await store.take(intake(store, n, jobs=["mine.counts"]))
-    change(tmp_path / "receiver.db", "UPDATE events SET data = x'7b' WHERE key = 'message:1'")
+            push = intake(store, n, jobs=["mine.counts"])
+            row = replace(push.row, data=b"{") if n == 1 else push.row
+            await store.take(replace(push, row=row))
     async with bench(tmp_path, counts) as work:
         await work.done()
         assert seen == ["0", "2"]
@@ -849,4 +852,5 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
         path = work.store.path
         asyncio.get_running_loop().call_soon(go_on.set)  # when the end has begun
     assert seen == ["1"]
-    assert look(path, "SELECT attempts, owner FROM jobs") == [(0, None)]
+    assert stored.claims(path) == {}
+    assert [job.attempts for job in stored.jobs(path)] == [0]

@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 
 from receiver.handlers import Send
 from receiver.jobs.runner import Runner
-from receiver.store import handler_results, jobs
+from receiver.store import Store, handler_results, jobs
 from receiver.supervision import supervisor
 from receiver.supervision.supervisor import Supervisor
-from tests.harness import Clock, inbound, look, opened, settings, take, until_async, with_plugin
+from tests import stored
+from tests.harness import Clock, inbound, opened, settings, take, until_async, with_plugin
 from tests.store.rows import PERSON, finish, held, intake
 from tests.store.rows import opened as opened_store
 
@@ -154,6 +155,11 @@ async def test_who_does_not_own_a_job_commits_nothing(tmp_path: Path) -> None:
         assert len(await store.reader.messages.find()) == 1
 
 
+def claims(store: Store) -> tuple[dict[int, int], list[int]]:
+    """Who works on which job, and how often each was tried."""
+    return stored.claims(store.path), [job.attempts for job in stored.jobs(store.path)]
+
+
 async def test_a_new_owner_takes_over_at_once(tmp_path: Path) -> None:
     """What the last process had claimed waits again, with its attempt; a stop gives that back."""
     async with opened_store(tmp_path) as store:
@@ -161,14 +167,13 @@ async def test_a_new_owner_takes_over_at_once(tmp_path: Path) -> None:
         await runner.start()
         taken = await store.take(intake(store, jobs=["mine.f"]))
         await store.run(jobs.claim, runner.owner, taken.jobs)
-        query = "SELECT owner, attempts FROM jobs"
-        assert look(store.path, query) == [(runner.owner, 1)]
+        assert claims(store) == ({1: runner.owner}, [1])
         await runner.stop()
-        assert look(store.path, query) == [(None, 0)]
+        assert claims(store) == ({}, [0])
         await store.run(jobs.claim, runner.owner + 1, taken.jobs)
         other = Runner(store, Clock(), Supervisor(), look=3600.0)
         await other.start()
         assert other.owner > 1
-        assert look(store.path, query) == [(None, 1)]
-        assert look(store.path, "SELECT id FROM owners") == [(other.owner,)]
+        assert claims(store) == ({}, [1])
+        assert stored.owners(store.path) == [other.owner]
         await other.stop()

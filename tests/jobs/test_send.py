@@ -26,7 +26,6 @@ from receiver.store import StoredMessage, open_store
 from tests.harness import (
     NOW,
     Clock,
-    change,
     inbound,
     opened,
     settings,
@@ -34,7 +33,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.store.rows import opted_out
+from tests.store.rows import begin, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -347,10 +346,10 @@ async def test_restarting_finds_what_was_under_way(tmp_path: Path) -> None:
     async with open_store(tmp_path / "receiver.db") as store:
         for to in (ANN, BEN):
             await store.add_message(Send(source="tilil", to=to, text="karibu"), NOW)
-    change(tmp_path / "receiver.db", "UPDATE messages SET state = 'sending' WHERE id = 1")
+        await begin(store, 1, ANN)
     async with sending(tmp_path) as (service, providers):
         await until_state(service, 2, "sent")
-        assert (await until_state(service, 1, "unknown")).attempts == 0
+        assert (await until_state(service, 1, "unknown")).attempts == 1
         assert [sent.to.lstrip("+") for sent in providers.sent] == [BEN[1:]]
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from receiver.errors import HandlerError
-from receiver.handlers import Network, Target
+from receiver.events import Data, Event
+from receiver.handlers import Answer, Network, Target
 from receiver.net.asking import Asker, asking
-from receiver.net.posting import open_poster
+from receiver.net.posting import Poster, open_poster
 from receiver.testing import message
 from tests.harness import NOW, until_async
 from tests.listening import Listener, answer, listening
@@ -86,7 +87,7 @@ async def test_a_status_says_if_it_is_asked_again(status: int, again: bool) -> N
     async with listening() as shop, asker(shop) as ask:
         shop.says(status, f"Location: {shop.url}/other", body="not told to anybody")
         error = await refusal(ask)
-        assert str(error).startswith(f"shop: {status}")
+        assert str(error).startswith(f"target shop: {status}")
         assert error.retryable == again
         assert len(shop.pushed) == 1
 
@@ -116,7 +117,7 @@ async def test_what_asks_for_time_gets_it() -> None:
         shop.says(429, "Retry-After: 3600")
         assert (await refusal(ask)).retry_after == 60.0
         error = await refusal(ask)
-        assert str(error).startswith("shop is not asked, for it failed just before: 429 ")
+        assert str(error).startswith("target shop is not asked, for it failed just before: 429 ")
         assert error.retry_after == 60.0
         assert len(shop.pushed) == 1
 
@@ -137,19 +138,32 @@ async def test_a_system_that_fails_for_everybody_rests() -> None:
         shop.behaviour = lambda _: answer(200, TEXT, body="Yes.")
         shop.release()
         assert (await probe).body == b"Yes."
-        await ask.ask(EVENT)
+        await asyncio.gather(ask.ask(EVENT), ask.ask(EVENT))
 
 
-async def test_no_more_are_asked_about_at_once_than_connections() -> None:
-    """The others wait for their turn, and the time of a request begins with it."""
-    async with listening() as shop, asker(shop, connections=2) as ask:
-        shop.behaviour = lambda _: None
-        asked = asyncio.gather(*[ask.ask(EVENT) for _ in range(5)])
-        await pushed(shop, 2)
-        assert len(shop.pushed) == 2
-        shop.release()
-        assert [each.status for each in await asked] == [204] * 5
-        assert shop.most_under_way == 2
+class Held(Poster):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go_on = asyncio.Event()
+
+    async def post(self, event: Event[Data], *, whole: bool = False, accept: str = "") -> Answer:
+        """Begins a request."""
+        self.begun += 1
+        await self.go_on.wait()
+        return Answer(204, None)
+
+
+async def test_no_more_requests_begin_than_connections() -> None:
+    """The others wait for their turn, and the time limit of a request begins with it."""
+    poster = Held()
+    ask = Asker(Target(name="shop", url="https://shop.example.com", connections=2), poster)
+    asked = asyncio.gather(*[ask.ask(EVENT) for _ in range(5)])
+    await asyncio.sleep(0)
+    assert poster.begun == 2
+    poster.go_on.set()
+    assert [each.status for each in await asked] == [204] * 5
 
 
 async def test_a_refused_event_is_no_failure_of_the_system() -> None:

@@ -76,7 +76,7 @@ def test_an_answer_is_a_text_or_json(body: bytes, content_type: str, text: str |
         (b"hello", "text/plain; charset=no\x00ne", "expected a charset of utf-8"),
         (b"Habari", "application/json", "JSON is malformed"),
         (b'"Habari"', "application/json", "Expected `object`"),
-        (b"[" * 60000, "application/json", ""),
+        (b'{"actions": [{"text": ' + b"[" * 60000, "application/json", "recursion"),
         (b'{"reply": 5}', "application/json", "$.reply"),
         (b'{"reply": "\\ud800"}', "application/json", "Input data"),
         (b'{"text": "Habari"}', "application/json", "unknown field `text`"),

@@ -89,6 +89,6 @@ def test_program_of_the_page(tmp_path: Path, name: str) -> None:
             ("You will hear no more from us.", [leave]),
             (None, []),
         ]
-        refused = [(None, "it: 401 Unauthorized")]
+        refused = [(None, "target it: 401 Unauthorized")]
         assert asyncio.run(answers(url, [ANOTHER], "hours")) == refused
         assert asyncio.run(answers(url, [], "hours")) == refused

@@ -20,6 +20,7 @@ from receiver.events import encode_event, utc_now
 from receiver.providers import Answer
 from receiver.service.parts import Service
 from receiver.store import Job, open_reader
+from receiver.views.redact import redact_job
 from tests.harness import TOKEN, Clock, inbound, opened, serve, settings, take, until, until_async
 from tests.listening import Behaviour, Listener, answer, listening
 
@@ -145,7 +146,7 @@ async def test_what_fails_is_asked_again(tmp_path: Path) -> None:
     async with asked(tmp_path, lambda _: answer(503), clock) as (service, shop):
         assert reply_in(await take(service, inbound(1, "hours", mobile=ANN))) == ""
         job = await failed(service)
-        assert (job.state, job.error) == ("due", "shop: 503 Service Unavailable")
+        assert (job.state, job.error) == ("due", "target shop: 503 Service Unavailable")
         shop.says(200, TEXT, body="Open till 6.")
         clock.move(seconds=10)
         await handled(service)
@@ -160,7 +161,8 @@ async def test_a_refusal_is_final(tmp_path: Path) -> None:
     async with asked(tmp_path, lambda _: answer(404)) as (service, shop):
         assert reply_in(await take(service, inbound(1, "hours", mobile=ANN))) == ""
         job = await failed(service)
-        assert (job.state, job.error) == ("dead", "shop: 404 Not Found")
+        assert (job.state, job.error) == ("dead", "target shop: 404 Not Found")
+        assert redact_job(job, []).error == job.error  # `receiver jobs` shows it whole
         assert len(shop.pushed) == 1
 
 
@@ -172,7 +174,7 @@ async def test_an_answer_that_is_none_costs_a_retry(tmp_path: Path) -> None:
         assert reply_in(await take(service, inbound(1, "hours", mobile=ANN))) == ""
         job = await failed(service)
         expected = "expected Content-Type text/plain or application/json, got 'text/html'"
-        assert job.error == f"shop: its answer cannot be read: {expected}"
+        assert job.error == f"target shop: its answer cannot be read: {expected}"
         assert job.state == "due"
 
 

@@ -160,6 +160,16 @@ def test_what_would_take_long_fails_at_once(template: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "template",
+    ["{{ rest['format'](1) }}", "{{ ([rest] | map(attribute='format') | first)(1) }}"],
+)
+def test_a_text_is_no_format(template: str) -> None:
+    """A short one neither, and however the template comes by the method."""
+    with pytest.raises(ValueError, match="raised SecurityError"):
+        render(template, "GAME {:9}")
+
+
+@pytest.mark.parametrize(
     ("template", "expected"),
     [
         ("{{ rest | replace(',', '') }}", "1500"),

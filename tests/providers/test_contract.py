@@ -1,6 +1,7 @@
-"""The promises of the contract, held against every built-in provider.
+"""The promises of the contract, held against every provider that comes with the program.
 
-Names of fields come from its own samples.
+`receiver.testing.providers` has most of them, for authors too; here are those about our own
+modules, and those that Hypothesis looks for counterexamples of.
 """
 
 from __future__ import annotations
@@ -8,24 +9,21 @@ from __future__ import annotations
 import ast
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
 
 import receiver
-from receiver.config import Send, Source
-from receiver.errors import CredentialMissing, CredentialWrong, PushError
-from receiver.events import EventType, decode_data, encode_data
-from receiver.providers import Answer, Provider, Push, built_in
-from receiver.text.msisdn import is_region
+from receiver.events import EventType
+from receiver.providers import Push, built_in, known
+from receiver.testing.promises_of_pushes import judge
+from receiver.testing.providers import check
 from tests.examples import examples
 from tests.providers import pushes
 
@@ -34,9 +32,7 @@ ORDER = [
     *("takes_reply", "acknowledge", "refuse", "sample", "fresh_values"),
 ]
 KINDS = [(name, kind) for name, provider in built_in().items() for kind in provider.sample_kinds]
-PUSHING = [name for name, provider in built_in().items() if provider.pushes]
 every_provider = pytest.mark.parametrize("name", built_in())
-every_pushing_provider = pytest.mark.parametrize("name", PUSHING)
 every_kind = pytest.mark.parametrize(("name", "kind"), KINDS)
 
 #: Every way to set a provider up that changes how it looks at a push.
@@ -46,20 +42,13 @@ SET_UP = {
 }
 
 
+@pytest.mark.parametrize("name", known())
+def test_every_provider_keeps_its_promises(name: str) -> None:
+    """Those of the suite for authors: `receiver.testing.providers`."""
+    assert check(known()[name]) == []
+
+
 # How it is made
-
-
-@every_provider
-def test_provider_says_what_it_is(name: str) -> None:
-    """Name, title, methods, zone and region are there and usable."""
-    provider = built_in()[name]
-    assert provider.name == name
-    assert provider.title
-    assert bool(provider.methods) is provider.pushes
-    assert provider.methods <= {"GET", "POST"}
-    assert is_region(provider.default_region)
-    assert bool(provider.sample_kinds) is provider.pushes
-    assert len(set(provider.sample_kinds)) == len(provider.sample_kinds)
 
 
 @every_provider
@@ -73,31 +62,13 @@ def test_provider_modules_read_alike(name: str) -> None:
         assert {"read", "authenticate", "parse", "sample", "fresh_values"} <= set(public)
 
 
-@every_provider
-def test_settings_add_to_those_of_every_source(name: str) -> None:
-    """A provider's own keys stand beside the common ones, each with a default."""
-    settings = built_in()[name].settings
-    assert issubclass(settings, Source)
-    [send] = [field.type for field in structs.fields(settings) if field.name == "send"]
-    [own] = [type_ for type_ in get_args(send) if type_ is not NoneType]
-    assert issubclass(own, Send)
-    required = [
-        field.name
-        for type_ in (settings, own)
-        for field in structs.fields(type_)
-        if field.required and field.name not in ("provider", "api_key")
-    ]
-    assert required == []
-    assert set(built_in()[name].credential_settings) <= set(settings.__struct_fields__)
-
-
 #: Where providers are named: a play with a cast.
 NAMING = ("testing/events.py",)
 
 
 def test_shared_code_knows_no_provider() -> None:
     """Behaviour that differs is an attribute or method of the contract."""
-    known = {*built_in(), *(provider.__name__ for provider in built_in().values())}
+    names = {*built_in(), *(provider.__name__ for provider in built_in().values())}
     root = Path(receiver.__file__).parent
     own = {name.replace("-", "_") for name in built_in()}
     for file in root.rglob("*.py"):
@@ -111,16 +82,7 @@ def test_shared_code_knows_no_provider() -> None:
             for node in ast.walk(ast.parse(file.read_text("utf-8")))
             if isinstance(node, ast.Name | ast.Attribute | ast.Constant)
         }
-        assert not {each for each in found if isinstance(each, str)} & known, place
-
-
-@every_provider
-def test_provider_says_what_its_portal_needs(name: str) -> None:
-    """Every URL to hand out has a label, and is the source's own or one with a secret in it."""
-    urls = built_in()[name].push_urls
-    assert bool(urls) is built_in()[name].pushes
-    assert all(url.label and url.secret != "" for url in urls)
-    assert len({url.label for url in urls}) == len(urls)
+        assert not {each for each in found if isinstance(each, str)} & names, place
 
 
 @every_kind
@@ -154,26 +116,6 @@ def test_samples_are_taken(name: str, kind: str) -> None:
 
 
 @every_kind
-def test_samples_differ_only_on_demand(name: str, kind: str) -> None:
-    """The same sample twice is the same event."""
-    provider = pushes.provider(name)
-    one, two = (
-        pushes.take(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
-        for _ in range(2)
-    )
-    assert one == two
-
-
-@every_kind
-def test_samples_know_their_secret(name: str, kind: str) -> None:
-    """A sample made with another secret is refused."""
-    provider = pushes.provider(name)
-    sample = provider.sample(kind, pushes.SECRET + "!", {})
-    with pytest.raises(CredentialWrong):
-        provider.authenticate(pushes.of_sample(sample))
-
-
-@every_kind
 def test_samples_take_values(name: str, kind: str) -> None:
     """`simulate --set` replaces any field of the payload, and the sample stays authentic."""
     provider = pushes.provider(name)
@@ -201,100 +143,10 @@ def test_fresh_samples_are_new_events(name: str, kind: str) -> None:
     assert parsed[0] == parsed[-1]
 
 
-@every_provider
-def test_kinds_are_different_events(name: str) -> None:
-    """Two kinds of delivery or subscription are not repeats of each other."""
-    provider = pushes.provider(name)
-    parsed = [
-        pushes.parse(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
-        for kind in provider.sample_kinds
-    ]
-    keys = [one.key for one in parsed if one.type is not EventType.MESSAGE_RECEIVED]
-    assert len(set(keys)) == len(keys)
-
-
 # Credentials
 
 
-@every_pushing_provider
-def test_nothing_is_no_credential(name: str) -> None:
-    """An empty request is a stranger's."""
-    provider = pushes.provider(name)
-    for method in provider.methods:
-        with pytest.raises(PushError) as caught:
-            provider.authenticate(pushes.push(method))
-        assert isinstance(caught.value, CredentialMissing) or caught.value.status == 400
-
-
-@every_kind
-def test_sources_without_authentication_take_any_credential(name: str, kind: str) -> None:
-    """Where the configuration says "none", what a push carries is not looked at."""
-    provider = pushes.provider(name, tokens=(), authentication="none")
-    push = pushes.of_sample(provider.sample(kind, "anything", {}))
-    push.token = "guess"
-    assert pushes.take(provider, push)
-
-
-@every_pushing_provider
-@pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00", b'{"', b"[]", b"null", b"%"])
-def test_an_unreadable_body_with_a_credential_is_our_providers(name: str, body: bytes) -> None:
-    """With a right token in the URL a body that no event can be made of is answered 400."""
-    provider = pushes.provider(name)
-    push = pushes.push(path=f"?token={quote_plus(pushes.SECRET)}", body=body)
-    provider.authenticate(push)
-    with pytest.raises(PushError) as caught:
-        provider.parse(push)
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize("name", sorted(built_in().keys() - set(PUSHING)))
-def test_nobody_pushes_as_a_provider_that_does_not(name: str) -> None:
-    """Whatever a request carries, it is no push of theirs; and there are no samples."""
-    provider = pushes.provider(name, tokens=())
-    push = pushes.push(path="/guess", body=b"{}")
-    with pytest.raises(CredentialMissing):
-        provider.authenticate(push)
-    with pytest.raises(PushError) as caught:
-        provider.parse(push)
-    assert caught.value.status == 400
-    with pytest.raises(PushError):
-        provider.read(push)
-    with pytest.raises(LookupError):
-        provider.sample("delivered", "", {})
-    with pytest.raises(LookupError):
-        provider.fresh_values("delivered", pushes.ARRIVAL)
-
-
 # Reading once, and what the store keeps
-
-
-@every_kind
-def test_pushes_are_read_once(name: str, kind: str) -> None:
-    """Authenticating and parsing share one reading."""
-    provider = pushes.provider(name)
-    push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
-    provider.authenticate(push)
-    first = provider.payload(push)
-    provider.parse(push)
-    assert provider.payload(push) is first
-
-
-@every_kind
-def test_data_comes_back_from_the_store(name: str, kind: str) -> None:
-    """The stored data of a push decode to the parsed data."""
-    provider = pushes.provider(name)
-    parsed = pushes.parse(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
-    assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data
-
-
-@every_kind
-def test_replies_go_only_where_they_are_delivered(name: str, kind: str) -> None:
-    """A reply stands in the answer if, and only if, the provider hands it to the person."""
-    provider = pushes.provider(name)
-    push = pushes.of_sample(provider.sample(kind, pushes.SECRET, {}))
-    parsed = pushes.parse(provider, push)
-    answer = provider.acknowledge(push, parsed, "karibu")
-    assert (b"karibu" in answer.body) is provider.takes_reply(parsed)
 
 
 # Totality: junk of every form
@@ -388,34 +240,6 @@ requests = st.builds(
     body=bodies,
     received_at=st.just(pushes.ARRIVAL),
 )
-
-
-def raised(step: Callable[[Push], object], push: Push) -> PushError | None:
-    """The `PushError` of one step; None if it returned."""
-    try:
-        step(push)
-    except PushError as error:
-        return error
-    return None
-
-
-def judge(provider: Provider[Any], push: Push) -> None:
-    """Everything that the intake does with a push; only `PushError` may leave a step."""
-    refused = raised(provider.authenticate, push)
-    if refused:
-        assert 400 <= refused.status < 500
-        assert isinstance(provider.refuse(refused), Answer)
-    refused = raised(provider.parse, push)
-    if refused:
-        assert refused.status == 400
-        assert str(refused).encode()
-        return
-    parsed = pushes.parse(provider, push)
-    assert parsed.time.tzinfo is UTC
-    assert decode_data(parsed.type, encode_data(parsed.data)) == parsed.data
-    parsed.key.encode()
-    (parsed.subject or "").encode()
-    assert provider.acknowledge(push, parsed, "karibu \U0001f600").body
 
 
 @pytest.mark.parametrize("set_up", SET_UP)

@@ -61,7 +61,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, value: str, name: str = "acme-sms
 def test_built_in_providers_are_found_in_the_package() -> None:
     """Each module with a provider is one, and no other module is."""
     folder = Path(config.__file__).parents[1] / "providers"
-    named = {file for file in folder.rglob("*.py") if '\n    name = "' in file.read_text("utf-8")}
+    named = {file for file in folder.rglob("*.py") if '\n    title = "' in file.read_text("utf-8")}
     assert {known().origins[name].place for name in built_in()} == set(map(str, named))
     assert "forms" not in known()
     assert "tilil" in known()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from receiver.actions import Send
 from receiver.errors import ConfigError, StoreUnavailable
+from receiver.events import Status
 from receiver.logs.histogram import Histogram
+from receiver.outgoing import Sent
 from receiver.service import metrics, store_metrics
 from receiver.service.metrics import ServiceCollector
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store import metric_reads, to_micros
+from receiver.store import Attempt, from_micros, jobs, messages, metric_reads, to_micros
+from receiver.store.jobs import by_operator
+from receiver.store.tx import Tx
 from tests.harness import (
     TOKEN,
     Clock,
@@ -218,11 +221,10 @@ async def test_what_is_sent_is_told_from_the_store(tmp_path: Path) -> None:
             ("sent", 3 * day, None),
         ):
             at = to_micros(clock.now - timedelta(seconds=ago))
-            await service.store.writer.run(
-                partial(add_message, at=at, status=status, balance=balance)
-            )
+            sent = Sent(message_id=str(ago), status=Status(status), balance=balance)
+            await service.store.run(add_message, at, sent)
         due, asked = (to_micros(clock.now + timedelta(seconds=by)) for by in (900, -60))
-        await service.store.writer.run(partial(add_job, due=due, asked=asked))
+        await service.store.run(add_job, due=due, asked=asked)
         collector = ServiceCollector(service)
         await collector.refresh()
 
@@ -240,23 +242,18 @@ async def test_what_is_sent_is_told_from_the_store(tmp_path: Path) -> None:
     assert of_tilil("line_rest_seconds") == 0
 
 
-def add_message(db: sqlite3.Connection, *, at: int, status: str, balance: str | None) -> None:
+def add_message(tx: Tx, at: int, sent: Sent) -> None:
     """A message that was sent then."""
-    db.execute(
-        "INSERT INTO messages (source, handler, msisdn, text, encoding, parts, state, status,"
-        " balance, created_at, sent_at, updated_at)"
-        " VALUES ('tilil', 'operator', '', '', 'GSM-7', 1, 'sent', ?2, ?3, ?1, ?1, ?1)",
-        (at, status, balance),
-    )
+    wish = Send(source="tilil", to="+254726770792", text="hello")
+    message = messages.add(tx, by_operator(from_micros(at)), jobs.OPERATOR, wish)
+    assert messages.begin(tx, [Attempt(message, wish.to)], at, at) == [None]
+    messages.sent(tx, message, at, sent)
 
 
-def add_job(db: sqlite3.Connection, *, due: int, asked: int) -> None:
+def add_job(tx: Tx, *, due: int, asked: int) -> None:
     """A message that waits to be sent."""
-    db.execute(
-        "INSERT INTO jobs (kind, source, handler, due_at, created_at)"
-        " VALUES ('send', 'tilil', 'operator', ?, ?)",
-        (due, asked),
-    )
+    origin = by_operator(from_micros(asked))
+    jobs.add_job(tx, origin, kind="send", source="tilil", handler=jobs.OPERATOR, due_at=due)
 
 
 @pytest.mark.anyio
@@ -291,7 +288,7 @@ async def test_the_store_is_not_asked_at_each_scrape(tmp_path: Path) -> None:
     async with opened(tmp_path) as service:
         collector = ServiceCollector(service)
         await collector.refresh()
-        await service.store.writer.run(partial(add_job, due=1, asked=1))
+        await service.store.run(add_job, due=1, asked=1)
         await collector.refresh()
         assert value(collector, "receiver_jobs_due", kind="send") == 0
 

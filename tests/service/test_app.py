@@ -8,7 +8,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from receiver.service.app import PublicApp, create_app
@@ -21,7 +20,6 @@ from tests.harness import (
     delivery,
     hook,
     inbound,
-    look,
     opened,
     request,
     serve,
@@ -30,6 +28,7 @@ from tests.harness import (
     with_plugin,
 )
 from tests.ports import free_port
+from tests.stored import client, event, jobs, keys, quarantined, text
 
 FAILED = {"result_code": 0, "result_desc": "FAILED", "result_message": ""}
 
@@ -58,14 +57,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def stored(service: Running, id_: str) -> int:
     """How many events have this id of the provider."""
-    query = "SELECT count(*) FROM events WHERE key IN (?, ?)"
-    return int(look(service.store, query, f"message:{id_}", f"delivery:{id_}:1")[0][0])
-
-
-def client_of(service: Running, id_: str) -> str:
-    """The address that is kept with an event."""
-    ((packed,),) = look(service.store, "SELECT request FROM events WHERE key = ?", f"message:{id_}")
-    return str(msgspec.msgpack.decode(packed)[-1])
+    return sum(key in (f"message:{id_}", f"delivery:{id_}:1") for key in keys(service.store))
 
 
 # StoreResult
@@ -146,9 +138,7 @@ def test_parameters_may_follow_a_second_question_mark(service: Running, start: s
     """A gateway adds its parameters with one, whatever the URL has; later ones are text."""
     query = f"source=447777777777&dest=447786200000&id=mark-{start}&msg=why?id=5?token=x?"
     assert service.get(f"/hooks/text-connect{start}{query}").status == 200
-    key = f"message:mark-{start.replace('%20', ' ')}"
-    [(data,)] = look(service.store, "SELECT data FROM events WHERE key = ?", key)
-    assert json.loads(data)["text"] == "why?id=5?token=x?"
+    assert text(service.store, f"mark-{start.replace('%20', ' ')}") == "why?id=5?token=x?"
 
 
 @pytest.mark.parametrize("path", ["/hooks/tilil/wrong%20", "//hooks/tilil?token=wrong?x=y"])
@@ -170,24 +160,21 @@ def test_a_guess_is_noted_on_its_event(service: Running) -> None:
     """Who reads the event sees that its text may differ from what was typed."""
     body = inbound("guessed", "GAME X5").replace(b"X", b"\xa3")
     assert service.post(body).status == 200
-    query = "SELECT note, data FROM events WHERE key = ?"
-    [(note, data)] = look(service.store, query, "message:guessed")
-    assert "windows-1252" in note
-    assert json.loads(data)["text"] == "GAME £5"
+    assert "windows-1252" in (event(service.store, "guessed").note or "")
+    assert text(service.store, "guessed") == "GAME £5"
 
 
 @pytest.mark.parametrize(("method", "path"), TRIED)
 def test_a_portal_may_try_a_url(service: Running, method: str, path: str) -> None:
     """GET or HEAD without payload, with a right secret in the URL: 200, and nothing is stored."""
-    before = look(service.store, "SELECT (SELECT count(*) FROM events), count(*) FROM quarantine")
+    before = keys(service.store), quarantined(service.store)
     with service.wire() as wire:
         wire.send(request(method, path))
         answer = wire.answer(method=method)
         assert (answer.status, answer.body) == (200, b"OK" if method == "GET" else b"")
         wire.send(request("GET", "/healthz"))
         assert wire.answer().status == 200
-    after = look(service.store, "SELECT (SELECT count(*) FROM events), count(*) FROM quarantine")
-    assert after == before
+    assert (keys(service.store), quarantined(service.store)) == before
 
 
 @pytest.mark.parametrize(
@@ -396,11 +383,12 @@ def test_handlers_that_fail_are_quiet(tmp_path: Path) -> None:
     """What an exception says may hold what people wrote: the log has its kind and place alone."""
     with serve(tmp_path, with_plugin(LOUD)) as service:
         assert service.post(inbound(1, "the-text-of-it", mobile="254733123456")).status == 200
-        failed = "SELECT error FROM jobs WHERE attempts = 1"
-        errors = until(
-            lambda: found if len(found := look(service.store, failed)) == 3 else None, "failed"
-        )
-        assert all("the-text-of-it" in error for (error,) in errors)
+
+        def errors() -> list[str]:
+            return [job.error for job in jobs(service.store) if job.attempts == 1 and job.error]
+
+        until(lambda: len(errors()) == 3, "failed")
+        assert all("the-text-of-it" in error for error in errors())
         log = service.log
     assert log.count('"handler failed"') == 3
     assert "mine.py" in log
@@ -412,7 +400,7 @@ def test_handlers_that_fail_are_quiet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "client"),
+    ("forwarded", "address"),
     [
         ("203.0.113.7", "203.0.113.7"),
         ("198.51.100.1, 203.0.113.7", "203.0.113.7"),
@@ -439,11 +427,11 @@ def test_handlers_that_fail_are_quiet(tmp_path: Path) -> None:
         ("", "127.0.0.1"),
     ],
 )
-def test_a_trusted_proxy_tells_the_address(service: Running, forwarded: str, client: str) -> None:
+def test_a_trusted_proxy_tells_the_address(service: Running, forwarded: str, address: str) -> None:
     """Of the addresses it names, the last one that is not another of our proxies counts."""
     id_ = f"xff-{forwarded}"
     assert service.post(inbound(id_), x_forwarded_for=forwarded).status == 200
-    assert client_of(service, id_) == client
+    assert client(service.store, id_) == address
 
 
 def test_the_allow_list_is_about_the_address_behind_the_proxy(service: Running) -> None:
@@ -467,7 +455,7 @@ def test_several_headers_are_one_list(service: Running) -> None:
         two = b"X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.7\r\n"
         wire.send(first + b"\r\n" + two + rest)
         assert wire.answer().status == 200
-    assert client_of(service, "xff-two") == "203.0.113.7"
+    assert client(service.store, "xff-two") == "203.0.113.7"
 
 
 def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
@@ -475,7 +463,7 @@ def test_nobody_else_tells_the_address(tmp_path: Path) -> None:
     raw = settings(server={"trusted_proxies": ["10.0.0.0/8"]}, sources=SOURCES)
     with serve(tmp_path, raw) as service:
         assert service.post(inbound("xff"), x_forwarded_for="203.0.113.7").status == 200
-        assert client_of(service, "xff") == "127.0.0.1"
+        assert client(service.store, "xff") == "127.0.0.1"
         answer = service.post(inbound("far"), "/hooks/far", x_forwarded_for="203.0.113.7")
         assert answer.status == 403
 

@@ -21,10 +21,13 @@ from receiver.service.commands import RetryQuarantined
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.store import to_micros
-from tests.harness import NOW, Clock, change, inbound, look, opened, settings, take
+from receiver.store.jobs import Origin, add_job
+from receiver.store.tx import Tx
+from tests.harness import NOW, Clock, inbound, opened, settings, take
 from tests.jobs.test_send import ask, sending, until_code, until_state
 from tests.plugin_host.test_loop_guard import later, verdict
 from tests.plugins.asking import message
+from tests.stored import change, jobs, messages
 
 pytestmark = pytest.mark.anyio
 
@@ -152,18 +155,16 @@ async def test_what_waits_moves_with_the_clock(tmp_path: Path, by: timedelta) ->
     async with sending(tmp_path, clock=system.steady, options=options) as (service, providers):
         waiting = await ask(service)
         await until_code(service, waiting, "429")
-        query = "SELECT messages.created_at, jobs.due_at, jobs.created_at FROM jobs JOIN messages"
 
-        def times() -> list[int]:
-            (row,) = look(service.store.path, f"{query} ON messages.id = jobs.message")
-            return list(row)
+        def times() -> list[datetime]:
+            [message], [job] = messages(service.store.path), jobs(service.store.path)
+            return [message.created_at, job.created_at]
 
         before = times()
         system.set(by)
         await keep_time(service, system)
-        moved = by // timedelta(microseconds=1)
-        assert abs(times()[0] - before[0] - moved) < 10
-        assert abs(times()[2] - before[2] - moved) < 10
+        for then, now in zip(before, times(), strict=True):
+            assert abs(now - then - by) < timedelta(microseconds=10)
         assert system.steady() == datetime.fromtimestamp(system.wall, UTC)
         providers.set_faults({})
         system.pass_(3600)
@@ -212,21 +213,22 @@ async def test_what_is_in_memory_moves_with_the_clock(
             assert (await until_state(service, message, "sent", "dead")).state == "sent"
 
 
+def poll_at(tx: Tx, due: datetime) -> None:
+    """A status that is asked for then."""
+    origin = Origin(event=1, time=0, received_at=0, now=0)
+    add_job(tx, origin, kind="poll", handler="mine", source="tilil", due_at=to_micros(due))
+
+
 async def test_what_was_put_off_by_a_clock_ahead_is_due_at_the_next_start(tmp_path: Path) -> None:
     """Beyond the longest pause there is nothing to wait for; within it everything stays."""
     clock = Clock()
     async with opened(tmp_path, settings(), clock):
         pass
-    add = (
-        "INSERT INTO jobs (kind, event, handler, due_at, created_at, source)"
-        " VALUES ('poll', 1, 'mine', {}, 0, 'tilil')"
-    )
     later_, ahead = NOW + timedelta(days=1), NOW + timedelta(days=1096)
     for due in (later_, ahead):
-        change(tmp_path / "receiver.db", add.format(to_micros(due)))
+        change(tmp_path / "receiver.db", poll_at, due)
     async with opened(tmp_path, settings(), clock) as service:
-        ((soonest, latest),) = look(service.store.path, "SELECT min(due_at), max(due_at) FROM jobs")
-        assert (soonest, latest) == (to_micros(NOW), to_micros(later_))
+        assert [job.due_at for job in jobs(service.store.path)] == [later_, NOW]
 
 
 def digested(**digest: object) -> dict[str, object]:

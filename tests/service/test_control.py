@@ -26,11 +26,11 @@ from receiver.service.commands import (
 )
 from receiver.service.parts import Service
 from receiver.store import jobs, open_store
+from tests import stored
 from tests.harness import (
     TOKEN,
     Clock,
     inbound,
-    look,
     opened,
     parts,
     settings,
@@ -70,7 +70,7 @@ def sockets(folder: Path) -> list[Path]:
 
 def opt_outs(folder: Path) -> list[Any]:
     """Who must not be messaged, and why."""
-    return look(folder / "receiver.db", "SELECT msisdn, reason FROM opt_outs")
+    return [(line.msisdn, line.reason) for line in stored.opt_outs(folder / "receiver.db")]
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -129,9 +129,9 @@ async def test_what_can_be_understood_now_leaves_the_quarantine(
             await retry()
     else:
         await retry()
-    keys = look(tmp_path / "receiver.db", "SELECT key FROM events ORDER BY seq")
-    assert sorted(keys) == [("message:1",), ("message:2",), ("message:3",)]
-    assert look(tmp_path / "receiver.db", "SELECT id FROM quarantine") == [(3,)]
+    keys = stored.keys(tmp_path / "receiver.db")
+    assert sorted(keys) == ["message:1", "message:2", "message:3"]
+    assert [entry.id for entry in stored.quarantined(tmp_path / "receiver.db")] == [3]
 
 
 async def test_a_retried_repeat_leaves_the_quarantine_too(tmp_path: Path) -> None:
@@ -143,9 +143,10 @@ async def test_a_retried_repeat_leaves_the_quarantine_too(tmp_path: Path) -> Non
     async with running(tmp_path) as service:
         await take(service, inbound(1))
         assert await perform(tmp_path, RetryQuarantined()) == Outcome(1)
-    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM events") == [(1,)]
+    assert stored.keys(tmp_path / "receiver.db") == ["message:1"]
 
 
+@pytest.mark.commit
 async def test_all_of_a_long_quarantine_is_retried(tmp_path: Path) -> None:
     """Also more than one page of it."""
     old = settings(
@@ -196,7 +197,7 @@ async def test_commands_do_no_other_work(tmp_path: Path) -> None:
     async with open_store(tmp_path / "receiver.db") as store:
         await store.take(intake(store, 1, jobs=["mine.runs"]))
     assert await perform(tmp_path, AddOptOut(PERSON), raw) == Outcome(1)
-    assert look(tmp_path / "receiver.db", "SELECT attempts FROM jobs") == [(0,)]
+    assert [job.attempts for job in stored.jobs(tmp_path / "receiver.db")] == [0]
     assert not sockets(tmp_path)
     assert "ran" not in names(tmp_path / "plugins")
 
@@ -305,9 +306,9 @@ async def test_what_the_audit_keeps_is_bounded(
         for command in ({"type": "jobs.retry"}, {"type": "opt_outs.add", "short_code": long}):
             given = {"msisdn": PERSON, **command}
             await said(tmp_path, msgspec.json.encode({"command": given, "by": long[:3000]}) + b"\n")
-    acts = look(tmp_path / "receiver.db", "SELECT act, length(who) + length(details) FROM audit")
-    assert [act for act, _ in acts] == ["jobs.retry", "opt_outs.add"]
-    assert all(length < 1000 for _, length in acts)
+    acts = stored.acts(tmp_path / "receiver.db")
+    assert [act.act for act in acts] == ["jobs.retry", "opt_outs.add"]
+    assert all(len(act.who) + len(msgspec.json.encode(act.details)) < 1000 for act in acts)
     assert long[:1000] not in capsys.readouterr().out
 
 

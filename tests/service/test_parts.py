@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import ConfigError, StoreLocked
-from tests.harness import inbound, look, opened, parts, settings, take, with_plugin
+from tests.harness import inbound, opened, parts, settings, take, with_plugin
+from tests.stored import keys
 
 
 def names(folder: Path) -> list[str]:
@@ -55,6 +56,6 @@ async def test_a_closed_service_leaves_nothing(tmp_path: Path) -> None:
                 pass
     assert not {"store-writer", "handlers"} & {thread.name for thread in threading.enumerate()}
     assert names(tmp_path) == ["receiver.db", "receiver.db.lock", "receiver.toml"]
-    assert look(tmp_path / "receiver.db", "SELECT count(*) FROM events") == [(1,)]
+    assert keys(tmp_path / "receiver.db") == ["message:1"]
     async with opened(tmp_path):
         pass

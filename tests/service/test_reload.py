@@ -25,12 +25,13 @@ from receiver.service.commands import Outcome, Reload
 from receiver.service.parts import Service
 from receiver.service.reload import reload
 from receiver.store import deactivations
+from tests import stored
+from tests.cli import program
 from tests.harness import (
     PROGRAM,
     TOKEN,
     Client,
     inbound,
-    look,
     opened,
     serve,
     settings,
@@ -466,12 +467,12 @@ def test_signal_and_command(tmp_path: Path) -> None:
         assert "not reloaded" in running.log
         assert reply_in(running.post(game(4)).body) == "three"
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: len(look(running.store, "SELECT 1 FROM audit")) == 4, "the last act")
-    acts = look(running.store, "SELECT who, act, details FROM audit ORDER BY id")
-    assert {act for _, act, _ in acts} == {"reload"}
+        until(lambda: len(stored.acts(running.store)) == 4, "the last act")
+    acts = stored.acts(running.store)
+    assert {act.act for act in acts} == {"reload"}
     user = pwd.getpwuid(os.getuid()).pw_name
-    assert [who for who, _, _ in acts] == ["signal", user, user, "signal"]
-    assert json.loads(acts[3][2])["failures"] == 1
+    assert [act.who for act in acts] == ["signal", user, user, "signal"]
+    assert acts[3].details["failures"] == 1
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no service runs on" in done.stderr
@@ -509,10 +510,11 @@ def test_no_push_is_refused_or_answered_by_half_a_configuration(tmp_path: Path) 
     with serve(tmp_path, configuration("one")) as running:
         clients = threading.Thread(target=lambda: asyncio.run(pushing(running.port)))
         clients.start()
-        for n in range(20):
-            write(tmp_path, configuration("two" if n % 2 == 0 else "one"))
-            command = [*PROGRAM, "reload", "--config", str(tmp_path / "receiver.toml")]
-            subprocess.run(command, check=True, capture_output=True)
+        for name in ("two", "one") * 10:
+            write(tmp_path, configuration(name))
+            program.told(tmp_path, "reload")
+            answered = seen[name, 200, name]
+            until(lambda: seen[name, 200, name] > answered, "an answer by the new rule")  # noqa: B023 - called at once
         stop.set()
         clients.join()
     assert set(seen) == {

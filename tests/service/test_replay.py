@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import tempfile
 from contextlib import closing
 from datetime import timedelta
@@ -23,20 +22,19 @@ from receiver.service.commands import Outcome
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.replay_compare import EventComparison, ReplyChange, compare
-from receiver.store import HandlerActions, ReplayRequest, open_store, replay_writes
+from receiver.store import HandlerActions, ReplayRequest, ReplyState, open_store, replay_writes
 from receiver.store.engine.database import open_writer
 from receiver.store.event_effects import EventEffects, EventMessage, effects_of, undone
 from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.text.sms_length import split
+from tests import stored
 from tests.examples import examples
 from tests.harness import (
     NOW,
     TOKEN,
     Clock,
-    change,
     delivery,
     inbound,
-    look,
     opened,
     parts,
     settings,
@@ -45,7 +43,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
-from tests.store.rows import PERSON, intake, opted_out
+from tests.store.rows import PERSON, intake, opted_in, opted_out
 
 pytestmark = pytest.mark.anyio
 
@@ -104,14 +102,15 @@ async def fill(folder: Path, raw: dict[str, Any], *bodies: bytes) -> None:
             await take(service, body)
 
 
-def found(folder: Path, query: str) -> list[Any]:
-    """What a query finds in the store."""
-    return look(folder / "receiver.db", query)
-
-
 def messages(folder: Path) -> list[Any]:
     """Who is sent what, on whose behalf."""
-    return found(folder, "SELECT msisdn, text, handler FROM messages ORDER BY id")
+    every = stored.messages(folder / "receiver.db")
+    return [(message.to, message.text, message.handler) for message in every]
+
+
+def work(folder: Path) -> list[tuple[str, str]]:
+    """The kinds of what waits, and the handlers that asked for it."""
+    return [(job.kind, job.handler) for job in stored.jobs(folder / "receiver.db")]
 
 
 # What differs
@@ -180,7 +179,8 @@ async def test_a_reply_that_was_withheld_is_none(tmp_path: Path) -> None:
     raw = rules(GAME="Hello")
     await fill(tmp_path, raw, inbound(1, "stop"), inbound(2, "game"))
     assert not judged(tmp_path, raw)[1].differs
-    change(tmp_path / "receiver.db", "DELETE FROM opt_outs")
+    async with opened(tmp_path, raw) as service:
+        await opted_in(service.store, OptIn(PERSON), NOW)
     one = judged(tmp_path, raw)[1]
     assert one.reply == ReplyChange(now="Hello", now_by="keyword_reply.answer")
     assert not one.missing  # it has been decided then
@@ -190,7 +190,7 @@ async def test_a_reply_that_was_held_back_is_none(tmp_path: Path) -> None:
     """What the loop guard let nobody say then differs in nothing, and is not made up for."""
     raw = {**rules(GAME="Hello"), "loop_guard": {"burst": 1}}
     await fill(tmp_path, raw, inbound(1, "game"), inbound(2, "game", mobile="22915"))
-    assert found(tmp_path, "SELECT count(note) FROM events") == [(1,)]
+    assert [bool(event.note) for event in stored.events(tmp_path / "receiver.db")] == [False, True]
     assert [(one.differs, one.missing) for one in judged(tmp_path, raw)] == [(False, False)] * 2
 
 
@@ -280,7 +280,8 @@ async def test_what_was_never_done_is_done_once(tmp_path: Path, *, beside: bool)
     assert outcome == Outcome(2, counts={"replies": 2, "actions": 0, "handlers": 0})
     assert repeated.changed == 0
     assert messages(tmp_path) == expected
-    assert found(tmp_path, "SELECT reply FROM events") == [(3,), (3,)]
+    replies = [event.reply for event in stored.events(tmp_path / "receiver.db")]
+    assert replies == [ReplyState.SENT] * 2
     assert not [one for one in judged(tmp_path, raw) if one.differs]
 
 
@@ -323,8 +324,7 @@ def test_doing_it_twice_is_doing_it_once(handlers: list[list[Action]], reply: Re
     """Whatever handlers ask for, in whatever number, the second time finds all of it done."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "receiver.db"
-        asyncio.run(_store_one(path))
-        ((seq,),) = look(path, "SELECT seq FROM events")
+        seq = asyncio.run(_store_one(path))
         handler_actions = tuple(
             HandlerActions(handler=f"mine.h{n}", actions=tuple(some))
             for n, some in enumerate(handlers)
@@ -341,9 +341,9 @@ def test_doing_it_twice_is_doing_it_once(handlers: list[list[Action]], reply: Re
     assert not second.changed
 
 
-async def _store_one(path: Path) -> None:
+async def _store_one(path: Path, **fields: Any) -> int:
     async with open_store(path) as store:
-        await store.take(intake(store, 1))
+        return (await store.take(intake(store, 1, **fields))).seq
 
 
 async def test_a_reply_that_was_given_is_given_again_only_on_demand(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ async def test_handlers_in_the_background_run_again_only_on_demand(tmp_path: Pat
     assert (await apply(tmp_path, raw, again=True)).counts["handlers"] == 0
     async with opened(tmp_path, raw, clock=utc_now) as service:  # as the command has it
         await until_async(lambda: _done(service), "done")
-    assert found(tmp_path, "SELECT handler, reason FROM flags") == [("mine.mine", "counted")]
+    assert stored.flags(tmp_path / "receiver.db") == [("mine.mine", "counted")]
     assert messages(tmp_path) == [(PERSON, "Thanks", "mine.mine")]
 
 
@@ -388,7 +388,7 @@ async def test_handlers_in_the_background_are_not_run_by_the_way(tmp_path: Path)
     raw = with_plugin(LATER + inline)
     counts = (await apply(tmp_path, raw)).counts
     assert counts == {"replies": 1, "actions": 0, "handlers": 0}
-    assert found(tmp_path, "SELECT kind FROM jobs") == [("send",)]
+    assert [kind for kind, _ in work(tmp_path)] == ["send"]
 
 
 async def _done(service: Service) -> bool:
@@ -398,15 +398,14 @@ async def _done(service: Service) -> bool:
 async def test_a_handler_that_failed_then_does_not_run_twice(tmp_path: Path) -> None:
     """What it does now ends the job that would have tried it again."""
     await fill(tmp_path, doing("1 / 0"), inbound(1))
-    assert found(tmp_path, "SELECT kind, handler FROM jobs") == [("handle", "mine.mine")]
+    assert work(tmp_path) == [("handle", "mine.mine")]
     assert (await apply(tmp_path, doing("[Flag('seen'), 'Hi']"))).changed == 1
-    assert found(tmp_path, "SELECT kind FROM jobs") == [("send",)]
+    assert work(tmp_path) == [("send", "mine.mine")]
 
 
 async def test_an_event_that_is_being_answered_is_left_alone(tmp_path: Path) -> None:
     """Its reply is about to be decided, and there must not be two."""
-    await fill(tmp_path, rules(), inbound(1, "game"))
-    change(tmp_path / "receiver.db", "UPDATE events SET reply = 1")
+    await _store_one(tmp_path / "receiver.db", text="game", state=ReplyState.OPEN)
     (one,) = judged(tmp_path, rules(GAME="Hello"))
     assert not one.missing
     command = commands.Replay(events=[(one.seq, one.digest)])
@@ -429,7 +428,7 @@ async def test_what_a_person_said_since_stands(tmp_path: Path, first: str) -> No
         await take(service, inbound(2, "b"))
     outcome = await apply(tmp_path, doing(both))
     assert (outcome.changed, len(outcome.failures)) == (0, 1)
-    assert found(tmp_path, "SELECT count(*) FROM opt_out_history") == [(1,)]
+    assert len(stored.opt_out_history(tmp_path / "receiver.db")) == 1
 
 
 async def test_what_was_missed_is_done_in_its_order(tmp_path: Path) -> None:
@@ -437,8 +436,9 @@ async def test_what_was_missed_is_done_in_its_order(tmp_path: Path) -> None:
     await fill(tmp_path, doing("None"), inbound(1, "a"), inbound(2, "b"))
     both = "(OptOut if event.data.keyword == 'A' else OptIn)(event.subject)"
     assert (await apply(tmp_path, doing(both))).changed == 2
-    assert found(tmp_path, "SELECT change FROM opt_out_history ORDER BY id") == [("out",), ("in",)]
-    assert found(tmp_path, "SELECT * FROM opt_outs") == []
+    history = stored.opt_out_history(tmp_path / "receiver.db")
+    assert [step.change for step in history] == ["out", "in"]
+    assert stored.opt_outs(tmp_path / "receiver.db") == []
 
 
 async def test_a_service_with_other_rules_does_nothing(tmp_path: Path) -> None:
@@ -499,8 +499,8 @@ async def test_what_an_event_left_is_not_taken_for_anothers(tmp_path: Path) -> N
     every = judged(tmp_path, raw, msisdn="+254711000220")
     assert [one.differs for one in every] == [False] * 3
     chosen = {one.seq for one in every}
-    with closing(sqlite3.connect(tmp_path / "receiver.db")) as db:
-        assert effects_of(db, min(chosen), max(chosen), chosen).keys() == chosen
+    with stored.snapshot(tmp_path / "receiver.db") as tx:
+        assert effects_of(tx, min(chosen), max(chosen), chosen).keys() == chosen
 
 
 async def test_a_store_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -516,10 +516,10 @@ async def test_a_store_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     store.unlink()
     async with open_store(store):
         pass
-    change(store, "PRAGMA user_version = 2")
+    stored.set_schema(store, 2)
     with pytest.raises(StoreUnusable, match="start the service once"), open_replay_reader(store):
         pass
-    change(store, "PRAGMA application_id = 7")
+    stored.set_application(store, 7)
     with pytest.raises(StoreUnusable, match="not a store"), open_replay_reader(store):
         pass
 
@@ -551,7 +551,8 @@ async def test_an_old_start_does_not_lift_a_later_stop(tmp_path: Path, *, again:
     await say(tmp_path, numbered(), "START", "STOP")
     assert not any(one.differs or one.missing for one in judged(tmp_path, numbered()))
     await apply(tmp_path, numbered(), again=again)
-    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("+447786200000",)]
+    [line] = stored.opt_outs(tmp_path / "receiver.db")
+    assert line.short_code == "+447786200000"
 
 
 async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: Path) -> None:
@@ -565,7 +566,8 @@ async def test_an_old_start_of_everything_does_not_lift_a_later_stop(tmp_path: P
     wide["plugins"]["opt_out"] = {"scope": "all"}
     outcome = await apply(tmp_path, wide)
     assert "a later opt-out or opt-in of the person stands" in outcome.failures[0]
-    assert found(tmp_path, "SELECT short_code FROM opt_outs") == [("+447786200000",)]
+    [line] = stored.opt_outs(tmp_path / "receiver.db")
+    assert line.short_code == "+447786200000"
 
 
 async def test_a_stop_that_was_missed_ends_what_was_before_it(tmp_path: Path) -> None:
@@ -584,7 +586,8 @@ async def test_a_stop_that_was_missed_ends_what_was_before_it(tmp_path: Path) ->
         await take(service, joined)
     raw["plugins"]["enabled"] = plugins
     assert (await apply(tmp_path, raw)).counts["actions"] == 1
-    assert found(tmp_path, "SELECT service_id, state FROM subscriptions") == [
+    book = stored.subscriptions(tmp_path / "receiver.db")
+    assert [(line.service_id, line.state) for line in book] == [
         ("44", "inactive"),
         ("45", "active"),
     ]
@@ -595,6 +598,12 @@ async def test_an_end_that_an_earlier_version_wrote_is_no_difference(tmp_path: P
     """There a STOP asked for the end of each subscription by itself."""
     raw = rules()
     push = subscription("activation", "20261120110000", mobile="254726770792")
-    await fill(tmp_path, raw, push, inbound(1, "STOP"))
-    change(tmp_path / "receiver.db", "UPDATE subscription_history SET reason = NULL")
+    ending = "Unsubscribe(msisdn=event.subject, short_code='22915', service_id='44')"
+    earlier = (
+        "from receiver.handlers import *\n@on_message(keyword='STOP', inline=True)\n"
+        f"def mine(event, context):\n    return {ending}\n"
+    )
+    await fill(tmp_path, with_plugin(earlier, *raw["plugins"]["enabled"]), push, inbound(1, "STOP"))
+    history = stored.subscription_history(tmp_path / "receiver.db")
+    assert ("inactive", None) in [(step.state, step.reason) for step in history]
     assert not any(one.differs for one in judged(tmp_path, raw))

@@ -15,10 +15,11 @@ import msgspec
 from receiver.actions import Flag, Forward, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
 from receiver.errors import InvalidInput, PushError
 from receiver.events import Status
-from receiver.outgoing import Sent
+from receiver.outgoing import Schedule, Sent
 from receiver.service import counting, renumber, store_metrics
 from receiver.service.parts import Service, open_service
 from receiver.store import (
+    Attempt,
     Correction,
     Failure,
     HandlerActions,
@@ -32,6 +33,7 @@ from receiver.store import (
     Subscribed,
     book,
     bundles,
+    campaigns,
     deactivations,
     forgetting,
     forwards,
@@ -66,7 +68,7 @@ from tests.store.rows import RAW, begin, fail, finish, intake, opted_in, opted_o
 ANN, BEN, CEE = "+254726770792", "+254711000222", "+254733000333"
 LATER = NOW + timedelta(days=400)
 _WHY = Failure("no", Status.FAILED, "7")
-_KINDS = ("handle", "send", "poll", "forward", "deactivate")
+_KINDS = ("handle", "send", "poll", "forward", "deactivate", "campaign")
 
 _ACTIONS = (
     Send(to=BEN, text="hello", source="tilil"),
@@ -119,6 +121,12 @@ COMMANDS: Sequence[str] = (
     "messages --since 2026-11-01",
     "messages --until today --json",
     f"messages --msisdn {ANN} --source tilil --since 7d --until 1d",
+    "messages --campaign 1",
+    "campaigns",
+    "campaigns 1",
+    "campaigns resume 1",
+    "campaigns pause 1",
+    "campaigns cancel 1",
     "messages --state sent",
     "messages --state dead",
     "messages --state unknown --status unknown --source tilil",
@@ -355,6 +363,7 @@ async def _writes(store: Store) -> None:
     )
     await store.run(replay_writes.replay, [again], NOW)
     await _messages(store)
+    await _campaigns(store)
     await _chores(store, first.seq)
 
 
@@ -423,6 +432,41 @@ async def _queue(store: Store) -> None:
         await store.run(change, await store.run(jobs.last), now)
     await store.run(jobs.hurry_lane, "forward", "crm", now)
     await store.run(jobs.bury, "forward", "crm", now, "no")
+
+
+async def _campaigns(store: Store) -> None:
+    """A campaign with a message of every fate, and others that do not get so far."""
+    now, people = to_micros(NOW), [f"+25471100030{number}" for number in range(8)]
+    origin, schedule = jobs.by_operator(NOW), Schedule(start_at=NOW)
+    ids = [
+        await store.run(campaigns.create, origin, "operator", "tilil", schedule) for _ in range(3)
+    ]
+    added = [campaigns.Person(person, "news") for person in people]
+    for id_ in ids:
+        await store.run(campaigns.add, id_, added, now)
+    await store.run(campaigns.change, ids[0], "start", now)
+    reader = store.reader.campaigns
+    assert await store.reader.work.due("campaign", "tilil", NOW, limit=9)
+    found = [one.id for one in await reader.waiting(ids[0], limit=9)]
+    chunk = [Attempt(id_, to) for id_, to in zip(found, people, strict=True)]
+    await store.run(campaigns.begin, ids[0], [chunk[:2], chunk[2:5]], now, 0, now)
+    ends = [
+        campaigns.Outcome(found[0], sent=Sent(message_id="c1")),
+        campaigns.Outcome(found[1], why=_WHY),
+        campaigns.Outcome(found[2], why=_WHY, unknown=True),
+        campaigns.Outcome(found[3], why=_WHY, again=True),
+        campaigns.Outcome(found[4], why=_WHY, alone=now),
+    ]
+    await store.run(campaigns.settle, ids[0], ends, now, 0)
+    await store.run(campaigns.refuse_all, [(found[3], _WHY)], now)
+    await store.run(campaigns.change, ids[1], "start", now)
+    await store.run(campaigns.pause_lane, "tilil", now, "no")
+    await store.run(campaigns.change, ids[2], "cancel", now)
+    await store.run(campaigns.cancel_some, ids[2], now)
+    await reader.every(limit=9)
+    await reader.find(ids[0])
+    await reader.counts(ids[0])
+    await reader.reasons(ids[0], "dead")
 
 
 async def _messages(store: Store) -> None:

@@ -24,6 +24,7 @@ _MADE = re.compile(r"\b(\w+)(?: \(\w+(?:, \w+)*\))? AS (?:MATERIALIZED )?\(|\) A
 #: Rows of each table of a store with history, for `sqlite_stat1`.
 HISTORY = {
     "audit": 1_000_000,
+    "campaigns": 10_000,
     "events": 10_000_000,
     "flags": 1_000_000,
     "forward_attempts": 10_000_000,

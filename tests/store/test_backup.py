@@ -20,8 +20,8 @@ from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_reader, open_store
 from receiver.store.engine import backup
 from receiver.store.engine.backup import back_up, restore
-from tests.harness import look
 from tests.store.rows import intake, opened
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +171,7 @@ async def events_of(folder: Path) -> list[Any]:
         return look(store.path, COUNT)
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize("log_stays", [False, True])
 @pytest.mark.parametrize("ends", [fails, is_killed])
 def test_a_restore_that_ends_early_leaves_the_old_store_or_the_new_one(

@@ -18,8 +18,8 @@ from receiver.store.engine import database, schema
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.files import lock
 from receiver.store.engine.schema import APPLICATION_ID, migrations
-from tests.harness import look
 from tests.store.rows import intake, opened, read_only
+from tests.store.sql import look
 
 SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 

@@ -27,8 +27,9 @@ from receiver.store import (
 from receiver.store.people import StoredPeople
 from receiver.store.tx import Tx
 from receiver.text.msisdn import national_digits, spellings
-from tests.harness import NOW, inbound, look, push_of
+from tests.harness import NOW, inbound, push_of
 from tests.store.rows import PERSON, RAW, begin, intake, opened, opted_in
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

@@ -36,8 +36,9 @@ from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import ours
-from tests.harness import NOW, look
+from tests.harness import NOW
 from tests.store.rows import PERSON, begin, finish, intake, opened, opted_in, opted_out
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

@@ -19,6 +19,8 @@ from receiver.store.engine.database import open_writer
 from tests.store import everything
 from tests.store.statements import Ran, claim_history, plan, unbounded, written
 
+pytestmark = pytest.mark.commit
+
 #: By the reason: the statements, by where they stand in `receiver.store`, and the lines of their
 #: plans (`*`: anything).
 ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
@@ -36,6 +38,13 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>?)",
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time<?)",
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>? AND time<?)",
+        ],
+        "campaign_reads._EVERY": ["SCAN c"],
+        "campaign_reads._WAITING": [
+            "SEARCH messages USING INDEX messages_in_campaign (campaign=? AND state=? AND status=?)"
+        ],
+        "campaigns._SOME_WAITING": [
+            "SEARCH messages USING * messages_in_campaign (campaign=? AND state=? AND status=?)"
         ],
         "forgetting._KEYS": ["SEARCH events * ((source,key)>(?,?))"],
         "forgetting._UNREAD": ["SEARCH shared_requests * shared_requests_unread (id>?)"],
@@ -105,6 +114,9 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "replay_reads._EVENTS": ["SEARCH events * (rowid>? AND rowid<?)"],
     },
     "it stops at the first, or takes the lowest or highest alone": {
+        "campaigns._OPEN": [
+            "SEARCH messages USING COVERING INDEX messages_in_campaign (campaign=? AND state=?)"
+        ],
         "health_reads._OLDEST_DUE": ["SEARCH jobs USING COVERING INDEX * (state=? AND kind=?)"],
         "job_reads._LANES": [
             "SCAN k",  # kinds, or the lanes that were found
@@ -156,7 +168,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "a minute's messages; the provider allows no more": {
         "message_reads._ATTEMPTS": [
-            "SEARCH messages USING COVERING INDEX * (source=? AND sent_at>?)"
+            "SEARCH messages USING INDEX messages_by_attempt (source=? AND sent_at>?)"
         ]
     },
     "the events after the last run of people: as many as are in one run": {
@@ -174,10 +186,32 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     "nothing is put off for two days, unless the clock was wrong": {
         "jobs._HURRY": ["SEARCH jobs USING INDEX * (state=? AND kind=? AND due_at>?)"]
     },
+    "a campaign has one job": {
+        "campaigns._DROP_JOB": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign=?)"],
+        "campaigns._PUT_OFF": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign=?)"],
+    },
+    "the campaigns of a source that cannot send": {
+        "campaigns._IN_LANE": ["SEARCH jobs USING INDEX jobs_in_line (kind=? AND lane=?)"],
+    },
+    "a person asks for one campaign: it counts the people of it": {
+        "campaign_reads._COUNTS": [
+            "SEARCH messages USING COVERING INDEX messages_in_campaign (campaign=?)"
+        ],
+        "campaign_reads._REASONS": [
+            "SEARCH messages USING INDEX messages_in_campaign (campaign=? AND state=?)",
+            "USE TEMP B-TREE FOR GROUP BY",
+            "USE TEMP B-TREE FOR ORDER BY",
+        ],
+        "message_reads._MESSAGE": [
+            "SEARCH m USING INDEX messages_*_campaign (campaign=?)",
+            "USE TEMP B-TREE FOR ORDER BY",
+        ],
+    },
     "the clock was set, and all that waits moves with it": {
         "jobs.move#1": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#2": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#3": ["SEARCH jobs * (state=?)"],
+        "jobs.move#4": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign>?)"],
     },
     "what is due in one lane, in its order; while a target fails for all, nobody looks": {
         "job_reads.due#1": ["SEARCH j USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"]

@@ -162,6 +162,7 @@ def is_portable_by_rule(ran: Ran) -> bool:
     return any(not place.startswith("store.engine.") for place in ran.places)
 
 
+@pytest.mark.commit
 def test_every_statement_is_portable(ran: list[Ran]) -> None:
     """PostgreSQL understands it, and as SQLite does."""
     found = [

@@ -29,8 +29,9 @@ from receiver.store import (
 )
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import PurgeBatch
-from tests.harness import NOW, look
+from tests.harness import NOW
 from tests.store.rows import PERSON, begin, fail, intake, opened
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

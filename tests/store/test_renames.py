@@ -15,8 +15,9 @@ from receiver.service import parts as services
 from receiver.service.parts import warn
 from receiver.store import renames
 from receiver.store.tx import Tx
-from tests.harness import Clock, inbound, look, opened, parts, subscription, take
+from tests.harness import Clock, inbound, opened, parts, subscription, take
 from tests.jobs.test_deactivate import ANN, ENDED, until_ended
+from tests.store.sql import look
 from tests.test_stop import activation, message, raw, said
 
 pytestmark = pytest.mark.anyio

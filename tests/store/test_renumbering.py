@@ -21,7 +21,8 @@ from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import migrations
 from receiver.store.renumbering import _STAGES, progress, step
 from tests.cli.program import table, told
-from tests.harness import look, opened, until_async, write
+from tests.harness import opened, until_async, write
+from tests.store.sql import look
 from tests.store.test_upgrade import SAMPLES, later, made, raw, tables
 
 pytestmark = pytest.mark.anyio

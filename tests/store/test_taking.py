@@ -25,8 +25,9 @@ from receiver.store import (
     replies,
     to_micros,
 )
-from tests.harness import NOW, look
+from tests.harness import NOW
 from tests.store.rows import PERSON, fail, finish, held, intake, opened, opted_out
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

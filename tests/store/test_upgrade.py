@@ -17,8 +17,9 @@ from receiver.store import StoredEvent, from_micros, unpack_request
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import APPLICATION_ID, migrations
 from tests.cli.program import table
-from tests.harness import NOW, TOKEN, Clock, inbound, look, opened, take, until_async, write
+from tests.harness import NOW, TOKEN, Clock, inbound, opened, take, until_async, write
 from tests.harness import with_plugin as configured
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,9 @@ from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.person_index import index_people
 from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.tx import Tx
-from tests.harness import NOW, look, until, until_async
+from tests.harness import NOW, until, until_async
 from tests.store.rows import PERSON, RAW, held, intake, opened, opted_out
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 

@@ -29,9 +29,13 @@ class Parts(msgspec.Struct, frozen=True):
     json: Any
 
     def __or__(self, other: Parts) -> Parts:
-        """Returns these parts with those of another in place of the same names."""
+        """Returns these parts with those of another in place of the same names; empty ones go."""
         json = {**self.json, **other.json} if other.json and self.json else self.json
-        return Parts({**self.query, **other.query}, {**self.form, **other.form}, json)
+        return Parts(
+            _without_empty({**self.query, **other.query}),
+            _without_empty({**self.form, **other.form}),
+            json,
+        )
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -118,6 +122,10 @@ def _for_url(template: Template) -> Template:
             for part in template.parts
         )
     )
+
+
+def _without_empty(parts: Mapping[str, Template]) -> dict[str, Template]:
+    return {name: template for name, template in parts.items() if template.parts}
 
 
 def _given(parts: Mapping[str, Template], values: Values) -> dict[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 from receiver.errors import Fault
 from receiver.providers.described import paths, templates
 from receiver.providers.described.conditions import Expected, Test, compile_test, expected
-from receiver.providers.described.paths import Get, Path
+from receiver.providers.described.paths import Get, GetAll, Path
 from receiver.providers.described.templates import Template
 
 
@@ -51,6 +51,17 @@ class Compilation:
         get = paths.first(parsed) if parsed else paths.absent
         self.read.append(Named(key, text, get))
         return get
+
+    def values(self, key: str, **texts: str | None) -> GetAll:
+        """Returns what finds the values at several paths, each with its key below `key`."""
+        several = []
+        for name, text in texts.items():
+            where = f"{key}.{name.rstrip('_')}"
+            parsed = self._parsed(where, text) if text is not None else []
+            if parsed and text is not None:
+                self.read.append(Named(where, text, paths.first(parsed)))
+            several.append(parsed)
+        return paths.together(several)
 
     def conditions(
         self, key: str, conditions: Mapping[str, bool | str | int | list[str | int]]

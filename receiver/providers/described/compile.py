@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from receiver.config import Source
 from receiver.errors import ConfigError
-from receiver.providers.contract import PushUrl
+from receiver.providers.contract import Provider, PushUrl
 from receiver.providers.described import paths
 from receiver.providers.described.answers import compile_answer
 from receiver.providers.described.compilation import Compilation
@@ -48,7 +49,7 @@ def compiled(name: str, description: Description) -> type[Described]:
         words=frozenset(found.words),
         credentials=credentials.fields,
     )
-    attributes = {
+    attributes: dict[str, Any] = {
         "__doc__": f"Reads and answers the pushes of {description.title}.",
         "__module__": Described.__module__,
         "name": name,
@@ -70,6 +71,8 @@ def compiled(name: str, description: Description) -> type[Described]:
         "settings": source,
         "send_settings": send,
     }
+    if answers.reply is None:  # what a provider does not do is as in the contract
+        attributes["takes_reply"] = Provider.takes_reply
     base = Described if kinds.all else DescribedSender
     return type(_class_name(name), (base,), attributes)
 

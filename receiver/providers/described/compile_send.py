@@ -10,10 +10,11 @@ from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import Fault
 from receiver.providers.calls import Refusal
+from receiver.providers.contract import Api
 from receiver.providers.described import sending
 from receiver.providers.described.calling import compile_call
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.fields import compile_time
+from receiver.providers.described.fields import compile_time, path_of
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.push_grammar import Report
 from receiver.providers.described.reports import Meaning
@@ -43,7 +44,7 @@ def compile_api(faults: list[Fault], description: Description) -> type[Described
         optional=tuple(_optional(send)),
         read=found.read,
     )
-    attributes = {
+    attributes: dict[str, Any] = {
         "__doc__": f"Sends through {description.title}.",
         "__module__": DescribedApi.__module__,
         "base_url": send.url,
@@ -55,6 +56,11 @@ def compile_api(faults: list[Fault], description: Description) -> type[Described
         "polls": send.status is not None and not description.report,
         "calls": calls,
     }
+    # What an API does not do is as in the contract.
+    if send.status is None:
+        attributes["look_up"] = Api.look_up
+    if send.balance is None:
+        attributes["balance"] = Api.balance
     return type("Api", (DescribedApi,), attributes)
 
 
@@ -80,6 +86,7 @@ def _send(
     found: Compilation, send: Sending, refusals: dict[str, Refusal], meaning: Meaning
 ) -> sending.SendCall:
     key, answer = "send.answer", send.answer
+    id_ = found.path(f"{key}.id", answer.id)
     return sending.SendCall(
         caller=compile_call(
             found,
@@ -89,9 +96,8 @@ def _send(
             basic=send.basic,
             unicode=send.unicode,
         ),
-        reader=compile_answer(found, key, answer, refusals),
-        required=answer.id is not None and not answer.success,
-        id=found.path(f"{key}.id", answer.id),
+        reader=compile_answer(found, key, answer, refusals, id_ if answer.id else None),
+        id=id_,
         to=found.path(f"{key}.to", answer.to),
         status=found.path(f"{key}.status", answer.status),
         parts=found.path(f"{key}.parts", answer.parts),
@@ -109,18 +115,19 @@ def _status(
         return None
     answer = call.answer
     own = answer.statuses != StatusAnswer(status="").statuses
-    id_ = answer.message_id
+    id_, status = answer.message_id, found.path(f"{key}.status", answer.status)
     return sending.StatusCall(
         caller=compile_call(
             found, "send.status", call, ["id", "to", *_fields(send)], basic=send.basic
         ),
-        reader=compile_answer(found, key, answer, refusals),
+        reader=compile_answer(found, key, answer, refusals, status),
         message_id=found.path(f"{key}.message_id", id_) if id_ is not None else None,
         to=found.path(f"{key}.to", answer.to),
-        status=found.path(f"{key}.status", answer.status),
+        status=status,
         code=found.path(f"{key}.code", answer.code),
         reason=found.path(f"{key}.reason", answer.reason),
-        time=compile_time(found, f"{key}.time", answer.time),
+        time=found.path(f"{key}.time", path_of(answer.time)),
+        read_time=compile_time(found, f"{key}.time", answer.time),
         meaning=Meaning.of(found, key, answer) if own else meaning,
     )
 
@@ -131,10 +138,11 @@ def _balance(
     call, key = send.balance, "send.balance.answer"
     if call is None:
         return None
+    amount = found.path(f"{key}.amount", call.answer.amount)
     return sending.BalanceCall(
         caller=compile_call(found, "send.balance", call, _fields(send), basic=send.basic),
-        reader=compile_answer(found, key, call.answer, refusals),
-        amount=found.path(f"{key}.amount", call.answer.amount),
+        reader=compile_answer(found, key, call.answer, refusals, amount),
+        amount=amount,
         currency=found.path(f"{key}.currency", call.answer.currency),
         unit=call.answer.unit,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 from receiver.providers.contract import Push
@@ -22,9 +23,7 @@ def expected(conditions: Mapping[str, bool | str | int | list[str | int]]) -> Ex
 def compile_test(conditions: Expected, path: Callable[[str], Get]) -> Test | None:
     """Returns what tests an item; None without conditions."""
     tests = [_test(path(text), value) for text, value in conditions.items()]
-    if len(tests) < 2:
-        return tests[0] if tests else None
-    return lambda item, push: all(test(item, push) for test in tests)
+    return reduce(_both, tests) if tests else None
 
 
 def exclude_each_other(one: Expected, other: Expected) -> bool:
@@ -48,6 +47,10 @@ def _words(value: bool | str | int | list[str | int]) -> bool | frozenset[str]: 
         return value
     values = value if isinstance(value, list) else [value]
     return frozenset(str(each).casefold() for each in values)
+
+
+def _both(one: Test, other: Test) -> Test:
+    return lambda item, push: one(item, push) and other(item, push)
 
 
 def _test(get: Get, value: bool | frozenset[str]) -> Test:  # noqa: FBT001 - a value of TOML

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -12,8 +12,8 @@ from receiver.events import Message as MessageData
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described import conditions
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.fields import compile_network, compile_text, compile_time
-from receiver.providers.described.push_grammar import Message, Subscription, Time
+from receiver.providers.described.fields import compile_network, compile_text, compile_time, path_of
+from receiver.providers.described.push_grammar import Message, Subscription
 from receiver.providers.payloads import as_id, as_number, as_text, as_word
 from receiver.repeats import STATE
 from receiver.text.keywords import fold, keyword
@@ -23,111 +23,125 @@ def message(
     found: Compilation, key: str, table: Message, networks: Mapping[str, str]
 ) -> Callable[[Provider[Any], Any, Push], Parsed]:
     """Returns what makes the event of somebody who wrote to us."""
-    identify = _message_id(found, key, table)
-    from_, to = found.path(f"{key}.from", table.from_), found.path(f"{key}.to", table.to)
-    read_text = compile_text(found, f"{key}.text", table.text)
+    plain = table.text if isinstance(table.text, str) else None
+    find = found.values(
+        key,
+        from_=table.from_,
+        to=table.to,
+        text=plain,
+        id=table.id,
+        time=path_of(table.time),
+        network=table.network,
+        service_id=table.service_id,
+        link_id=table.link_id,
+    )
+    read_text = compile_text(found, f"{key}.text", table.text) if plain is None else None
     read_time = compile_time(found, f"{key}.time", table.time)
-    network = compile_network(found, f"{key}.network", table.network, networks)
-    service_id = found.path(f"{key}.service_id", table.service_id)
-    link_id = found.path(f"{key}.link_id", table.link_id)
-    fields = {name: found.path(f"{key}.fields.{name}", path) for name, path in table.fields.items()}
+    read_network = compile_network(networks)
+    find_fields = found.values(f"{key}.fields", **table.fields)
+    if table.id is None and table.time is None:
+        found.fault(f"{key}.id", "missing: without an id, a time is needed to tell repeats")
 
     def make(provider: Provider[Any], item: Any, push: Push) -> Parsed:
-        sender = as_number(from_(item, push))
+        from_, to, said, id_, time, network, service_id, link_id = find(item, push)
+        sender = as_number(from_)
         if sender is None:
             raise Malformed(f"expected {table.from_}, the sender's number; it is absent")
-        text = read_text(item, push) or ""
-        external_id = identify(item, push, sender, text)
-        given = {name: as_text(get(item, push)) for name, get in fields.items()} if fields else {}
+        text = (as_text(said) if read_text is None else read_text(item, push)) or ""
+        external_id = as_word(id_) if table.id is not None else _made_id(sender, text, time)
+        if external_id is None:
+            raise Malformed(_expected_id(table))
         data = MessageData(
             external_id=external_id,
             from_=provider.person(sender),
-            to=provider.address(as_number(to(item, push))),
+            to=provider.address(as_number(to)) if to is not None else None,
             text=text,
             keyword=keyword(text),
-            network=network(item, push),
-            service_id=as_id(service_id(item, push)),
-            link_id=as_id(link_id(item, push)),
-            fields={name: value for name, value in given.items() if value is not None},
+            network=read_network(network) if network is not None else None,
+            service_id=as_id(service_id) if service_id is not None else None,
+            link_id=as_id(link_id) if link_id is not None else None,
+            fields=_texts(table.fields, find_fields(item, push)) if table.fields else {},
         )
         return Parsed(
             type=EventType.MESSAGE_RECEIVED,
             data=data,
             key=f"message:{external_id}",
-            time=read_time(provider, item, push),
+            time=read_time(provider, time, push.received_at),
         )
 
     return make
 
 
-def _message_id(
-    found: Compilation, key: str, table: Message
-) -> Callable[[Any, Push, str, str], str]:
-    """Returns what finds the id of a message, or makes one of all that a repeat has in common."""
+def _made_id(sender: str, text: str, time: Any) -> str | None:
+    """Makes an id of all that a repeat has in common; None without a time."""
+    stamp = as_word(time)
+    return hashed(sender, text, stamp) if stamp is not None else None
+
+
+def _expected_id(table: Message) -> str:
     if table.id is not None:
-        get = found.path(f"{key}.id", table.id)
+        return f"expected {table.id}, the id of the message; it is absent"
+    return f"expected {path_of(table.time)}, without which a repeat cannot be told; it is absent"
 
-        def given(item: Any, push: Push, _sender: str, _text: str) -> str:
-            id_ = as_word(get(item, push))
-            if id_ is None:
-                raise Malformed(f"expected {table.id}, the id of the message; it is absent")
-            return id_
 
-        return given
-    if table.time is None:
-        found.fault(f"{key}.id", "missing: without an id, a time is needed to tell repeats")
-    stamp, path = _stamp(found, key, table.time)
-
-    def made(item: Any, push: Push, sender: str, text: str) -> str:
-        time = stamp(item, push)
-        if time is None:
-            raise Malformed(f"expected {path}, without which a repeat cannot be told; it is absent")
-        return hashed(sender, text, time)
-
-    return made
+def _texts(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
+    found = zip(names, map(as_text, values), strict=True)
+    return {name: text for name, text in found if text is not None}
 
 
 def subscription(
     found: Compilation, key: str, table: Subscription, networks: Mapping[str, str]
 ) -> Callable[[Provider[Any], Any, Push], Parsed]:
     """Returns what makes the event of somebody who joined or left a service."""
-    get_msisdn = found.path(f"{key}.msisdn", table.msisdn)
-    short_code = found.path(f"{key}.short_code", table.short_code)
-    get_keyword = found.path(f"{key}.keyword", table.keyword)
-    service_id = found.path(f"{key}.service_id", table.service_id)
-    reference = found.path(f"{key}.subscriber_ref", table.subscriber_ref)
-    network = compile_network(found, f"{key}.network", table.network, networks)
-    get_id = found.path(f"{key}.id", table.id)
+    find = found.values(
+        key,
+        msisdn=table.msisdn,
+        short_code=table.short_code,
+        keyword=table.keyword,
+        service_id=table.service_id,
+        subscriber_ref=table.subscriber_ref,
+        network=table.network,
+        id=table.id,
+        time=path_of(table.time),
+    )
+    read_network = compile_network(networks)
     read_time = compile_time(found, f"{key}.time", table.time)
-    stamp, _ = _stamp(found, key, table.time)
     change = _change(found, key, table)
 
     def make(provider: Provider[Any], item: Any, push: Push) -> Parsed:
         type_ = change(item, push)
-        number = as_number(get_msisdn(item, push))
+        msisdn, short_code, word, service_id, reference, network, id_, time = find(item, push)
+        number = as_number(msisdn)
         if number is None:
             raise Malformed(f"expected {table.msisdn}, the subscriber's number; it is absent")
         data = SubscriptionChange(
             msisdn=provider.person(number),
-            short_code=provider.address(as_number(short_code(item, push))),
-            keyword=as_word(get_keyword(item, push)),
-            service_id=as_id(service_id(item, push)),
-            subscriber_ref=as_id(reference(item, push)),
-            network=network(item, push),
+            short_code=provider.address(as_number(short_code)) if short_code is not None else None,
+            keyword=as_word(word),
+            service_id=as_id(service_id),
+            subscriber_ref=as_id(reference),
+            network=read_network(network) if network is not None else None,
         )
-        service = (data.service_id, data.short_code, fold(data.keyword or ""))
-        about = hashed(*service, data.msisdn, data.subscriber_ref)
-        told = as_id(get_id(item, push)), stamp(item, push)
-        # Without an id and a time it is a repeat if the person's state is that already.
-        known_by = f"subscription:{hashed(about, type_, *told)}" if any(told) else f"{STATE}{about}"
+        told = as_id(id_), as_word(time)
         return Parsed(
             type=type_,
             data=data,
-            key=known_by,
-            time=read_time(provider, item, push),
+            key=_subscription_key(type_, data, *told),
+            time=read_time(provider, time, push.received_at),
         )
 
     return make
+
+
+def _subscription_key(
+    type_: EventType, data: SubscriptionChange, id_: str | None, time: str | None
+) -> str:
+    """Without an id and a time it is a repeat if the person's state is that already."""
+    word = fold(data.keyword) if data.keyword is not None else None
+    about = data.service_id, data.short_code, word, data.msisdn, data.subscriber_ref
+    if id_ is None and time is None:
+        return f"{STATE}{hashed(*about)}"
+    return f"subscription:{hashed(*about, type_, id_, time)}"
 
 
 def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any, Push], EventType]:
@@ -146,15 +160,6 @@ def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any,
         raise Malformed(f"expected {said}; it is neither")
 
     return change
-
-
-def _stamp(
-    found: Compilation, key: str, time: str | Time | None
-) -> tuple[Callable[[Any, Push], str | None], str]:
-    """Returns what finds a time as it is written, and its path."""
-    path = time.path if isinstance(time, Time) else time
-    get = found.path(f"{key}.time", path)
-    return lambda item, push: as_word(get(item, push)), path or "time"
 
 
 def hashed(*parts: str | None) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from receiver.config.convert import Secret
 from receiver.errors import Fault, Malformed, PushError
-from receiver.events import TYPE_NAMES
 from receiver.providers.contract import Parsed, Push
 from receiver.providers.described import paths, samples, send_examples
+from receiver.providers.described.comparing import compared, told_by
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.push_grammar import Example
 from receiver.providers.described.signature import push_of
@@ -63,6 +62,9 @@ def _compared(example: Example, parsed: list[Parsed | Malformed]) -> Iterator[tu
     """Yields the events that are not as the example says."""
     one = example.event is not None
     wanted = [example.event] if example.event is not None else example.events
+    if one == bool(example.events):
+        yield ".events", f"expected an event or events, got {'both' if one else 'neither'}"
+        return
     if len(wanted) != len(parsed):
         yield ".events", f"expected {len(wanted)}, the push tells {len(parsed)}"
         return
@@ -71,28 +73,7 @@ def _compared(example: Example, parsed: list[Parsed | Malformed]) -> Iterator[tu
         if isinstance(each, Malformed):
             yield below, f"it is malformed: {each}"
             continue
-        told = samples.told_by(each)
-        for name, value in event.items():
-            if name not in told:
-                yield f"{below}.{name}", f"unknown; an event has {', '.join(told)}"
-            elif (expected := _plain(name, value)) != told[name]:
-                yield f"{below}.{name}", f"expected {expected!r}, the push tells {told[name]!r}"
-
-
-def _plain(name: str, value: Any) -> Any:
-    if name == "type":
-        return TYPE_NAMES.get(value, value)
-    if name == "time":
-        moment = value if isinstance(value, datetime) else _moment(value)
-        return moment.astimezone(UTC).isoformat() if moment else value
-    return value
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
+        yield from compared(below, event, told_by(each))
 
 
 def _answered(
@@ -101,6 +82,7 @@ def _answered(
     reply = example.reply or ""
     if reply and not provider.takes_reply(parsed):
         yield ".reply", "the answer to this push carries none (answer.reply)"
+        return
     body = provider.acknowledge(push, parsed, reply).body
     if example.answer is not None and body.decode() != example.answer:
         yield ".answer", f"expected {example.answer!r}, the description gives {body.decode()!r}"

@@ -14,8 +14,8 @@ from receiver.providers.described.push_grammar import Text, Time
 from receiver.providers.payloads import as_network, as_text, as_word
 from receiver.text.times import instant
 
-#: Returns the time of an item, in UTC: that of the arrival where it says none.
-ReadTime = Callable[[Provider[Any], Any, Push], datetime]
+#: Returns the time that a value is, in UTC: that of the arrival where it is none.
+ReadTime = Callable[[Provider[Any], Any, datetime], datetime]
 ReadText = Callable[[Any, Push], str | None]
 
 #: Any time, to try a format with.
@@ -26,23 +26,26 @@ UNDECODED = "its text is not encoded as the description says: it is kept as it c
 
 
 def compile_time(found: Compilation, key: str, time: str | Time | None) -> ReadTime:
-    """Returns what reads the time of an item."""
-    if time is None:
-        return lambda _provider, _item, push: push.received_at
-    if isinstance(time, str):
-        time = Time(path=time)
-    get, zone = found.path(key, time.path), time.zone
+    """Returns what reads the time at the path `path_of(time)`."""
+    if not isinstance(time, Time):
+        time = Time(path=time or "")
     if time.format not in ("iso", *_UNIX) and not _is_format(time.format):
         expected = "expected iso, unix, unix-ms or a format of strptime"
         found.fault(f"{key}.format", f"{expected}, got {time.format!r}")
-    parse = moment_reader(time.format)
+    parse, zone = moment_reader(time.format), time.zone
 
-    def read(provider: Provider[Any], item: Any, push: Push) -> datetime:
-        came = push.received_at
-        text = as_word(get(item, push))
-        return (parse(text, zone or provider.timezone, came) if text is not None else None) or came
+    def read(provider: Provider[Any], value: Any, came: datetime) -> datetime:
+        text = as_word(value)
+        if text is None:
+            return came
+        return parse(text, zone or provider.timezone, came) or came
 
     return read
+
+
+def path_of(time: str | Time | None) -> str | None:
+    """Returns the path of a time."""
+    return time.path if isinstance(time, Time) else time
 
 
 def moment_reader(format_: str) -> Callable[[str, tzinfo, datetime], datetime | None]:
@@ -79,17 +82,12 @@ def compile_text(found: Compilation, key: str, text: str | Text | list[str | Tex
     return read
 
 
-def compile_network(
-    found: Compilation, key: str, path: str | None, networks: Mapping[str, str]
-) -> ReadText:
+def compile_network(networks: Mapping[str, str]) -> Callable[[Any], str | None]:
     """Returns what reads the name of a network, or the name that stands for its code."""
-    get = found.path(key, path)
-    if path is None:
-        return get
     names = {code.casefold(): name.lower() for code, name in networks.items()}
 
-    def read(item: Any, push: Push) -> str | None:
-        word = as_network(get(item, push))
+    def read(value: Any) -> str | None:
+        word = as_network(value)
         return names.get(word, word) if word is not None else None
 
     return read

@@ -6,7 +6,7 @@ A path is compiled once. A value that is not there is None, whatever the push is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,8 @@ from receiver.providers.payloads import as_word
 
 #: Returns the value in an item of a push.
 Get = Callable[[Any, Push], Any]
+#: Returns several values in an item of a push.
+GetAll = Callable[[Any, Push], list[Any]]
 
 _STEP = re.compile(r"'([^']+)'|\[(\d{1,4})\]|([^.\[\]|'^:\s]+)")
 _PREFIXES = ("header:", "query:", "url:")
@@ -46,6 +48,11 @@ class Path(msgspec.Struct, frozen=True):
     """`header:`, `query:` or `url:`; `^` for the top of the payload; empty: below the item."""
     name: str
     steps: tuple[str | int, ...]
+
+    @property
+    def is_field(self) -> bool:
+        """True for the name of a field of the item."""
+        return not self.prefix and self.steps == (self.name,)
 
     def compile(self) -> Get:
         """Returns what finds the value."""
@@ -79,6 +86,29 @@ def first(paths: list[Path]) -> Get:
         return None
 
     return find
+
+
+def together(paths: Sequence[list[Path]]) -> GetAll:
+    """Returns what finds the values of several paths at once; without a path a value is None.
+
+    Most paths are names of fields: these are found without a call for each.
+    """
+    names = [each[0].name if len(each) == 1 and each[0].is_field else None for each in paths]
+    others = [
+        (n, first(each))
+        for n, (name, each) in enumerate(zip(names, paths, strict=True))
+        if each and name is None
+    ]
+    nothing = [None] * len(names)
+
+    def find_all(item: Any, push: Push) -> list[Any]:
+        # No field of JSON or of a form is called None.
+        values = [*map(item.get, names)] if type(item) is dict else nothing.copy()
+        for n, get in others:
+            values[n] = get(item, push)
+        return values
+
+    return find_all
 
 
 def absent(_item: Any, _push: Push) -> None:

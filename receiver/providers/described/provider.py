@@ -64,7 +64,8 @@ class Described(Provider[Payload]):
         """Compares the tokens in the URL, in headers and in fields."""
         if not self.requires_credential:
             return
-        presented = self.tokens.verify(self._in_url(push))
+        words = self.reader.words
+        presented = self.tokens.verify(self._in_url(push) if words else push.url_tokens())
         if self.credentials.headers or self.credentials.basic:
             presented |= self.tokens.verify(self.credentials.in_headers(push))
         if self.credentials.fields:
@@ -134,11 +135,8 @@ class Described(Provider[Payload]):
     def _in_url(self, push: Push) -> Iterator[str]:
         """Yields the credentials in the URL, without the word of the description."""
         tokens = iter(push.url_tokens())
-        if push.token:
-            words = self.reader.words
-            first = split_word(next(tokens), words)[0] if words else next(tokens)
-            if first:
-                yield first
+        if push.token and (first := split_word(next(tokens), self.reader.words)[0]):
+            yield first
         yield from tokens
 
 

@@ -13,7 +13,7 @@ from receiver.errors import Malformed
 from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
-from receiver.providers.described.fields import compile_network, compile_time
+from receiver.providers.described.fields import compile_network, compile_time, path_of
 from receiver.providers.described.push_grammar import Report, Statuses
 from receiver.providers.described.send_grammar import StatusAnswer
 from receiver.providers.payloads import as_number, as_word
@@ -26,31 +26,39 @@ def report(
     found: Compilation, key: str, table: Report, networks: Mapping[str, str]
 ) -> Callable[[Provider[Any], Any, Push], Parsed]:
     """Returns what makes the event of a message that we sent."""
-    get_id = found.path(f"{key}.message_id", table.message_id)
-    to, sender = found.path(f"{key}.to", table.to), found.path(f"{key}.sender", table.sender)
-    status, code = found.path(f"{key}.status", table.status), found.path(f"{key}.code", table.code)
-    reason = found.path(f"{key}.reason", table.reason)
-    network = compile_network(found, f"{key}.network", table.network, networks)
+    find = found.values(
+        key,
+        message_id=table.message_id,
+        to=table.to,
+        sender=table.sender,
+        status=table.status,
+        code=table.code,
+        reason=table.reason,
+        network=table.network,
+        time=path_of(table.time),
+    )
+    read_network = compile_network(networks)
     read_time = compile_time(found, f"{key}.time", table.time)
     meaning = Meaning.of(found, key, table)
     if table.status is None and table.code is None:
         found.fault(f"{key}.status", "missing: a report needs a status or a code")
 
     def make(provider: Provider[Any], item: Any, push: Push) -> Parsed:
-        message_id = as_word(get_id(item, push))
+        id_, to, sender, status, code, reason, network, time = find(item, push)
+        message_id = as_word(id_)
         if message_id is None:
             raise Malformed(
                 f"expected {table.message_id}, the id that sending returned; it is absent"
             )
-        number = as_number(to(item, push))
+        number = as_number(to)
         return meaning.event(
             message_id,
-            (as_word(status(item, push)), as_word(code(item, push))),
+            (as_word(status), as_word(code)),
             to=provider.person(number) if number is not None else None,
-            sender=provider.address(as_number(sender(item, push))),
-            reason=as_word(reason(item, push)),
-            network=network(item, push),
-            time=read_time(provider, item, push),
+            sender=provider.address(as_number(sender)) if sender is not None else None,
+            reason=as_word(reason),
+            network=read_network(network) if network is not None else None,
+            time=read_time(provider, time, push.received_at),
         )
 
     return make
@@ -104,7 +112,6 @@ class Meaning(msgspec.Struct, frozen=True):
         """Makes a delivery report. The same news has the same key, pushed or asked for."""
         word, code = said
         status = self.status(word, code)
-        folded = {each.casefold() for each in (*said, reason) if each is not None}
         data = DeliveryReport(
             message_id=message_id,
             to=to,
@@ -115,7 +122,7 @@ class Meaning(msgspec.Struct, frozen=True):
             reason=reason,
             network=network,
             final=status.final,
-            opted_out=not folded.isdisjoint(self.opted_out),
+            opted_out=bool(self.opted_out) and _any_of(self.opted_out, word, code, reason),
         )
         # A code may be that of several statuses, such as 0 for no error.
         return Parsed(
@@ -123,7 +130,7 @@ class Meaning(msgspec.Struct, frozen=True):
             data=data,
             key=f"delivery:{message_id}:{(word or '').casefold()}:{code or ''}",
             time=time,
-            link_invalid=not folded.isdisjoint(self.link_invalid),
+            link_invalid=bool(self.link_invalid) and _any_of(self.link_invalid, word, code, reason),
         )
 
     def _own(self, said: str) -> Status | None:
@@ -134,3 +141,7 @@ class Meaning(msgspec.Struct, frozen=True):
             number = int(folded)
             return next((s for first, last, s in self.ranges if first <= number <= last), None)
         return None
+
+
+def _any_of(words: frozenset[str], *said: str | None) -> bool:
+    return any(each is not None and each.casefold() in words for each in said)

@@ -50,7 +50,7 @@ class Said(msgspec.Struct, frozen=True):
 class AnswerReader(msgspec.Struct, frozen=True):
     """Reads the answers to one call."""
 
-    success: Test | None
+    success: Test
     pattern: re.Pattern[str] | None
     each: Get | None
     code: Get
@@ -61,8 +61,7 @@ class AnswerReader(msgspec.Struct, frozen=True):
         """Returns a yes. Raises `ProviderError` for a no, and for what is neither."""
         said = self.open(response)
         first, push = said.first, said.push
-        yes = said.items and (self.success is None or self.success(first, push))
-        if response.succeeded and yes:
+        if response.succeeded and said.items and self.success(first, push):
             return said
         code = without_zeros(as_word(self.code(first, push)))
         raise self._no(response, code, as_word(self.reason(first, push)))
@@ -114,11 +113,12 @@ def compile_answer(
     key: str,
     answer: SentAnswer | StatusAnswer | BalanceAnswer,
     refusals: dict[str, Refusal],
+    essential: Get | None,
 ) -> AnswerReader:
-    """Returns what reads the answers to a call."""
+    """Returns what reads the answers to a call. Without conditions a yes has what is essential."""
     each = None if isinstance(answer, BalanceAnswer) else answer.each
     return AnswerReader(
-        success=found.conditions(f"{key}.success", answer.success)[1],
+        success=found.conditions(f"{key}.success", answer.success)[1] or _has(essential),
         pattern=_pattern(found, f"{key}.pattern", answer.pattern),
         each=found.path(f"{key}.each", each) if each is not None else None,
         code=found.path(f"{key}.code", answer.code),
@@ -136,6 +136,12 @@ def compile_refusals(found: Compilation, table: dict[str, Refused]) -> dict[str,
             found.fault(f"send.refusals.{code}", "expected an HTTP status, such as http:402")
         refusals[without_zeros(code) or code] = Refusal(**msgspec.structs.asdict(refused))
     return refusals
+
+
+def _has(get: Get | None) -> Test:
+    if get is None:
+        return lambda _item, _push: True
+    return lambda item, push: present(get(item, push))
 
 
 def _pattern(found: Compilation, key: str, text: str | None) -> re.Pattern[str] | None:

@@ -11,10 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import msgspec
-
-from receiver.events import TYPE_NAMES
-from receiver.providers.contract import Parsed, Push, Sample
+from receiver.providers.contract import Push, Sample
 from receiver.providers.described import paths
 from receiver.providers.described.fields import written
 from receiver.providers.described.kinds import Kind
@@ -29,7 +26,7 @@ ARRIVAL = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def sample(described: type[Described], name: str, secret: str, values: dict[str, str]) -> Sample:
-    """Makes the push of an example, authenticated with `secret`.
+    """Makes the push of an example, authenticated with `secret` unless that is empty.
 
     `values` replace fields: by their path, or by their name wherever it stands.
     """
@@ -46,7 +43,8 @@ def sample(described: type[Described], name: str, secret: str, values: dict[str,
     elif parts["form"]:
         headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
         body = urlencode(parts["form"]).encode()
-    token = f"/{quote(secret, safe='')}" if described.credentials.secret is None else ""
+    in_url = secret and described.credentials.secret is None
+    token = f"/{quote(secret, safe='')}" if in_url else ""
     query = f"?{urlencode(parts['query'])}" if parts["query"] else ""
     path = f"{token}{request.path}{query}"
     return Sample(method=request.method, path=path, headers=headers, body=body)
@@ -96,12 +94,6 @@ def items(described: type[Described], push: Push) -> Iterator[tuple[Kind, Any, s
             yield kind, item, above
 
 
-def told_by(parsed: Parsed) -> dict[str, Any]:
-    """Returns the fields of an event as examples write them."""
-    data: dict[str, Any] = msgspec.to_builtins(parsed.data)
-    return {"type": TYPE_NAMES[parsed.type], "time": parsed.time.isoformat(), **data}
-
-
 def replace(tree: Any, field: str, value: str) -> bool:
     """Replaces a value by its path, or by its name wherever it stands; False if there is none."""
     for path in _paths(field):
@@ -116,7 +108,7 @@ def replace(tree: Any, field: str, value: str) -> bool:
 def _payload(described: type[Described], request: Request, secret: str) -> dict[str, Any]:
     """Returns the fields of a request by where they stand, with the credential among them."""
     parts = {name: deepcopy(getattr(request, name)) for name in ("json", "form", "query")}
-    for field in described.credentials.fields[:1]:
+    for field in described.credentials.fields[:1] if secret else ():
         _whole(parts)[field] = secret
     return parts
 
@@ -132,7 +124,7 @@ def _whole(parts: dict[str, Any]) -> dict[str, Any]:
 def _headers(described: type[Described], secret: str) -> dict[str, str]:
     """Returns the header with the credential, where pushes have one."""
     credentials = described.credentials
-    if credentials.fields:
+    if credentials.fields or not secret:
         return {}
     for name, prefix in credentials.headers[:1]:
         return {name.decode().title(): f"{prefix}{secret}"}

@@ -15,8 +15,8 @@ from receiver.errors import Fault, ProviderError
 from receiver.events import utc_now
 from receiver.outgoing import OutgoingMessage
 from receiver.providers.contract import Api, Balance, Parsed, Request, Response
+from receiver.providers.described.comparing import compared, told_by
 from receiver.providers.described.paths import present
-from receiver.providers.described.samples import told_by
 from receiver.providers.described.send_grammar import Response as ExampleResponse
 from receiver.providers.described.send_grammar import SendExample, Sending, Wire
 
@@ -124,9 +124,7 @@ def _left(request: Request[Any], wire: Wire) -> Iterator[tuple[str, str]]:
             value,
             request.headers.get(name.lower()),
         )
-    for name, expected in wanted.items():
-        if expected != made[name]:
-            yield f".request.{name}", f"expected {expected!r}, the description makes {made[name]!r}"
+    yield from compared(".request", wanted, made)
 
 
 def _json(body: bytes) -> Any:
@@ -140,7 +138,7 @@ def _refused(example: SendExample, error: ProviderError) -> Iterator[tuple[str, 
     if example.refused is None:
         yield ".response", f"it is a refusal: {error}"
         return
-    yield from _compared(".refused", example.refused, {n: getattr(error, n) for n in _REFUSED})
+    yield from compared(".refused", example.refused, {n: getattr(error, n) for n in _REFUSED})
 
 
 def _meant(example: SendExample, result: object) -> Iterator[tuple[str, str]]:
@@ -152,18 +150,8 @@ def _meant(example: SendExample, result: object) -> Iterator[tuple[str, str]]:
     elif isinstance(result, Balance):
         told = {"amount": result.amount, "unit": result.unit}
     else:
-        told = msgspec.to_builtins(result)
-    yield from _compared(".result", example.result, told)
-
-
-def _compared(
-    below: str, wanted: Mapping[str, Any], told: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    for name, value in wanted.items():
-        if name not in told:
-            yield f"{below}.{name}", f"unknown; expected one of {', '.join(told)}"
-        elif value != told[name]:
-            yield f"{below}.{name}", f"expected {value!r}, the answer says {told[name]!r}"
+        told = msgspec.json.decode(msgspec.json.encode(result))
+    yield from compared(".result", example.result, told)
 
 
 def _missing(sending: Sending) -> Iterator[Fault]:

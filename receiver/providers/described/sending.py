@@ -32,8 +32,6 @@ class SendCall(msgspec.Struct, frozen=True, kw_only=True):
 
     caller: Caller
     reader: AnswerReader
-    required: bool
-    """True if a yes without an id is none."""
     id: Get
     to: Get
     status: Get
@@ -53,7 +51,8 @@ class StatusCall(msgspec.Struct, frozen=True, kw_only=True):
     status: Get
     code: Get
     reason: Get
-    time: ReadTime
+    time: Get
+    read_time: ReadTime
     meaning: Meaning
 
 
@@ -160,7 +159,7 @@ class DescribedApi(Api):
         return operations
 
     def _send_one(self, given: Mapping[str, str]) -> Request[Any]:
-        message = OutgoingMessage(**given)
+        message = msgspec.convert(given, OutgoingMessage, strict=False)
         self.check(message)
         return _verbatim(self.send(message))
 
@@ -168,8 +167,6 @@ class DescribedApi(Api):
         call = self.calls.send
         said = call.reader.read(response)
         ids = [as_id(call.id(item, said.push)) for item in said.items]
-        if call.required and ids[0] is None:
-            raise garbled(response, "the id of the message")
         to = as_word(call.to(said.first, said.push))
         status = call.meaning.status(as_word(call.status(said.first, said.push)), None)
         parts = count(call.parts(said.first, said.push))
@@ -200,7 +197,7 @@ class DescribedApi(Api):
             (word, code),
             to=self.provider.person(number) if number is not None else None,
             reason=as_word(call.reason(item, push)),
-            time=call.time(self.provider, item, push),
+            time=call.read_time(self.provider, call.time(item, push), push.received_at),
         )
 
     def _request(

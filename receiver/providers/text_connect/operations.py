@@ -43,6 +43,7 @@ class Operations:
                 required=("DestinationAddress", "Body"),
                 optional=_SENDING,
                 make=self._send_one,
+                recipients=lambda given: [given["DestinationAddress"]],
             ),
             "send_many": Operation(
                 summary=(
@@ -52,6 +53,7 @@ class Operations:
                 required=("DestinationAddress", "Body"),
                 optional=(*_SENDING, "GetAllMessageIDs"),
                 make=self._send_many,
+                recipients=lambda given: listed(given["DestinationAddress"]),
             ),
             "send_list": Operation(
                 summary="Sends a message to a distribution list; GetBGSendID=1: for its ids.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, TypeVar
 from urllib.parse import urlencode
@@ -10,9 +10,19 @@ from urllib.parse import urlencode
 import msgspec
 
 from receiver.config import Section, Send
+from receiver.errors import ProviderError
 from receiver.events import EventType
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
+from receiver.providers.calls import refusal
+from receiver.providers.contract import (
+    Api,
+    Balance,
+    Operation,
+    Parsed,
+    Partly,
+    Request,
+    Response,
+)
 from receiver.providers.text_connect import answers
 from receiver.providers.text_connect.operations import Operations
 from receiver.text.msisdn import is_e164
@@ -20,6 +30,9 @@ from receiver.text.msisdn import is_e164
 #: Values of SourceTON.
 _INTERNATIONAL = "1"
 _ALPHANUMERIC = "5"
+
+#: Seconds.
+_LONGEST_VALIDITY = 86_400
 
 _ALL_IDS = {"GetAllMessageIDs": "1"}
 
@@ -53,6 +66,8 @@ class TextConnectApi(Api):
     max_text = 459
     needs_sender = True
     polls = True
+    bulk = True
+    tells_apart = True
     send_settings: TextConnectSend
 
     def send(
@@ -68,8 +83,25 @@ class TextConnectApi(Api):
             parts = 1 + len(further) if further else None
             return Sent(message_id=first, further_ids=tuple(further), to=message.to, parts=parts)
 
-        fields = self.fields(self.digits(message.to), message, {**_ALL_IDS, **options})
+        options = {**_ALL_IDS, **_validity(message), **options}
+        fields = self.fields(self.digits(message.to), message, options)
         return self.request("Send", fields, read)
+
+    def send_many(self, messages: Sequence[OutgoingMessage]) -> Request[list[Sent | ProviderError]]:
+        """Sends a text to many; the answer has ids or a code for each, in their order."""
+        to = [self.digits(message.to) for message in messages]
+
+        def read(response: Response) -> list[Sent | ProviderError]:
+            found = answers.addressed(response, [message.to for message in messages])
+            each = found.answer if isinstance(found, Partly) else found
+            if isinstance(each, list):
+                return [_sent_or_refused(one) for one in each]
+            return [ProviderError(each.words, code=each.code, unknown=True) for _ in messages]
+
+        options = {**_ALL_IDS, **_validity(messages[0])}
+        return self.request(
+            "Send", self.fields(",".join(to), messages[0], options), read, bulk=True
+        )
 
     def look_up(self, message_id: str, to: str | None) -> Request[Parsed]:
         """Asks for the status: Text-Connect never reports it."""
@@ -133,3 +165,18 @@ class TextConnectApi(Api):
             return {"SourceAddress": source, "SourceTON": _INTERNATIONAL}
         is_number = source.isdecimal() and source.isascii()
         return {"SourceAddress": source, **({} if is_number else {"SourceTON": _ALPHANUMERIC})}
+
+
+def _validity(message: OutgoingMessage) -> dict[str, str]:
+    """Returns the parameter for how long a message is worth delivering, at most a day."""
+    if message.valid_for is None:
+        return {}
+    return {"ValidityPeriod": str(min(message.valid_for, _LONGEST_VALIDITY))}
+
+
+def _sent_or_refused(one: answers.Addressed) -> Sent | ProviderError:
+    if one.code is not None:
+        return refusal(answers.REFUSALS, one.code, one.words)
+    first, *further = one.message_ids
+    parts = 1 + len(further) if further else None
+    return Sent(message_id=first, further_ids=tuple(further), to=one.to, parts=parts)

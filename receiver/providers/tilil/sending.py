@@ -107,6 +107,7 @@ class TililApi(Api):
                 required=("mobile", "message"),
                 optional=("sender_name", "service_id", "link_id"),
                 make=self._send_one,
+                recipients=lambda given: [given["mobile"]],
             ),
             "subscribermanage": Operation(
                 summary="Subscribes somebody, or ends it; option: activation or deactivation.",

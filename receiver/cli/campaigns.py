@@ -1,0 +1,142 @@
+"""`receiver campaigns`: the list, one of them, `pause`, `resume` and `cancel`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from receiver.cli import output
+from receiver.cli.command_group import ListByDefault, report_outcome
+from receiver.cli.options import ConfigFile, Json, Limit, load_leniently
+from receiver.cli.parts import perform, prepare
+from receiver.cli.times import Tz
+from receiver.errors import Failed
+from receiver.service.commands import ChangeCampaign
+from receiver.store import Reader, StoredCampaign, open_reader
+from receiver.store.campaign_reads import CampaignCounts
+from receiver.views.campaigns import campaign_details, campaign_json, progress_words
+from receiver.views.times import format_time, time_title
+
+group = typer.Typer(
+    cls=ListByDefault, help="Lists messages to many; pauses, resumes and cancels them."
+)
+_Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The campaign.")]
+#: Campaigns of a list without --limit.
+_MOST = 50
+#: Seconds between looks at a campaign that is followed.
+_LOOK = 0.5
+
+
+@group.command("list")
+def list_(
+    id_: Annotated[
+        int | None,
+        typer.Argument(metavar="ID", min=1, help="Show all about one.", show_default=False),
+    ] = None,
+    *,
+    limit: Limit = None,
+    json: Json = False,
+    _tz: Tz = None,
+    config: ConfigFile = None,
+) -> None:
+    """Lists the campaigns, the newest first. `receiver campaigns` alone does the same.
+
+    `receiver messages --campaign ID` lists the message of each person with its status.
+    """
+    store = load_leniently(config).store_path
+    if id_ is not None:
+        asyncio.run(show(store, id_, json=json))
+        return
+
+    async def look() -> list[tuple[StoredCampaign, CampaignCounts]]:
+        async with open_reader(store) as reader:
+            every = await reader.campaigns.every(limit=limit or _MOST)
+            return [(one, await reader.campaigns.counts(one.id)) for one in every]
+
+    found = asyncio.run(look())
+    if json:
+        output.json_lines(campaign_json(*each) for each in found)
+        return
+    titles = ("ID", time_title("START"), "SOURCE", "STATE", "PEOPLE", "PROGRESS")
+    rows = [
+        (
+            str(one.id),
+            format_time(one.schedule.start_at),
+            one.source,
+            one.state,
+            f"{counts.people:,}",
+            progress_words(counts),
+        )
+        for one, counts in found
+    ]
+    output.table(titles, rows, if_empty="no campaigns")
+
+
+@group.command()
+def pause(id_: _Id, config: ConfigFile = None) -> None:
+    """Stops a campaign for a while. What is under way ends."""
+    _change(config, id_, "pause", "campaign paused")
+
+
+@group.command()
+def resume(id_: _Id, config: ConfigFile = None) -> None:
+    """Has a paused campaign go on where it was."""
+    _change(config, id_, "resume", "campaign resumed")
+
+
+@group.command()
+def cancel(id_: _Id, config: ConfigFile = None) -> None:
+    """Ends a campaign for good: whoever still waits gets nothing of it."""
+    _change(config, id_, "cancel", "campaign cancelled")
+
+
+def _change(
+    config: Path | None, id_: int, act: Literal["pause", "resume", "cancel"], done: str
+) -> None:
+    report_outcome(perform(prepare(config), ChangeCampaign(campaign=id_, act=act)), done)
+
+
+async def show(store: Path, id_: int, *, json: bool) -> None:
+    """Prints all about a campaign. Raises `Failed` if there is none with this id."""
+    async with open_reader(store) as reader:
+        campaign, counts = await _look(reader, id_)
+        if json:
+            output.json_lines([campaign_json(campaign, counts)])
+            return
+        reasons = [
+            (state, words, people)
+            for state in ("dead", "unknown", "waiting")
+            for words, people in await reader.campaigns.reasons(id_, state)
+        ]
+        output.details(campaign_details(campaign, counts, reasons))
+
+
+async def follow(store: Path, id_: int, seconds: float, *, json: bool) -> None:
+    """Shows the progress of a campaign until it ends, at most for so long.
+
+    Raises `Failed` if people were not reached, or some still wait.
+    """
+    end = time.monotonic() + seconds
+    async with open_reader(store) as reader:
+        campaign, counts = await _look(reader, id_)
+        with output.progress(0, counts.people) as advance:
+            while campaign.state == "running" and time.monotonic() < end:
+                await asyncio.sleep(_LOOK)
+                campaign, counts = await _look(reader, id_)
+                advance(counts.ended, counts.ended)
+    await show(store, id_, json=json)
+    if campaign.state != "done":
+        raise Failed(f"campaign {id_} is {campaign.state} after {seconds:g} s")
+    if counts.sent != counts.people:
+        raise Failed(f"campaign {id_}: {counts.people - counts.sent:,} people were not reached")
+
+
+async def _look(reader: Reader, id_: int) -> tuple[StoredCampaign, CampaignCounts]:
+    campaign = await reader.campaigns.find(id_)
+    if campaign is None:
+        raise Failed(f"{id_}: no such campaign")
+    return campaign, await reader.campaigns.counts(id_)

@@ -1,0 +1,291 @@
+"""Sends campaigns: messages to many, as far as replies leave room.
+
+A campaign has one job, which is due when it may go on. Each look at it begins as many requests as
+there is room for: of one person, or of a chunk of people where the gateway's answer tells them
+apart. The job is never claimed: what is under way are the messages of the chunk, each with a job
+of its own, so nothing but them is lost with the process. A chunk without an answer is *unknown* as
+a whole, and not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import groupby, islice
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from receiver.actions import OptOut
+from receiver.errors import ProviderError
+from receiver.events import Status
+from receiver.jobs.channel import RETRIES, Line, LineQueue
+from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.send import FIRST_POLL, NO_LINE
+from receiver.outgoing import Sent
+from receiver.providers.contract import Request, Response
+from receiver.store import Attempt, Failure, StoredCampaign, Work, campaigns, to_micros
+from receiver.store.campaign_reads import Waiting
+from receiver.store.campaigns import Outcome
+from receiver.store.jobs import OPERATOR, by_operator
+from receiver.store.opt_outs import opt_out
+from receiver.text.times import SKEW, next_day
+
+log = structlog.get_logger("receiver.jobs.campaign")
+
+Answers = list[Sent | ProviderError]
+
+#: Seconds until a campaign is looked at again that waits for what is under way.
+_AGAIN = 5.0
+_TOO_LATE = Failure("it waited longer than the campaign is valid for", Status.EXPIRED)
+
+
+class _Chunk(NamedTuple):
+    """People whose messages are one request."""
+
+    campaign: StoredCampaign
+    people: list[Waiting]
+    request: Request[Answers]
+
+
+class Campaign(LineQueue):
+    """The campaigns of one source."""
+
+    kind = "campaign"
+    one_each = True
+
+    def __init__(self, runner: Runner, line: Line) -> None:
+        super().__init__(runner, line)
+        self._chunks: dict[int, _Chunk] = {}
+
+    def pause(self) -> float:
+        """As the line has it for campaigns."""
+        return self.line.spare_pause()
+
+    def room(self) -> int:
+        """As the line has it for campaigns."""
+        return self.line.spare_room
+
+    async def claim(self, chosen: list[Work]) -> list[Work]:
+        """Begins requests of these campaigns. Each is a piece of work."""
+        await self.line.remember(self.runner)
+        begun: list[Work] = []
+        for work in chosen:
+            assert work.campaign is not None
+            if self.room() > 0:
+                begun += await self._go_on(work, work.campaign)
+        return begun
+
+    async def perform(self, work: Work) -> None:
+        """Makes a request and stores what came of each person's message."""
+        chunk = self._chunks.pop(work.id)
+        answers: Answers
+        try:
+            answers = await self.line.call(chunk.request)
+        except ProviderError as error:
+            answers = [error for _ in chunk.people]
+        except Exception:
+            log.exception("sending failed", campaign=chunk.campaign.id, source=self.lane)
+            answers = [ProviderError(BROKEN, unknown=True) for _ in chunk.people]
+        runner = self.runner
+        outcomes = []
+        for one, answer in zip(chunk.people, answers, strict=True):
+            if isinstance(answer, Sent):
+                outcomes.append(Outcome(one.id, answer, poll_at=self._poll_at(answer)))
+                continue
+            if answer.opted_out:
+                change = OptOut(one.outgoing.to, "network")
+                await runner.commit(opt_out, by_operator(runner.clock()), OPERATOR, change)
+            outcomes.append(self._stopped(chunk.campaign, one, answer))
+        id_, now = chunk.campaign.id, runner.now()
+        await runner.commit(campaigns.settle, id_, outcomes, now, runner.owner)
+
+    async def _go_on(self, work: Work, campaign: StoredCampaign) -> list[Work]:
+        """Begins as many requests of a campaign as there is room for now."""
+        runner, line = self.runner, self.line
+        store, now, schedule = runner.store, runner.clock(), campaign.schedule
+        moment = schedule.next_moment(now, line.api.provider.timezone)
+        expires = schedule.expires_at
+        if moment > now and (expires is None or now < expires):
+            until = moment if expires is None else min(moment, expires)
+            await store.run(campaigns.put_off, campaign.id, to_micros(until))
+            return []
+        most = self.room() * (line.settings.bulk_size if line.bulk else 1)
+        most = min(most, schedule.rate or most)
+        found = await store.reader.campaigns.waiting(campaign.id, limit=most)
+        if not found:
+            await self._rest(campaign, now + timedelta(seconds=_AGAIN))
+            return []
+        if expires is not None and now >= expires:
+            late = [(one.id, _TOO_LATE) for one in found]
+            await store.run(campaigns.refuse_all, late, runner.now())
+            self._more = True
+            return []
+        able = [one for one in found if self._is_due(one, now)]
+        if not able:
+            due = min(one.tried_at + timedelta(seconds=_pause(one.attempts)) for one in found)
+            await store.run(campaigns.put_off, campaign.id, to_micros(due))
+            return []
+        return await self._begin(work, campaign, able, now)
+
+    async def _begin(
+        self, work: Work, campaign: StoredCampaign, able: list[Waiting], now: datetime
+    ) -> list[Work]:
+        """Marks messages as being sent, after a look at opt-outs; a piece of work a request."""
+        runner, line = self.runner, self.line
+        faults = [(one.id, why) for one in able if (why := self._fault(one)) is not None]
+        if faults:
+            await runner.store.run(campaigns.refuse_all, faults, runner.now())
+            refused = {id_ for id_, _ in faults}
+            able = [one for one in able if one.id not in refused]
+        chunks = list(islice(self._chunked(able), max(0, self.room())))
+        rate, people = campaign.schedule.rate, sum(map(len, chunks))
+        pause = 60 * people / rate if rate else 0.0
+        attempts = [[self._attempt(one) for one in chunk] for chunk in chunks]
+        begun = await runner.store.run(
+            campaigns.begin,
+            campaign.id,
+            attempts,
+            runner.now(),
+            owner=runner.owner,
+            go_on=to_micros(now + timedelta(seconds=pause)),
+        )
+        if pause:  # a look comes each second only
+            asyncio.get_running_loop().call_later(pause, self.wake)
+        self._more = True
+        found = []
+        for chunk, jobs in zip(chunks, begun, strict=True):
+            ours = [one for one, job in zip(chunk, jobs, strict=True) if job is not None]
+            if not ours:
+                continue
+            request = self._request(campaign, ours, bulk=len(chunk) > 1)
+            if request is None:
+                why = Failure(BROKEN, Status.REJECTED)
+                broken = [Outcome(one.id, why=why) for one in ours]
+                now_ = runner.now()
+                await runner.commit(campaigns.settle, campaign.id, broken, now_, runner.owner)
+                continue
+            piece = msgspec.structs.replace(work, id=next(filter(None, jobs)))
+            self._chunks[piece.id] = _Chunk(campaign, ours, request)
+            line.reserve(campaign=True)
+            found.append(piece)
+        return found
+
+    async def _rest(self, campaign: StoredCampaign, again: datetime) -> None:
+        """Nobody waits: the campaign ends, or is looked at again after what is under way."""
+        runner = self.runner
+        if not await runner.store.run(campaigns.finish, campaign.id, runner.now()):
+            await runner.store.run(campaigns.put_off, campaign.id, to_micros(again))
+
+    def _chunked(self, people: list[Waiting]) -> Iterator[list[Waiting]]:
+        """Yields the people of each request."""
+        if not self.line.bulk:
+            yield from ([one] for one in people)
+            return
+        size = self.line.settings.bulk_size
+        for _, group in groupby(people, key=_but_for_the_person):
+            same = list(group)
+            yield from (same[start : start + size] for start in range(0, len(same), size))
+
+    def _request(
+        self, campaign: StoredCampaign, people: list[Waiting], *, bulk: bool
+    ) -> Request[Answers] | None:
+        """Makes the request of a chunk; None if the provider's file fails at it."""
+        api, expires = self.line.api, campaign.schedule.expires_at
+        messages = [one.outgoing for one in people]
+        if expires is not None:
+            left = max(1, round((expires - self.runner.clock()).total_seconds()))
+            messages = [msgspec.structs.replace(each, valid_for=left) for each in messages]
+        try:
+            if bulk and (request := api.send_many(messages)) is not None:
+                return request
+            (message,) = messages
+            return _as_list(api.send(message))
+        except Exception:  # nothing has left
+            log.exception("campaign cannot be sent", source=self.lane)
+            return None
+
+    def _fault(self, one: Waiting) -> Failure | None:
+        """Returns why the provider would refuse a message, if it is known before."""
+        try:
+            self.line.api.check(one.outgoing)
+        except ProviderError as error:
+            return Failure(str(error), Status.REJECTED, error.code)
+        return None
+
+    def _attempt(self, one: Waiting) -> Attempt:
+        api = self.line.api
+        sender, service = api.sender(one.outgoing), api.service(one.outgoing)
+        return Attempt(one.id, one.outgoing.to, sender, service)
+
+    def _poll_at(self, sent: Sent) -> int | None:
+        """Returns when the status of a message is asked for first, if it is."""
+        if not self.line.polls or sent.message_id is None or sent.status.final:
+            return None
+        return self.runner.now() + round(FIRST_POLL * 1e6)
+
+    def _stopped(self, campaign: StoredCampaign, one: Waiting, error: ProviderError) -> Outcome:
+        """Nothing was sent to a person, or nobody knows."""
+        why = Failure(error.words, Status.REJECTED, error.code)
+        if error.unknown and not self.line.settings.resend_unknown:
+            why = msgspec.structs.replace(why, status=Status.UNKNOWN)
+            return Outcome(one.id, why=why, unknown=True)
+        if not (error.retryable or error.unknown):
+            return Outcome(one.id, why=why)
+        now, zone = self.runner.clock(), self.line.api.provider.timezone
+        until, expires = now + self._patience(one), campaign.schedule.expires_at
+        asked = (next_day(now, zone) + SKEW - now).total_seconds() if error.tomorrow else None
+        until = until if expires is None else min(until, expires)
+        due = RETRIES.next(one.attempts + 1, now, asked=asked, until=until)
+        if due is None:
+            why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
+            return Outcome(one.id, why=why)
+        why = msgspec.structs.replace(why, status=Status.QUEUED)
+        if not error.tomorrow:
+            return Outcome(one.id, why=why, again=True)
+        due = campaign.schedule.next_moment(due, zone)
+        return Outcome(one.id, why=why, alone=to_micros(due))
+
+    def _patience(self, one: Waiting) -> timedelta:
+        """Returns how much of `send.give_up_after` is left for a message that was tried so often.
+
+        A campaign may wait for days before it tries somebody: only pauses after tries count.
+        """
+        tried = sum(map(_pause, range(one.attempts + 1)))
+        return timedelta(seconds=max(0.0, self.line.settings.give_up_after - tried))
+
+    def _is_due(self, one: Waiting, now: datetime) -> bool:
+        return not now - timedelta(seconds=_pause(one.attempts)) < one.tried_at <= now
+
+
+async def refuse(runner: Runner, source: str) -> None:
+    """Pauses the campaigns of a source that cannot send."""
+    await runner.store.run(campaigns.pause_lane, source, runner.now(), NO_LINE.format(source))
+
+
+def _pause(attempts: int) -> float:
+    """Returns the seconds between so many attempts and the next one."""
+    pauses = RETRIES.pauses
+    return pauses[min(attempts, len(pauses)) - 1] if attempts else 0.0
+
+
+def _but_for_the_person(one: Waiting) -> tuple[str, str | None, str | None]:
+    message = one.outgoing
+    return message.text, message.sender, message.service_id
+
+
+def _as_list(request: Request[Sent]) -> Request[Answers]:
+    """Returns the request for one person as that for a chunk of one."""
+
+    def read(response: Response) -> Answers:
+        return [request.read(response)]
+
+    return Request(
+        method=request.method,
+        url=request.url,
+        headers=request.headers,
+        body=request.body,
+        read=read,
+    )

@@ -1,0 +1,86 @@
+"""Campaigns, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from receiver.outgoing import Within
+from receiver.store import StoredCampaign
+from receiver.store.campaign_reads import CampaignCounts
+from receiver.views.times import full_time
+
+
+def campaign_json(campaign: StoredCampaign, counts: CampaignCounts) -> dict[str, Any]:
+    """Returns the fields of a campaign for JSON."""
+    schedule = campaign.schedule
+    return {
+        "id": campaign.id,
+        "source": campaign.source,
+        "handler": campaign.handler,
+        "state": campaign.state,
+        "created_at": campaign.created_at,
+        "start_at": schedule.start_at,
+        "within": _within(schedule.within),
+        "valid_for": schedule.valid_for,
+        "rate": schedule.rate,
+        "ended_at": campaign.ended_at,
+        "error": campaign.error,
+        "people": counts.people,
+        "waiting": counts.waiting,
+        "sending": counts.sending,
+        "sent": counts.sent,
+        "unknown": counts.unknown,
+        "refused": counts.refused,
+        "statuses": counts.statuses,
+    }
+
+
+def progress_words(counts: CampaignCounts) -> str:
+    """Returns how far a campaign is: `1,200 sent, 3 refused, 800 wait`."""
+    pairs = (
+        ("sent", counts.sent),
+        ("refused", counts.refused),
+        ("unknown", counts.unknown),
+        ("under way", counts.sending),
+        ("waiting", counts.waiting),
+    )
+    return ", ".join(f"{people:,} {word}" for word, people in pairs if people) or "nobody"
+
+
+def campaign_details(
+    campaign: StoredCampaign, counts: CampaignCounts, reasons: Iterable[tuple[str, str, int]]
+) -> list[tuple[str, str | None]]:
+    """Returns all about a campaign as names and values for people.
+
+    `reasons`: why messages are in a state, with the number of people.
+    """
+    schedule = campaign.schedule
+    pairs: list[tuple[str, str | None]] = [
+        ("id", str(campaign.id)),
+        ("source", campaign.source),
+        ("requested by", campaign.handler),
+        ("state", campaign.state),
+        ("reason", campaign.error),
+        ("created", full_time(campaign.created_at)),
+        ("start", full_time(schedule.start_at)),
+        ("within", _within(schedule.within)),
+        ("valid for", f"{schedule.valid_for} s" if schedule.valid_for is not None else None),
+        ("rate", f"{schedule.rate} people a minute" if schedule.rate else None),
+        ("ended", full_time(campaign.ended_at) if campaign.ended_at else None),
+        ("people", f"{counts.people:,}"),
+        ("progress", progress_words(counts)),
+    ]
+    pairs += [(f"  {status}", f"{people:,}") for status, people in sorted(counts.statuses.items())]
+    names = {"dead": "refused", "waiting": "put off"}
+    for state, words, people in reasons:
+        if state != "waiting" or words != "no reason is known":
+            pairs.append((names.get(state, state), f"{people:,}: {words}"))
+    return pairs
+
+
+def _within(within: Within | None) -> str | None:
+    if within is None:
+        return None
+    hours = (divmod(minutes, 60) for minutes in (within.opens, within.closes))
+    return "-".join(f"{hour:02}:{minute:02}" for hour, minute in hours)
