@@ -97,7 +97,7 @@ _REFUSED: dict[str, Any] = {
 WITHOUT_STORE = frozenset(
     {
         *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
-        *("explain", "restore", "fake", "schema", "completion"),
+        *("explain", "restore", "fake", "schema", "completion", "providers"),
     }
 )
 #: Every command that asks the store, with each of its options.
