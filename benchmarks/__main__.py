@@ -30,7 +30,7 @@ import anyio
 import msgspec
 from rich.console import Console
 
-from benchmarks import contestants, counting, crowd, history, load, replay
+from benchmarks import contestants, counting, crowd, descriptions, history, load, replay
 from benchmarks import growth as measuring
 from benchmarks import rules as many_rules
 from benchmarks.contest import Contest, Maker, compete
@@ -94,7 +94,13 @@ def main() -> None:
             "people": 20_000,
             "limit": 0,
         }
-    if not set(arguments.only or SECTIONS) <= {"history", "reports", "sending", "campaign"}:
+    if not set(arguments.only or SECTIONS) <= {
+        "history",
+        "reports",
+        "descriptions",
+        "sending",
+        "campaign",
+    }:
         load.need_wrk()
     console = Console()
     results: dict[str, Any] = {"machine": machine()}
@@ -184,6 +190,17 @@ def versions(settings: Settings, console: Console) -> dict[str, Any]:
         ratios = results[kind].items()
         console.print("now/before: " + "  ".join(f"{name} = {value:.2f}" for name, value in ratios))
     return results
+
+
+def described(settings: Settings, console: Console) -> dict[str, Any]:
+    """Processor time of a push: described gateways against providers written by hand."""
+    costs = descriptions.costs(settings.rounds * 20)
+    for name, cost in costs.items():
+        console.print(
+            f"{name}: {cost.written:.1f} µs by hand, {cost.described:.1f} µs described,"
+            f" ratio {cost.ratio:.2f}"
+        )
+    return {name: msgspec.to_builtins(cost) for name, cost in costs.items()}
 
 
 def ten_million(settings: Settings, console: Console) -> dict[str, Any]:
@@ -400,6 +417,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "ten_million": ten_million,
     "history": growth,
     "reports": reports,
+    "descriptions": described,
     "sending": sending,
     "campaign": campaign,
     "handlers": handlers,

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks import counting, crowd, growth, history, rivals
+from benchmarks import counting, crowd, descriptions, growth, history, rivals
 from benchmarks.asked import READS, WRITES
 from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
@@ -50,6 +50,17 @@ def test_neighbours_are_compared() -> None:
     assert contest.ratio("one", "other") == 0.5
     assert contest.ratio("other", "one", "p99_ms") == 1
     assert contest.medians() == {"one": turn(600, failures=3), "other": turn(2400)}
+
+
+def test_described_gateways_do_the_same_work() -> None:
+    """As the providers written by hand that they are compared with: the events are the same."""
+    for _, written, described in descriptions.pairs():
+        for kind in described.sample_kinds:
+            one, other = (
+                descriptions.taken(provider, descriptions.push(described, kind))
+                for provider in (written, described)
+            )
+            assert (one.type, one.data, one.time) == (other.type, other.data, other.time)
 
 
 def turn(rate: float, failures: int = 0) -> Turn:

@@ -1,26 +1,32 @@
-"""docs/tutorial.md leads from nothing to an answer of one's own."""
+"""docs/tutorial.md leads to an answer of one's own, docs/adding-a-gateway.md to a gateway."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.ports import free_port
-from tests.tutorial import TUTORIAL, blocks, masked, walk
+from tests.tutorial import PAGES, TUTORIAL, blocks, masked, walk
 
 PAGE = TUTORIAL.read_text("utf-8")
 
 
-def test_every_step_is_true(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_step_is_true(page: Path, tmp_path: Path) -> None:
     """Each file is written, each command typed, and each shows what the page says it shows."""
-    assert masked(walk(PAGE, tmp_path, free_port(), free_port())) == masked(PAGE)
+    text = page.read_text("utf-8")
+    assert masked(walk(text, tmp_path, free_port(), free_port())) == masked(text)
 
 
-def test_every_block_is_run() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_is_run(page: Path) -> None:
     """A block is a file with its name in the first line, or commands; there is no other kind."""
-    kinds = {language for language, _ in blocks(PAGE)}
-    assert kinds == {"console", "python", "toml"}
-    for language, content in blocks(PAGE):
+    text = page.read_text("utf-8")
+    kinds = {language for language, _ in blocks(text)}
+    assert kinds <= {"console", "python", "toml", "http"}
+    for language, content in blocks(text):
         first = content.partition("\n")[0]
         named = rf"# [\w/]+\.{language.replace('python', 'py')}"
         assert re.fullmatch(r"\$ .+" if language == "console" else named, first)

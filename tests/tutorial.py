@@ -1,6 +1,6 @@
-"""docs/tutorial.md, done as a newcomer would do it: files written, commands typed, in its order.
+"""Pages of docs/, done as a newcomer would do it: files written, commands typed, in their order.
 
-`python -m tests.tutorial` writes what the commands show into the page; a test compares the two.
+`python -m tests.tutorial` writes what the commands show into the pages; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from tests.harness import PATIENCE
 from tests.readme import masked as masked_session
 from tests.readme import plain, serving
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
+DOCS = Path(__file__).parents[1] / "docs"
+TUTORIAL = DOCS / "tutorial.md"
+#: The pages that are walked through.
+PAGES = (TUTORIAL, DOCS / "adding-a-gateway.md")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Of the terminal, in characters.
 _WIDTH = 120
@@ -54,7 +57,7 @@ class Walk:
         shown = plain(self._run(command, arguments))
         for port, default in ((self.port, 8080), (self.admin, 8081)):
             shown = re.sub(rf"(:|port=){port}\b", rf"\g<1>{default}", shown)
-        return shown.replace(str(self.folder), "/home/you/shop")
+        return shown.replace(str(self.folder), f"/home/you/{self.folder.name}")
 
     def _run(self, command: str, arguments: list[str]) -> str:
         if command == "cd":
@@ -64,7 +67,10 @@ class Walk:
             self._service.close()  # Ctrl-C in the first terminal
             return self._service.enter_context(serving(self.folder))
         if command == "receiver":
-            return on_terminal(self.folder, *arguments, width=_WIDTH)
+            shown = on_terminal(self.folder, *arguments, width=_WIDTH)
+            if arguments[0] == "init":
+                self._move()
+            return shown
         program = [sys.executable, "-m", "pytest"] if command == "pytest" else [command]
         run = subprocess.run(
             [*program, *arguments],
@@ -76,6 +82,13 @@ class Walk:
         )
         assert run.returncode == 0, run.stdout + run.stderr
         return run.stdout
+
+    def _move(self) -> None:
+        """Moves the service of a new configuration to our ports."""
+        file = self.folder / "receiver.toml"
+        text = file.read_text("utf-8")
+        text = text.replace("8080", str(self.port)).replace("8081", str(self.admin))
+        file.write_text(text, "utf-8")
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
@@ -107,9 +120,10 @@ def masked(page: str) -> str:
 
 
 def main() -> None:
-    """Writes what the commands show into the page."""
-    with tempfile.TemporaryDirectory() as folder:
-        TUTORIAL.write_text(walk(TUTORIAL.read_text("utf-8"), Path(folder)), "utf-8")
+    """Writes what the commands show into the pages."""
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            page.write_text(walk(page.read_text("utf-8"), Path(folder)), "utf-8")
 
 
 if __name__ == "__main__":

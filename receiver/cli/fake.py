@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,10 +14,11 @@ import typer
 import uvloop
 
 from receiver.cli import output
-from receiver.cli.options import UnusedConfigFile, named_values
+from receiver.cli.options import ConfigFile, known_providers, named_values
 from receiver.errors import ReceiverError
 from receiver.fake import Fake, Options, running
 from receiver.fake.faults import ANSWERS, CALLBACKS
+from receiver.providers import ProviderType
 
 _DEFAULT = Options()
 _KINDS = ", ".join(ANSWERS + CALLBACKS)
@@ -78,7 +81,14 @@ def command(
     balance: Annotated[
         int, typer.Option(min=0, help="Credit at each provider; each part of a message costs 1.")
     ] = _DEFAULT.balance,
-    config: UnusedConfigFile = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A provider to serve; may be given several times. Default: every one that sends.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Runs fake providers on one port, to try sending without a provider.
 
@@ -105,20 +115,32 @@ def command(
         limits=limits,
         balance=balance,
     )
+    providers = _providers(provider, config)
     try:
-        Fake(options)
+        Fake(options, providers)
     except ReceiverError as error:
         raise typer.BadParameter(str(error)) from None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options))
+        runner.run(_serve(options, providers))
 
 
-async def _serve(options: Options) -> None:
+def _providers(names: list[str] | None, config: Path | None) -> dict[str, ProviderType]:
+    """Returns the providers to serve, by name; without names those that have no faults."""
+    every = known_providers(config)
+    if names is None:
+        return {name: found for name in every if (found := every.find(name)) is not None}
+    for name in names:
+        if name not in every:
+            raise typer.BadParameter(every.unknown(name), param_hint="--provider")
+    return {name: every[name] for name in names}
+
+
+async def _serve(options: Options, providers: Mapping[str, ProviderType]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with running(options) as fake:
+    async with running(options, providers) as fake:
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)  # messages are no cycles: looking for these can wait
         width = max(map(len, fake.urls))

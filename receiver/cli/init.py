@@ -12,12 +12,9 @@ from urllib.parse import quote
 import typer
 
 from receiver.cli import output
-from receiver.cli.init_sources import folders_table, source_table
+from receiver.cli.init_sources import folders_table, new_token, source_table
 from receiver.errors import Failed
 from receiver.providers import Provider, ProviderType, built_in, is_file, known, load_file
-
-#: 256 bits.
-_TOKEN_BYTES = 32
 
 
 def command(
@@ -44,11 +41,10 @@ def command(
     Prints the URL and the secret to enter in each provider's portal.
     """
     chosen = _chosen(provider)
-    tokens = {
-        name: secrets.token_urlsafe(_TOKEN_BYTES) for name, each in chosen.items() if each.pushes
-    }
+    tokens = {name: new_token(each) for name, each in chosen.items() if each.pushes}
+    hooks = f"{base_url.rstrip('/')}/hooks"
     tables = [
-        source_table(each, tokens.get(name), asked_for=bool(provider))
+        source_table(each, tokens.get(name), f"{hooks}/{name}", asked_for=bool(provider))
         for name, each in chosen.items()
     ]
     text = resources.files(__package__).joinpath("init.toml").read_text("utf-8")
@@ -62,7 +58,7 @@ def command(
     output.line(f"Wrote {path}. Enter in the portals of your providers:")
     for name, token in tokens.items():
         print(f"\n{chosen[name].title}")
-        output.details(_portal(chosen[name], token, f"{base_url.rstrip('/')}/hooks/{name}"))
+        output.details(_portal(chosen[name], token, f"{hooks}/{name}"))
     for name, each in chosen.items():
         if each.receives_messages and each.takes_reply is Provider.takes_reply:
             print(

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from receiver.providers import Provider, ProviderType
+
+if TYPE_CHECKING:
+    from receiver.providers.described import Description
+
+#: 256 bits.
+_TOKEN_BYTES = 32
 
 
 def folders_table(folders: list[str]) -> str:
@@ -16,13 +24,20 @@ def folders_table(folders: list[str]) -> str:
     return f"[providers]\npath = [{path}]  # folders with files of providers\n\n"
 
 
-def source_table(provider: ProviderType, token: str | None, *, asked_for: bool) -> str:
+def new_token(provider: ProviderType) -> str:
+    """Returns a random token; with a user name before it for a gateway that sends both."""
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    described = _description(provider)
+    return f"receiver:{token}" if described is not None and described.auth.basic else token
+
+
+def source_table(provider: ProviderType, token: str | None, url: str, *, asked_for: bool) -> str:
     """Returns the commented table of a source of this provider, named after it.
 
-    A provider that pushes nothing has no `token`. Its table waits in comments, unless it was
-    asked for: it needs the key of an account.
+    `url` is that of its pushes. A provider that pushes nothing has no `token`. Its table waits in
+    comments, unless it was asked for: it needs the key of an account.
     """
-    lines = list(_source(provider, token))
+    lines = [*_source(provider, token), *map(_comment, _signed(provider, url))]
     send = list(_send(provider))
     if provider.pushes:
         return "".join(_lines([*lines, "", *_why_send(provider), *map(_comment, send)]))
@@ -50,10 +65,33 @@ def _send(provider: ProviderType) -> Iterator[str]:
     if provider.api is None:
         return
     yield f"[sources.{provider.name}.send]"
-    variable = "".join(char if char.isalnum() else "_" for char in provider.name).upper()
-    yield f'api_key = "env:{variable}_API_KEY"'
+    yield f'api_key = "env:{_variable(provider)}_API_KEY"'
     if provider.api.needs_sender:
         yield 'sender = "YOURNAME"  # at most 11 letters, or a number'
+    described = _description(provider)
+    if described is not None and described.send is not None:
+        for name, setting in described.send.settings.items():
+            default = f" (default: {setting.default})" if setting.default is not None else ""
+            needed = "" if setting.required else "optional: "
+            yield f'{name} = "…"  # {needed}{setting.meaning}{default}'
+
+
+def _signed(provider: ProviderType, url: str) -> Iterator[str]:
+    """Yields the settings of a gateway that may sign its pushes."""
+    if "signing_secrets" in provider.credential_settings:
+        yield f'signing_secrets = ["env:{_variable(provider)}_SIGNING_SECRET"]  # if it signs'
+    if "public_url" in provider.settings.__struct_fields__:
+        yield f'public_url = "{url}"  # if it signs the URL as well'
+
+
+def _description(provider: ProviderType) -> Description | None:
+    description: Description | None = getattr(provider, "description", None)
+    return description
+
+
+def _variable(provider: ProviderType) -> str:
+    """Returns the beginning of names of environment variables."""
+    return "".join(char if char.isalnum() else "_" for char in provider.name).upper()
 
 
 def _comment(line: str) -> str:

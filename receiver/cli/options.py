@@ -12,11 +12,12 @@ from receiver import config as configuration
 from receiver.cli.exit_status import print_errors
 from receiver.config import Config
 from receiver.config.lenient import load_for_reading
-from receiver.errors import InvalidInput
+from receiver.errors import ConfigError, InvalidInput
 from receiver.events import TYPE_NAMES, EventType
 from receiver.service.numbers import parse_number, parse_person
 
 if TYPE_CHECKING:
+    from receiver.providers import Registry
     from receiver.store import Reader
 
 _FILES = ", ".join(map(str, configuration.DEFAULT_FILES))
@@ -114,6 +115,22 @@ def load_leniently(file: Path | None) -> Config:
         hint = "the store is read all the same; `receiver check` shows the faults"
         print_errors([*faults, f"warning: {hint}"])
     return settings
+
+
+def known_providers(file: Path | None) -> Registry:
+    """Returns the providers of a configuration; without one, those that are installed.
+
+    Raises `ConfigError` for a configuration that is named and is not there.
+    """
+    from receiver.providers import known
+
+    try:
+        configuration.find(file)
+    except ConfigError:
+        if file is not None:
+            raise
+        return known()
+    return known(load_leniently(file))
 
 
 async def check_source(reader: Reader, settings: Config, source: str | None) -> None:

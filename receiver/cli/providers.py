@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from receiver import config as configuration
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault
 from receiver.cli.exit_status import print_errors
-from receiver.cli.options import ConfigFile, Json, load_leniently
-from receiver.errors import ConfigError, Failed
-from receiver.providers import Kind, Origin, Registry, is_file, known, load_file
+from receiver.cli.options import ConfigFile, Json, known_providers
+from receiver.errors import Failed
+from receiver.providers import Kind, Origin, is_file, load_file
 from receiver.views.providers import (
     Known,
     load,
@@ -38,7 +37,7 @@ def list_(*, json: Json = False, config: ConfigFile = None) -> None:
 
     Those of the configuration, if there is one, and those that are installed.
     """
-    providers = _providers(config)
+    providers = known_providers(config)
     found = [look_up(providers, name) for name in providers]
     if json:
         output.json_lines(map(provider_json, found))
@@ -92,11 +91,49 @@ def play(
     if name_or_file is not None:
         found = [_find(name_or_file, config)]
     else:
-        providers = _providers(config)
+        providers = known_providers(config)
         found = [look_up(providers, name) for name in providers]
     faulty = [each.name for each in found if not _passes(each, json=json)]
     if faulty:
         raise Failed(f"{', '.join(faulty)}: not as expected")
+
+
+@group.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The name of the new provider.")],
+    *,
+    captures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A captured push, as a whole HTTP request or its body alone; may be given"
+            " several times: one of each kind at least.",
+        ),
+    ] = None,
+    quarantine: Annotated[
+        list[int] | None,
+        typer.Option(metavar="ID", help="A request in the quarantine; may be given several times."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The file to write. Default: NAME.toml in the first folder of providers.path, or"
+            " in ./providers.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Writes a first description of a gateway: of pushes that it sent, or one to fill in.
+
+    What the fields of captured pushes mean is guessed by their names: look every line over.
+    """
+    from receiver.cli import new_provider
+
+    new_provider.new(name, captures or [], quarantine or [], to=to, config=config, force=force)
 
 
 def _passes(tested: Known, *, json: bool) -> bool:
@@ -123,18 +160,7 @@ def _find(name_or_file: str, config: Path | None) -> Known:
             name = name.replace("_", "-")
         origin = Origin(kind=Kind.FILE, place=str(path), load=lambda: load_file(path))
         return load(name, origin)
-    providers = _providers(config)
+    providers = known_providers(config)
     if name_or_file not in providers:
         raise typer.BadParameter(providers.unknown(name_or_file))
     return look_up(providers, name_or_file)
-
-
-def _providers(config: Path | None) -> Registry:
-    """Returns the providers of the configuration; without one, those that are installed."""
-    try:
-        configuration.find(config)
-    except ConfigError:
-        if config is not None:
-            raise
-        return known()
-    return known(load_leniently(config))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from receiver.doctor.findings import Finding, Installation, green, yellow
-from receiver.providers.statuses import is_known
+from receiver.providers import Provider
 from receiver.store.not_understood import NotUnderstood
 from receiver.text.escape import escape
 
@@ -19,10 +20,11 @@ async def statuses(installation: Installation) -> list[Finding]:
     found = await installation.readable_health()
     if found is None:
         return []
+    providers = installation.parts.providers
     worries = [
         finding
         for source, seen in found.not_understood.items()
-        for finding in of_source(source, seen)
+        for finding in of_source(source, providers[source], seen)
     ]
     events = sum(seen.events for seen in found.not_understood.values())
     if worries or not events:
@@ -30,9 +32,18 @@ async def statuses(installation: Installation) -> list[Finding]:
     return [green(f"every status in the last {events:,} events is understood")]
 
 
-def of_source(source: str, seen: NotUnderstood) -> list[Finding]:
-    """Returns the finding about the words of one source, if some are not understood."""
-    unknown = Counter({words: n for words, n in seen.statuses.items() if not _is_known(*words)})
+def of_source(source: str, provider: Provider[Any], seen: NotUnderstood) -> list[Finding]:
+    """Returns the finding about the words of one source, if some are not understood.
+
+    A word that was mended since is understood.
+    """
+    unknown = Counter(
+        {
+            words: n
+            for words, n in seen.statuses.items()
+            if not any(map(provider.knows_status, filter(None, words)))
+        }
+    )
     if not unknown:
         return []
     said = (
@@ -62,8 +73,3 @@ def shortened(word: str) -> str:
 def _named(word: str | None, code: str | None) -> str:
     said = (("status", word), ("code", code))
     return " ".join(f"{kind} '{shortened(text)}'" for kind, text in said if text) or "no status"
-
-
-def _is_known(word: str | None, code: str | None) -> bool:
-    """True if the provider itself says that it does not know the status."""
-    return any(is_known(each) for each in (word, code) if each)

@@ -20,11 +20,12 @@ _PATIENCE = 10.0
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """A POST to make."""
+    """A push to make."""
 
     url: str
     body: bytes
     headers: dict[str, str] = {}
+    method: str = "POST"
     refusal: bytes | None = None
     """An answer that begins with this says no, and only that is a reason to try again."""
     pauses: tuple[float, ...] = ()
@@ -82,6 +83,8 @@ class Postman:
             self._client = httpx2.AsyncClient(trust_env=False, timeout=_PATIENCE, limits=limits)
         headers = {"content-type": "application/json", **callback.headers}
         try:
-            return await self._client.post(callback.url, content=callback.body, headers=headers)
+            return await self._client.request(
+                callback.method, callback.url, content=callback.body, headers=headers
+            )
         except Exception:  # noqa: BLE001 - the URL is a client's, and may be anything
             return None

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 
 from receiver.fake.provider import FakeProvider, World
+from receiver.providers import ProviderType, built_in
 
 #: Makes a fake provider.
 Maker = Callable[[World], FakeProvider]
 
 
-def makers(providers: Iterable[str]) -> dict[str, Maker]:
+def makers(providers: Mapping[str, ProviderType]) -> dict[str, Maker]:
     """Returns a maker for each of the providers that has a fake, by name.
 
-    The fake of a provider is the module of its name in this package.
+    The fake of a built-in provider is the module of its name in this package, that of a described
+    one its description. Other Python files have none.
     """
-    found = {name: _module_of(name) for name in providers}
-    return {name: _in_module(name, module) for name, module in found.items() if find_spec(module)}
+    found: dict[str, Maker] = {}
+    for name, provider in providers.items():
+        if provider is built_in().get(name):
+            found[name] = _in_module(name)
+        elif provider.api is not None and (maker := _described(provider)) is not None:
+            found[name] = maker
+    return found
 
 
-def _module_of(name: str) -> str:
-    return f"{__package__}.{name.replace('-', '_')}"
-
-
-def _in_module(name: str, module: str) -> Maker:
+def _in_module(name: str) -> Maker:
+    module = import_module(f"{__package__}.{name.replace('-', '_')}")
     [found] = [
         value
-        for value in vars(import_module(module)).values()
+        for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, FakeProvider)
         and getattr(value, "name", None) == name
     ]
     return found
+
+
+def _described(provider: ProviderType) -> Maker | None:
+    # Few tests fake a gateway that is described.
+    from receiver.fake.described import DescribedFake  # noqa: PLC0415 - see above
+    from receiver.providers.described import Described  # noqa: PLC0415 - see above
+
+    return partial(DescribedFake, provider) if issubclass(provider, Described) else None

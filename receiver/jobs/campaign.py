@@ -169,7 +169,7 @@ class Campaign(LineQueue):
                 continue
             piece = msgspec.structs.replace(work, id=next(filter(None, jobs)))
             self._chunks[piece.id] = _Chunk(campaign, ours, request)
-            line.reserve(campaign=True)
+            line.reserve(bulk=request.bulk)
             found.append(piece)
         return found
 

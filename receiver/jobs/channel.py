@@ -127,7 +127,10 @@ class Line:
         self._caller = caller
         self._calls = calls or Calls()
         self._circuit = Circuit(_RESTS, _TOLERATED)
+        self._bulk_circuit = Circuit(_RESTS, _TOLERATED)
+        """Of requests for many: a gateway may want time before the next of them alone."""
         self._under_way = 0
+        self._bulk_under_way = 0
         self._remembered = False
         self.queues: list[LineQueue] = []
         """What goes through it, to be told when there may be room."""
@@ -159,18 +162,24 @@ class Line:
 
     def spare_pause(self) -> float:
         """As `pause`, for a campaign, which leaves a tenth to others."""
-        waits = self.window.wait(spare=True), self.bulk_window.wait() if self.bulk else 0.0
-        return max(self.rest, *waits)
+        pause = max(self.rest, self.window.wait(spare=True))
+        if self.bulk:
+            rest = self._bulk_circuit.rest(time.monotonic())
+            pause = max(pause, rest, self.bulk_window.wait())
+        return pause
 
     @property
     def spare_room(self) -> int:
         """As `room`, for a campaign: replies go first, and have a connection at any time."""
         if any(queue.urgent for queue in self.queues):
             return 0
-        kept = min(self.settings.connections - 1, -(-self.settings.connections // _TENTH))
-        room = min(self.room, self.settings.connections - kept - self._under_way)
-        free = self.window.free(spare=True), self.bulk_window.free() if self.bulk else None
-        return min([room, *(each for each in free if each is not None)])
+        connections = self.settings.connections
+        kept = min(connections - 1, -(-connections // _TENTH))
+        limits = [self.room, connections - kept - self._under_way, self.window.free(spare=True)]
+        if self.bulk:
+            limits.append(self.bulk_window.free())
+            limits.append(1 - self._bulk_under_way if self._bulk_circuit.open else None)
+        return min(limit for limit in limits if limit is not None)
 
     @property
     def bulk(self) -> bool:
@@ -197,17 +206,19 @@ class Line:
                     self.bulk_window.take(ago)
         self._remembered = True
 
-    def reserve(self, *, campaign: bool = False) -> None:
-        """Takes room for a request that follows."""
+    def reserve(self, *, bulk: bool = False) -> None:
+        """Takes room for a request that follows; `bulk`: it is for many."""
         self._under_way += 1
         self.window.take()
-        if campaign and self.bulk:
+        if bulk:
+            self._bulk_under_way += 1
             self.bulk_window.take()
 
     async def call(self, request: Request[T]) -> T:
         """Makes a request that room was reserved for. Raises `ProviderError`."""
         failure: ProviderError | None = None
-        began, probe = time.monotonic(), self._circuit.open
+        circuit = self._bulk_circuit if request.bulk else self._circuit
+        began, probe = time.monotonic(), circuit.open
         try:
             return await self._caller.perform(request)
         except ProviderError as error:
@@ -218,18 +229,20 @@ class Line:
         finally:
             self._calls.note(time.monotonic() - began, failure)
             self._under_way -= 1
-            self._judge(failure, probe=probe)
+            self._bulk_under_way -= request.bulk
+            _judge(circuit, failure, probe=probe)
             for queue in self.queues:
                 queue.turn()
 
-    def _judge(self, error: ProviderError | None, *, probe: bool) -> None:
-        """A provider that asks for time, or that is down, is left alone for a while."""
-        failed = error is not None and (error.retryable or error.unknown or error.retry_after)
-        # The limit of one number says nothing of the others.
-        if error is not None and failed and not error.tomorrow:
-            self._circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
-        else:
-            self._circuit.succeeded()
+
+def _judge(circuit: Circuit, error: ProviderError | None, *, probe: bool) -> None:
+    """A provider that asks for time, or that is down, is left alone for a while."""
+    failed = error is not None and (error.retryable or error.unknown or error.retry_after)
+    # The limit of one number says nothing of the others.
+    if error is not None and failed and not error.tomorrow:
+        circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
+    else:
+        circuit.succeeded()
 
 
 class LineQueue(Queue):

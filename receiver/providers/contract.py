@@ -28,6 +28,7 @@ from receiver.events import Data, DeliveryReport, EventType, Message
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.forms import read_form
 from receiver.providers.signatures import Tokens
+from receiver.providers.statuses import is_known
 from receiver.text.msisdn import is_decimal, is_e164, normalise
 from receiver.text.senders import sender_fault
 
@@ -201,6 +202,14 @@ class Provider(ABC, Generic[PayloadT]):
     def refuse(self, error: PushError) -> Answer:
         """Makes the answer to a push that is not taken."""
         return Answer(f"{HTTPStatus(error.status).phrase}\n".encode())
+
+    @classmethod
+    def knows_status(cls, word: str) -> bool:
+        """Returns True if a word or code for a status has a meaning, be it that it is unknown.
+
+        For `receiver doctor`, which names the words that have none.
+        """
+        return is_known(word)
 
     @classmethod
     @abstractmethod

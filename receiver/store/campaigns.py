@@ -224,7 +224,11 @@ def _begin_one(
 
 
 def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: int) -> None:
-    """Stores the ends of a chunk, all of them or none; and the end of the campaign."""
+    """Stores the ends of a chunk, all of them or none; and the end of the campaign.
+
+    Who is to be tried again after the campaign was cancelled gets nothing.
+    """
+    _, state, _, _ = tx.execute(_STATE, (campaign,)).fetchone()
     for each in outcomes:
         if each.sent is not None:
             messages.sent(tx, each.message, now, each.sent, each.poll_at, owner)
@@ -234,9 +238,10 @@ def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: 
             messages.lose(tx, each.message, now, each.why, owner)
         elif each.alone is not None:
             messages.put_off(tx, each.message, now, each.alone, each.why, owner)
+        elif each.again and state != "cancelled":
+            messages.end(tx, each.message, now, each.why, owner, state="waiting")
         else:
-            state = "waiting" if each.again else "dead"
-            messages.end(tx, each.message, now, each.why, owner, state=state)
+            messages.end(tx, each.message, now, _CANCELLED if each.again else each.why, owner)
     finish(tx, campaign, now)
 
 

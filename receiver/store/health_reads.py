@@ -18,6 +18,7 @@ from receiver.store.not_understood import NotUnderstood, not_understood
 from receiver.store.purge_reads import TRUST, trusted
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
+from receiver.store.shared_requests import OF_EVENT
 from receiver.store.tx import Tx
 
 #: Seconds of the search for the last push of each source.
@@ -125,10 +126,11 @@ def _last_pushes(tx: Tx, missing: set[str]) -> tuple[dict[str, datetime], dateti
 
 def _clients(tx: Tx) -> list[str]:
     query = (
-        "SELECT request FROM (SELECT seq, request FROM events ORDER BY seq DESC"
-        f" LIMIT {_RECENT}) AS newest WHERE length(request) > 0"
+        f"SELECT {OF_EVENT} FROM (SELECT seq, request FROM events ORDER BY seq DESC"
+        f" LIMIT {_RECENT}) AS events"
     )
-    return [unpack_request(request).client for (request,) in tx.execute(query)]
+    requests = [request for (request,) in tx.execute(query) if request is not None]
+    return [unpack_request(request).client for request in requests]
 
 
 def _balances(tx: Tx, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]:

@@ -42,10 +42,12 @@ _BURY = (
 OPERATOR = "operator"
 
 KINDS = ("handle", "send", "poll", "forward", "deactivate", "campaign")
-# With all kinds, so that the index leads to those alone that are due later.
+# With all other kinds, so that the index leads to those alone that are due later. A campaign may
+# be for next month.
 _HURRY = (
     "UPDATE jobs SET due_at = ? WHERE state = 'due'"
-    f" AND kind IN ({', '.join(map(repr, KINDS))}) AND due_at > ?"
+    f" AND kind IN ({', '.join(repr(kind) for kind in KINDS if kind != 'campaign')})"
+    " AND due_at > ?"
 )
 _REVIVE = (
     "UPDATE jobs SET state = 'due', attempts = 0, due_at = ?1, revived_at = ?1"
@@ -207,12 +209,14 @@ def move(tx: Tx, by: int) -> None:
         " revived_at = revived_at + ?1 WHERE state = 'due' AND kind <> 'campaign'",
         (by,),
     )
-    # A campaign goes by the clock on the wall; its next look finds when it may go on.
-    tx.execute("UPDATE jobs SET due_at = 0 WHERE campaign IS NOT NULL")
 
 
 def hurry(tx: Tx, now: int, latest: int) -> int:
-    """Makes due what is due later than anything can be; how much there was."""
+    """Makes due what is due later than anything can be; how much there was.
+
+    A campaign goes by the clock on the wall: its next look finds when it may go on.
+    """
+    tx.execute("UPDATE jobs SET due_at = 0 WHERE campaign IS NOT NULL")
     return tx.execute(_HURRY, (now, latest)).rowcount
 
 

@@ -82,6 +82,16 @@ def is_possible_e164(text: str) -> bool:
         return False
 
 
+def region_of(number: str) -> str | None:
+    """The region (`KE`) of a number with its country code; None for what is none."""
+    try:
+        parsed = phonenumbers.parse(f"+{number.removeprefix('+').removeprefix('00')}", None)
+    except NumberParseException:
+        return None
+    region: str | None = phonenumbers.region_code_for_number(parsed)
+    return region
+
+
 def is_decimal(text: str) -> bool:
     """True for a number that a program wrote as a decimal: `254726770792.0`, `2.54726770792E+11`.
 

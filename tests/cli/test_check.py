@@ -44,7 +44,7 @@ WRONG = {
     ),
     "unknown provider": (
         '[sources.a]\nprovider = "nexmo"\ntokens = ["x"]\n',
-        ["sources.a.provider: no provider is named 'nexmo'; expected one of rayprotech, "],
+        ["sources.a.provider: no provider is named 'nexmo'; expected one of "],
     ),
     "no provider": (
         '[sources.a]\ntokens = ["x"]\n',
@@ -67,8 +67,8 @@ WRONG = {
         ["sources.a.tokens: rayprotech pushes nothing"],
     ),
     "send settings of another": (
-        f'{SOURCE}[sources.tilil.send]\napi_key = "k"\ncallback_url = "https://x"\n',
-        ["sources.tilil.send.callback_url: only for provider tsconect"],
+        f'{SOURCE}[sources.tilil.send]\napi_key = "k"\nnames = {{ empty_group = "x" }}\n',
+        ["sources.tilil.send.names: only for provider text-connect"],
     ),
     "digest elsewhere": (
         '[sources.a]\nprovider = "tsconect"\ndigest = { username = "u", password = "p" }\n',

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from receiver.providers import built_in
+from receiver.providers import known
 from tests.cli.program import run
 from tests.harness import PATIENCE, PROGRAM
 
@@ -30,7 +30,7 @@ def fake(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str],
     ) as process:
         try:
             assert process.stdout
-            lines = [process.stdout.readline() for _ in built_in()]
+            lines = [process.stdout.readline() for _ in known()]
             yield process, dict(line.split() for line in lines)
         finally:
             process.kill()
@@ -41,7 +41,7 @@ def test_it_prints_where_it_is_and_serves(tmp_path: Path, number: signal.Signals
     """A line for each provider, with what to set as send.url; it ends quietly when told to."""
     faults = ["--fault", "tilil:timeout=0.5", "--fault", "500=0.25"]
     with fake(tmp_path, *faults) as (process, urls):
-        assert list(urls) == list(built_in())
+        assert list(urls) == list(known())
         with urlopen(f"{urls['rayprotech']}/test_connection") as answer:
             assert json.load(answer)["success"] is True
         base = urls["tilil"].removesuffix("/tilil")
@@ -71,7 +71,7 @@ def test_an_address_in_use_is_told(tmp_path: Path) -> None:
         (["--fault", "tiemout=1"], "expected one of 429, 500, timeout"),
         (["--fault", "timeout=2"], "expected a share from 0 to 1, got timeout=2"),
         (["--callback", "tilil"], "expected --callback NAME=URL, got 'tilil'"),
-        (["--callback", "tsconect=http://x"], "expected one of talkntalk, tilil; got 'tsconect'"),
+        (["--callback", "tsconect=http://x"], "got 'tsconect'; see `receiver fake"),
         (["--secret", "talkntalk="], "expected --secret NAME=SECRET, got 'talkntalk='"),
         (["--port", "70000"], "Invalid value for '--port'"),
     ],

@@ -18,6 +18,9 @@ from tests.cli.program import told
 ROOT = Path(__file__).parents[2]
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 
+#: Files of the package that are no Python.
+CATALOGUE = "receiver/providers/catalogue"
+
 
 def git(tree: Path, *arguments: str) -> str:
     """What git says in a tree."""
@@ -36,6 +39,7 @@ def clone(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tree / name)
     for name in ("receiver/__init__.py", "receiver/cli/version.py"):
         shutil.copy(ROOT / name, tree / name)
+    shutil.copytree(ROOT / CATALOGUE, tree / CATALOGUE)
     (tree / "plugins").mkdir()
     (tree / "plugins" / "some.py").touch()
     git(tree, "init", "--quiet")
@@ -70,13 +74,18 @@ def test_a_clone_says_which_commit_it_is(clone: Path) -> None:
 
 @needs_git
 def test_what_is_built_keeps_the_commit(clone: Path, tmp_path: Path) -> None:
-    """A wheel; and one that is built from a source archive, where there is no git any more."""
+    """A wheel; and one that is built from a source archive, where there is no git any more.
+
+    Both have the files of the package that are no Python, such as the catalogue of gateways.
+    """
     commit = git(clone, "rev-parse", "HEAD")[:7]
+    data = {f"{CATALOGUE}/{file.name}" for file in (ROOT / CATALOGUE).iterdir()}
     archive = build(clone, "sdist", tmp_path / "archive")
     subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
     for name, tree in (("one", clone), ("two", tmp_path / archive.name.removesuffix(".tar.gz"))):
         with ZipFile(build(tree, "wheel", tmp_path / name)) as wheel:
             assert wheel.read("receiver/commit.txt").decode().strip() == commit
+            assert data <= set(wheel.namelist())
     assert git(clone, "status", "--porcelain") == ""
 
 

@@ -67,6 +67,36 @@ async def test_what_is_understood_is_no_worry(tmp_path: Path) -> None:
     assert finding.found == "every status in the last 3 events is understood"
 
 
+async def test_a_description_may_say_that_a_word_is_unknown(tmp_path: Path) -> None:
+    """Its own words count, and a word that is added to it is understood from then on."""
+    report: dict[str, Any] = {"message_id": "id", "status": "status"}
+    report["statuses"] = {"delivered": ["ok"]}
+    example = {
+        "name": "report",
+        "request": {"json": {"id": "1", "status": "ok"}},
+        "event": {"type": "delivery", "status": "delivered"},
+    }
+    ours = {
+        "format": "json",
+        "title": "Ours",
+        "documentation": ["https://example.com"],
+        "region": "KE",
+    }
+    raw: dict[str, Any] = {
+        "sources": {"ours": {"provider": "ours", "tokens": [TOKEN]}},
+        "providers": {"ours": {**ours, "report": report, "example": [example]}},
+    }
+    async with opened(tmp_path, raw) as service:
+        for n, word in enumerate(("ok", "7", "lost in space")):
+            body = f'{{"id": "{n}", "status": "{word}"}}'.encode()
+            await take(service, body, source="ours", token=TOKEN)
+    [finding] = await words.statuses(Installation(parts(tmp_path, raw)))
+    assert finding.found.endswith(": 1 x status 'lost in space', 1 x status '7'")
+    report["statuses"] = {"delivered": ["ok"], "unknown": ["5-9"], "failed": ["lost in space"]}
+    [finding] = await words.statuses(Installation(parts(tmp_path, raw)))
+    assert finding.level == "green"
+
+
 async def test_words_of_strangers_are_bounded_and_escaped(tmp_path: Path) -> None:
     """A few of them, none long, none that moves a cursor."""
     names = [*(f"Word{n}" for n in range(7)), "\x1b[2J\u202e" + "x" * 500]

@@ -12,6 +12,7 @@ from receiver.errors import Malformed
 from receiver.intake.endpoint import Endpoint
 from receiver.providers import Answer, Parsed, Push
 from receiver.providers.tilil import Tilil
+from receiver.providers.tilil.reports import Payload
 from receiver.providers.tilil.settings import TililSource
 from receiver.service.parts import Service
 from tests.harness import TOKEN
@@ -19,6 +20,10 @@ from tests.harness import TOKEN
 
 class Many(Tilil):
     """Takes payloads of Tilil, one a line; the token is in the URL."""
+
+    def read(self, push: Push) -> Payload:
+        """Reads the first line."""
+        return super().read(replace(push, body=push.body.splitlines()[0]))
 
     def authenticate(self, push: Push) -> None:
         """Compares the token in the URL."""
@@ -29,8 +34,10 @@ class Many(Tilil):
         return [self._item(push, line) for line in push.body.splitlines()]
 
     def acknowledge(self, push: Push, parsed: Parsed, reply: str) -> Answer:
-        """Names the event, so that a test can tell whose answer it is."""
-        return Answer(json.dumps({"of": parsed.key, "reply": reply}).encode())
+        """Names the event, so that a test can tell whose answer it is, and its content type."""
+        answer = super().acknowledge(push, parsed, reply)
+        body = json.dumps({"of": parsed.key, "reply": reply}).encode()
+        return replace(answer, body=body)
 
     def _item(self, push: Push, line: bytes) -> Parsed | Malformed:
         try:

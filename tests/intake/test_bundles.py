@@ -14,12 +14,13 @@ import pytest
 
 from receiver.errors import Malformed, StoreUnavailable
 from receiver.events import encode_data
+from receiver.logs.requests import unnoted
 from receiver.service import quarantine
 from receiver.service.parts import Service
 from receiver.store import StoredBundle, StoredEvent
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.group_commit import Writer
-from tests.harness import Clock, delivery, inbound, opened, settings, take, until_async
+from tests.harness import Clock, delivery, inbound, opened, push_of, settings, take, until_async
 from tests.intake.many import of, replying, serve_many
 from tests.intake.test_intake import begun, go, patient, runs, sends
 
@@ -68,6 +69,23 @@ async def test_all_events_of_a_push_are_stored_and_answered_once(tmp_path: Path)
         counts = service.intake.counts
         assert counts.outcomes == {("tilil", "stored"): 1}
         assert counts.events == {"sms.delivery.updated": 100}
+
+
+async def test_the_log_names_the_first_new_event_and_how_many_there_are(tmp_path: Path) -> None:
+    """A push of repeats names the first of them."""
+    async with many(tmp_path) as service:
+        endpoint = service.intake.endpoints["tilil"]
+        await take(service, **of(delivery("m", 1)))
+        lines = []
+        for _ in range(2):
+            entry, push = unnoted(), push_of(**of(delivery("m", 1), inbound(1), inbound(2)))
+            await service.intake.receive(endpoint, push, entry)
+            lines.append(entry)
+        report, message, _ = await events(service)
+        assert [(line.outcome, line.event_id, line.events) for line in lines] == [
+            ("stored", message.event.id, 3),
+            ("repeat", report.event.id, 3),
+        ]
 
 
 async def test_a_request_of_many_events_is_kept_once(tmp_path: Path) -> None:
@@ -138,6 +156,7 @@ async def test_the_only_reply_is_in_the_answer(tmp_path: Path) -> None:
     async with many(tmp_path) as service:
         answer = await take(service, **push)
         assert replying(answer) == ("message:2", "Welcome")
+        assert answer.content_type == b"application/json"
         assert await take(service, **push) == answer
         assert await sends(service) == []
         assert service.intake.counts.outcomes == {("tilil", "stored"): 1, ("tilil", "repeat"): 1}
@@ -218,6 +237,7 @@ async def test_a_push_of_repeats_and_a_new_event_does_not_wait_for_its_handlers(
         go(tmp_path)
         (sent,) = await until_async(lambda: sends(service), "a reply to send")
         assert sent["text"] == "answer to 1"
+        assert service.intake._answers._undecided == {}
 
 
 # Items that cannot be read

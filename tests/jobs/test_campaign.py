@@ -14,13 +14,21 @@ import pytest
 from receiver.actions import Send
 from receiver.errors import ProviderError
 from receiver.handlers import OptOut
-from receiver.jobs.channel import Window
+from receiver.jobs.channel import Line, Window
 from receiver.outgoing import Schedule, Within
 from receiver.providers import built_in
 from receiver.service import campaigns
 from receiver.service.commands import AddPeople, ChangeCampaign, DraftCampaign
 from receiver.service.parts import Service
-from receiver.store import Attempt, StoredCampaign, StoredMessage, job_changes, jobs, to_micros
+from receiver.store import (
+    Attempt,
+    Failure,
+    StoredCampaign,
+    StoredMessage,
+    job_changes,
+    jobs,
+    to_micros,
+)
 from receiver.store import campaigns as store_campaigns
 from receiver.store.campaigns import Person
 from tests.harness import (
@@ -245,6 +253,42 @@ async def test_a_refusal_for_now_waits_with_the_campaign(tmp_path: Path) -> None
         assert len(providers.sent) == 3
 
 
+async def test_who_is_refused_for_now_after_a_cancel_gets_nothing(tmp_path: Path) -> None:
+    """What was under way ends with the campaign."""
+    async with opened(tmp_path, sendable()) as service:
+        id_ = await begin(service, PEOPLE[:1], start_at=NOW + timedelta(hours=1))
+        store, now, owner = service.store, to_micros(NOW), service.workers.runner.owner
+        [one] = await store.reader.campaigns.waiting(id_, limit=1)
+        attempt = Attempt(one.id, one.outgoing.to)
+        await store.run(store_campaigns.begin, id_, [[attempt]], now, owner, now)
+        await change(service, id_, "cancel")
+        again = store_campaigns.Outcome(one.id, why=Failure("no credit"), again=True)
+        await store.run(store_campaigns.settle, id_, [again], now, owner)
+        [found] = await messages(service, id_)
+        assert (found.state, found.status) == ("dead", "cancelled")
+
+
+async def test_failures_of_a_campaign_do_not_hold_replies_up(tmp_path: Path) -> None:
+    """A gateway that wants time before the next request for many has its own rest."""
+    async with sending(
+        tmp_path, "rayprotech", options={"faults": {"429": 1.0}, "retry_after": 600}, poll=False
+    ) as (service, providers):
+        assert service.sending is not None
+        line = service.sending.lines["rayprotech"]
+        await begin(service, PEOPLE[:2], "rayprotech")
+        await until_async(lambda: rests(line), "the campaign rests")
+        assert (line.rest, line.room > 0) == (0.0, True)
+        providers.set_faults({})
+        reply = Send(source="rayprotech", to=PEOPLE[500], text="reply")
+        await service.store.add_message(reply, service.intake.clock())
+        await until_async(lambda: sent(providers, 1), "the reply sent")
+
+
+async def rests(line: Line) -> bool:
+    """True while a campaign may not go on."""
+    return line.spare_pause() > 0
+
+
 async def test_a_refusal_for_good_is_no_dead_letter(tmp_path: Path) -> None:
     """The message has the reason; nobody has to look at a job for each."""
     async with sending(tmp_path) as (service, _):
@@ -333,6 +377,7 @@ async def test_a_clock_that_is_set_does_not_move_the_start(tmp_path: Path) -> No
         start = NOW + timedelta(hours=1)
         id_ = await begin(service, PEOPLE[:1], start_at=start)
         await service.store.run(jobs.move, 3600 * 1_000_000)
+        await service.hurry()
         await until_async(lambda: due(service, start), "due as before")
         found = await service.store.reader.campaigns.find(id_)
         assert found is not None

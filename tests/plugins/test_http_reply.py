@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plugins.http_reply import read
 from receiver.events import EventType
@@ -18,12 +21,15 @@ from receiver.handlers import (
     Send,
     Subscribe,
     Unsubscribe,
+    actions,
 )
 from receiver.plugin_host.dispatch import Bound
 from tests.plugins.asking import change, explain, faults, load, message, report
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw"
 WHO = "+254726770792"
+#: Words that mean something in an answer.
+KEYS = ("reply", "actions", "type", "msisdn", "send", "opt_out", "text", "to")
 
 
 def target(**fields: Any) -> dict[str, Any]:
@@ -89,6 +95,26 @@ def test_garbage_is_told(body: bytes, content_type: str, words: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         read(says(body, content_type))
     assert words in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    JSON.map(json.dumps).map(str.encode) | st.binary(),
+    st.sampled_from(["application/json", "text/plain"]) | st.text(),
+    st.text(),
+)
+def test_any_answer_is_read_or_told(body: bytes, kind: str, charset: str) -> None:
+    """Whatever a program says, its answer is a reply and actions or a ValueError."""
+    with suppress(ValueError):
+        text, wanted = read(says(body, f"{kind}; charset={charset}"))
+        assert text is None or isinstance(text, str)
+        assert actions(wanted) == tuple(wanted)
 
 
 @pytest.mark.parametrize(

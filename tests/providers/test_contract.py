@@ -146,6 +146,18 @@ def test_fresh_samples_are_new_events(name: str, kind: str) -> None:
 # Credentials
 
 
+@every_provider
+def test_kinds_are_different_events(name: str) -> None:
+    """Two kinds of delivery or subscription are not repeats of each other."""
+    provider = pushes.provider(name)
+    parsed = [
+        pushes.parse(provider, pushes.of_sample(provider.sample(kind, pushes.SECRET, {})))
+        for kind in provider.sample_kinds
+    ]
+    keys = [one.key for one in parsed if one.type is not EventType.MESSAGE_RECEIVED]
+    assert len(set(keys)) == len(keys)
+
+
 # Reading once, and what the store keeps
 
 

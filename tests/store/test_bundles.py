@@ -19,8 +19,10 @@ from receiver.store import (
     pack_request,
     purges,
 )
+from receiver.store.health_reads import store_health
 from receiver.text.msisdn import national_digits
 from tests.store.rows import PERSON, intake, opened
+from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +110,24 @@ async def test_a_request_goes_with_the_first_of_its_events(tmp_path: Path, kind:
             await store.run(purges.drop, kind, [taken.events[place].seq])
         assert set(await bodies(store)) == {None}
     assert b"secret" not in (tmp_path / "receiver.db").read_bytes()
+
+
+async def test_the_events_of_a_push_are_in_the_index_of_people(tmp_path: Path) -> None:
+    """As soon as the store is at rest."""
+    async with opened(tmp_path) as store:
+        taken = await push(store, told(store, "1"), told(store, "2", PERSON))
+    assert look(tmp_path / "receiver.db", "SELECT last, events FROM people_runs") == [
+        (taken.events[1].seq, 2)
+    ]
+
+
+async def test_the_doctor_sees_who_sent_a_push_of_several_events(tmp_path: Path) -> None:
+    """By the request that they share; what is purged has none."""
+    async with opened(tmp_path) as store:
+        first = await push(store, told(store, "1"), told(store, "2"))
+        await push(store, told(store, "3"), told(store, "4"))
+        await store.run(purges.drop, PurgeKind.REQUESTS, [first.seq])
+    assert store_health(tmp_path / "receiver.db", []).clients == ["192.0.2.1"] * 2
 
 
 # The answer

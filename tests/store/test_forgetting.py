@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from receiver.actions import Action, OptIn, OptOut, Send, Subscribe
+from receiver.errors import Malformed
 from receiver.handlers import Reply
 from receiver.providers import Parsed, Push
 from receiver.providers.tilil import Tilil
@@ -223,9 +225,12 @@ async def test_what_a_provider_reads_as_the_number_goes(tmp_path: Path) -> None:
     class Apart(Tilil):
         """Reads a number in two parts."""
 
-        def parse(self, push: Push) -> list[Parsed]:
+        def parse(self, push: Push) -> Sequence[Parsed | Malformed]:  # type: ignore[override] # wider
             first, second = push.body.split(b" and then ")
-            return super().parse(push_of(inbound(1, mobile=(first + second).decode())))
+            return [
+                Malformed("an item that cannot be read"),
+                *super().parse(push_of(inbound(1, mobile=(first + second).decode()))),
+            ]
 
     async with opened(tmp_path) as store:
         for body in (b"0726 and then 770792", b"0726 and then 770793", b"nothing and then more"):

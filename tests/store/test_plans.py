@@ -211,7 +211,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "jobs.move#1": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#2": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#3": ["SEARCH jobs * (state=?)"],
-        "jobs.move#4": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign>?)"],
+        "jobs.hurry#1": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign>?)"],
     },
     "what is due in one lane, in its order; while a target fails for all, nobody looks": {
         "job_reads.due#1": ["SEARCH j USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"]

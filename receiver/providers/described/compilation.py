@@ -48,11 +48,11 @@ class Compilation:
         if text is None:
             return paths.absent
         parsed = self._parsed(key, text)
-        get = paths.first(parsed) if parsed else paths.absent
+        get = paths.first(parsed)
         self.read.append(Named(key, text, get))
         return get
 
-    def values(self, key: str, **texts: str | None) -> GetAll:
+    def values(self, key: str, /, **texts: str | None) -> GetAll:
         """Returns what finds the values at several paths, each with its key below `key`."""
         several = []
         for name, text in texts.items():
@@ -73,7 +73,7 @@ class Compilation:
                 self.fault(f"{key}.{text}", "expected words, or false for a value that is absent")
             if text == paths.WORD and not isinstance(value, bool):
                 self.words |= value
-        return expect, compile_test(expect, lambda text: self._condition(key, text))
+        return expect, compile_test(expect, lambda text: self._parsed(f"{key}.{text}", text))
 
     def template(self, key: str, text: str, names: Collection[str]) -> Template | None:
         """Returns a template with these fields; None for a fault."""
@@ -82,10 +82,6 @@ class Compilation:
         except ValueError as error:
             self.fault(key, str(error))
             return None
-
-    def _condition(self, key: str, text: str) -> Get:
-        parsed = self._parsed(f"{key}.{text}", text)
-        return paths.first(parsed) if parsed else paths.absent
 
     def _parsed(self, key: str, text: str) -> list[Path]:
         try:

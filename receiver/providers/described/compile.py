@@ -48,6 +48,8 @@ def compiled(name: str, description: Description) -> type[Described]:
         query=tuple(sorted(found.query)),
         words=frozenset(found.words),
         credentials=credentials.fields,
+        plain=description.format == "json"
+        and not (found.words or found.query or credentials.fields),
     )
     attributes: dict[str, Any] = {
         "__doc__": f"Reads and answers the pushes of {description.title}.",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
 from typing import Any
 
 from receiver.providers.contract import Push
-from receiver.providers.described.paths import Get, present, word
+from receiver.providers.described.paths import Path, first, present, word
 
 #: Returns True if an item of a push fulfils every condition.
 Test = Callable[[Any, Push], bool]
@@ -20,10 +19,19 @@ def expected(conditions: Mapping[str, bool | str | int | list[str | int]]) -> Ex
     return {path: _words(value) for path, value in conditions.items()}
 
 
-def compile_test(conditions: Expected, path: Callable[[str], Get]) -> Test | None:
+def compile_test(conditions: Expected, path: Callable[[str], list[Path]]) -> Test | None:
     """Returns what tests an item; None without conditions."""
     tests = [_test(path(text), value) for text, value in conditions.items()]
-    return reduce(_both, tests) if tests else None
+    if len(tests) < 2:
+        return tests[0] if tests else None
+
+    one, *others = tests
+    rest = others[0] if len(others) == 1 else _all(others)
+    return lambda item, push: one(item, push) and rest(item, push)
+
+
+def _all(tests: list[Test]) -> Test:
+    return lambda item, push: all(test(item, push) for test in tests)
 
 
 def exclude_each_other(one: Expected, other: Expected) -> bool:
@@ -49,16 +57,21 @@ def _words(value: bool | str | int | list[str | int]) -> bool | frozenset[str]: 
     return frozenset(str(each).casefold() for each in values)
 
 
-def _both(one: Test, other: Test) -> Test:
-    return lambda item, push: one(item, push) and other(item, push)
+def _test(paths: list[Path], value: bool | frozenset[str]) -> Test:  # noqa: FBT001 - a value of TOML
+    get = first(paths)
+    if not isinstance(value, bool):
+        return lambda item, push: (word(get(item, push)) or "").casefold() in value
+    if len(paths) == 1 and paths[0].is_field:
+        return _has(paths[0].name) if value else _lacks(paths[0].name)
+    return lambda item, push: present(get(item, push)) is value
 
 
-def _test(get: Get, value: bool | frozenset[str]) -> Test:  # noqa: FBT001 - a value of TOML
-    if value is True:
-        return lambda item, push: present(get(item, push))
-    if value is False:
-        return lambda item, push: not present(get(item, push))
-    return lambda item, push: (word(get(item, push)) or "").casefold() in value
+def _has(name: str) -> Test:
+    return lambda item, _: type(item) is dict and present(item.get(name))
+
+
+def _lacks(name: str) -> Test:
+    return lambda item, _: type(item) is not dict or not present(item.get(name))
 
 
 def _contradict(one: bool | frozenset[str], other: bool | frozenset[str]) -> bool:  # noqa: FBT001 - values of TOML

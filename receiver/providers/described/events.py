@@ -16,7 +16,7 @@ from receiver.providers.described.fields import compile_network, compile_text, c
 from receiver.providers.described.push_grammar import Message, Subscription
 from receiver.providers.payloads import as_id, as_number, as_text, as_word
 from receiver.repeats import STATE
-from receiver.text.keywords import fold, keyword
+from receiver.text.keywords import keyword
 
 
 def message(
@@ -118,11 +118,11 @@ def subscription(
             msisdn=provider.person(number),
             short_code=provider.address(as_number(short_code)) if short_code is not None else None,
             keyword=as_word(word),
-            service_id=as_id(service_id),
-            subscriber_ref=as_id(reference),
+            service_id=as_id(service_id) if service_id is not None else None,
+            subscriber_ref=as_id(reference) if reference is not None else None,
             network=read_network(network) if network is not None else None,
         )
-        told = as_id(id_), as_word(time)
+        told = as_id(id_) if id_ is not None else None, as_word(time)
         return Parsed(
             type=type_,
             data=data,
@@ -137,7 +137,7 @@ def _subscription_key(
     type_: EventType, data: SubscriptionChange, id_: str | None, time: str | None
 ) -> str:
     """Without an id and a time it is a repeat if the person's state is that already."""
-    word = fold(data.keyword) if data.keyword is not None else None
+    word = data.keyword.casefold() if data.keyword is not None else None
     about = data.service_id, data.short_code, word, data.msisdn, data.subscriber_ref
     if id_ is None and time is None:
         return f"{STATE}{hashed(*about)}"
@@ -164,5 +164,5 @@ def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any,
 
 def hashed(*parts: str | None) -> str:
     """Digests parts of a key: it outlives its event, and must not tell whose that was."""
-    data = "\0".join(part or "" for part in parts).encode("utf-8", "surrogatepass")
+    data = "\0".join([part or "" for part in parts]).encode("utf-8", "surrogatepass")
     return blake2b(data, digest_size=16).hexdigest()

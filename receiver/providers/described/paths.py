@@ -32,11 +32,11 @@ class Payload(msgspec.Struct):
 
     root: Any
     """Texts by their names; of JSON anything."""
-    query: dict[str, str]
+    query: dict[str, str] | None = None
     """The parameters of the URL that a path names with `query:`."""
-    word: str | None
+    word: str | None = None
     """The word of the description that ends the path of the URL."""
-    credentials: list[str]
+    credentials: list[str] | None = None
     """The values of the fields that hold a credential."""
 
 
@@ -60,7 +60,7 @@ class Path(msgspec.Struct, frozen=True):
             name = self.name.lower().encode()
             return lambda _, push: push.header(name)
         if self.prefix == "query:":
-            return lambda _, push: push.payload.query.get(self.name)
+            return lambda _, push: (push.payload.query or {}).get(self.name)
         if self.prefix == "url:":
             return lambda _, push: push.payload.word
         find = _finder(self.steps)
@@ -75,8 +75,8 @@ def parse(text: str) -> list[Path]:
 def first(paths: list[Path]) -> Get:
     """Returns what finds the first value that is present."""
     finds = [path.compile() for path in paths]
-    if len(finds) == 1:
-        return finds[0]
+    if len(finds) < 2:
+        return finds[0] if finds else absent
 
     def find(item: Any, push: Push) -> Any:
         for get in finds:
@@ -117,9 +117,11 @@ def absent(_item: Any, _push: Push) -> None:
 
 def present(value: Any) -> bool:
     """Returns True for a value that says anything: no null, no blank text, no empty list."""
+    if value is None:
+        return False
     if type(value) is str:
-        return bool(value) and not value.isspace()
-    return value is not None and value not in ([], {})
+        return value != "" and not value.isspace()
+    return value not in ([], {})
 
 
 def word(value: Any) -> str | None:

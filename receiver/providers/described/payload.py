@@ -29,23 +29,31 @@ class PayloadReader(msgspec.Struct, frozen=True):
     """The words after `/hooks/SOURCE`."""
     credentials: tuple[str, ...]
     """The fields that hold a credential."""
+    plain: bool
+    """True if a push is JSON, and nothing else of it is read."""
 
     def read(self, push: Push) -> Payload:
         """Returns the payload of a push. Raises `Unreadable`."""
-        word = split_word(push.token, self.words)[1] if self.words and push.token else None
-        query: dict[str, str] = {}
+        if self.plain:
+            root = read_json(push.body, _decoder, push.notes)
+            if type(root) is dict:
+                return Payload(root)
+        word, query = None, None
+        if self.words and push.token:
+            word = split_word(push.token, self.words)[1]
         if self.query and push.query:
             query = _last(read_form(push.query, *self.query, notes=push.notes))
         if self.format == "json" or (self.format is None and _looks_like_json(push.body)):
             root = read_json(push.body, _decoder, push.notes)
             if type(root) is not dict and type(root) is not list:
                 raise Unreadable("expected a JSON object or list")
-            return Payload(root, query, word, self._in_json(push.body, root))
+            given = self._in_json(push.body, root) if self.credentials else None
+            return Payload(root, query, word, given)
         return self._form(push, query, word)
 
     def _in_json(self, body: bytes, root: Any) -> list[str]:
         """Returns the credentials in JSON; one that is no text is a wrong one."""
-        if not self.credentials or type(root) is not dict:
+        if type(root) is not dict:
             return []
         return [
             as_text(value) or ""
@@ -54,7 +62,7 @@ class PayloadReader(msgspec.Struct, frozen=True):
             if value not in (None, "")
         ]
 
-    def _form(self, push: Push, query: dict[str, str], word: str | None) -> Payload:
+    def _form(self, push: Push, query: dict[str, str] | None, word: str | None) -> Payload:
         """Reads the form in the body, and from the URL what the form does not have."""
         names = self.names
         in_url = read_form(push.query, *names, notes=push.notes) if push.query else {}

@@ -17,6 +17,7 @@ from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import Kinds
 from receiver.providers.described.paths import Payload
 from receiver.providers.described.payload import PayloadReader, split_word
+from receiver.providers.described.reports import meanings
 from receiver.providers.described.sending import DescribedApi
 from receiver.providers.described.signature import Signature, SignedSource
 
@@ -75,7 +76,7 @@ class Described(Provider[Payload]):
                 if presented:
                     return
                 raise
-            presented |= self.tokens.verify(given)
+            presented |= self.tokens.verify(given or ())
         if self._signed is not None and self.signature is not None:
             if not self.signature.verify(self._signed, push):
                 raise CredentialMissing("expected a signature: signing_secrets are set")
@@ -84,7 +85,8 @@ class Described(Provider[Payload]):
 
     def parse(self, push: Push) -> list[Parsed | Malformed]:
         """Returns the messages, delivery reports or changes of subscriptions."""
-        self.payload(push)
+        if push.payload is None:
+            push.payload = self.read(push)
         return self.kinds.parse(self, push)
 
     def takes_reply(self, parsed: Parsed) -> bool:
@@ -105,6 +107,13 @@ class Described(Provider[Payload]):
     def reply_in(cls, answer: bytes) -> str:
         """Returns the reply in an answer of `acknowledge`; empty without one."""
         return cls.answers.reply_in(answer)
+
+    @classmethod
+    def knows_status(cls, word: str) -> bool:
+        """Returns True for a word of the description's own, or of the usual ones."""
+        return super().knows_status(word) or any(
+            each.has(word) for each in meanings(cls.description)
+        )
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:

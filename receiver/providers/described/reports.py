@@ -14,6 +14,7 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
 from receiver.providers.described.fields import compile_network, compile_time, path_of
+from receiver.providers.described.grammar import Description
 from receiver.providers.described.push_grammar import Report, Statuses
 from receiver.providers.described.send_grammar import StatusAnswer
 from receiver.providers.payloads import as_number, as_word
@@ -50,15 +51,15 @@ def report(
             raise Malformed(
                 f"expected {table.message_id}, the id that sending returned; it is absent"
             )
-        number = as_number(to)
         return meaning.event(
             message_id,
-            (as_word(status), as_word(code)),
-            to=provider.person(number) if number is not None else None,
-            sender=provider.address(as_number(sender)) if sender is not None else None,
-            reason=as_word(reason),
-            network=read_network(network) if network is not None else None,
-            time=read_time(provider, time, push.received_at),
+            as_word(status),
+            as_word(code) if code is not None else None,
+            read_time(provider, time, push.received_at) if time is not None else push.received_at,
+            _person(provider, to) if to is not None else None,
+            provider.address(as_number(sender)) if sender is not None else None,
+            as_word(reason) if reason is not None else None,
+            read_network(network) if network is not None else None,
         )
 
     return make
@@ -71,6 +72,8 @@ class Meaning(msgspec.Struct, frozen=True):
     ranges: list[tuple[int, int, Status]]
     opted_out: frozenset[str]
     link_invalid: frozenset[str]
+    flagged: frozenset[str]
+    """All of both: most reports have none of them."""
 
     @classmethod
     def of(cls, found: Compilation, key: str, table: Report | StatusAnswer) -> Meaning:
@@ -84,34 +87,40 @@ class Meaning(msgspec.Struct, frozen=True):
                     ranges.append((int(match[1]), int(match[2]), status))
                 elif known.setdefault(word, status) is not status:
                     found.fault(where, f"{word} is {known[word]} as well: a word has one meaning")
-        meaning = cls(known, ranges, words(table.opted_out), words(table.link_invalid))
+        opted_out, link_invalid = words(table.opted_out), words(table.link_invalid)
+        meaning = cls(known, ranges, opted_out, link_invalid, opted_out | link_invalid)
         for first, last, status in ranges:
             if any(a <= last and first <= b for a, b, other in ranges if other is not status):
                 where = f"{key}.statuses.{status}"
                 found.fault(where, f"{first}-{last} overlaps a range of another status")
         return meaning
 
+    def has(self, said: str) -> bool:
+        """True if the gateway's own words and codes include this one."""
+        return self._own(said) is not None
+
     def status(self, word: str | None, code: str | None) -> Status:
         """Returns the status: by the gateway's own words and codes, else by the usual words."""
-        for said in (word, code):
-            if said is not None and (status := self._own(said)) is not None:
-                return status
-        return status_of(word, code)[1]
+        status = self._own(word) if word is not None else None
+        if status is None and code is not None:
+            status = self._own(code)
+        return status if status is not None else status_of(word, code)[1]
 
-    def event(
+    def event(  # noqa: PLR0917 - the fields of a report; names cost each push a tenth more
         self,
         message_id: str,
-        said: tuple[str | None, str | None],
-        *,
+        word: str | None,
+        code: str | None,
+        time: datetime,
         to: str | None,
         sender: str | None = None,
         reason: str | None = None,
         network: str | None = None,
-        time: datetime,
     ) -> Parsed:
         """Makes a delivery report. The same news has the same key, pushed or asked for."""
-        word, code = said
-        status = self.status(word, code)
+        folded = word.casefold() if word is not None else ""
+        status = self.known.get(folded) or self.status(word, code)
+        flagged = bool(self.flagged) and _has(self.flagged, folded, code, reason)
         data = DeliveryReport(
             message_id=message_id,
             to=to,
@@ -122,26 +131,46 @@ class Meaning(msgspec.Struct, frozen=True):
             reason=reason,
             network=network,
             final=status.final,
-            opted_out=bool(self.opted_out) and _any_of(self.opted_out, word, code, reason),
+            opted_out=flagged and _has(self.opted_out, folded, code, reason),
         )
         # A code may be that of several statuses, such as 0 for no error.
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
             data=data,
-            key=f"delivery:{message_id}:{(word or '').casefold()}:{code or ''}",
+            key=f"delivery:{message_id}:{folded}:{code or ''}",
             time=time,
-            link_invalid=bool(self.link_invalid) and _any_of(self.link_invalid, word, code, reason),
+            link_invalid=flagged and _has(self.link_invalid, folded, code, reason),
         )
 
     def _own(self, said: str) -> Status | None:
-        folded = (without_zeros(said) or said).casefold()
-        if (status := self.known.get(folded) or self.known.get(said.casefold())) is not None:
+        folded = said.casefold()
+        status = self.known.get(folded)
+        if status is not None or not said[:1].isdecimal():
             return status
-        if self.ranges and folded.isascii() and folded.isdecimal() and len(folded) < 10:
-            number = int(folded)
+        plain = without_zeros(folded) or folded
+        if plain in self.known:
+            return self.known[plain]
+        if self.ranges and plain.isascii() and plain.isdecimal() and len(plain) < 10:
+            number = int(plain)
             return next((s for first, last, s in self.ranges if first <= number <= last), None)
         return None
 
 
-def _any_of(words: frozenset[str], *said: str | None) -> bool:
-    return any(each is not None and each.casefold() in words for each in said)
+def _has(words: frozenset[str], word: str, code: str | None, reason: str | None) -> bool:
+    """Returns True if one of them is said; the word is folded already."""
+    if word in words or (code is not None and code.casefold() in words):
+        return True
+    return reason is not None and reason.casefold() in words
+
+
+def _person(provider: Provider[Any], value: Any) -> str | None:
+    number = as_number(value)
+    return provider.person(number) if number is not None else None
+
+
+def meanings(description: Description) -> list[Meaning]:
+    """Returns the meanings of the words in pushes, and in answers about a message."""
+    reports = description.report if isinstance(description.report, list) else [description.report]
+    asked = description.send.status if description.send else None
+    tables: list[Report | StatusAnswer] = [*reports, *([asked.answer] if asked else [])]
+    return [Meaning.of(Compilation(), "", table) for table in tables]

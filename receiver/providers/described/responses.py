@@ -73,7 +73,7 @@ class AnswerReader(msgspec.Struct, frozen=True):
             method="",
             headers=[(k.encode(), v.encode()) for k, v in response.headers.items()],
             received_at=response.received_at,
-            payload=Payload(root, {}, None, []),
+            payload=Payload(root),
         )
         return Said(self._items(root, push), push)
 

@@ -165,3 +165,18 @@ def _another(number: str, unique: int) -> str:
     """Returns the number of somebody else: its last seven digits are replaced."""
     digits = int.from_bytes(blake2b(str(unique).encode(), digest_size=8).digest()) % 10_000_000
     return f"{number[:-7]}{digits:07}"
+
+
+def report_values(
+    described: type[Described], name: str, message_id: str, to: str
+) -> dict[str, str]:
+    """Returns the values that make the example of a report one about this message."""
+    push = pushed(described, name)
+    for kind, item, above in items(described, push):
+        if isinstance(kind.table, Report):
+            values = {_place(kind.table.message_id, item, push, above): message_id}
+            if kind.table.to is not None and (place := _place(kind.table.to, item, push, above)):
+                plus = "+" if _value(kind.table.to, item, push).startswith("+") else ""
+                values[place] = f"{plus}{to.removeprefix('+')}"
+            return {place: value for place, value in values.items() if place is not None}
+    return {}

@@ -140,6 +140,7 @@ class DescribedApi(Api):
                 required=("to", "text"),
                 optional=self.calls.optional,
                 make=self._send_one,
+                recipients=lambda given: [given["to"]],
             )
         }
         if self.calls.status is not None:
@@ -194,10 +195,11 @@ class DescribedApi(Api):
         number = as_word(call.to(item, push)) or to
         return call.meaning.event(
             message_id,
-            (word, code),
-            to=self.provider.person(number) if number is not None else None,
+            word,
+            code,
+            call.read_time(self.provider, call.time(item, push), push.received_at),
+            self.provider.person(number) if number is not None else None,
             reason=as_word(call.reason(item, push)),
-            time=call.read_time(self.provider, call.time(item, push), push.received_at),
         )
 
     def _request(

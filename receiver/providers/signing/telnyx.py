@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from importlib.util import find_spec
+from types import ModuleType
 
 from receiver.config.convert import Secret
 from receiver.errors import CredentialWrong
@@ -46,12 +46,8 @@ class Telnyx(Scheme):
 
     def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
         """Adds a signature by a private key in base64."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - an extra
-            Ed25519PrivateKey,
-        )
-
         timestamp = str(int(now.timestamp()))
-        private = Ed25519PrivateKey.from_private_bytes(_bytes(secret))
+        private = _ed25519().Ed25519PrivateKey.from_private_bytes(_bytes(secret))
         signature = private.sign(timestamp.encode() + b"|" + push.body)
         return with_headers(
             push,
@@ -64,8 +60,11 @@ class Telnyx(Scheme):
     ) -> Iterator[tuple[str, str]]:
         """Yields that the package is missing which verifies these signatures, too."""
         yield from super().faults(secrets, public_url)
-        if secrets and find_spec("cryptography") is None:
-            yield "signing_secrets", _MISSING
+        if secrets:
+            try:
+                _ed25519()  # now, as it takes long: the first push need not wait for it
+            except ImportError:
+                yield "signing_secrets", _MISSING
 
     def check(self, secret: str) -> None:
         """Raises ValueError for what is no public key."""
@@ -82,15 +81,20 @@ class Telnyx(Scheme):
 
 def _is_signed(key: bytes, signature: str, signed: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - an extra
-        Ed25519PublicKey,
-    )
 
     try:
-        Ed25519PublicKey.from_public_bytes(_bytes(key)).verify(_bytes(signature), signed)
+        public = _ed25519().Ed25519PublicKey.from_public_bytes(_bytes(key))
+        public.verify(_bytes(signature), signed)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _ed25519() -> ModuleType:
+    """Imports what is installed only where somebody needs it."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - an extra
+
+    return ed25519
 
 
 def _bytes(text: str | bytes) -> bytes:

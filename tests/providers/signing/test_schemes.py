@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -198,7 +199,7 @@ def test_a_secret_that_is_none_of_the_scheme_is_named(name: str) -> None:
 
 def test_a_missing_package_is_a_fault_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only where a source has secrets of such a scheme."""
-    monkeypatch.setattr("receiver.providers.signing.telnyx.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     telnyx = SCHEMES["telnyx"]
     [(key, words)] = telnyx.faults([Secret(telnyx.example_secrets()[0])], None)
     assert key == "signing_secrets"
