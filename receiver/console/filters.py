@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from receiver.service.numbers import parse_person
 from receiver.text.times import parse_moment
 from receiver.views.times import shown_zone
 
-Kind = Literal["text", "choice", "time", "person", "source", "words"]
+Kind = Literal["text", "choice", "time", "person", "source", "words", "number"]
 
 _TIMES = "expected a time such as 2026-11-20 or 2026-11-20T09:00Z, an age such as 2h, or today"
 
@@ -30,6 +31,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     choices: Sequence[str] = ()
     argument: str = ""
     """The parameter of the store's reader, if it is called otherwise."""
+    keeps: Callable[[Any, Any], bool] | None = None
+    """Takes the value and a record; returns True if it is shown. For what no reader chooses by."""
+    hidden: bool = False
+    """It is no field of the form: only links have it."""
 
     @property
     def parameter(self) -> str:
@@ -38,7 +43,11 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, visit: Visit) -> bool:
         """Returns True if the visitor may use it: numbers and texts are not for all."""
-        return self.kind not in ("person", "words") or visit.sees(Role.CARE)
+        return self.is_for(visit.visitor.role)
+
+    def is_for(self, role: Role) -> bool:
+        """Returns True if a role may use it."""
+        return self.kind not in ("person", "words") or role >= Role.CARE
 
     def read(self, text: str, visit: Visit) -> Any:
         """Returns the value that a text means. Raises `InvalidInput`."""
@@ -54,25 +63,41 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             case "person":
                 return parse_person(text, visit.desk.settings)
             case "words":
-                return text.split()
+                return text.casefold().split()
+            case "number":
+                return _number(text, self.name)
             case _:
                 return text
 
 
 SINCE = Filter(name="since", label="Since", kind="time")
 UNTIL = Filter(name="until", label="Until", kind="time")
+TIMES = (SINCE, UNTIL)
 PERSON = Filter(name="msisdn", label="Number", kind="person")
 SOURCE = Filter(name="source", label="Source", kind="source")
 
 
 def chosen(filters: Sequence[Filter], visit: Visit) -> dict[str, Any]:
     """Returns what the URL asks for, by the parameter of the reader. Raises `InvalidInput`."""
-    given = visit.request.query_params
-    return {
-        each.parameter: each.read(text, visit)
+    return {each.parameter: value for each, value in _given(filters, visit) if each.keeps is None}
+
+
+def checks(filters: Sequence[Filter], visit: Visit) -> list[Callable[[Any], bool]]:
+    """Returns what a record must pass besides. Raises `InvalidInput`."""
+    given = _given(filters, visit)
+    return [partial(each.keeps, value) for each, value in given if each.keeps is not None]
+
+
+def _given(filters: Sequence[Filter], visit: Visit) -> list[tuple[Filter, Any]]:
+    texts = visit.request.query_params
+    return [
+        (each, each.read(text, visit))
         for each in filters
-        if each.wants(visit) and (text := given.get(each.name, "").strip())
-    }
+        if each.wants(visit) and (text := texts.get(each.name, "").strip())
+    ]
 
 
-Choices = Callable[[], Awaitable[Mapping[str, Sequence[str]]]]
+def _number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise InvalidInput(f"expected a number, got {text!r}", name)
+    return int(text)
