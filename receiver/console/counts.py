@@ -102,6 +102,7 @@ REPORTS = Sheet(
             name="by",
             label="By",
             kind="choice",
+            unset=DAY,
             choices=(
                 DAY,
                 *(name for name in NAMES if name != DAY),

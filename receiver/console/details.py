@@ -13,20 +13,26 @@ from receiver.console.lists import ListPage, linked
 from receiver.console.roles import Role
 from receiver.console.traffic import MESSAGES
 from receiver.console.web import Page, Visit, id_of, path_of
-from receiver.console.work import FORWARDS, JOBS
+from receiver.console.work import FORWARDS, JOBS, raw_request
 from receiver.errors import NotFound, ReceiverError
 from receiver.events import SHORT_ID, Message
 from receiver.service.explain import explain
 from receiver.service.numbers import parse_person
-from receiver.service.person import timeline
-from receiver.service.stories import stories
-from receiver.store import MessageReport, StoredEvent
+from receiver.service.person import Record, timeline
+from receiver.service.stories import Story, stories
+from receiver.store import (
+    Job,
+    MessageReport,
+    OptOutChange,
+    StoredEvent,
+    StoredMessage,
+    SubscriptionStep,
+)
 from receiver.views.explain import RULE_TITLES
 from receiver.views.lists import ListedJob
 from receiver.views.messages import message_details
 from receiver.views.person import entry_row
 from receiver.views.redact import redact_entry, redact_message, redact_report, redact_story
-from receiver.views.requests import request_details
 from receiver.views.stories import change_summary, told_details
 from receiver.views.times import format_time, time_title
 
@@ -46,7 +52,6 @@ async def event(visit: Visit) -> Response:
         [story] = await stories(reader, [stored])
         attempts = [each async for each in reader.forwards.every(event=stored.seq, limit=_ENTRIES)]
     seen = redact_story(visit.seen(story), visit.desk.secrets)
-    raw = request_details(stored.request) if stored.request and visit.sees(Role.OPERATOR) else []
     pairs = told_details(seen, visit.desk.providers)
     pairs += [("change", change_summary(change)) for change in seen.changes]
     jobs = [ListedJob(job, id_) for job in story.jobs]
@@ -65,7 +70,7 @@ async def event(visit: Visit) -> Response:
             ),
             *await _rules(visit, stored),
         ],
-        raw=raw,
+        raw=raw_request(visit, stored.request),
         person=path_of("events", id_, "person") if story.person else None,
     )
 
@@ -181,7 +186,10 @@ async def _person(visit: Visit, msisdn: str) -> Response:
         raise NotFound("nothing is stored about this number")
     secrets = visit.desk.secrets
     rows = [
-        entry_row(redact_entry(visit.seen(entry), secrets), visit.desk.providers)
+        (
+            entry_row(redact_entry(visit.seen(entry), secrets), visit.desk.providers),
+            _page_of(entry.record),
+        )
         for entry in found.entries
     ]
     sending = [
@@ -196,6 +204,21 @@ async def _person(visit: Visit, msisdn: str) -> Response:
         opted_out=bool(opted_out),
         sending=sending,
     )
+
+
+def _page_of(record: Record) -> str | None:
+    """Returns the page about an entry of a timeline, if there is one."""
+    match record:
+        case Story():
+            return path_of("events", record.stored.event.id)
+        case StoredMessage():
+            return path_of("messages", str(record.id))
+        case Job():
+            return path_of("jobs", str(record.id))
+        case SubscriptionStep() | OptOutChange() if record.event is not None:
+            return path_of("events", record.event)
+        case _:
+            return None
 
 
 DETAILS = (

@@ -33,6 +33,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """The parameter of the store's reader, if it is called otherwise."""
     keeps: Callable[[Any, Any], bool] | None = None
     """Takes the value and a record; returns True if it is shown. For what no reader chooses by."""
+    unset: str = "any"
+    """The choice without one."""
     hidden: bool = False
     """It is no field of the form: only links have it."""
 

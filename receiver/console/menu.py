@@ -21,6 +21,10 @@ class Section(msgspec.Struct, frozen=True):
     name: str
     tabs: tuple[Tab, ...]
 
+    def holds(self, path: str) -> bool:
+        """Returns True for its pages, and for those about one of what they list."""
+        return any(path == tab.path or path.startswith(f"{tab.path}/") for tab in self.tabs)
+
 
 def _alone(path: str, name: str, role: Role = Role.VIEWER) -> Section:
     return Section(name, (Tab(path, name, role),))

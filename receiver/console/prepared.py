@@ -10,7 +10,8 @@ from anyio import to_thread
 
 from receiver import config as configuration
 from receiver.config import Config
-from receiver.doctor import LOCAL, Finding, Installation, Level, run
+from receiver.doctor import LOCAL, Finding, Installation, Level, red, run
+from receiver.errors import ReceiverError
 from receiver.service import parts as service
 from receiver.service.parts import Parts
 
@@ -71,7 +72,10 @@ class Prepared:
         return service.prepare(configuration.load(file) if file else self._settings)
 
     async def _examine(self) -> list[Finding]:
-        installation = Installation(await self.parts())
+        try:
+            installation = Installation(await self.parts())
+        except ReceiverError as error:
+            return [red(f"the configuration cannot be used: {error}", "see `receiver check`")]
         found: list[Finding] = []
         for name, check in LOCAL.items():
             if name not in _NOT_HERE:

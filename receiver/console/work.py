@@ -11,9 +11,11 @@ from starlette.responses import Response
 from receiver.console.filters import SOURCE, Filter
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
+from receiver.console.seen import HIDDEN
 from receiver.console.web import Page, Visit, id_of, path_of
 from receiver.errors import NotFound
-from receiver.store import ForwardAttempt, Quarantined, Reader
+from receiver.http.redact import masked
+from receiver.store import ForwardAttempt, Quarantined, Reader, Request
 from receiver.store.jobs import KINDS
 from receiver.views import lists
 from receiver.views.jobs import job_details
@@ -21,6 +23,9 @@ from receiver.views.lists import ListedJob, redact_quarantined
 from receiver.views.quarantine import quarantined_details
 from receiver.views.redact import redact_job
 from receiver.views.requests import request_details
+
+#: Parts of a request with credentials, in whatever form.
+_CREDENTIALS = ("header authorization", "header cookie", "header proxy-authorization")
 
 
 async def _jobs(
@@ -83,9 +88,20 @@ async def quarantined(visit: Visit) -> Response:
         "details.html",
         title=f"Quarantined request {id_}",
         pairs=quarantined_details(shown, request=False),
-        raw=request_details(found[0].request) if visit.sees(Role.OPERATOR) else [],
+        raw=raw_request(visit, found[0].request),
         acts=[("Try again", path_of("quarantine", str(id_), "retry"), "")],
     )
+
+
+def raw_request(visit: Visit, request: Request | None) -> list[tuple[str, str | None]]:
+    """Returns a request as it came, without credentials; nothing for who is no operator."""
+    if request is None or not visit.sees(Role.OPERATOR):
+        return []
+    secrets = visit.desk.secrets
+    return [
+        (name, HIDDEN if name in _CREDENTIALS else value and masked(value, secrets))
+        for name, value in request_details(request)
+    ]
 
 
 JOBS = ListPage[ListedJob](

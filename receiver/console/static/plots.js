@@ -4,6 +4,7 @@
 (() => {
   const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
   const HEIGHT = 220;
+  const DAY = 86400;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   const axis = () => ({
@@ -14,7 +15,12 @@
 
   const draw = (figure) => {
     const plot = JSON.parse(figure.dataset.plot);
+    const [first, last] = [plot.times[0], plot.times.at(-1)];
     const frame = document.createElement("div");
+    const label = (time) => {
+      const [day, clock] = uPlot.fmtDate("{MM}-{DD}|{HH}:{mm}")(options.tzDate(time)).split("|");
+      return plot.days || clock === "00:00" ? day : clock;
+    };
     const wide = () => Math.max(240, figure.clientWidth);
     figure.insertBefore(frame, figure.querySelector("details"));
     const options = {
@@ -23,8 +29,11 @@
       // Days are dates, which are no moments: they are drawn as they are, in no zone.
       tzDate: (time) => plot.days ? uPlot.tzDate(new Date(time * 1e3), "UTC") : new Date(time * 1e3),
       cursor: { drag: { x: false, y: false } },
-      scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-      axes: [axis(), { ...axis(), size: 56 }],
+      scales: {
+        x: { range: () => (first < last ? [first, last] : [first - DAY, last + DAY]) },
+        y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] },
+      },
+      axes: [{ ...axis(), values: (_, splits) => splits.map(label) }, { ...axis(), size: 56 }],
       series: [
         { value: plot.days ? "{YYYY}-{MM}-{DD}" : "{YYYY}-{MM}-{DD} {HH}:{mm}" },
         ...plot.lines.map((line, index) => ({
