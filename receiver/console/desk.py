@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from receiver.config import Config
+from receiver.console.prepared import Prepared
 from receiver.errors import StoreError
 from receiver.providers import known
 from receiver.service.commands import Command, Outcome
@@ -33,6 +34,7 @@ class Desk:
         self.secrets = secrets_of(settings)
         """Credentials, which nothing that is shown may hold."""
         self.providers = known(settings)
+        self.prepared = Prepared(settings)
         self._idle: asyncio.LifoQueue[Reader | None] = asyncio.LifoQueue()
         for _ in range(_READERS):
             self._idle.put_nowait(None)
@@ -71,4 +73,5 @@ class Desk:
 
     async def close(self) -> None:
         """Closes the readers."""
+        await self.prepared.close()
         await self._open.aclose()
