@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 group = typer.Typer(
     invoke_without_command=True, help="Runs the web console and HTTP API; manages its users."
+)
+
+NEEDED = (
+    "the console needs the package argon2-cffi for its passwords (the extra `console` of"
+    " sms-receiver): pip install argon2-cffi"
 )
 
 
@@ -47,6 +53,8 @@ _Role = Annotated[
 @group.callback()
 def run(context: typer.Context, *, config: ConfigFile = None) -> None:
     """Runs the web console and HTTP API at console.listen until SIGTERM or Ctrl-C."""
+    if find_spec("argon2") is None:
+        raise Failed(NEEDED)
     if context.invoked_subcommand is None:
         from receiver.console.serving import serve
 

@@ -165,8 +165,8 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         reader.fault("store.url", "expected sqlite: and a file name")
     elif store and not store.url.startswith("sqlite:"):
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
-    if console:
-        reader.check_address("console.listen", console.listen)
+    if console and server and "console" in raw:
+        reader.check_console(console, server)
     given = server and store and providers and plugins and guard and retention and logs
     if reader.faults or not (given and console):
         raise ConfigError(reader.faults, str(file))
@@ -235,6 +235,14 @@ class _ConfigReader(Converter):
             return
         if server.port and server.admin_address == (server.host, server.port):
             self.fault("server.admin", "must not be the public address")
+
+    def check_console(self, console: Console, server: Server) -> None:
+        if not self.check_address("console.listen", console.listen):
+            return
+        taken = {(server.host, server.port): "server", server.admin_address: "server.admin"}
+        other = taken.get(console.address) if console.address[1] else None
+        if other:
+            self.fault("console.listen", f"expected another address than that of {other}")
 
     def check_address(self, key: str, address: str) -> bool:
         """Returns True for HOST:PORT, and notes the fault otherwise."""

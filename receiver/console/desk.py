@@ -17,6 +17,12 @@ from receiver.views.redact import secrets_of
 
 #: Pages that are read at the same time; others wait.
 _READERS = 4
+#: Seconds in which the service carries out a command.
+_PATIENCE = 30.0
+
+
+class ServiceDown(StoreError):
+    """The service does not run, and it alone changes the store."""
 
 
 class Desk:
@@ -50,11 +56,18 @@ class Desk:
             self._idle.put_nowait(reader)
 
     async def order(self, command: Command, by: str) -> Outcome:
-        """Has the running service carry out a command, for a user. Raises `StoreError`."""
+        """Has the running service carry out a command, for a user.
+
+        Raises `ServiceDown` if nothing was done, and `StoreError` if nobody knows: the service
+        ended meanwhile, or takes too long.
+        """
         try:
-            return await ask(self.store, command, by)
+            async with asyncio.timeout(_PATIENCE):
+                return await ask(self.store, command, by)
+        except TimeoutError:
+            raise StoreError(f"the service gave no answer within {_PATIENCE:g} s") from None
         except OSError:
-            raise StoreError("the service does not run, and it alone changes the store") from None
+            raise ServiceDown from None
 
     async def close(self) -> None:
         """Closes the readers."""

@@ -15,7 +15,7 @@ from receiver.service.numbers import parse_person
 from receiver.text.times import parse_moment
 from receiver.views.times import shown_zone
 
-Kind = Literal["text", "choice", "time", "person", "source", "words"]
+Kind = Literal["text", "choice", "time", "person", "source", "words", "number"]
 
 _TIMES = "expected a time such as 2026-11-20 or 2026-11-20T09:00Z, an age such as 2h, or today"
 
@@ -38,7 +38,11 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, visit: Visit) -> bool:
         """Returns True if the visitor may use it: numbers and texts are not for all."""
-        return self.kind not in ("person", "words") or visit.sees(Role.CARE)
+        return self.is_for(visit.visitor.role)
+
+    def is_for(self, role: Role) -> bool:
+        """Returns True if a role may use it."""
+        return self.kind not in ("person", "words") or role >= Role.CARE
 
     def read(self, text: str, visit: Visit) -> Any:
         """Returns the value that a text means. Raises `InvalidInput`."""

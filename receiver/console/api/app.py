@@ -1,0 +1,160 @@
+"""Answers the calls of the API: who may make each, within limits, and every error as a problem."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from receiver.console.access import Visitor, visitor_of_token
+from receiver.console.api.changes import CHANGES
+from receiver.console.api.details import DETAILS
+from receiver.console.api.document import document
+from receiver.console.api.lists import LISTS
+from receiver.console.api.once import Once
+from receiver.console.api.operations import Call, Operation, Refusal, problem
+from receiver.console.web import Console, Guarded
+from receiver.errors import InvalidInput, ReceiverError
+from receiver.events import utc_now
+from receiver.limits import Allowance
+from receiver.views.times import shown_zone
+
+log = structlog.get_logger("receiver.console.api")
+
+OPERATIONS: tuple[Operation, ...] = (*LISTS, *DETAILS, *CHANGES)
+#: Bytes of a request's body.
+MAX_BODY = 64 * 1024
+#: Requests of a token at once, and a second.
+_BURST = 60
+_PER_SECOND = 30
+_JSON = "application/json"
+
+
+def create_api(console: Console) -> Starlette:
+    """Makes the application that is mounted at `ROOT`."""
+    api = Api(console)
+    by_path: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
+    for operation in OPERATIONS:
+        by_path[operation.path][operation.method] = operation
+    routes: list[BaseRoute] = [
+        Route(path, api.answering(operations), methods=list(operations))
+        for path, operations in by_path.items()
+    ]
+    document_ = msgspec.json.encode(document(OPERATIONS))
+
+    async def openapi(_: Request) -> Response:
+        return Response(document_, media_type=_JSON)
+
+    return Starlette(
+        routes=[Route("/openapi.json", openapi), *routes],
+        exception_handlers={HTTPException: _refused},
+    )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Tells what the router refuses, an unknown path or another method, as a problem."""
+    assert isinstance(error, HTTPException)
+    return problem(Refusal(error.status_code, error.detail, headers=error.headers))
+
+
+class Api:
+    """Answers requests, as long as the console runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._once = Once(console.accounts)
+        self._allowances: defaultdict[str, Allowance] = defaultdict(
+            lambda: Allowance(_BURST, _PER_SECOND)
+        )
+
+    def answering(self, operations: Mapping[str, Operation]) -> Guarded:
+        """Returns what answers the requests to a path, by their method."""
+
+        async def answer(request: Request) -> Response:
+            method = "GET" if request.method == "HEAD" else request.method
+            return await self.answer(operations[method], request)
+
+        return answer
+
+    async def answer(self, operation: Operation, request: Request) -> Response:
+        """Returns the answer to a request, whatever it is."""
+        shown_zone.set(UTC)
+        try:
+            visitor = await self._visitor(operation, request)
+            _check_query(operation, request, visitor)
+            return await self._answer(operation, request, visitor)
+        except ReceiverError as error:
+            return problem(error)
+        except Exception:
+            log.exception("request failed")
+            return problem(Refusal(500, "internal error; see the log of the console"))
+
+    async def _answer(self, operation: Operation, request: Request, visitor: Visitor) -> Response:
+        call = Call(console=self._console, request=request, visitor=visitor)
+        if operation.method != "POST":
+            return await operation.endpoint(call)
+        body = await _body(request)
+        if operation.body is not None:
+            call = msgspec.structs.replace(call, body=_decoded(request, body, operation.body))
+        return await self._once.do(call, body, lambda: operation.endpoint(call))
+
+    async def _visitor(self, operation: Operation, request: Request) -> Visitor:
+        """Returns the token that may make this call now. Raises `Refusal`."""
+        visitor = await visitor_of_token(self._console.accounts, request)
+        if visitor is None:
+            raise Refusal(
+                401,
+                "expected `Authorization: Bearer` and a token of `receiver console add-token`",
+                headers={"www-authenticate": "Bearer"},
+            )
+        if not self._allowances[visitor.name].take(utc_now()):
+            why = f"more than {_PER_SECOND} requests a second; try again later"
+            raise Refusal(429, why, headers={"retry-after": "1"})
+        if visitor.role < operation.role:
+            raise Refusal(403, f"this needs the role {operation.role.word}")
+        return visitor
+
+
+def _check_query(operation: Operation, request: Request, visitor: Visitor) -> None:
+    """Refuses parameters that this call or this visitor does not have: none is left out quietly."""
+    known = {each.name: each for each in operation.query}
+    given: Sequence[str] = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in known:
+            raise InvalidInput(f"expected one of: {', '.join(known) or 'no parameters'}", name)
+        if given.count(name) > 1:
+            raise InvalidInput("expected it once", name)
+        if not known[name].is_for(visitor.role):
+            raise Refusal(403, f"{name}: this needs the role care")
+
+
+async def _body(request: Request) -> bytes:
+    """Returns the body of a request. Raises `Refusal` if it is too large."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise Refusal(413, f"expected at most {MAX_BODY} bytes")
+    return bytes(body)
+
+
+def _decoded(request: Request, body: bytes, type_: type[msgspec.Struct]) -> msgspec.Struct:
+    """Returns the body as an operation takes it. Raises `Refusal` and `InvalidInput`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _JSON or request.headers.get("content-encoding", "identity") != "identity":
+        raise Refusal(415, f"expected a body of the type {_JSON}, not encoded")
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.ValidationError as error:
+        what, _, field = str(error).partition(" - at `$.")
+        raise InvalidInput(what, field.rstrip("`") or None) from None
+    except msgspec.DecodeError as error:
+        raise Refusal(400, f"the body is no JSON: {error}") from None
