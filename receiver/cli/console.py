@@ -121,7 +121,8 @@ def _accounts(config: Path | None) -> Iterator[Accounts]:
     store = load(config).store_path
     if not store.is_file():
         raise Failed(f"{store}: no such store; `receiver serve` makes it")
-    from receiver.console.accounts import Accounts, accounts_path
+    from receiver.console.accounts import Accounts
+    from receiver.store.engine.console_data import accounts_path
 
     accounts = Accounts(accounts_path(store))
     try:

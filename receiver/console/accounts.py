@@ -111,11 +111,6 @@ class Remembered(msgspec.Struct, frozen=True):
     answer: bytes
 
 
-def accounts_path(store: Path) -> Path:
-    """Returns the file of the accounts that belongs to a store."""
-    return store.with_name(f"{store.name}.console")
-
-
 class Accounts:
     """Users, sessions, tokens and the requests that must not be done twice."""
 

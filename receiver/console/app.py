@@ -16,8 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from receiver.console import pages
-from receiver.console.api.app import create_api
-from receiver.console.api.operations import ROOT
+from receiver.console.api.app import mounted
 from receiver.console.login import Login
 from receiver.console.proxied import behind_proxies
 from receiver.console.web import HEADERS, Console, guarded, render, status_of
@@ -41,7 +40,7 @@ def create_app(console: Console) -> ASGIApp:
             Route("/login", login.show),
             Route("/login", login.enter, methods=["POST"]),
             Route("/logout", login.leave, methods=["POST"]),
-            Mount(ROOT, create_api(console)),
+            mounted(console),
             Mount("/static", StaticFiles(directory=_STATIC)),
             *(
                 Route(page.path, guarded(page, console), methods=[page.method])

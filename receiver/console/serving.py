@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import uvicorn
 
 from receiver.config import Config
-from receiver.console.accounts import Accounts, accounts_path
+from receiver.console.accounts import Accounts
 from receiver.console.app import create_app
 from receiver.console.desk import Desk
 from receiver.console.web import Console
 from receiver.errors import Failed
+from receiver.store.engine.console_data import accounts_path
 
 
 def serve(settings: Config) -> None:
@@ -19,6 +22,8 @@ def serve(settings: Config) -> None:
     accounts = Accounts(accounts_path(settings.store_path))
     console = Console(desk=Desk(settings), accounts=accounts, zone=settings.console.timezone)
     host, port = settings.console.address
+    # uvicorn ends by itself at the signal, and raises it once more.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         uvicorn.run(
             create_app(console),

@@ -225,8 +225,12 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "a source gets another name, once": {"renames._move_opt_outs#1": ["SCAN opt_outs"]},
     "a person asks for all of it, in a process of their own, and gets it as it is read": {
-        "opt_out_reads._EVERY": ["SCAN opt_outs USING INDEX opt_outs_by_time"],
+        "opt_out_reads._EVERY": [
+            "SCAN opt_outs USING INDEX opt_outs_by_time",
+            "SEARCH opt_outs USING INDEX opt_outs_by_time (time<?)",
+        ],
         "subscription_reads._BOOK": [
+            "SEARCH subscriptions * ((msisdn,source,short_code,service_id)>(?,?,?,?))",
             "SCAN subscriptions USING INDEX subscriptions_by_msisdn",
             "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY",  # of one person's lines
         ],

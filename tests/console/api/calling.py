@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from receiver import config
-from receiver.console.accounts import Accounts, accounts_path
+from receiver.console.accounts import Accounts
 from receiver.console.api.operations import ROOT
 from receiver.console.app import create_app
 from receiver.console.desk import Desk
@@ -19,6 +19,7 @@ from receiver.console.web import Console
 from receiver.errors import PushError
 from receiver.service import control
 from receiver.service.parts import Service
+from receiver.store.engine.console_data import accounts_path
 from tests.harness import TOKEN, delivery, inbound, opened, settings, subscription, take
 
 #: Two people, who appear in everything.
