@@ -37,7 +37,7 @@ SILENCE = Reply("")
 
 
 #: People of one `Send`: they are stored with the event's other effects, and pushes wait meanwhile.
-MOST_PEOPLE = 1000
+MOST_PEOPLE = 500
 
 
 class Send(OutgoingMessage, frozen=True, kw_only=True, tag="send"):

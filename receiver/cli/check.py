@@ -12,6 +12,7 @@ from receiver.events import EventType
 from receiver.plugin_host.lint import cautions
 from receiver.plugin_host.loader import Plugin, ordered
 from receiver.providers import Provider, PushUrl
+from receiver.service.parts import Parts
 
 
 def command(config: ConfigFile = None) -> None:
@@ -38,11 +39,18 @@ def command(config: ConfigFile = None) -> None:
             ("console", settings.console.listen),
         )
     )
-    warnings = cautions(settings, parts.providers, parts.plugins)
+    warnings = [*map(str, cautions(settings, parts.providers, parts.plugins)), *_unused(parts)]
     if warnings:
         print()
     for warning in warnings:
         output.line(f"warning: {warning}")
+
+
+def _unused(parts: Parts) -> Iterator[str]:
+    """Yields the faults of providers that no source uses: those of others end the check."""
+    for name, error in parts.registry.faulty():
+        for line in str(error).split("\n"):
+            yield f"no source uses the provider {name}, and none could: {line}"
 
 
 def _asked_last(plugins: Sequence[Plugin]) -> str | None:

@@ -38,7 +38,7 @@ _ASKED_ABOVE = 100
 #: Lines of faults, and numbers of people who are left out, that are shown.
 _SHOWN = 50
 #: People, and bytes of their numbers and texts, in one command: the socket takes lines of 64 KiB.
-_PEOPLE, _BYTES = 500, 32 * 1024
+_PEOPLE, _BYTES = 200, 32 * 1024
 _WITHIN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 
 

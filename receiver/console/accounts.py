@@ -146,6 +146,15 @@ class Accounts:
             )
             _note(db, by, "user added", user=name, role=role.word)
 
+    def set_role(self, name: str, role: Role, by: str) -> None:
+        """Gives a user another role, from their next page on. Raises `Failed` if there is none."""
+        with self._transaction() as db:
+            if not db.execute(
+                "UPDATE users SET role = ? WHERE name = ?", (role.word, name)
+            ).rowcount:
+                raise Failed(f"there is no user {name!r}")
+            _note(db, by, "role changed", user=name, role=role.word)
+
     def remove_user(self, name: str, by: str) -> None:
         """Removes a user and ends their sessions. Raises `Failed` if there is none."""
         with self._transaction() as db:
@@ -299,12 +308,7 @@ class Accounts:
                 "SELECT time, who, act, details FROM acts ORDER BY id DESC LIMIT ?", (limit,)
             ).fetchall()
         return [
-            Act(
-                time=from_micros(time),
-                who=who,
-                act=act,
-                details=msgspec.json.decode(details, type=dict[str, str]),
-            )
+            Act(time=from_micros(time), who=who, act=act, details=msgspec.json.decode(details))
             for time, who, act, details in rows
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from receiver.console.roles import Role
-from receiver.console.web import Page, Visit, path_of
+from receiver.console.web import Page, Visit, id_of, path_of
 from receiver.errors import Failed, InvalidInput
 from receiver.service.commands import (
     AddOptOut,
@@ -54,19 +54,19 @@ async def forget(visit: Visit) -> Response:
 
 async def run_job(visit: Visit) -> Response:
     """Does a job now."""
-    await _order(visit, RunJob(_id(visit)))
+    await _order(visit, RunJob(id_of(visit)))
     return visit.back("/jobs", "run")
 
 
 async def drop_job(visit: Visit) -> Response:
     """Gives a job up."""
-    await _order(visit, DropJob(_id(visit)))
+    await _order(visit, DropJob(id_of(visit)))
     return visit.back("/jobs", "dropped")
 
 
 async def retry_quarantined(visit: Visit) -> Response:
     """Reads a request of the quarantine again."""
-    await _order(visit, RetryQuarantined(_id(visit)))
+    await _order(visit, RetryQuarantined(id_of(visit)))
     return visit.back("/quarantine", "taken")
 
 
@@ -82,19 +82,12 @@ def _person(visit: Visit) -> str:
     return parse_msisdn(visit.request.path_params["msisdn"], visit.desk.settings)
 
 
-def _id(visit: Visit) -> int:
-    text = visit.request.path_params["id"]
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:19]) < 2**62):
-        raise InvalidInput(f"expected an id, got {text!r}", "id")
-    return int(text)
-
-
 CHANGES = (
     Page("/persons/{msisdn}/messages", Role.CARE, send, "POST"),
     Page("/persons/{msisdn}/opt-out", Role.CARE, opt_out, "POST"),
     Page("/persons/{msisdn}/opt-in", Role.CARE, opt_in, "POST"),
     Page("/persons/{msisdn}/forget", Role.OPERATOR, forget, "POST"),
-    Page("/jobs/{id}/run", Role.OPERATOR, run_job, "POST"),
-    Page("/jobs/{id}/drop", Role.OPERATOR, drop_job, "POST"),
-    Page("/quarantine/{id}/retry", Role.OPERATOR, retry_quarantined, "POST"),
+    Page("/jobs/{id:int}/run", Role.OPERATOR, run_job, "POST"),
+    Page("/jobs/{id:int}/drop", Role.OPERATOR, drop_job, "POST"),
+    Page("/quarantine/{id:int}/retry", Role.OPERATOR, retry_quarantined, "POST"),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from receiver.config import Config
+from receiver.console.prepared import Prepared
 from receiver.errors import StoreError
 from receiver.providers import known
 from receiver.service.commands import Command, Outcome
@@ -42,6 +43,7 @@ class Desk:
         self.secrets = secrets_of(settings)
         """Credentials, which nothing that is shown may hold."""
         self.providers = known(settings)
+        self.prepared = Prepared(settings)
         self._idle: asyncio.LifoQueue[_Opened | None] = asyncio.LifoQueue()
         for _ in range(_READERS):
             self._idle.put_nowait(None)
@@ -87,6 +89,7 @@ class Desk:
 
     async def close(self) -> None:
         """Closes the readers."""
+        await self.prepared.close()
         for _ in range(self._idle.qsize()):
             opened = self._idle.get_nowait()
             if opened is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -30,6 +31,12 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     choices: Sequence[str] = ()
     argument: str = ""
     """The parameter of the store's reader, if it is called otherwise."""
+    keeps: Callable[[Any, Any], bool] | None = None
+    """Takes the value and a record; returns True if it is shown. For what no reader chooses by."""
+    unset: str = "any"
+    """The choice without one."""
+    hidden: bool = False
+    """It is no field of the form: only links have it."""
 
     @property
     def parameter(self) -> str:
@@ -58,25 +65,41 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             case "person":
                 return parse_person(text, visit.desk.settings)
             case "words":
-                return text.split()
+                return text.casefold().split()
+            case "number":
+                return _number(text, self.name)
             case _:
                 return text
 
 
 SINCE = Filter(name="since", label="Since", kind="time")
 UNTIL = Filter(name="until", label="Until", kind="time")
+TIMES = (SINCE, UNTIL)
 PERSON = Filter(name="msisdn", label="Number", kind="person")
 SOURCE = Filter(name="source", label="Source", kind="source")
 
 
 def chosen(filters: Sequence[Filter], visit: Visit) -> dict[str, Any]:
     """Returns what the URL asks for, by the parameter of the reader. Raises `InvalidInput`."""
-    given = visit.request.query_params
-    return {
-        each.parameter: each.read(text, visit)
+    return {each.parameter: value for each, value in _given(filters, visit) if each.keeps is None}
+
+
+def checks(filters: Sequence[Filter], visit: Visit) -> list[Callable[[Any], bool]]:
+    """Returns what a record must pass besides. Raises `InvalidInput`."""
+    given = _given(filters, visit)
+    return [partial(each.keeps, value) for each, value in given if each.keeps is not None]
+
+
+def _given(filters: Sequence[Filter], visit: Visit) -> list[tuple[Filter, Any]]:
+    texts = visit.request.query_params
+    return [
+        (each, each.read(text, visit))
         for each in filters
-        if each.wants(visit) and (text := given.get(each.name, "").strip())
-    }
+        if each.wants(visit) and (text := texts.get(each.name, "").strip())
+    ]
 
 
-Choices = Callable[[], Awaitable[Mapping[str, Sequence[str]]]]
+def _number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise InvalidInput(f"expected a number, got {text!r}", name)
+    return int(text)

@@ -62,6 +62,8 @@ _OURS = frozenset(
         "short_code",
         "sender",
         "service_id",
+        "service",
+        "day",
     ]
 )
 #: What may be the number of a person, in the middle of other characters, too.

@@ -33,6 +33,7 @@ def serve(settings: Config) -> None:
             server_header=False,
             proxy_headers=False,
             log_level="warning",
+            timeout_graceful_shutdown=3,  # live tails do not end by themselves
         )
     finally:
         accounts.close()

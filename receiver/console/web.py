@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -24,11 +24,12 @@ from receiver.console.access import (
 from receiver.console.accounts import Accounts
 from receiver.console.desk import Desk
 from receiver.console.forms import form_of
+from receiver.console.menu import MENU
 from receiver.console.roles import Role
 from receiver.console.seen import seen_by
 from receiver.errors import InvalidInput, NotFound, ReceiverError, StoreError
 from receiver.text.escape import escape
-from receiver.views.times import format_time, shown_zone
+from receiver.views.times import ShownTime, format_time, shown_zone
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+#: SQLite takes no larger number.
+_HIGHEST = 2**62
 #: What a page says after a change. The address names it, so nobody can have a page say more.
 NOTICES = {
     "sent": "The message is on its way.",
@@ -46,6 +49,11 @@ NOTICES = {
     "run": "It is due now.",
     "dropped": "Given up.",
     "taken": "It became an event.",
+    "user": "The user is saved. Their sessions ended.",
+    "role": "The role is changed.",
+    "user-removed": "The user is removed.",
+    "sessions-ended": "The sessions are ended.",
+    "token-removed": "The token is removed.",
 }
 #: Headers of each answer.
 HEADERS = {
@@ -174,20 +182,34 @@ def render(template: str, status: int = 200, **values: Any) -> Response:
     return HTMLResponse(text, status)
 
 
+def id_of(visit: Visit) -> int:
+    """Returns the number in the path of a page about one record. Raises `NotFound`."""
+    found = int(visit.request.path_params["id"])
+    if not 0 < found < _HIGHEST:
+        raise NotFound(f"{found}: no such record")
+    return found
+
+
 def path_of(*parts: str) -> str:
     """Returns a path of these parts, each quoted."""
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def _visible(value: Any) -> Any:
-    """Shows characters that are invisible, or turn the text around, as escapes."""
+    """Shows invisible characters as escapes, and those that turn a text; times with their UTC."""
+    if isinstance(value, ShownTime):
+        return _with_utc(value)
     return escape(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _time(moment: datetime) -> Markup:
     """Returns a moment in the console's zone, with UTC on hover."""
+    return _with_utc(format_time(moment))
+
+
+def _with_utc(shown: ShownTime) -> Markup:
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(
-        f"{moment:%Y-%m-%dT%H:%M:%SZ}", format_time(moment)
+        f"{shown.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", str(shown)
     )
 
 
@@ -200,4 +222,4 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["time"] = _time
-_templates.globals.update(path_of=path_of, Role=Role)
+_templates.globals.update(path_of=path_of, Role=Role, MENU=MENU)

@@ -134,20 +134,24 @@ class Intake:
         self.counts.last[endpoint.name] = push.received_at
         return answer
 
-    def try_out(self, endpoint: Endpoint, push: Push, entry: Entry) -> bool:
-        """Returns True, and counts it, for a request that only tries a URL with a right secret.
+    def try_out(self, endpoint: Endpoint, push: Push, entry: Entry) -> Answer | None:
+        """Answers, and counts, a request that only tries a URL with a right secret; else None.
 
         Portals have a button for it. Raises `MethodRefused` for another that is no push either.
         """
-        if push.method in TRYING and endpoint.carries_nothing(push):
-            with suppress(PushError):
-                endpoint.provider.authenticate(push)
-                entry.outcome = TRIED
-                self.counts.outcomes[endpoint.name, TRIED] += 1
-                return True
+        if push.method in TRYING:
+            answer = endpoint.provider.challenged(push)
+            if answer is None and endpoint.carries_nothing(push):
+                answer = Answer(b"OK")
+            if answer is not None:
+                with suppress(PushError):
+                    endpoint.provider.authenticate(push)
+                    entry.outcome = TRIED
+                    self.counts.outcomes[endpoint.name, TRIED] += 1
+                    return answer
         if push.method not in endpoint.provider.methods:
             raise MethodRefused
-        return False
+        return None
 
     async def quarantine_stranger(self, endpoint: Endpoint, push: Push, error: PushError) -> None:
         """Quarantines what is no HTTP request, as a stranger's."""

@@ -288,7 +288,12 @@ class Runner:
         return [self._lives[queue] for queue in leaving]
 
     async def end(self, *kinds: str, grace: float | None = None) -> None:
-        """Retires all of these kinds, and gives what is under way a moment, else `GRACE`."""
+        """Retires all of these kinds, and gives what is under way a moment, else `GRACE`.
+
+        What waits in their lanes waits for the next start: it is not unserved for good.
+        """
+        for kind in kinds:
+            self._unserved.pop(kind, None)
         queues = [queue for queue in self._lives if queue.kind in kinds]
         lives = self.retire(queues)
         with suppress(TimeoutError):

@@ -14,16 +14,8 @@ import msgspec
 from receiver.config import Config, Send, Source
 from receiver.errors import ConfigError, Fault
 from receiver.providers.contract import Answer, Api, Parsed, Provider, Push, PushUrl, Sample
-from receiver.providers.registry import (
-    Kind,
-    Origin,
-    ProviderType,
-    Registry,
-    built_in,
-    is_file,
-    known,
-    load_file,
-)
+from receiver.providers.places import Kind, Origin, ProviderType, built_in, is_file, load_file
+from receiver.providers.registry import Registry, known
 from receiver.text.senders import sender_fault
 
 __all__ = [

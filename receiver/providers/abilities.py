@@ -11,7 +11,7 @@ from receiver.config.convert import Secret
 from receiver.errors import PushError
 from receiver.events import EventType
 from receiver.providers.contract import Api, Parsed, Provider, Push, Sample
-from receiver.providers.registry import ProviderType
+from receiver.providers.places import ProviderType
 
 _SUBSCRIPTIONS = {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_DEACTIVATED}
 _SECRET = "s3cret"  # noqa: S105 - of nobody

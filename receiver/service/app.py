@@ -48,7 +48,6 @@ _CODINGS = frozenset(
 )
 #: The end of the token in a URL to which a gateway has added its parameters with a second `?`.
 _SECOND_MARK = re.compile(rb"((?:^|&)token=[^&?]*)\?")
-_TRIED = Answer(b"OK")
 
 
 def create_app(
@@ -112,10 +111,10 @@ class PublicApp:
                 received_at=self._intake.clock(),
                 client=client,
             )
-            if push.method != "POST" and self._intake.try_out(endpoint, push, entry):
-                answer = _TRIED
-            else:
-                answer = await self._intake.receive(endpoint, push, entry)
+            tried = None
+            if push.method != "POST":
+                tried = self._intake.try_out(endpoint, push, entry)
+            answer = tried or await self._intake.receive(endpoint, push, entry)
         except PushError as error:
             answer, headers = self._refuse(endpoint, error, scope, entry)
             if isinstance(error, BadRequest):

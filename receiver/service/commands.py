@@ -81,7 +81,7 @@ class AddPeople(msgspec.Struct, frozen=True, kw_only=True, tag="campaigns.add"):
     """Adds some hundred people to the draft of a campaign; whoever is in it already is left out."""
 
     campaign: Id
-    people: Annotated[list[Person], msgspec.Meta(max_length=1000)]
+    people: Annotated[list[Person], msgspec.Meta(max_length=500)]
     sender: str | None = None
     service_id: str | None = None
 

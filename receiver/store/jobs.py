@@ -206,7 +206,7 @@ def move(tx: Tx, by: int) -> None:
     )
     tx.execute(
         "UPDATE jobs SET due_at = due_at + ?1, created_at = created_at + ?1,"
-        " revived_at = revived_at + ?1 WHERE state = 'due' AND kind <> 'campaign'",
+        " revived_at = revived_at + ?1 WHERE state = 'due'",
         (by,),
     )
 

@@ -107,6 +107,19 @@ def test_all_are_tested(folder: Path) -> None:
     assert {line.partition(":")[0] for line in result.stdout.splitlines()} == {"acme", *known()}
 
 
+def test_check_names_what_no_source_uses(folder: Path) -> None:
+    """A file with faults is a warning; used by a source, it is a fault with its key and reason."""
+    shown = told(folder, "check")
+    assert "warning: no source uses the provider broken, and none could: " in shown
+    raw = settings(providers={"path": ["providers"]})
+    raw["sources"] = {"b": {"provider": "broken", "tokens": [TOKEN]}}
+    write(folder, raw)
+    result = run(folder, "check")
+    assert result.returncode == 2
+    fault = f"sources.b.provider: {folder}/providers/broken.toml: title: expected a text, got an in"
+    assert fault in result.stderr
+
+
 def test_a_broken_promise_is_told(folder: Path) -> None:
     """With the promise, as JSON too."""
     file = folder / "providers" / "acme.py"
@@ -172,7 +185,8 @@ def test_init_writes_the_providers_that_are_asked_for(folder: Path) -> None:
 
 def test_init_of_signed_pushes_and_of_what_only_sends(tmp_path: Path) -> None:
     """A user name stands before the token of HTTP basic; what only sends is not commented out."""
-    told(tmp_path, "init", "--provider", "twilio", "--provider", "rayprotech")
+    asked = ("--provider", "twilio", "--provider", "infobip", "--provider", "rayprotech")
+    told(tmp_path, "init", *asked)
     text = (tmp_path / "receiver.toml").read_text("utf-8")
     assert 'tokens = ["receiver:' in text
     assert '# public_url = "https://sms.example.com/hooks/twilio"' in text

@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 
 from receiver.errors import CredentialWrong, Malformed
+from receiver.logs.requests import unnoted
 from receiver.providers import Answer
 from receiver.service.parts import Service
-from tests.harness import TOKEN, opened, settings, take
+from tests.harness import TOKEN, opened, push_of, settings, take
 from tests.providers.described.gateways import FOLDER
 from tests.stored import keys, quarantined
 
 pytestmark = pytest.mark.anyio
 
 RAW = settings(
-    sources={"b": {"provider": "batches", "tokens": [TOKEN]}},
+    sources={
+        "b": {"provider": "batches", "tokens": [TOKEN]},
+        "q": {"provider": "queries", "tokens": [TOKEN]},
+    },
     providers={"path": [str(FOLDER)]},
 )
 
@@ -62,3 +66,19 @@ async def test_a_reply_stands_in_the_answer(tmp_path: Path) -> None:
             assert answer.body == b"<Response><Message>Welcome</Message></Response>"
         answer = await pushed(service, [message(2, "other")], headers=kind)
         assert answer.body == b"<Response/>"
+
+
+async def test_a_gateway_that_tries_the_url_gets_its_text_back(tmp_path: Path) -> None:
+    """With a right credential; nothing is stored, and another request is none of these."""
+
+    def asked(service: Service, query: str) -> bytes | None:
+        push = push_of(b"", method="GET", query=query.encode())
+        answer = service.intake.try_out(service.intake.endpoints["q"], push, unnoted())
+        return answer.body if answer is not None else None
+
+    async with opened(tmp_path, RAW) as service:
+        assert asked(service, f"hub.challenge=a%26b&key={TOKEN}&hub.mode=subscribe") == b"a&b"
+        assert asked(service, "hub.challenge=1&key=other") is None
+        assert asked(service, f"token={TOKEN}") == b"OK"
+        assert asked(service, f"key={TOKEN}&from=1&content=x") is None
+    assert keys(tmp_path / "receiver.db") == []

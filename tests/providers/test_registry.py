@@ -33,11 +33,11 @@ def write(folder: Path, file: str, provider: str, title: str = "Acme (Kenya)") -
     return path
 
 
-def configured(*folders: Path, provider: str = "acme-sms", **tables: Any) -> config.Config:
+def configured(*folders: Path, provider: str = "acme-sms", tables: Any = None) -> config.Config:
     """A configuration with a source of a provider, and folders to find it in."""
     raw = {
         "sources": {"s": {"provider": provider, "tokens": ["t"]}},
-        "providers": {"path": list(map(str, folders)), **tables},
+        "providers": {"path": list(map(str, folders)), **(tables or {})},
     }
     return config.parse(raw, Path("/nowhere/receiver.toml"))
 
@@ -75,7 +75,7 @@ def test_a_lookup_loads_one_provider(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(name)
         return modules
 
-    monkeypatch.setattr("receiver.providers.registry.import_module", asked_for)
+    monkeypatch.setattr("receiver.providers.places.import_module", asked_for)
     assert "tilil" not in known()
     assert asked == ["receiver.providers.tilil"]
 
@@ -110,6 +110,13 @@ def test_the_first_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert known().origins["tilil"].kind is Kind.ENTRY_POINT
 
 
+def test_a_configuration_has_one_registry(tmp_path: Path) -> None:
+    """Its files are not read again for each number that is read by their regions."""
+    settings, other = configured(tmp_path), configured(tmp_path)
+    assert known(settings) is known(settings)
+    assert known(settings) is not known(other)
+
+
 def test_a_changed_file_is_read_by_the_next_registry(tmp_path: Path) -> None:
     """So a reload takes it in."""
     write(tmp_path, "acme_sms.py", "acme-sms", "then")
@@ -118,6 +125,30 @@ def test_a_changed_file_is_read_by_the_next_registry(tmp_path: Path) -> None:
     write(tmp_path, "acme_sms.py", "acme-sms", "now")
     assert before["acme-sms"].title == "then"
     assert known(configured(tmp_path))["acme-sms"].title == "now"
+
+
+DESCRIBED: dict[str, Any] = {
+    "title": "Acme",
+    "documentation": ["https://docs.acme.example"],
+    "region": "KE",
+    "message": {"id": "id", "from": "from", "text": "text"},
+    "example": [
+        {
+            "name": "message",
+            "request": {"form": {"id": "1", "from": "254712345678", "text": "Hi"}},
+            "event": {"type": "message", "from": "+254712345678"},
+        }
+    ],
+}
+
+
+def test_a_description_may_stand_in_the_configuration(tmp_path: Path) -> None:
+    """It goes before a file of its name; in a folder it is a file."""
+    write(tmp_path, "acme_sms.py", "acme-sms", "file")
+    settings = configured(tmp_path, tables={"acme-sms": DESCRIBED})
+    assert known(settings)["acme-sms"].title == "Acme"
+    assert known(settings).origins["acme-sms"].kind is Kind.CONFIGURATION
+    assert create(settings)["s"].sample_kinds == ("message",)
 
 
 # Faults
@@ -185,6 +216,17 @@ def test_a_faulty_file_that_no_source_uses_does_no_harm(tmp_path: Path) -> None:
     assert faults(settings) == ["sources.s.digest: only for provider tilil"]
 
 
+def test_faults_of_a_description_are_told_with_its_keys(tmp_path: Path) -> None:
+    """In the configuration with the whole key, in a file with the setting that names it."""
+    broken = {**DESCRIBED, "message": {**DESCRIBED["message"], "form": "x"}}
+    [fault] = faults(configured(tables={"acme-sms": broken}))
+    assert fault == "providers.acme-sms.message.form: unknown key; did you mean from?"
+    file = tmp_path / "acme-sms.toml"
+    file.write_text('title = "Acme', "utf-8")
+    [fault] = faults(configured(tmp_path))
+    assert fault.startswith(f"sources.s.provider: {file}: not TOML: ")
+
+
 def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
     """A name that is not found may be misspelt, or its folder."""
     [fault] = faults(configured(tmp_path / "providors"))
@@ -194,7 +236,7 @@ def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
 def test_what_providers_cannot_hold_is_told() -> None:
     """A key beside `path` that is no table."""
     with pytest.raises(ConfigError, match=r"providers\.paths: unknown key; expected path, or a t"):
-        configured(paths=["x"])
+        configured(tables={"paths": ["x"]})
 
 
 def test_settings_of_a_file_stand_in_its_sources(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The example of docs/writing-a-provider.md is a provider, and does what it says."""
+"""Africa's Talking stands in docs/writing-a-provider.md twice, and does the same both times."""
 
 from __future__ import annotations
 
@@ -7,46 +7,86 @@ from typing import Any
 
 import pytest
 
-from receiver import config, providers
-from receiver.errors import CredentialMissing, CredentialWrong
-from receiver.events import DeliveryReport, Message
+from receiver import config
+from receiver.errors import ProviderError
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers import Provider
+from receiver.providers import Parsed, Provider, Push, create, known
+from receiver.providers.contract import Api
+from receiver.testing.providers import PROMISES, keeps
 from tests.providers import pushes
 from tests.providers.answers import answer
 from tests.test_docs import DOCS, fences
 
+PAGE = (DOCS / "writing-a-provider.md").read_text("utf-8")
+[DESCRIPTION] = fences(PAGE, "toml")
+FILE, TEST = fences(PAGE, "python")
+
 
 @pytest.fixture
-def acme(tmp_path: Path) -> Provider[Any]:
-    """The example's provider of a source that sends, found in a folder of the configuration."""
-    [code] = fences((DOCS / "writing-a-provider.md").read_text("utf-8"), "python")
-    (tmp_path / "acme.py").write_text(code, "utf-8")
-    send = {"api_key": "key", "sender": "22915", "route": "cheap"}
-    source = {"provider": "acme", "tokens": [pushes.SECRET], "send": send}
-    raw = {"sources": {"a": source}, "providers": {"path": [str(tmp_path)]}}
-    return providers.create(config.parse(raw, Path("/receiver.toml")))["a"]
+def both(tmp_path: Path) -> list[Provider[Any]]:
+    """The provider of a source that sends, described and as a file, found in a folder each."""
+    made = []
+    for name, text in (("africas-talking.toml", DESCRIPTION), ("africas_talking.py", FILE)):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        (folder / name).write_text(text, "utf-8")
+        send = {"api_key": "key", "sender": "22384", "username": "acme"}
+        source = {"provider": "africas-talking", "tokens": [pushes.SECRET], "send": send}
+        raw = {"sources": {"a": source}, "providers": {"path": [str(folder)]}}
+        settings = config.parse(raw, Path("/receiver.toml"))
+        assert known(settings).origins["africas-talking"].place == str(folder / name)
+        made.append(create(settings)["a"])
+    return made
 
 
-def test_pushes_of_the_example_are_taken(acme: Provider[Any]) -> None:
-    """With the right secret; a message and a report are told apart."""
-    taken = []
-    for kind in acme.sample_kinds:
-        taken.append(pushes.take(acme, pushes.of_sample(acme.sample(kind, pushes.SECRET, {}))))
-        with pytest.raises(CredentialWrong):
-            acme.authenticate(pushes.of_sample(acme.sample(kind, "guess", {})))
-    with pytest.raises(CredentialMissing):
-        acme.authenticate(pushes.push(body=b"{}"))
-    assert [type(parsed.data) for parsed in taken] == [Message, DeliveryReport]
-    assert [parsed.key for parsed in taken] == ["message:1", "delivery:1:delivered"]
+def told(provider: Provider[Any], push: Push) -> list[tuple[Any, ...]]:
+    """What the events of a push say, without their keys."""
+    provider.authenticate(push)
+    found = provider.parse(push)
+    return [(one.type, one.data, one.time) for one in found if isinstance(one, Parsed)]
 
 
-def test_the_example_sends_by_its_own_settings(acme: Provider[Any]) -> None:
-    """`route` stands in `[sources.NAME.send]` beside what every source has."""
-    assert acme.api is not None
-    assert acme.source.send is not None
-    api = acme.api(acme, acme.source.send)
-    request = api.send(OutgoingMessage(to="+254712345678", text="Hi"))
-    assert request.url == "https://api.acme.example/v1/messages"
-    assert b'"from":"22915","text":"Hi","route":"cheap"' in request.body
-    assert request.read(answer(200, {"id": 7})) == Sent(message_id="7")
+def test_pushes_mean_the_same(both: list[Provider[Any]]) -> None:
+    """All kinds, each by the samples of both."""
+    described, written = both
+    assert described.sample_kinds == written.sample_kinds
+    for kind in described.sample_kinds:
+        for maker in both:
+            push = pushes.of_sample(maker.sample(kind, pushes.SECRET, {}))
+            assert told(described, push) == told(
+                written, pushes.of_sample(maker.sample(kind, pushes.SECRET, {}))
+            )
+
+
+def test_messages_leave_as_the_same_request(both: list[Provider[Any]]) -> None:
+    """And the answers to it are read alike."""
+    described, written = (api_of(provider) for provider in both)
+    message = OutgoingMessage(to="+254711000111", text="Karibu", link_id="Sample123")
+    one, two = described.send(message), written.send(message)
+    for part in ("method", "url", "body"):
+        assert getattr(one, part) == getattr(two, part)
+    assert one.headers == two.headers
+    recipient = {"statusCode": 101, "status": "Success", "cost": "KES 0.8", "messageId": "ATPid_1"}
+    taken = answer(201, {"SMSMessageData": {"Recipients": [recipient]}})
+    assert one.read(taken) == two.read(taken) == Sent(message_id="ATPid_1", cost="KES 0.8")
+    refused = answer(201, {"SMSMessageData": {"Recipients": [{**recipient, "statusCode": 406}]}})
+    for request in (one, two):
+        with pytest.raises(ProviderError) as caught:
+            request.read(refused)
+        assert (caught.value.code, caught.value.opted_out) == ("406", True)
+
+
+def api_of(provider: Provider[Any]) -> Api:
+    """The API of its source."""
+    assert provider.api is not None
+    assert provider.source.send is not None
+    return provider.api(provider, provider.source.send)
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_promises_are_kept(both: list[Provider[Any]], promise: str) -> None:
+    """By both, as the page's own test says."""
+    assert "keeps(AfricasTalking, promise)" in TEST
+    compile(TEST, "writing-a-provider.md", "exec")
+    for provider in both:
+        keeps(type(provider), promise)

@@ -44,6 +44,7 @@ OTHERS = {
     "intake/answers.py:Answers.begin": "an answer: whoever waits for it is told of every end",
     "jobs/channel.py:open_lines": "awaited",
     "jobs/forward.py:Forwarder.tls": "awaited",
+    "net/asking.py:asking": "awaited",
     "logs/writer.py:LogWriter.begin": "watched",
     "plugin_host/plugin_loop.py:PluginLoop.__init__": "looked at by its plugin's runner",
     "plugin_host/plugin_loop.py:PluginLoop._make_task": "tasks of plugins are theirs",
@@ -327,7 +328,9 @@ def test_handlers_that_block_have_the_service_started_anew(tmp_path: Path) -> No
     assert last == f"receiver: {why}; the service must be restarted"
     printed = run(tmp_path, "jobs", "--state", "dead", "--json").stdout
     dead = [json.loads(line) for line in printed.splitlines()]
-    assert [job["error"].split(":")[0] for job in dead] == ["HandlerBlocks"] * 3
+    assert [job["error"].split(";")[0] for job in dead] == [
+        "kept the event loop of its plugin from turning"
+    ] * 3
 
 
 STUBBORN = """

@@ -12,6 +12,7 @@ from receiver.providers.contract import Answer
 from receiver.providers.described import push_grammar
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.templates import FORMS, Field, Template
+from receiver.providers.forms import read_form
 
 #: By what writes a reply: what reads it again.
 _READ: dict[Callable[[str], str] | None, Callable[[str], str]] = {
@@ -29,6 +30,15 @@ class Answers(msgspec.Struct, frozen=True):
     """The answer to a push that is not taken; None: as everybody's."""
     reply: Template | None
     """None: an answer carries no reply."""
+    challenge: str | None
+    """The parameter of the URL with a text that the gateway wants back when it tries the URL."""
+
+    def challenged(self, query: bytes) -> Answer | None:
+        """Returns the text that a gateway wants back; None where it wants none."""
+        if self.challenge is None:
+            return None
+        given = read_form(query, self.challenge).get(self.challenge)
+        return Answer(given[-1].encode("utf-8", "replace")) if given else None
 
     def with_reply(self, text: str) -> Answer:
         """Returns the answer that carries a reply."""
@@ -56,6 +66,7 @@ def compile_answer(found: Compilation, answer: push_grammar.Answer) -> Answers:
         plain=Answer(answer.body.encode(), content_type),
         refused=Answer(answer.refused.encode(), content_type) if answer.refused else None,
         reply=_reply(found, answer.reply) if answer.reply is not None else None,
+        challenge=answer.challenge,
     )
 
 

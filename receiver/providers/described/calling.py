@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -16,6 +17,9 @@ from receiver.providers.described.send_grammar import Call, Unicode
 from receiver.providers.described.templates import FORMS, Field, Template
 
 T = TypeVar("T")
+
+#: What would end a header, and begin another.
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 #: By the names of fields, what stands in their place.
 Values = Mapping[str, str | None]
@@ -59,7 +63,9 @@ class Caller(msgspec.Struct, frozen=True):
     ) -> Request[T]:
         """Returns the request with these values. Parameters without a value are left out."""
         parts = self.unicode if unicode else self.plain
-        headers = _given(self.headers, values)
+        headers = {
+            name: _CONTROL.sub(" ", text) for name, text in _given(self.headers, values).items()
+        }
         url = f"{url}{self.path(values) or ''}"
         if query := _given(parts.query, values):
             url = f"{url}{'&' if '?' in url else '?'}{urlencode(query, errors='replace')}"

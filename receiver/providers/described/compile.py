@@ -89,7 +89,7 @@ def _urls(kinds: Kinds, credentials: Credentials) -> Iterator[PushUrl]:
             if name not in labels.setdefault(word, []):
                 labels[word].append(name)
     for word, names in labels.items():
-        label = " and ".join(names)
+        label = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
         yield PushUrl(f"{label}, with /{word} after it" if word else label, credentials.secret)
 
 

@@ -20,6 +20,8 @@ ReadText = Callable[[Any, Push], str | None]
 
 #: Any time, to try a format with.
 _ANY = datetime(2026, 11, 20, 9, tzinfo=UTC)
+#: Characters of the longest text that is read as a time.
+_LONGEST = 64
 _UNIX = {"unix": 1, "unix-ms": 1000}
 #: The note of an event whose text is not written as the description says.
 UNDECODED = "its text is not encoded as the description says: it is kept as it came"
@@ -36,7 +38,7 @@ def compile_time(found: Compilation, key: str, time: str | Time | None) -> ReadT
 
     def read(provider: Provider[Any], value: Any, came: datetime) -> datetime:
         text = as_word(value)
-        if text is None:
+        if text is None or len(text) > _LONGEST:
             return came
         return parse(text, zone or provider.timezone, came) or came
 

@@ -99,6 +99,10 @@ class Described(Provider[Payload]):
             return self.answers.with_reply(reply)
         return self.answers.plain
 
+    def challenged(self, push: Push) -> Answer | None:
+        """Gives back the parameter `challenge` of the description."""
+        return self.answers.challenged(push.query)
+
     def refuse(self, error: PushError) -> Answer:
         """Makes the answer `refused` of the description."""
         return self.answers.refused or super().refuse(error)

@@ -139,6 +139,7 @@ class Answer(Table, frozen=True, kw_only=True):
     type: str = "text/plain; charset=utf-8"
     refused: str | None = None
     reply: str | None = None
+    challenge: str | None = None
 
 
 class Request(Table, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from receiver.config.sections import Positive
 from receiver.providers.described.push_grammar import Conditions, Statuses, Table, Time, Words
 
 CallMethod = Literal["GET", "POST", "PUT", "DELETE"]
@@ -159,9 +160,9 @@ class Sending(Call, frozen=True, kw_only=True):
     refusals: dict[str, Refused] = {}
     status: StatusCall | None = None
     balance: BalanceCall | None = None
-    rate: int | None = None
-    bulk_rate: int | None = None
-    max_text: int | None = None
+    rate: Positive | None = None
+    bulk_rate: Positive | None = None
+    max_text: Positive | None = None
     needs_sender: bool = False
     foreign_ids: bool = False
     example: list[SendExample] = []

@@ -1,8 +1,7 @@
-"""Pushes of described gateways: read, authenticated, answered."""
+"""Pushes of described gateways: what they tell, and how they are answered."""
 
 from __future__ import annotations
 
-import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,22 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from receiver.config.convert import Secret, Url
+from receiver.config.convert import Secret
 from receiver.errors import (
-    ClockOff,
     CredentialMissing,
     CredentialWrong,
-    InvalidInput,
     Malformed,
     Unreadable,
 )
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
-from receiver.providers import described
 from receiver.providers.contract import Parsed, Push
 from receiver.providers.described.fields import UNDECODED
 from receiver.repeats import STATE
+from receiver.testing.providers import check
 from tests.examples import examples
 from tests.providers import pushes
 from tests.providers.described import gateways
@@ -47,6 +43,12 @@ def form(body: str) -> Push:
 
 
 # Events
+
+
+@pytest.mark.parametrize("name", gateways.NAMES)
+def test_a_described_gateway_keeps_the_promises_of_every_provider(name: str) -> None:
+    """Those of the suite for authors."""
+    assert check(gateways.gateway(name)) == []
 
 
 @every_kind
@@ -138,6 +140,7 @@ def test_a_word_in_the_url_is_no_token() -> None:
         ("0", Status.DELIVERED),
         (100, Status.FAILED),
         ("0199", Status.FAILED),
+        ("007", Status.FAILED),
         (200, Status.UNKNOWN),
         ("DELIVRD", Status.DELIVERED),
         (7.0, Status.FAILED),
@@ -224,6 +227,7 @@ def test_a_text_that_is_not_encoded_as_described_is_kept(binary: str) -> None:
         ("nan", pushes.ARRIVAL),
         ("inf", pushes.ARRIVAL),
         (10**30, pushes.ARRIVAL),
+        (f"{'0' * 60}1795165200000", pushes.ARRIVAL),
         ("x", pushes.ARRIVAL),
         (None, pushes.ARRIVAL),
     ],
@@ -236,101 +240,13 @@ def test_an_impossible_time_is_that_of_the_arrival(time: object, moment: datetim
     assert abs(parsed.time - moment) < timedelta(milliseconds=1)
 
 
-# Credentials
-
-
-def basic(text: str) -> str:
-    """The header of HTTP basic."""
-    return f"Basic {base64.b64encode(text.encode()).decode()}"
-
-
-def test_every_credential_must_be_right() -> None:
-    """In the URL, in a field of URL or form, in a header, or by HTTP basic: any one is enough."""
-    provider = source("queries")
-    path = "?from=1&content=x&at=2026-11-20+10:00:00"
-    right = [
-        (path + "&key=user:s3cret+pass/%C3%BC", {}, b""),
-        (path, {"x-key": SECRET}, b""),
-        (path, {"authorization": basic(SECRET)}, b""),
-        (path, {}, b"key=user:s3cret+pass/%C3%BC"),
-        (path + "&token=user:s3cret+pass/%C3%BC", {}, b""),
-    ]
-    for url, headers, body in right:
-        provider.authenticate(pushes.push("POST", url, headers, body))
-        for other in ({"authorization": basic("user:x")}, {"authorization": "Basic é"}):
-            with pytest.raises(CredentialWrong):
-                provider.authenticate(pushes.push("POST", url, {**headers, **other}, body))
-        with pytest.raises(CredentialWrong):
-            provider.authenticate(pushes.push("POST", url, headers, body + b"&key=x"))
-    with pytest.raises(CredentialMissing):
-        provider.authenticate(pushes.push("GET", path, {"authorization": "Bearer x"}))
-
-
-def test_a_token_in_json_is_read_each_time_that_it_is_there() -> None:
-    """A repeated key must be right in each place, and what is no text is wrong."""
-    provider = source("queries", tokens=[Secret("t")])
-    provider.authenticate(pushes.push(body=b'{"key": "t", "from": "1"}'))
-    for wrong in (b'{"key": "t", "key": "x"}', b'{"key": ["t"]}', b'{"key": true}'):
-        with pytest.raises(CredentialWrong):
-            provider.authenticate(pushes.push(body=wrong))
-    with pytest.raises(CredentialMissing):
-        provider.authenticate(pushes.push(body=b'{"key": null}'))
-    with pytest.raises(Unreadable):
-        provider.authenticate(pushes.push(body=b"{"))
-    provider.authenticate(pushes.push(path="?token=t", body=b"{"))
-
-
-def test_a_signature_is_required_where_there_are_secrets_for_it() -> None:
-    """Whatever token a push carries; `signed` makes it as the gateway does."""
-    signing: dict[str, Any] = {"signing_secrets": [Secret("old"), Secret("new")]}
-    provider = source("batches", tokens=[], **signing)
-    assert provider.clock_tolerance == timedelta(seconds=300)
-    sample = gateways.gateway("batches").sample("report", "", {})
-    sample = replace(sample, headers={})
-    signed = pushes.of_sample(provider.signed(sample, pushes.ARRIVAL))
-    assert told(provider, signed)
-    with pytest.raises(CredentialMissing, match="expected a signature"):
-        source("batches", **signing).authenticate(example("batches", "report"))
-    signed.body += b" "
-    signed.payload = None
-    with pytest.raises(CredentialWrong):
-        provider.authenticate(signed)
-    late = provider.signed(sample, pushes.ARRIVAL - timedelta(seconds=301))
-    with pytest.raises(ClockOff):
-        provider.authenticate(pushes.of_sample(late))
-
-
-def test_a_named_scheme_signs_the_public_url() -> None:
-    """Its faults are those of the source; only who holds the private key can sign."""
-    raw = gateways.raw("forms")
-    twilio = described.compile_description("x", {**raw, "auth": {"scheme": "twilio"}})
-    settings: dict[str, Any] = {"provider": "x", "signing_secrets": [Secret("s")]}
-    assert [key for key, _ in twilio(twilio.settings(**settings)).faults()] == ["public_url"]
-    settings["public_url"] = Url("https://sms.example.com/hooks/x")
-    provider = twilio(twilio.settings(**settings))
-    assert list(provider.faults()) == []
-    sample = provider.signed(twilio.sample("message", "", {}), pushes.ARRIVAL)
-    push = pushes.of_sample(sample)
-    provider.authenticate(push)
-    telnyx = described.compile_description("x", {**raw, "auth": {"scheme": "telnyx"}})
-    with pytest.raises(InvalidInput, match="nobody but"):
-        telnyx(telnyx.settings(**settings)).signed(sample, pushes.ARRIVAL)
-
-
-def test_check_names_the_credential_of_each_url() -> None:
-    """The header, the field, or the token in the URL; a word after it tells the kind."""
-    batches = source("batches")
-    assert [(url.label, url.secret) for url in batches.push_urls] == [
-        ("messages and delivery reports", "authorization"),
-        ("delivery reports, with /dlr after it", "authorization"),
-        ("delivery reports, with /status after it", "authorization"),
-    ]
-    [forms] = gateways.gateway("forms").push_urls
-    assert source("forms").credential(forms) == "the token in the URL"
-    signing = source("batches", signing_secrets=[Secret("x")])
-    assert signing.credential(batches.push_urls[0]) == (
-        "authorization, and a signature (signing secret)"
-    )
+def test_what_a_push_has_twice_is_read_from_its_body() -> None:
+    """Before its URL; what the body does not have is read from the URL."""
+    push = pushes.push(path="?from=015111111111&to=1&at=x", body=b"from=015122222222&content=y")
+    [parsed] = source("queries").parse(push)
+    assert isinstance(parsed, Parsed)
+    assert isinstance(parsed.data, Message)
+    assert (parsed.subject, parsed.data.to) == ("+4915122222222", "1")
 
 
 # Answers

@@ -48,6 +48,18 @@ def test_what_has_no_value_is_left_out() -> None:
     assert sent.body == b""
 
 
+def test_a_text_cannot_begin_another_header() -> None:
+    """Control characters in a header become spaces."""
+    raw = gateways.raw("forms")
+    raw["send"]["headers"]["X-Text"] = "{text}"
+    made = described.compile_description("x", raw)
+    assert made.api is not None
+    send = made.send_settings(api_key=Secret("k"))
+    api_ = made.api(made(made.settings(provider="x", send=send)), send)
+    request = api_.send(OutgoingMessage(to="0711082302", text="a\r\nX-Other: b"))
+    assert request.headers["x-text"] == "a  X-Other: b"
+
+
 def test_the_address_of_the_source_replaces_the_documented_one() -> None:
     """As for every provider."""
     request = api("forms", username="x", url="https://sandbox.example/").send(MESSAGE)
