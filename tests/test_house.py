@@ -33,6 +33,7 @@ SQL = re.compile(
 SQL_ELSEWHERE = {"console/accounts.py": "has users and sessions in a file of their own"}
 #: Files of tests with SQL, beside those of the store, and why.
 WITH_SQL = {
+    "console/test_answers.py": "tries to write by what only reads, and locks the accounts",
     "stored.py": "has the few facts and changes that the program has no function for",
     "once.py": "copies a store that is migrated once",
     "battery/broken.py": "puts broken statements in place of the store's own",

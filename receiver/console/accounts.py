@@ -22,7 +22,7 @@ import argon2
 import msgspec
 
 from receiver.console.roles import Role, role_of
-from receiver.errors import Failed, StoreUnusable
+from receiver.errors import Failed, StoreError, StoreUnusable
 from receiver.events import utc_now
 from receiver.store import from_micros, to_micros
 
@@ -335,7 +335,10 @@ class Accounts:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                raise StoreError(f"{self.path}: {error}; try again") from None
             try:
                 yield self._db
             except BaseException:

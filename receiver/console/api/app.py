@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from receiver.console.access import Visitor, visitor_of_token
 from receiver.console.api.changes import CHANGES
@@ -20,7 +21,7 @@ from receiver.console.api.details import DETAILS
 from receiver.console.api.document import document
 from receiver.console.api.lists import LISTS
 from receiver.console.api.once import Once
-from receiver.console.api.operations import Call, Operation, Refusal, problem
+from receiver.console.api.operations import ROOT, Call, Operation, Refusal, problem
 from receiver.console.web import Console, Guarded
 from receiver.errors import InvalidInput, ReceiverError
 from receiver.events import utc_now
@@ -38,8 +39,15 @@ _PER_SECOND = 30
 _JSON = "application/json"
 
 
-def create_api(console: Console) -> Starlette:
-    """Makes the application that is mounted at `ROOT`."""
+def mounted(console: Console) -> Mount:
+    """Returns the API as a route of the console: whatever is asked below `ROOT` is its own."""
+    mount = Mount(ROOT, _create(console))
+    # Starlette's own leaves out paths with a line break in them.
+    mount.path_regex = re.compile(f"^{ROOT}/(?P<path>.*)$", re.DOTALL)
+    return mount
+
+
+def _create(console: Console) -> Starlette:
     api = Api(console)
     by_path: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
     for operation in OPERATIONS:
@@ -126,12 +134,15 @@ class Api:
 def _check_query(operation: Operation, request: Request, visitor: Visitor) -> None:
     """Refuses parameters that this call or this visitor does not have: none is left out quietly."""
     known = {each.name: each for each in operation.query}
-    given: Sequence[str] = [name for name, _ in request.query_params.multi_items()]
-    for name in given:
+    items = request.query_params.multi_items()
+    given: Sequence[str] = [name for name, _ in items]
+    for name, value in items:
         if name not in known:
             raise InvalidInput(f"expected one of: {', '.join(known) or 'no parameters'}", name)
         if given.count(name) > 1:
             raise InvalidInput("expected it once", name)
+        if not value.strip():
+            raise InvalidInput("expected a value", name)
         if not known[name].is_for(visitor.role):
             raise Refusal(403, f"{name}: this needs the role care")
 

@@ -205,7 +205,6 @@ CHANGES = (
         about="Does a job now that waits for a later time, or tries a dead letter again.",
         endpoint=run_job,
         answer=Content([Done]),
-        errors=[404],
     ),
     Operation(
         method="DELETE",
@@ -214,7 +213,6 @@ CHANGES = (
         about="Gives a job up: deletes it. A message that it would have sent is not sent.",
         endpoint=drop_job,
         answer=Content([Done]),
-        errors=[404],
     ),
     Operation(
         method="POST",
@@ -223,6 +221,5 @@ CHANGES = (
         about="Reads a request of the quarantine again, by today's configuration.",
         endpoint=retry_quarantined,
         answer=Content([Done]),
-        errors=[404],
     ),
 )

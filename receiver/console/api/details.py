@@ -105,7 +105,6 @@ DETAILS = (
         about="Returns a message and its delivery reports.",
         endpoint=message,
         answer=Content([records.SENT_WHOLE]),
-        errors=[404],
     ),
     Operation(
         method="GET",
@@ -114,7 +113,6 @@ DETAILS = (
         about="Returns an event, how it was answered, and all that followed from it.",
         endpoint=event,
         answer=Content(records.EVENTS_WHOLE),
-        errors=[404],
     ),
     Operation(
         method="GET",
@@ -124,7 +122,6 @@ DETAILS = (
         endpoint=person,
         query=[_LIMIT],
         answer=Content([Timeline]),
-        errors=[404],
     ),
     Operation(
         method="GET",
@@ -133,6 +130,5 @@ DETAILS = (
         about="Returns a request that could not become an event, as it came.",
         endpoint=quarantined,
         answer=Content([records.QUARANTINED_WHOLE]),
-        errors=[404],
     ),
 )

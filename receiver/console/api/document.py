@@ -85,9 +85,9 @@ def _schema(each: Filter) -> dict[str, Any]:
         case "choice":
             return {"type": "string", "enum": list(each.choices)}
         case "number":
-            return {"type": "integer", "minimum": 0}
+            return {"type": "integer", "minimum": 0 if each.name == "skip" else 1}
         case _:
-            return {"type": "string"}
+            return {"type": "string", "minLength": 1}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
@@ -95,7 +95,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
         "description": HTTPStatus(operation.status).phrase,
         "content": {"application/json": {"schema": _content(operation.answer)}},
     }
-    statuses = {*_ALWAYS, *operation.errors}
+    statuses = set(_ALWAYS)
+    if "{" in operation.path:
+        statuses.add(404)
     if operation.method != "GET":
         statuses.add(409)
     if operation.method == "POST":

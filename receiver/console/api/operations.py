@@ -74,8 +74,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """The type of what the request carries, as JSON."""
     status: int = 200
     answer: Content
-    errors: Sequence[int] = ()
-    """Statuses of problems, besides those that each call may have."""
 
     @property
     def tag(self) -> str:
