@@ -17,7 +17,7 @@ from receiver.console.roles import Role
 
 #: The cookie of a session. Browsers take one of this name only over HTTPS, from this host.
 _SECURE_COOKIE = "__Host-receiver"
-_LOOPBACK_COOKIE = "receiver"
+_LOCAL_COOKIE = "receiver"
 #: The field of a form with its token.
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
 _BEARER = "bearer "
@@ -71,7 +71,7 @@ def comes_from_us(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin.partition("://")[2] == request.headers.get("host")
 
 
 def set_session(response: Response, request: Request, secret: str) -> None:
@@ -81,7 +81,7 @@ def set_session(response: Response, request: Request, secret: str) -> None:
         secret,
         max_age=int(LONGEST.total_seconds()) if secret else 0,
         httponly=True,
-        secure=not _is_loopback(request),
+        secure=not _is_local(request),
         samesite="strict",
         path="/",
     )
@@ -89,18 +89,23 @@ def set_session(response: Response, request: Request, secret: str) -> None:
 
 def own_path(text: str) -> str:
     """Returns a path of ours to go on with; `/` for any other address."""
-    parts = urlsplit(text)
-    safe = text.startswith("/") and not (parts.scheme or parts.netloc) and "\\" not in text
-    return text if safe and text.isprintable() and not text.startswith("//") else "/"
+    safe = text.startswith("/") and not text.startswith("//") and "\\" not in text
+    return text if safe and text.isprintable() else "/"
 
 
 def _cookie(request: Request) -> str:
-    return _LOOPBACK_COOKIE if _is_loopback(request) else _SECURE_COOKIE
+    return _LOCAL_COOKIE if _is_local(request) else _SECURE_COOKIE
 
 
-def _is_loopback(request: Request) -> bool:
-    """Returns True if the browser runs on this machine and asks for it by that name."""
-    host = request.url.hostname or ""
+def _is_local(request: Request) -> bool:
+    """Returns True if the browser runs on this machine and asks for it by that name, not by TLS."""
+    if request.url.scheme == "https" or not request.client:
+        return False
+    host = urlsplit(f"//{request.headers.get('host', '')}")
+    return _is_loopback(request.client.host) and _is_loopback(host.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

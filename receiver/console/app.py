@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -17,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from receiver.console import pages
 from receiver.console.api.app import mounted
 from receiver.console.login import Login
-from receiver.console.web import HEADERS, Console, guarded
+from receiver.console.proxied import behind_proxies
+from receiver.console.web import HEADERS, Console, guarded, render, status_of
+from receiver.errors import ReceiverError
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -45,12 +48,32 @@ def create_app(console: Console) -> ASGIApp:
             ),
         ],
         lifespan=lifespan,
+        exception_handlers={HTTPException: _refused, ReceiverError: _failed, Exception: _broken},
     )
-    return _with_headers(app)
+    app.router.redirect_slashes = False
+    return behind_proxies(_with_headers(app), console.desk.settings.server.trusted_proxies)
 
 
 async def _healthz(_: Request) -> Response:
     return PlainTextResponse("ok\n")
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Tells what the router or a form refuses: an unknown page, another method, too much."""
+    assert isinstance(error, HTTPException)
+    answer = render("error.html", error.status_code, why=error.detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ReceiverError)
+    return render("error.html", status_of(error), why=str(error))
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    """Tells no more than that: the log has the rest."""
+    return render("error.html", 500, why="Something is wrong here. The console's log says what.")
 
 
 def _with_headers(app: ASGIApp) -> ASGIApp:

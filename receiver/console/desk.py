@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from receiver.config import Config
 from receiver.console.prepared import Prepared
@@ -26,6 +27,14 @@ class ServiceDown(StoreError):
     """The service does not run, and it alone changes the store."""
 
 
+class _Opened(NamedTuple):
+    """A reader, and the file that it reads."""
+
+    reader: Reader
+    stack: AsyncExitStack
+    file: tuple[int, int] | None
+
+
 class Desk:
     """Reads the store, and has the service change it."""
 
@@ -35,10 +44,9 @@ class Desk:
         """Credentials, which nothing that is shown may hold."""
         self.providers = known(settings)
         self.prepared = Prepared(settings)
-        self._idle: asyncio.LifoQueue[Reader | None] = asyncio.LifoQueue()
+        self._idle: asyncio.LifoQueue[_Opened | None] = asyncio.LifoQueue()
         for _ in range(_READERS):
             self._idle.put_nowait(None)
-        self._open = AsyncExitStack()
 
     @property
     def store(self) -> Path:
@@ -47,15 +55,23 @@ class Desk:
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:
-        """Lends a reader; one is opened when it is first needed. Raises `StoreError`."""
-        reader = await self._idle.get()
+        """Lends a reader; one is opened when it is first needed, and for a store that was restored.
+
+        Raises `StoreError`.
+        """
+        opened = await self._idle.get()
         try:
-            if reader is None or reader.ended():
-                reader = None
-                reader = await self._open.enter_async_context(open_reader(self.store))
-            yield reader
+            if opened is None or opened.reader.ended() or opened.file != _file(self.store):
+                opened = await self._open_anew(opened)
+            yield opened.reader
         finally:
-            self._idle.put_nowait(reader)
+            self._idle.put_nowait(opened)
+
+    async def _open_anew(self, ended: _Opened | None) -> _Opened:
+        if ended is not None:
+            await ended.stack.aclose()
+        stack, file = AsyncExitStack(), _file(self.store)
+        return _Opened(await stack.enter_async_context(open_reader(self.store)), stack, file)
 
     async def order(self, command: Command, by: str) -> Outcome:
         """Has the running service carry out a command, for a user.
@@ -74,4 +90,16 @@ class Desk:
     async def close(self) -> None:
         """Closes the readers."""
         await self.prepared.close()
-        await self._open.aclose()
+        for _ in range(self._idle.qsize()):
+            opened = self._idle.get_nowait()
+            if opened is not None:
+                await opened.stack.aclose()
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Returns the identity of a file; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

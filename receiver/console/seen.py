@@ -27,6 +27,8 @@ _TEXTS = frozenset(
         "text",
         "texts",
         "error",
+        "raw_status",
+        "raw_code",
         "note",
         "reason",
         "words",
@@ -65,7 +67,10 @@ _OURS = frozenset(
     ]
 )
 #: What may be the number of a person, in the middle of other characters, too.
-_NUMBER = re.compile(r"\+?\d[\d -]{5,}\d")
+_NUMBER = re.compile(r"\+?\d[\d\s().\u2010-\u2015/-]{5,}\d")
+_BETWEEN = re.compile(r"[^\d+]")
+#: An id of ours: digits and words. What is written as a number of a person is none.
+_ID = re.compile(r"[\w:-]*", re.ASCII)
 
 
 def seen_by(role: Role, record: T) -> T:
@@ -89,9 +94,14 @@ def _masked(value: Any, name: str = "") -> Any:
         return {_masked(key): _masked(each, str(key)) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_masked(each, name) for each in value)
-    if isinstance(value, str) and not isinstance(value, Enum) and name not in _OURS:
-        return _NUMBER.sub(lambda found: mask(found[0]), value)
+    if isinstance(value, str) and not isinstance(value, Enum):
+        ours = name in _OURS and _ID.fullmatch(value)
+        return value if ours else _NUMBER.sub(_hidden, value)
     return value
+
+
+def _hidden(number: re.Match[str]) -> str:
+    return mask(_BETWEEN.sub("", number[0]))
 
 
 def _empty(value: Any) -> Any:

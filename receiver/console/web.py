@@ -23,6 +23,7 @@ from receiver.console.access import (
 )
 from receiver.console.accounts import Accounts
 from receiver.console.desk import Desk
+from receiver.console.forms import form_of
 from receiver.console.menu import MENU
 from receiver.console.roles import Role
 from receiver.console.seen import seen_by
@@ -142,9 +143,8 @@ def guarded(page: Page, console: Console) -> Guarded:
     async def answer(request: Request) -> Response:
         visitor = await visitor_of_session(console.accounts, request)
         if visitor is None:
-            here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/login?{urlencode({'next': here})}", 303)
-        form = await request.form(max_files=0) if page.method == "POST" else None
+            return RedirectResponse(f"/login?{urlencode({'next': _here(page, request)})}", 303)
+        form = await form_of(request) if page.method == "POST" else None
         visit = Visit(console=console, request=request, visitor=visitor, form=form)
         if form is not None and not is_own_form(request, form, visitor):
             return refused(visit, 403, "The form came from another page. Load it again.")
@@ -154,12 +154,18 @@ def guarded(page: Page, console: Console) -> Guarded:
         try:
             return await page.endpoint(visit)
         except ReceiverError as error:
-            return refused(visit, _status_of(error), str(error))
+            return refused(visit, status_of(error), str(error))
 
     return answer
 
 
-def _status_of(error: ReceiverError) -> int:
+def _here(page: Page, request: Request) -> str:
+    """Returns the page to go on with after a login."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{request.url.path}{query}" if page.method == "GET" else "/"
+
+
+def status_of(error: ReceiverError) -> int:
     """Returns the HTTP status of an error that a page raises."""
     statuses = {NotFound: 404, InvalidInput: 400, StoreError: 503}
     return next((status for kind, status in statuses.items() if isinstance(error, kind)), 409)
