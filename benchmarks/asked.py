@@ -204,7 +204,7 @@ WRITES: dict[str, Write] = {
     "a message is sent": _sent,
     "a request for the quarantine": _refuse,
     "tidying: reports without a message": _tidy,
-    "the clock was ahead": lambda a, db: jobs.hurry(
+    "the clock was ahead": lambda a, db: jobs.bring_forward(
         db, to_micros(a.now), to_micros(a.now + timedelta(days=2))
     ),
     "retention: requests": _requests,

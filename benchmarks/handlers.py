@@ -24,7 +24,7 @@ import uvloop
 from receiver import config
 from receiver.events import utc_now
 from receiver.jobs import handle
-from receiver.logs.requests import unnoted
+from receiver.logs.requests import unlogged_entry
 from receiver.providers import Push
 from receiver.service import parts, server
 
@@ -79,7 +79,7 @@ async def _measure(folder: Path, clients: int, pushes: int) -> dict[str, float]:
         async def client() -> None:
             nonlocal replies
             for number in numbers:
-                entry = unnoted()
+                entry = unlogged_entry()
                 push = Push(
                     method="POST",
                     body=_body(number, next(people)),

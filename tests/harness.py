@@ -27,7 +27,7 @@ from urllib.parse import quote
 import msgspec
 
 from receiver import config
-from receiver.logs.requests import unnoted
+from receiver.logs.requests import unlogged_entry
 from receiver.providers import Answer, Push, built_in
 from receiver.service import parts as service
 from receiver.service.parts import Parts, Service
@@ -190,7 +190,7 @@ def push_of(body: bytes, *, now: datetime = NOW, **fields: Any) -> Push:
 async def take(running: Service, body: bytes, *, source: str = "tilil", **fields: Any) -> Answer:
     """Has a service in this process take a push. Raises `PushError`."""
     push = push_of(body, now=running.intake.clock(), **fields)
-    return await running.intake.receive(running.intake.endpoints[source], push, unnoted())
+    return await running.intake.receive(running.intake.endpoints[source], push, unlogged_entry())
 
 
 # Waiting

@@ -30,7 +30,10 @@ SQL = re.compile(
 )
 
 #: Files of the program with SQL, beside those of the store, and why.
-SQL_ELSEWHERE = {"console/accounts.py": "has users and sessions in a file of their own"}
+SQL_ELSEWHERE = {
+    "console/accounts.py": "has users, sessions and tokens in a file of their own",
+    "console/accounts_file.py": "is that file",
+}
 #: Files of tests with SQL, beside those of the store, and why.
 WITH_SQL = {
     "console/test_answers.py": "tries to write by what only reads, and locks the accounts",

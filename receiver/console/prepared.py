@@ -61,6 +61,13 @@ class Prepared:
             self._last = task.result()
         return Examined(self._last or [], self._last is not None)
 
+    async def settled(self) -> Examined:
+        """Returns the findings once the checks are done."""
+        await self.examined()
+        if self._checks is not None:
+            await asyncio.wait([self._checks[1]])
+        return await self.examined()
+
     async def close(self) -> None:
         """Ends what is under way."""
         if self._checks is not None:

@@ -120,13 +120,14 @@ async def stream(visit: Visit) -> Response:
     given = visit.request.headers.get("last-event-id") or visit.request.query_params.get("after")
     after = int(given[:18]) if given and given.isascii() and given.isdecimal() else None
     return StreamingResponse(
-        _stream(visit, wanted, after),
+        tail(visit, wanted, after),
         media_type="text/event-stream",
         headers={"x-accel-buffering": "no"},
     )
 
 
-async def _stream(visit: Visit, wanted: dict[str, Any], after: int | None) -> AsyncGenerator[str]:
+async def tail(visit: Visit, wanted: dict[str, Any], after: int | None) -> AsyncGenerator[str]:
+    """Yields the events after a sequence number as they come; None: after the last one."""
     yield "retry: 1000\n\n"
     for _ in range(_LOOKS):
         try:

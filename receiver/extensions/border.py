@@ -28,7 +28,7 @@ def call(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     except Exception:
         raise
     except BaseException as error:  # noqa: BLE001 - other people's code
-        raise tamed(error) from None
+        raise as_exception(error) from None
 
 
 async def awaited(function: Callable[..., object], *arguments: object) -> object:
@@ -45,10 +45,10 @@ async def awaited(function: Callable[..., object], *arguments: object) -> object
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise  # the service stops
-        raise tamed(error) from None
+        raise as_exception(error) from None
 
 
-def tamed(error: BaseException) -> Exception:
+def as_exception(error: BaseException) -> Exception:
     """Returns the error, or a RuntimeError in place of one that would end more than the call.
 
     Keeps the traceback, so that the plugin's author finds the line.
@@ -65,11 +65,11 @@ def tamed(error: BaseException) -> Exception:
 def describe(error: BaseException) -> str:
     """Returns an error as a dead letter shows it: one bounded line of valid UTF-8."""
     if isinstance(error, HandlerError):  # its words are written for this
-        return said(error)[:_MOST_WORDS]
-    return f"{encodable(type(error).__name__)}: {said(error)}"[:_MOST_WORDS]
+        return error_text(error)[:_MOST_WORDS]
+    return f"{encodable(type(error).__name__)}: {error_text(error)}"[:_MOST_WORDS]
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Returns the text of an error in one line, even if its `__str__` fails."""
     words = _said(str, error)
     return " ".join(words.split()) if words is not None else _UNSAID

@@ -18,7 +18,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from receiver.extensions.border import encodable, said
+from receiver.extensions.border import encodable, error_text
 
 
 class ImportFailed(Exception):
@@ -130,4 +130,4 @@ def describe(error: BaseException, file: str) -> str:
         ours = (__file__, importlib.metadata.__file__, importlib.__file__)
         frames = [f for f in frames if f.filename not in ours and not f.filename.startswith("<")]
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else file
-    return f"{place}: {kind}: {said(error)}"
+    return f"{place}: {kind}: {error_text(error)}"

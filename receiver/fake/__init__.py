@@ -6,8 +6,8 @@ that these can be counted, and make faults at a chosen rate.
 
 from __future__ import annotations
 
-from receiver.fake.book import Counts, Fate, Message
+from receiver.fake.book import Counts, Course, Message
 from receiver.fake.options import Options
 from receiver.fake.server import Fake, running
 
-__all__ = ["Counts", "Fake", "Fate", "Message", "Options", "running"]
+__all__ = ["Counts", "Course", "Fake", "Message", "Options", "running"]

@@ -14,7 +14,7 @@ import msgspec
 from receiver.events import Status
 
 
-class Why(Enum):
+class RefusalReason(Enum):
     """The reason why a message is refused."""
 
     INVALID = "invalid number"
@@ -25,12 +25,12 @@ class Why(Enum):
 class Refused(Exception):
     """A message that is not accepted."""
 
-    def __init__(self, why: Why) -> None:
+    def __init__(self, why: RefusalReason) -> None:
         super().__init__(why.value)
         self.why = why
 
 
-class Fate(msgspec.Struct, frozen=True):
+class Course(msgspec.Struct, frozen=True):
     """The way of a message after it is accepted."""
 
     steps: tuple[Status, ...]
@@ -45,18 +45,18 @@ class Fate(msgspec.Struct, frozen=True):
         return self.steps[-1]
 
 
-DELIVERED = Fate((Status.SENT, Status.DELIVERED), "1")
-INVALID_LINK = Fate((Status.FAILED,), "8", "link_id is used up or too old")
-_BLOCKED = Fate((Status.REJECTED,), "10", Why.BLOCKED.value)
+DELIVERED = Course((Status.SENT, Status.DELIVERED), "1")
+INVALID_LINK = Course((Status.FAILED,), "8", "link_id is used up or too old")
+_BLOCKED = Course((Status.REJECTED,), "10", RefusalReason.BLOCKED.value)
 
 #: What happens to messages for numbers with these last digits, which no documentation's examples
 #: have. A provider that refuses people who opted out at once refuses `99903`.
-ENDINGS: dict[str, Why | Fate] = {
-    "99901": Why.INVALID,
-    "99902": Why.CREDIT,
+ENDINGS: dict[str, RefusalReason | Course] = {
+    "99901": RefusalReason.INVALID,
+    "99902": RefusalReason.CREDIT,
     "99903": _BLOCKED,
-    "99904": Fate((Status.SENT, Status.UNDELIVERED), "16", "absent subscriber"),
-    "99905": Fate((Status.SENT,), "5"),
+    "99904": Course((Status.SENT, Status.UNDELIVERED), "16", "absent subscriber"),
+    "99905": Course((Status.SENT,), "5"),
 }
 
 
@@ -79,7 +79,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     accepted_at: datetime
     sent_at: datetime | None = None
     ended_at: datetime | None = None
-    fate: Fate = DELIVERED
+    fate: Course = DELIVERED
     callback_url: str | None = None
     duplicate: bool = False
     """True if its callbacks are sent twice."""
@@ -149,10 +149,10 @@ class Book:
         """
         end = ENDINGS.get("".join(filter(str.isdigit, message.to))[-5:])
         if end is _BLOCKED and blocks:
-            end = Why.BLOCKED
+            end = RefusalReason.BLOCKED
         if end is None and self.balances[message.provider] < message.parts:
-            end = Why.CREDIT
-        if isinstance(end, Why):
+            end = RefusalReason.CREDIT
+        if isinstance(end, RefusalReason):
             self.refuse(end)
         if end is not None:
             message.fate = end
@@ -162,7 +162,7 @@ class Book:
         if len(self._messages) > self._kept:
             self._messages.popitem(last=False)
 
-    def refuse(self, why: Why) -> NoReturn:
+    def refuse(self, why: RefusalReason) -> NoReturn:
         """Counts a message that is not accepted. Raises `Refused`."""
         self.counts.refused += 1
         raise Refused(why)

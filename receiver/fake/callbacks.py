@@ -32,7 +32,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds before each further try."""
 
 
-class Postman:
+class CallbackSender:
     """Delivers callbacks in their order, some at the same time."""
 
     def __init__(self, counts: Callable[[], Counts]) -> None:

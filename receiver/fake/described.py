@@ -17,11 +17,11 @@ from starlette.routing import Route
 from receiver.config.convert import Secret, Url
 from receiver.errors import Malformed
 from receiver.events import DeliveryReport, utc_now
-from receiver.fake.book import Message, Refused, Why
+from receiver.fake.book import Message, RefusalReason, Refused
 from receiver.fake.callbacks import Callback
 from receiver.fake.examples import refusals, replaced, success
 from receiver.fake.matching import Incoming, Mismatch, values_in
-from receiver.fake.provider import Call, FakeProvider, World
+from receiver.fake.provider import Call, FakeProvider, SharedState
 from receiver.providers.abilities import push_of
 from receiver.providers.described import Described
 from receiver.providers.described.samples import report_values
@@ -37,7 +37,7 @@ class DescribedFake(FakeProvider):
     numbers = re.compile(r"(?:\+|00)?[1-9][0-9]{7,14}")
     portal = True
 
-    def __init__(self, described: type[Described], world: World) -> None:
+    def __init__(self, described: type[Described], world: SharedState) -> None:
         super().__init__(world)
         assert described.api is not None
         assert described.description.send is not None
@@ -169,7 +169,11 @@ class DescribedFake(FakeProvider):
         return Incoming(call.request.method, path, scope["query_string"], headers, call.body)
 
 
-_WHY = {Why.INVALID: "number", Why.CREDIT: "credit", Why.BLOCKED: "blocked"}
+_WHY = {
+    RefusalReason.INVALID: "number",
+    RefusalReason.CREDIT: "credit",
+    RefusalReason.BLOCKED: "blocked",
+}
 
 
 def _reports(described: type[Described]) -> dict[str, str]:

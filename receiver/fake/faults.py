@@ -29,7 +29,7 @@ ANSWERS = ("429", "500", "timeout", "reset", "garbage", "slow")
 CALLBACKS = ("early", "duplicate")
 
 
-class Strike(msgspec.Struct, frozen=True):
+class RequestFaults(msgspec.Struct, frozen=True):
     """The faults of one request."""
 
     answer: str | None = None
@@ -37,7 +37,7 @@ class Strike(msgspec.Struct, frozen=True):
     duplicate: bool = False
 
 
-NONE = Strike()
+NONE = RequestFaults()
 
 
 class Faults:
@@ -65,14 +65,14 @@ class Faults:
         self.shares = dict(shares)
         self._by_provider = by_provider
 
-    def draw(self, provider: str) -> Strike:
+    def draw(self, provider: str) -> RequestFaults:
         """Returns the faults of a provider's next request."""
         shares = self._by_provider[provider]
         if not shares:
             return NONE
         random = self._random[provider]
         drawn, early, duplicate = random.random(), random.random(), random.random()
-        return Strike(
+        return RequestFaults(
             _chosen(shares, drawn),
             early < shares.get("early", 0),
             duplicate < shares.get("duplicate", 0),

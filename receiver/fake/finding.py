@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 
-from receiver.fake.provider import FakeProvider, World
+from receiver.fake.provider import FakeProvider, SharedState
 from receiver.providers import ProviderType, built_in
 
 #: Makes a fake provider.
-Maker = Callable[[World], FakeProvider]
+Maker = Callable[[SharedState], FakeProvider]
 
 
 def makers(providers: Mapping[str, ProviderType]) -> dict[str, Maker]:

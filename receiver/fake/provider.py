@@ -20,8 +20,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from receiver.events import Status
-from receiver.fake.book import DELIVERED, Book, Fate, Message, Why, parts
-from receiver.fake.callbacks import Callback, Postman
+from receiver.fake.book import DELIVERED, Book, Course, Message, RefusalReason, parts
+from receiver.fake.callbacks import Callback, CallbackSender
 from receiver.fake.faults import NONE, Faults
 from receiver.fake.options import WRONG_KEY, Options
 from receiver.providers.forms import read_form
@@ -81,7 +81,7 @@ def never(call: Call) -> bool:
     return False
 
 
-class World:
+class SharedState:
     """Holds what the fake providers share."""
 
     def __init__(self, options: Options, providers: Collection[str]) -> None:
@@ -89,7 +89,7 @@ class World:
         self.options = options
         self.book = Book(providers, options.balance, options.kept)
         self.faults = Faults(providers, options.faults, options.seed)
-        self.postman = Postman(lambda: self.book.counts)
+        self.callbacks = CallbackSender(lambda: self.book.counts)
         self.ending = asyncio.Event()
         self._jitter = Random(options.seed)  # noqa: S311 - no secrets
         self._held: set[asyncio.Transport] = set()
@@ -128,10 +128,10 @@ class World:
             transport.abort()
 
 
-class Silence(Response):
+class NoResponse(Response):
     """Sends no answer: holds the connection, then closes it."""
 
-    def __init__(self, world: World, seconds: float) -> None:
+    def __init__(self, world: SharedState, seconds: float) -> None:
         super().__init__()
         self._world = world
         self._seconds = seconds
@@ -150,7 +150,7 @@ class FakeProvider(ABC):
     portal: ClassVar[bool] = False
     """True if its callbacks go to an address that is set in its portal (`Options.callbacks`)."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SharedState) -> None:
         self.world = world
         self.options = world.options
         self.book = world.book
@@ -189,7 +189,7 @@ class FakeProvider(ABC):
             try:
                 call = Call(request, await request.body())
             except ClientDisconnect:
-                return Silence(self.world, 0)
+                return NoResponse(self.world, 0)
             self.book.counts.requests += 1
             return await self._send(do, call) if sends(call) else do(call)
 
@@ -205,12 +205,12 @@ class FakeProvider(ABC):
         service_id: str | None = None,
         link_id: str | None = None,
         callback_url: str | None = None,
-        fate: Fate = DELIVERED,
+        fate: Course = DELIVERED,
         blocks: bool = False,
     ) -> Message:
         """Accepts a message. Raises `Refused`."""
         if not self.numbers.fullmatch(to):
-            self.book.refuse(Why.INVALID)
+            self.book.refuse(RefusalReason.INVALID)
         count = parts(text)
         number = self.book.number(count)
         message = Message(
@@ -269,9 +269,9 @@ class FakeProvider(ABC):
     async def _answer(self, fault: str | None, answer: Response) -> Response:
         match fault:
             case "timeout":
-                return Silence(self.world, self.options.hang)
+                return NoResponse(self.world, self.options.hang)
             case "reset":
-                return Silence(self.world, 0)
+                return NoResponse(self.world, 0)
             case "garbage":
                 return Response(_NONSENSE, media_type=answer.media_type)
             case "slow":
@@ -281,7 +281,7 @@ class FakeProvider(ABC):
     def _begin(self, message: Message) -> None:
         """Begins the way of a message."""
         for callback in self._callbacks(message):
-            self.world.postman.put(callback)
+            self.world.callbacks.put(callback)
         self._later(self.options.sent_after, message, 0)
 
     def _later(self, seconds: float, message: Message, step: int) -> None:
@@ -293,7 +293,7 @@ class FakeProvider(ABC):
             return
         message.move(message.fate.steps[step])
         for callback in self._callbacks(message):
-            self.world.postman.put(callback)
+            self.world.callbacks.put(callback)
         if message.status is not message.fate.last:
             self._later(self.options.delivered_after, message, step + 1)
 
@@ -302,7 +302,7 @@ class FakeProvider(ABC):
         for status in (Status.QUEUED, *message.fate.steps):
             message.move(status)
             for callback in self._callbacks(message):
-                await self.world.postman.deliver(callback)
+                await self.world.callbacks.deliver(callback)
 
     def _callbacks(self, message: Message) -> list[Callback]:
         callback = self.callback(message)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.events import Status
-from receiver.fake.book import Message, Refused, Why
+from receiver.fake.book import Message, RefusalReason, Refused
 from receiver.fake.provider import Call, FakeProvider, always, answer_json, is_text, local, word
 
 _DEFAULT_SENDER = "Texin"
@@ -22,7 +22,10 @@ _CALLS = ("send_sms", "send_bulk_sms", "check_status", "get_balance", "test_conn
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _FAILED = "Failed to send SMS"
-_WHY = {Why.INVALID: "Invalid recipient number", Why.CREDIT: "Insufficient SMS balance"}
+_WHY = {
+    RefusalReason.INVALID: "Invalid recipient number",
+    RefusalReason.CREDIT: "Insufficient SMS balance",
+}
 _WORDS = {
     Status.QUEUED: "pending",
     Status.REJECTED: "failed",
@@ -103,7 +106,7 @@ class Rayprotech(FakeProvider):
             try:
                 self.accept(call, to=to, text=str(text), sender=sender)
             except Refused as refused:
-                if refused.why is Why.INVALID:
+                if refused.why is RefusalReason.INVALID:
                     invalid.append(to)
                 else:
                     failed[to] = _WHY[refused.why]

@@ -29,7 +29,7 @@ from receiver.errors import ReceiverError
 from receiver.fake.book import Counts, Managed, Message
 from receiver.fake.finding import makers
 from receiver.fake.options import Options
-from receiver.fake.provider import World, answer_json
+from receiver.fake.provider import SharedState, answer_json
 from receiver.providers import ProviderType, built_in
 
 #: Seconds that requests under way are given at the end.
@@ -52,7 +52,7 @@ class Fake:
         """
         found = makers(built_in() if providers is None else providers)
         self.options = options
-        self.world = World(options, found)
+        self.world = SharedState(options, found)
         self._providers = {name: make(self.world) for name, make in found.items()}
         portals = [name for name, provider in self._providers.items() if provider.portal]
         for name in {*options.callbacks, *options.secrets}.difference(portals):
@@ -146,7 +146,7 @@ async def running(
     )
     listener = _bind(fake.options.host, fake.options.port)
     fake.url = _url(listener)
-    async with fake.world.postman:
+    async with fake.world.callbacks:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield fake

@@ -20,13 +20,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.events import Status
-from receiver.fake.book import Message, Refused, Why
+from receiver.fake.book import Message, RefusalReason, Refused
 from receiver.fake.callbacks import Callback
 from receiver.fake.provider import (
     NAIROBI,
     Call,
     FakeProvider,
-    World,
+    SharedState,
     always,
     answer_json,
     is_text,
@@ -46,7 +46,7 @@ _ERRORS = {
     "authentication_failed": (401, "Incorrect authentication credentials."),
     "insufficient_balance": (402, "Insufficient balance."),
 }
-_WHY = {Why.INVALID: "invalid", Why.CREDIT: "insufficient_balance"}
+_WHY = {RefusalReason.INVALID: "invalid", RefusalReason.CREDIT: "insufficient_balance"}
 #: There is no webhook for a message that is only queued; its other words are ours.
 _WORDS = {Status.REJECTED: Status.FAILED, Status.QUEUED: None}
 
@@ -58,7 +58,7 @@ class TalkNTalk(FakeProvider):
     portal = True
     numbers = re.compile(r"254[0-9]{9}")
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SharedState) -> None:
         super().__init__(world)
         self._windows: dict[tuple[str, bool], deque[float]] = {}
 

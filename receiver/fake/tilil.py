@@ -14,12 +14,12 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.fake.book import DELIVERED, INVALID_LINK, Managed, Message, Refused, Why
+from receiver.fake.book import DELIVERED, INVALID_LINK, Managed, Message, RefusalReason, Refused
 from receiver.fake.callbacks import Callback
 from receiver.fake.provider import (
     Call,
     FakeProvider,
-    World,
+    SharedState,
     always,
     answer_json,
     is_text,
@@ -33,7 +33,7 @@ _LONGEST = 920
 _LINKS = 100_000
 _NETWORK = "Safaricom"
 
-_WHY = {Why.INVALID: "1003", Why.CREDIT: "1004"}
+_WHY = {RefusalReason.INVALID: "1003", RefusalReason.CREDIT: "1004"}
 
 
 class Tilil(FakeProvider):
@@ -43,7 +43,7 @@ class Tilil(FakeProvider):
     portal = True
     numbers = re.compile(r"\+?(?:[\s().-]*[0-9]){9,15}")
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SharedState) -> None:
         super().__init__(world)
         self._links: OrderedDict[str, None] = OrderedDict()
 

@@ -13,12 +13,12 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.fake.book import Message, Refused, Why
+from receiver.fake.book import Message, RefusalReason, Refused
 from receiver.fake.callbacks import Callback
 from receiver.fake.provider import Call, FakeProvider, always, answer_json, is_text, word
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_WHY = {Why.INVALID: 400, Why.CREDIT: 402}
+_WHY = {RefusalReason.INVALID: 400, RefusalReason.CREDIT: 402}
 _ERRORS = {
     400: ("invalid_payload", "The payload is not valid"),
     401: ("unauthorized", "Invalid API key"),

@@ -38,7 +38,7 @@ from receiver.intake.bundles import Bundle
 from receiver.intake.endpoint import Endpoint
 from receiver.jobs.handle import Workers
 from receiver.limits import Allowance
-from receiver.logs.requests import TRIED, Entry, unnoted
+from receiver.logs.requests import TRIED, Entry, unlogged_entry
 from receiver.plugin_host.dispatch import Dispatcher
 from receiver.providers import Answer, Parsed, Provider, Push
 from receiver.store import (
@@ -173,7 +173,7 @@ class Intake:
             raise Malformed(f"no source {source!r} in the configuration")
         endpoint.provider.authenticate(push)
         # The provider was answered long ago: a reply becomes a message.
-        came = _read(endpoint, push, unnoted(), answered=False)
+        came = _read(endpoint, push, unlogged_entry(), answered=False)
         _, taken = await self._accept(came)
         if isinstance(came, Bundle) and came.unread is not None:
             raise came.unread
@@ -187,7 +187,7 @@ class Intake:
         """
         push = Push(method="POLL", body=answer, received_at=self.clock())
         endpoint = self.endpoints[source]
-        arrival = Arrival(endpoint, push, parsed, Answer(), unnoted(), answered=False)
+        arrival = Arrival(endpoint, push, parsed, Answer(), unlogged_entry(), answered=False)
         _, taken = await self._accept(arrival)
         return taken.new
 
@@ -228,7 +228,7 @@ class Intake:
         finally:
             dispatcher.pushes -= 1
             if dispatcher is not self._dispatcher:
-                self._workers.told()
+                self._workers.push_settled()
         body = taken.answer if not taken.open else await self._answers.decided(taken.seq)
         return Answer(body, first.plain.content_type), taken
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from receiver.config import Config, Send, Source
 from receiver.errors import ProviderError
-from receiver.jobs.runner import Queue, Runner
+from receiver.jobs.queue import Queue
+from receiver.jobs.runner import Runner
 from receiver.limits import Circuit, RetryPolicy
 from receiver.logs.histogram import CALL_SECONDS, Histogram
 from receiver.providers import Provider

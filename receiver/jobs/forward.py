@@ -22,7 +22,8 @@ import structlog
 
 from receiver.errors import NoAnswer
 from receiver.handlers import Target
-from receiver.jobs.runner import BROKEN, Queue, Runner
+from receiver.jobs.queue import Queue
+from receiver.jobs.runner import BROKEN, Runner
 from receiver.limits import Circuit, RetryPolicy
 from receiver.net.posting import Poster, load_tls, open_poster, status_words
 from receiver.store import Work, forwards, jobs, to_micros

@@ -25,10 +25,11 @@ from receiver.errors import HandlerError, StoreUnavailable
 from receiver.events import Data, Event
 from receiver.extensions.border import describe
 from receiver.handlers import Action, Reply
-from receiver.jobs.runner import Queue, Runner
+from receiver.jobs.queue import Queue
+from receiver.jobs.runner import Runner
 from receiver.limits import MOST_ASKED
-from receiver.logs.histogram import Runs
-from receiver.plugin_host.dispatch import RETRIES, Bound, Dispatcher
+from receiver.logs.histogram import HandlerRuns
+from receiver.plugin_host.dispatch import RETRIES, BoundHandler, Dispatcher
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.loop_guard import Guard, held_back
@@ -75,13 +76,13 @@ class Workers(Queue):
     ) -> None:
         super().__init__(runner)
         self.guard = guard
-        self.runs: defaultdict[str, Runs] = defaultdict(Runs)
+        self.runs: defaultdict[str, HandlerRuns] = defaultdict(HandlerRuns)
         """By handler, since the start."""
         self._dispatcher = dispatcher
         self._timeout = timeout
         self._answers: dict[int, OpenAnswer] = {}
         """By the event's number."""
-        self._in_use: dict[int, Bound] = {}
+        self._in_use: dict[int, BoundHandler] = {}
         """By job the handler that does it."""
         self._changed = asyncio.Event()
         self.plugins = StartedPlugins(runner.supervisor)
@@ -100,7 +101,7 @@ class Workers(Queue):
             self._changed.clear()
             await self._changed.wait()
 
-    def told(self) -> None:
+    def push_settled(self) -> None:
         """A push that handlers of a former dispatcher were asked about is stored, or is not."""
         self._changed.set()
 
@@ -136,7 +137,11 @@ class Workers(Queue):
         self._answers.pop(seq, None)
 
     def submit(
-        self, event: Event[Data], seq: int, jobs: Sequence[tuple[int, Bound]], held: str | None
+        self,
+        event: Event[Data],
+        seq: int,
+        jobs: Sequence[tuple[int, BoundHandler]],
+        held: str | None,
     ) -> None:
         """Begins jobs of a new event that were claimed with it.
 
@@ -264,7 +269,7 @@ class Workers(Queue):
         self.guard.held += 1
         return silent, held_back(why)
 
-    async def _call(self, bound: Bound, event: Event[Data]) -> tuple[Action, ...]:
+    async def _call(self, bound: BoundHandler, event: Event[Data]) -> tuple[Action, ...]:
         runs, began = self.runs[bound.name], perf_counter()
         try:
             return await self.plugins.ask(bound, event, seconds=self._timeout)

@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
 
 from receiver.errors import StoreUnavailable
+from receiver.jobs.queue import STORE_PAUSE, Key, Queue
 from receiver.store import Store, Work, jobs, to_micros
 from receiver.supervision.supervisor import KeptTask, Supervisor
 
 T = TypeVar("T")
-#: Kind and lane.
-Key = tuple[str, str]
 
 log = structlog.get_logger("receiver.jobs.runner")
 
@@ -35,169 +32,8 @@ log = structlog.get_logger("receiver.jobs.runner")
 LOOK = 1.0
 #: Seconds that work under way is given when the service stops.
 GRACE = 10.0
-#: Seconds between tries to store the result of work, and to look for it, while the store fails.
-_STORE_PAUSE = 1.0
 #: The error of a job whose work raised what nobody expected; the log has the traceback.
 BROKEN = "internal error; see the log of the service"
-
-
-class Queue(ABC):
-    """Does the work of one kind in one lane."""
-
-    kind: ClassVar[str]
-    #: Jobs that are looked up at once.
-    most: ClassVar[int] = 200
-    #: One at a time is under way of each person, so the end of one makes the next one due.
-    one_each: ClassVar[bool] = False
-    #: Ends when nothing waits any more.
-    passing = False
-
-    def __init__(self, runner: Runner, lane: str = "") -> None:
-        self.runner = runner
-        self.lane = lane
-        self.under_way: dict[int, Work] = {}
-        """Claimed, by job."""
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.retired = False
-        """Begins nothing more."""
-        self._persons: dict[str, deque[Work]] = {}
-        self._found: deque[Work] = deque()
-        self._more = True
-        self._turn = asyncio.Event()
-
-    @property
-    def key(self) -> Key:
-        """Its kind and lane."""
-        return self.kind, self.lane
-
-    @property
-    def label(self) -> str:
-        """Its lane, as the log names it."""
-        return self.lane
-
-    @abstractmethod
-    def room(self) -> int:
-        """Returns the number of jobs that may begin now."""
-
-    def pause(self) -> float:
-        """Seconds until the next one may begin, as far as that is a matter of time."""
-        return 0.0
-
-    @abstractmethod
-    async def perform(self, work: Work) -> None:
-        """Does the work and stores its result."""
-
-    async def claim(self, chosen: list[Work]) -> list[Work]:
-        """Claims work. Returns what of it is ours now."""
-        runner = self.runner
-        ours = await runner.store.run(jobs.claim, runner.owner, [work.id for work in chosen])
-        return [work for work in chosen if work.id in ours]
-
-    def wake(self) -> None:
-        """Says that there may be something to do."""
-        self._more = True
-        self._turn.set()
-
-    def turn(self) -> None:
-        """Says that there may be room."""
-        self._turn.set()
-
-    def forget_found(self) -> None:
-        """Drops what was looked up and not begun: others may be due before it by now."""
-        self._found.clear()
-        self._more = True
-
-    def retire(self) -> None:
-        """Begins nothing more; `live` returns when what is under way has ended.
-
-        What is claimed and not begun is handed back at the end of the runner.
-        """
-        self.retired = True
-        for line in self._persons.values():
-            line.clear()
-        self._turn.set()
-
-    async def live(self) -> None:
-        """Does what is due, until it is retired."""
-        while not self.retired:
-            self._turn.clear()
-            pause: float | None = self.pause() or None
-            try:
-                if await self._step():
-                    continue
-            except StoreUnavailable as error:
-                log.warning(
-                    "cannot look for work", kind=self.kind, lane=self.label, error=str(error)
-                )
-                self.forget_found()
-                pause = _STORE_PAUSE
-            except Exception:
-                log.exception("looking for work failed", kind=self.kind, lane=self.label)
-                self.forget_found()
-                pause = _STORE_PAUSE
-            if self.passing and not (self.under_way or self._found or self._more):
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._turn.wait(), pause)
-        if self.tasks:
-            await asyncio.wait(self.tasks)
-
-    def begin(self, work: Work) -> None:
-        """Does what is claimed, behind what of the same person is under way."""
-        self.under_way[work.id] = work
-        key = work.person or (f"event {work.seq}" if work.seq else f"job {work.id}")
-        line = self._persons.get(key)
-        if line is not None:
-            line.append(work)
-            return
-        self._persons[key] = deque([work])
-        serve = partial(self._serve, key)
-        task = self.runner.supervisor.begin("work of a person", serve)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def ended(self, work: Work) -> None:
-        """Notes that nobody works on it any more."""
-        self.under_way.pop(work.id, None)
-        self._more |= self.one_each
-        self._turn.set()
-
-    async def _step(self) -> bool:
-        """Begins as much as there is room for. Returns True if that was anything."""
-        if self.pause() or self.room() <= 0:
-            return False
-        if not self._found and self._more:
-            self._more = False  # what wakes it during the look counts
-            found = await self.runner.due(self)
-            self._more |= len(found) == self.most
-            self._found += found
-        # Counted again: a failure during the look may have left no room.
-        room = 0 if self.pause() or self.retired else self.room()
-        chosen = [self._found.popleft() for _ in range(min(room, len(self._found)))]
-        if not chosen:
-            return False
-        claimed = await self.claim(chosen)
-        self._more |= len(claimed) < len(chosen)
-        for work in claimed:
-            self.begin(work)
-        return True
-
-    async def _serve(self, key: str) -> None:
-        line = self._persons[key]
-        try:
-            while line:
-                work = line.popleft()
-                try:
-                    await self.perform(work)
-                except Exception:  # it must not take those behind it along
-                    log.exception(
-                        "work failed inside", kind=self.kind, lane=self.label, job=work.id
-                    )
-                    self.runner.forsake([work.id])
-                finally:
-                    self.ended(work)
-        finally:
-            del self._persons[key]
 
 
 class _Chore(msgspec.Struct, kw_only=True):
@@ -316,10 +152,10 @@ class Runner:
             if queue is not None:
                 queue.wake()
             elif key[0] in self._unserved and key not in self._tasks:
-                serve = partial(self._serve_stray, key)
+                serve = partial(self._serve_unclaimed_lane, key)
                 task = self.supervisor.begin("work without a queue", serve)
                 self._tasks[key] = task
-                task.add_done_callback(partial(self._served_stray, key))
+                task.add_done_callback(partial(self._served_unclaimed_lane, key))
 
     def forsake(self, ids: Iterable[int]) -> None:
         """Releases jobs of ours that nobody works on: they wait again from the next look on."""
@@ -340,7 +176,7 @@ class Runner:
                 return await write()
             except StoreUnavailable as error:
                 log.warning("cannot store the result of work", error=str(error))
-                await asyncio.sleep(_STORE_PAUSE)
+                await asyncio.sleep(STORE_PAUSE)
 
     async def fail(self, work: Work, due: datetime | None, error: str | None) -> None:
         """Notes that work did not work out: it is tried again then, or dead (None)."""
@@ -382,10 +218,10 @@ class Runner:
         if self._queues.get(queue.key) is queue:
             del self._queues[queue.key]
 
-    def _served_stray(self, key: Key, _: object) -> None:
+    def _served_unclaimed_lane(self, key: Key, _: object) -> None:
         del self._tasks[key]
 
-    async def _serve_stray(self, key: Key) -> None:
+    async def _serve_unclaimed_lane(self, key: Key) -> None:
         try:
             await self._unserved[key[0]](key[1])
         except StoreUnavailable as error:

@@ -41,7 +41,7 @@ class Histogram:
         return found
 
 
-class Runs:
+class HandlerRuns:
     """Counts the runs of a handler, for metrics."""
 
     def __init__(self) -> None:

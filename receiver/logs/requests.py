@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, gc=False):
     """The number of events that it told, if it may be more than one."""
 
 
-def unnoted() -> Entry:
+def unlogged_entry() -> Entry:
     """Returns an entry that is never logged, for an event that came by no request."""
     return Entry("", "", 0.0, 0.0)
 

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from receiver.events import Data, Event, EventType
-from receiver.extensions.border import describe, tamed
+from receiver.extensions.border import as_exception, describe
 from receiver.handlers import (
     Action,
     Context,
@@ -39,7 +39,7 @@ PAUSES = (5, 30, 120, 600, 1800, 7200, 21600)
 RETRIES = RetryPolicy(PAUSES)
 
 
-class Bound(msgspec.Struct, frozen=True, kw_only=True):
+class BoundHandler(msgspec.Struct, frozen=True, kw_only=True):
     """A handler with its plugin's name and context."""
 
     name: str
@@ -47,15 +47,15 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     context: Context[Any]
 
-    picky: bool
+    has_filters: bool
     """True if the handler has filters: it wants only some events of its types."""
 
     @classmethod
-    def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> Bound:
+    def of(cls, plugin: str, handler: Handler, context: Context[Any]) -> BoundHandler:
         """Makes it of a handler of a plugin."""
-        picky = bool(handler.keywords or handler.to or handler.sources or handler.when)
+        has_filters = bool(handler.keywords or handler.to or handler.sources or handler.when)
         name = f"{plugin}.{handler.function.__name__}"
-        return cls(name=name, handler=handler, context=context, picky=picky)
+        return cls(name=name, handler=handler, context=context, has_filters=has_filters)
 
     def wants(self, event: Event[Data]) -> bool:
         """True if the event passes all filters of the handler.
@@ -83,7 +83,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[HandleJob, ...] = ()
 
 
-_Callable = tuple[HandlerFunction, Context[Any], Bound]
+_Callable = tuple[HandlerFunction, Context[Any], BoundHandler]
 """A handler, prepared for the call."""
 _NOTHING = Plan()
 _encode = msgspec.msgpack.Encoder().encode
@@ -101,7 +101,7 @@ _NUMBERS: dict[type[Action], tuple[str, ...]] = {
 class Dispatcher:
     """The handlers of a configuration, by the types of events that they want."""
 
-    def __init__(self, handlers: Iterable[Bound]) -> None:
+    def __init__(self, handlers: Iterable[BoundHandler]) -> None:
         """`handlers` are in the order in which they are called."""
         every = list(handlers)
         self.pushes = 0
@@ -150,7 +150,7 @@ class Dispatcher:
         )
 
 
-def _by_type(handlers: list[Bound]) -> dict[str, list[_Callable]]:
+def _by_type(handlers: list[BoundHandler]) -> dict[str, list[_Callable]]:
     return {
         type_: [(b.handler.function, b.context, b) for b in handlers if type_ in b.handler.types]
         for type_ in map(str, EventType)
@@ -159,10 +159,10 @@ def _by_type(handlers: list[Bound]) -> dict[str, list[_Callable]]:
 
 def _results(
     handlers: list[_Callable], event: Event[Data], jobs: list[HandleJob]
-) -> Iterator[tuple[Bound, tuple[Action, ...]]]:
+) -> Iterator[tuple[BoundHandler, tuple[Action, ...]]]:
     """Calls inline handlers, and yields what they ask for. One that fails becomes a job."""
     for function, context, bound in handlers:
-        if bound.picky and not bound.wants(event):
+        if bound.has_filters and not bound.wants(event):
             continue
         try:
             result = function(event, context)
@@ -170,7 +170,7 @@ def _results(
                 continue
             asked = asked_for(result, event, context.sources)
         except BaseException as raised:
-            error = tamed(raised)
+            error = as_exception(raised)
             log.exception("handler failed", handler=bound.name, event_id=event.id)
             jobs.append(_failed(bound, event, error))
             continue
@@ -235,7 +235,7 @@ def _number(given: str, region: str | None, where: str) -> str:
     return number
 
 
-def _failed(bound: Bound, event: Event[Data], error: Exception) -> HandleJob:
+def _failed(bound: BoundHandler, event: Event[Data], error: Exception) -> HandleJob:
     """An inline handler failed: it is tried again in the background."""
     due = RETRIES.next(1, event.receivedat)
     assert due is not None

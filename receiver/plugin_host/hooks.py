@@ -10,7 +10,7 @@ import structlog
 from receiver.actions import Action
 from receiver.errors import PluginError
 from receiver.events import Data, Event
-from receiver.plugin_host.dispatch import Bound
+from receiver.plugin_host.dispatch import BoundHandler
 from receiver.plugin_host.loader import Plugin, hook_failure
 from receiver.plugin_host.runner import BlockedLoops, PluginRunner
 from receiver.supervision.supervisor import Supervisor
@@ -32,7 +32,9 @@ class StartedPlugins:
         self._runners: dict[int, PluginRunner] = {}
         self._unstarted: dict[str, PluginRunner] = {}
 
-    async def ask(self, bound: Bound, event: Event[Data], *, seconds: float) -> tuple[Action, ...]:
+    async def ask(
+        self, bound: BoundHandler, event: Event[Data], *, seconds: float
+    ) -> tuple[Action, ...]:
         """Calls a handler outside the service's loop. Raises as `PluginRunner.ask` does."""
         runner = self._runners.get(id(bound.context))
         if runner is None:

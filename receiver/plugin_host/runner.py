@@ -21,7 +21,7 @@ from receiver.errors import HandlerError
 from receiver.events import Data, Event
 from receiver.extensions import border
 from receiver.handlers import Context
-from receiver.plugin_host.dispatch import Bound, asked_for
+from receiver.plugin_host.dispatch import BoundHandler, asked_for
 from receiver.plugin_host.plugin_loop import Abandoned, Call, PluginLoop
 from receiver.supervision.supervisor import KeptTask, Supervisor
 
@@ -104,7 +104,9 @@ class PluginRunner:
         if self._loop is not None:
             await self._loop.close()
 
-    async def ask(self, bound: Bound, event: Event[Data], *, seconds: float) -> tuple[Action, ...]:
+    async def ask(
+        self, bound: BoundHandler, event: Event[Data], *, seconds: float
+    ) -> tuple[Action, ...]:
         """Calls a handler and returns its actions.
 
         Raises the handler's errors as an `Exception`, TimeoutError, and `HandlerBlocks`.
@@ -219,7 +221,7 @@ class PluginRunner:
             try:
                 outcome = partial(_give, work())
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-                outcome = partial(_raise, border.tamed(error))
+                outcome = partial(_raise, border.as_exception(error))
             finally:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     loop.call_soon_threadsafe(report, outcome)

@@ -76,7 +76,7 @@ async def forget(
         after = seqs[-1]
     named = await reader.named(spelled.is_in_word)
     for piece in _pieces(named):
-        await _drop(store, PurgeKind.EVENTS, await reader.nobodys(piece), gone)
+        await _drop(store, PurgeKind.EVENTS, await reader.without_subject(piece), gone)
         await store.run(forgetting.rename_keys, piece)
 
     def is_theirs(kept: QuarantineRow) -> bool:

@@ -24,7 +24,7 @@ from receiver.jobs.handle import Workers, running
 from receiver.jobs.runner import LOOK, Runner, every
 from receiver.logs.requests import RequestLog
 from receiver.plugin_host import loader
-from receiver.plugin_host.dispatch import Bound, Dispatcher
+from receiver.plugin_host.dispatch import BoundHandler, Dispatcher
 from receiver.plugin_host.lint import cautions
 from receiver.plugin_host.loader import Environment, Plugin
 from receiver.plugin_host.loop_guard import Guard
@@ -129,13 +129,13 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
             raise
         if jump > 0:
             clock.follow(jump)
-        await self.hurry()
+        await self.bring_forward()
 
-    async def hurry(self) -> None:
+    async def bring_forward(self) -> None:
         """Makes due what a clock that was ahead put off for longer than anything is."""
         now = self.intake.clock()
         latest = now + _LONGEST_PAUSE
-        if late := await self.store.run(jobs.hurry, to_micros(now), to_micros(latest)):
+        if late := await self.store.run(jobs.bring_forward, to_micros(now), to_micros(latest)):
             log.warning("due now: the clock was ahead when it was put off", jobs=late)
 
     def close(self) -> None:
@@ -178,7 +178,8 @@ def prepare(config: Config) -> Parts:
     if faults:
         raise ConfigError(faults, str(config.file))
     bound = [
-        Bound.of(plugin.name, handler, plugin.context) for plugin, handler in loader.ordered(loaded)
+        BoundHandler.of(plugin.name, handler, plugin.context)
+        for plugin, handler in loader.ordered(loaded)
     ]
     return Parts(
         config=config,
@@ -291,7 +292,7 @@ async def open_service(
         stack.callback(service.close)
         stack.push_async_callback(intake.close)
         if work:
-            await service.hurry()
+            await service.bring_forward()
             service.sending = Sending(runner, intake.observe, now)
             await service.sending.start(parts.config, parts.providers, parts.plugins)
             stack.push_async_callback(service.sending.stop)

@@ -209,7 +209,7 @@ def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> Non
         deactivations.add(tx, origin, handler, ended, began.source)
 
 
-def told(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None:
+def end_by_provider(tx: Tx, source: str, ended: deactivations.Subscribed, now: int) -> None:
     """Adds that the provider ended a subscription, if the person joined before that.
 
     The person may have joined again a moment before, and the provider may push that later.
@@ -234,7 +234,7 @@ def end_deactivation(
 ) -> None:
     """Ends a deactivate job: the provider has ended the subscription."""
     if jobs.end(tx, job, owner):
-        told(tx, source, ended, now)
+        end_by_provider(tx, source, ended, now)
 
 
 def set_line(tx: Tx, values: Mapping[str, object]) -> None:

@@ -43,7 +43,7 @@ _KEYS = (
     "SELECT source, key, seq FROM events WHERE (source, key) > (?, ?) ORDER BY source, key LIMIT ?"
 )
 _PURGED_KEYS = "SELECT seq, key FROM events WHERE seq IN ({}) AND type = ''"
-_NOBODYS = "SELECT seq FROM events WHERE seq IN ({}) AND type <> '' AND subject IS NULL"
+_WITHOUT_SUBJECT = "SELECT seq FROM events WHERE seq IN ({}) AND type <> '' AND subject IS NULL"
 _REPORTS = (
     "SELECT seq FROM messages CROSS JOIN reports CROSS JOIN events WHERE msisdn IN ({})"
     " AND reports.message = messages.id AND seq = reports.event AND type <> ''"
@@ -125,9 +125,9 @@ class PersonReader:
             place = list(rows[-1][:2])
         return found
 
-    async def nobodys(self, seqs: Sequence[int]) -> list[int]:
+    async def without_subject(self, seqs: Sequence[int]) -> list[int]:
         """Returns those of these events that exist and have no subject."""
-        rows = await self._fetch(_NOBODYS.format(marks(len(seqs))), list(seqs))
+        rows = await self._fetch(_WITHOUT_SUBJECT.format(marks(len(seqs))), list(seqs))
         return [seq for (seq,) in rows]
 
     async def quarantined(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:

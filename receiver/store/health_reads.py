@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.store.engine.inspection import untouched
+from receiver.store.engine.inspection import open_for_inspection
 from receiver.store.jobs import KINDS
 from receiver.store.not_understood import NotUnderstood, not_understood
 from receiver.store.purge_reads import TRUST, trusted
@@ -71,7 +71,7 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
     """Reads the state of the store at `path`. Raises `StoreUnusable` for any other file."""
-    with untouched(path) as (tx, version, newest):
+    with open_for_inspection(path) as (tx, version, newest):
         if version != newest:
             return StoreHealth(version=version, newest=newest)
         found, back_to = _last_pushes(tx, set(sources))

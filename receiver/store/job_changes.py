@@ -11,7 +11,7 @@ from receiver.store.records import Failure
 from receiver.store.tx import Tx
 
 _JOB = "SELECT kind, owner, message, campaign FROM jobs WHERE id = ?"
-_HURRY = "UPDATE jobs SET due_at = ?1 WHERE id = ?2 AND due_at > ?1"
+_BRING_FORWARD = "UPDATE jobs SET due_at = ?1 WHERE id = ?2 AND due_at > ?1"
 _DROP = "DELETE FROM jobs WHERE id = ?"
 _DROPPED = Failure("a person gave it up with `receiver jobs drop`", Status.CANCELLED)
 
@@ -40,7 +40,7 @@ def run(tx: Tx, job: int, now: int) -> JobChange:
     """Makes a job due now, whether it waits for a later time or is dead."""
     found = _find(tx, job)
     if found.refused is None and not revive(tx, [job], now):
-        tx.execute(_HURRY, (now, job))
+        tx.execute(_BRING_FORWARD, (now, job))
     return found
 
 

@@ -44,7 +44,7 @@ OPERATOR = "operator"
 KINDS = ("handle", "send", "poll", "forward", "deactivate", "campaign")
 # With all other kinds, so that the index leads to those alone that are due later. A campaign may
 # be for next month.
-_HURRY = (
+_BRING_FORWARD = (
     "UPDATE jobs SET due_at = ? WHERE state = 'due'"
     f" AND kind IN ({', '.join(repr(kind) for kind in KINDS if kind != 'campaign')})"
     " AND due_at > ?"
@@ -211,13 +211,13 @@ def move(tx: Tx, by: int) -> None:
     )
 
 
-def hurry(tx: Tx, now: int, latest: int) -> int:
+def bring_forward(tx: Tx, now: int, latest: int) -> int:
     """Makes due what is due later than anything can be; how much there was.
 
     A campaign goes by the clock on the wall: its next look finds when it may go on.
     """
     tx.execute("UPDATE jobs SET due_at = 0 WHERE campaign IS NOT NULL")
-    return tx.execute(_HURRY, (now, latest)).rowcount
+    return tx.execute(_BRING_FORWARD, (now, latest)).rowcount
 
 
 def revive(tx: Tx, ids: Sequence[int], now: int) -> list[int | None]:

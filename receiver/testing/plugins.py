@@ -19,7 +19,7 @@ from receiver.errors import ConfigError, Fault
 from receiver.events import Data, Event
 from receiver.handlers import Action, Context, Handler, People, Reply, SourceInfo
 from receiver.plugin_host import loader
-from receiver.plugin_host.dispatch import Bound, asked_for
+from receiver.plugin_host.dispatch import BoundHandler, asked_for
 from receiver.plugin_host.loader import Environment, Plugin
 from receiver.testing.events import REGION, SOURCE
 from receiver.testing.people import FakePeople
@@ -115,7 +115,7 @@ class Running:
         it is stored, do not see it there yet.
         """
         handlers = [handler for _, handler in loader.ordered([self.plugin])]
-        bound = [Bound.of(self.plugin.name, handler, self.context) for handler in handlers]
+        bound = [BoundHandler.of(self.plugin.name, handler, self.context) for handler in handlers]
         wanting = [each.handler for each in bound if each.wants(event)]
         others = [handler for handler in wanting if not handler.last]
         results = {h.function.__name__: self._asked(h, event) for h in others if h.inline}

@@ -101,7 +101,7 @@ class Steps(msgspec.Struct, kw_only=True):
         monkeypatch.setattr(Store, "run", named)
         monkeypatch.setattr(runner, "LOOK", 0.02)
         monkeypatch.setattr(runner, "GRACE", 0.05)
-        monkeypatch.setattr(runner, "_STORE_PAUSE", 0.01)
+        monkeypatch.setattr(runner, "STORE_PAUSE", 0.01)
         monkeypatch.setattr(handle, "_GRACE", 0.05)
 
 

@@ -224,13 +224,14 @@ def test_the_service_carries_out_what_is_done_to_jobs(service: Running) -> None:
     sent = run(service.folder, "send", "--to", NUMBER, "--text", "hello")
     assert sent.stdout == "1\n"
     [job] = table(service.folder, "jobs", "--kind", "send")
-    assert told(service.folder, "jobs", "run", str(job["id"])) == "1 due now\n"
 
-    def given_up() -> bool:
-        result = run(service.folder, "jobs", "drop", str(job["id"]))
-        return result.stdout == "1 given up\n"  # it may be under way just then
+    def does(what: str, done: str) -> None:
+        """It may be under way just then, and is refused."""
+        command = ("jobs", what, str(job["id"]))
+        until(lambda: run(service.folder, *command).stdout == f"1 {done}\n", done)
 
-    until(given_up, "given up")
+    does("run", "due now")
+    does("drop", "given up")
     [message] = table(service.folder, "messages")
     assert (message["state"], message["status"]) == ("dead", "cancelled")
     assert "`receiver jobs drop`" in message["error"]

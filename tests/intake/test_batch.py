@@ -8,7 +8,7 @@ import pytest
 
 from receiver.intake import batch
 from receiver.intake.batch import Arrival
-from receiver.logs.requests import unnoted
+from receiver.logs.requests import unlogged_entry
 from receiver.store import StoredPush
 from tests.harness import inbound, opened, push_of, settings
 from tests.providers.pushes import parse
@@ -27,7 +27,7 @@ async def test_each_step_is_for_all_of_them(
         endpoint = service.intake.endpoints["tilil"]
         came = []
         for n in range(3):
-            push, entry = push_of(inbound(n, "hi")), unnoted()
+            push, entry = push_of(inbound(n, "hi")), unlogged_entry()
             parsed = parse(endpoint.provider, push)
             plain = endpoint.provider.acknowledge(push, parsed, "")
             came.append(Arrival(endpoint, push, parsed, plain, entry))

@@ -14,7 +14,7 @@ import pytest
 
 from receiver.errors import Malformed, StoreUnavailable
 from receiver.events import encode_data
-from receiver.logs.requests import unnoted
+from receiver.logs.requests import unlogged_entry
 from receiver.service import quarantine
 from receiver.service.parts import Service
 from receiver.store import StoredBundle, StoredEvent
@@ -78,7 +78,7 @@ async def test_the_log_names_the_first_new_event_and_how_many_there_are(tmp_path
         await take(service, **of(delivery("m", 1)))
         lines = []
         for _ in range(2):
-            entry, push = unnoted(), push_of(**of(delivery("m", 1), inbound(1), inbound(2)))
+            entry, push = unlogged_entry(), push_of(**of(delivery("m", 1), inbound(1), inbound(2)))
             await service.intake.receive(endpoint, push, entry)
             lines.append(entry)
         report, message, _ = await events(service)

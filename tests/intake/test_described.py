@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from receiver.errors import CredentialWrong, Malformed
-from receiver.logs.requests import unnoted
+from receiver.logs.requests import unlogged_entry
 from receiver.providers import Answer
 from receiver.service.parts import Service
 from tests.harness import TOKEN, opened, push_of, settings, take
@@ -73,7 +73,7 @@ async def test_a_gateway_that_tries_the_url_gets_its_text_back(tmp_path: Path) -
 
     def asked(service: Service, query: str) -> bytes | None:
         push = push_of(b"", method="GET", query=query.encode())
-        answer = service.intake.try_out(service.intake.endpoints["q"], push, unnoted())
+        answer = service.intake.try_out(service.intake.endpoints["q"], push, unlogged_entry())
         return answer.body if answer is not None else None
 
     async with opened(tmp_path, RAW) as service:

@@ -28,6 +28,7 @@ from receiver.store import (
     Work,
     job_changes,
     jobs,
+    open_store,
     to_micros,
 )
 from receiver.store import campaigns as store_campaigns
@@ -318,10 +319,11 @@ async def test_a_chunk_is_one_request_with_an_answer_for_each(tmp_path: Path) ->
 
 async def test_a_chunk_without_an_answer_is_unknown_as_a_whole(tmp_path: Path) -> None:
     """Nobody in it gets it again; a restart finds the requests of the last minute as they were."""
-    faults = {"faults": {"timeout": 1.0}}
-    async with sending(
-        tmp_path, "rayprotech", options=faults, poll=False, timeout=0.2, bulk_size=3
-    ) as (service, providers):
+    faults = {"faults": {"reset": 1.0}}
+    async with sending(tmp_path, "rayprotech", options=faults, poll=False, bulk_size=3) as (
+        service,
+        providers,
+    ):
         id_ = await begin(service, PEOPLE[:5], "rayprotech")
         await until_state(service, id_, "done")
         states = {(each.state, each.attempts) for each in await messages(service, id_)}
@@ -347,20 +349,18 @@ async def test_the_rate_of_requests_for_many_holds(tmp_path: Path) -> None:
 
 async def test_what_waits_while_the_service_stops_waits_for_the_next_start(tmp_path: Path) -> None:
     """A source whose queues have ended can send all the same; no look makes anything dead."""
-    slow = {"faults": {"timeout": 1.0}}
-    async with sending(tmp_path, options=slow, timeout=0.5, rate=1) as (service, providers):
-        first, second = [
+    silent = {"faults": {"timeout": 1.0}}
+    async with sending(tmp_path, options=silent, timeout=1.5, rate=1) as (service, providers):
+        ids = [
             await service.store.add_message(Send(source="tilil", to=person, text="x"), NOW)
             for person in PEOPLE[:2]
         ]
         id_ = await begin(service, PEOPLE[2:4])
         await until_async(lambda: sent(providers, 1), "the first under way")
-    async with opened(tmp_path, sendable()) as service:
-        found = [
-            (await service.store.reader.messages.find(id_=each))[0] for each in (first, second)
-        ]
-        assert [each.state for each in found] == ["unknown", "waiting"]
-        campaign = await service.store.reader.campaigns.find(id_)
+    async with open_store(tmp_path / "receiver.db") as store:
+        [first, second] = [(await store.reader.messages.find(id_=each))[0] for each in ids]
+        assert (first.state, second.state) == ("unknown", "waiting")
+        campaign = await store.reader.campaigns.find(id_)
         assert campaign is not None
         assert campaign.state == "running"
 
@@ -412,7 +412,7 @@ async def test_a_clock_that_is_set_does_not_move_the_start(tmp_path: Path) -> No
         id_ = await begin(service, PEOPLE[:1], start_at=start)
         await until_async(lambda: due(service, start), "put off")
         await service.store.run(jobs.move, 7200 * 1_000_000)
-        await service.hurry()
+        await service.bring_forward()
         await until_async(lambda: due(service, start), "due as before")
         found = await service.store.reader.campaigns.find(id_)
         assert found is not None

@@ -22,7 +22,7 @@ from receiver.jobs import runner as runner_module
 from receiver.jobs.handle import TIMEOUT, Workers, running
 from receiver.jobs.runner import Runner
 from receiver.plugin_host import runner as handler_loop
-from receiver.plugin_host.dispatch import PAUSES, Bound, Dispatcher
+from receiver.plugin_host.dispatch import PAUSES, BoundHandler, Dispatcher
 from receiver.plugin_host.loop_guard import Guard
 from receiver.store import HandleJob, Job, ReplyState, Store, StoredPush, handler_results
 from receiver.supervision.supervisor import Supervisor
@@ -105,10 +105,10 @@ def acknowledge(reply: str) -> bytes:
     return f"answer: {reply}".encode()
 
 
-def bound(function: Function) -> Bound:
+def bound(function: Function) -> BoundHandler:
     """A function as the handler `mine.{its name}`."""
     handler = getattr(function, MARK, None) or getattr(on_message()(function), MARK)
-    return Bound.of("mine", handler, Context(plugin="mine", settings=None, state=None))
+    return BoundHandler.of("mine", handler, Context(plugin="mine", settings=None, state=None))
 
 
 @asynccontextmanager
@@ -717,7 +717,7 @@ async def test_work_that_cannot_be_committed_is_committed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the store takes nothing, handlers' results are kept, and nothing is done twice."""
-    monkeypatch.setattr(runner_module, "_STORE_PAUSE", 0.01)
+    monkeypatch.setattr(runner_module, "STORE_PAUSE", 0.01)
     seen: list[str] = []
     begun, go_on = threading.Event(), threading.Event()
 

@@ -25,7 +25,7 @@ from receiver.handlers import (
     on_delivery,
     on_message,
 )
-from receiver.plugin_host.dispatch import PAUSES, RETRIES, Bound, Dispatcher, Plan, asked_for
+from receiver.plugin_host.dispatch import PAUSES, RETRIES, BoundHandler, Dispatcher, Plan, asked_for
 from tests.harness import NOW
 from tests.plugins.asking import message
 
@@ -66,7 +66,7 @@ class Unspeakable:
         raise SystemExit("no words")
 
 
-def handler(result: object, name: str = "handler", **options: Any) -> Bound:
+def handler(result: object, name: str = "handler", **options: Any) -> BoundHandler:
     """A handler of messages that returns `result`, or raises it."""
 
     def function(event: Event[Message], context: Context[None]) -> object:
@@ -76,12 +76,12 @@ def handler(result: object, name: str = "handler", **options: Any) -> Bound:
 
     function.__name__ = function.__qualname__ = name
     decorated = on_message(**{"inline": True, **options})(function)
-    return Bound.of(
+    return BoundHandler.of(
         "mine", getattr(decorated, MARK), Context(plugin="mine", settings=None, state=None)
     )
 
 
-def plan(*handlers: Bound, event: Event[Any] = MESSAGE) -> Plan:
+def plan(*handlers: BoundHandler, event: Event[Any] = MESSAGE) -> Plan:
     """What these handlers make of a message."""
     return Dispatcher(handlers).plan(event)
 
@@ -190,7 +190,7 @@ def test_handlers_get_only_their_types() -> None:
     def noted(event: Event[DeliveryReport], context: Context[None]) -> str:
         return "noted"
 
-    bound = Bound.of(
+    bound = BoundHandler.of(
         "mine",
         getattr(on_delivery(inline=True)(noted), MARK),
         Context(plugin="mine", settings=None, state=None),

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from receiver.events import Event
 from receiver.handlers import MARK, Context, Reply, on_message
 from receiver.plugin_host import plugin_loop, runner
-from receiver.plugin_host.dispatch import Bound
+from receiver.plugin_host.dispatch import BoundHandler
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
 from receiver.plugin_host.runner import HandlerBlocks
@@ -49,7 +49,7 @@ class House:
     ) -> str:
         """The reply of a handler."""
         handler = getattr(function, MARK, None) or getattr(on_message()(function), MARK)
-        bound = Bound.of(plugin, handler, self._context(plugin))
+        bound = BoundHandler.of(plugin, handler, self._context(plugin))
         event: Event[Any] = message("hello")
         asked = await asyncio.wait_for(self.plugins.ask(bound, event, seconds=seconds), SECONDS)
         (reply,) = asked

@@ -12,7 +12,7 @@ from receiver.errors import ConfigError
 from receiver.events import Data, DeliveryReport, Event, EventType, Message, SubscriptionChange
 from receiver.handlers import Action, Explanation, Reply, actions
 from receiver.plugin_host import loader
-from receiver.plugin_host.dispatch import Bound
+from receiver.plugin_host.dispatch import BoundHandler
 from receiver.plugin_host.loader import Plugin
 from receiver.text.keywords import keyword
 from tests.harness import NOW
@@ -73,7 +73,7 @@ def ask(plugin: Plugin, about: Event[Any]) -> tuple[Action, ...]:
     asked: list[Action] = []
     for handler in plugin.handlers:
         replied = any(isinstance(action, Reply) for action in asked)
-        bound = Bound.of(plugin.name, handler, plugin.context)
+        bound = BoundHandler.of(plugin.name, handler, plugin.context)
         if bound.wants(about) and not (handler.last and replied):
             asked += actions(handler.function(about, plugin.context))
     return tuple(asked)

@@ -23,7 +23,7 @@ from receiver.handlers import (
     Unsubscribe,
     actions,
 )
-from receiver.plugin_host.dispatch import Bound
+from receiver.plugin_host.dispatch import BoundHandler
 from tests.plugins.asking import change, explain, faults, load, message, report
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw"
@@ -172,7 +172,7 @@ def test_messages_alone_are_asked_about() -> None:
     for fields, wanted in cases:
         plugin = load("http_reply", targets=[target(**fields)])
         asked = [
-            any(Bound.of("", each, plugin.context).wants(event) for each in plugin.handlers)
+            any(BoundHandler.of("", each, plugin.context).wants(event) for each in plugin.handlers)
             for event in events
         ]
         assert asked == wanted

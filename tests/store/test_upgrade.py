@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from receiver.logs.requests import unnoted
+from receiver.logs.requests import unlogged_entry
 from receiver.providers import Push
 from receiver.service.parts import Service
 from receiver.store import StoredEvent, from_micros, unpack_request
@@ -148,7 +148,7 @@ async def _again(service: Service, event: StoredEvent) -> bytes:
         received_at=service.intake.clock(),
         client=request.client,
     )
-    answer = await service.intake.receive(service.intake.endpoints["tilil"], push, unnoted())
+    answer = await service.intake.receive(service.intake.endpoints["tilil"], push, unlogged_entry())
     return answer.body
 
 

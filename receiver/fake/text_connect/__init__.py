@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.events import Status
-from receiver.fake.book import Message, Refused, Why
-from receiver.fake.provider import Call, FakeProvider, World, answer_json, local
+from receiver.fake.book import Message, RefusalReason, Refused
+from receiver.fake.provider import Call, FakeProvider, SharedState, answer_json, local
 from receiver.fake.text_connect.address_book import AddressBook
 from receiver.providers.text_connect.answers import REFUSALS
 
@@ -48,7 +48,7 @@ _REPORTS = {
     "failedmessages": {Status.FAILED, Status.UNDELIVERED, Status.REJECTED},
 }
 
-_WHY = {Why.INVALID: -401, Why.CREDIT: -100, Why.BLOCKED: -412}
+_WHY = {RefusalReason.INVALID: -401, RefusalReason.CREDIT: -100, RefusalReason.BLOCKED: -412}
 
 
 class _Error(Exception):
@@ -66,7 +66,7 @@ class TextConnect(FakeProvider):
     name = "text-connect"
     numbers = re.compile(r"\+?[0-9]{9,15}")
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SharedState) -> None:
         super().__init__(world)
         self._contacts = AddressBook()
         self._children: dict[str, int] = {}

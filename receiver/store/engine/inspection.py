@@ -18,7 +18,7 @@ import msgspec
 
 from receiver.errors import StoreUnusable
 from receiver.store.engine.files import check_alone
-from receiver.store.engine.reading import naming
+from receiver.store.engine.reading import errors_named
 from receiver.store.engine.schema import SCHEMA, check_schema, migrations
 from receiver.store.tx import Tx
 
@@ -44,7 +44,7 @@ class IntegrityResult(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def untouched(path: Path) -> Iterator[tuple[Tx, int, int]]:
+def open_for_inspection(path: Path) -> Iterator[tuple[Tx, int, int]]:
     """Opens a store without changing a file; yields its schema's version and the newest one.
 
     Raises `StoreUnusable` for a file that is no store of ours.
@@ -86,7 +86,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     alone = not wal.exists()
     options = "mode=ro&immutable=1" if alone else "mode=ro"
     url = f"file:{quote(str(path))}?{options}"
-    with naming(path, StoreUnusable), closing(sqlite3.connect(url, uri=True)) as db:
+    with errors_named(path, StoreUnusable), closing(sqlite3.connect(url, uri=True)) as db:
         yield db
     if alone and wal.exists():
         raise StoreUnusable(f"{path}: was opened by another process just now; look again")

@@ -23,7 +23,7 @@ _READ_ONLY = "PRAGMA query_only = 1"
 
 
 @contextmanager
-def naming(path: Path, cls: type[StoreError]) -> Iterator[None]:
+def errors_named(path: Path, cls: type[StoreError]) -> Iterator[None]:
     """Raises SQLite's errors as `cls`, with the name of the file."""
     try:
         yield
@@ -50,7 +50,7 @@ class AsyncConnection:
 
     async def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Returns all rows of a query."""
-        with naming(self._path, StoreUnavailable):
+        with errors_named(self._path, StoreUnavailable):
             return list(await self._db.execute_fetchall(query, values))
 
     async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncGenerator[Any]:
@@ -58,7 +58,7 @@ class AsyncConnection:
 
         Whoever may end early closes it (`aclosing`), since its cursor needs the connection.
         """
-        with naming(self._path, StoreUnavailable):
+        with errors_named(self._path, StoreUnavailable):
             async with self._db.execute(query, values) as cursor:
                 while rows := await cursor.fetchmany(_CHUNK):
                     for row in rows:
@@ -73,10 +73,10 @@ async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
     """
     check_there(path)
     check_alone(path)
-    with naming(path, StoreUnusable):
+    with errors_named(path, StoreUnusable):
         db = await aiosqlite.connect(path, isolation_level=None)
     try:
-        with naming(path, StoreUnusable):
+        with errors_named(path, StoreUnusable):
             await db.execute(_READ_ONLY)
             async with db.execute(SCHEMA) as cursor:
                 check_schema(path, *cast("tuple[int, int]", await cursor.fetchone()))
@@ -102,7 +102,7 @@ class SnapshotConnection:
     @contextmanager
     def snapshot(self) -> Iterator[Tx]:
         """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
-        with naming(self._path, StoreUnavailable):
+        with errors_named(self._path, StoreUnavailable):
             self._db.execute("BEGIN")
             try:
                 yield self._db
@@ -118,10 +118,10 @@ def open_snapshots(path: Path, *, oldest: int) -> Iterator[SnapshotConnection]:
     `oldest`.
     """
     check_there(path)
-    with naming(path, StoreUnusable):
+    with errors_named(path, StoreUnusable):
         db = sqlite3.connect(path, isolation_level=None)
     try:
-        with naming(path, StoreUnusable):
+        with errors_named(path, StoreUnusable):
             db.execute(_READ_ONLY)
             check_schema(path, *db.execute(SCHEMA).fetchone(), oldest=oldest)
         yield SnapshotConnection(db, path)
@@ -141,7 +141,7 @@ class ConnectionPool:
 
     def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Returns all rows of a query. Raises `StoreUnavailable`."""
-        with naming(self._path, StoreUnavailable):
+        with errors_named(self._path, StoreUnavailable):
             db = self._take()
             if db is None:
                 return []

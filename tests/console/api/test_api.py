@@ -249,6 +249,16 @@ async def test_a_token_has_its_limit(tmp_path: Path) -> None:
         assert found.status_code == 200
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/events"), ("POST", "/messages")])
+async def test_without_its_file_nothing_is_done(tmp_path: Path, method: str, path: str) -> None:
+    """A disk that cannot be read: 503, and no message whose key could not be noted."""
+    async with calling(tmp_path) as caller:
+        caller.console.accounts.close()
+        found = await checked(caller, method, path, headers={"idempotency-key": "a"})
+    assert found.status_code == 503
+    assert stored.messages(tmp_path / "receiver.db") == []
+
+
 async def test_without_a_service_lists_are_there_and_changes_are_not(tmp_path: Path) -> None:
     """503 with the time to wait: nothing was done."""
     async with calling(tmp_path, listening=False) as caller:
