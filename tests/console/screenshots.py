@@ -11,7 +11,9 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from tests.console.browser.driving import PERSON, chromium, log_in, running
 
@@ -31,8 +33,7 @@ _COLOURS = 64
 
 def main(folder: Path) -> None:
     """Writes the pictures."""
-    from PIL import Image  # noqa: PLC0415 - no dependency of the tests
-
+    images: Any = import_module("PIL.Image")  # Pillow is no dependency of the tests
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as place,
@@ -47,7 +48,7 @@ def main(folder: Path) -> None:
                 tab.goto(f"{console.url}{path}")
                 if name == "overview":
                     tab.wait_for_selector("canvas")
-                image = Image.open(io.BytesIO(tab.screenshot()))
+                image = images.open(io.BytesIO(tab.screenshot()))
                 file = folder / f"console-{name}-{scheme}.png"
                 image.convert("RGB").quantize(_COLOURS).save(file, optimize=True)
                 sys.stdout.write(f"{file}: {file.stat().st_size // 1000} kB\n")
