@@ -99,12 +99,14 @@ format: $(READY) ## puts the code into form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# First all that is developed with, extras included; then the parts of it that the program and its build need, both
+# First all that is developed with, extras included; then the parts of it that the program (with its
+# console, which `make install` brings) and its build need, both
 # once more without hashes, as constraints (pip takes none with hashes); then all of it with the
 # lowest versions, which are found without the development tools.
 lock: $(READY) ## writes the lock files anew, with the newest versions
 	$(LOCK) $(UPGRADE) pyproject.toml --all-extras --group dev -o requirements-dev.lock
-	$(LOCK) $(UPGRADE) pyproject.toml --constraints requirements-dev.lock -o requirements.lock
+	$(LOCK) $(UPGRADE) pyproject.toml --extra console --constraints requirements-dev.lock \
+	  -o requirements.lock
 	$(LOCK) $(UPGRADE) --group build --constraints requirements-dev.lock -o requirements-build.lock
 	sed -n 's/ *\\$$//; /^[a-z]/p' requirements.lock requirements-build.lock | LC_ALL=C sort -u \
 	  > constraints.txt

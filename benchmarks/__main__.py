@@ -30,6 +30,7 @@ import anyio
 import msgspec
 from rich.console import Console
 
+from benchmarks import console as the_console
 from benchmarks import contestants, counting, crowd, descriptions, history, load, replay
 from benchmarks import growth as measuring
 from benchmarks import rules as many_rules
@@ -231,6 +232,24 @@ def growth(settings: Settings, console: Console) -> dict[str, Any]:
     )
 
 
+def console_pages(settings: Settings, console: Console) -> dict[str, Any]:
+    """Each page of the console with history; a push's processor time with the console tailing."""
+    large = settings.keep / f"history-{settings.history}.db"
+    console.print(the_console.figures_of(history.make(large, settings.history)))
+    costs = the_console.measure(large, settings.folder)
+    the_console.show(console, costs)
+    contest = _compete(
+        settings,
+        {"alone": (_receiver, "inbound"), "tailed": (_tailed, "inbound")},
+        connections=64,
+        pause_ms=50,
+    )
+    contest.show(console, "with the console tailing, and a page a second")
+    ratio = contest.ratio("tailed", "alone", "cpu_us")
+    console.print(f"CPU tailed/alone = {ratio:.3f} (at most {the_console.RATIO:g})")
+    return {**the_console.as_json(costs), "CPU tailed/alone": ratio}
+
+
 def reports(settings: Settings, console: Console) -> dict[str, Any]:
     """Background work of each event to count it, busy and quiet; a month's report with history."""
     events = settings.replay // 10
@@ -416,6 +435,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "versions": versions,
     "ten_million": ten_million,
     "history": growth,
+    "console": console_pages,
     "reports": reports,
     "descriptions": described,
     "sending": sending,
@@ -495,6 +515,10 @@ def _receiver(
         for file in folder.glob("receiver.db*"):
             file.unlink()
     return contestants.receiver(SERVER_CORE, folder, store=store, before=before, tree=tree)
+
+
+def _tailed(folder: Path) -> AbstractContextManager[Contestant]:
+    return the_console.tailed(SERVER_CORE, CLIENT_CORE, folder)
 
 
 async def _look_up(store: Path) -> dict[str, float]:

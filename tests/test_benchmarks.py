@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks import counting, crowd, descriptions, growth, history, rivals
+from benchmarks import console, counting, crowd, descriptions, growth, history, rivals
 from benchmarks.asked import READS, WRITES
 from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
@@ -93,6 +93,9 @@ def test_years_are_in_the_store(tmp_path: Path) -> None:
     assert seventh is not None
     assert seventh.event.subject == figures.person(7)
     assert stored.counted(path) == [growth.NEW * 6 // 5]
+    asked = console.measure(path, tmp_path)
+    assert len(asked) > 20
+    assert not [cost for cost in asked if cost.status != 200]
     costs = growth.measure(path, figures, tmp_path)
     assert {place.name for place in costs} == {*WRITES, *READS, "the service starts"}
     assert all(costs[growth.Place(name, on_writer=True)].statement for name in WRITES)

@@ -22,6 +22,7 @@ from receiver import __version__
 from receiver.cli import COMMANDS, application
 from receiver.config import (
     DEFAULT_FILES,
+    Console,
     Logs,
     LoopGuard,
     Plugins,
@@ -154,6 +155,7 @@ def settings() -> Iterator[tuple[str, dict[str, FieldInfo]]]:
     tables: list[tuple[str, type[msgspec.Struct]]] = [
         ("[server]", Server),
         ("[store]", Store),
+        ("[console]", Console),
         ("[loop_guard]", LoopGuard),
         ("[logs]", Logs),
         ("[retention]", Retention),

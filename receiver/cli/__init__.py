@@ -45,6 +45,7 @@ COMMANDS = {
     "restore": "Replaces the store with a backup.",
     "purge": "Deletes data by its age, in small steps.",
     "forget": "Deletes all data about a person.",
+    "console": "Runs the web console and HTTP API; manages its users.",
     "audit": "Lists who changed data with a command, and what retention deleted.",
     "replay": "Runs stored events through today's rules, and shows what would differ.",
     "fake": "Runs fake providers on one port, to try sending without a provider.",

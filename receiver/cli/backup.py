@@ -22,13 +22,16 @@ def command(
 ) -> None:
     """Copies the store to a new file and verifies the copy; the service may run.
 
-    The files in the plugins' data folders are copied to the folder FILE.plugins.
+    The files in the plugins' data folders are copied to the folder FILE.plugins, the console's
+    users and tokens to FILE.console.
     """
     store = load(config).store_path
     copy = back_up(store, file.absolute())
     print(f"{copy.file}: {copy.events:,} events, {copy.bytes:,} bytes, verified")
     if copy.plugin_files:
         print(f"{copy.file}.plugins: {copy.plugin_files:,} files of plugins")
+    if copy.accounts:
+        print(f"{copy.file}.console: users and tokens of the console")
     if trouble := _note(copy, store):
         print_errors([f"the copy is good, but the audit has no line of it: {trouble}"])
 

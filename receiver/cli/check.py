@@ -36,6 +36,7 @@ def command(config: ConfigFile = None) -> None:
             ("store", str(settings.store_path)),
             ("address", f"{server.host}:{server.port}"),
             ("admin", server.admin or "none"),
+            ("console", settings.console.listen),
         )
     )
     warnings = [*map(str, cautions(settings, parts.providers, parts.plugins)), *_unused(parts)]

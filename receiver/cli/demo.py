@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections import Counter
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -26,6 +27,8 @@ from rich.text import Text
 
 from receiver import config as configuration
 from receiver import fake
+from receiver.cli import demo_console
+from receiver.cli.demo_console import DemoConsole
 from receiver.cli.demo_traffic import Step, Traffic
 from receiver.cli.options import UnusedConfigFile
 from receiver.config import Config
@@ -65,7 +68,8 @@ def command(
     """Runs the service with sample traffic, in a temporary folder that is deleted at the end.
 
     Sends realistic pushes of all providers, with repeats and forged requests among them, and shows
-    each with its answer and its event. Then the service stays up until Ctrl-C.
+    each with its answer and its event. Then the service and its web console stay up
+    until Ctrl-C.
     """
     folder = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
     keep = False
@@ -132,11 +136,14 @@ class Demo:
             await asyncio.wait([playing])
             await serving  # raises what kept it from running
             return False
-        if leave or playing.exception() or self.differences:
-            signal.raise_signal(signal.SIGTERM)  # as a service manager ends it
-        else:
-            self._show_what_next()
-        await serving
+        async with AsyncExitStack() as stack:
+            if leave or playing.exception() or self.differences:
+                signal.raise_signal(signal.SIGTERM)  # as a service manager ends it
+            else:
+                console = demo_console.running(self._settings)
+                self._show_console(await stack.enter_async_context(console))
+                self._show_what_next()
+            await serving
         await playing
         return True
 
@@ -244,6 +251,13 @@ class Demo:
             self.differences += 1
             self._write((f"  ✗ {what}: expected {expected!r}, got {actual!r}", "bold red"))
 
+    def _show_console(self, console: DemoConsole | None) -> None:
+        if console is None:
+            self._head("The web console did not start: it needs argon2-cffi, the extra `console`.")
+            return
+        self._head(f"The web console is at {console.url} until Ctrl-C.")
+        self._write((f"  log in as {console.user} with the password {console.password}", "cyan"))
+
     def _show_what_next(self) -> None:
         base, file = address(self._settings.server), self._settings.file
         push = {
@@ -291,7 +305,8 @@ def _write(folder: Path) -> Path:
     """Writes the configuration of the demo, with free ports and new tokens."""
     text = resources.files(__package__).joinpath("demo.toml").read_text("utf-8")
     values = {name: f"demo-{secrets.token_urlsafe(12)}" for name in built_in()}
-    values["port"], values["admin"], values["fake"] = map(str, _free_ports(3))
+    ports = ("port", "admin", "fake", "console")
+    values |= zip(ports, map(str, _free_ports(len(ports))), strict=True)
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     plugin = resources.files(__package__).joinpath("demo_bank.py").read_text("utf-8")

@@ -12,7 +12,7 @@ from receiver.cli import output
 from receiver.cli.options import ConfigFile, Json
 from receiver.cli.parts import prepare
 from receiver.service.explain import Explained, explain
-from receiver.views.times import full_time
+from receiver.views.explain import RULE_TITLES, outcome_pairs, rule_row
 
 
 def command(
@@ -51,15 +51,7 @@ def command(
 
 
 def _show(explained: Explained) -> None:
-    titles = ("PLUGIN", "RULE", "VERDICT", "WHY", "REPLY")
-    rows = [(name, e.rule, e.verdict, e.why, e.reply) for name, e in explained.rules]
-    output.table(titles, rows, if_empty="no plugin explains its rules")
+    rows = [rule_row(name, rule) for name, rule in explained.rules]
+    output.table(RULE_TITLES, rows, if_empty="no plugin explains its rules")
     print()
-    later = ", ".join(explained.later)
-    reply = "none now, perhaps later" if later else "none"
-    if explained.reply is not None:
-        reply = f"{explained.reply!r} by {explained.replied_by}"
-    if since := explained.withheld_since:
-        reply = f"{reply}, but withheld: the sender opted out on {full_time(since)}"
-    pairs = (("keyword", explained.keyword), ("reply", reply), ("called later", later or None))
-    output.details(pairs)
+    output.details(outcome_pairs(explained))

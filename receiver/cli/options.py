@@ -14,8 +14,7 @@ from receiver.config import Config
 from receiver.config.lenient import load_for_reading
 from receiver.errors import ConfigError, InvalidInput
 from receiver.events import TYPE_NAMES, EventType
-from receiver.service.numbers import parse_number
-from receiver.text.msisdn import is_e164
+from receiver.service.numbers import parse_number, parse_person
 
 if TYPE_CHECKING:
     from receiver.providers import Registry
@@ -150,16 +149,8 @@ def optional_number(text: str | None, config: Config, source: str | None = None)
 
 
 def optional_person(text: str | None, config: Config) -> str | None:
-    """Returns the number of a person to search for, or None without a text.
-
-    A number that no numbering plan has is stored as it came, so digits are accepted.
-    """
-    if text is None:
-        return None
-    number = parse_number(text, config)
-    if not is_e164(number) and not number.removeprefix("+").isdecimal():
-        raise InvalidInput(f"expected a number such as +254712345678, got {text!r}", "msisdn")
-    return number
+    """Returns the number of a person to search for, or None without a text."""
+    return None if text is None else parse_person(text, config)
 
 
 def named_values(

@@ -21,11 +21,10 @@ from receiver.cli.options import (
 )
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
-from receiver.store import Quarantined, Reader, open_reader
+from receiver.store import Reader, open_reader
 from receiver.views.lists import quarantine_listing, quarantined_json, redact_quarantined
+from receiver.views.quarantine import quarantined_details
 from receiver.views.redact import secrets_of
-from receiver.views.requests import request_details
-from receiver.views.times import full_time
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists requests that could not become events, and tries them again."
@@ -103,17 +102,4 @@ async def _show(reader: Reader, id_: int, secrets: list[str], *, json: bool) -> 
     if json:
         output.json_lines([quarantined_json(entry, whole=True)])
     else:
-        output.details(_details(entry))
-
-
-def _details(entry: Quarantined) -> list[tuple[str, str | None]]:
-    return [
-        ("id", str(entry.id)),
-        ("source", entry.source),
-        ("received", full_time(entry.received_at)),
-        ("from", entry.client),
-        ("authenticated", "yes" if entry.authenticated else "no"),
-        ("outcome", entry.outcome),
-        ("reason", entry.reason),
-        *request_details(entry.request),
-    ]
+        output.details(quarantined_details(entry))

@@ -21,12 +21,14 @@ def command(
 ) -> None:
     """Replaces the store with a backup, and keeps the old store beside it.
 
-    The plugins' files in the folder FILE.plugins, if there is one, replace theirs. Refused while a
-    service runs.
+    The plugins' files in the folder FILE.plugins, if there is one, replace theirs, and the users
+    and tokens in FILE.console those of the console. Refused while a service runs.
     """
     copy, kept = restore(file.absolute(), load(config).store_path, utc_now(), caller())
     print(f"{copy.file}: {copy.events:,} events, verified")
     if copy.plugin_files:
         print(f"{copy.file}.plugins: {copy.plugin_files:,} files of plugins")
+    if copy.accounts:
+        print(f"{copy.file}.console: users and tokens of the console")
     if kept is not None:
         print(f"the old store: {kept}")

@@ -19,6 +19,7 @@ import msgspec
 from receiver.config.convert import Converter, StructT, shown
 from receiver.config.sections import (
     YOUNGEST,
+    Console,
     Logs,
     LoopGuard,
     Plugins,
@@ -39,6 +40,7 @@ __all__ = [
     "DEFAULT_FILES",
     "YOUNGEST",
     "Config",
+    "Console",
     "Logs",
     "LoopGuard",
     "Plugins",
@@ -68,6 +70,7 @@ _SECTIONS = (
     "loop_guard",
     "retention",
     "logs",
+    "console",
 )
 
 
@@ -85,6 +88,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     loop_guard: LoopGuard = LoopGuard()
     logs: Logs = Logs()
     retention: Retention = Retention()
+    console: Console = Console()
 
     def source_as(self, name: str, type_: type[SourceT], elsewhere: Elsewhere = nowhere) -> SourceT:
         """Returns a source as the settings of its provider. Raises `ConfigError`.
@@ -154,16 +158,19 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
     logs = reader.struct(raw.get("logs", {}), Logs, "logs")
     retention = reader.struct(raw.get("retention", {}), Retention, "retention")
+    console = reader.struct(raw.get("console", {}), Console, "console")
     if server:
         reader.check_server(server)
     if store and not store.url.removeprefix("sqlite:"):
         reader.fault("store.url", "expected sqlite: and a file name")
     elif store and not store.url.startswith("sqlite:"):
         reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
-    if reader.faults or not (
-        server and store and providers and plugins and guard and retention and logs
-    ):
+    if console and server and "console" in raw:
+        reader.check_console(console, server)
+    given = server and store and providers and plugins and guard and retention and logs
+    if reader.faults or not (given and console):
         raise ConfigError(reader.faults, str(file))
+    assert server and store and providers and plugins and guard and retention and logs  # noqa: PT018 - for the type checker
     return Config(
         file=file,
         server=server,
@@ -175,6 +182,7 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         loop_guard=guard,
         logs=logs,
         retention=retention,
+        console=console,
     )
 
 
@@ -223,10 +231,23 @@ class _ConfigReader(Converter):
         return plugins
 
     def check_server(self, server: Server) -> None:
-        if not server.admin:
+        if not server.admin or not self.check_address("server.admin", server.admin):
             return
-        host, _, port = server.admin.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
-            self.fault("server.admin", f"expected HOST:PORT, got {server.admin!r}")
-        elif server.port and server.admin_address == (server.host, server.port):
+        if server.port and server.admin_address == (server.host, server.port):
             self.fault("server.admin", "must not be the public address")
+
+    def check_console(self, console: Console, server: Server) -> None:
+        if not self.check_address("console.listen", console.listen):
+            return
+        taken = {(server.host, server.port): "server", server.admin_address: "server.admin"}
+        other = taken.get(console.address) if console.address[1] else None
+        if other:
+            self.fault("console.listen", f"expected another address than that of {other}")
+
+    def check_address(self, key: str, address: str) -> bool:
+        """Returns True for HOST:PORT, and notes the fault otherwise."""
+        host, _, port = address.rpartition(":")
+        fits = bool(host) and port.isascii() and port.isdecimal() and int(port) <= 65535
+        if not fits:
+            self.fault(key, f"expected HOST:PORT, got {address!r}")
+        return fits

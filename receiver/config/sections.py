@@ -58,6 +58,21 @@ class Store(Section, frozen=True, kw_only=True):
     quarantine_bytes: Positive = 16 * 1024 * 1024
 
 
+class Console(Section, frozen=True, kw_only=True):
+    """`[console]`: the web console and HTTP API, a process of its own (`receiver console`)."""
+
+    #: Host and port. On loopback by default: a reverse proxy makes it public.
+    listen: str = "127.0.0.1:8082"
+    #: The zone of shown times; None: this machine's.
+    timezone: ZoneInfo | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class LoopGuard(Section, frozen=True, kw_only=True):
     """`[loop_guard]`: limits of replies, so that two programs do not answer each other for ever."""
 

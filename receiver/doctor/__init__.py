@@ -35,6 +35,7 @@ from receiver.doctor.findings import (
 
 __all__ = [
     "CHECKS",
+    "LOCAL",
     "Check",
     "Finding",
     "Installation",
@@ -42,6 +43,7 @@ __all__ = [
     "examine",
     "green",
     "red",
+    "run",
     "yellow",
 ]
 
@@ -74,17 +76,18 @@ CHECKS = LOCAL | REMOTE
 async def examine(installation: Installation) -> AsyncIterator[Finding]:
     """Yields the findings, check by check."""
     waiting = [
-        asyncio.create_task(_run(name, check, installation)) for name, check in REMOTE.items()
+        asyncio.create_task(run(name, check, installation)) for name, check in REMOTE.items()
     ]
     for name, check in LOCAL.items():
-        for finding in await _run(name, check, installation):
+        for finding in await run(name, check, installation):
             yield finding
     for task in waiting:
         for finding in await task:
             yield finding
 
 
-async def _run(name: str, check: Check, installation: Installation) -> list[Finding]:
+async def run(name: str, check: Check, installation: Installation) -> list[Finding]:
+    """Returns the findings of a check, with its name."""
     try:
         found = await check(installation)
     except PermissionError as error:

@@ -16,7 +16,7 @@ from receiver.jobs.purge import WORD, disagreement
 from receiver.store.engine.inspection import verify
 
 #: Suffixes of the store file and the files beside it.
-_BESIDE = ("", "-wal", "-shm", ".lock", ".sock")
+_BESIDE = ("", "-wal", "-shm", ".lock", ".sock", ".console", ".console-wal", ".console-shm")
 #: Bytes of a log that a long read keeps from being written back, and of one that is far too long.
 _LONG_LOG = 128 * 1024 * 1024
 _ENDLESS_LOG = 1024 * 1024 * 1024
@@ -27,7 +27,7 @@ _LATE = timedelta(minutes=5)
 
 
 async def files(installation: Installation) -> list[Finding]:
-    """Checks permissions and owners of the files, and the length of the log."""
+    """Checks permissions and owners of the files, the console's too, and the length of the log."""
     there = [file for suffix in _BESIDE if (file := _beside(installation.store, suffix)).exists()]
     found = [finding for file in there for finding in _mode(file)]
     found += _owners(installation.store, there)
@@ -50,7 +50,8 @@ def _beside(store: Path, suffix: str) -> Path:
 
 def _mode(file: Path) -> list[Finding]:
     mode = stat.S_IMODE(file.stat().st_mode)
-    said, do = f"{file}: mode {mode:03o}, and it holds messages and numbers", f"chmod 600 {file}"
+    held = "users and tokens of the console" if ".console" in file.name else "messages and numbers"
+    said, do = f"{file}: mode {mode:03o}, and it holds {held}", f"chmod 600 {file}"
     if mode & stat.S_IRWXO:
         return [red(f"{said}: everybody on this machine may use it", do)]
     if mode & stat.S_IRWXG:

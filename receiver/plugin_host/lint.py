@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from receiver.config import Config, Server
+from receiver.config import Config, Console, Server
 from receiver.config.convert import Address, Network, Secret, Url
 from receiver.errors import PluginError
 from receiver.events import EventType
@@ -70,6 +70,7 @@ def cautions(
     regions = {provider.region for provider in providers.values()}
     return [
         *_of_server(config.server),
+        *_of_console(config.console),
         *(each for name, made in providers.items() for each in _of_source(f"sources.{name}", made)),
         *_unanswered(providers, plugins),
         *_repeated(secrets, providers),
@@ -104,6 +105,16 @@ def _of_server(server: Server) -> Iterator[Caution]:
                 f"{network} is a wide public network: whoever sends from there chooses the address"
                 " that is recorded, and passes allow_ips; name the proxy alone",
             )
+
+
+def _of_console(console: Console) -> Iterator[Caution]:
+    if not _is_loopback(console.address[0]):
+        yield Caution(
+            "console.listen",
+            f"{console.listen} can be reached from other machines, and there is no HTTPS here:"
+            " passwords, tokens and numbers can be read on the way; listen on 127.0.0.1 behind a"
+            " reverse proxy",
+        )
 
 
 def _is_loopback(host: str) -> bool:

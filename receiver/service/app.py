@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import perf_counter
 
 import structlog
@@ -21,7 +20,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.config import Server
-from receiver.config.convert import Network
 from receiver.errors import (
     AddressRefused,
     BadRequest,
@@ -33,6 +31,7 @@ from receiver.errors import (
     TooMany,
     UnknownSource,
 )
+from receiver.http.clients import Proxies, forwarded_in, is_in
 from receiver.intake.endpoint import Endpoint
 from receiver.intake.intake import TRYING, Intake
 from receiver.logs.requests import Entry, RequestLog
@@ -47,8 +46,6 @@ _Headers = tuple[tuple[bytes, bytes], ...]
 _CODINGS = frozenset(
     b"aes128gcm br compress dcb dcz deflate exi gzip pack200-gzip x-compress x-gzip zstd".split()
 )
-#: An address with a port, or an IPv6 one in brackets.
-_WITH_PORT = re.compile(r'\s*"?(?:([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?)"?\s*')
 #: The end of the token in a URL to which a gateway has added its parameters with a second `?`.
 _SECOND_MARK = re.compile(rb"((?:^|&)token=[^&?]*)\?")
 
@@ -79,9 +76,8 @@ class PublicApp:
         self._others = others
         self._intake = intake
         self._max_body = server.max_body
-        self._proxies = server.trusted_proxies
+        self._proxies = Proxies(server.trusted_proxies)
         self._requests = requests
-        self._is_proxy = lru_cache(maxsize=1024)(self._find_proxy)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; pushes are noted for the log."""
@@ -152,8 +148,8 @@ class PublicApp:
                 forwarded.append(value)
             elif key == b"content-encoding" and _is_compressed(value):
                 raise EncodingRefused
-        client = self._client(scope, forwarded)
-        if endpoint.source.allow_ips and not _is_in(client, endpoint.source.allow_ips):
+        client = self._proxies.client_of(scope, forwarded)
+        if endpoint.source.allow_ips and not is_in(client, endpoint.source.allow_ips):
             raise AddressRefused
         return client
 
@@ -193,7 +189,7 @@ class PublicApp:
     def _note_refusal(self, entry: Entry, error: PushError, scope: Scope) -> None:
         entry.status, entry.outcome = error.status, error.outcome
         # It may have been refused before anybody asked who sent it.
-        entry.client = entry.client or self._client(scope, _forwarded(scope))
+        entry.client = entry.client or self._proxies.client_of(scope, forwarded_in(scope))
 
     async def _body(self, receive: Receive) -> bytes:
         """Reads the body from ASGI messages: another server than `receiver.http.protocol` runs."""
@@ -207,27 +203,6 @@ class PublicApp:
         if len(body) > self._max_body:
             raise TooLarge
         return body
-
-    def _client(self, scope: Scope, forwarded: list[bytes]) -> str:
-        """Returns the address that sent the request: the last one that is no proxy of ours."""
-        peer = _without_mapping(scope["client"][0]) if scope.get("client") else ""
-        if not forwarded or not self._is_proxy(peer):
-            return peer
-        client = peer
-        for hop in reversed(b",".join(forwarded).decode("latin-1").split(",")):
-            if "%" in hop:
-                break  # a zone, which may be any text and means something on one machine alone
-            match = _WITH_PORT.fullmatch(hop) if ":" in hop else None
-            try:
-                client = str(_address(match[match.lastindex or 0] if match else hop.strip()))
-            except ValueError:
-                break  # not an address: whoever wrote it is not one of ours
-            if not self._is_proxy(client):
-                break
-        return client
-
-    def _find_proxy(self, address: str) -> bool:
-        return _is_in(address, self._proxies)
 
 
 async def _healthz(request: Request) -> Response:
@@ -255,10 +230,6 @@ def _is_compressed(codings: bytes) -> bool:
     return any(coding.strip() in _CODINGS for coding in codings.lower().split(b","))
 
 
-def _forwarded(scope: Scope) -> list[bytes]:
-    return [value for key, value in scope["headers"] if key == b"x-forwarded-for"]
-
-
 def _refusal_headers(error: PushError, endpoint: Endpoint) -> _Headers:
     if isinstance(error, StoreUnavailable):
         return ((b"retry-after", b"%d" % RETRY_AFTER),)
@@ -267,21 +238,3 @@ def _refusal_headers(error: PushError, endpoint: Endpoint) -> _Headers:
     if isinstance(error, MethodRefused):
         return ((b"allow", ", ".join(sorted(endpoint.provider.methods)).encode()),)
     return ()
-
-
-def _is_in(address: str, networks: list[Network]) -> bool:
-    try:
-        parsed = _address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
-
-
-def _address(text: str) -> IPv4Address | IPv6Address:
-    """Parses an address; IPv4 as such, also if a socket for both writes ::ffff:127.0.0.1."""
-    address = ip_address(text)
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _without_mapping(peer: str) -> str:
-    return str(_address(peer)) if peer.startswith("::ffff:") else peer

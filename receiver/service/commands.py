@@ -173,6 +173,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     changed: int = 0
     failures: list[str] = []
+    uncertain: bool = False
+    """It ended by an error: nobody knows how much of it was done."""
     message: int | None = None
     """The id of the message that was stored."""
     campaign: int | None = None

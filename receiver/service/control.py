@@ -125,12 +125,16 @@ class _Listener:
     async def _answer(self, reader: asyncio.StreamReader, uid: int) -> Outcome:
         try:
             order = _order.decode(await self._read(reader))
+        except (msgspec.MsgspecError, ValueError, EOFError) as error:
+            return Outcome(failures=[str(error)])
+        try:
             return await carry_out(self._service, order.command, users.name_of(uid, order.by))
-        except (msgspec.MsgspecError, ReceiverError, ValueError, EOFError) as error:
-            return _refusal(str(error))
+        except (msgspec.MsgspecError, ReceiverError, ValueError) as error:
+            return Outcome(failures=[str(error)], uncertain=True)
         except Exception:
             log.exception("command failed")
-            return _refusal("internal error; see the log of the service")
+            why = "internal error; see the log of the service"
+            return Outcome(failures=[why], uncertain=True)
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         """Reads a command. Raises ValueError or EOFError."""
@@ -145,26 +149,23 @@ class _Listener:
             raise ValueError(f"expected at most {_LINE_LIMIT} bytes, got more") from None
 
 
-async def ask(store: Path, command: Command) -> Outcome:
-    """Has the running service carry out a command.
+async def ask(store: Path, command: Command, by: str = "") -> Outcome:
+    """Has the running service carry out a command, for a user of the console if `by` names one.
 
-    Raises OSError when nobody listens, `StoreError` when there is no answer.
+    Raises OSError when nobody listens, so that nothing was done, and `StoreError` when there is no
+    answer, so that nobody knows.
     """
     with socket_path(store) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     try:
-        order = Order(command, users.sudo_user())
+        order = Order(command, by or users.sudo_user())
         writer.write(msgspec.json.encode(order) + b"\n")
         await writer.drain()
         return _outcome.decode(await reader.read())
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, OSError):
         raise StoreError("the running service gave no answer; see its log") from None
     finally:
         writer.close()
-
-
-def _refusal(why: str) -> Outcome:
-    return Outcome(failures=[why])
 
 
 def _bind(path: Path) -> socket.socket:

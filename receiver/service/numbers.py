@@ -40,6 +40,17 @@ def parse_msisdn(
     return msisdn
 
 
+def parse_person(text: str, config: Config) -> str:
+    """Returns the number of a person to search for. Raises `InvalidInput` for anything else.
+
+    A number that no numbering plan has is stored as it came, so digits are accepted.
+    """
+    number = parse_number(text, config)
+    if not is_e164(number) and not number.removeprefix("+").isdecimal():
+        raise InvalidInput(f"expected a number such as +254712345678, got {text!r}", "msisdn")
+    return number
+
+
 def regions(config: Config, source: str | None = None) -> dict[str, str]:
     """Returns the region of each source, or of `source` alone. Raises `InvalidInput`."""
     if source is not None and source not in config.sources:

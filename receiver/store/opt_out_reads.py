@@ -16,7 +16,7 @@ from receiver.store.queries import Fetch, Stream, conditions
 from receiver.store.records import from_micros, to_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
-_EVERY = f"{_LINE} ORDER BY time DESC, msisdn"
+_EVERY = f"{_LINE} WHERE {{}} ORDER BY time DESC, msisdn"
 _OF_PERSON = f"{_LINE} WHERE msisdn IN (?1, ?2) ORDER BY time DESC"
 _CHANGE = (
     "SELECT msisdn, change, short_code, service_id, time, reason, source, event"
@@ -93,13 +93,16 @@ class OptOutReader:
         self._stream = stream
         self._ids = ids
 
-    async def every(self, msisdn: str | None = None) -> AsyncGenerator[OptOutEntry]:
-        """Yields all opt-outs, or those of one person, as they are read."""
+    async def every(
+        self, msisdn: str | None = None, *, until: datetime | None = None
+    ) -> AsyncGenerator[OptOutEntry]:
+        """Yields all opt-outs, or all those of one person, as they are read; `until`: before it."""
         if msisdn is not None:
             for entry in await self.find(msisdn):
                 yield entry
             return
-        async with aclosing(self._stream(_EVERY, [])) as rows:
+        where, values = conditions(("time < ?", to_micros(until) if until else None))
+        async with aclosing(self._stream(_EVERY.format(where), values)) as rows:
             async for row in rows:
                 yield _entry(row)
 

@@ -223,13 +223,12 @@ class Reader:
         ]
 
     async def every_job(
-        self, *, state: str | None = None, kind: str | None = None
+        self, *, state: str | None = None, kind: str | None = None, after: int = 0
     ) -> AsyncGenerator[Job]:
-        """Yields background work in the order in which it was asked for.
+        """Yields background work in the order in which it was asked for; `after` that id.
 
         A stretch at a time, whatever is in it: so each costs the same, and others have their turn.
         """
-        after = 0
         while found := await self.jobs(after=after, limit=_CHUNK):
             for job in found:
                 if state in (None, job.state) and kind in (None, job.kind):
@@ -257,9 +256,9 @@ class Reader:
             for row in rows
         ]
 
-    async def every_quarantined(self) -> AsyncGenerator[Quarantined]:
-        """Yields all requests of the quarantine, a page at a time."""
-        page = await self.quarantined(limit=_CHUNK)
+    async def every_quarantined(self, *, before: int | None = None) -> AsyncGenerator[Quarantined]:
+        """Yields all requests of the quarantine, a page at a time; `before` that id."""
+        page = await self.quarantined(before=before, limit=_CHUNK)
         while page:
             for entry in page:
                 yield entry

@@ -22,6 +22,7 @@ from receiver.store.queries import (
 from receiver.store.records import from_micros, to_micros
 
 _BOOK = f"SELECT {subscription_columns('since')} FROM subscriptions"
+_AFTER = "(msisdn, source, short_code, service_id) > (?, ?, ?, ?)"
 _HISTORY = (
     f"SELECT {subscription_columns('time')}, received_at, event, reason FROM subscription_history"
 )
@@ -103,10 +104,19 @@ class SubscriptionReader:
         self._ids = ids
 
     async def find(
-        self, *, as_of: datetime | None = None, **filters: Unpack[Filters]
+        self,
+        *,
+        as_of: datetime | None = None,
+        after: Sequence[str] | None = None,
+        **filters: Unpack[Filters],
     ) -> AsyncGenerator[Subscription]:
-        """The book by person, now or as it stood; `since` and `until` of the last change."""
+        """The book by person, now or as it stood; `since` and `until` of the last change.
+
+        `after`: only the lines after that of this person, source, short code and service.
+        """
         where, values = _where("since", filters)
+        if after is not None:
+            where, values = f"{where} AND {_AFTER}", [*values, *after]
         query = f"{_BOOK} WHERE {where}"
         if as_of is not None:
             then = to_micros(as_of)

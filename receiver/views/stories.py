@@ -181,13 +181,19 @@ def story_fields(story: Story, providers: Registry) -> dict[str, Any]:
     }
 
 
-def story_details(story: Story, providers: Registry) -> list[tuple[str, str | None]]:
-    """Returns all about an event and what followed from it as names and values for people."""
+def told_details(story: Story, providers: Registry) -> list[tuple[str, str | None]]:
+    """Returns all about an event and its answer as names and values for people."""
     pairs = event_details(story.stored, story.person)
     pairs.append(("answered", answered_summary(story) or None))
     pairs.append(("reply", reply_text(story, providers)))
     if story.reported and isinstance(story.stored.event.data, DeliveryReport):
         pairs.append(("message", f"{story.reported.message}, which this reports about"))
+    return pairs
+
+
+def story_details(story: Story, providers: Registry) -> list[tuple[str, str | None]]:
+    """Returns all about an event and what followed from it as names and values for people."""
+    pairs = told_details(story, providers)
     for message in story.messages:
         step = next_step(message)
         said = f"{message.id} to {message.to} {message.status}" + (f" ({step})" if step else "")

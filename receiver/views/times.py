@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from datetime import UTC, datetime, tzinfo
+from typing import Self
 
 #: The zone of shown times; None: that of this machine, which TZ changes.
 shown_zone: ContextVar[tzinfo | None] = ContextVar("shown_zone", default=None)
 
 
-def format_time(moment: datetime) -> str:
+class ShownTime(str):
+    """A moment as a column shows it, which a page can also show in UTC."""
+
+    __slots__ = ("moment",)
+
+    moment: datetime
+
+    def __new__(cls, moment: datetime, form: str) -> Self:
+        """Shows the moment in `shown_zone`; `form`: as `strftime` takes it."""
+        shown = super().__new__(cls, moment.astimezone(shown_zone.get()).strftime(form))
+        shown.moment = moment
+        return shown
+
+
+def format_time(moment: datetime) -> ShownTime:
     """Returns a moment to the second, for a column whose title names the zone."""
-    return f"{moment.astimezone(shown_zone.get()):%Y-%m-%d %H:%M:%S}"
+    return ShownTime(moment, "%Y-%m-%d %H:%M:%S")
 
 
-def full_time(moment: datetime) -> str:
+def full_time(moment: datetime) -> ShownTime:
     """Returns a moment to the second with its zone: `2026-11-20 12:00:00 EAT`."""
-    return f"{moment.astimezone(shown_zone.get()):%Y-%m-%d %H:%M:%S %Z}"
+    return ShownTime(moment, "%Y-%m-%d %H:%M:%S %Z")
 
 
 def time_title(name: str) -> str:

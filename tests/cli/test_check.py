@@ -194,6 +194,7 @@ plugins opt_out, keyword_reply, subscriptions
 store {tmp_path}/receiver.db
 address 127.0.0.1:8088
 admin none
+console 127.0.0.1:8082
 
 warning: sources.ke2.tokens: none, so delivery reports are refused: their only credential is one\
  in their URL

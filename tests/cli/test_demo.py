@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from receiver.cli import demo
@@ -61,7 +63,8 @@ def test_it_stays_up_until_ctrl_c(tmp_path: Path) -> None:
         assert playing.stdout
         assert playing.stderr
         lines = iter(playing.stdout.readline, "")
-        assert any("stays up" in line for line in lines)
+        before = list(takewhile(lambda line: "stays up" not in line, lines))
+        _logs_in("".join(before))
         suggested = []
         for line in lines:
             suggested.append(shlex.split(line))
@@ -80,6 +83,15 @@ def test_it_stays_up_until_ctrl_c(tmp_path: Path) -> None:
         playing.send_signal(signal.SIGINT)
         assert (playing.wait(PATIENCE), playing.stderr.read()) == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def _logs_in(shown: str) -> None:
+    """Logs in to the console with what was shown, as a person does."""
+    found = re.search(r"(http://\S+) until .*\n  log in as (\S+) with the password (\S+)", shown)
+    assert found, shown
+    form = {"name": found[2], "password": found[3], "next": "/events"}
+    entered = httpx2.post(f"{found[1]}/login", data=form, trust_env=False)
+    assert (entered.status_code, entered.headers["location"]) == (303, "/events")
 
 
 def _run(arguments: list[str], folder: Path) -> Result:
@@ -133,7 +145,7 @@ def test_a_service_that_does_not_start_is_told(tmp_path: Path) -> None:
     """As `receiver serve` would tell it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = _changed(tmp_path, f"demo._free_ports = lambda count: [{port}, 0, 0]")
+        result = _changed(tmp_path, f"demo._free_ports = lambda count: [{port}, 0, 0, 0]")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(f"receiver: 127.0.0.1:{port}: Address already in use")
     assert list(tmp_path.iterdir()) == []

@@ -326,6 +326,16 @@ def test_files_are_for_their_owner(stopped: Path, mode: int, level: str) -> None
     assert (stopped / "receiver.db").stat().st_mode & 0o777 == mode
 
 
+def test_the_consoles_file_is_for_its_owner(stopped: Path) -> None:
+    """Whoever reads it has the hashes of passwords, whoever writes it adds an admin."""
+    file = stopped / "receiver.db.console"
+    file.touch()
+    file.chmod(0o644)
+    [(level, found), *_] = of(examined(stopped, status=1), "files")
+    assert level == "red"
+    assert found.startswith(f"{file}: mode 644, and it holds users and tokens of the console")
+
+
 def test_a_configuration_that_others_can_change_is_red(stopped: Path) -> None:
     """It names the code that runs."""
     (stopped / "receiver.toml").chmod(0o620)

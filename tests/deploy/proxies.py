@@ -26,6 +26,8 @@ from tests.ports import free_port
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 #: The name in the shipped files.
 HOST = "sms.example.com"
+#: The name in those for the console.
+_CONSOLE = "console.example.com"
 KINDS = ("nginx", "caddy")
 
 #: What nginx needs around a file of /etc/nginx/conf.d.
@@ -112,15 +114,20 @@ def running(
     certificate: Certificate,
     service: int,
     changes: Mapping[str, str] | None = None,
+    *,
+    console: bool = False,
 ) -> Iterator[Proxy]:
-    """A proxy with its shipped file, in front of a service on a port; `changes` are made to it."""
+    """A proxy with its shipped file, in front of a service on a port; `changes` are made to it.
+
+    `console`: with the file for the console, in front of one.
+    """
     program = shutil.which(kind, path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip(f"{kind} is not installed")
     tls = ssl.create_default_context(cafile=certificate.file)
     proxy = Proxy(port=free_port(), folder=folder, tls=tls)
     prepare = {"nginx": _prepare_nginx, "caddy": _prepare_caddy}[kind]
-    arguments = prepare(proxy, certificate, service)
+    arguments = prepare(proxy, certificate, service, console=console)
     if changes:
         file = folder / {"nginx": "receiver.conf", "caddy": "Caddyfile"}[kind]
         file.write_text(_replaced(file, changes))
@@ -141,40 +148,49 @@ def running(
         process.wait(30)
 
 
-def _prepare_nginx(proxy: Proxy, certificate: Certificate, service: int) -> list[str]:
+def _prepare_nginx(
+    proxy: Proxy, certificate: Certificate, service: int, *, console: bool
+) -> list[str]:
+    port, name = (8082, _CONSOLE) if console else (8080, HOST)
     text = _replaced(
-        DEPLOY / "nginx.conf",
+        DEPLOY / ("console.nginx.conf" if console else "nginx.conf"),
         {
             "listen 443 ssl;": f"listen 127.0.0.1:{proxy.port} ssl;",
             "listen [::]:443 ssl;": f"listen [::1]:{proxy.port} ssl;",
-            "server 127.0.0.1:8080;": f"server 127.0.0.1:{service};",
-            f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate.file),
-            f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(certificate.key),
+            f"server 127.0.0.1:{port};": f"server 127.0.0.1:{service};",
+            f"/etc/letsencrypt/live/{name}/fullchain.pem": str(certificate.file),
+            f"/etc/letsencrypt/live/{name}/privkey.pem": str(certificate.key),
+            f"server_name {name};": f"server_name {HOST};",
             "/var/log/nginx/": f"{proxy.folder}/",
         },
     )
     (proxy.folder / "receiver.conf").write_text(text)
     user = "user root;\n" if os.geteuid() == 0 else ""  # as it may read the folder
-    advised = "\n".join(re.findall(r"^#     (.+)$", text, re.MULTILINE))
+    shipped = (DEPLOY / "nginx.conf").read_text("utf-8")
+    advised = "\n".join(re.findall(r"^#     (.+)$", shipped, re.MULTILINE))
     assert "events" in advised, "the file says no more what belongs outside of http"
     main = proxy.folder / "nginx.conf"
     main.write_text(_NGINX.format(folder=proxy.folder, user=user, main=advised))
     return ["-c", str(main), "-e", str(proxy.folder / "start.log")]
 
 
-def _prepare_caddy(proxy: Proxy, certificate: Certificate, service: int) -> list[str]:
-    text = _replaced(
-        DEPLOY / "Caddyfile",
-        {
-            # Not at the port that the machine's own Caddy may have.
-            "{\n\t# No redirects": "{\n\tadmin off\n\t# No redirects",
-            f"{HOST} {{": (
-                f"{HOST}:{proxy.port} {{\n\tbind 127.0.0.1\n"
-                f"\ttls {certificate.file} {certificate.key}"
-            ),
-            "127.0.0.1:8080": f"127.0.0.1:{service}",
-        },
-    )
+def _prepare_caddy(
+    proxy: Proxy, certificate: Certificate, service: int, *, console: bool
+) -> list[str]:
+    port, name = (8082, _CONSOLE) if console else (8080, HOST)
+    site = {
+        f"{name} {{": (
+            f"{HOST}:{proxy.port} {{\n\tbind 127.0.0.1\n\ttls {certificate.file} {certificate.key}"
+        ),
+        f"127.0.0.1:{port}": f"127.0.0.1:{service}",
+    }
+    # Not at the port that the machine's own Caddy may have.
+    if console:
+        own = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+        text = own + _replaced(DEPLOY / "console.Caddyfile", site)
+    else:
+        alone = {"{\n\t# No redirects": "{\n\tadmin off\n\t# No redirects"}
+        text = _replaced(DEPLOY / "Caddyfile", alone | site)
     file = proxy.folder / "Caddyfile"
     file.write_text(text)
     return ["run", "--adapter", "caddyfile", "--config", str(file)]

@@ -70,7 +70,9 @@ def test_the_socket_is_where_the_service_listens() -> None:
     assert f"ListenStream={Server().host}:{Server().port}\n" in socket
 
 
-@pytest.mark.parametrize("name", ["receiver.service", "receiver-backup.service"])
+@pytest.mark.parametrize(
+    "name", ["receiver.service", "receiver-backup.service", "receiver-console.service"]
+)
 def test_units_expose_little(name: str) -> None:
     """Systemd's own judgement of a unit's exposure stays low."""
     done = analyze("security", "--offline=true", "--no-pager", str(UNIT.with_name(name)))
@@ -86,6 +88,15 @@ def test_unit_starts_what_make_installs() -> None:
     assert prefix
     expected = f"{prefix[1]}/bin/receiver serve --config {DEFAULT_FILES[-1]} --fd 3"
     assert command == expected
+
+
+def test_the_consoles_unit_starts_the_same_program() -> None:
+    """With the same configuration, as the same user, and what is wrong in it ends the restarts."""
+    console = UNIT.with_name("receiver-console.service")
+    [command], [service] = values("ExecStart", console), values("ExecStart")
+    assert command == service.replace(" serve ", " console ").removesuffix(" --fd 3")
+    for name in ("User", "RestartPreventExitStatus", "UMask", "SystemCallFilter"):
+        assert values(name, console) == values(name)
 
 
 def test_unit_waits_for_the_end() -> None:

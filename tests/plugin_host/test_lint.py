@@ -85,6 +85,13 @@ def test_a_public_address_without_https_is_told(tmp_path: Path, host: str) -> No
     assert told(tmp_path, server=proxy) == {}
 
 
+def test_a_console_for_others_is_told(tmp_path: Path) -> None:
+    """Without HTTPS whoever is on the way reads passwords and texts."""
+    [(key, why)] = told(tmp_path, console={"listen": "0.0.0.0:8082"}).items()
+    assert key == "console.listen"
+    assert why.startswith("0.0.0.0:8082 can be reached from other machines")
+
+
 @pytest.mark.parametrize("admin", ["0.0.0.0:8081", "[::]:8081", "10.0.0.5:8081"])
 def test_an_admin_address_for_others_is_told(tmp_path: Path, admin: str) -> None:
     """Metrics ask for no password."""

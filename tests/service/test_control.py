@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
@@ -25,7 +26,7 @@ from receiver.service.commands import (
     RetryQuarantined,
 )
 from receiver.service.parts import Service
-from receiver.store import jobs, open_store
+from receiver.store import audit, jobs, open_store
 from tests import stored
 from tests.harness import (
     TOKEN,
@@ -390,6 +391,42 @@ async def test_a_service_that_dies_gives_no_answer(tmp_path: Path) -> None:
         async with server:
             with pytest.raises(StoreError, match="gave no answer"):
                 await perform(tmp_path, AddOptOut(PERSON))
+
+
+async def test_a_connection_that_breaks_is_no_service_that_is_missing(tmp_path: Path) -> None:
+    """The command may have been carried out: what asks must not take it for undone."""
+
+    def breaks(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:  # closed with the command unread in it, so that the other end is reset
+            connection.recv(1, socket.MSG_PEEK)
+
+    async with open_store(tmp_path / "receiver.db"):
+        with control.socket_path(tmp_path / "receiver.db") as short:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(short))
+            listener.listen()
+        with listener:
+            breaking = asyncio.create_task(asyncio.to_thread(breaks, listener))
+            with pytest.raises(StoreError, match="gave no answer"):
+                await control.ask(tmp_path / "receiver.db", AddOptOut(PERSON))
+            await breaking
+
+
+async def test_a_command_that_ends_by_an_error_is_uncertain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The opt-out is stored and the audit fails: nobody may say that nothing was done."""
+
+    def full(*_: object) -> None:
+        raise ValueError("no room")
+
+    async with running(tmp_path) as service:
+        monkeypatch.setattr(audit, "add", full)
+        outcome = await control.ask(tmp_path / "receiver.db", AddOptOut(PERSON))
+        assert await service.store.reader.opt_outs.find(PERSON)
+    assert outcome.uncertain
+    assert outcome.failures
 
 
 async def test_retrying_takes_the_secret_of_now(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ _REFUSED: dict[str, Any] = {
 WITHOUT_STORE = frozenset(
     {
         *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
-        *("explain", "restore", "fake", "schema", "completion", "providers"),
+        *("explain", "restore", "fake", "schema", "completion", "console", "providers"),
     }
 )
 #: Every command that asks the store, with each of its options.
@@ -273,6 +273,8 @@ async def _looks(store: Store) -> None:
     await reader.jobs(subject=ANN)
     await reader.jobs(message=1, state="dead")
     assert [job async for job in reader.every_job()]
+    assert [line async for line in reader.subscriptions.find(after=("", "", "", ""))]
+    assert not [line async for line in reader.opt_outs.every(until=NOW - timedelta(days=400))]
     await reader.work.lanes(now)
     for kind in _KINDS:
         await reader.work.due(kind, "tilil", now, limit=10)

@@ -20,6 +20,7 @@ from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_reader, open_store
 from receiver.store.engine import backup
 from receiver.store.engine.backup import back_up, restore
+from receiver.store.engine.console_data import accounts_path
 from tests.store.rows import intake, opened
 from tests.store.sql import look
 
@@ -389,3 +390,86 @@ async def test_a_backup_without_plugins_files_leaves_them(tmp_path: Path) -> Non
     (own / "notes.txt").write_text("one")
     restore(tmp_path / "copy.db", path, NOW, "me")
     assert (own / "notes.txt").read_text() == "one"
+
+
+# The console's accounts
+
+NAMES = "SELECT name FROM users"
+
+
+def users(store: Path, *names: str) -> Path:
+    """A file of accounts beside a store, with these users, some of them in its WAL only."""
+    file = accounts_path(store)
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA journal_mode = wal")
+        db.execute("CREATE TABLE IF NOT EXISTS users (name)")
+        for name in names:
+            db.execute("INSERT INTO users VALUES (?)", (name,))
+            db.commit()
+    return file
+
+
+async def test_the_consoles_accounts_are_copied_and_put_back(tmp_path: Path) -> None:
+    """Under a console that has them open; what was there is kept; only their owner reads them."""
+    path = await filled(tmp_path, 1)
+    file = users(path, "ann")
+    with closing(sqlite3.connect(file)) as console:
+        assert back_up(path, tmp_path / "copy.db").accounts
+        console.execute("INSERT INTO users VALUES ('ben')")
+        console.commit()
+        restored, kept = restore(tmp_path / "copy.db", path, NOW, "me")
+        assert console.execute(NAMES).fetchall() == [("ann",)]
+    assert restored.accounts
+    assert kept is not None
+    assert look(accounts_path(kept), NAMES) == [("ann",), ("ben",)]
+    for each in (accounts_path(tmp_path / "copy.db"), accounts_path(kept)):
+        assert each.stat().st_mode & 0o077 == 0
+
+
+async def test_a_backup_without_accounts_leaves_them(tmp_path: Path) -> None:
+    """As one from before the console is."""
+    path = await filled(tmp_path, 1)
+    assert not back_up(path, tmp_path / "copy.db").accounts
+    file = users(path, "ann")
+    assert not restore(tmp_path / "copy.db", path, NOW, "me")[0].accounts
+    assert look(file, NAMES) == [("ann",)]
+
+
+async def test_damaged_accounts_are_not_put_back(tmp_path: Path) -> None:
+    """The store is restored by then, and the accounts stay as they were."""
+    path = await filled(tmp_path, 1)
+    file = users(path, "ann")
+    back_up(path, tmp_path / "copy.db")
+    accounts_path(tmp_path / "copy.db").write_bytes(b"SQLite format 3\0 and no more")
+    with pytest.raises(StoreUnusable, match=r"copy\.db\.console"):
+        restore(tmp_path / "copy.db", path, NOW, "me")
+    assert look(file, NAMES) == [("ann",)]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_accounts_are_whole_after_a_kill(tmp_path: Path, *, after: bool) -> None:
+    """Killed before or after they are put back: the old ones or the new ones, and both are kept."""
+    path = asyncio.run(filled(tmp_path, 1))
+    file = users(path, "ann")
+    back_up(path, tmp_path / "copy.db")
+    users(path, "ben")
+    child = os.fork()
+    if not child:
+        copy = backup._copy
+
+        def killed(source: Path, target: Path) -> None:
+            if target == file and not after:
+                os._exit(9)
+            copy(source, target)
+            if target == file:
+                os._exit(9)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(backup, "_copy", killed)
+            restore(tmp_path / "copy.db", path, NOW, "me")
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    assert look(file, NAMES) == ([("ann",)] if after else [("ann",), ("ben",)])
+    [kept] = tmp_path.glob("receiver.db.before-*.console")
+    assert look(kept, NAMES) == [("ann",), ("ben",)]

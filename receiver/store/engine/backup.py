@@ -14,7 +14,7 @@ import msgspec
 
 from receiver.errors import StoreUnusable
 from receiver.store import audit
-from receiver.store.engine import plugin_data
+from receiver.store.engine import console_data, plugin_data
 from receiver.store.engine.files import check_alone, lock, undo_restore
 from receiver.store.engine.reading import check_there
 from receiver.store.engine.schema import SCHEMA, check_schema
@@ -32,12 +32,14 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     """The sequence number of the newest event in it; 0 without events."""
     plugin_files: int = 0
     """Files of plugins that were copied with it."""
+    accounts: bool = False
+    """True if the console's users and tokens were copied with it."""
 
 
 def back_up(store: Path, target: Path) -> Copy:
     """Copies the store to the new file `target`, also while a service writes to it.
 
-    The plugins' own files are copied to beside it.
+    The plugins' own files, and the console's users and tokens, are copied to beside it.
 
     The copy holds all that is on disk at the start. It gets its name once it is verified and on
     disk; if anything fails, there is no such file.
@@ -51,7 +53,8 @@ def back_up(store: Path, target: Path) -> Copy:
         _copy(store, unfinished)
         verified = _verify(unfinished, store)
         files = plugin_data.copy_data(store, target, _copy)
-        return msgspec.structs.replace(verified, file=target, plugin_files=files)
+        accounts = console_data.copy_accounts(store, target, _copy)
+        return msgspec.structs.replace(verified, file=target, plugin_files=files, accounts=accounts)
 
 
 def _copy(file: Path, target: Path) -> None:
@@ -101,7 +104,8 @@ def note_backup(copy: Copy, store: Path, who: str, now: datetime) -> bool:
 def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Path | None]:
     """Replaces the store by a copy; returns the path of the old store, if there was one.
 
-    The plugins' own files are replaced after it, if the copy has some.
+    The plugins' own files, and the console's users and tokens, are replaced after it, if the copy
+    has some.
 
     The audit of the restored store notes it, unless the copy's schema has no audit. The rename
     decides: a process that ends before it leaves the old store whole, and the next one that takes
@@ -129,8 +133,12 @@ def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Pat
             raise
         aside = kept or store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
         files = plugin_data.put_back(file, store, aside, _copy)
+        accounts = console_data.put_back_accounts(file, store, aside, _copy)
         _sync(store.parent)
-    return msgspec.structs.replace(verified, file=store, plugin_files=files), kept
+    restored_copy = msgspec.structs.replace(
+        verified, file=store, plugin_files=files, accounts=accounts
+    )
+    return restored_copy, kept
 
 
 def _note_restore(unfinished: Path, file: Path, copy: Copy, who: str, now: datetime) -> None:

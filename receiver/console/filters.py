@@ -1,0 +1,105 @@
+"""Filters of lists: fields of a form, read from the URL as the commands read their options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+
+from receiver.console.roles import Role
+from receiver.console.web import Visit
+from receiver.errors import InvalidInput
+from receiver.events import utc_now
+from receiver.service.numbers import parse_person
+from receiver.text.times import parse_moment
+from receiver.views.times import shown_zone
+
+Kind = Literal["text", "choice", "time", "person", "source", "words", "number"]
+
+_TIMES = "expected a time such as 2026-11-20 or 2026-11-20T09:00Z, an age such as 2h, or today"
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """A field of the form above a list."""
+
+    name: str
+    """In the URL."""
+    label: str
+    kind: Kind = "text"
+    choices: Sequence[str] = ()
+    argument: str = ""
+    """The parameter of the store's reader, if it is called otherwise."""
+    keeps: Callable[[Any, Any], bool] | None = None
+    """Takes the value and a record; returns True if it is shown. For what no reader chooses by."""
+    unset: str = "any"
+    """The choice without one."""
+    hidden: bool = False
+    """It is no field of the form: only links have it."""
+
+    @property
+    def parameter(self) -> str:
+        """The parameter of the store's reader."""
+        return self.argument or self.name
+
+    def wants(self, visit: Visit) -> bool:
+        """Returns True if the visitor may use it: numbers and texts are not for all."""
+        return self.is_for(visit.visitor.role)
+
+    def is_for(self, role: Role) -> bool:
+        """Returns True if a role may use it."""
+        return self.kind not in ("person", "words") or role >= Role.CARE
+
+    def read(self, text: str, visit: Visit) -> Any:
+        """Returns the value that a text means. Raises `InvalidInput`."""
+        match self.kind:
+            case "choice" if text not in self.choices:
+                expected = ", ".join(self.choices)
+                raise InvalidInput(f"expected one of {expected}; got {text!r}", self.name)
+            case "time":
+                moment = parse_moment(text, utc_now(), shown_zone.get())
+                if moment is None:
+                    raise InvalidInput(f"{_TIMES}; got {text!r}", self.name)
+                return moment
+            case "person":
+                return parse_person(text, visit.desk.settings)
+            case "words":
+                return text.casefold().split()
+            case "number":
+                return _number(text, self.name)
+            case _:
+                return text
+
+
+SINCE = Filter(name="since", label="Since", kind="time")
+UNTIL = Filter(name="until", label="Until", kind="time")
+TIMES = (SINCE, UNTIL)
+PERSON = Filter(name="msisdn", label="Number", kind="person")
+SOURCE = Filter(name="source", label="Source", kind="source")
+
+
+def chosen(filters: Sequence[Filter], visit: Visit) -> dict[str, Any]:
+    """Returns what the URL asks for, by the parameter of the reader. Raises `InvalidInput`."""
+    return {each.parameter: value for each, value in _given(filters, visit) if each.keeps is None}
+
+
+def checks(filters: Sequence[Filter], visit: Visit) -> list[Callable[[Any], bool]]:
+    """Returns what a record must pass besides. Raises `InvalidInput`."""
+    given = _given(filters, visit)
+    return [partial(each.keeps, value) for each, value in given if each.keeps is not None]
+
+
+def _given(filters: Sequence[Filter], visit: Visit) -> list[tuple[Filter, Any]]:
+    texts = visit.request.query_params
+    return [
+        (each, each.read(text, visit))
+        for each in filters
+        if each.wants(visit) and (text := texts.get(each.name, "").strip())
+    ]
+
+
+def _number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise InvalidInput(f"expected a number, got {text!r}", name)
+    return int(text)

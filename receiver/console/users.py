@@ -1,0 +1,114 @@
+"""The pages about users and tokens. Accounts are the console's own: no command changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from anyio import to_thread
+from starlette.responses import Response
+
+from receiver.console.accounts import Account
+from receiver.console.roles import Role, role_of
+from receiver.console.web import Page, Visit
+from receiver.errors import InvalidInput
+from receiver.views.times import format_time, time_title
+
+_ROLES = [role.word for role in Role]
+
+
+async def users(visit: Visit) -> Response:
+    """Lists the users, each with what can be changed."""
+    return await _page(visit, "users.html", visit.console.accounts.users)
+
+
+async def tokens(visit: Visit) -> Response:
+    """Lists the tokens of the HTTP API."""
+    return await _page(visit, "tokens.html", visit.console.accounts.tokens)
+
+
+async def _page(
+    visit: Visit, template: str, find: Callable[[], list[Account]], secret: str = ""
+) -> Response:
+    found = await to_thread.run_sync(find)
+    return visit.page(
+        template,
+        accounts=[(each, format_time(each.created_at), _used(each)) for each in found],
+        titles=(time_title("ADDED"), time_title("LAST USED")),
+        roles=_ROLES,
+        secret=secret,
+    )
+
+
+def _used(account: Account) -> str:
+    return format_time(account.seen_at) if account.seen_at else "never"
+
+
+async def add_user(visit: Visit) -> Response:
+    """Adds a user, or gives one another role and password."""
+    password = visit.form.get("password") if visit.form else None  # with its spaces
+    if not isinstance(password, str):
+        raise InvalidInput("expected a password", "password")
+    add, name = visit.console.accounts.add_user, visit.field("name")
+    await to_thread.run_sync(add, name, _role(visit), password, visit.visitor.name)
+    return visit.back("/users", "user")
+
+
+async def set_role(visit: Visit) -> Response:
+    """Gives a user another role."""
+    change = visit.console.accounts.set_role
+    await to_thread.run_sync(change, _name(visit), _role(visit), visit.visitor.name)
+    return visit.back("/users", "role")
+
+
+async def remove_user(visit: Visit) -> Response:
+    """Removes a user and ends their sessions."""
+    await to_thread.run_sync(visit.console.accounts.remove_user, _name(visit), visit.visitor.name)
+    return visit.back("/users", "user-removed")
+
+
+async def end_sessions(visit: Visit) -> Response:
+    """Ends all sessions of a user, who can log in again."""
+    await to_thread.run_sync(visit.console.accounts.end_sessions, _name(visit), visit.visitor.name)
+    return visit.back("/users", "sessions-ended")
+
+
+async def add_token(visit: Visit) -> Response:
+    """Adds a token and shows its secret, this once."""
+    accounts = visit.console.accounts
+    name = visit.field("name")
+    if not (name and name.isprintable() and len(name) <= 64):
+        raise InvalidInput(f"expected a name of 1 to 64 visible characters, got {name!r}", "name")
+    add = partial(accounts.add_token, name, _role(visit), visit.visitor.name)
+    secret = await to_thread.run_sync(add)
+    return await _page(visit, "tokens.html", accounts.tokens, secret)
+
+
+async def remove_token(visit: Visit) -> Response:
+    """Removes a token: its holder can do nothing more."""
+    await to_thread.run_sync(visit.console.accounts.remove_token, _name(visit), visit.visitor.name)
+    return visit.back("/tokens", "token-removed")
+
+
+def _name(visit: Visit) -> str:
+    name: str = visit.request.path_params["name"]
+    return name
+
+
+def _role(visit: Visit) -> Role:
+    role = role_of(visit.field("role"))
+    if role is None:
+        raise InvalidInput(f"expected one of {', '.join(_ROLES)}", "role")
+    return role
+
+
+PAGES = (
+    Page("/users", Role.ADMIN, users),
+    Page("/users", Role.ADMIN, add_user, "POST"),
+    Page("/users/{name}/role", Role.ADMIN, set_role, "POST"),
+    Page("/users/{name}/remove", Role.ADMIN, remove_user, "POST"),
+    Page("/users/{name}/end-sessions", Role.ADMIN, end_sessions, "POST"),
+    Page("/tokens", Role.ADMIN, tokens),
+    Page("/tokens", Role.ADMIN, add_token, "POST"),
+    Page("/tokens/{name}/remove", Role.ADMIN, remove_token, "POST"),
+)
