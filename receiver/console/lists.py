@@ -51,17 +51,11 @@ class Paging(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     more: str = "Older"
     """The name of the next page."""
 
-    def after(self, keys: Sequence[Any], skip: int) -> dict[str, str]:
-        """Returns the query of the page after records with these keys, of which some are skipped.
-
-        `skip`: records before them that the list began with and that were left out.
-        """
+    def after(self, keys: Sequence[Any]) -> dict[str, str]:
+        """Returns the query of the page after the records with these keys."""
         edge = keys[-1]
-        shown = keys.count(edge)
-        if shown == len(keys):  # all have one key: those before them, too
-            shown += skip
         begins = {self.parameter: self.begin(edge)} if self.parameter else {}
-        return {**begins, _SKIP: str(shown)}
+        return {**begins, _SKIP: str(keys.count(edge))}
 
 
 def _floor(moment: datetime) -> datetime:
@@ -177,33 +171,22 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         skip = _number(visit.request.query_params.get(_SKIP, "0"))
         most = stretch if must else limit
         found: list[T] = []
-        looked: list[T] = []
+        keys: list[Any] = []  # of those that are skipped, too: the next page may begin with them
         whole = True
         async with (
             visit.desk.reader() as reader,
-            aclosing(_after(self.find(reader, **values, limit=skip + most + 1), skip)) as records,
+            aclosing(self.find(reader, **values, limit=skip + most + 1)) as records,
         ):
             async for record in records:
-                if len(found) == limit or len(looked) == most:
+                if len(found) == limit or len(keys) == skip + most:
                     whole = False
                     break
-                looked.append(record)
-                if all(check(record) for check in must):
+                keys.append(self.order.key(record))
+                if len(keys) > skip and all(check(record) for check in must):
                     found.append(record)
         if whole:
             return found, None
-        keys = [self.order.key(record) for record in looked]
-        return found, {**visit.request.query_params, **self.order.after(keys, skip)}
-
-
-async def _after(found: AsyncGenerator[T], skip: int) -> AsyncGenerator[T]:
-    """Yields the records after so many."""
-    async with aclosing(found):
-        async for record in found:
-            if skip:
-                skip -= 1
-            else:
-                yield record
+        return found, {**visit.request.query_params, **self.order.after(keys)}
 
 
 def _number(text: str) -> int:

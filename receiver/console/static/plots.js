@@ -5,6 +5,7 @@
   const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
   const HEIGHT = 220;
   const DAY = 86400;
+  const WHOLE = [1, 2, 3, 7, 14, 28, 91, 364].map((days) => days * DAY);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   const axis = () => ({
@@ -33,7 +34,10 @@
         x: { range: () => (first < last ? [first, last] : [first - DAY, last + DAY]) },
         y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] },
       },
-      axes: [{ ...axis(), values: (_, splits) => splits.map(label) }, { ...axis(), size: 56 }],
+      axes: [
+        { ...axis(), values: (_, splits) => splits.map(label), ...(plot.days && { incrs: WHOLE }) },
+        { ...axis(), size: 56 },
+      ],
       series: [
         { value: plot.days ? "{YYYY}-{MM}-{DD}" : "{YYYY}-{MM}-{DD} {HH}:{mm}" },
         ...plot.lines.map((line, index) => ({
