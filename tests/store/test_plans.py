@@ -184,7 +184,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
     },
     "nothing is put off for two days, unless the clock was wrong": {
-        "jobs._HURRY": ["SEARCH jobs USING INDEX * (state=? AND kind=? AND due_at>?)"]
+        "jobs._BRING_FORWARD": ["SEARCH jobs USING INDEX * (state=? AND kind=? AND due_at>?)"]
     },
     "a campaign has one job": {
         "campaigns._DROP_JOB": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign=?)"],
@@ -211,7 +211,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "jobs.move#1": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#2": ["SEARCH jobs * (state=? AND kind=?)"],
         "jobs.move#3": ["SEARCH jobs * (state=?)"],
-        "jobs.hurry#1": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign>?)"],
+        "jobs.bring_forward#1": ["SEARCH jobs USING INDEX jobs_of_campaign (campaign>?)"],
     },
     "what is due in one lane, in its order; while a target fails for all, nobody looks": {
         "job_reads.due#1": ["SEARCH j USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"]

@@ -107,6 +107,7 @@ class Api:
 
     async def _answer(self, operation: Operation, request: Request, visitor: Visitor) -> Response:
         call = Call(console=self._console, request=request, visitor=visitor)
+        await _check_source(call)
         if operation.method != "POST":
             return await operation.endpoint(call)
         body = await _body(request)
@@ -145,6 +146,18 @@ def _check_query(operation: Operation, request: Request, visitor: Visitor) -> No
             raise InvalidInput("expected a value", name)
         if not known[name].is_for(visitor.role):
             raise Refusal(403, f"{name}: this needs the role care")
+
+
+async def _check_source(call: Call) -> None:
+    """Refuses a source that nothing is of, as the commands do."""
+    source = call.request.query_params.get("source")
+    if source is None or source in call.desk.settings.sources:
+        return
+    async with call.desk.reader() as reader:
+        known = await reader.sources()
+    if source not in known:
+        expected = ", ".join(sorted({*known, *call.desk.settings.sources}))
+        raise InvalidInput(f"there is no source {source!r}; expected one of: {expected}", "source")
 
 
 async def _body(request: Request) -> bytes:

@@ -204,6 +204,7 @@ async def test_wrong_requests_are_told(
         ("/events?type=x", 422, "type"),
         ("/events?type=", 422, "type"),
         ("/messages/%0A1", 404, None),
+        ("/events?source=nobody", 422, "source"),
         ("/events?limit=0", 422, "limit"),
         ("/events?limit=1001", 422, "limit"),
         ("/events?since=soon", 422, "since"),
