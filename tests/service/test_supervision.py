@@ -40,6 +40,8 @@ MAKERS = {
 }  # fmt: skip
 #: Who begins one without the supervisor, and who notices its end instead.
 OTHERS = {
+    "console/prepared.py:Prepared.examined": "no part of the service: the page tells of every end",
+    "console/prepared.py:Prepared.parts": "no part of the service: the page tells of every end",
     "http/protocol.py:LimitedProtocol._run_next": "a request: it answers 500 itself",
     "intake/answers.py:Answers.begin": "an answer: whoever waits for it is told of every end",
     "jobs/channel.py:open_lines": "awaited",
