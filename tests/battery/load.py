@@ -91,8 +91,7 @@ async def clients(
                 else:
                     id_ = f"{name}{len(ledger.sent)}"
                     ledger.sent.append(id_)
-                person = sum(id_.encode()) % 50
-                body = inbound(id_, text, mobile=f"2547110000{person:02}")
+                body = push_of(id_, text)
                 try:
                     if chance.random() < hang_ups:
                         await connection.begin(body)
@@ -107,6 +106,11 @@ async def clients(
             connection.close()
 
     await asyncio.gather(*[client() for _ in range(many)])
+
+
+def push_of(id_: str, text: str = "GAME") -> bytes:
+    """What the clients push under an id: always of the same person."""
+    return inbound(id_, text, mobile=f"2547110000{sum(id_.encode()) % 50:02}")
 
 
 def message(answer: bytes) -> str:

@@ -15,7 +15,7 @@ from receiver.store import open_store
 from receiver.store.engine.database import open_writer
 from receiver.store.engine.schema import migrations
 from tests import stored
-from tests.battery.load import Ledger, clients, run
+from tests.battery.load import Ledger, clients, push_of, run
 from tests.harness import (
     PATIENCE,
     PROGRAM,
@@ -133,7 +133,7 @@ def test_a_backup_under_load_is_whole(tmp_path: Path, seconds: float) -> None:
     assert before.missing(restored / "receiver.db") == []
     with serve(restored) as service:
         id_, answer = next(iter(before.acked.items()))
-        assert service.post(inbound(id_, "GAME")).body == answer
+        assert service.post(push_of(id_)).body == answer
 
 
 async def _back_up_within(
