@@ -17,7 +17,6 @@ import msgspec
 from receiver.config.convert import Secret
 from receiver.events import utc_now
 from receiver.providers import Parsed, Provider, Push, described, known
-from receiver.providers.described.signature import push_of
 
 FOLDER = Path(__file__).with_name("described")
 _TOKEN = "token-of-the-benchmark"
@@ -51,7 +50,7 @@ def pairs() -> Iterator[tuple[str, Provider[Any], described.Described]]:
 
 def push(provider: described.Described, kind: str) -> Push:
     """Returns the push of an example, for both."""
-    return push_of(provider.sample(kind, _TOKEN, {}), utc_now())
+    return provider.sample(kind, _TOKEN, {}).push(utc_now())
 
 
 def taken(provider: Provider[Any], push: Push) -> Parsed:

@@ -22,7 +22,6 @@ from receiver.fake.callbacks import Callback
 from receiver.fake.examples import refusals, replaced, success
 from receiver.fake.matching import Incoming, Mismatch, values_in
 from receiver.fake.provider import Call, FakeProvider, SharedState
-from receiver.providers.abilities import push_of
 from receiver.providers.described import Described
 from receiver.providers.described.samples import report_values
 
@@ -182,7 +181,7 @@ def _reports(described: type[Described]) -> dict[str, str]:
     alone: dict[str, str] = {}
     among: dict[str, str] = {}
     for name in described.sample_kinds:
-        push = push_of(described.sample(name, "", {}), datetime(2100, 1, 1, tzinfo=UTC))
+        push = described.sample(name, "", {}).push(datetime(2100, 1, 1, tzinfo=UTC))
         [first, *others] = made.parse(push)
         if not isinstance(first, Malformed) and isinstance(first.data, DeliveryReport):
             (among if others else alone).setdefault(first.data.status, name)

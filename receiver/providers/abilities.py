@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import unquote
 
 import msgspec
 
 from receiver.config.convert import Secret
 from receiver.errors import PushError
 from receiver.events import EventType
-from receiver.providers.contract import Api, Parsed, Provider, Push, Sample
+from receiver.providers.contract import Api, Parsed, Provider
 from receiver.providers.places import ProviderType
 
 _SUBSCRIPTIONS = {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_DEACTIVATED}
@@ -61,21 +60,8 @@ def event_types(provider: ProviderType) -> set[EventType]:
     found = set()
     for kind in provider.sample_kinds:
         try:
-            parsed = made.parse(push_of(provider.sample(kind, _SECRET, {})))
+            parsed = made.parse(provider.sample(kind, _SECRET, {}).push(_ARRIVAL))
         except PushError:  # `receiver providers test` tells
             continue
         found |= {each.type for each in parsed if isinstance(each, Parsed)}
     return found
-
-
-def push_of(sample: Sample, received_at: datetime = _ARRIVAL) -> Push:
-    """Returns the request that a sample is."""
-    path, _, query = sample.path.partition("?")
-    return Push(
-        method=sample.method,
-        token=unquote(path.strip("/")) or None,
-        query=query.encode(),
-        headers=[(name.lower().encode(), text.encode()) for name, text in sample.headers.items()],
-        body=sample.body,
-        received_at=received_at,
-    )

@@ -21,7 +21,6 @@ from receiver.testing.subject import (
     events,
     expect,
     expect_equal,
-    push_of,
     refusal,
 )
 from receiver.text.msisdn import is_region
@@ -68,7 +67,7 @@ def samples_are_taken(subject: Subject) -> None:
     for kind in subject.kinds:
         sample = subject.sample(kind)
         expect(sample.method in subject.provider.methods, f"{kind} by one of methods")
-        for parsed in subject.taken(push_of(sample), f"the sample {kind}"):
+        for parsed in subject.taken(sample.push(ARRIVAL), f"the sample {kind}"):
             expect(parsed.key, f"a key of {kind}")
             expect(parsed.time.tzinfo is UTC, f"the time of {kind} in UTC")
             report = parsed.type is EventType.DELIVERY_UPDATED
@@ -105,9 +104,8 @@ def fresh_samples_are_new_events(subject: Subject) -> None:
         keys = []
         for instant in (now, now + timedelta(microseconds=1), now + timedelta(days=200), now):
             values = subject.provider.fresh_values(kind, instant)
-            push = push_of(
-                subject.provider.sample(kind, SECRET, subject.made().with_credential(values))
-            )
+            sample = subject.provider.sample(kind, SECRET, subject.made().with_credential(values))
+            push = sample.push(ARRIVAL)
             keys.append([each.key for each in subject.taken(push, f"a fresh {kind}")])
         expect_equal(keys[3], keys[0], f"the key of a fresh {kind} of the same instant")
         expect(keys[0] != keys[1] != keys[2], f"another key of a fresh {kind} of another instant")
@@ -128,7 +126,7 @@ def without_authentication_anybody_is_taken(subject: Subject) -> None:
     """Where the configuration says "none", what a push carries is not looked at."""
     for kind in subject.kinds:
         made = subject.made(tokens=[], authentication="none")
-        push = push_of(subject.provider.sample(kind, "anything", {}))
+        push = subject.provider.sample(kind, "anything", {}).push(ARRIVAL)
         error = refusal(made.authenticate, push)
         expect_equal(error, None, f'the refusal of {kind} with authentication = "none"')
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
 
 from receiver.config.convert import Secret
 from receiver.errors import Malformed, PushError
@@ -45,7 +44,7 @@ class Subject:
 
     def push(self, kind: str, secret: str = SECRET, **values: str) -> Push:
         """Returns the request of a sample."""
-        return push_of(self.sample(kind, secret, **values))
+        return self.sample(kind, secret, **values).push(ARRIVAL)
 
     def taken(self, push: Push, what: str) -> list[Parsed]:
         """Returns the events of a push that is authenticated. Raises `Broken` if it is refused."""
@@ -89,16 +88,3 @@ def events(made: Provider[Any], push: Push) -> list[Parsed]:
     found: list[Any] = list(made.parse(push))
     expect(found, "one event at least, or a PushError; got an empty list")
     return [each for each in found if not isinstance(each, Malformed)]
-
-
-def push_of(sample: Sample) -> Push:
-    """Returns the request that a sample is."""
-    path, _, query = sample.path.partition("?")
-    return Push(
-        method=sample.method,
-        token=unquote(path.strip("/")) or None,
-        query=query.encode(),
-        headers=[(name.lower().encode(), text.encode()) for name, text in sample.headers.items()],
-        body=sample.body,
-        received_at=ARRIVAL,
-    )

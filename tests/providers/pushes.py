@@ -54,7 +54,7 @@ def push(
 
 def of_sample(sample: Sample) -> Push:
     """The request that a sample is."""
-    return push(sample.method, sample.path, sample.headers, sample.body)
+    return sample.push(ARRIVAL)
 
 
 def take(provider: Provider[Any], push: Push) -> Parsed:

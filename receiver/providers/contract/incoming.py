@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -104,6 +105,18 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """The part of the URL after `/hooks/{source}`: the token in the path, the query string."""
     headers: dict[str, str]
     body: bytes
+
+    def push(self, received_at: datetime) -> Push:
+        """Returns the request that it is, as it arrives then."""
+        path, _, query = self.path.partition("?")
+        return Push(
+            method=self.method,
+            token=unquote(path.strip("/")) or None,
+            query=query.encode(),
+            headers=[(name.lower().encode(), text.encode()) for name, text in self.headers.items()],
+            body=self.body,
+            received_at=received_at,
+        )
 
 
 class Provider(ABC, Generic[PayloadT]):

@@ -12,7 +12,6 @@ from receiver.providers.described import paths, samples, send_examples
 from receiver.providers.described.comparing import compared, told_by
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.push_grammar import Example
-from receiver.providers.described.signature import push_of
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -46,7 +45,7 @@ def _played(described: type[Described], example: Example) -> Iterator[tuple[str,
     settings = described.settings(provider=described.name, tokens=[Secret(_CREDENTIAL)])
     provider = described(settings)
     sample = described.sample(example.name, _CREDENTIAL, {})
-    push = push_of(sample, samples.ARRIVAL)
+    push = sample.push(samples.ARRIVAL)
     try:
         provider.authenticate(push)
         parsed = provider.parse(push)

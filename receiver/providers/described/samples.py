@@ -17,7 +17,6 @@ from receiver.providers.described.fields import written
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.paths import Path
 from receiver.providers.described.push_grammar import Example, Report, Request, Subscription, Time
-from receiver.providers.described.signature import push_of
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -81,7 +80,7 @@ def example(described: type[Described], name: str) -> Example:
 
 def pushed(described: type[Described], name: str) -> Push:
     """Returns the push of an example, which is read."""
-    push = push_of(sample(described, name, "secret", {}), ARRIVAL)
+    push = sample(described, name, "secret", {}).push(ARRIVAL)
     push.payload = described.reader.read(push)
     return push
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from urllib.parse import unquote
 
 import msgspec
 from msgspec import structs
@@ -46,7 +45,7 @@ class Signature(msgspec.Struct, frozen=True):
     def signed(self, source: SignedSource, sample: Sample, now: datetime) -> Sample:
         """Returns a sample with the signature that the gateway would give it."""
         secret = source.signing_secrets[0].reveal()
-        push = self.scheme.sign(secret, push_of(sample, now), source.public_url, now)
+        push = self.scheme.sign(secret, sample.push(now), source.public_url, now)
         headers = {name.decode(): value.decode("latin-1") for name, value in push.headers}
         path = sample.path.partition("?")[0]
         query = f"?{push.query.decode('latin-1')}" if push.query else ""
@@ -71,16 +70,3 @@ def compile_signature(found: Compilation, auth: Auth) -> Signature | None:
     elif tolerance is not None:
         found.fault("auth.tolerance", "expected a scheme or hmac: without one there is no time")
     return None
-
-
-def push_of(sample: Sample, received_at: datetime) -> Push:
-    """Returns the request that a sample is."""
-    path, _, query = sample.path.partition("?")
-    return Push(
-        method=sample.method,
-        token=unquote(path.strip("/")) or None,
-        query=query.encode(),
-        headers=[(k.lower().encode(), v.encode()) for k, v in sample.headers.items()],
-        body=sample.body,
-        received_at=received_at,
-    )

@@ -8,10 +8,10 @@ from typing import Any
 
 from receiver.config.convert import Converter
 from receiver.errors import ConfigError, Malformed
-from receiver.providers.abilities import push_of
 from receiver.providers.contract import Parsed
 from receiver.providers.described.compile import compiled
 from receiver.providers.described.grammar import Description
+from receiver.providers.described.samples import ARRIVAL
 
 #: Returns the events in the example of a name. Raises `PushError`.
 Read = Callable[[str], Iterable[Parsed | Malformed]]
@@ -25,4 +25,4 @@ def reader(description: dict[str, Any]) -> Read:
         raise ConfigError(converter.faults)
     provider = compiled("draft", table)
     made = provider(provider.settings(provider="draft", authentication="none"))
-    return lambda name: made.parse(push_of(provider.sample(name, "", {})))
+    return lambda name: made.parse(provider.sample(name, "", {}).push(ARRIVAL))
