@@ -28,7 +28,7 @@ from rich.text import Text
 from receiver import config as configuration
 from receiver import fake
 from receiver.cli import demo_console
-from receiver.cli.demo_console import DemoConsole
+from receiver.cli.demo_console import DemoConsole, answers
 from receiver.cli.demo_traffic import Step, Traffic
 from receiver.cli.options import UnusedConfigFile
 from receiver.config import Config
@@ -326,12 +326,7 @@ def _free_ports(count: int) -> list[int]:
 
 async def _ready(client: httpx2.AsyncClient) -> None:
     async with asyncio.timeout(_PATIENCE):
-        while True:
-            try:
-                if (await client.get("/readyz")).is_success:
-                    return
-            except httpx2.TransportError:
-                pass
+        while not await answers(client, "/readyz"):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
 

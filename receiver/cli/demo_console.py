@@ -43,7 +43,7 @@ async def running(settings: Config) -> AsyncIterator[DemoConsole | None]:
             start_new_session=True,  # Ctrl-C is for the demo, which ends it
         )
         try:
-            yield console if await _answers(console.url, process) else None
+            yield console if await _began(console.url, process) else None
         finally:
             if process.returncode is None:
                 process.terminate()
@@ -59,15 +59,20 @@ def _add_user(settings: Config, console: DemoConsole) -> None:
         accounts.add_user(console.user, Role.ADMIN, console.password, "receiver demo")
 
 
-async def _answers(url: str, process: asyncio.subprocess.Process) -> bool:
+async def _began(url: str, process: asyncio.subprocess.Process) -> bool:
     """Returns True as soon as the console answers; False if it ends, or never does."""
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
         while process.returncode is None and asyncio.get_running_loop().time() < deadline:
-            try:
-                if (await client.get("/healthz")).is_success:
-                    return True
-            except httpx2.TransportError:
-                pass
+            if await answers(client, "/healthz"):
+                return True
             await asyncio.sleep(0.05)
     return False
+
+
+async def answers(client: httpx2.AsyncClient, path: str) -> bool:
+    """Returns True if a path is answered with success; False while nobody listens, too."""
+    try:
+        return (await client.get(path)).is_success
+    except httpx2.TransportError:
+        return False
