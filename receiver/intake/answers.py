@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from receiver.errors import StoreUnavailable
-from receiver.jobs.handle import Workers
+from receiver.intake.handling import Workers
 from receiver.store import Store
 from receiver.store.replies import settle
 

@@ -36,7 +36,7 @@ from receiver.intake.answers import Answers
 from receiver.intake.batch import Arrival, records
 from receiver.intake.bundles import Bundle
 from receiver.intake.endpoint import Endpoint
-from receiver.jobs.handle import Workers
+from receiver.intake.handling import Workers
 from receiver.limits import Allowance
 from receiver.logs.requests import TRIED, Entry, unlogged_entry
 from receiver.plugin_host.dispatch import Dispatcher
