@@ -10,7 +10,7 @@ from pathlib import Path
 
 from receiver.events import EventType, Message, encode_data, utc_now
 from receiver.store import EventRow, StoredPush, pack_request, pushes, rollups, to_micros
-from receiver.store.engine.connection import WriterConnection
+from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.ids import EventIds
 
 _KEYWORDS = ("GAME", "PLAY", "JOIN", "STOP", "BAL", "HELP", "YES", "NO")

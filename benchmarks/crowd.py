@@ -13,7 +13,7 @@ from pathlib import Path
 from receiver.events import EventType, Message, encode_data
 from receiver.store import EventRow, ReplyState, pack_request, to_micros
 from receiver.store.engine import person_index
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 from receiver.store.ids import EventIds
 
 _BATCH = person_index.RUN_EVENTS

@@ -22,7 +22,7 @@ import msgspec
 from receiver.events import DeliveryReport, EventType, Message, Status, encode_data
 from receiver.store import from_micros, pack_request, rollups, to_micros
 from receiver.store.engine import person_index
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 
 EVENTS = 10_000_000
 #: Of every ten events the first come from Tilil, then reports from TSCONECT, the last elsewhere.

@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks import crowd
 from benchmarks.contestants import write_config
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 
 _PIECE = 65536
 

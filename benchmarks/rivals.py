@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from receiver.store.engine.schema import migrate
+from receiver.store.engine.sqlite.schema import migrate
 
 _ANSWER = b'{"result_code":1,"result_desc":"OK","result_message":"Thank you for your message."}'
 _INSERT = (

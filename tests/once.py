@@ -27,8 +27,8 @@ import typer
 
 from receiver import cli
 from receiver.extensions import modules
-from receiver.store.engine import connection
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite import connection
+from receiver.store.engine.sqlite.database import open_writer
 
 
 @contextmanager

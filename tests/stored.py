@@ -27,10 +27,10 @@ from receiver.store import (
     Subscription,
     SubscriptionStep,
 )
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.inspection import verify
-from receiver.store.engine.reading import AsyncConnection, open_snapshots
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.inspection import verify
+from receiver.store.engine.sqlite.reading import AsyncConnection, open_snapshots
+from receiver.store.engine.sqlite.schema import migrations
 from receiver.store.ids import EventIds
 from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.store.subscription_reads import Filters

@@ -13,7 +13,7 @@ from receiver.cli.options import ConfigFile, load
 from receiver.errors import ReceiverError
 from receiver.events import utc_now
 from receiver.service.users import caller
-from receiver.store.engine.backup import Copy, back_up, note_backup
+from receiver.store.engine.sqlite.backup import Copy, back_up, note_backup
 
 
 def command(

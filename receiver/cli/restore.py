@@ -10,7 +10,7 @@ import typer
 from receiver.cli.options import ConfigFile, load
 from receiver.events import utc_now
 from receiver.service.users import caller
-from receiver.store.engine.backup import restore
+from receiver.store.engine.sqlite.backup import restore
 
 
 def command(

@@ -20,7 +20,7 @@ from receiver.events import Status
 from receiver.service.follow import message_changes
 from receiver.service.send import compose, cost_warnings, sending_source
 from receiver.store import StoredMessage, open_reader
-from receiver.store.engine.files import lock
+from receiver.store.engine.sqlite.files import lock
 from receiver.views.messages import message_json, next_step, reason
 from receiver.views.times import format_time
 

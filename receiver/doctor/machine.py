@@ -8,7 +8,7 @@ from importlib import metadata
 
 from receiver import __version__
 from receiver.doctor.findings import Finding, Installation, green, red, yellow
-from receiver.store.engine.inspection import OLDEST_SQLITE, SAFE_CHECKPOINTS, SQLITE
+from receiver.store.engine.sqlite.inspection import OLDEST_SQLITE, SAFE_CHECKPOINTS, SQLITE
 
 #: The last month in which a version of Python gets security fixes (PEP 664, 693, 719, 745).
 _ENDS_OF_LIFE = {

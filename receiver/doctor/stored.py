@@ -13,7 +13,7 @@ from receiver.doctor.findings import AS_USER, Finding, Installation, ago, green,
 from receiver.doctor.running import holder_of
 from receiver.errors import StoreError
 from receiver.jobs.purge import WORD, disagreement
-from receiver.store.engine.inspection import verify
+from receiver.store.engine.sqlite.inspection import verify
 
 #: Suffixes of the store file and the files beside it.
 _BESIDE = ("", "-wal", "-shm", ".lock", ".sock", ".console", ".console-wal", ".console-shm")

@@ -30,7 +30,7 @@ from receiver.logs.histogram import Histogram
 from receiver.logs.requests import TRIED
 from receiver.service.parts import Service
 from receiver.service.store_metrics import Newest, Sizes, StoreMetrics, look, sizes
-from receiver.store.engine.inspection import DATABASE_VERSION
+from receiver.store.engine.sqlite.inspection import DATABASE_VERSION
 from receiver.store.metric_reads import amount
 
 log = structlog.get_logger("receiver.service.metrics")

@@ -24,8 +24,8 @@ from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
 from receiver.store.bundles import one_speaks
 from receiver.store.deactivations import Subscribed
-from receiver.store.engine.connection import WriterConnection
-from receiver.store.engine.files import lock
+from receiver.store.engine.sqlite.connection import WriterConnection
+from receiver.store.engine.sqlite.files import lock
 from receiver.store.forgetting import QuarantineRow
 from receiver.store.forwards import ForwardAttempt
 from receiver.store.group_commit import Writer

@@ -21,7 +21,7 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import bundles, jobs, pushes
-from receiver.store.engine.connection import WriterConnection
+from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.records import BundleResult, StoredBundle, StoredPush, StoreResult
 from receiver.store.tx import Tx
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.store.engine.inspection import open_for_inspection
+from receiver.store.engine.sqlite.inspection import open_for_inspection
 from receiver.store.jobs import KINDS
 from receiver.store.not_understood import NotUnderstood, not_understood
 from receiver.store.purge_reads import TRUST, trusted

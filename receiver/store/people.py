@@ -10,7 +10,7 @@ from pathlib import Path
 from receiver.events import Data, Event
 from receiver.people import Subscription
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.engine.reading import ConnectionPool
+from receiver.store.engine.sqlite.reading import ConnectionPool
 from receiver.store.ids import EventIds, first_arrival
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.opt_out_rule import blocks, lines_after

@@ -13,7 +13,7 @@ import msgspec
 from receiver.store.audit import AuditReader
 from receiver.store.campaign_reads import CampaignReader
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.engine.reading import AsyncConnection, open_async
+from receiver.store.engine.sqlite.reading import AsyncConnection, open_async
 from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
 from receiver.store.forgetting import OF_SUBJECT, PersonReader
 from receiver.store.forwards import ForwardReader

@@ -16,8 +16,8 @@ import msgspec
 
 from receiver.events import Data, Event
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.engine.reading import SnapshotConnection, open_snapshots
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.sqlite.reading import SnapshotConnection, open_snapshots
+from receiver.store.engine.sqlite.schema import migrations
 from receiver.store.event_effects import NOTHING, EventEffects, effects_of
 from receiver.store.event_search import BETWEEN, chosen
 from receiver.store.ids import EventIds, first_seq

@@ -25,7 +25,7 @@ from receiver.service.commands import CorrectBook, Replay
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.store import Correction
-from receiver.store.engine.backup import back_up
+from receiver.store.engine.sqlite.backup import back_up
 from tests import stored
 from tests.harness import (
     Clock,

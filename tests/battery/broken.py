@@ -17,8 +17,8 @@ from pathlib import Path
 
 from receiver import cli
 from receiver.store import group_commit
-from receiver.store.engine import connection, database
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite import connection, database
+from receiver.store.engine.sqlite.database import open_writer
 from receiver.store.group_commit import Writer
 from receiver.store.records import EventRow, StoredPush, StoreResult
 

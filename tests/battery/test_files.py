@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from receiver.store import open_store
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.schema import migrations
 from tests import stored
 from tests.battery.load import Ledger, clients, push_of, run
 from tests.harness import (

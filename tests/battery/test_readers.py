@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.store import Reader
-from receiver.store.engine.database import WAL_LIMIT
+from receiver.store.engine.sqlite.database import WAL_LIMIT
 from tests import stored
 from tests.battery.load import Ledger, clients, run
 from tests.harness import PATIENCE, Running, serve, until

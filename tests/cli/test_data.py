@@ -15,7 +15,7 @@ import pytest
 
 from receiver.errors import PushError
 from receiver.events import utc_now
-from receiver.store.engine.files import lock
+from receiver.store.engine.sqlite.files import lock
 from tests import stored
 from tests.cli.program import run, spawn, table, told
 from tests.harness import (

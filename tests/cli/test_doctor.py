@@ -24,9 +24,9 @@ from receiver.doctor.running import readiness
 from receiver.events import utc_now
 from receiver.fake import Fake
 from receiver.store import job_changes, jobs, purges
-from receiver.store.engine import inspection
-from receiver.store.engine.files import lock
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.sqlite import inspection
+from receiver.store.engine.sqlite.files import lock
+from receiver.store.engine.sqlite.schema import migrations
 from tests.cli.program import on_terminal, run, spawn
 from tests.cli.test_send import KEY, faking, sources
 from tests.harness import (

@@ -9,7 +9,7 @@ import pytest
 
 from receiver.service.counting import count_some
 from receiver.store import open_store
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 from tests.cli.program import run, table, told
 from tests.harness import (
     NOW,

@@ -18,7 +18,7 @@ from receiver.logs.requests import unlogged_entry
 from receiver.service import quarantine
 from receiver.service.parts import Service
 from receiver.store import StoredBundle, StoredEvent
-from receiver.store.engine.connection import WriterConnection
+from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.group_commit import Writer
 from tests.harness import Clock, delivery, inbound, opened, push_of, settings, take, until_async
 from tests.intake.many import of, replying, serve_many

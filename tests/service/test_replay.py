@@ -23,7 +23,7 @@ from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.service.replay_compare import EventComparison, ReplyChange, compare
 from receiver.store import HandlerActions, ReplayRequest, ReplyState, open_store, replay_writes
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 from receiver.store.event_effects import EventEffects, EventMessage, effects_of, undone
 from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.text.sms_length import split

@@ -26,7 +26,7 @@ from receiver.store import (
 )
 from receiver.store import book as rules
 from receiver.store.deactivations import manage
-from receiver.store.engine.schema import migrate
+from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.ids import EventIds
 from receiver.store.job_reads import due
 from receiver.store.pushes import take

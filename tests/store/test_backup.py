@@ -18,9 +18,9 @@ import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_reader, open_store
-from receiver.store.engine import backup
-from receiver.store.engine.backup import back_up, restore
 from receiver.store.engine.console_data import accounts_path
+from receiver.store.engine.sqlite import backup
+from receiver.store.engine.sqlite.backup import back_up, restore
 from tests.store.rows import intake, opened
 from tests.store.sql import look
 

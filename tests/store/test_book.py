@@ -17,7 +17,7 @@ from receiver.handlers import Action, Subscribe, Unsubscribe
 from receiver.store import Correction, HandlerActions, ServiceCount, Store, to_micros
 from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
-from receiver.store.engine.schema import migrate
+from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.jobs import Origin
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened

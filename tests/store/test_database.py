@@ -14,10 +14,10 @@ import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_reader, open_store
-from receiver.store.engine import database, schema
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.files import lock
-from receiver.store.engine.schema import APPLICATION_ID, migrations
+from receiver.store.engine.sqlite import database, schema
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.files import lock
+from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrations
 from tests.store.rows import intake, opened, read_only
 from tests.store.sql import look
 

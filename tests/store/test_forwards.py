@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from receiver.handlers import Forward
 from receiver.store import Store, handler_results, jobs
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrate, migrations
 from receiver.store.ids import EventIds
 from receiver.store.job_reads import JobReader
 from receiver.store.records import to_micros

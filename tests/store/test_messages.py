@@ -33,7 +33,7 @@ from receiver.store import (
     open_store,
     to_micros,
 )
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.sqlite.schema import migrations
 from tests.examples import examples
 from tests.harness import NOW
 from tests.store.rows import PERSON, intake, opened, opted_out

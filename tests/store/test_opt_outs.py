@@ -30,8 +30,8 @@ from receiver.store import (
 )
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrate, migrations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople

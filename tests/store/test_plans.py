@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from receiver import cli
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 from tests.store import everything
 from tests.store.statements import Ran, claim_history, plan, unbounded, written
 
@@ -241,7 +241,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
     },
     "a person asks for a sum over all of it, in a process of their own": {
-        "engine.backup._verify#5": ["SCAN events"],
+        "engine.sqlite.backup._verify#5": ["SCAN events"],
         "rollup_reads._COUNTS": [
             "SEARCH rollups USING PRIMARY KEY (source>?)",  # the next source
             "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter>? AND quarter<?)",

@@ -175,7 +175,7 @@ async def test_a_number_in_a_key_goes_too(tmp_path: Path) -> None:
 
 async def test_the_index_of_people_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person's events are found while they are there; empty runs go, but the last."""
-    monkeypatch.setattr("receiver.store.engine.connection.PIECE", 64)
+    monkeypatch.setattr("receiver.store.engine.sqlite.connection.PIECE", 64)
     async with opened(tmp_path) as store:
         for number in range(3 * 64):
             person = PERSON if number % 2 else "+254711000000"

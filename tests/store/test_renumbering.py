@@ -16,9 +16,9 @@ from receiver.config import parse
 from receiver.errors import StoreUnusable
 from receiver.service import renumber
 from receiver.store import Normaliser, open_store, renumbering
-from receiver.store.engine import schema
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import migrations
+from receiver.store.engine.sqlite import schema
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.schema import migrations
 from receiver.store.renumbering import _STAGES, progress, step
 from tests.cli.program import table, told
 from tests.harness import opened, until_async, write

@@ -41,7 +41,7 @@ from receiver.store import (
     rollups,
     to_micros,
 )
-from receiver.store.engine.database import open_writer
+from receiver.store.engine.sqlite.database import open_writer
 from receiver.store.ids import EventIds
 from receiver.store.tx import Tx
 from receiver.text.keywords import keyword

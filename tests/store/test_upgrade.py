@@ -14,8 +14,8 @@ from receiver.logs.requests import unlogged_entry
 from receiver.providers import Push
 from receiver.service.parts import Service
 from receiver.store import StoredEvent, from_micros, unpack_request
-from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import APPLICATION_ID, migrations
+from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrations
 from tests.cli.program import table
 from tests.harness import NOW, TOKEN, Clock, inbound, opened, take, until_async, write
 from tests.harness import with_plugin as configured

@@ -14,8 +14,8 @@ from receiver.actions import OptOut, Reply
 from receiver.errors import StoreUnavailable
 from receiver.store import HandlerActions, Store, StoredPush, StoreResult, pushes
 from receiver.store.engine import person_index
-from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.person_index import index_people
+from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.tx import Tx
 from tests.harness import NOW, until, until_async
@@ -354,7 +354,7 @@ async def test_a_folder_that_is_replaced_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a file is in its place pushes are refused; afterwards they are stored again."""
-    monkeypatch.setattr("receiver.store.engine.connection._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.engine.sqlite.connection._WRITE_BACK", 1)
     folder = tmp_path / "folder"
     folder.mkdir()
     async with opened(folder) as store, asyncio.timeout(30):
@@ -383,8 +383,8 @@ async def test_no_chore_ends_the_writer(
         raise error
 
     tried: list[str] = []
-    monkeypatch.setattr("receiver.store.engine.connection._WRITE_BACK", 1)
-    monkeypatch.setattr("receiver.store.engine.connection.PIECE", 1)
+    monkeypatch.setattr("receiver.store.engine.sqlite.connection._WRITE_BACK", 1)
+    monkeypatch.setattr("receiver.store.engine.sqlite.connection.PIECE", 1)
     monkeypatch.setattr("receiver.store.group_commit._IDLE", 0.01)
     monkeypatch.setattr(WriterConnection, chore, fail)
     async with opened(tmp_path) as store, asyncio.timeout(30):
@@ -472,7 +472,7 @@ async def test_people_are_indexed_under_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many at a time: a look-up has few events to read one by one, however busy it is."""
-    monkeypatch.setattr("receiver.store.engine.connection.PIECE", 64)
+    monkeypatch.setattr("receiver.store.engine.sqlite.connection.PIECE", 64)
     async with opened(tmp_path) as store:
         for n in range(74):
             await store.take(intake(store, n))

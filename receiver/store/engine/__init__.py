@@ -1,4 +1,4 @@
-"""SQLite: opening, locking, migrations, upkeep, copies, and the index of people.
+"""What is specific to a database: opening, locking, migrations, upkeep, copies.
 
-Everything specific to SQLite is here. The SQL of the store's other modules runs on PostgreSQL too.
+The SQL of the store's other modules runs on SQLite and on PostgreSQL.
 """

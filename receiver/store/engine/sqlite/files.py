@@ -65,7 +65,7 @@ def undo_restore(path: Path) -> None:
     """Undoes a restore that was killed before the copy had the store's name.
 
     The store then has a second name, under which it was to be kept, and its log may have only that
-    one. See `receiver.store.engine.backup`.
+    one. See `receiver.store.engine.sqlite.backup`.
     """
     for kept in _kept_by_restore(path):
         log = kept.with_name(f"{kept.name}-wal")

@@ -13,8 +13,8 @@ from typing import Any, cast
 import aiosqlite
 
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
-from receiver.store.engine.files import check_alone
-from receiver.store.engine.schema import SCHEMA, check_schema, migrations
+from receiver.store.engine.sqlite.files import check_alone
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrations
 from receiver.store.tx import Tx
 
 #: Rows of a long result that are fetched at once.

@@ -7,8 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from receiver.errors import StoreUnusable
-from receiver.store.engine.files import check_length
-from receiver.store.engine.schema import SCHEMA, check_schema, migrate
+from receiver.store.engine.sqlite.files import check_length
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrate
 
 #: A WAL above this size is written back at once; a smaller one when nothing else is to do.
 WAL_LIMIT = 64 * 1024 * 1024

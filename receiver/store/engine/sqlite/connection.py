@@ -14,8 +14,8 @@ from pathlib import Path
 import structlog
 
 from receiver.store.engine import person_index
-from receiver.store.engine.database import WAL_LIMIT, open_writer
-from receiver.store.engine.files import identity
+from receiver.store.engine.sqlite.database import WAL_LIMIT, open_writer
+from receiver.store.engine.sqlite.files import identity
 from receiver.store.tx import Tx
 
 #: Seconds between looks at whether the file is still there.

@@ -17,9 +17,9 @@ from urllib.parse import quote
 import msgspec
 
 from receiver.errors import StoreUnusable
-from receiver.store.engine.files import check_alone
-from receiver.store.engine.reading import errors_named
-from receiver.store.engine.schema import SCHEMA, check_schema, migrations
+from receiver.store.engine.sqlite.files import check_alone
+from receiver.store.engine.sqlite.reading import errors_named
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrations
 from receiver.store.tx import Tx
 
 #: The version of SQLite as text.

@@ -15,9 +15,9 @@ import msgspec
 from receiver.errors import StoreUnusable
 from receiver.store import audit
 from receiver.store.engine import console_data, plugin_data
-from receiver.store.engine.files import check_alone, lock, undo_restore
-from receiver.store.engine.reading import check_there
-from receiver.store.engine.schema import SCHEMA, check_schema
+from receiver.store.engine.sqlite.files import check_alone, lock, undo_restore
+from receiver.store.engine.sqlite.reading import check_there
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema
 
 _FILES = ("", "-wal", "-shm")
 
