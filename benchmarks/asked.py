@@ -249,7 +249,7 @@ async def _person(asked: Asked) -> None:
 
 
 async def _replay(asked: Asked) -> None:
-    with open_replay_reader(asked.store.path) as chronicle:
+    with open_replay_reader(asked.store.address) as chronicle:
         next(chronicle.chunks(Selection(), _PAGE))
 
 
@@ -331,5 +331,5 @@ READS: dict[str, Read] = {
         a.store.reader, ["day", "keyword"], a.now - timedelta(days=30), a.now, UTC
     ),
     "replay": _replay,
-    "doctor": lambda a: asyncio.to_thread(store_health, a.store.path, [SENDER, _SOURCE]),
+    "doctor": lambda a: asyncio.to_thread(store_health, a.store.address, [SENDER, _SOURCE]),
 }

@@ -72,7 +72,7 @@ def measure(store: Path, folder: Path) -> list[Cost]:
 
 
 async def _measure(settings: Config, accounts: Accounts) -> list[Cost]:
-    async with open_reader(settings.store_path) as reader:
+    async with open_reader(settings.store_address) as reader:
         paths = [path for path in await asyncio.gather(*_paths(reader)) if path]
     console = web.Console(desk=Desk(settings), accounts=accounts)
     transport = httpx2.ASGITransport(create_app(console))

@@ -243,11 +243,11 @@ def make(path: Path, events: int) -> Figures:
             _run(db, statement, {**_contents(figures), "first": 0, "last": rows})
         _tell("indexes")
     db.execute(
-        "INSERT INTO meta (key, value) VALUES ('benchmark', ?)",
+        "INSERT INTO meta (key, text) VALUES ('benchmark', ?)",
         (f"{events} {to_micros(figures.end)}",),
     )
     # Nothing in it is of an earlier program.
-    db.execute("UPDATE meta SET value = '[7,null]' WHERE key = 'numbers'")
+    db.execute("UPDATE meta SET text = '[7,null]' WHERE key = 'numbers'")
     _count(db)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     db.close()
@@ -260,7 +260,7 @@ def _found(path: Path) -> Figures:
     with closing(open_writer(path)) as upgraded:  # of today's schema
         _count(upgraded)
     db = sqlite3.connect(path)
-    ((value,),) = db.execute("SELECT value FROM meta WHERE key = 'benchmark'")
+    ((value,),) = db.execute("SELECT text FROM meta WHERE key = 'benchmark'")
     db.close()
     events, end = map(int, value.split())
     return Figures(events=events, end=from_micros(end))

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import aclosing, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast
 
+from receiver.config import StoreAddress
 from receiver.events import Message
 from receiver.store import (
     AuditEntry,
@@ -22,15 +23,15 @@ from receiver.store import (
     OptOutEntry,
     Quarantined,
     Reader,
+    Store,
     StoredEvent,
     StoredMessage,
     Subscription,
     SubscriptionStep,
 )
+from receiver.store.engine import engine_of
 from receiver.store.engine.sqlite.database import open_writer
 from receiver.store.engine.sqlite.inspection import verify
-from receiver.store.engine.sqlite.reading import AsyncConnection, open_snapshots
-from receiver.store.engine.sqlite.schema import migrations
 from receiver.store.ids import EventIds
 from receiver.store.replay_reads import Selection, open_replay_reader
 from receiver.store.subscription_reads import Filters
@@ -45,18 +46,18 @@ P = ParamSpec("P")
 # Readings of the program
 
 
-def events(store: Path) -> list[StoredEvent]:
+def events(store: StoreAddress) -> list[StoredEvent]:
     """All events that are not purged, with their requests."""
     return read(store, lambda reader: _all(reader.events(after=0, limit=None, request=True)))
 
 
-def keys(store: Path) -> list[str]:
+def keys(store: StoreAddress) -> list[str]:
     """The keys of all events that are not purged."""
     found = read(store, lambda reader: _all(reader.events(after=0, limit=None)))
     return [event.key for event in found]
 
 
-def event(store: Path, id_: object) -> StoredEvent:
+def event(store: StoreAddress, id_: object) -> StoredEvent:
     """The event of a message, by its id at the provider."""
 
     async def found(reader: Reader) -> StoredEvent:
@@ -69,36 +70,36 @@ def event(store: Path, id_: object) -> StoredEvent:
     return read(store, found)
 
 
-def text(store: Path, id_: object) -> str:
+def text(store: StoreAddress, id_: object) -> str:
     """The text of a message, by its id at the provider."""
     data = event(store, id_).event.data
     assert isinstance(data, Message)
     return data.text
 
 
-def client(store: Path, id_: object) -> str:
+def client(store: StoreAddress, id_: object) -> str:
     """The address that a message came from, by its id at the provider."""
     request = event(store, id_).request
     assert request is not None
     return request.client
 
 
-def clients(store: Path) -> set[str]:
+def clients(store: StoreAddress) -> set[str]:
     """The addresses that all events came from."""
     return {event.request.client for event in events(store) if event.request is not None}
 
 
-def jobs(store: Path, kind: str | None = None, state: str | None = None) -> list[Job]:
+def jobs(store: StoreAddress, kind: str | None = None, state: str | None = None) -> list[Job]:
     """Background work."""
     return read(store, lambda reader: _all(reader.every_job(kind=kind, state=state)))
 
 
-def messages(store: Path) -> list[StoredMessage]:
+def messages(store: StoreAddress) -> list[StoredMessage]:
     """The messages that we send or sent."""
     return read(store, lambda reader: _all(reader.messages.every()))[::-1]
 
 
-def undecided(store: Path, kind: str | None = None) -> list[Job | StoredMessage]:
+def undecided(store: StoreAddress, kind: str | None = None) -> list[Job | StoredMessage]:
     """Work that is due or under way, of one kind or of all, and messages that have not left."""
 
     async def found(reader: Reader) -> list[Job | StoredMessage]:
@@ -110,22 +111,22 @@ def undecided(store: Path, kind: str | None = None) -> list[Job | StoredMessage]
     return read(store, found)
 
 
-def quarantined(store: Path) -> list[Quarantined]:
+def quarantined(store: StoreAddress) -> list[Quarantined]:
     """The requests that could not become events."""
     return read(store, lambda reader: _all(reader.every_quarantined()))[::-1]
 
 
-def opt_outs(store: Path) -> list[OptOutEntry]:
+def opt_outs(store: StoreAddress) -> list[OptOutEntry]:
     """The opt-outs that hold."""
     return read(store, lambda reader: reader.opt_outs.find())[::-1]
 
 
-def opt_out_history(store: Path) -> list[OptOutChange]:
+def opt_out_history(store: StoreAddress) -> list[OptOutChange]:
     """All that opted a person out or in."""
     return read(store, lambda reader: _all(reader.opt_outs.changes()))[::-1]
 
 
-def flags(store: Path) -> list[tuple[str, str]]:
+def flags(store: StoreAddress) -> list[tuple[str, str]]:
     """The handlers that flagged an event, and why."""
     with open_replay_reader(store) as reader:
         found = [event for chunk in reader.chunks(Selection()) for event in chunk]
@@ -133,22 +134,22 @@ def flags(store: Path) -> list[tuple[str, str]]:
     return [(mark.handler, mark.key[1]) for mark in marks if mark.key[0] == "flag"]
 
 
-def subscriptions(store: Path, **filters: Unpack[Filters]) -> list[Subscription]:
+def subscriptions(store: StoreAddress, **filters: Unpack[Filters]) -> list[Subscription]:
     """The subscription book, by person, source, short code and service."""
     return read(store, lambda reader: _all(reader.subscriptions.find(**filters)))
 
 
-def subscription_history(store: Path) -> list[SubscriptionStep]:
+def subscription_history(store: StoreAddress) -> list[SubscriptionStep]:
     """All changes of the subscription book."""
     return read(store, lambda reader: _all(reader.subscriptions.history()))
 
 
-def acts(store: Path) -> list[AuditEntry]:
+def acts(store: StoreAddress) -> list[AuditEntry]:
     """What people did, and what the service deleted by itself."""
     return read(store, lambda reader: _all(reader.audit.every()))[::-1]
 
 
-def counted(store: Path, *by: str) -> list[int]:
+def counted(store: StoreAddress, *by: str) -> list[int]:
     """How many events and messages the report of all time has, told apart by these names."""
     first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     rows = read(store, lambda reader: reader.rollups.counts(by, first, last))
@@ -160,7 +161,7 @@ def damages(store: Path) -> Sequence[str]:
     return verify(store, None).damages
 
 
-def read(store: Path, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
+def read(store: StoreAddress, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
     """The answer of a reader of this store."""
     with snapshot(store) as tx:
         return ask(tx, reading)
@@ -178,21 +179,33 @@ def ask(tx: Tx, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
     raise AssertionError("a reading waits for something else than its store")
 
 
+def file_of(store: Store) -> Path:
+    """The file of a store in SQLite."""
+    assert isinstance(store.address, Path)
+    return store.address
+
+
+def sqlite_of(connection: object) -> Any:
+    """What sqlite3 or aiosqlite has of a connection of the store."""
+    return cast("Any", connection)._db
+
+
 @contextmanager
-def snapshot(store: Path) -> Iterator[Tx]:
+def snapshot(store: StoreAddress) -> Iterator[Tx]:
     """While the block runs, the store as it is now, to read."""
-    with (
-        open_snapshots(store, oldest=len(migrations())) as connection,
-        connection.snapshot() as tx,
-    ):
+    with engine_of(store).snapshots() as connection, connection.snapshot() as tx:
         yield tx
 
 
-class _AtOnce(AsyncConnection):
-    """Has each answer at once, so that no coroutine ever waits."""
+class _AtOnce:
+    """Has each answer at once, so that no coroutine ever waits; see `AsyncConnection`."""
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+
+    def ended(self) -> str | None:
+        """Returns None."""
+        return None
 
     async def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Returns all rows of a query."""
@@ -211,28 +224,28 @@ async def _all(found: AsyncIterator[T]) -> list[T]:
 # What only the store itself reads
 
 
-def claims(store: Path) -> dict[int, int]:
+def claims(store: StoreAddress) -> dict[int, int]:
     """The jobs that somebody works on, and who."""
     return dict(look(store, "SELECT id, owner FROM jobs WHERE owner IS NOT NULL"))
 
 
-def owners(store: Path) -> list[int]:
+def owners(store: StoreAddress) -> list[int]:
     """The processes that may work on jobs."""
     return [owner for (owner,) in look(store, "SELECT id FROM owners")]
 
 
-def purged(store: Path) -> list[tuple[str, bytes]]:
+def purged(store: StoreAddress) -> list[tuple[str, bytes]]:
     """The keys that purged events left, and the digests beside them."""
     return look(store, "SELECT key, data FROM events WHERE type = '' ORDER BY seq")
 
 
-def indexed(store: Path) -> int:
+def indexed(store: StoreAddress) -> int:
     """How many events the index of people has."""
     [(count,)] = look(store, "SELECT count(*) FROM people")
     return int(count)
 
 
-def dump(store: Path) -> list[str]:
+def dump(store: StoreAddress) -> list[str]:
     """The whole store as text."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
         return list(db.iterdump())

@@ -224,7 +224,7 @@ async def test_purged_rows_do_not_tell_whose_they_were(tmp_path: Path) -> None:
             await say(service, id_, B, "x")
             await say(service, id_, A, "hello")
         await purge(service)
-        rows = stored.purged(service.store.path)
+        rows = stored.purged(service.store.address)
         digests: list[object] = [data[at : at + 8] for _, data in rows for at in (0, 8)]
         digests += [part for key, _ in rows for part in key.split("#")[1:]]
         assert len(set(digests)) == len(digests) == 12

@@ -79,7 +79,7 @@ def said(answer: Any) -> str:
 
 def book(service: Service) -> list[tuple[Any, ...]]:
     """Service and state of each line."""
-    lines = stored.subscriptions(service.store.path)
+    lines = stored.subscriptions(service.store.address)
     return [(line.service_id, line.state) for line in lines]
 
 
@@ -243,7 +243,7 @@ async def test_one_of_two_stops_is_confirmed(tmp_path: Path) -> None:
         assert [said(answer) for answer in answers] == [CONFIRMED, "", ""]
         assert answers[1] == plain
         assert await take(service, stops[1]) == plain
-        assert {event.note for event in stored.events(service.store.path)} == {None}
+        assert {event.note for event in stored.events(service.store.address)} == {None}
         history = await service.store.reader.opt_outs.history()
         assert [change.change for change in history] == ["out", "out", "out"]
 
@@ -288,7 +288,7 @@ async def test_nothing_happens_after_its_arrival(tmp_path: Path, year: str) -> N
     clock = Clock()
     async with opened(tmp_path, raw(), clock=clock) as service:
         await take(service, activation(f"{year}1120120000"))
-        [event] = stored.events(service.store.path)
+        [event] = stored.events(service.store.address)
         assert event.event.time == NOW
         assert f"the provider's is {year}-11-20 09:00:00 UTC" in (event.note or "")
         clock.move(minutes=1)
@@ -301,7 +301,7 @@ async def test_a_clock_may_be_some_minutes_fast(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path, raw(), clock=clock) as service:
         await take(service, activation("20261120120400"))
-        assert [event.note for event in stored.events(service.store.path)] == [None]
+        assert [event.note for event in stored.events(service.store.address)] == [None]
         clock.move(seconds=1)
         await take(service, message(1, "STOP"))
         assert book(service) == [("44", "inactive")]
@@ -314,7 +314,7 @@ async def test_notes_stand_beside_each_other(tmp_path: Path) -> None:
     async with opened(tmp_path, configured) as service:
         await opted_out(service.store, OptOut(ME), NOW)
         assert said(await take(service, message(1, "game", timestamp="20991120120000"))) == ""
-        note = stored.event(service.store.path, 1).note or ""
+        note = stored.event(service.store.address, 1).note or ""
         assert note.startswith("reply withheld: the person has opted out; time of arrival taken")
 
 

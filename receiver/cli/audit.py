@@ -28,7 +28,7 @@ def command(
     listing = audit_listing()
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             most = asked(listing, form, limit)
             found = reader.audit.every(since=start, until=end, limit=most)
             await show(listing, found, form, limit)

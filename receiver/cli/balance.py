@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from receiver.cli.listing import form_of, show
 from receiver.cli.options import ConfigFile, Csv, Json, load
 from receiver.cli.times import Tz
+from receiver.config import StoreAddress
 from receiver.errors import Failed, ProviderError, StoreError
 from receiver.providers import create
 from receiver.providers.contract import Api
@@ -51,7 +51,7 @@ def command(
     )
 
     async def balances() -> AsyncGenerator[SourceBalance]:
-        looks = [_look(name, api, settings.store_path) for name, api in found.items()]
+        looks = [_look(name, api, settings.store_address) for name, api in found.items()]
         for result in await asyncio.gather(*looks):
             if isinstance(result, SourceBalance):
                 yield result
@@ -66,7 +66,7 @@ def command(
         raise Failed(*failures)
 
 
-async def _look(name: str, api: Api, store: Path) -> SourceBalance | str:
+async def _look(name: str, api: Api, store: StoreAddress) -> SourceBalance | str:
     """Returns the balance, or the error in a line."""
     try:
         return await balance(name, api, store)

@@ -139,7 +139,7 @@ def _opted_out(
     code = api.provider.address(sender) or api.own_sender
     about = {"short_code": code, "service_id": given.get("service_id")}
     numbers = dict.fromkeys(map(api.provider.person, operation.recipients(given)))
-    with closing(StoredPeople(settings.store_path)) as people:
+    with closing(StoredPeople(settings.store_address)) as people:
         return [number for number in numbers if people.has_opted_out(number, **about)]
 
 

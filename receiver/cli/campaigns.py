@@ -14,6 +14,7 @@ from receiver.cli.command_group import ListByDefault, report_outcome
 from receiver.cli.options import ConfigFile, Json, Limit, load_leniently
 from receiver.cli.parts import perform, prepare
 from receiver.cli.times import Tz
+from receiver.config import StoreAddress
 from receiver.errors import Failed
 from receiver.service.commands import ChangeCampaign
 from receiver.store import Reader, StoredCampaign, open_reader
@@ -47,7 +48,7 @@ def list_(
 
     `receiver messages --campaign ID` lists the message of each person with its status.
     """
-    store = load_leniently(config).store_path
+    store = load_leniently(config).store_address
     if id_ is not None:
         asyncio.run(show(store, id_, json=json))
         return
@@ -100,7 +101,7 @@ def _change(
     report_outcome(perform(prepare(config), ChangeCampaign(campaign=id_, act=act)), done)
 
 
-async def show(store: Path, id_: int, *, json: bool) -> None:
+async def show(store: StoreAddress, id_: int, *, json: bool) -> None:
     """Prints all about a campaign. Raises `Failed` if there is none with this id."""
     async with open_reader(store) as reader:
         campaign, counts = await _look(reader, id_)
@@ -115,7 +116,7 @@ async def show(store: Path, id_: int, *, json: bool) -> None:
         output.details(campaign_details(campaign, counts, reasons))
 
 
-async def follow(store: Path, id_: int, seconds: float, *, json: bool) -> None:
+async def follow(store: StoreAddress, id_: int, seconds: float, *, json: bool) -> None:
     """Shows the progress of a campaign until it ends, at most for so long.
 
     Raises `Failed` if people were not reached, or some still wait.

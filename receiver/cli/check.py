@@ -33,7 +33,7 @@ def command(config: ConfigFile = None) -> None:
         (
             ("plugins", plugins or "none: events are stored and not answered"),
             ("asked last", _asked_last(parts.plugins)),
-            ("store", str(settings.store_path)),
+            ("store", str(settings.store_address)),
             ("address", f"{server.host}:{server.port}"),
             ("admin", server.admin or "none"),
             ("console", settings.console.listen),

@@ -160,7 +160,7 @@ class Demo:
         )
         async with httpx2.AsyncClient(base_url=base, trust_env=False, timeout=30) as client:
             await _ready(client)
-            async with open_reader(self._settings.store_path) as reader:
+            async with open_reader(self._settings.store_address) as reader:
                 with bar:
                     for step in bar.track(steps, description="pushing"):
                         await self._push(client, reader, step)

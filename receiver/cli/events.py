@@ -102,7 +102,7 @@ def command(
     secrets = secrets_of(settings)
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             await check_source(reader, settings, source)
             if id_ is not None:
                 await _show(reader, id_, settings, json=json, raw=raw)

@@ -77,7 +77,7 @@ def list_(
     listing = job_listing(secrets)
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             every = reader.every_job(state=state, kind=kind)
             found = (
                 ListedJob(job, None if job.event is None else reader.ids.text(job.event))
@@ -147,7 +147,7 @@ def forwards(
     listing = forward_listing()
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             seq = None if event is None else reader.ids.seq(await reader.whole_id(event))
             most = asked(listing, form, limit)
             found = reader.forwards.every(
@@ -172,7 +172,7 @@ def forward_again(
     from receiver.service.commands import ForwardAgain
 
     async def find() -> int | None:
-        async with open_reader(load(config).store_path) as reader:
+        async with open_reader(load(config).store_address) as reader:
             return reader.ids.seq(await reader.whole_id(event))
 
     seq = asyncio.run(find())

@@ -12,7 +12,7 @@ from receiver import config as configuration
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
 from receiver.cli.options import known_providers, load_leniently
-from receiver.config import Config
+from receiver.config import Config, StoreAddress
 from receiver.errors import ConfigError, Failed, InvalidInput
 from receiver.providers import load_file
 from receiver.providers.drafting import Capture, capture, draft, read_capture, skeleton
@@ -92,10 +92,10 @@ def _from_quarantine(ids: list[int], settings: Config | None) -> list[Capture]:
         return []
     if settings is None:
         raise typer.BadParameter("--quarantine needs the configuration of the service: --config")
-    return asyncio.run(_quarantined(settings.store_path, ids))
+    return asyncio.run(_quarantined(settings.store_address, ids))
 
 
-async def _quarantined(store: Path, ids: list[int]) -> list[Capture]:
+async def _quarantined(store: StoreAddress, ids: list[int]) -> list[Capture]:
     """Returns requests of the quarantine. Raises `Failed` for an id that it does not have."""
     async with open_reader(store) as reader:
         entries = {each.id: each async for each in reader.every_quarantined()}

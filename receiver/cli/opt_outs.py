@@ -154,7 +154,7 @@ def remove(
 
 def _look(config: Config, show: Callable[[OptOutReader], Awaitable[object]]) -> None:
     async def look() -> None:
-        async with open_reader(config.store_path) as reader:
+        async with open_reader(config.store_address) as reader:
             await show(reader.opt_outs)
 
     asyncio.run(look())

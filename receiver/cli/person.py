@@ -49,7 +49,7 @@ def command(
     most = min(limit, _HIGHEST) if limit else (None if json else _LIMIT)
 
     async def look() -> Timeline:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             found = await timeline(reader, person, since=start, limit=most)
             if not found.entries and not (start and await is_known(reader, person)):
                 raise Failed(f"{person}: nothing is stored about this number")

@@ -65,5 +65,5 @@ async def _purge(config: ConfigFile, rules: list[PurgeRule]) -> Counter[str]:
 
 
 async def _count(config: ConfigFile, rules: list[PurgeRule]) -> Counter[str]:
-    async with open_reader(load(config).store_path) as reader:
+    async with open_reader(load(config).store_address) as reader:
         return await purge.count(reader, rules)

@@ -61,7 +61,7 @@ def list_(
     listing = quarantine_listing(secrets)
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             if id_ is not None:
                 await _show(reader, id_, secrets, json=json)
                 return

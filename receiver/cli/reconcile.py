@@ -14,6 +14,7 @@ from receiver.cli import output
 from receiver.cli.exit_status import option_error
 from receiver.cli.options import ConfigFile, Json, load, optional_number
 from receiver.cli.times import Tz, parse_time
+from receiver.config import StoreAddress
 from receiver.errors import Failed, InvalidInput
 from receiver.events import utc_now
 from receiver.service import reconcile
@@ -67,7 +68,7 @@ def command(
     scope = Scope(source=source, short_code=address, service_id=service)
     where = set(regions(settings, source).values())
     try:
-        compared = asyncio.run(_compare(settings.store_path, file, where, scope, then))
+        compared = asyncio.run(_compare(settings.store_address, file, where, scope, then))
         _show(compared, json=json)
         if apply and not compared.invalid:
             wanted = reconcile.corrections(compared, scope, list(settings.sources))
@@ -86,7 +87,7 @@ def command(
 
 
 async def _compare(
-    store: Path, file: Path, where: set[str], scope: Scope, then: datetime
+    store: StoreAddress, file: Path, where: set[str], scope: Scope, then: datetime
 ) -> Comparison:
     rows = reconcile.read_file(file, where)
     async with open_reader(store) as reader:

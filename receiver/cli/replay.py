@@ -86,7 +86,7 @@ def command(
         until=end,
         limit=limit,
     )
-    with open_replay_reader(parts.config.store_path) as reader:
+    with open_replay_reader(parts.config.store_address) as reader:
         if id_ is not None:
             wanted = msgspec.structs.replace(wanted, id_=find_event(reader, id_))
         run = ReplayRun(parts, wanted)
@@ -124,7 +124,7 @@ def _apply(run: ReplayRun, parts: Parts, *, again: bool, json: bool) -> None:
         # The store is opened to write first: opening it to write looks into the file, and closing
         # a file ends all locks that the process has on it.
         async with control.executor(parts) as carry:
-            with open_replay_reader(parts.config.store_path) as reader:
+            with open_replay_reader(parts.config.store_address) as reader:
                 first, last = reader.bounds(run.wanted)
                 with (
                     output.progress(first, last + 1) as progress,

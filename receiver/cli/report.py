@@ -55,7 +55,7 @@ def command(
     settings = load_leniently(config)
 
     async def look() -> Report:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             await _warn(reader, now)
             return await make_report(
                 reader, names, start or midnight(first, zone), end or now, zone

@@ -15,12 +15,13 @@ from receiver.cli.options import ConfigFile
 from receiver.cli.parts import perform, prepare
 from receiver.cli.send_many import Wish, send_many
 from receiver.cli.values import STDIN, decoded
-from receiver.errors import Failed, StoreLocked
+from receiver.config import StoreAddress
+from receiver.errors import Failed
 from receiver.events import Status
 from receiver.service.follow import message_changes
 from receiver.service.send import compose, cost_warnings, sending_source
 from receiver.store import StoredMessage, open_reader
-from receiver.store.engine.sqlite.files import lock
+from receiver.store.engine import engine_of
 from receiver.views.messages import message_json, next_step, reason
 from receiver.views.times import format_time
 
@@ -144,7 +145,7 @@ def command(
     name, api = sending_source(parts.config, parts.providers, source)
     if wish.is_campaign:
         send_many(parts, name, api, wish)
-        if not (dry_run or _is_served(parts.config.store_path)):
+        if not (dry_run or engine_of(parts.config.store_address).served()):
             print_errors(["no service runs: `receiver serve` sends it"])
         return
     message = compose(
@@ -163,8 +164,8 @@ def command(
     if not json:
         output.line(str(outcome.message))
         sys.stdout.flush()
-    store = parts.config.store_path
-    if not _is_served(store):
+    store = parts.config.store_address
+    if not engine_of(store).served():
         print_errors([f"no service runs: `receiver serve` sends message {outcome.message}"])
     if json or wait:
         seconds = timeout if wait else 0.0
@@ -191,7 +192,7 @@ def _check(wish: Wish, link_id: str | None) -> None:
         raise typer.BadParameter("--link-id is good for one message: expected --to once, and now")
 
 
-async def _follow(store: Path, id_: int, seconds: float, *, json: bool) -> StoredMessage:
+async def _follow(store: StoreAddress, id_: int, seconds: float, *, json: bool) -> StoredMessage:
     """Shows a message and its changes; returns its last state. Raises `NotFound`."""
     async with open_reader(store) as reader:
         async for message in message_changes(reader, id_, seconds):
@@ -220,12 +221,3 @@ def _check_result(message: StoredMessage, seconds: float) -> None:
         waiting = f"still {message.status} after {seconds:g} s"
         raise Failed(f"{message.id}: {waiting}: {next_step(message)}")
     print_errors([f"{message.id}: sent; no delivery report came within {seconds:g} s"])
-
-
-def _is_served(store: Path) -> bool:
-    """Returns whether a service works on this store."""
-    try:
-        lock(store).close()
-    except StoreLocked:
-        return True
-    return False

@@ -30,6 +30,7 @@ from receiver.service.recipients import Recipient, given, in_file, subscribers
 from receiver.service.send import characters_named
 from receiver.store import open_reader
 from receiver.store.campaigns import Person
+from receiver.store.engine import engine_of
 from receiver.text.times import length, parse_moment
 from receiver.views.times import full_time
 
@@ -104,7 +105,7 @@ def send_many(parts: Parts, source: str, api: Api, wish: Wish) -> None:
         return
     _ask(made, wish)
     id_ = asyncio.run(_store(parts, source, schedule, made.people, sender, wish.service_id))
-    store = parts.config.store_path
+    store = parts.config.store_address
     if wish.wait:
         asyncio.run(follow(store, id_, wish.timeout, json=wish.json))
     elif wish.json:
@@ -159,7 +160,7 @@ def _recipients(parts: Parts, source: str, wish: Wish) -> Iterator[Recipient]:
     code = parse_number(wish.short_code, parts.config, source) if wish.short_code else None
 
     async def look() -> list[Recipient]:
-        async with open_reader(parts.config.store_path) as reader:
+        async with open_reader(parts.config.store_address) as reader:
             service = wish.subscribers_of or ""
             return await subscribers(reader, source=source, service_id=service, short_code=code)
 
@@ -207,9 +208,9 @@ def _describe(parts: Parts, source: str, made: Mailing, schedule: Schedule, wish
 
 
 async def _price(parts: Parts, source: str) -> Decimal | None:
-    if not parts.config.store_path.exists():
+    if not engine_of(parts.config.store_address).exists():
         return None
-    async with open_reader(parts.config.store_path) as reader:
+    async with open_reader(parts.config.store_address) as reader:
         return await mailing.price_of_part(reader, source)
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
@@ -15,7 +14,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.options import ConfigFile, load, named_values
-from receiver.config import Config
+from receiver.config import Config, StoreAddress
 from receiver.errors import ConfigError, Failed, Fault, StoreError
 from receiver.events import utc_now
 from receiver.http.redact import address, masked
@@ -130,7 +129,7 @@ def _notes(settings: Config, sample: Sample) -> Iterator[None]:
 
     They are in the store, which a service on another machine has there.
     """
-    store = settings.store_path
+    store = settings.store_address
     before = asyncio.run(_last(store))
     yield
     if before is not None:
@@ -138,7 +137,7 @@ def _notes(settings: Config, sample: Sample) -> Iterator[None]:
             output.line(f"  note: {note}")
 
 
-async def _last(store: Path) -> int | None:
+async def _last(store: StoreAddress) -> int | None:
     """Returns the last sequence number in the store; None if it cannot be read."""
     try:
         async with open_reader(store) as reader:
@@ -147,7 +146,7 @@ async def _last(store: Path) -> int | None:
         return None
 
 
-async def _notes_after(store: Path, seq: int, sample: Sample) -> list[str]:
+async def _notes_after(store: StoreAddress, seq: int, sample: Sample) -> list[str]:
     """Returns the notes on the events after `seq` that were made of this push."""
     try:
         async with open_reader(store) as reader:

@@ -101,7 +101,7 @@ def list_(
     columns = HISTORY_COLUMNS if history else COLUMNS
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             await check_source(reader, settings, source)
             lines: AsyncGenerator[Subscription]
             if history:
@@ -141,7 +141,7 @@ def counts(
     each: Literal["day", "service"] = "day" if by is By.DAY else "service"
 
     async def look() -> None:
-        async with open_reader(settings.store_path) as reader:
+        async with open_reader(settings.store_address) as reader:
             await check_source(reader, settings, source)
             found = await reader.subscriptions.counts(
                 by=each,

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.config.convert import Converter, StructT, shown
+from receiver.config.convert import Converter, Secret, StructT, shown
 from receiver.config.sections import (
     YOUNGEST,
     Console,
@@ -34,6 +34,7 @@ from receiver.config.sections import (
     Store,
 )
 from receiver.config.sources import Elsewhere, SourceT, SourceTables, nowhere, read_common
+from receiver.config.store import Postgresql, StoreAddress, fault_of
 from receiver.errors import ConfigError, Fault
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "LoopGuard",
     "Plugins",
     "Positive",
+    "Postgresql",
     "Providers",
     "Retention",
     "Seconds",
@@ -53,6 +55,7 @@ __all__ = [
     "Server",
     "Source",
     "Store",
+    "StoreAddress",
     "convert",
     "find",
     "load",
@@ -103,9 +106,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return [name for name in sources if name not in known.union(self.sources)]
 
     @property
+    def store_address(self) -> StoreAddress:
+        """The store: the absolute path of the file of SQLite, or the database."""
+        store = self.store
+        if store.url.startswith("sqlite:"):
+            return self.store_path
+        return Postgresql(Secret(store.url), store.password)
+
+    @property
     def store_path(self) -> Path:
-        """The absolute path of the SQLite file, links resolved: files beside it have that name."""
-        return (self.file.parent / self.store.url.removeprefix("sqlite:")).resolve()
+        """The absolute path of the SQLite file, links resolved: files beside it have that name.
+
+        With PostgreSQL there is no such file, only those beside it.
+        """
+        url, prefix = self.store.url, "sqlite:"
+        name = url.removeprefix(prefix) if url.startswith(prefix) else self.store.files
+        return (self.file.parent / name).resolve()
 
     def data_of(self, plugin: str) -> Path:
         """Returns the folder for the plugin's own files, beside the store."""
@@ -161,10 +177,8 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
     console = reader.struct(raw.get("console", {}), Console, "console")
     if server:
         reader.check_server(server)
-    if store and not store.url.removeprefix("sqlite:"):
-        reader.fault("store.url", "expected sqlite: and a file name")
-    elif store and not store.url.startswith("sqlite:"):
-        reader.fault("store.url", f"expected sqlite:FILE, got {store.url!r}")
+    if store and (why := fault_of(store.url)):
+        reader.fault("store.url", why)
     if console and server and "console" in raw:
         reader.check_console(console, server)
     given = server and store and providers and plugins and guard and retention and logs

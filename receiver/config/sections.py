@@ -51,7 +51,13 @@ class Server(Section, frozen=True, kw_only=True):
 class Store(Section, frozen=True, kw_only=True):
     """`[store]`: where events are kept."""
 
+    #: `sqlite:FILE`, or `postgresql://USER@HOST/DATABASE` for several receivers.
     url: str = "sqlite:receiver.db"
+    #: Of the user of PostgreSQL.
+    password: Secret | None = None
+    #: With PostgreSQL: this machine's own files are beside this name, such as the control socket,
+    #: plugins' data and the console's users.
+    files: str = "receiver"
     #: Most requests kept in the quarantine, for authenticated pushes and strangers each.
     quarantine_rows: Positive = 1000
     #: Most bytes kept in the quarantine, for authenticated pushes and strangers each.

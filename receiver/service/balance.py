@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
+from receiver.config import StoreAddress
 from receiver.events import utc_now
 from receiver.providers.contract import Api
 from receiver.service.provider_calls import call_once
 from receiver.store import open_reader
+from receiver.store.engine import engine_of
 
 #: Sent messages, the newest, that are searched for a balance.
 _RECENT = 100
@@ -34,7 +35,7 @@ class SourceBalance(msgspec.Struct, frozen=True, kw_only=True):
 async def balance(
     name: str,
     api: Api,
-    store: Path,
+    store: StoreAddress,
     *,
     clock: Callable[[], datetime] = utc_now,
     timeout: float | None = None,  # noqa: ASYNC109 - see call_once
@@ -56,9 +57,9 @@ async def balance(
     )
 
 
-async def _of_last_message(name: str, api: Api, store: Path) -> SourceBalance:
+async def _of_last_message(name: str, api: Api, store: StoreAddress) -> SourceBalance:
     unknown = SourceBalance(source=name, provider=api.provider.name)
-    if not store.exists():  # noqa: ASYNC240 - a local file, once
+    if not engine_of(store).exists():
         return unknown
     async with open_reader(store) as reader:
         sent = await reader.messages.find(source=name, state="sent", limit=_RECENT)

@@ -86,13 +86,13 @@ async def executor(parts: Parts) -> AsyncIterator[Executor]:
 async def listening(service: Service) -> AsyncIterator[None]:
     """Takes commands for `service`. Raises `ReceiverError` if there is no place for the socket."""
     listener = _Listener(service)
-    with socket_path(service.store.path) as path:
+    with socket_path(service.parts.config.store_path) as path:
         try:
             server = await asyncio.start_unix_server(
                 listener.serve, sock=_bind(path), limit=_LINE_LIMIT
             )
         except OSError as error:
-            name = service.store.path.with_name(path.name)
+            name = service.parts.config.store_path.with_name(path.name)
             raise ReceiverError(f"{name}: {error.strerror}; commands need a socket there") from None
         try:
             yield

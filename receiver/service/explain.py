@@ -14,6 +14,7 @@ from receiver.plugin_host.loader import explanations
 from receiver.service.numbers import parse_number
 from receiver.service.parts import Parts
 from receiver.store import open_reader, to_micros
+from receiver.store.engine import engine_of
 from receiver.store.ids import EventIds
 from receiver.text.keywords import keyword
 
@@ -101,10 +102,10 @@ def _event(
 
 
 async def _opted_out_since(parts: Parts, event: Event[Message]) -> datetime | None:
-    path = parts.config.store_path
-    if not path.is_file():
+    store = parts.config.store_address
+    if not engine_of(store).exists():
         return None
-    async with open_reader(path) as reader:
+    async with open_reader(store) as reader:
         found = await reader.opt_outs.blocking(
             event.data.from_, sender=event.data.to, service_id=event.data.service_id
         )

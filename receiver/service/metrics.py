@@ -29,7 +29,8 @@ from receiver.jobs.channel import FAILURES
 from receiver.logs.histogram import Histogram
 from receiver.logs.requests import TRIED
 from receiver.service.parts import Service
-from receiver.service.store_metrics import Newest, Sizes, StoreMetrics, look, sizes
+from receiver.service.store_metrics import Newest, StoreMetrics, look
+from receiver.store.engine import Sizes
 from receiver.store.engine.sqlite.inspection import DATABASE_VERSION
 from receiver.store.metric_reads import amount
 
@@ -68,7 +69,7 @@ class ServiceCollector(Collector):
             if time.monotonic() < self._until:
                 return
             service = self._service
-            self._sizes = await asyncio.to_thread(sizes, service.store.path)
+            self._sizes = await asyncio.to_thread(service.store.engine.sizes)
             try:
                 self._figures = await look(
                     service.store.metrics,

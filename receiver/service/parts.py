@@ -167,7 +167,7 @@ def prepare(config: Config) -> Parts:
         made = providers.create(config, registry)
     except ConfigError as error:
         faults += error.faults
-    people = StoredPeople(config.store_path)
+    people = StoredPeople(config.store_address)
     environment = Environment(
         people=people, sources=_source_infos(config, made), regions=_regions(made)
     )
@@ -263,7 +263,7 @@ async def open_service(
     Raises `StoreLocked`, `StoreUnusable`, or `PluginError` for a plugin that does not start.
     """
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(parts.config.store_path))
+        store = await stack.enter_async_context(open_store(parts.config.store_address))
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.close)
         supervisor.watch("the store's writer", store.writer.ended)

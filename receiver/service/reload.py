@@ -73,4 +73,4 @@ def _changed(section: str, old: msgspec.Struct, new: msgspec.Struct) -> list[str
 
 
 def _moved(old: Config, new: Config) -> list[str]:
-    return ["store.url"] if old.store_path != new.store_path else []
+    return ["store.url"] if old.store_address != new.store_address else []

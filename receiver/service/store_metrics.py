@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
@@ -32,15 +30,6 @@ class StoreMetrics(msgspec.Struct, kw_only=True):
     statuses: dict[str, dict[str, int]] = {}
     unreported: dict[str, float] = {}
     balances: dict[str, Balance] = {}
-
-
-class Sizes(msgspec.Struct, frozen=True):
-    """Bytes."""
-
-    store: int
-    wal: int
-    free: int
-    """On the disk, for the service's user."""
 
 
 class Newest:
@@ -86,17 +75,3 @@ async def look(reader: MetricReader, sources: Iterable[str], now: datetime) -> S
         if (heard := await reader.balance(source)) is not None:
             figures.balances[source] = heard
     return figures
-
-
-def sizes(store: Path) -> Sizes | None:
-    """Returns the size of the store and the room that it has; None if that cannot be told."""
-    wal = store.with_name(f"{store.name}-wal")
-    try:
-        disk = os.statvfs(store.parent)
-        return Sizes(
-            store=store.stat().st_size,
-            wal=wal.stat().st_size if wal.exists() else 0,
-            free=disk.f_bavail * disk.f_frsize,
-        )
-    except OSError:
-        return None

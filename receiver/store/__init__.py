@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from receiver.actions import Send
+from receiver.config import StoreAddress
 from receiver.people import Subscription
 from receiver.store import (
     job_changes,
@@ -24,8 +24,7 @@ from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
 from receiver.store.bundles import one_speaks
 from receiver.store.deactivations import Subscribed
-from receiver.store.engine.sqlite.connection import WriterConnection
-from receiver.store.engine.sqlite.files import lock
+from receiver.store.engine import Engine, engine_of
 from receiver.store.forgetting import QuarantineRow
 from receiver.store.forwards import ForwardAttempt
 from receiver.store.group_commit import Writer
@@ -139,17 +138,27 @@ class Store:
     """
 
     def __init__(
-        self, writer: Writer, reader: Reader, ids: EventIds, path: Path, metrics: MetricReader
+        self,
+        writer: Writer,
+        reader: Reader,
+        ids: EventIds,
+        engine: Engine,
+        metrics: MetricReader,
     ) -> None:
         self.writer = writer
         self.reader = reader
         self.metrics = metrics
         """On a connection of its own: a look takes a while, and queries of one are in a row."""
         self.ids = ids
-        self.path = path
+        self.engine = engine
         self.take = writer.take
         self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
+
+    @property
+    def address(self) -> StoreAddress:
+        """Where the store is."""
+        return self.engine.address
 
     async def run(
         self,
@@ -196,18 +205,18 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(path: Path) -> AsyncIterator[Store]:
-    """The store at `path`, made or brought up to date if need be, for this process alone.
+async def open_store(address: StoreAddress) -> AsyncIterator[Store]:
+    """The store at `address`, made or brought up to date if need be, to change it.
 
     Raises `StoreLocked` or `StoreUnusable`.
     """
-    path = path.resolve()  # noqa: ASYNC240 - once, before anything runs
-    with lock(path):
-        writer = Writer(WriterConnection(path))
+    engine = engine_of(address)
+    with engine.writer() as connection:
+        writer = Writer(connection)
         try:
-            async with open_reader(path) as reader, open_reader(path) as aside:
+            async with open_reader(address) as reader, open_reader(address) as aside:
                 ids = reader.ids.after(await reader.last_seq())
-                yield Store(writer, reader, ids, path, aside.metrics)
+                yield Store(writer, reader, ids, engine, aside.metrics)
         finally:
             await writer.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.queries import Stream, conditions
+from receiver.store.queries import Stream, conditions, most
 from receiver.store.records import from_micros, to_micros
 from receiver.store.tx import Tx
 
@@ -54,7 +54,7 @@ class AuditReader:
             ("time < ?", to_micros(until) if until else None),
         )
         query = f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
             async for id_, time, who, act, details in rows:
                 yield AuditEntry(
                     id=id_,

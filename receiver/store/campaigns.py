@@ -31,7 +31,7 @@ _DRAFT = "SELECT source, handler, event FROM campaigns WHERE id = ? AND state = 
 _ADD = (
     "INSERT INTO messages (source, event, handler, msisdn, sender, text, service_id,"
     " even_if_opted_out, encoding, parts, created_at, updated_at, campaign)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, FALSE, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)"
     " ON CONFLICT (campaign, msisdn) WHERE campaign IS NOT NULL DO NOTHING"
 )
 _STATE = "SELECT source, state, handler, event FROM campaigns WHERE id = ?"

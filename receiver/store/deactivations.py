@@ -18,10 +18,10 @@ JOINED_AGAIN = (
 )
 # In the store, since it is needed inside of transactions: an opt-out ends subscriptions there.
 _SET_MANAGING = (
-    "INSERT INTO meta (key, value) VALUES ('managing', ?1)"
-    " ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value <> excluded.value"
+    "INSERT INTO meta (key, text) VALUES ('managing', ?1)"
+    " ON CONFLICT (key) DO UPDATE SET text = excluded.text WHERE meta.text <> excluded.text"
 )
-_MANAGING = "SELECT value FROM meta WHERE key = 'managing'"
+_MANAGING = "SELECT text FROM meta WHERE key = 'managing'"
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 from receiver.actions import Forward
 from receiver.store import jobs
 from receiver.store.ids import EventIds
-from receiver.store.queries import Stream, conditions
+from receiver.store.queries import Stream, conditions, most
 from receiver.store.records import from_micros, to_micros
 from receiver.store.tx import Tx
 
@@ -133,7 +133,7 @@ class ForwardReader:
             ("time < ?", None if until is None else to_micros(until)),
         )
         query = f"{_ATTEMPTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
             async for seq, name, handler, job, time, taken_, answer in rows:
                 yield ForwardAttempt(
                     event=self._ids.text(seq),

@@ -21,7 +21,7 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
 from receiver.store import bundles, jobs, pushes
-from receiver.store.engine.sqlite.connection import WriterConnection
+from receiver.store.engine import Lane, WriterConnection
 from receiver.store.records import BundleResult, StoredBundle, StoredPush, StoreResult
 from receiver.store.tx import Tx
 
@@ -34,8 +34,7 @@ _Work = StoredPush | StoredBundle | Operation
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
 _Results = list[Any]
-#: Kind and lane of jobs.
-_Lanes = set[tuple[str, str]]
+_Lanes = set[Lane]
 
 #: Most operations that wait for a commit. Above it callers get `StoreUnavailable`.
 QUEUE_LIMIT = 8192
@@ -286,7 +285,7 @@ class Writer:
             self._connection.begin_commit(at_once=self.trouble is not None)
             results = self._store([work for work, _ in batch])
         except Exception as error:
-            if isinstance(error, OSError) or type(error) in WriterConnection.STORE_ERRORS:
+            if isinstance(error, OSError) or self._connection.is_unavailable(error):
                 self._complain(error, len(batch))
                 reason = f"the store cannot take it now: {error}"
                 return [StoreUnavailable(reason) for _ in batch]
@@ -335,6 +334,8 @@ class Writer:
                 else:
                     results.append(item(tx))
             last, made = jobs.added(tx, self._last_job)
+            if made:
+                connection.announce(made)
         self._last_job, self._made = last, self._made | made
         connection.unindexed += new
         return results

@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
-from receiver.store.engine.sqlite.inspection import open_for_inspection
+from receiver.config import StoreAddress
+from receiver.store.engine import engine_of
 from receiver.store.jobs import KINDS
 from receiver.store.not_understood import NotUnderstood, not_understood
 from receiver.store.purge_reads import TRUST, trusted
@@ -69,9 +69,9 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """By source: the balance in the answer to the last message sent."""
 
 
-def store_health(path: Path, sources: Iterable[str]) -> StoreHealth:
-    """Reads the state of the store at `path`. Raises `StoreUnusable` for any other file."""
-    with open_for_inspection(path) as (tx, version, newest):
+def store_health(address: StoreAddress, sources: Iterable[str]) -> StoreHealth:
+    """Reads the state of the store at `address`. Raises `StoreUnusable` for any other file."""
+    with engine_of(address).inspection() as (tx, version, newest):
         if version != newest:
             return StoreHealth(version=version, newest=newest)
         found, back_to = _last_pushes(tx, set(sources))

@@ -9,7 +9,7 @@ from typing import Any
 
 from receiver.events import DeliveryReport, EventType, Status, decode_data
 from receiver.store.ids import EventIds
-from receiver.store.queries import Fetch, Stream, conditions, marks
+from receiver.store.queries import Fetch, Stream, conditions, marks, most
 from receiver.store.records import MessageReport, StoredMessage, from_micros, to_micros
 
 #: Of the table of messages `m`: what `message_of` takes, before when it is due and how often asked.
@@ -72,7 +72,7 @@ class MessageReader:
         # Of a period the index by time has the order; of all, the table itself.
         order = "m.id DESC" if since is until is None else "m.created_at DESC, m.id DESC"
         query = f"{_MESSAGE} WHERE {where} ORDER BY {order} LIMIT ?"
-        values.append(-1 if limit is None else limit)
+        values.append(most(limit))
         async with aclosing(self._stream(query, values)) as rows:
             async for row in rows:
                 yield message_of(self._ids, row)

@@ -12,7 +12,7 @@ import msgspec
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
-from receiver.store.queries import Fetch, Stream, conditions
+from receiver.store.queries import Fetch, Stream, conditions, most
 from receiver.store.records import from_micros, to_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
@@ -137,7 +137,7 @@ class OptOutReader:
             ("time < ?", to_micros(until) if until else None),
         )
         query = f"{_CHANGE} WHERE {where} ORDER BY id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
             async for row in rows:
                 yield OptOutChange(
                     msisdn=row[0],
@@ -168,7 +168,7 @@ class OptOutReader:
             ("+f.event < ?", first_seq(to_micros(until)) if until else None),
         )
         query = f"{_NEAR_MISSES} AND {where} ORDER BY f.id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, -1 if limit is None else limit])) as rows:
+        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
             async for seq, subject, data, received_at, reason, source, out in rows:
                 message = _written(data)
                 yield NearMiss(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 
+from receiver.config import StoreAddress
 from receiver.events import Data, Event
 from receiver.people import Subscription
+from receiver.store.engine import engine_of
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.engine.sqlite.reading import ConnectionPool
 from receiver.store.ids import EventIds, first_arrival
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.opt_out_rule import blocks, lines_after
@@ -51,8 +51,8 @@ class StoredPeople:
     Without a store nobody is known. Every method may raise `StoreUnavailable`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._pool = ConnectionPool(path)
+    def __init__(self, address: StoreAddress) -> None:
+        self._pool = engine_of(address).pool()
         self._before: ContextVar[int | None] = ContextVar("before", default=None)
 
     @contextmanager

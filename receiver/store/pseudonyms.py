@@ -13,7 +13,7 @@ from receiver.store.tx import Tx
 
 #: The first character of every pseudonym; no number begins with it.
 MARK = "#"
-KEY = "SELECT value FROM meta WHERE key = 'pseudonyms'"
+KEY = "SELECT bytes FROM meta WHERE key = 'pseudonyms'"
 # Selects 1 if there is any; `$` is the next character after `#`.
 ANY = "SELECT 1 FROM opt_outs WHERE msisdn >= '#' AND msisdn < '$' LIMIT 1"
 

@@ -69,3 +69,8 @@ def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
     joined = " AND ".join(condition for condition, _ in given)
     values = [value for condition, value in given for _ in range(condition.count("?"))]
     return joined or "TRUE", values
+
+
+def most(limit: int | None) -> int:
+    """Returns the number of rows after LIMIT; None: all."""
+    return 2**63 - 1 if limit is None else limit

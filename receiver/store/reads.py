@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from receiver.config import StoreAddress
 from receiver.store.audit import AuditReader
 from receiver.store.campaign_reads import CampaignReader
+from receiver.store.engine import AsyncConnection, engine_of
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.engine.sqlite.reading import AsyncConnection, open_async
 from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
 from receiver.store.forgetting import OF_SUBJECT, PersonReader
 from receiver.store.forwards import ForwardReader
@@ -25,7 +25,7 @@ from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
 from receiver.store.quarantine import Quarantined
-from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks
+from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks, most
 from receiver.store.records import (
     Job,
     StoredEvent,
@@ -60,12 +60,12 @@ _QUARANTINED = (
 
 
 @asynccontextmanager
-async def open_reader(path: Path) -> AsyncIterator[Reader]:
-    """Opens a reader of the store at `path`, with or without a running service.
+async def open_reader(address: StoreAddress) -> AsyncIterator[Reader]:
+    """Opens a reader of the store at `address`, with or without a running service.
 
     Raises `StoreUnusable` when there is no store or it is not ours.
     """
-    async with open_async(path) as connection:
+    async with engine_of(address).reader() as connection:
         ((node,),) = await connection.fetch("SELECT value FROM meta WHERE key = 'node'")
         yield Reader(connection, EventIds(node))
 
@@ -150,8 +150,8 @@ class Reader:
         if words:
             found = self._events(where, values, f"ORDER BY {order}", request=request, words=words)
             return first(found, limit)
-        most = -1 if limit is None else limit
-        return self._events(where, values, f"ORDER BY {order} LIMIT {most}", request=request)
+        rows = most(limit)
+        return self._events(where, values, f"ORDER BY {order} LIMIT {rows}", request=request)
 
     async def lowest_of(self, number: int, until: datetime | None = None) -> int | None:
         """Returns the lowest `seq` of so many newest events before a time; None: there are less."""

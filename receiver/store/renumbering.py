@@ -29,8 +29,8 @@ _STEP = 0.01
 #: Rows that are read at once.
 _ROWS = 100
 
-_GET = "SELECT value FROM meta WHERE key = 'numbers'"
-_SET = "UPDATE meta SET value = ? WHERE key = 'numbers'"
+_GET = "SELECT text FROM meta WHERE key = 'numbers'"
+_SET = "UPDATE meta SET text = ? WHERE key = 'numbers'"
 
 _OPTED = (
     "SELECT msisdn FROM (SELECT DISTINCT msisdn FROM opt_outs WHERE msisdn > ?1 ORDER BY msisdn"

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from receiver.config import StoreAddress
 from receiver.events import Data, Event
+from receiver.store.engine import SnapshotConnection, engine_of
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.engine.sqlite.reading import SnapshotConnection, open_snapshots
-from receiver.store.engine.sqlite.schema import migrations
 from receiver.store.event_effects import NOTHING, EventEffects, effects_of
 from receiver.store.event_search import BETWEEN, chosen
 from receiver.store.ids import EventIds, first_seq
@@ -73,12 +72,12 @@ class ReplayEvent(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def open_replay_reader(path: Path) -> Iterator[ReplayReader]:
-    """Opens the store at `path`, with or without a running service.
+def open_replay_reader(address: StoreAddress) -> Iterator[ReplayReader]:
+    """Opens the store at `address`, with or without a running service.
 
     Raises `StoreUnusable` when there is no store or it is not one of this schema.
     """
-    with open_snapshots(path, oldest=len(migrations())) as connection:
+    with engine_of(address).snapshots() as connection:
         with connection.snapshot() as tx:
             (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
         yield ReplayReader(connection, EventIds(node))

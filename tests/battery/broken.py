@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from receiver import cli
 from receiver.store import group_commit
@@ -62,7 +63,7 @@ def look_first() -> None:
 
 
 async def _look_then_insert(self: Writer, intake: StoredPush) -> StoreResult:
-    found = await asyncio.to_thread(_find, self._connection._path, intake.row)
+    found = await asyncio.to_thread(_find, cast("Any", self._connection)._path, intake.row)
     if found is not None:
         return StoreResult(found[0], new=False, answer=found[1], open=False)
     await self.run(partial(_insert, row=intake.row))

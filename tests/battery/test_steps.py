@@ -136,7 +136,7 @@ async def live(folder: Path, raw: dict[str, Any], clock: Clock) -> bool:
 
 def undecided(service: Service) -> list[Any]:
     """What is still to be done."""
-    path = service.store.path
+    path = service.store.address
     return [*stored.undecided(path), *stored.jobs(path, state="dead")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,7 +19,6 @@ from receiver.logs.requests import unlogged_entry
 from receiver.service import quarantine
 from receiver.service.parts import Service
 from receiver.store import StoredBundle, StoredEvent
-from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.group_commit import Writer
 from tests.harness import Clock, delivery, inbound, opened, push_of, settings, take, until_async
 from tests.intake.many import of, replying, serve_many
@@ -122,7 +122,7 @@ async def test_a_push_is_stored_whole_or_not_at_all(
     """What fails after some events are in leaves none of them, and nothing is acknowledged."""
 
     def full(*_: object, **__: object) -> None:
-        raise WriterConnection.STORE_ERRORS[0]("disk full")
+        raise sqlite3.OperationalError("disk full")
 
     push = of(inbound(1), *REPORTS[:3])
     async with many(tmp_path) as service:

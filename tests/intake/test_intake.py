@@ -36,6 +36,7 @@ from tests.harness import (
     until_async,
     with_plugin,
 )
+from tests.stored import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +129,7 @@ async def test_a_message_is_stored_and_acknowledged(tmp_path: Path) -> None:
     async with opened(tmp_path) as service:
         answer = await take(service, inbound(1, "hello"))
         assert answer == Answer(PLAIN, b"application/json")
-        [event] = stored.events(service.store.path)
+        [event] = stored.events(service.store.address)
         assert event.request is not None
         assert event.request.body == inbound(1, "hello")
 
@@ -139,7 +140,7 @@ async def test_a_repeat_changes_nothing(tmp_path: Path) -> None:
         answers = [await take(service, inbound(1, "GAME")) for _ in range(3)]
         assert {answer.body for answer in answers} == {answers[0].body}
         assert replying(answers[0]) == "Welcome"
-        assert stored.keys(service.store.path) == ["message:1"]
+        assert stored.keys(service.store.address) == ["message:1"]
         counts = service.intake.counts
         assert counts.outcomes == {("tilil", "stored"): 1, ("tilil", "repeat"): 2}
         assert counts.events == {"sms.message.received": 1}
@@ -162,7 +163,7 @@ async def test_headers_of_no_interest_are_not_kept(tmp_path: Path) -> None:
     headers = [(b"host", b"x"), (b"cookie", b"secret"), (b"x-provider", b"\xff1")]
     async with opened(tmp_path) as service:
         await take(service, inbound(1), headers=headers)
-        [event] = stored.events(service.store.path)
+        [event] = stored.events(service.store.address)
         assert event.request is not None
         assert event.request.headers == [(b"x-provider", b"\xff1")]
 
@@ -237,7 +238,7 @@ async def test_one_of_many_that_cannot_be_recorded_fails_alone(
         assert [replying(answer) for answer in answers if isinstance(answer, Answer)] == [
             "karibu"
         ] * 5
-        assert len(stored.keys(service.store.path)) == 5
+        assert len(stored.keys(service.store.address)) == 5
 
 
 async def test_repeats_at_the_same_instant_are_one(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ async def test_repeats_at_the_same_instant_are_one(tmp_path: Path) -> None:
         answers = await asyncio.gather(*[take(service, inbound(1, "ask")) for _ in range(200)])
         assert {replying(answer) for answer in answers} == {"answer to 1"}
         assert runs(tmp_path) == ["ask 1"]
-        assert stored.keys(service.store.path) == ["message:1"]
+        assert stored.keys(service.store.address) == ["message:1"]
 
 
 async def test_a_provider_that_hangs_up_loses_no_reply(tmp_path: Path) -> None:
@@ -350,7 +351,7 @@ async def test_who_opts_out_while_a_handler_works_gets_no_late_reply(tmp_path: P
 
         await until_async(idle, "handled")
         assert await sends(service) == []
-        assert "opted out" in (stored.event(service.store.path, 1).note or "")
+        assert "opted out" in (stored.event(service.store.address, 1).note or "")
 
 
 # The limit of a source
@@ -370,8 +371,8 @@ async def test_a_limit_fills_up_again(tmp_path: Path) -> None:
         await take(service, inbound("more"))
         with pytest.raises(TooMany):
             await take(service, inbound("again"))
-        assert len(stored.keys(service.store.path)) == 3
-        assert stored.quarantined(service.store.path) == []
+        assert len(stored.keys(service.store.address)) == 3
+        assert stored.quarantined(service.store.address) == []
 
 
 # The loop guard
@@ -390,7 +391,7 @@ async def test_a_reply_that_is_held_back_is_noted_and_the_rest_done(tmp_path: Pa
         for n, text in enumerate(("GAME a", "GAME b", "GAME c", "STOP"), 10):
             assert bool(replying(await take(service, inbound(n, text)))) is (n < 12)
         assert replying(await take(service, inbound(12, "GAME c"))) == ""
-        events = stored.events(service.store.path)
+        events = stored.events(service.store.address)
         notes = [(event.key, event.note) for event in events if event.note]
         reason = "reply held back: this person got as many replies as loop_guard allows"
         assert notes == [("message:12", reason), ("message:13", reason)]
@@ -403,7 +404,7 @@ async def test_a_short_code_gets_no_reply(tmp_path: Path) -> None:
     """Two programs on short codes would answer each other for ever."""
     async with opened(tmp_path, guarded()) as service:
         assert replying(await take(service, inbound(1, "GAME", mobile="40404"))) == ""
-        [event] = stored.events(service.store.path)
+        [event] = stored.events(service.store.address)
         assert event.note == "reply held back: the sender is no person's number"
 
 
@@ -420,7 +421,7 @@ async def test_a_late_reply_is_held_back_too(tmp_path: Path) -> None:
 
         await until_async(idle, "handled")
         assert len(await sends(service)) == 1
-        notes = [(event.note or "")[:10] for event in stored.events(service.store.path)]
+        notes = [(event.note or "")[:10] for event in stored.events(service.store.address)]
         assert notes == ["", "reply held"]
 
 
@@ -474,7 +475,7 @@ async def test_what_is_refused_is_in_the_quarantine(
         assert (entry.authenticated, entry.outcome) == (authenticated, error.outcome)
         assert (entry.source, entry.client) == ("tilil", "192.0.2.1")
         assert entry.request.body == body
-        assert stored.keys(service.store.path) == []
+        assert stored.keys(service.store.address) == []
 
 
 async def test_an_unreadable_body_with_a_right_token_in_the_url_is_the_providers(
@@ -573,15 +574,15 @@ async def test_an_answer_that_cannot_be_decided_is_no_acknowledgement(
     async with opened(tmp_path, patient()) as service:
         waiting = [asyncio.create_task(take(service, inbound(1, "ask"))) for _ in range(3)]
         await begun(tmp_path, "ask 1")
-        elsewhere = service.store.path.with_name("elsewhere")
-        service.store.path.rename(elsewhere)
+        elsewhere = file_of(service.store).with_name("elsewhere")
+        file_of(service.store).rename(elsewhere)
         await until_async(service.store.check, "trouble")
         go(tmp_path)
         for answer in service.workers._answers.values():
             answer.resolve()  # as when `reply_within` is over
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnavailable}
-        elsewhere.rename(service.store.path)
+        elsewhere.rename(file_of(service.store))
         assert await service.store.check() is None
         if comes_back:
             assert (await take(service, inbound(1, "ask"))).body == PLAIN
@@ -601,7 +602,7 @@ async def test_a_crash_between_commit_and_reply_costs_no_reply(tmp_path: Path) -
         first = asyncio.create_task(take(service, inbound(1, "ask")))
         await begun(before, "ask 1")
         for suffix in ("", "-wal"):
-            name = service.store.path.name + suffix
+            name = file_of(service.store).name + suffix
             shutil.copy(before / name, after / name)
         go(before)
         assert replying(await first) == "answer to 1"

@@ -84,7 +84,7 @@ async def until_job(service: Service, **expected: object) -> Job:
 
 def state(service: Service) -> list[tuple[Any, ...]]:
     """The subscription book."""
-    book = stored.subscriptions(service.store.path)
+    book = stored.subscriptions(service.store.address)
     return [(line.msisdn, line.service_id, line.state) for line in book]
 
 
@@ -332,7 +332,7 @@ def leave(event, context):
 """
     async with opened(tmp_path, with_plugin(plugin)) as service:
         await take(service, inbound(1))
-        [line] = stored.subscriptions(service.store.path)
+        [line] = stored.subscriptions(service.store.address)
         assert line.source == "talkntalk"
 
 

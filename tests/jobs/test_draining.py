@@ -74,7 +74,7 @@ def noted(folder: Path) -> list[list[str]]:
 
 def states(service: Service) -> list[str]:
     """The states of our messages."""
-    return [message.state for message in stored.messages(service.store.path)]
+    return [message.state for message in stored.messages(service.store.address)]
 
 
 async def test_a_stop_ends_handlers_before_their_plugin(tmp_path: Path) -> None:
@@ -88,14 +88,14 @@ async def test_a_stop_ends_handlers_before_their_plugin(tmp_path: Path) -> None:
         assert states(service) == ["sent"]
         first = noted(tmp_path)
         assert first[-1] == ["old", "stop", "-"]
-        assert stored.claims(service.store.path) == {}
-        left = stored.jobs(service.store.path, "handle")
+        assert stored.claims(service.store.address) == {}
+        left = stored.jobs(service.store.address, "handle")
         assert {job.attempts for job in left} <= {0}
         assert len(left) == 30 - (len(first) - 1)
         async with opened(tmp_path, raw) as service:
 
             async def done() -> bool:
-                return not stored.jobs(service.store.path, "handle")
+                return not stored.jobs(service.store.address, "handle")
 
             await until_async(done, "all handled")
         handled = [id_ for _, what, id_ in noted(tmp_path) if what == "handled"]

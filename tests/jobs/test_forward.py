@@ -105,7 +105,7 @@ async def failed(service: Service, attempts: int = 1) -> Job:
 
 def under_way(service: Service, job: Job) -> bool:
     """Whether somebody works on a job, or has since it was read."""
-    store = service.store.path
+    store = service.store.address
     return job.id in stored.claims(store) or job not in stored.jobs(store)
 
 
@@ -233,7 +233,7 @@ async def test_a_target_that_was_down_gets_everything(tmp_path: Path) -> None:
             await until_async(all_there, "the other target has everything")
 
             async def nothing_under_way() -> bool:
-                return not stored.claims(service.store.path)
+                return not stored.claims(service.store.address)
 
             for _ in range(2):
                 await until_async(nothing_under_way, "the last try has ended")

@@ -29,6 +29,7 @@ from receiver.supervision.supervisor import Supervisor
 from tests import stored
 from tests.harness import Clock, until_async
 from tests.store.rows import PERSON, finish, intake, opened
+from tests.stored import file_of
 
 GUARD = Guard(LoopGuard(enabled=False), ())
 
@@ -333,10 +334,10 @@ async def test_a_reply_resolves_the_answer(tmp_path: Path) -> None:
 
     async with bench(tmp_path, replies, slow) as work:
         await asyncio.wait_for(await work.give(1), 30)
-        assert stored.event(work.store.path, 1).answer == b"answer: karibu"
+        assert stored.event(work.store.address, 1).answer == b"answer: karibu"
         go_on.set()
         await work.done()
-        assert stored.event(work.store.path, 1).answer == b"answer: karibu"
+        assert stored.event(work.store.address, 1).answer == b"answer: karibu"
         assert await work.jobs() == []
 
 
@@ -351,7 +352,7 @@ async def test_all_silent_handlers_resolve_the_answer(tmp_path: Path) -> None:
 
     async with bench(tmp_path, silent, silent_too) as work:
         await asyncio.wait_for(await work.give(1), 30)
-        event = stored.event(work.store.path, 1)
+        event = stored.event(work.store.address, 1)
         assert (event.answer, event.reply) == (b"answer", ReplyState.NONE)
 
 
@@ -728,10 +729,10 @@ async def test_work_that_cannot_be_committed_is_committed_later(
         return "karibu"
 
     async with bench(tmp_path, counts) as work:
-        elsewhere = work.store.path.with_name("elsewhere")
+        elsewhere = file_of(work.store).with_name("elsewhere")
         waiting = await work.give(1)
         await asyncio.to_thread(begun.wait, 30)
-        work.store.path.rename(elsewhere)
+        file_of(work.store).rename(elsewhere)
         await until_async(work.store.check, "trouble")
         go_on.set()
         with capture_logs() as lines:
@@ -742,7 +743,7 @@ async def test_work_that_cannot_be_committed_is_committed_later(
 
             await until_async(kept, "a try to store it")
             assert not waiting.done()
-            elsewhere.rename(work.store.path)
+            elsewhere.rename(file_of(work.store))
             await asyncio.wait_for(waiting, 30)
         await work.done()
         assert await work.jobs() == []
@@ -849,7 +850,7 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
         await work.give(1)
         await work.give(2)
         await asyncio.to_thread(entered.wait, 30)
-        path = work.store.path
+        path = work.store.address
         asyncio.get_running_loop().call_soon(go_on.set)  # when the end has begun
     assert seen == ["1"]
     assert stored.claims(path) == {}

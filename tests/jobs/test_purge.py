@@ -22,6 +22,7 @@ from receiver.store import Failure, PurgeKind, PurgeRule, jobs, messages, purges
 from receiver.store.tx import Tx
 from tests import stored
 from tests.harness import Clock, inbound, opened, settings, take, until_async
+from tests.stored import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -49,17 +50,17 @@ def dead_letter(tx: Tx, now: datetime, event: int | None = None) -> None:
 
 def events_left(service: Service) -> int:
     """How many events there are."""
-    return len(stored.keys(service.store.path))
+    return len(stored.keys(service.store.address))
 
 
 def requests_left(service: Service) -> int:
     """How many of them have their requests."""
-    return sum(event.request is not None for event in stored.events(service.store.path))
+    return sum(event.request is not None for event in stored.events(service.store.address))
 
 
 def keys_left(service: Service) -> int:
     """How many events have left their keys alone."""
-    return len(stored.purged(service.store.path))
+    return len(stored.purged(service.store.address))
 
 
 async def test_what_is_too_old_goes(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ async def test_all_that_is_too_old_goes_whatever_the_order(
             )
             assert oldest.ids == [], clock()
             clock.move(hours=1)
-        assert left(service.store.path) == []
+        assert left(file_of(service.store)) == []
 
 
 async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
@@ -188,13 +189,13 @@ async def test_what_waited_goes_the_next_day(tmp_path: Path) -> None:
     raw = keeping(events="14d", messages="7d", keys="8d")
     async with opened(tmp_path, raw, clock) as service:
         await take(service, inbound(1, "hello"))
-        event = stored.event(service.store.path, 1)
+        event = stored.event(service.store.address, 1)
         await service.store.run(dead_letter, clock(), event.seq)
         retention = Retention(service.parts.config.retention, service.store, clock)
         for _ in range(16 * 24):
             clock.move(hours=1)
             await retention.sweep()
-        assert stored.messages(service.store.path) == []
+        assert stored.messages(service.store.address) == []
         assert (events_left(service), keys_left(service)) == (0, 0)
 
 

@@ -19,6 +19,7 @@ from tests import stored
 from tests.harness import Clock, inbound, opened, settings, take, until_async, with_plugin
 from tests.store.rows import PERSON, finish, held, intake
 from tests.store.rows import opened as opened_store
+from tests.stored import sqlite_of
 
 pytestmark = pytest.mark.anyio
 
@@ -56,8 +57,8 @@ async def test_idle_the_store_is_asked_once_a_look(
     raw["plugins"] = {"enabled": ["forward"], "forward": {"targets": targets}}
 
     async with opened(tmp_path, raw, look=0.01) as service:
-        await service.store.reader._connection._db.set_trace_callback(statements.append)
-        service.store.writer._connection._db.set_trace_callback(statements.append)
+        await sqlite_of(service.store.reader._connection).set_trace_callback(statements.append)
+        sqlite_of(service.store.writer._connection).set_trace_callback(statements.append)
 
         async def idle() -> bool:
             return asked[-20:] == [1] * 20
@@ -157,7 +158,7 @@ async def test_who_does_not_own_a_job_commits_nothing(tmp_path: Path) -> None:
 
 def claims(store: Store) -> tuple[dict[int, int], list[int]]:
     """Who works on which job, and how often each was tried."""
-    return stored.claims(store.path), [job.attempts for job in stored.jobs(store.path)]
+    return stored.claims(store.address), [job.attempts for job in stored.jobs(store.address)]
 
 
 async def test_a_new_owner_takes_over_at_once(tmp_path: Path) -> None:
@@ -175,5 +176,5 @@ async def test_a_new_owner_takes_over_at_once(tmp_path: Path) -> None:
         await other.start()
         assert other.owner > 1
         assert claims(store) == ({}, [1])
-        assert stored.owners(store.path) == [other.owner]
+        assert stored.owners(store.address) == [other.owner]
         await other.stop()

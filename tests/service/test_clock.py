@@ -157,7 +157,10 @@ async def test_what_waits_moves_with_the_clock(tmp_path: Path, by: timedelta) ->
         await until_code(service, waiting, "429")
 
         def times() -> list[datetime]:
-            [message], [job] = messages(service.store.path), jobs(service.store.path)
+            [message], [job] = (
+                messages(service.store.address),
+                jobs(service.store.address),
+            )
             return [message.created_at, job.created_at]
 
         before = times()
@@ -228,7 +231,7 @@ async def test_what_was_put_off_by_a_clock_ahead_is_due_at_the_next_start(tmp_pa
     for due in (later_, ahead):
         change(tmp_path / "receiver.db", poll_at, due)
     async with opened(tmp_path, settings(), clock) as service:
-        assert [job.due_at for job in jobs(service.store.path)] == [later_, NOW]
+        assert [job.due_at for job in jobs(service.store.address)] == [later_, NOW]
 
 
 def digested(**digest: object) -> dict[str, object]:

@@ -43,6 +43,7 @@ from tests.harness import (
 )
 from tests.listening import Listener, listening
 from tests.store.rows import held
+from tests.stored import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +107,7 @@ async def test_new_rules_answer_from_then_on(tmp_path: Path, by: str) -> None:
         assert reply_in((await take(service, game(1))).body) == "old"
         write(tmp_path, answering("new"))
         if by == "command":
-            outcome = await control.ask(service.store.path, Reload())
+            outcome = await control.ask(file_of(service.store), Reload())
             assert outcome == Outcome(1)
         else:
             await reload(service)
@@ -132,7 +133,7 @@ async def test_with_any_fault_the_old_stays(
     async with opened(tmp_path, answering("old")) as service, control.listening(service):
         before = service.parts
         write(tmp_path, wrong)
-        outcome = await control.ask(service.store.path, Reload())
+        outcome = await control.ask(file_of(service.store), Reload())
         assert outcome.changed == 0
         assert any(fault in line for line in outcome.failures), outcome.failures
         assert service.parts is before

@@ -25,6 +25,7 @@ from receiver.supervision import supervisor as supervision
 from receiver.supervision.supervisor import Supervisor
 from tests.cli.program import run
 from tests.harness import PATIENCE, inbound, opened, serve, until_async, with_plugin
+from tests.stored import sqlite_of
 
 #: Seconds in which an end has to be noticed.
 NOTICED = 5.0
@@ -121,7 +122,7 @@ async def fall(service: Service) -> None:
 
 async def end_reader(service: Service) -> None:
     """Has the thread that reads look as one that has ended; a real one could not be closed."""
-    service.store.reader._connection._db._thread = threading.Thread()
+    sqlite_of(service.store.reader._connection)._thread = threading.Thread()
 
 
 FAULTS: dict[str, tuple[Fault, str | None]] = {
@@ -177,7 +178,7 @@ async def test_an_end_is_noticed(
     """Within five seconds it is restarted, or the service ends and is ready no more."""
     fault, why = FAULTS[name]
     async with whole(tmp_path) as service:
-        supervisor, reader = service.supervisor, service.store.reader._connection._db
+        supervisor, reader = service.supervisor, sqlite_of(service.store.reader._connection)
         monkeypatch.setattr(reader, "_thread", reader._thread)
 
         async def noticed() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext, suppress
 from datetime import timedelta
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from receiver.actions import Flag, Forward, OptIn, OptOut, Reply, Send, Subscribe, Unsubscribe
+from receiver.config import StoreAddress
 from receiver.errors import InvalidInput, PushError
 from receiver.events import Status
 from receiver.outgoing import Schedule, Sent
@@ -64,6 +64,7 @@ from tests.harness import (
     take,
 )
 from tests.store.rows import RAW, begin, fail, finish, intake, opted_in, opted_out
+from tests.store.sql import opened
 
 ANN, BEN, CEE = "+254726770792", "+254711000222", "+254733000333"
 LATER = NOW + timedelta(days=400)
@@ -191,37 +192,37 @@ COMMANDS: Sequence[str] = (
 )
 
 
-def do_everything(folder: Path) -> None:
+def do_everything(folder: Path, url: str = "sqlite:receiver.db") -> None:
     """All that serving does, all that the store can do, and every command that asks it."""
-    asyncio.run(_serve(folder))
+    asyncio.run(_serve(folder, url))
     for command in COMMANDS:
         result = run(folder, *command.split())
         assert result.returncode in (0, 1), (command, result.stderr)
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, url: str) -> None:
     raw = settings(
-        store={"url": "sqlite:receiver.db"},
+        store={"url": url},
         retention={"requests": "30d", "events": "60d", "messages": "60d", "keys": "90d"},
     )
     raw["sources"]["tilil"]["former_names"] = ["old"]
     raw["sources"]["tilil"]["send"] = {"api_key": "key", "sender": "S", "url": "http://127.0.0.1:9"}
     made, clock = parts(folder, raw), Clock()
-    async with open_store(folder / "receiver.db") as store:
+    async with open_store(made.config.store_address) as store:
         await _writes(store)
         await _looks(store)
     # Nothing works in the background: what it asks was asked above, each time the same.
     async with open_service(made, clock, work=False) as service:
         await _pushes(service, clock)
-    _earlier(folder / "receiver.db")
+    _earlier(made.config.store_address)
     async with open_service(made, clock, work=False) as service:
         await renumber.beside_serving(service.store, made.providers)
 
 
-def _earlier(store: Path) -> None:
+def _earlier(store: StoreAddress) -> None:
     """As of a program that kept numbers as they came, and of a source that has a new name."""
-    with closing(sqlite3.Connection(store, isolation_level=None)) as db:
-        db.execute("UPDATE meta SET value = '[0,null]' WHERE key = 'numbers'")
+    with opened(store) as db:
+        db.execute("UPDATE meta SET text = '[0,null]' WHERE key = 'numbers'")
         for table in ("events", "people"):
             db.execute(f"UPDATE {table} SET subject = substr(subject, 2)")
         for table in ("opt_outs", "opt_out_history", "subscriptions", "subscription_history"):
@@ -301,7 +302,7 @@ async def _looks(store: Store) -> None:
     await reader.purges.trusted()
     for kind in PurgeKind:
         await reader.purges.batch(PurgeRule(kind=kind, before=LATER), 0)
-    with closing(StoredPeople(store.path)) as people:
+    with closing(StoredPeople(store.address)) as people:
         people.is_subscriber(ANN)
         people.history(ANN)
         for moment in (nullcontext(), people.before(2**62)):

@@ -23,6 +23,7 @@ from receiver.store.engine.sqlite import backup
 from receiver.store.engine.sqlite.backup import back_up, restore
 from tests.store.rows import intake, opened
 from tests.store.sql import look
+from tests.stored import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ async def filled(folder: Path, events: int) -> Path:
     async with opened(folder) as store:
         for n in range(events):
             await store.take(intake(store, n))
-        return store.path
+        return file_of(store)
 
 
 def names(folder: Path, beginning: str) -> list[str]:
@@ -48,7 +49,7 @@ async def test_a_copy_of_a_store_in_use_is_whole(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         for n in range(70):
             taken = await store.take(intake(store, n))
-        copy = back_up(store.path, tmp_path / "copy.db")
+        copy = back_up(file_of(store), tmp_path / "copy.db")
         await store.take(intake(store, "later"))
     assert (copy.events, copy.last_seq, copy.file) == (70, taken.seq, tmp_path / "copy.db")
     assert look(copy.file, COUNT) == [(70,)]
@@ -160,7 +161,7 @@ def crashed(tmp_path: Path) -> Path:
             for n in (3, 4, 5):
                 await store.take(intake(store, n))
             for suffix in ("", "-wal", "-shm"):
-                shutil.copy(f"{store.path}{suffix}", folder)
+                shutil.copy(f"{store.address}{suffix}", folder)
 
     asyncio.run(crash())
     return folder
@@ -169,7 +170,7 @@ def crashed(tmp_path: Path) -> Path:
 async def events_of(folder: Path) -> list[Any]:
     """How many events a service finds."""
     async with opened(folder) as store:
-        return look(store.path, COUNT)
+        return look(store.address, COUNT)
 
 
 @pytest.mark.commit
@@ -213,9 +214,9 @@ async def test_no_restore_under_a_running_service(tmp_path: Path) -> None:
     """The lock says who has the store; nothing is changed."""
     async with opened(tmp_path) as store:
         await store.take(intake(store, 1))
-        back_up(store.path, tmp_path / "copy.db")
+        back_up(file_of(store), tmp_path / "copy.db")
         with pytest.raises(StoreLocked, match="in use by process"):
-            restore(tmp_path / "copy.db", store.path, NOW, "me")
+            restore(tmp_path / "copy.db", file_of(store), NOW, "me")
         assert (await store.take(intake(store, 2))).new
     assert look(tmp_path / "receiver.db", COUNT) == [(2,)]
 

@@ -237,7 +237,7 @@ def test_a_crash_in_the_middle_of_a_checkpoint_costs_nothing(tmp_path: Path) -> 
     with closing(open_writer(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for n in range(200):
-            db.execute("INSERT INTO meta VALUES (?, ?)", (f"key-{n}", "x" * 4000))
+            db.execute("INSERT INTO meta (key, text) VALUES (?, ?)", (f"key-{n}", "x" * 4000))
         shutil.copy(path, crashed)
         shutil.copy(f"{path}-wal", f"{crashed}-wal")
     first_page = _newest_frames(Path(f"{crashed}-wal"))[1]
@@ -253,9 +253,9 @@ def test_a_cut_off_store_is_refused_although_there_is_a_wal(tmp_path: Path) -> N
     path, cut = tmp_path / "receiver.db", tmp_path / "cut.db"
     with closing(open_writer(path)) as db:
         for n in range(200):
-            db.execute("INSERT INTO meta VALUES (?, ?)", (f"key-{n}", "x" * 4000))
+            db.execute("INSERT INTO meta (key, text) VALUES (?, ?)", (f"key-{n}", "x" * 4000))
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.execute("INSERT INTO meta VALUES ('one', 'more')")
+        db.execute("INSERT INTO meta (key, text) VALUES ('one', 'more')")
         cut.write_bytes(path.read_bytes()[: path.stat().st_size // 8192 * 4096])
         shutil.copy(f"{path}-wal", f"{cut}-wal")
     assert "cut off" in refused(cut)

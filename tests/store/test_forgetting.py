@@ -92,7 +92,9 @@ async def test_nothing_of_the_person_is_left(tmp_path: Path) -> None:
         }
         assert await obstacles(store, OTHER) != []
         for table in ("messages", "jobs", "subscriptions", "opt_out_history", "quarantine"):
-            assert len(look(store.path, f"SELECT * FROM {table}")) == (2 if table == "jobs" else 1)
+            assert len(look(store.address, f"SELECT * FROM {table}")) == (
+                2 if table == "jobs" else 1
+            )
     digits = national_digits(PERSON).encode()
     others = national_digits(OTHER).encode()
     raw = (tmp_path / "receiver.db").read_bytes()
@@ -103,10 +105,10 @@ async def test_nothing_of_the_person_is_left(tmp_path: Path) -> None:
 async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
     """Replies, messages and handlers find the opt-out in its scope; START lifts it."""
     async with opened(tmp_path) as store:
-        people = StoredPeople(store.path)
+        people = StoredPeople(store.address)
         await fill(store)
         await forget(store, PERSON)
-        ((name,), _) = look(store.path, "SELECT msisdn FROM opt_outs ORDER BY msisdn")
+        ((name,), _) = look(store.address, "SELECT msisdn FROM opt_outs ORDER BY msisdn")
         assert name.startswith("#")
         assert people.has_opted_out(PERSON, short_code="22915")
         assert not people.has_opted_out(PERSON, short_code="70700")
@@ -120,7 +122,7 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
         await store.take(
             intake(store, "more", handler_actions=handler_actions(Send(to=PERSON, text="hello")))
         )
-        ((message,),) = look(store.path, "SELECT max(id) FROM messages")
+        ((message,),) = look(store.address, "SELECT max(id) FROM messages")
         assert await begin(store, message, sender="22915") is not None
         # START.
         assert await opted_in(store, OptIn(PERSON, "START", short_code="22915"), NOW)
@@ -135,7 +137,7 @@ async def test_a_repeat_of_what_was_forgotten_is_known(tmp_path: Path) -> None:
         await store.take(intake(store, "one"))
         await forget(store, PERSON)
         assert not (await store.take(intake(store, "one"))).new
-        assert look(store.path, "SELECT * FROM events WHERE type <> ''") == []
+        assert look(store.address, "SELECT * FROM events WHERE type <> ''") == []
 
 
 async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
         await store.run(replies.settle, taken.seq)
         await store.run(messages.recover, to_micros(NOW), [])
         assert (await forget(store, PERSON)).left == []
-        assert look(store.path, "SELECT * FROM messages") == []
+        assert look(store.address, "SELECT * FROM messages") == []
 
 
 async def test_a_subscriber_is_not_forgotten_unseen(tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ async def test_a_request_of_the_quarantine_goes_however_it_is_written(
             await keep(store, pack_request("GET", *where, b"", "192.0.2.1"))
         await keep(store, RAW, reason="expected a number, got '0726 770 792 x'")
         assert (await forget(store, PERSON)).gone == {"quarantine": 4}
-        assert len(look(store.path, "SELECT id FROM quarantine")) == len(UNLIKE)
+        assert len(look(store.address, "SELECT id FROM quarantine")) == len(UNLIKE)
 
 
 async def keep(store: Store, request: bytes, *, reason: str = "no id") -> None:
@@ -252,9 +254,9 @@ async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None
             await store.take(purged)
             await store.run(purges.drop, PurgeKind.EVENTS, [purged.row.seq])
         assert (await forget(store, PERSON)).gone == {"events": 4}
-        left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE key >= 'm'")}
+        left = {key for (key,) in look(store.address, "SELECT key FROM events WHERE key >= 'm'")}
         assert left == {f"message:{key}" for key in (*others, "0726770792 of another")}
-        assert look(store.path, "SELECT count(*) FROM events WHERE type = ''") == [(6,)]
+        assert look(store.address, "SELECT count(*) FROM events WHERE type = ''") == [(6,)]
 
 
 async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
             await store.take(push)
             seqs.append(push.row.seq)
         await store.run(purges.drop, PurgeKind.EVENTS, seqs)
-        (other,) = look(store.path, "SELECT key FROM events WHERE key NOT LIKE '#%'")
+        (other,) = look(store.address, "SELECT key FROM events WHERE key NOT LIKE '#%'")
         assert other == ("message:4448236",)
 
 
@@ -287,7 +289,7 @@ async def test_reports_of_their_messages_go(tmp_path: Path) -> None:
 
             await store.writer.run(join)
         await forget(store, PERSON)
-        left = look(store.path, "SELECT key FROM events WHERE type <> '' AND subject IS NULL")
+        left = look(store.address, "SELECT key FROM events WHERE type <> '' AND subject IS NULL")
         assert left == [("message:report 2",)]
 
 

@@ -276,7 +276,7 @@ async def test_handlers_see_any_form_of_an_address(tmp_path: Path) -> None:
     """`has_opted_out` knows a number of ours however it is written."""
     async with opened(tmp_path) as store:
         await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
-        people = StoredPeople(store.path)
+        people = StoredPeople(store.address)
         assert people.has_opted_out(PERSON, short_code="447786200000")
         assert not people.has_opted_out(PERSON, short_code="22915")
         assert not people.has_opted_out(PERSON)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import OptIn, OptOut, Subscribe, Unsubscribe
+from receiver.config import StoreAddress
 from receiver.store import HandlerActions
 from receiver.store.people import StoredPeople
 from tests.harness import NOW
@@ -49,7 +50,7 @@ def view(people: StoredPeople) -> Any:
 
 
 @contextmanager
-def people_of(path: Path) -> Iterator[StoredPeople]:
+def people_of(path: StoreAddress) -> Iterator[StoredPeople]:
     """People of a store, closed in the end."""
     people = StoredPeople(path)
     try:
@@ -64,7 +65,7 @@ def test_the_past_is_as_it_was_seen_then(made: list[tuple[Any, int]]) -> None:
 
     async def play(folder: Path) -> None:
         async with opened(folder) as store:
-            with people_of(store.path) as people:
+            with people_of(store.address) as people:
                 seen = []
                 for n, (change, late) in enumerate(made):
                     handler_actions = HandlerActions(handler="mine.h", actions=(change,))

@@ -99,7 +99,7 @@ async def test_age_type_and_source_choose(tmp_path: Path) -> None:
         assert await drop_all(store, wrong) == {}
         ours = PurgeRule(kind=PurgeKind.EVENTS, before=LATER, source="tilil")
         assert await drop_all(store, ours) == {"events": 1}
-        left = look(store.path, "SELECT key FROM events WHERE type <> '' ORDER BY seq")
+        left = look(store.address, "SELECT key FROM events WHERE type <> '' ORDER BY seq")
         assert left == [("message:other",), ("message:young",)]
 
 
@@ -110,7 +110,7 @@ async def test_what_work_waits_for_stays(tmp_path: Path) -> None:
         assert await drop_all(store, EVENTS) == {}
         await fail(store, taken.jobs[0], None, "it raised")
         assert await drop_all(store, EVENTS) == {"events": 1, "jobs": 1}
-        assert look(store.path, "SELECT * FROM jobs") == []
+        assert look(store.address, "SELECT * FROM jobs") == []
 
 
 async def test_an_open_answer_keeps_its_event(tmp_path: Path) -> None:
@@ -129,14 +129,14 @@ async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.take(intake(store, "one", handler_actions=(wish,)))
         assert await drop_all(store, EVENTS) == {"events": 1}
-        assert look(store.path, "SELECT * FROM flags") == []
+        assert look(store.address, "SELECT * FROM flags") == []
         assert await drop_all(store, sent) == {}  # it waits
         await store.run(messages.kill, 1, to_micros(NOW), Failure("refused"))
         await store.take(intake(store, "two", handler_actions=(wish,)))
         await store.run(messages.kill, 2, to_micros(NOW), Failure("refused"))
         assert await drop_all(store, sent) == {"messages": 1}
-        assert look(store.path, "SELECT id FROM messages") == [(2,)]
-        assert look(store.path, "SELECT message FROM jobs") == [(2,)]
+        assert look(store.address, "SELECT id FROM messages") == [(2,)]
+        assert look(store.address, "SELECT message FROM jobs") == [(2,)]
 
 
 async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ async def test_a_number_in_a_key_goes_too(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.take(intake(store, f"32:{PERSON}:activation"))
         await drop_all(store, EVENTS)
-        ((key,),) = look(store.path, "SELECT key FROM events")
+        ((key,),) = look(store.address, "SELECT key FROM events")
         assert key.startswith("#")
         assert PERSON not in key
 
@@ -180,15 +180,17 @@ async def test_the_index_of_people_follows(tmp_path: Path, monkeypatch: pytest.M
         for number in range(3 * 64):
             person = PERSON if number % 2 else "+254711000000"
             await store.take(intake(store, str(number), subject=person))
-        first = [seq for (seq,) in look(store.path, "SELECT seq FROM events ORDER BY seq LIMIT 20")]
+        first = [
+            seq for (seq,) in look(store.address, "SELECT seq FROM events ORDER BY seq LIMIT 20")
+        ]
         await store.run(purges.drop, PurgeKind.EVENTS, first)
         assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 86
-        with closing(StoredPeople(store.path)) as people:
+        with closing(StoredPeople(store.address)) as people:
             assert len(people.history(PERSON, 1000)) == 86
         await drop_all(store, EVENTS)
         assert await ids_of(store, msisdn=PERSON) == []
-        assert look(store.path, "SELECT * FROM people") == []
-        assert len(look(store.path, "SELECT * FROM people_runs")) == 1
+        assert look(store.address, "SELECT * FROM people") == []
+        assert len(look(store.address, "SELECT * FROM people_runs")) == 1
         # What comes next is indexed as ever.
         for number in range(64):
             await store.take(intake(store, f"new-{number}"))
@@ -234,7 +236,9 @@ def test_any_purges_leave_what_is_younger_and_know_all_repeats(
                 before = NOW - timedelta(days=limit) + timedelta(seconds=1)
                 await drop_all(store, PurgeRule(kind=PurgeKind.EVENTS, before=before))
             kept = min(limits, default=100)
-            left = {key for (key,) in look(store.path, "SELECT key FROM events WHERE type <> ''")}
+            left = {
+                key for (key,) in look(store.address, "SELECT key FROM events WHERE type <> ''")
+            }
             assert left == {f"message:{key}" for key, age in enumerate(ages) if age < kept}
             again = [await store.take(intake(store, str(key))) for key in range(len(ages))]
             assert not any(taken.new for taken in again)

@@ -87,7 +87,7 @@ async def test_a_reader_cannot_write(tmp_path: Path) -> None:
 
 async def test_a_reader_beside_the_service_sees_what_is_committed(tmp_path: Path) -> None:
     """Commands look into the store of a running service."""
-    async with opened(tmp_path) as store, open_reader(store.path) as reader:
+    async with opened(tmp_path) as store, open_reader(store.address) as reader:
         for n in range(3):
             await store.take(intake(store, n))
             assert (await found(reader))[0] == str(n)

@@ -52,9 +52,9 @@ async def test_a_renamed_source_has_all_that_it_had(tmp_path: Path) -> None:
             await take(service, message(2, "STOP"), source="kenya")
             await until_ended(service)
             assert fake.managed == ENDED
-            lines = look(service.store.path, "SELECT source, state FROM subscriptions")
+            lines = look(service.store.address, "SELECT source, state FROM subscriptions")
             assert lines == [("kenya", "inactive")]
-            events = look(service.store.path, "SELECT DISTINCT source FROM events")
+            events = look(service.store.address, "SELECT DISTINCT source FROM events")
             assert events == [("kenya",)]
 
 
@@ -72,7 +72,7 @@ async def test_one_id_under_both_names_is_two_events(tmp_path: Path) -> None:
         for text, mobile, answer in (("old", "254708400001", old), ("new", "254708400002", new)):
             push = inbound(5, f"game {text}", mobile=mobile)
             assert await take(service, push, source="kenya") == answer
-        assert look(service.store.path, "SELECT count(*) FROM events") == [(2,)]
+        assert look(service.store.address, "SELECT count(*) FROM events") == [(2,)]
 
 
 def _fill(tx: Tx) -> None:
@@ -149,5 +149,5 @@ async def test_the_same_line_under_both_names(tmp_path: Path) -> None:
         left = subscription("deactivation", "20261120113000", mobile=ANN)
         assert said(await take(service, left, source="kenya")) == ""
     async with opened(tmp_path, renamed("tilil"), clock=clock) as service:
-        lines = look(service.store.path, "SELECT source, state FROM subscriptions")
+        lines = look(service.store.address, "SELECT source, state FROM subscriptions")
         assert lines == [("kenya", "inactive")]

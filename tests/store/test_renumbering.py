@@ -125,7 +125,7 @@ def test_a_store_in_its_one_form_stays(sample: Path, tmp_path: Path) -> None:
     renumbered(path)
     once = tables(path)
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE meta SET value = '[0,null]' WHERE key = 'numbers'")
+        db.execute("UPDATE meta SET text = '[0,null]' WHERE key = 'numbers'")
     renumbered(path)
     assert tables(path) == once
     if sample is not SAMPLE:
@@ -180,7 +180,7 @@ async def test_a_start_brings_what_is_urgent_before_it_serves(
             return not (await service.store.run(renumbering.progress)).name
 
         await until_async(done, "all of it is brought along")
-        assert json.loads(look(path, "SELECT value FROM meta WHERE key = 'numbers'")[0][0]) == [
+        assert json.loads(look(path, "SELECT text FROM meta WHERE key = 'numbers'")[0][0]) == [
             len(_STAGES),
             None,
         ]
@@ -198,7 +198,7 @@ async def test_work_of_before_goes_on_in_the_one_form(tmp_path: Path) -> None:
 
         found = await until_async(replied, "the handler has replied")
         assert found == [("+254711000777", OURS)]
-        assert service.store.path == path
+        assert service.store.address == path
 
 
 def test_commands_find_what_was_stored(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ async def jobs(store: Store, **conditions: Any) -> list[Job]:
 
 async def note(store: Store) -> str | None:
     """What a person should know about the only event."""
-    return look(store.path, "SELECT note FROM events")[0][0]  # type: ignore[no-any-return] # text or NULL
+    return look(store.address, "SELECT note FROM events")[0][0]  # type: ignore[no-any-return] # text or NULL
 
 
 # Once
@@ -53,7 +53,7 @@ async def test_a_repeat_gets_the_answer_of_the_first(tmp_path: Path) -> None:
         assert (first.new, repeat.new) == (True, False)
         assert repeat.answer == b"first \xff"
         assert repeat.seq == first.seq
-        assert look(store.path, "SELECT count(*) FROM events") == [(1,)]
+        assert look(store.address, "SELECT count(*) FROM events") == [(1,)]
 
 
 async def test_sources_have_ids_of_their_own(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_an_id_seen_before_is_stored_with_all_that_follows(
         assert [one.open for one in first] == [bool(jobs)] * 6
         assert [len(one.jobs) for one in first[:3]] == [len(jobs)] * 3
         assert {message.to for message in await store.reader.messages.find()} == set(people)
-        assert len(look(store.path, "SELECT id FROM messages")) == 3
+        assert len(look(store.address, "SELECT id FROM messages")) == 3
 
 
 async def test_what_fails_beside_a_new_event_is_told_apart_next_time(
@@ -162,7 +162,7 @@ async def test_what_fails_beside_a_new_event_is_told_apart_next_time(
             assert [type(error) for error in await push(store)] == [StoreUnavailable] * 3
         taken = await push(store)
         assert [isinstance(one, StoreResult) and one.new for one in taken] == [False, True, False]
-        assert look(store.path, "SELECT count(*) FROM events") == [(3,)]
+        assert look(store.address, "SELECT count(*) FROM events") == [(3,)]
 
 
 async def test_an_event_comes_back_as_it_was(tmp_path: Path) -> None:

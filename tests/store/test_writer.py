@@ -21,6 +21,7 @@ from receiver.store.tx import Tx
 from tests.harness import NOW, until, until_async
 from tests.store.rows import PERSON, RAW, held, intake, opened, opted_out
 from tests.store.sql import look
+from tests.stored import file_of, sqlite_of
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def test_what_returns_is_committed(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         for n in range(20):
             await store.take(intake(store, n))
-            assert look(store.path, COUNT) == [(n + 1,)]
+            assert look(store.address, COUNT) == [(n + 1,)]
 
 
 async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Pa
     """It is a transaction by itself: fewer calls while others wait. All else is in one of ours."""
     async with opened(tmp_path) as store:
         statements: list[str] = []
-        store.writer._connection._db.set_trace_callback(statements.append)
+        sqlite_of(store.writer._connection).set_trace_callback(statements.append)
 
         async def words(*rows: StoredPush) -> list[str]:
             async with held(store):
@@ -111,7 +112,7 @@ async def test_one_statement_stores_the_same(
                 " substr(note, 1, 50) FROM events ORDER BY seq"
             )
             messages = "SELECT msisdn, text FROM messages ORDER BY id"
-            found.append((results, look(store.path, table), look(store.path, messages)))
+            found.append((results, look(store.address, table), look(store.address, messages)))
     assert found[0] == found[1]
 
 
@@ -139,7 +140,7 @@ async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
         assert {each.answer for each in taken[:50]} == {b"0"}
         assert len({each.seq for each in taken[:50]}) == 1
         assert [each.new for each in taken] == [True, *[False] * 49, True]
-        assert look(store.path, COUNT) == [(2,)]
+        assert look(store.address, COUNT) == [(2,)]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
     """An operation that raises fails by itself; what it had written is undone, all else stands."""
 
     def bad(tx: Tx) -> None:
-        tx.execute("INSERT INTO meta VALUES ('bad', 1)")
+        tx.execute("INSERT INTO meta (key, value) VALUES ('bad', 1)")
         raise error
 
     async with opened(tmp_path) as store:
@@ -162,8 +163,8 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
         assert all(taken.new for taken in await asyncio.gather(*waiting))
         with pytest.raises(type(error), match="mine"):
             await failing
-        assert look(store.path, COUNT) == [(20,)]
-        assert look(store.path, "SELECT * FROM meta WHERE key = 'bad'") == []
+        assert look(store.address, COUNT) == [(20,)]
+        assert look(store.address, "SELECT * FROM meta WHERE key = 'bad'") == []
 
 
 async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Pat
         assert all(taken.new for taken in await asyncio.gather(*good))
         with pytest.raises(UnicodeEncodeError):
             await bad
-        assert look(store.path, COUNT) == [(5,)]
+        assert look(store.address, COUNT) == [(5,)]
 
 
 async def test_a_cancelled_waiter_undoes_nothing(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ async def test_a_cancelled_waiter_undoes_nothing(tmp_path: Path) -> None:
             kept = asyncio.ensure_future(store.take(intake(store, 2)))
             cancelled.cancel()
         assert (await kept).new
-        assert look(store.path, COUNT) == [(2,)]
+        assert look(store.address, COUNT) == [(2,)]
         assert not (await store.take(intake(store, 1))).new
 
 
@@ -197,7 +198,7 @@ async def test_cancelling_at_any_point_leaves_no_transaction_open(tmp_path: Path
 
         async def one(n: int) -> None:
             await store.take(intake(store, n))
-            found = look(store.path, "SELECT 1 FROM events WHERE key = ?", f"message:{n}")
+            found = look(store.address, "SELECT 1 FROM events WHERE key = ?", f"message:{n}")
             assert found == [(1,)]
 
         tasks = []
@@ -210,7 +211,7 @@ async def test_cancelling_at_any_point_leaves_no_transaction_open(tmp_path: Path
                 chance.choice(tasks).cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert {type(result) for result in results} == {type(None), asyncio.CancelledError}
-        with closing(sqlite3.connect(store.path, timeout=0)) as db:
+        with closing(sqlite3.connect(file_of(store), timeout=0)) as db:
             db.execute("BEGIN IMMEDIATE")  # nobody holds a transaction open
             db.execute("ROLLBACK")
 
@@ -224,7 +225,7 @@ async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable, match="too many requests wait"):
                 store.take(intake(store, "beyond"))
         assert all(taken.new for taken in await asyncio.gather(*waiting))
-        assert look(store.path, COUNT) == [(len(waiting),)]
+        assert look(store.address, COUNT) == [(len(waiting),)]
         assert (await store.take(intake(store, "after"))).new
 
 
@@ -246,7 +247,7 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
         assert [n for piece in pieces for n in piece] == list(range(150))
         assert [each.answer for each in taken] == [str(n).encode() for n in range(150)]
         assert store.writer.depth == store.writer.waiting_bytes == 0
-        assert look(store.path, COUNT) == [(150,)]
+        assert look(store.address, COUNT) == [(150,)]
 
 
 async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
         taken, failed = await asyncio.gather(*both, return_exceptions=True)
         assert isinstance(taken, StoreResult)
         assert isinstance(failed, ValueError)
-        assert look(store.path, COUNT) == [(1,)]
+        assert look(store.address, COUNT) == [(1,)]
 
 
 async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_pat
                 store.take_later(n, prepare, 100).cancel()
             last = store.take_later(5, prepare, 100)
         await last
-        assert look(store.path, COUNT) == [(3,)]
+        assert look(store.address, COUNT) == [(3,)]
 
 
 async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> None:
@@ -335,14 +336,14 @@ async def test_a_deleted_store_is_noticed(
     """
     async with opened(tmp_path) as store:
         await store.take(intake(store, "before"))
-        elsewhere = store.path.with_name("elsewhere")
-        store.path.rename(elsewhere)
+        elsewhere = file_of(store).with_name("elsewhere")
+        file_of(store).rename(elsewhere)
         reason = await until_async(store.check, "not ready", 10)
         assert "deleted or replaced" in reason
         for n in range(50):
             with pytest.raises(StoreUnavailable):
                 await store.take(intake(store, n))
-        elsewhere.rename(store.path)
+        elsewhere.rename(file_of(store))
         assert await store.check() is None
         assert (await store.take(intake(store, "after"))).new
     lines = capsys.readouterr().out.splitlines()
@@ -392,12 +393,12 @@ async def test_no_chore_ends_the_writer(
         await asyncio.to_thread(until, lambda: tried, "a try")
         assert (await store.take(intake(store, 2))).new
         assert store.writer.ended() is None
-    assert look(store.path, COUNT) == [(2,)]
+    assert look(store.address, COUNT) == [(2,)]
 
 
 def fall_over(tx: Tx) -> None:
     """Ends the thread, as nothing that is foreseen does."""
-    tx.execute("INSERT INTO meta VALUES ('fallen', 1)")
+    tx.execute("INSERT INTO meta (key, value) VALUES ('fallen', 1)")
     raise SystemExit("fallen")
 
 
@@ -417,7 +418,7 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
         assert why == "has ended: SystemExit: fallen"
         assert await store.check() == f"the store's writer {why}; the service must be restarted"
         assert store.writer.depth == 0
-    assert look(store.path, COUNT) == [(1,)]
+    assert look(store.address, COUNT) == [(1,)]
 
 
 async def test_a_preparation_of_the_wrong_length_is_told(tmp_path: Path) -> None:
@@ -434,7 +435,7 @@ async def test_no_commit_joins_a_transaction_that_was_left_open(tmp_path: Path) 
     async with opened(tmp_path) as store:
         await store.writer.run(lambda db: db.execute("COMMIT") and db.execute("BEGIN") and None)
         await store.take(intake(store, 1))
-        assert look(store.path, COUNT) == [(1,)]
+        assert look(store.address, COUNT) == [(1,)]
 
 
 async def test_the_wal_is_written_back_when_nothing_comes(tmp_path: Path) -> None:
@@ -464,7 +465,7 @@ async def test_the_wal_is_written_back_when_it_grows(tmp_path: Path) -> None:
 
 def indexed(store: Store) -> int:
     """How many events are in the index of people."""
-    ((count,),) = look(store.path, "SELECT count(*) FROM people")
+    ((count,),) = look(store.address, "SELECT count(*) FROM people")
     return int(count)
 
 
@@ -505,7 +506,7 @@ async def test_an_index_that_cannot_be_written_loses_nothing(
         assert indexed(store) == 0
         assert (await store.take(intake(store, 2))).new
         await asyncio.to_thread(until, lambda: indexed(store) == 2, "both")
-        assert look(store.path, "SELECT count(*) FROM events") == [(2,)]
+        assert look(store.address, "SELECT count(*) FROM events") == [(2,)]
 
 
 async def test_the_index_of_people_changes_no_promise(
@@ -530,7 +531,7 @@ async def test_a_reader_holds_up_no_commit(tmp_path: Path) -> None:
     wal = tmp_path / "receiver.db-wal"
     async with opened(tmp_path) as store:
         await store.take(intake(store, "first"))
-        with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+        with closing(sqlite3.connect(file_of(store), isolation_level=None)) as reader:
             reader.execute("BEGIN")
             assert reader.execute(COUNT).fetchone() == (1,)
             for n in range(50):
@@ -544,7 +545,7 @@ async def test_the_raw_request_is_kept(tmp_path: Path) -> None:
     """Whatever bytes a push was made of come back with its event."""
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, 1))
-        assert look(store.path, "SELECT request FROM events") == [(RAW,)]
+        assert look(store.address, "SELECT request FROM events") == [(RAW,)]
         stored = await store.reader.event(store.ids.text(taken.seq))
         assert stored is not None
         assert stored.request is not None

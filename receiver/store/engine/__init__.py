@@ -1,4 +1,153 @@
 """What is specific to a database: opening, locking, migrations, upkeep, copies.
 
-The SQL of the store's other modules runs on SQLite and on PostgreSQL.
+The SQL of the store's other modules runs on SQLite and on PostgreSQL. `engine_of` returns the
+engine of a store; no other module asks which one it is.
 """
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from receiver.config import StoreAddress
+from receiver.store.tx import Tx
+
+#: Kind and lane of jobs.
+Lane = tuple[str, str]
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """In bytes."""
+
+    store: int
+    wal: int | None
+    """The log that is not written back."""
+    free: int | None
+    """Room on the disk; None if it is that of another machine."""
+
+
+class WriterConnection(Protocol):
+    """The connection that writes. Only the writer's thread uses it."""
+
+    @property
+    def tx(self) -> Tx:
+        """Runs statements. Outside of `transaction` each of them is one of its own."""
+
+    unindexed: int
+    """Events that are not in the index of people."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commits the statements run inside, or rolls them back if the block raises."""
+
+    def announce(self, lanes: Iterable[Lane]) -> None:
+        """Tells other receivers, once this transaction is committed, what it made work for."""
+
+    def begin_commit(self, *, at_once: bool) -> None:
+        """Checks, before a commit, that it can succeed. `at_once`: the last one did not.
+
+        Raises OSError.
+        """
+
+    def is_unavailable(self, error: Exception) -> bool:
+        """Returns True for errors of the store as a whole; others concern one statement."""
+
+    def tidy_up(self, rows: int, size: int) -> None:
+        """Does the due upkeep after a commit of so many rows and bytes."""
+
+    def rest(self) -> bool:
+        """Does all upkeep; returns False if a part must be tried again."""
+
+    def close(self) -> None:
+        """Closes the connection. Never raises."""
+
+
+class AsyncConnection(Protocol):
+    """Runs queries of an event loop, one at a time. Each may raise `StoreUnavailable`."""
+
+    def ended(self) -> str | None:
+        """Returns the reason why the connection cannot read any more; None if it can."""
+
+    async def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Returns all rows of a query."""
+
+    def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncGenerator[Any]:
+        """Yields the rows of a query that may have many, as they are read.
+
+        Whoever may end early closes it (`aclosing`).
+        """
+
+
+class SnapshotConnection(Protocol):
+    """Runs the queries of one thread; several can share a snapshot of the store."""
+
+    def snapshot(self) -> AbstractContextManager[Tx]:
+        """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
+
+
+class ConnectionPool(Protocol):
+    """Runs queries of any thread, with one connection for each concurrent query."""
+
+    def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Returns all rows of a query; without a store, none. Raises `StoreUnavailable`."""
+
+    def close(self) -> None:
+        """Closes the connections; the next query opens one again."""
+
+
+class Engine(Protocol):
+    """Opens a store."""
+
+    @property
+    def address(self) -> StoreAddress:
+        """Where the store is."""
+
+    def writer(self) -> AbstractContextManager[WriterConnection]:
+        """Creates the store, or brings it up to date, and opens the connection that writes.
+
+        Raises `StoreLocked` or `StoreUnusable`.
+        """
+
+    def reader(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Opens the store to read, beside a running service or without one.
+
+        Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
+        """
+
+    def snapshots(self) -> AbstractContextManager[SnapshotConnection]:
+        """As `reader`, for queries on snapshots."""
+
+    def pool(self) -> ConnectionPool:
+        """Returns connections that are opened when they are needed."""
+
+    def inspection(self) -> AbstractContextManager[tuple[Tx, int, int]]:
+        """Opens the store without changing it; yields its schema's version and the newest one.
+
+        Raises `StoreUnusable` for what is no store of ours.
+        """
+
+    def exists(self) -> bool:
+        """Returns True if there may be a store; to open it tells more."""
+
+    def served(self) -> bool:
+        """Returns True if a service works on the store."""
+
+    def sizes(self) -> Sizes | None:
+        """Returns the size of the store and the room that it has; None if that cannot be told."""
+
+    def version(self) -> str:
+        """Returns the name and version of the database."""
+
+
+def engine_of(address: StoreAddress) -> Engine:
+    """Returns the engine of a store. Raises `StoreUnusable` if its package is not installed."""
+    if isinstance(address, Path):
+        from receiver.store.engine.sqlite.engine import Sqlite
+
+        return Sqlite(address)
+    from receiver.store.engine.postgresql import engine
+
+    return engine.PostgresqlEngine(address)

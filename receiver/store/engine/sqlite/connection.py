@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 
-from receiver.store.engine import person_index
+from receiver.store.engine import Lane, person_index
 from receiver.store.engine.sqlite.database import WAL_LIMIT, open_writer
 from receiver.store.engine.sqlite.files import identity
 from receiver.store.tx import Tx
@@ -41,9 +41,6 @@ class WriterConnection:
     Creates the store at `path`, or brings it up to date. Raises `StoreUnusable`.
     """
 
-    #: Error codes of the disk or the file. SQLite's other errors concern one statement.
-    STORE_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
-
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path)
         self.tx: Tx = self._db
@@ -68,6 +65,13 @@ class WriterConnection:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+    def announce(self, lanes: Iterable[Lane]) -> None:
+        """Does nothing: this process alone uses the store."""
+
+    def is_unavailable(self, error: Exception) -> bool:
+        """Returns True for errors of the disk or the file; SQLite's others concern a statement."""
+        return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
 
     def begin_commit(self, *, at_once: bool) -> None:
         """Checks that the store's file is still there before a commit.

@@ -112,11 +112,10 @@ class SnapshotConnection:
 
 
 @contextmanager
-def open_snapshots(path: Path, *, oldest: int) -> Iterator[SnapshotConnection]:
+def open_snapshots(path: Path) -> Iterator[SnapshotConnection]:
     """Opens the store at `path`, beside a running service or without one.
 
-    Raises `StoreUnusable` when there is no store, it is not ours, or its schema is older than
-    `oldest`.
+    Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
     """
     check_there(path)
     with errors_named(path, StoreUnusable):
@@ -124,7 +123,7 @@ def open_snapshots(path: Path, *, oldest: int) -> Iterator[SnapshotConnection]:
     try:
         with errors_named(path, StoreUnusable):
             db.execute(_READ_ONLY)
-            check_schema(path, *db.execute(SCHEMA).fetchone(), oldest=oldest)
+            check_schema(path, *db.execute(SCHEMA).fetchone(), oldest=len(migrations()))
         yield SnapshotConnection(db, path)
     finally:
         db.close()

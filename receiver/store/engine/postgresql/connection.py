@@ -1,0 +1,145 @@
+"""The connection that writes: each of its transactions is the only one of all receivers.
+
+Code that changes the store was written for one writer. So a transaction takes the lock of the
+store first, and reads what all before it have committed. It checks that this node's lease runs: a
+node that was given up for dead changes nothing any more. And it writes something, always: else a
+repeat of a push, which changes nothing, would not wait for a synchronous standby, and would be
+acknowledged though its first is not on the standby.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+from psycopg.pq import TransactionStatus
+
+from receiver.config import Postgresql
+from receiver.store.engine import Lane
+from receiver.store.engine.postgresql.connecting import connect
+from receiver.store.engine.postgresql.schema import LOCK
+from receiver.store.engine.postgresql.statements import Statements
+from receiver.store.tx import Tx
+
+log = structlog.get_logger("receiver.store")
+
+#: The channel on which receivers tell each other of work.
+CHANNEL = "sms_receiver"
+#: The most bytes that are told at once; PostgreSQL takes 8,000. What is not told is found by looks.
+_MOST_TOLD = 7000
+#: Of the session of the writer. Who waits for the lock longer answers 503; who stops inside of a
+#: transaction loses it, and with it the lock.
+_SESSION = {
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+    "statement_timeout": "0",
+    "synchronous_commit": "on",
+}
+_LOCK = f"SELECT pg_advisory_xact_lock({LOCK})"
+# A statement of its own: it sees what was committed while the lock was waited for.
+_CHECK = (
+    "SELECT until > clock_timestamp(), pg_logical_emit_message(true, 'sms-receiver', '')"
+    " FROM nodes WHERE id = $1"
+)
+_TELL = f"SELECT pg_notify('{CHANNEL}', $1)"
+
+
+class LeaseLost(psycopg.OperationalError):
+    """Another receiver took this one for dead."""
+
+
+class WriterConnection:
+    """Runs the transactions of one receiver; see `receiver.store.engine.WriterConnection`."""
+
+    unindexed = 0
+
+    def __init__(self, address: Postgresql, node: int) -> None:
+        self._address = address
+        self._node = node
+        self._name = f"{socket.gethostname()} writer"
+        self._db = self._connect()
+        self._warned = ""
+        self._ours = msgspec.json.encode(node).decode()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        db = connect(self._address, self._name, **_SESSION)
+        db.add_notice_handler(self._notice)
+        self.tx: Tx = Statements(db)
+        return db
+
+    def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warned = notice.message_primary or "a warning"
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commits the statements run inside, or rolls them back if the block raises."""
+        try:
+            self._begin()
+            yield
+            self._commit()
+        except BaseException:
+            with suppress(psycopg.Error):
+                if self._db.info.transaction_status != TransactionStatus.IDLE:
+                    self._db.execute("ROLLBACK")
+            raise
+
+    def _begin(self) -> None:
+        db = self._db
+        with db.pipeline():
+            db.execute("BEGIN")
+            db.execute(_LOCK)
+            checked = db.execute(_CHECK, [self._node])
+        row = checked.fetchone()
+        if row is None or not row[0]:
+            raise LeaseLost("another receiver took this one for dead; it must be restarted")
+
+    def _commit(self) -> None:
+        self._warned = ""
+        self._db.execute("COMMIT")
+        if self._warned:  # the wait for the standby was cancelled: it is committed here alone
+            raise psycopg.OperationalError(f"the server warned: {self._warned}")
+
+    def announce(self, lanes: Iterable[Lane]) -> None:
+        """Tells other receivers, once this transaction is committed, what it made work for."""
+        told = [f"{kind} {lane}" for kind, lane in lanes]
+        while len(text := msgspec.json.encode([self._node, told])) > _MOST_TOLD:
+            told.pop()
+        self.tx.execute(_TELL, (text.decode(),))
+
+    def begin_commit(self, *, at_once: bool) -> None:
+        """Connects again after the connection was lost. Raises psycopg.Error."""
+        lost = self._db.closed or self._db.broken
+        if lost or (at_once and not self._answers()):
+            with suppress(psycopg.Error):
+                self._db.close()
+            self._db = self._connect()
+
+    def is_unavailable(self, error: Exception) -> bool:
+        """Returns True for errors of the server; those of statements and values are not."""
+        return isinstance(error, psycopg.OperationalError | psycopg.InternalError)
+
+    def tidy_up(self, rows: int, size: int) -> None:
+        """Does nothing: the server does its upkeep itself."""
+
+    def rest(self) -> bool:
+        """Does nothing."""
+        return True
+
+    def close(self) -> None:
+        """Closes the connection. Never raises."""
+        with suppress(psycopg.Error):
+            self._db.close()
+
+    def _answers(self) -> bool:
+        """Returns False for a server that went away, or that is a standby now."""
+        try:
+            row = self._db.execute("SELECT pg_is_in_recovery()").fetchone()
+        except psycopg.Error:
+            return False
+        return row == (False,)

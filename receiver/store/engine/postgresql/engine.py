@@ -1,0 +1,90 @@
+"""A store in PostgreSQL, which several receivers use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+
+import psycopg
+
+from receiver.config import Postgresql
+from receiver.errors import StoreUnusable
+from receiver.store import engine
+from receiver.store.engine.postgresql import nodes
+from receiver.store.engine.postgresql.connecting import connect, errors_named
+from receiver.store.engine.postgresql.connection import WriterConnection
+from receiver.store.engine.postgresql.reading import (
+    ConnectionPool,
+    open_async,
+    open_for_inspection,
+    open_snapshots,
+)
+from receiver.store.engine.postgresql.schema import migrate
+from receiver.store.tx import Tx
+
+_SIZE = "SELECT pg_database_size(current_database())"
+
+
+class PostgresqlEngine:
+    """Opens the store at `address`; see `receiver.store.engine.Engine`."""
+
+    def __init__(self, address: Postgresql) -> None:
+        self.address = address
+
+    @contextmanager
+    def writer(self) -> Iterator[engine.WriterConnection]:
+        """Makes this process one of the nodes of the store."""
+        with errors_named(self.address, StoreUnusable):
+            db = connect(self.address, "node")
+            try:
+                migrate(db, self.address)
+                node, _ = nodes.join(db, works=True)
+                connection = WriterConnection(self.address, node)
+            except BaseException:
+                db.close()
+                raise
+        try:
+            yield connection
+        finally:
+            nodes.leave(db, node)
+            db.close()
+
+    def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
+        """Opens connections that only read."""
+        return open_async(self.address)
+
+    def snapshots(self) -> AbstractContextManager[engine.SnapshotConnection]:
+        """Opens a connection that only reads."""
+        return open_snapshots(self.address)
+
+    def pool(self) -> engine.ConnectionPool:
+        """Returns connections that only read."""
+        return ConnectionPool(self.address)
+
+    def inspection(self) -> AbstractContextManager[tuple[Tx, int, int]]:
+        """Opens a connection that only reads."""
+        return open_for_inspection(self.address)
+
+    def exists(self) -> bool:
+        """Returns True: to open it tells whether there is a store."""
+        return True
+
+    def served(self) -> bool:
+        """Returns True if the lease of a service runs."""
+        with errors_named(self.address, StoreUnusable), connect(self.address, "look") as db:
+            row = db.execute(nodes.SERVED).fetchone()
+        return row == (True,)
+
+    def sizes(self) -> engine.Sizes | None:
+        """Returns the size of the database; None if the server cannot be asked."""
+        try:
+            with connect(self.address, "size") as db:
+                (size,) = db.execute(_SIZE).fetchone() or (0,)
+        except psycopg.Error:
+            return None
+        return engine.Sizes(store=size, wal=None, free=None)
+
+    def version(self) -> str:
+        """Returns the version of the server."""
+        with errors_named(self.address, StoreUnusable), connect(self.address, "version") as db:
+            return f"PostgreSQL {db.info.parameter_status('server_version')}"
