@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Fault, str | None]] = {
     "the store's reader": (end_reader, "the store's reader has ended"),
 }
 #: Those that have tests of their own below.
-ELSEWHERE = {"log", "name", "signs of life", "bringing numbers along"}
+ELSEWHERE = {"log", "name", "signs of life", "bringing numbers along", "the store's lease"}
 
 PLUGIN = """
 from receiver.handlers import on_message
