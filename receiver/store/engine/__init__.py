@@ -118,6 +118,9 @@ class Membership(Protocol):
 class AsyncConnection(Protocol):
     """Runs queries of an event loop, one at a time. Each may raise `StoreUnavailable`."""
 
+    in_order: bool
+    """False if an event may be committed after others with higher numbers."""
+
     def ended(self) -> str | None:
         """Returns the reason why the connection cannot read any more; None if it can."""
 
