@@ -315,7 +315,7 @@ class Writer:
     def _store(self, work: list[_Work]) -> _Results:
         connection = self._connection
         to_store = [item for item in work if isinstance(item, StoredPush)]
-        if len(to_store) == len(work):
+        if len(to_store) == len(work) and connection.alone:
             taken = pushes.take_at_once(connection.tx, to_store, connection.transaction)
             if taken is not None:
                 connection.unindexed += sum(one.new for one in taken)
