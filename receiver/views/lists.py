@@ -9,6 +9,7 @@ import msgspec
 
 from receiver.events import SHORT_ID
 from receiver.http.redact import masked
+from receiver.service.growth import ServiceCount
 from receiver.service.stories import Story
 from receiver.store import (
     AuditEntry,
@@ -18,7 +19,6 @@ from receiver.store import (
     OptOutChange,
     OptOutEntry,
     Quarantined,
-    ServiceCount,
     StoredMessage,
     Subscription,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from receiver.store import ServiceCount, Subscription
+from receiver.service.growth import ServiceCount
+from receiver.store import Subscription
 from receiver.views.fields import json_fields
 from receiver.views.times import format_time, time_title
 
@@ -30,7 +31,7 @@ HISTORY_COLUMNS: Columns = (
     ("REASON", "reason"),
 )
 COUNT_COLUMNS: Columns = (
-    ("DAY (UTC)", "day"),
+    ("DAY", "day"),
     ("SOURCE", "source"),
     ("SHORT CODE", "short_code"),
     ("SERVICE", "service_id"),
