@@ -152,9 +152,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH messages USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
-        "subscriber_counts._COUNT": [
-            "SEARCH this USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
-        ],
+        "subscriber_counts._COUNT": ["SEARCH this USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
         # The rows of one quarter hour, and one row by its whole key.
         "rollups._KEYWORDS": [
             "SEARCH rollups USING PRIMARY KEY (source=? AND kind=? AND quarter=?)",
@@ -254,7 +252,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "USE TEMP B-TREE FOR GROUP BY",
         ],
         "health_reads.store_health#2": ["SEARCH jobs USING COVERING INDEX * (state=?)"],
-        # A row for each service, and for each of its quarter hours since the time that is asked for.
+        # A row for each service, and for each quarter hour since the time that is asked for.
         "subscriber_counts._READ": [
             "SCAN subscriber_totals",
             "SEARCH subscriber_totals USING PRIMARY KEY (source=? AND short_code=?*",
