@@ -98,6 +98,7 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     title: str
     about: str
+    role: Role = Role.VIEWER
     filters: Sequence[Filter]
     blocks: Callable[..., Awaitable[Sequence[Block]]]
     """Counts: takes the visit, then the values of the filters by name. Raises `InvalidInput`."""
@@ -105,8 +106,8 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     def pages(self) -> list[Page]:
         """Returns the page and its file."""
         return [
-            Page(self.path, Role.VIEWER, self.show),
-            Page(f"{self.path}.csv", Role.VIEWER, self.export),
+            Page(self.path, self.role, self.show),
+            Page(f"{self.path}.csv", self.role, self.export),
         ]
 
     async def show(self, visit: Visit) -> Response:

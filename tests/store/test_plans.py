@@ -39,7 +39,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time<?)",
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>? AND time<?)",
         ],
-        "campaign_reads._EVERY": ["SCAN c"],
+        "campaign_reads._EVERY": ["SEARCH c USING INTEGER PRIMARY KEY (rowid<?)"],
         "campaign_reads._WAITING": [
             "SEARCH messages USING INDEX messages_in_campaign (campaign=? AND state=? AND status=?)"
         ],
