@@ -76,7 +76,7 @@ class Described(Provider[Payload]):
                 if presented:
                     return
                 raise
-            presented |= self.tokens.verify(given or ())
+            presented |= self.tokens.verify(given)
         if self._signed is not None and self.signature is not None:
             if not self.signature.verify(self._signed, push):
                 raise CredentialMissing("expected a signature: signing_secrets are set")
