@@ -168,11 +168,13 @@ def test_reports_of_one_message_with_one_code_differ_by_their_words() -> None:
 
 
 def test_a_reason_may_say_that_the_person_opted_out() -> None:
-    """As a code or a word may."""
-    push = form("id=1&status=Failed&failureReason=UserInBlacklist")
-    [parsed] = told(source("forms"), push)
-    assert isinstance(parsed.data, DeliveryReport)
-    assert parsed.data.opted_out
+    """As a code or a word may; the same word with another reason does not say so."""
+    forms, opted_out = source("forms"), []
+    for reason in ("UserInBlacklist", "AbsentSubscriber", "userinblacklist"):
+        [parsed] = told(forms, form(f"id=1&status=Failed&failureReason={reason}"))
+        assert isinstance(parsed.data, DeliveryReport)
+        opted_out.append(parsed.data.opted_out)
+    assert opted_out == [True, False, True]
 
 
 def test_a_subscription_without_id_and_time_is_known_by_its_state() -> None:
