@@ -196,9 +196,10 @@ def test_the_kind_of_a_push_is_told_by_its_conditions(name: str) -> None:
     """Whatever stands in the fields that they name: blank values are as absent ones."""
     provider = DESCRIBED[name]
     fields = {path for kind in provider.kinds.all for path in kind.expected}
+    values: tuple[Any, ...] = (None, "", " ", [], {}, 0, False, "x")
     for request in (each.request for each in provider.description.example):
         if isinstance(request.json, dict):
-            for field, value in product(fields, (None, "", " ", [], {}, 0, False, "x")):
+            for field, value in product(fields, values):
                 body = json.dumps({**request.json, field: value}).encode()
                 judge(SET_UP[name], pushes.push(body=body))
 
