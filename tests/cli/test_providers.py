@@ -120,6 +120,15 @@ def test_all_are_tested(folder: Path) -> None:
     assert {line.partition(":")[0] for line in result.stdout.splitlines()} == {"acme", *known()}
 
 
+def test_check_names_what_takes_the_place_of_a_provider(folder: Path) -> None:
+    """A file of the name of one that comes with the program is used: a notice, no fault."""
+    assert "notice: " not in told(folder, "check")
+    file = folder / "providers" / "twilio.toml"
+    file.write_text(told(folder, "providers", "show", "twilio"), "utf-8")
+    shown = told(folder, "check")
+    assert shown.endswith(f"notice: {file} takes the place of the provider twilio (catalogue)\n")
+
+
 def test_check_names_what_no_source_uses(folder: Path) -> None:
     """A file with faults is a warning; used by a source, it is a fault with its key and reason."""
     shown = told(folder, "check")
