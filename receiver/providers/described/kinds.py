@@ -40,19 +40,13 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """The paths that it reads."""
 
     def of(self, push: Push) -> list[Any]:
-        """Returns the items of a push that are of this kind: the whole of it, or those of a list.
-
-        One item without a list around it is read as well.
-        """
+        """Returns the items of a push that are of this kind: the whole push, or those of a list."""
         root = push.payload.root
         if self.test is not None and not self.test(root, push):
             return []
         if self.items is None:
             return [root]
-        value = self.items(root, push)
-        if type(value) is list:
-            return value
-        return [value] if paths.present(value) else []
+        return paths.items(self.items(root, push))
 
     @property
     def said(self) -> str:

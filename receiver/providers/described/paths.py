@@ -127,6 +127,13 @@ def present(value: Any) -> bool:
     return value is not None and value not in ([], {})
 
 
+def items(value: Any) -> list[Any]:
+    """Returns the items of a list; one without a list around it is an item as well."""
+    if type(value) is list:
+        return value
+    return [value] if present(value) else []
+
+
 def word(value: Any) -> str | None:
     """Reads a word to compare: of JSON also `true` and `false`."""
     if type(value) is bool:
