@@ -20,8 +20,6 @@ from receiver.providers.described.push_grammar import Message, Report, Subscript
 
 #: Makes the event of an item. Raises `Malformed`.
 Make = Callable[[Provider[Any], Any, Push], Parsed]
-#: Returns what makes the event of an item; None for one that is of no kind.
-Choose = Callable[[Any, Push], Make | None]
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +119,7 @@ class Kinds:
     def __init__(self, kinds: list[Kind]) -> None:
         self.all = kinds
         self._lists = any(kind.items is not None for kind in kinds)
-        self._choose = _chooser([(kind.expected, kind.make) for kind in kinds])
+        self._choose = conditions.chooser([(kind.expected, kind.make) for kind in kinds])
         self._said = " or ".join(kind.said for kind in kinds)
 
     def parse(self, provider: Provider[Any], push: Push) -> list[Parsed | Malformed]:
@@ -142,59 +140,6 @@ class Kinds:
 
     def _unlike(self) -> Malformed:
         return Malformed(f"expected {self._said}; it is none of them")
-
-
-def _chooser(kinds: list[tuple[Expected, Make]]) -> Choose:
-    """Returns what finds the kind whose conditions hold.
-
-    A field that all of them name, as there or as absent, parts them with one look.
-    """
-    text = _parting_field([expected for expected, _ in kinds])
-    if text is None:
-        return _first_of(kinds)
-    there, absent = (
-        _chooser(
-            [
-                ({path: value for path, value in expected.items() if path != text}, make)
-                for expected, make in kinds
-                if expected[text] is wanted
-            ]
-        )
-        for wanted in (True, False)
-    )
-    name = paths.parse(text)[0].name
-
-    def choose(item: Any, push: Push) -> Make | None:
-        value = item.get(name) if type(item) is dict else None
-        if value is not None and paths.present(value):
-            return there(item, push)
-        return absent(item, push)
-
-    return choose
-
-
-def _parting_field(conditions: list[Expected]) -> str | None:
-    for text in conditions[0] if conditions else ():
-        [path, *others] = paths.parse(text)
-        everywhere = all(isinstance(expected.get(text), bool) for expected in conditions)
-        if path.is_field and not others and everywhere:
-            return text
-    return None
-
-
-def _first_of(kinds: list[tuple[Expected, Make]]) -> Choose:
-    if kinds and not kinds[0][0]:
-        [(_, make)] = kinds  # kinds exclude each other: one without conditions is alone
-        return lambda _item, _push: make
-    tests = [(conditions.compile_test(expected, paths.parse), make) for expected, make in kinds]
-
-    def choose(item: Any, push: Push) -> Make | None:
-        for test, make in tests:
-            if test is None or test(item, push):
-                return make
-        return None
-
-    return choose
 
 
 def _tried(kind: Kind, provider: Provider[Any], item: Any, push: Push) -> Parsed | Malformed:
