@@ -62,6 +62,8 @@ def compile_reader(
 
 
 def _json_reader(credentials: tuple[str, ...]) -> ReadPayload:
+    """Returns what reads JSON in the body."""
+
     def read(push: Push) -> Payload:
         root = read_json(push.body, _decoder, push.notes)
         given: list[str] = []

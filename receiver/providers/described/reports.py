@@ -66,7 +66,7 @@ def report(
 
 
 class Told(NamedTuple):
-    """What a word and a code of the gateway tell."""
+    """The meaning of a word and a code."""
 
     status: Status
     final: bool
