@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from receiver.store import book, jobs, messages, opt_out_lines, repeats
+from receiver.store import book, jobs, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
+from receiver.store.message_reports import note_report
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
@@ -104,7 +105,7 @@ def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     }
     for push in pushes:
         if push.report is not None:
-            messages.note_report(tx, push.row, push.report)
+            note_report(tx, push.row, push.report)
     opted_out = _opted_out(tx, pushes)
     return [_taken(tx, push, followed, opted_out) for push in pushes]
 

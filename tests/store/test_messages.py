@@ -29,6 +29,8 @@ from receiver.store import (
     Store,
     StoredMessage,
     StoredPush,
+    links,
+    message_reports,
     messages,
     open_store,
     to_micros,
@@ -267,7 +269,7 @@ async def test_a_link_id_that_the_provider_calls_invalid_is_dead(
         if told_by == "report":
             await store.take(report(store, "m-1", Status.FAILED, link_invalid=True))
         else:
-            await store.run(messages.mark_link, message, to_micros(NOW))
+            await store.run(links.mark_link, message, to_micros(NOW))
         why = await begin(store, await store.add_message(linked, NOW))
         assert why is not None
         assert why.error == "the provider called link_id L1 invalid"
@@ -381,8 +383,8 @@ async def test_reports_of_nothing_of_ours_are_let_go(tmp_path: Path) -> None:
         message = await send(store)
         await store.take(report(store, "m-1", Status.SENT))
         await store.take(report(store, "somebody else's", Status.SENT))
-        assert await store.run(messages.tidy, to_micros(NOW + timedelta(hours=71))) == 0
-        assert await store.run(messages.tidy, to_micros(NOW + timedelta(hours=73))) == 1
+        assert await store.run(message_reports.tidy, to_micros(NOW + timedelta(hours=71))) == 0
+        assert await store.run(message_reports.tidy, to_micros(NOW + timedelta(hours=73))) == 1
         assert len(await store.reader.messages.reports(message)) == 1
         assert len([event async for event in store.reader.events()]) == 2
 
