@@ -37,9 +37,10 @@ _WAITING = (
     "(SELECT received_at FROM events WHERE events.seq = messages.event), created_at)"
     " FROM messages WHERE id IN ({}) AND state = 'waiting'"
 )
+# By the index of the message: with a plain state all that waits is gone through.
 _CLAIM = (
-    "UPDATE jobs SET attempts = attempts + 1, owner = ? WHERE message IN ({}) AND kind = 'send'"
-    " AND owner IS NULL AND state = 'due'"
+    "UPDATE jobs SET attempts = attempts + 1, owner = ? WHERE message IN ({})"
+    " AND kind || '' = 'send' AND state || '' = 'due' AND owner IS NULL"
 )
 _OWNED = " WHERE message = ? AND kind = 'send' AND coalesce(owner, 0) = ?"
 _END = f"DELETE FROM jobs{_OWNED}"

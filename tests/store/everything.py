@@ -499,6 +499,8 @@ async def _messages(store: Store) -> None:
     told = Report(message_id="8", status=Status.DELIVERED)
     await store.take(msgspec.structs.replace(intake(store, "a part", subject=None), report=told))
     await store.run(messages.split, await store.add_message(wish, NOW), now, ["a", "b"])
+    both = [Attempt(await store.add_message(wish, NOW), CEE) for _ in range(2)]
+    await store.run(messages.begin, both, now, 1)
     await store.revive(None, NOW)
     report = Report(message_id="x", status=Status.FAILED, link_invalid=True)
     await store.take(msgspec.structs.replace(intake(store, "z", subject=None), report=report))
