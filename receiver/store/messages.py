@@ -45,13 +45,11 @@ _CLAIM = (
 _OWNED = " WHERE message = ? AND kind = 'send' AND coalesce(owner, 0) = ?"
 _END = f"DELETE FROM jobs{_OWNED}"
 _FAIL = f"UPDATE jobs SET owner = NULL, state = ?, due_at = ?, error = ?{_OWNED}"
+# Its status is `queued`, as of all that waits.
 _BEGIN = (
     "UPDATE messages SET state = 'sending', sender = coalesce(?, sender), attempts = attempts + 1,"
     " sent_at = ?, updated_at = ?, code = NULL, error = NULL WHERE id IN ({})"
 )
-# A report on an attempt before says nothing of this one. Nearly none has one, and to set a status
-# costs more than to look: its index, and the counts for reports.
-_ANEW = "UPDATE messages SET status = 'queued' WHERE id IN ({}) AND status <> 'queued'"
 _SENT = (
     "UPDATE messages SET state = 'sent', status = ?, provider_id = coalesce(?, provider_id),"
     " parts = coalesce(?, parts), cost = ?, balance = ?, error = ?, updated_at = ? WHERE id = ?"
@@ -144,7 +142,7 @@ def _fault(
     now: int,
     link_ttl: int,
 ) -> Failure | None:
-    """Returns why a message must not be sent, and buries it; else its link_id is taken."""
+    """Returns why a message must not be sent, and buries it; else takes its link_id."""
     if message is None:
         return Failure("it is not waiting any more")
     why, link_id = None, message.link_id
@@ -166,12 +164,11 @@ def _mark(tx: Tx, attempts: Sequence[Attempt], now: int, owner: int) -> None:
     """Marks messages as being sent, and claims their jobs."""
     if not attempts:
         return
-    ids, which = [one.message for one in attempts], marks(len(attempts))
     for sender in dict.fromkeys(one.sender for one in attempts):
         of_it = [one.message for one in attempts if one.sender == sender]
         tx.execute(_BEGIN.format(marks(len(of_it))), (sender, now, now, *of_it))
-    tx.execute(_ANEW.format(which), ids)
-    tx.execute(_CLAIM.format(which), (owner or None, *ids))
+    ids = [one.message for one in attempts]
+    tx.execute(_CLAIM.format(marks(len(ids))), (owner or None, *ids))
 
 
 class Outcome(msgspec.Struct, frozen=True):
