@@ -310,16 +310,7 @@ class Writer:
         self.trouble = reason
 
     def _store(self, work: list[_Work]) -> _Results:
-        connection = self._connection
         to_store = [item for item in work if isinstance(item, StoredPush)]
-        if len(to_store) == len(work):
-            taken = pushes.take_at_once(connection.tx, to_store, connection.transaction)
-            if taken is not None:
-                connection.unindexed += sum(one.new for one in taken)
-                return taken
-        return self._transaction(work, to_store)
-
-    def _transaction(self, work: list[_Work], to_store: list[StoredPush]) -> _Results:
         connection, tx = self._connection, self._connection.tx
         with connection.transaction():
             taken = pushes.take(tx, to_store)
