@@ -207,7 +207,7 @@ class Campaign(LineQueue):
             if bulk and (request := api.send_many(messages)) is not None:
                 return request
             (message,) = messages
-            return _as_list(api.send(message))
+            return api.send(message).then(_alone)
         except Exception:  # nothing has left
             log.exception("campaign cannot be sent", source=self.lane)
             return None
@@ -255,16 +255,6 @@ def _but_for_the_person(one: Waiting) -> tuple[str, str | None, str | None]:
     return message.text, message.sender, message.service_id
 
 
-def _as_list(request: Request[Sent]) -> Request[Answers]:
-    """Returns the request for one person as that for a chunk of one."""
-
-    def read(response: Response) -> Answers:
-        return [request.read(response)]
-
-    return Request(
-        method=request.method,
-        url=request.url,
-        headers=request.headers,
-        body=request.body,
-        read=read,
-    )
+def _alone(sent: Sent, _: Response) -> Answers:
+    """Returns the answer about one person as that about a chunk of one."""
+    return [sent]
