@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from receiver.errors import Malformed
-from receiver.intake.arrival import Arrival, request_of
+from receiver.intake.batch import Arrival, request_of
 from receiver.intake.endpoint import Endpoint
 from receiver.logs.requests import Entry
 from receiver.providers import Parsed, Push
@@ -65,10 +65,20 @@ class Bundle:
         ]
         return cls(arrivals, why)
 
-    def record(self, records: Sequence[StoredPush]) -> StoredBundle:
-        """Returns the record of the push, of those of its events."""
+    @property
+    def size(self) -> int:
+        """Returns how many bytes its events have beside their content, about."""
+        return _ROW * len(self.arrivals)
+
+    def record(self, records: Sequence[StoredPush | Exception]) -> StoredBundle:
+        """Returns the record of the push. Raises what prevented that of one of its events."""
+        made = []
+        for record in records:
+            if isinstance(record, Exception):
+                raise record
+            made.append(record)
         return StoredBundle(
-            pushes=one_speaks(records),
+            pushes=one_speaks(made),
             request=request_of(self.push),
             unread=self.unread is not None,
             aside=self.aside,

@@ -1,6 +1,6 @@
 """The way of a push: this module alone knows the order of its steps.
 
-authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.arrival`) → one
+authenticate and parse (bytes, no I/O) → inline handlers (pure, `receiver.intake.batch`) → one
 commit → other handlers, while the source waits → the answer. A push that cannot become an event
 goes into the quarantine; only the status of its answer gives the reason. A push may tell several
 events (`receiver.intake.bundles`): one commit, and one answer.
@@ -33,7 +33,7 @@ from receiver.errors import (
 )
 from receiver.events import utc_now
 from receiver.intake.answers import Answers
-from receiver.intake.arrival import Arrival
+from receiver.intake.batch import Arrival, records
 from receiver.intake.bundles import Bundle
 from receiver.intake.endpoint import Endpoint
 from receiver.intake.handling import Workers
@@ -59,6 +59,8 @@ TRYING = frozenset(("GET", "HEAD"))
 #: Strangers' requests that are kept in the quarantine: at once, and a second.
 _STRANGERS_BURST = 50
 _STRANGERS_RATE = 5.0
+#: Copies of a push's body in its record, about: the request and the event.
+_COPIES = 3
 
 
 class Counts(msgspec.Struct):
@@ -207,18 +209,20 @@ class Intake:
         bundle = came if isinstance(came, Bundle) else None
         first = came if isinstance(came, Arrival) else came.arrivals[0]
         dispatcher = first.endpoint.dispatcher
+        size = _COPIES * len(first.push.body)
         dispatcher.pushes += 1  # a reload keeps its handlers until then
         try:
-            self._store.check_room()
             if bundle is None:
-                taken = await self._store.take(self._record(first))
+                taken = await self._store.take_later(first, self._prepare, size)
                 self._note(first, taken)
                 self._hand_over(first, taken)
             else:
-                taken = await self._store.take_bundle(self._record_bundle(bundle))
+                make = partial(self._prepare_bundle, bundle)
+                taken = await self._store.take_bundle(make, size + bundle.size)
                 first = self._hand_over_each(bundle.arrivals, taken)
         except BaseException:
             for arrival in (first,) if bundle is None else bundle.arrivals:
+                arrival.abandoned = True
                 self._answers.give_up(arrival.seq)
             raise
         finally:
@@ -258,16 +262,19 @@ class Intake:
             self._answers.give_up(arrival.seq)
             self._workers.guard.give_back(event)
 
-    def _record(self, arrival: Arrival) -> StoredPush:
-        """Makes the record of an event."""
-        record = arrival.record(self._store.ids, self._workers.guard)
-        return self._claimed(arrival, record) if record.jobs else record
+    def _prepare(self, arrivals: Sequence[Arrival]) -> list[StoredPush | Exception]:
+        """Makes the records of events just before their commit."""
+        made = records(arrivals, self._store.ids, self._workers.guard)
+        for number, (arrival, record) in enumerate(zip(arrivals, made, strict=True)):
+            if not (isinstance(record, Exception) or arrival.abandoned) and record.jobs:
+                made[number] = self._claimed(arrival, record)
+        return made
 
-    def _record_bundle(self, bundle: Bundle) -> StoredBundle:
+    def _prepare_bundle(self, bundle: Bundle) -> StoredBundle:
         """Makes the record of a push that tells several events."""
-        ids, guard = self._store.ids, self._workers.guard
-        made = bundle.record([arrival.record(ids, guard) for arrival in bundle.arrivals])
-        return replace(made, pushes=tuple(map(self._claimed, bundle.arrivals, made.pushes)))
+        made = bundle.record(records(bundle.arrivals, self._store.ids, self._workers.guard))
+        pushes = tuple(map(self._claimed, bundle.arrivals, made.pushes))
+        return replace(made, pushes=pushes)
 
     def _claimed(self, arrival: Arrival, record: StoredPush) -> StoredPush:
         """Claims the jobs of a new event, for whose answer repeats wait if that is open."""

@@ -147,9 +147,9 @@ class Store:
         """On a connection of its own: a look takes a while, and queries of one are in a row."""
         self.ids = ids
         self.path = path
-        self.check_room = writer.check_room
         self.take = writer.take
         self.take_bundle = writer.take_bundle
+        self.take_later = writer.take_later
 
     async def run(
         self,

@@ -25,8 +25,11 @@ from receiver.store.engine.connection import WriterConnection
 from receiver.store.records import BundleResult, StoredBundle, StoredPush, StoreResult
 from receiver.store.tx import Tx
 
+A = TypeVar("A")
 T = TypeVar("T")
 Operation = Callable[[Tx], Any]
+#: Makes the record of each arrival, or the exception that prevented it.
+Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
 _Work = StoredPush | StoredBundle | Operation
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
@@ -42,6 +45,8 @@ QUEUE_BYTES = 16 * 1024 * 1024
 #: busy one uses them to answer the last batch and to read the next pushes, so each commit takes
 #: half as many more at the same cost.
 _TURNS = 4
+#: Arrivals that are prepared at once: they block the loop meanwhile.
+_TOGETHER = 64
 #: Seconds without an operation after which all upkeep is done.
 _IDLE = 1.0
 #: Seconds after which a commit that does not return counts as stuck.
@@ -60,6 +65,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._batches: queue.SimpleQueue[tuple[list[_Waiting], int] | None] = queue.SimpleQueue()
         self._waiting: list[_Waiting] = []
+        self._arrivals: list[tuple[Any, asyncio.Future[StoreResult]]] = []
+        self._prepare: Prepare[Any]
         self._busy = False
         self._refusal: str | None = None
         self._dead: str | None = None
@@ -88,7 +95,7 @@ class Writer:
     @property
     def depth(self) -> int:
         """Returns how many operations wait for their commit."""
-        return len(self._waiting) + len(self._in_hand)
+        return len(self._arrivals) + len(self._waiting) + len(self._in_hand)
 
     @property
     def waiting_bytes(self) -> int:
@@ -106,23 +113,36 @@ class Writer:
             return f"has been busy with one commit for more than {_STUCK:g} s"
         return None
 
-    def check_room(self) -> None:
-        """Raises `StoreUnavailable` if nothing is taken now: before work is done for nothing."""
-        if self._refusal is not None:
-            raise StoreUnavailable(self._refusal)
-        if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
-            raise StoreUnavailable("too many requests wait for the store")
-
     def take(self, push: StoredPush) -> asyncio.Future[StoreResult]:
         """Stores a push. Raises `StoreUnavailable`, at once when too much waits already."""
         future = self._submit(push)
-        self._waiting_bytes += _size(push)
+        row = push.row
+        self._waiting_bytes += len(row.request) + len(row.data) + len(row.answer)
         return future
 
-    def take_bundle(self, bundle: StoredBundle) -> asyncio.Future[BundleResult]:
-        """As `take`, for a push that tells several events."""
-        future = self._submit(bundle)
-        self._waiting_bytes += len(bundle.request) + sum(map(_size, bundle.pushes))
+    def take_bundle(
+        self, make: Callable[[], StoredBundle], size: int
+    ) -> asyncio.Future[BundleResult]:
+        """As `take`, for the push that `make` returns. `size`: about its bytes."""
+        future = self._admit()
+        self._waiting_bytes += size
+        if self._arrivals:  # they came before it
+            self._prepare_arrivals()
+        self._waiting.append((make(), future))
+        return future
+
+    def take_later(self, arrival: A, prepare: Prepare[A], size: int) -> asyncio.Future[StoreResult]:
+        """As `take`, for the record that `prepare` makes of the arrival. `size`: about its bytes.
+
+        `prepare` is called on the event loop just before the commit, for all its arrivals or some
+        dozens of them, so all must come with the same function.
+        """
+        future = self._admit()
+        self._arrivals.append((arrival, future))
+        self._prepare = prepare
+        self._waiting_bytes += size
+        if len(self._arrivals) >= _TOGETHER:
+            self._prepare_arrivals()
         return future
 
     def run(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
@@ -139,24 +159,50 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _submit(self, work: _Work) -> asyncio.Future[Any]:
-        self.check_room()
-        future = self._loop.create_future()
+        future = self._admit()
         self._waiting.append((work, future))
+        return future
+
+    def _admit(self) -> asyncio.Future[Any]:
+        """Returns the future of an operation. Raises `StoreUnavailable` if too much waits."""
+        if self._refusal is not None:
+            raise StoreUnavailable(self._refusal)
+        if self.depth >= QUEUE_LIMIT or self._waiting_bytes >= QUEUE_BYTES:
+            raise StoreUnavailable("too many requests wait for the store")
         self.touched.set()
         if not self._busy:
             self._busy = True
             self._hand_over_after(_TURNS)
-        return future
+        return self._loop.create_future()
+
+    def _prepare_arrivals(self) -> None:
+        arrivals, self._arrivals = self._arrivals, []
+        pairs: list[tuple[tuple[Any, asyncio.Future[StoreResult]], StoredPush | Exception]]
+        try:
+            prepared = self._prepare([arrival for arrival, _ in arrivals])
+            pairs = list(zip(arrivals, prepared, strict=True))
+        except Exception as error:  # noqa: BLE001 - raised where they are waited for
+            pairs = [(arrival, error) for arrival in arrivals]
+        for (_, future), push in pairs:
+            if not isinstance(push, Exception):
+                self._waiting.append((push, future))
+            elif not future.done():
+                future.set_exception(push)
 
     def _hand_over_after(self, turns: int) -> None:
         """Hands the waiting operations over some turns later: new ones join until then."""
         if turns:
             self._loop.call_soon(self._hand_over_after, turns - 1)
             return
+        if self._arrivals:
+            self._prepare_arrivals()
         batch, self._waiting = self._waiting, []
         size, self._waiting_bytes = self._waiting_bytes, 0
         self._in_hand = batch
-        self._batches.put((batch, size))
+        if batch:
+            self._batches.put((batch, size))
+        else:  # nothing could be made of what arrived
+            self._committed([], [], set())
 
     def _committed(self, batch: list[_Waiting], results: _Results, made: _Lanes) -> None:
         for (_, future), result in zip(batch, results, strict=True):
@@ -171,7 +217,7 @@ class Writer:
         if made:
             self.on_jobs(made)
         self._in_hand = []
-        if self._waiting:
+        if self._waiting or self._arrivals:
             self._hand_over_after(_TURNS)
         else:
             self._rest()
@@ -186,8 +232,8 @@ class Writer:
         """Fails all waiting operations: the thread ended though the store was not closed."""
         self._dead = why
         self._refusal = f"the store's writer {why}; the service must be restarted"
-        waiting = [*self._in_hand, *self._waiting]
-        self._in_hand, self._waiting = [], []
+        waiting = [*self._in_hand, *self._waiting, *self._arrivals]
+        self._in_hand, self._waiting, self._arrivals = [], [], []
         for _, future in waiting:
             if not future.done():
                 future.set_exception(StoreUnavailable(self._refusal))
@@ -283,8 +329,3 @@ class Writer:
         self._last_job, self._made = last, self._made | made
         connection.unindexed += new
         return results
-
-
-def _size(push: StoredPush) -> int:
-    row = push.row
-    return len(row.request) + len(row.data) + len(row.answer)

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ def answer_first() -> None:
         )
         return future
 
-    _replace(Writer, "take", eager)
+    _take_pushes_with(eager)
 
 
 def look_first() -> None:
@@ -56,7 +57,7 @@ def look_first() -> None:
         db.execute("CREATE INDEX events_by_key ON events (source, key)")
         return db
 
-    _replace(Writer, "take", look_then_insert)
+    _take_pushes_with(look_then_insert)
     _replace(connection, "open_writer", open_without_index)
 
 
@@ -97,6 +98,17 @@ def slow_disk() -> None:
 
     _replace(Writer, "_commit", slowly)
     _replace(group_commit, "QUEUE_LIMIT", _FEW)
+
+
+def _take_pushes_with(take: Callable[[Writer, StoredPush], asyncio.Future[StoreResult]]) -> None:
+    def take_later(
+        self: Writer, arrival: object, prepare: group_commit.Prepare[object], size: int
+    ) -> asyncio.Future[StoreResult]:
+        [intake] = prepare([arrival])
+        assert isinstance(intake, StoredPush)
+        return take(self, intake)
+
+    _replace(Writer, "take_later", take_later)
 
 
 def _replace(owner: object, name: str, value: object) -> None:

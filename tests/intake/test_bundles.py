@@ -374,7 +374,7 @@ async def test_a_push_that_cannot_be_recorded_fails_whole(
             raise ValueError("a fault of ours")
         return encode_data(data)
 
-    monkeypatch.setattr("receiver.intake.arrival.encode_data", failing)
+    monkeypatch.setattr("receiver.intake.batch.encode_data", failing)
     async with many(tmp_path) as service:
         answers = await asyncio.gather(
             take(service, **of(inbound(1))),

@@ -20,10 +20,9 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import Message, encode_data
-from receiver.intake.arrival import Arrival
 from receiver.providers import Answer
 from receiver.service.parts import Service
-from receiver.store import group_commit, replies
+from receiver.store import replies
 from tests import stored
 from tests.harness import (
     TOKEN,
@@ -216,23 +215,6 @@ async def test_repeats_wait_for_the_first(tmp_path: Path) -> None:
         assert await sends(service) == []
 
 
-async def test_nothing_is_asked_about_a_push_that_there_is_no_room_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is refused before handlers see it, and replied to when it comes again."""
-    rules = {"rules": [{"keyword": "HI", "reply": "karibu"}]}
-    raw = settings(plugins={"enabled": ["keyword_reply"], "keyword_reply": rules})
-    async with opened(tmp_path, raw) as service:
-        asked: list[Arrival] = []
-        with monkeypatch.context() as patched:
-            patched.setattr(group_commit, "QUEUE_LIMIT", 0)
-            patched.setattr(Arrival, "record", lambda arrival, *_: asked.append(arrival))
-            with pytest.raises(StoreUnavailable, match="too many requests wait"):
-                await take(service, inbound(1, "hi"))
-        assert asked == []
-        assert replying(await take(service, inbound(1, "hi"))) == "karibu"
-
-
 async def test_one_of_many_that_cannot_be_recorded_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +225,7 @@ async def test_one_of_many_that_cannot_be_recorded_fails_alone(
             raise ValueError("a fault of ours")
         return encode_data(data)
 
-    monkeypatch.setattr("receiver.intake.arrival.encode_data", failing)
+    monkeypatch.setattr("receiver.intake.batch.encode_data", failing)
     rules = {"rules": [{"keyword": "HI", "reply": "karibu"}]}
     raw = settings(plugins={"enabled": ["keyword_reply"], "keyword_reply": rules})
     async with opened(tmp_path, raw) as service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -113,15 +114,30 @@ async def test_a_push_whose_client_hung_up_is_handled(tmp_path: Path) -> None:
         async with held(service.store):
             taking = asyncio.create_task(take(service, inbound(1)))
             await asyncio.sleep(0)
-            taking.cancel()
-            with suppress(asyncio.CancelledError):
-                await taking
+            async with held_prepared(service):
+                taking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await taking
 
         async def handled() -> bool:
             found = await service.store.reader.messages.find()
             return [message.text for message in found] == ["reply to 1"]
 
         await until_async(handled, "handled")
+
+
+class held_prepared:  # noqa: N801 - a block
+    """A block that begins when the push has been prepared for its commit."""
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    async def __aenter__(self) -> None:
+        """Has what arrived made into records."""
+        self._service.store.writer._prepare_arrivals()
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing."""
 
 
 async def test_who_does_not_own_a_job_commits_nothing(tmp_path: Path) -> None:

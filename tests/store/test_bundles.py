@@ -40,7 +40,7 @@ async def push(
     """Stores a push of several events, whose body says so."""
     request = pack_request("POST", None, b"", [], said.encode(), "192.0.2.1")
     bundle = StoredBundle(pushes=one_speaks(events), request=request, unread=unread)
-    return await store.take_bundle(bundle)
+    return await store.take_bundle(lambda: bundle, 0)
 
 
 async def bodies(store: Store) -> list[str | None]:
@@ -164,5 +164,5 @@ async def test_what_we_asked_for_came_from_nobody(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         request = pack_request("GET", None, b"", [], b"{}", "")
         bundle = StoredBundle(pushes=one_speaks([told(store, "1")]), request=request)
-        await store.take_bundle(bundle)
+        await store.take_bundle(lambda: bundle, 0)
     assert store_health(tmp_path / "receiver.db", []).clients == []

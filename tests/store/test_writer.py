@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreUnavailable
-from receiver.store import Store
+from receiver.store import Store, StoredPush, StoreResult
 from receiver.store.engine import person_index
 from receiver.store.engine.connection import WriterConnection
 from receiver.store.engine.person_index import index_people
@@ -147,6 +147,76 @@ async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
         assert (await store.take(intake(store, "after"))).new
 
 
+async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
+    """When their commit is about to begin, some dozens at once; each gets its own result."""
+    pieces: list[list[int]] = []
+
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
+        pieces.append(numbers)
+        return [intake(store, n, answer=str(n).encode()) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        async with held(store):
+            waiting = [store.take_later(n, prepare, 100) for n in range(150)]
+            assert [len(piece) for piece in pieces] == [64, 64]
+            assert store.writer.depth == 151  # and what holds the writer
+            assert store.writer.waiting_bytes == 15_000
+        taken = await asyncio.gather(*waiting)
+        assert [n for piece in pieces for n in piece] == list(range(150))
+        assert [each.answer for each in taken] == [str(n).encode() for n in range(150)]
+        assert store.writer.depth == store.writer.waiting_bytes == 0
+        assert look(store.path, COUNT) == [(150,)]
+
+
+async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
+    """The others of its commit are stored; where there are none, there is no commit."""
+
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
+        return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        before = store.writer.commit_rows.count
+        with pytest.raises(ValueError, match="2"):
+            await store.take_later(2, prepare, 100)
+        assert store.writer.commit_rows.count == before
+        assert store.writer.depth == store.writer.waiting_bytes == 0
+        both = [store.take_later(n, prepare, 100) for n in (3, 4)]
+        taken, failed = await asyncio.gather(*both, return_exceptions=True)
+        assert isinstance(taken, StoreResult)
+        assert isinstance(failed, ValueError)
+        assert look(store.path, COUNT) == [(1,)]
+
+
+async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
+    """Those it was for are told, and the next ones are stored."""
+
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
+        if 3 in numbers:
+            raise KeyError(3)
+        return [intake(store, n) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        both = [store.take_later(n, prepare, 100) for n in (3, 4)]
+        failed = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(each) for each in failed] == [KeyError, KeyError]
+        assert (await store.take_later(5, prepare, 100)).new
+
+
+async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_path: Path) -> None:
+    """Whether it can be prepared or not, nothing is raised to nobody."""
+
+    def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
+        return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
+
+    async with opened(tmp_path) as store:
+        async with held(store):
+            for n in range(4):
+                store.take_later(n, prepare, 100).cancel()
+            last = store.take_later(5, prepare, 100)
+        await last
+        assert look(store.path, COUNT) == [(3,)]
+
+
 async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> None:
     """Few large requests are bounded as many small ones are."""
     large = bytes(1024 * 1024)
@@ -156,10 +226,7 @@ async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> N
             waiting = [store.take(intake(store, n, request=large)) for n in range(room)]
             with pytest.raises(StoreUnavailable, match="too many requests wait"):
                 store.take(intake(store, "beyond"))
-            with pytest.raises(StoreUnavailable, match="too many requests wait"):
-                store.check_room()
         assert all(taken.new for taken in await asyncio.gather(*waiting))
-        assert store.writer.depth == store.writer.waiting_bytes == 0
         assert (await store.take(intake(store, "after", request=large))).new
 
 
@@ -260,7 +327,8 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
         async with held(store):
             last = store.writer.run(fall_over)
             waiting = [store.take(intake(store, n)) for n in range(2, 20)]
-        results = await asyncio.gather(last, *waiting, return_exceptions=True)
+            later = store.take_later(20, lambda ids: [intake(store, n) for n in ids], 100)
+        results = await asyncio.gather(last, *waiting, later, return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnavailable}
         with pytest.raises(StoreUnavailable, match="the store's writer has ended: SystemExit"):
             await store.take(intake(store, 21))
@@ -269,6 +337,15 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
         assert await store.check() == f"the store's writer {why}; the service must be restarted"
         assert store.writer.depth == 0
     assert look(store.path, COUNT) == [(1,)]
+
+
+async def test_a_preparation_of_the_wrong_length_is_told(tmp_path: Path) -> None:
+    """Nobody waits for ever for what is missing."""
+    async with opened(tmp_path) as store, asyncio.timeout(30):
+        both = [store.take_later(n, lambda _: [], 100) for n in (1, 2)]
+        failed = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(each) for each in failed] == [ValueError, ValueError]
+        assert (await store.take(intake(store, 3))).new
 
 
 async def test_no_commit_joins_a_transaction_that_was_left_open(tmp_path: Path) -> None:
