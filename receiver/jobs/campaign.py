@@ -225,7 +225,7 @@ class Campaign(LineQueue):
             due = campaign.schedule.next_moment(due, line.api.provider.timezone)
         outcome = outcomes.put_off(one.id, error, due)
         again = due is not None and not error.tomorrow
-        return msgspec.structs.replace(outcome, again=again)
+        return outcome._replace(again=again)
 
     def _patience(self, one: Waiting) -> timedelta:
         """Returns how much of `send.give_up_after` is left for a message that was tried so often.

@@ -22,7 +22,7 @@ from receiver.jobs.runner import BROKEN, Runner
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Request
 from receiver.store import Failure, StoredMessage, Work, links, messages
-from receiver.store.messages import Outcome
+from receiver.store.messages import Ended, Outcome
 from receiver.text.sms_length import split
 
 log = structlog.get_logger("receiver.jobs.send")
@@ -90,7 +90,8 @@ class Send(LineQueue):
             outcome = await self._stopped(work, message, ProviderError(BROKEN, unknown=True))
         else:
             outcome = outcomes.taken(self.line, message.id, sent, runner.now())
-        await runner.commit(messages.settle, outcome, runner.now(), runner.owner)
+        ended = Ended(outcome, runner.now(), runner.owner)
+        await runner.insist(lambda: runner.store.join(messages.settle, ended))
 
     async def _prepare(
         self, work: Work, message: StoredMessage, outgoing: OutgoingMessage

@@ -214,14 +214,16 @@ def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: 
     Who is to be tried again after the campaign was cancelled gets nothing.
     """
     _, state, _, _ = tx.execute(_STATE, (campaign,)).fetchone()
+    others = []
     for each in outcomes:
         why = each.end
         if isinstance(why, Sent) or not (each.again or each.is_final):
-            messages.settle(tx, each, now, owner)
+            others.append(messages.Ended(each, now, owner))
         elif each.again and state != "cancelled":
             messages.end(tx, each.message, now, why, owner, state="waiting")
         else:  # no dead letter: nobody tries one of thousands again by hand
             messages.end(tx, each.message, now, _CANCELLED if each.again else why, owner)
+    messages.settle(tx, others)
     finish(tx, campaign, now)
 
 

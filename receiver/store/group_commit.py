@@ -12,9 +12,9 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -30,7 +30,18 @@ T = TypeVar("T")
 Operation = Callable[[Tx], Any]
 #: Makes the record of each arrival, or the exception that prevented it.
 Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
-_Work = StoredPush | StoredBundle | Operation
+#: Does for each of several what is asked for, in one go; returns their results in order.
+Together = Callable[[Tx, Sequence[A]], Sequence[T]]
+
+
+class _Joined(NamedTuple):
+    """One of what is done in one go for a whole commit."""
+
+    together: Together[Any, Any]
+    one: Any
+
+
+_Work = StoredPush | StoredBundle | _Joined | Operation
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
 _Results = list[Any]
@@ -148,6 +159,10 @@ class Writer:
     def run(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Runs `operation` on the connection inside the next transaction."""
         return self._submit(operation)
+
+    def join(self, together: Together[A, T], one: A) -> asyncio.Future[T]:
+        """Runs `together` inside the next transaction, once for all that joined it until then."""
+        return self._submit(_Joined(together, one))
 
     async def close(self) -> None:
         """Commits the waiting operations, writes the WAL back and closes the connection."""
@@ -315,6 +330,7 @@ class Writer:
         with connection.transaction():
             taken = pushes.take(tx, to_store)
             following, new = iter(taken), sum(one.new for one in taken)
+            joined = _do_together(tx, work) if len(to_store) < len(work) else {}
             results: _Results = []
             for item in work:
                 if isinstance(item, StoredPush):
@@ -323,9 +339,20 @@ class Writer:
                     bundle = bundles.take(tx, item)
                     new += sum(one.new for one in bundle.events)
                     results.append(bundle)
+                elif isinstance(item, _Joined):
+                    results.append(next(joined[item.together]))
                 else:
                     results.append(item(tx))
             last, made = jobs.added(tx, self._last_job)
         self._last_job, self._made = last, self._made | made
         connection.unindexed += new
         return results
+
+
+def _do_together(tx: Tx, work: Sequence[_Work]) -> dict[Together[Any, Any], Iterator[Any]]:
+    """Does what was joined; returns the results by what did it."""
+    groups: dict[Together[Any, Any], list[Any]] = {}
+    for item in work:
+        if isinstance(item, _Joined):
+            groups.setdefault(item.together, []).append(item.one)
+    return {together: iter(together(tx, ones)) for together, ones in groups.items()}

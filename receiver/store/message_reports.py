@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
 from receiver.actions import OptOut
 from receiver.events import Status
 from receiver.store import opt_outs
@@ -9,6 +14,7 @@ from receiver.store.ids import first_seq
 from receiver.store.jobs import Origin
 from receiver.store.links import mark_link
 from receiver.store.message_status import message_key, move_on
+from receiver.store.queries import marks
 from receiver.store.records import EventRow, Report
 from receiver.store.tx import Tx
 from receiver.text.msisdn import is_e164
@@ -19,8 +25,8 @@ JOIN_WITHIN = 72 * 3600 * 1_000_000
 _TIDY_ROWS = 500
 
 # Of a provider that counts from 1 again the newest message has the id.
-_ADD_ID = (
-    "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?)"
+_ADD_IDS = (
+    "INSERT INTO message_ids (source, key, message) VALUES {}"
     " ON CONFLICT (source, key) DO UPDATE SET message = excluded.message"
 )
 _BY_ID = (
@@ -38,8 +44,9 @@ _ADD_REPORT = (
     "INSERT INTO reports (event, source, key, status, message, opted_out) VALUES (?, ?, ?, ?, ?, ?)"
 )
 _UNJOINED = (
-    "SELECT event, status, opted_out, subject FROM reports LEFT JOIN events ON seq = event"
-    " WHERE reports.source = ? AND reports.key = ? AND message IS NULL AND event >= ?"
+    "SELECT reports.key, event, status, opted_out, subject FROM reports"
+    " LEFT JOIN events ON seq = event"
+    " WHERE reports.source = ? AND message IS NULL AND event >= ? AND reports.key IN ({})"
     " ORDER BY event"
 )
 _FORGET = (
@@ -61,7 +68,7 @@ def note_report(tx: Tx, row: EventRow, report: Report) -> None:
         known = None  # the gateway counts from 1 again
     message = _by_person(tx, row, report) if known is None else known
     if known is None and message is not None:
-        tx.execute(_ADD_ID, (row.source, key, message))
+        tx.execute(_ADD_IDS.format("(?, ?, ?)"), (row.source, key, message))
     # A report that names the person leaves it to the handlers.
     opted_out = report.opted_out and row.subject is None
     tx.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message, opted_out))
@@ -80,20 +87,38 @@ def tidy(tx: Tx, now: int) -> int:
     return tx.execute(_FORGET, (first_seq(now - JOIN_WITHIN), _TIDY_ROWS)).rowcount
 
 
-def know(tx: Tx, source: str, id_: str, message: int, whose: str, now: int) -> None:
-    """Learns an id of a message, and joins the reports that came before."""
-    key = message_key(id_)
-    tx.execute(_ADD_ID, (source, key, message))
-    oldest = first_seq(now - JOIN_WITHIN)
-    for event, status, opted_out, subject in tx.execute(
-        _UNJOINED, (source, key, oldest)
-    ).fetchall():
-        if _is_another(subject, whose):
-            continue
-        tx.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
-        move_on(tx, message, Status(status), now)
-        if opted_out:
-            _opt_out(tx, message, event, now)
+class Learned(NamedTuple):
+    """An id of a message, as its provider said."""
+
+    source: str
+    id_: str
+    message: int
+    msisdn: str
+    at: int
+
+
+def learn(tx: Tx, learned: Sequence[Learned]) -> None:
+    """Learns ids of messages, and joins the reports that came before."""
+    by_source: defaultdict[str, dict[str, Learned]] = defaultdict(dict)
+    for one in learned:  # of a provider that gives an id twice the last message has it
+        by_source[one.source][message_key(one.id_)] = one
+    for source, by_key in by_source.items():
+        rows = [(source, key, one.message) for key, one in by_key.items()]
+        tx.execute(_ADD_IDS.format(", ".join(["(?, ?, ?)"] * len(rows))), list(chain(*rows)))
+        oldest = first_seq(min(one.at for one in by_key.values()) - JOIN_WITHIN)
+        values = (source, oldest, *by_key)
+        for key, *report in tx.execute(_UNJOINED.format(marks(len(rows))), values).fetchall():
+            _join_earlier(tx, by_key[key], report)
+
+
+def _join_earlier(tx: Tx, one: Learned, report: tuple[int, str, bool, str | None]) -> None:
+    event, status, opted_out, subject = report
+    if _is_another(subject, one.msisdn):
+        return
+    tx.execute("UPDATE reports SET message = ? WHERE event = ?", (one.message, event))
+    move_on(tx, one.message, Status(status), one.at)
+    if opted_out:
+        _opt_out(tx, one.message, event, one.at)
 
 
 def _is_another(subject: str | None, whose: str | None) -> bool:

@@ -18,7 +18,7 @@ from receiver.outgoing import Sent
 from receiver.store import opt_out_lines
 from receiver.store.jobs import Origin, add_job
 from receiver.store.links import use_link
-from receiver.store.message_reports import know
+from receiver.store.message_reports import Learned, learn
 from receiver.store.message_status import current, joined
 from receiver.store.opt_out_rule import blocks
 from receiver.store.queries import marks
@@ -44,6 +44,13 @@ _CLAIM = (
 )
 _OWNED = " WHERE message = ? AND kind = 'send' AND coalesce(owner, 0) = ?"
 _END = f"DELETE FROM jobs{_OWNED}"
+# By the index of the message, as `_CLAIM`.
+_OWNERS = (
+    "SELECT jobs.message, coalesce(owner, 0), messages.source, status, msisdn"
+    " FROM jobs JOIN messages ON messages.id = jobs.message"
+    " WHERE jobs.message IN ({}) AND jobs.kind || '' = 'send'"
+)
+_END_ALL = "DELETE FROM jobs WHERE message IN ({}) AND kind || '' = 'send'"
 _FAIL = f"UPDATE jobs SET owner = NULL, state = ?, due_at = ?, error = ?{_OWNED}"
 # Its status is `queued`, as of all that waits.
 _BEGIN = (
@@ -171,7 +178,7 @@ def _mark(tx: Tx, attempts: Sequence[Attempt], now: int, owner: int) -> None:
     tx.execute(_CLAIM.format(marks(len(ids))), (owner or None, *ids))
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(NamedTuple):
     """The end of an attempt to send a message."""
 
     message: int
@@ -188,17 +195,70 @@ class Outcome(msgspec.Struct, frozen=True):
         return isinstance(end, Failure) and self.due is None and end.status is not Status.UNKNOWN
 
 
-def settle(tx: Tx, outcome: Outcome, now: int, owner: int = 0) -> None:
-    """Ends an attempt of an owner's: the message is sent, waits, is lost or a dead letter."""
-    message, end = outcome.message, outcome.end
-    if isinstance(end, Sent):
-        sent(tx, message, now, end, outcome.due, owner)
-    elif outcome.due is not None:
-        put_off(tx, message, now, outcome.due, end, owner)
-    elif outcome.is_final:
-        kill(tx, message, now, end, owner)
-    else:
-        lose(tx, message, now, end, owner)
+class Ended(NamedTuple):
+    """An attempt that has ended, and when; it was its owner's."""
+
+    outcome: Outcome
+    at: int
+    owner: int = 0
+
+
+def settle(tx: Tx, ended: Sequence[Ended]) -> list[None]:
+    """Ends attempts: each message is sent, waits, is lost or a dead letter."""
+    _settle_sent(tx, [each for each in ended if isinstance(each.outcome.end, Sent)])
+    for (message, end, due, _), now, owner in ended:
+        if isinstance(end, Sent):
+            continue
+        if due is not None:
+            put_off(tx, message, now, due, end, owner)
+        elif end.status is Status.UNKNOWN:
+            lose(tx, message, now, end, owner)
+        else:
+            kill(tx, message, now, end, owner)
+    return [None] * len(ended)
+
+
+def _settle_sent(tx: Tx, ended: Sequence[Ended]) -> None:
+    """Stores what a provider said of messages that it took, and joins reports that came before."""
+    if not ended:
+        return
+    marked = marks(len(ended))
+    rows = tx.execute(_OWNERS.format(marked), [each.outcome.message for each in ended]).fetchall()
+    known = {(message, owner): facts for message, owner, *facts in rows}
+    ours = [
+        (each, known.pop(key))
+        for each in ended
+        if (key := (each.outcome.message, each.owner)) in known
+    ]
+    tx.execute(_END_ALL.format(marks(len(ours))), [each.outcome.message for each, _ in ours])
+    learned: list[Learned] = []
+    for ((message, taken, poll_at, _), now, _), (source, status, msisdn) in ours:
+        assert isinstance(taken, Sent)
+        _note_sent(tx, message, advance(Status(status), taken.status), taken, now)
+        for id_ in taken.ids:
+            learned.append(Learned(source, id_, message, msisdn, now))
+            if poll_at is not None:
+                _add_poll(tx, source, message, id_, now, poll_at)
+    learn(tx, learned)
+
+
+def _note_sent(tx: Tx, message: int, status: Status, taken: Sent, now: int) -> None:
+    parts = len(taken.ids) if taken.further_ids else taken.parts
+    ids, said = joined(taken.ids), (taken.cost, taken.balance, taken.note)
+    tx.execute(_SENT, (status, ids, parts, *said, now, message))
+
+
+def _add_poll(tx: Tx, source: str, message: int, id_: str, now: int, due: int) -> None:
+    add_job(
+        tx,
+        Origin(time=now, received_at=now, now=now),
+        kind="poll",
+        handler=_POLLER,
+        payload=msgspec.json.encode(PollOf(message_id=id_)),
+        due_at=due,
+        source=source,
+        message=message,
+    )
 
 
 # What follows ends a claim on a message, `owner`'s, or does nothing where there is none. 0: nobody
@@ -206,44 +266,10 @@ def settle(tx: Tx, outcome: Outcome, now: int, owner: int = 0) -> None:
 
 
 def sent(
-    tx: Tx,
-    message: int,
-    now: int,
-    taken: Sent,
-    poll_at: int | None = None,
-    owner: int = 0,
+    tx: Tx, message: int, now: int, taken: Sent, poll_at: int | None = None, owner: int = 0
 ) -> None:
-    """A provider took a message: what it said, and the reports that came before its answer.
-
-    `poll_at`: when its status is asked for; None: the provider reports by itself.
-    """
-    if not tx.execute(_END, (message, owner)).rowcount:
-        return
-    source, status, msisdn = current(tx, message)
-    values = (
-        advance(status, taken.status),
-        joined(taken.ids),
-        len(taken.ids) if taken.further_ids else taken.parts,
-        taken.cost,
-        taken.balance,
-        taken.note,
-        now,
-        message,
-    )
-    tx.execute(_SENT, values)
-    for id_ in taken.ids:
-        know(tx, source, id_, message, msisdn, now)
-        if poll_at is not None:
-            add_job(
-                tx,
-                Origin(time=now, received_at=now, now=now),
-                kind="poll",
-                handler=_POLLER,
-                payload=msgspec.json.encode(PollOf(message_id=id_)),
-                due_at=poll_at,
-                source=source,
-                message=message,
-            )
+    """A provider took a message. `poll_at`: when its status is asked for, if it is."""
+    settle(tx, [Ended(Outcome(message, taken, poll_at), now, owner)])
 
 
 def put_off(tx: Tx, message: int, now: int, due: int, why: Failure, owner: int = 0) -> None:
@@ -270,7 +296,7 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
     if not tx.execute(_END, (message, owner)).rowcount:
         return
-    _, status, _ = current(tx, message)
+    status = current(tx, message)
     # A report may have come before we gave up waiting for the answer.
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status

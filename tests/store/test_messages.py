@@ -122,6 +122,31 @@ async def test_a_message_waits_with_its_parts_counted(tmp_path: Path) -> None:
         assert (second.encoding, second.parts) == ("UCS-2", 3)
 
 
+async def test_messages_that_end_together_are_stored_as_alone(tmp_path: Path) -> None:
+    """What is another's, or has ended, stays as it is; each report joins its own message."""
+    async with opened(tmp_path) as store:
+        made = [await store.add_message(WISH, NOW) for _ in range(4)]
+        attempts = [Attempt(message, PERSON) for message in made]
+        await store.run(messages.begin, attempts[:3], to_micros(NOW), MICROS_A_DAY, 1)
+        await store.run(messages.begin, attempts[3:], to_micros(NOW), MICROS_A_DAY, 2)
+        await store.take(report(store, "m-1", Status.DELIVERED))
+        ends = [
+            messages.Outcome(made[0], Sent(message_id="m-0", status=Status.SENT)),
+            messages.Outcome(made[1], Sent(message_id="m-1", status=Status.SENT)),
+            messages.Outcome(made[2], Failure("no", Status.REJECTED)),
+            messages.Outcome(made[3], Sent(message_id="m-3", status=Status.SENT)),
+            messages.Outcome(made[0], Sent(message_id="again", status=Status.SENT)),
+        ]
+        await store.run(messages.settle, [messages.Ended(each, to_micros(NOW), 1) for each in ends])
+        found = [await the(store, message) for message in made]
+        assert [(each.state, each.status, each.provider_id) for each in found] == [
+            ("sent", "sent", "m-0"),
+            ("sent", "delivered", "m-1"),
+            ("dead", "rejected", None),
+            ("sending", "queued", None),
+        ]
+
+
 async def test_a_message_begins_once(tmp_path: Path) -> None:
     """Whoever comes second, or comes back for one that is sent, is told that it is gone."""
     async with opened(tmp_path) as store:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver.errors import StoreUnavailable
 from receiver.store import Store, StoredPush, StoreResult
@@ -215,6 +217,40 @@ async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_pat
             last = store.take_later(5, prepare, 100)
         await last
         assert look(store.path, COUNT) == [(3,)]
+
+
+async def test_what_joins_is_done_in_one_go_for_a_commit(tmp_path: Path) -> None:
+    """Each gets its own result, also beside pushes and other operations."""
+    done: list[list[int]] = []
+
+    def double(_: Tx, numbers: Sequence[int]) -> list[int]:
+        done.append(list(numbers))
+        return [2 * number for number in numbers]
+
+    async with opened(tmp_path) as store:
+        async with held(store):
+            one, push = store.join(double, 1), store.take(intake(store, 1))
+            other, last = store.writer.run(lambda _: "other"), store.join(double, 2)
+        assert (await one, await other, await last) == (2, "other", 4)
+        assert (await push).new
+        assert done == [[1, 2]]
+
+
+async def test_one_of_many_that_joined_fails_alone(tmp_path: Path) -> None:
+    """The others are done, once each in a transaction that is committed."""
+
+    def note(tx: Tx, names: Sequence[str]) -> list[None]:
+        for name in names:
+            tx.execute("INSERT INTO meta VALUES (?, 1)", (name,))
+        return [None] * len(names)
+
+    async with opened(tmp_path) as store:
+        with capture_logs():
+            async with held(store):
+                waiting = [store.join(note, name) for name in ("x", "node", "y")]
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in found] == [type(None), sqlite3.IntegrityError, type(None)]
+        assert look(store.path, "SELECT key FROM meta WHERE key IN ('x', 'y')") == [("x",), ("y",)]
 
 
 async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> None:
