@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from receiver.config import StoreAddress
+from receiver.store.engine.cluster import Cluster
 from receiver.store.tx import Tx
 
 #: Kind and lane of jobs.
@@ -140,6 +141,12 @@ class Engine(Protocol):
 
     def version(self) -> str:
         """Returns the name and version of the database."""
+
+    def cluster(self) -> Cluster | None:
+        """Returns the server, its standbys and the receivers; None if one process has the store.
+
+        Raises `StoreUnusable` if the server cannot be asked.
+        """
 
 
 def engine_of(address: StoreAddress) -> Engine:

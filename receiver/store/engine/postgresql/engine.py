@@ -10,9 +10,11 @@ import psycopg
 from receiver.config import Postgresql
 from receiver.errors import StoreUnusable
 from receiver.store import engine
+from receiver.store.engine.cluster import Cluster
 from receiver.store.engine.postgresql import nodes
 from receiver.store.engine.postgresql.connecting import connect, errors_named
 from receiver.store.engine.postgresql.connection import WriterConnection
+from receiver.store.engine.postgresql.inspection import cluster_of
 from receiver.store.engine.postgresql.reading import (
     ConnectionPool,
     open_async,
@@ -88,3 +90,7 @@ class PostgresqlEngine:
         """Returns the version of the server."""
         with errors_named(self.address, StoreUnusable), connect(self.address, "version") as db:
             return f"PostgreSQL {db.info.parameter_status('server_version')}"
+
+    def cluster(self) -> Cluster:
+        """Returns the server, its standbys and the receivers."""
+        return cluster_of(self.address)

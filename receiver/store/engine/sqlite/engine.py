@@ -75,3 +75,6 @@ class Sqlite:
     def version(self) -> str:
         """Returns the version of SQLite."""
         return f"SQLite {sqlite3.sqlite_version}"
+
+    def cluster(self) -> None:
+        """Returns None."""
