@@ -142,6 +142,7 @@ def _copy(
     for rows in _pieces(source.tx, table, columns, moved.last):
         moved.count(rows)
         moved.last = _key(table, columns, rows[-1])
+        moved.done = not moved.last
         with target.transaction():
             target.add(table, list(columns), rows)
             if table == "events":

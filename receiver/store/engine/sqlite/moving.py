@@ -75,7 +75,7 @@ class Target(_End):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._part = path.with_name(f"{path.name}.moving")
         super().__init__(self._open())
 
     def _open(self) -> sqlite3.Connection:
