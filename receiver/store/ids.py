@@ -39,6 +39,10 @@ class EventIds:
         self._last = last = earliest if earliest > last else last + self._step
         return last
 
+    def is_own(self, seq: int) -> bool:
+        """Returns True for the number of an event that this receiver has stored."""
+        return seq % self._step == self._slot
+
     def text(self, seq: int) -> str:
         """Returns the id of the event with this sequence number."""
         return f"{_id_head(seq >> 12)}{seq & 0xFFF:03x}{self._tail}"
