@@ -30,7 +30,7 @@ def command(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Copies a store from SQLite to PostgreSQL, or back, and verifies every row of the copy.
+    """Copies the store from SQLite to PostgreSQL, or back, and verifies the copy.
 
     No service may run on either. The store that is copied stays as it is. A copy that was
     interrupted goes on where it was when the same command is run again.
