@@ -126,7 +126,7 @@ def test_every_table_moves_or_is_known_not_to(place: Place) -> None:
     file = {name for (name,) in look(place.folder / "receiver.db", query)}
     assert file == TABLES.keys() | _NOT_MOVED
     told(place.folder, "migrate-store", "--to", place.url)
-    query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
     server = {name for (name,) in look(place.address, query)}
     assert server == TABLES.keys() | _NOT_MOVED | _OF_SERVER
 
@@ -135,6 +135,14 @@ def test_a_store_comes_back_as_it_went(place: Place) -> None:
     """Every row, and the ids that were given: none is given twice."""
     before = moved(place.folder / "receiver.db")
     assert moved(there_and_back(place)) == before
+
+
+def test_triggers_are_on_after_a_move(place: Place) -> None:
+    """They were off for it, since what they count was moved; in a file they come back, too."""
+    query = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = '{}'"
+    told(place.folder, "migrate-store", "--to", place.url)
+    assert look(place.address, query.format("D")) == []
+    assert look(place.address, query.format("O")) != []
 
 
 def test_people_are_found_after_a_move(place: Place) -> None:

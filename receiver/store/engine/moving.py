@@ -34,6 +34,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "quarantine": ("id",),
     "audit": ("id",),
     "rollups": ("source", "kind", "quarter", "keyword", "network", "service", "status"),
+    "subscriber_counts": ("quarter", "source", "short_code", "service_id"),
+    "subscriber_totals": ("source", "short_code", "service_id"),
     "rollup_cursors": (),
 }
 #: The table of the target that says how far the move is. A store that has it is not used.
@@ -68,7 +70,10 @@ class MoveSource(MoveEnd, Protocol):
 
 
 class MoveTarget(MoveEnd, Protocol):
-    """The store that it is moved to: nobody can use it until `finish`."""
+    """The store that it is moved to: nobody can use it until `finish`.
+
+    Its triggers are off until then: what they count is moved, too.
+    """
 
     def add(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Adds rows, in a transaction of the caller's."""

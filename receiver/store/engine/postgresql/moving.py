@@ -97,14 +97,16 @@ class Target(_End):
         """Does nothing: an ordinary index finds the events of a person."""
 
     def start_over(self) -> None:
-        """Deletes all rows, without the triggers that count deleted messages."""
+        """Deletes all rows."""
         self._db.execute(f"TRUNCATE {', '.join(TABLES)}, {PROGRESS}")
 
     def finish(self) -> None:
         """Makes it a store; all that was committed before is on disk with that."""
         self._db.execute("ANALYZE")
         self._db.execute("SET synchronous_commit = on")
-        self._db.execute(f"DROP TABLE {PROGRESS}")
+        with self.transaction():
+            _triggers(self._db, "ENABLE")
+            self._db.execute(f"DROP TABLE {PROGRESS}")
 
 
 @contextmanager
@@ -168,3 +170,9 @@ def _prepare(db: Connection[Any], address: Postgresql) -> None:
         for table in FILLED:
             db.execute(f"DELETE FROM {table}")
         db.execute(CREATE_PROGRESS)
+        _triggers(db, "DISABLE")
+
+
+def _triggers(db: Connection[Any], change: str) -> None:
+    for table in TABLES:
+        db.execute(f"ALTER TABLE {table} {change} TRIGGER USER")

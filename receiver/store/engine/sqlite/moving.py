@@ -24,6 +24,11 @@ _GIVEN = "SELECT seq FROM sqlite_sequence WHERE name = ?"
 _SET_GIVEN = "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)"
 _ALL_GIVEN = "SELECT name, seq FROM sqlite_sequence ORDER BY name"
 _COUNTS = "SELECT 1 FROM sqlite_schema WHERE name = ? AND sql LIKE '%AUTOINCREMENT%'"
+#: Triggers that are off are rows of the table `PROGRESS`, whose names begin so.
+_TRIGGER = "trigger "
+_TRIGGERS = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid"
+_KEEP = f"INSERT INTO {PROGRESS} (name, state) VALUES (?, ?)"
+_KEPT = f"SELECT state FROM {PROGRESS} WHERE name LIKE '{_TRIGGER}%' ORDER BY rowid"
 _THERE = f"SELECT 1 FROM sqlite_schema WHERE name = '{PROGRESS}'"
 
 
@@ -85,6 +90,9 @@ class Target(_End):
             for table in FILLED:
                 db.execute(f"DELETE FROM {table}")
             db.execute(CREATE_PROGRESS)
+            for name, sql in db.execute(_TRIGGERS).fetchall():
+                db.execute(f"DROP TRIGGER {name}")
+                db.execute(_KEEP, (f"{_TRIGGER}{name}", sql))
             db.execute("COMMIT")
         return db
 
@@ -115,7 +123,10 @@ class Target(_End):
 
     def finish(self) -> None:
         """Gives the file its name, when it is on disk."""
-        self._db.execute(f"DROP TABLE {PROGRESS}")
+        with self.transaction():
+            for (sql,) in self._db.execute(_KEPT).fetchall():
+                self._db.execute(sql)
+            self._db.execute(f"DROP TABLE {PROGRESS}")
         self.close()
         for place in (self._part, self._path.parent):
             descriptor = os.open(place, os.O_RDONLY)
