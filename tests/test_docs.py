@@ -6,7 +6,7 @@ import importlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -49,8 +49,10 @@ from receiver.plugin_host import loader
 from receiver.plugin_host.files import shipped_folder
 from receiver.providers import Provider, built_in
 from receiver.providers.tilil.settings import Digest
+from receiver.service.cluster_metrics import of_cluster
 from receiver.service.metrics import ServiceCollector
 from tests import harness
+from tests.doctor.test_cluster import ALL
 from tests.schema import validator
 
 ROOT = Path(__file__).parents[1]
@@ -359,13 +361,26 @@ async def test_metrics_are_described(tmp_path: Path) -> None:
     """The table of metrics in docs/operations.md is what /metrics gives out, with its labels."""
     async with harness.opened(tmp_path) as service:
         families = list(ServiceCollector(service).collect())
-    expected = [(name(family), family.type, sorted(labels(family))) for family in families]
-    documented = [
+    assert described("Metrics") == described_by(families)
+
+
+def test_metrics_of_several_receivers_are_described() -> None:
+    """As those of every store."""
+    assert described("Metrics of several receivers") == described_by(of_cluster(ALL))
+
+
+def described_by(families: Iterable[Metric]) -> list[tuple[str, str, list[str]]]:
+    """Names, types and labels of metrics."""
+    return [(name(family), family.type, sorted(labels(family))) for family in families]
+
+
+def described(heading: str) -> list[tuple[str, str, list[str]]]:
+    """Names, types and labels in a table of docs/operations.md."""
+    return [
         (spans(row[0])[0], row[1], sorted(spans(row[2])))
-        for row in rows(section("operations.md", "Metrics"))
+        for row in rows(section("operations.md", heading))
         if len(row) == 4
     ]
-    assert documented == expected
 
 
 def name(family: Metric) -> str:

@@ -102,6 +102,7 @@ WITHOUT_STORE = frozenset(
     {
         *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
         *("explain", "restore", "fake", "schema", "completion", "console", "providers"),
+        "migrate-store",
     }
 )
 #: Every command that asks the store, with each of its options.
