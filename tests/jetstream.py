@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 
-from tests.harness import until
+from tests.harness import settings, until
 from tests.ports import free_port
 
 BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent))
@@ -98,6 +98,14 @@ class Server:
                 return b"Server is ready" in self.log.read_bytes()
         except OSError:
             return False
+
+
+def forwarding_to(server: Server, **fields: Any) -> dict[str, Any]:
+    """A configuration whose only plugin forwards to a stream, as little as can be said of it."""
+    raw = settings()
+    streams = [{"name": "events", "servers": [server.url], "stream": "SMS", **fields}]
+    raw["plugins"] = {"enabled": ["forward"], "forward": {"streams": streams}}
+    return raw
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from receiver.doctor import (
     settings,
     sources,
     stored,
+    streams,
     words,
 )
 from receiver.doctor.findings import (
@@ -69,6 +70,7 @@ REMOTE: dict[str, Check] = {
     "provider": providers.reachable,
     "clock": providers.clock,
     "outside": outside.public,
+    "streams": streams.kept,
 }
 CHECKS = LOCAL | REMOTE
 

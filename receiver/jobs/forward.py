@@ -145,10 +145,9 @@ class Forward(Queue):
             await connection.stop()
 
     def _tried_now(self) -> None:
-        """Ends a rest: there is a connection again, so one event tries the target."""
-        if self.circuit.open:
-            self.circuit.end_rest()
-            self.runner.supervisor.begin("forwards that were put off", self._hurry)
+        """Ends a rest, and all waiting: there is a connection again."""
+        self.circuit.end_rest()
+        self.runner.supervisor.begin("forwards that were put off", self._hurry)
 
     async def _hurry(self) -> None:
         """Has what failed because of the target not wait any longer."""

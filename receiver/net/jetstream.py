@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -127,6 +128,8 @@ class Publisher:
         items, self._waiting = self._waiting[:most], self._waiting[most:]
         words = "given up before there was an acknowledgement"  # if this task is cancelled
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._connection.tried.wait(), self._stream.timeout)
             ready = [item for item in items if self._can_leave(item)]
             if not (len(ready) > 1 and self._atomic and await self._stored_together(ready)):
                 await self._publish_each(ready)

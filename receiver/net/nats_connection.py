@@ -56,6 +56,8 @@ class Connection:
 
     def __init__(self, stream: Stream) -> None:
         self.up = asyncio.Event()
+        self.tried = asyncio.Event()
+        """Set when the first try to connect has ended, either way."""
         self.trouble = "not connected yet"
         """The last error that the client or a server told; empty since there is a connection."""
         self._stream = stream
@@ -137,6 +139,7 @@ class Connection:
                 await client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
             self.trouble = ""
             self.up.set()
+            self.tried.set()
             if not self._over:
                 await greet()
                 await self._ended.wait()
@@ -202,6 +205,7 @@ class Connection:
 
     def _note(self, error: Exception) -> None:
         self.trouble = one_line(error)
+        self.tried.set()
         log.debug("trouble with NATS", target=self._stream.name, error=self.trouble)
 
 
