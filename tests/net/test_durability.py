@@ -12,7 +12,7 @@ from receiver.config.convert import Url
 from receiver.handlers import Stream
 from receiver.jobs.forward import RETRIES
 from receiver.net.durability import StreamInfo, doubts_of, judge
-from tests.jetstream import SAFE, nats_server
+from tests.jetstream import CONFIG, SAFE, nats_server
 from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +95,7 @@ async def test_a_server_tells_whether_it_syncs(
 ) -> None:
     """By its monitoring address; one that does not answer is told, too."""
     nowhere = f"http://127.0.0.1:{free_port()}"
-    with nats_server(tmp_path, sync=sync) as server:
+    with nats_server(tmp_path, config=CONFIG.replace("always", sync)) as server:
         monitors = [Url(server.monitor), Url(nowhere)]
         found = await doubts_of(stream(monitors=monitors), info(), RETRIES.longest)
     assert [doubt.setting for doubt in found] == [*doubtful, "monitors"]

@@ -8,12 +8,17 @@ import binascii
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 
 from receiver.config.convert import Secret
 from receiver.errors import NotTaken
@@ -289,6 +294,63 @@ async def test_nothing_is_said_to_a_server_that_does_not_encrypt(server: Server)
     url = server.url.replace("nats:", "tls:")
     async with unconnected(stream(server, servers=[url], token=Secret("x"))) as publisher:
         await until_told(publisher, "no connection: the server offers no TLS")
+
+
+def certificates(folder: Path) -> None:
+    """An authority of our own, and certificates by it for a server at 127.0.0.1 and a client."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def write(name: str, issuer: ec.EllipticCurvePrivateKey | None) -> ec.EllipticCurvePrivateKey:
+        key = ec.generate_private_key(ec.SECP256R1())
+        here = x509.IPAddress(ip_address("127.0.0.1"))
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(moment)
+            .not_valid_after(moment.replace(year=2126))
+            .add_extension(
+                x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True
+            )
+            .add_extension(x509.SubjectAlternativeName([here]), critical=False)
+            .sign(issuer or key, hashes.SHA256())
+        )
+        (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        (folder / f"{name}.key").write_bytes(private)
+        return key
+
+    authority = write("ca", None)
+    write("server", authority)
+    write("client", authority)
+
+
+async def test_certificates_are_verified_by_both_sides(tmp_path: Path) -> None:
+    """Only by the authority that the settings name, and only with a certificate of our own."""
+    certificates(tmp_path)
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "server", "client")}
+    more = (
+        f'tls {{ cert_file: "{files["server"]}", key_file: "{tmp_path}/server.key",'
+        f' ca_file: "{files["ca"]}", verify: true }}'
+    )
+    with nats_server(tmp_path / "nats", more) as server:
+        url = server.url.replace("nats:", "tls:")
+        ours = {"certificate": files["client"], "key": tmp_path / "client.key"}
+        right = stream(server, servers=[url], ca=files["ca"], **ours)
+        assert list(right.faults()) == []
+        await make_stream(server, tls=right.tls())
+        async with publishing(right) as publisher:
+            assert await publisher.deliver(message("x")) == "stored in SMS as 1"
+        async with unconnected(stream(server, servers=[url])) as publisher:
+            await until_told(publisher, "certificate verify failed")
+        async with unconnected(stream(server, servers=[url], ca=files["ca"])) as publisher:
+            await until_told(publisher, "certificate required")
 
 
 # Credentials files: an operator, an account and a user, as `nsc` makes them
