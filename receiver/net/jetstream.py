@@ -108,7 +108,8 @@ class Publisher:
         else:
             if doubts != self._doubts:
                 for doubt in doubts:
-                    log.warning("worth a look", target=self._stream.name, why=str(doubt))
+                    say = log.error if doubt.fails else log.warning
+                    say("worth a look", target=self._stream.name, why=str(doubt))
             self._doubts = doubts
         self._on_up()
 
