@@ -142,7 +142,10 @@ class Connection:
             self.tried.set()
             if not self._over:
                 await greet()
-                await self._ended.wait()
+            while client.is_connected and not self._over:
+                with suppress(TimeoutError):  # should the library not tell that it has ended
+                    async with asyncio.timeout(_PAUSE):
+                        await self._ended.wait()
         finally:
             await self._on_end()
             with suppress(Exception):

@@ -212,6 +212,16 @@ async def test_an_event_whose_acknowledgement_was_lost_is_stored_once(
     assert [each.id for each in await stored_in(server)] == [event.id for event in events]
 
 
+async def test_an_end_of_the_connection_that_is_not_told_is_noticed(server: Server) -> None:
+    """The library has callbacks, and has had versions that did not call them."""
+    await make_stream(server)
+    async with publishing(stream(server)) as publisher:
+        publisher._connection._client._closed_cb = None
+        server.kill()
+        server.start()
+        await until_told(publisher, "stored in SMS as 1")
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
