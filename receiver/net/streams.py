@@ -120,7 +120,8 @@ class Stream(Filtered, frozen=True, kw_only=True):
         if self.key is not None and self.certificate is None:
             yield "key", "expected certificate beside it"
         try:
-            self.tls()
+            if self.ca or self.certificate:
+                self.tls()
         except OSError as error:  # of which ssl.SSLError is one
             files = ", ".join(str(file) for file in (self.ca, self.certificate, self.key) if file)
             yield "ca" if self.ca else "certificate", f"{files}: {error.strerror or error}"
