@@ -26,6 +26,8 @@ PATIENCE = 5.0
 #: Seconds between tries to connect.
 _PAUSE = 2.0
 _MOST_WORDS = 200
+#: Different errors that are logged until there is a connection.
+_MOST_TOLD = 10
 #: Nobody listens there: no stream, as far as we publish.
 _NO_RESPONDERS = "503"
 
@@ -66,6 +68,7 @@ class Connection:
         self._over = False
         self._under_way: dict[str, asyncio.Future[Ack]] = {}
         self._numbers = count()
+        self._told: set[str] = set()
         self._inbox = ""
 
     @property
@@ -137,6 +140,9 @@ class Connection:
                 await client.connect(**self._options())
                 self._inbox = client.new_inbox()
                 await client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+            if self._told:
+                log.warning("connected to NATS again", target=self._stream.name)
+            self._told.clear()
             self.trouble = ""
             self.up.set()
             self.tried.set()
@@ -209,7 +215,9 @@ class Connection:
     def _note(self, error: Exception) -> None:
         self.trouble = one_line(error)
         self.tried.set()
-        log.debug("trouble with NATS", target=self._stream.name, error=self.trouble)
+        if self.trouble not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(self.trouble)
+            log.warning("trouble with NATS", target=self._stream.name, error=self.trouble)
 
 
 class _Client(Client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,23 @@ async def test_a_stream_that_is_not_there_is_named_at_the_start(
     assert len(await stored_in(server)) == 1
 
 
+async def test_servers_that_are_away_are_told_once(server: Server, tmp_path: Path) -> None:
+    """At the start, before any event, however often it is tried; and that they are back."""
+    server.kill()
+    with capture_logs() as logs:
+        async with opened(tmp_path, forwarding_to(server), utc_now):
+
+            async def told(event: str) -> bool:
+                return any(line["event"] == event for line in logs)
+
+            await until_async(partial(told, "trouble with NATS"), "told")
+            server.start()
+            await until_async(partial(told, "connected to NATS again"), "back")
+    words = [line["error"] for line in logs if line["event"] == "trouble with NATS"]
+    assert len(words) == len(set(words))
+    assert "Connect" in words[0]
+
+
 async def test_a_reload_that_changes_a_stream_connects_anew(server: Server, tmp_path: Path) -> None:
     """Events that come afterwards go where the new settings say."""
     await make_stream(server)
@@ -203,12 +221,9 @@ async def test_a_connection_that_ends_unexpectedly_is_begun_again(
     monkeypatch.setattr(supervisor, "PAUSE", 0.01)
     await make_stream(server)
     async with opened(tmp_path, forwarding_to(server), utc_now) as service:
+        await take(service, inbound(1, "x"))
+        await nothing_left(service)
         name = "connection to NATS"
-
-        async def there() -> bool:
-            return any(each.name == name for each in service.supervisor.kept)
-
-        await until_async(there, name)
         (kept,) = [each for each in service.supervisor.kept if each.name == name]
         kept._task.cancel()
 
@@ -216,7 +231,7 @@ async def test_a_connection_that_ends_unexpectedly_is_begun_again(
             return service.supervisor.restarts[name] == 1
 
         await until_async(restarted, "restarted")
-        await take(service, inbound(1, "x"))
+        await take(service, inbound(2, "y"))
         await nothing_left(service)
-    assert len(await stored_in(server)) == 1
+    assert len(await stored_in(server)) == 2
     assert stored.jobs(service.store.path) == []
