@@ -90,7 +90,8 @@ class Connection:
                 pass  # the error of each server has been told
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._note(error)
-            await asyncio.sleep(_PAUSE)
+            if not self._over:
+                await asyncio.sleep(_PAUSE)
 
     def close(self) -> None:
         """Has `stay` return.
