@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from receiver.handlers import Target
+from receiver.handlers import Stream, Target
 from receiver.jobs import campaign, deactivate, send
 from receiver.jobs.campaign import Campaign
 from receiver.jobs.channel import Calls, Line, open_lines
@@ -144,5 +144,5 @@ async def _close_after(lives: list[KeptTask], line: Line) -> None:
     await line.close()
 
 
-def _targets(plugins: Iterable[Plugin]) -> list[Target]:
+def _targets(plugins: Iterable[Plugin]) -> list[Target | Stream]:
     return [target for plugin in plugins for target in plugin.targets]
