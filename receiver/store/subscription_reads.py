@@ -114,7 +114,7 @@ class SubscriptionReader:
 
         `after`: only the lines after that of this person, source, short code and service.
         """
-        where, values = _where("since", filters)
+        where, values = _where("since" if as_of is None else "time", filters)
         if after is not None:
             where, values = f"{where} AND {_AFTER}", [*values, *after]
         query = f"{_BOOK} WHERE {where}"
@@ -162,6 +162,7 @@ class SubscriptionReader:
             _END_OF_TIME if last is None else last,
         ]
         rows = await self._fetch(query, [*bounds, *values])
+        rows.sort(key=lambda row: row[3] is not None)  # PostgreSQL has NULL last
         return _by_day(rows) if by == "day" else _by_service(rows)
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.config import StoreAddress
 from receiver.handlers import Action, Subscribe, Unsubscribe
 from receiver.store import Correction, HandlerActions, ServiceCount, Store, to_micros
 from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
-from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.jobs import Origin
 from tests.harness import NOW
+from tests.store.conftest import Stores
 from tests.store.rows import PERSON, intake, opened
 
 OTHER = "+254711000002"
@@ -33,10 +31,9 @@ MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 Change = tuple[int, Subscribe | Unsubscribe]
 
 
-def book(changes: Sequence[Change]) -> list[tuple[object, ...]]:
+def book(stores: Stores, changes: Sequence[Change]) -> list[tuple[object, ...]]:
     """The subscription book after these changes (minute of the provider's time, change)."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with stores.scratch() as db:
         history: list[tuple[object, ...]] = []
         for minute, change in changes:
             time = to_micros(NOW + timedelta(minutes=minute))
@@ -78,24 +75,25 @@ def shuffled_changes(draw: st.DrawFn) -> tuple[list[Change], list[Change]]:
 
 @given(shuffled_changes())
 def test_the_book_depends_on_neither_order_nor_repeats(
+    stores: Stores,
     both: tuple[list[Change], list[Change]],
 ) -> None:
     """Whatever order changes arrive in, and how often, the book says the same."""
-    assert book(both[0]) == book(both[1])
+    assert book(stores, both[0]) == book(stores, both[1])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=8))
-def test_the_newest_change_counts(changes: list[tuple[int, bool]]) -> None:
+def test_the_newest_change_counts(stores: Stores, changes: list[tuple[int, bool]]) -> None:
     """By the provider's time; at the same moment who left has left."""
     made = [change(active, minute) for minute, active in changes]
     newest = max(minute for minute, _ in changes)
     left = (newest, False) in changes
-    ((*_, state, since, _, _, _),) = book(made)
+    ((*_, state, since, _, _, _),) = book(stores, made)
     assert state == ("inactive" if left else "active")
     assert since == to_micros(NOW + timedelta(minutes=newest))
 
 
-def test_services_and_short_codes_are_subscribed_apart() -> None:
+def test_services_and_short_codes_are_subscribed_apart(stores: Stores) -> None:
     """Leaving one service leaves the others alone; absent ones are one of their own."""
     changes: list[Change] = [
         (0, Subscribe(msisdn=PERSON, short_code="22915", service_id="44")),
@@ -104,7 +102,7 @@ def test_services_and_short_codes_are_subscribed_apart() -> None:
         (3, Subscribe(msisdn=PERSON)),
         (4, Unsubscribe(msisdn=PERSON, short_code="22915", service_id="45")),
     ]
-    states = {(row[1], row[2]): row[4] for row in book(changes)}
+    states = {(row[1], row[2]): row[4] for row in book(stores, changes)}
     assert states == {
         ("22915", "44"): "active",
         ("22915", "45"): "inactive",
@@ -113,13 +111,13 @@ def test_services_and_short_codes_are_subscribed_apart() -> None:
     }
 
 
-def test_a_subscription_may_be_with_another_source() -> None:
+def test_a_subscription_may_be_with_another_source(stores: Stores) -> None:
     """What a message to one source ends is ended where it is."""
     changes: list[Change] = [
         (0, Subscribe(msisdn=PERSON, service_id="44")),
         (1, Unsubscribe(msisdn=PERSON, service_id="44", source="other")),
     ]
-    assert [(row[0], row[4]) for row in book(changes)] == [
+    assert [(row[0], row[4]) for row in book(stores, changes)] == [
         ("other", "inactive"),
         ("tilil", "active"),
     ]
@@ -135,7 +133,7 @@ async def fill(store: Store, changes: Sequence[tuple[datetime, Action]]) -> None
 
 
 @pytest.mark.anyio
-async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
+async def test_the_book_and_its_history_are_read_back(address: StoreAddress) -> None:
     """The reader gives the state by person, and all changes by the provider's time."""
     times = [NOW - timedelta(days=1), NOW - timedelta(days=3), NOW - timedelta(days=2)]
     actions: list[Action] = [
@@ -143,7 +141,7 @@ async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
         Subscribe(msisdn=PERSON, service_id="44"),
         Unsubscribe(msisdn=PERSON, service_id="44"),
     ]
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store, list(zip(times, actions, strict=True)))
         look = store.reader.subscriptions
         [line] = [line async for line in look.find()]
@@ -176,11 +174,11 @@ async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
     ],
 )
 async def test_subscriptions_are_found(
-    tmp_path: Path, filters: dict[str, Any], found: list[str]
+    address: StoreAddress, filters: dict[str, Any], found: list[str]
 ) -> None:
     """By each filter, in the book, in the book as it stood, and in the history."""
     joined = Subscribe(msisdn=PERSON, service_id="44", short_code="22915", keyword="Game")
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store, [(NOW - timedelta(days=1), joined), (NOW, Unsubscribe(msisdn=OTHER))])
         look = store.reader.subscriptions
         expected = sorted(found)
@@ -190,10 +188,10 @@ async def test_subscriptions_are_found(
 
 
 @pytest.mark.anyio
-async def test_the_book_can_be_read_as_it_stood(tmp_path: Path) -> None:
+async def test_the_book_can_be_read_as_it_stood(address: StoreAddress) -> None:
     """A change counts from its moment on; the state asked for is that of then."""
     hours = [NOW + timedelta(hours=n) for n in range(4)]
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(
             store,
             [
@@ -251,9 +249,9 @@ async def fill_days(store: Store) -> None:
 
 
 @pytest.mark.anyio
-async def test_joins_and_leaves_are_counted_by_day(tmp_path: Path) -> None:
+async def test_joins_and_leaves_are_counted_by_day(address: StoreAddress) -> None:
     """Only what changed something, in whatever order it came; churn of who could have left."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill_days(store)
         look = store.reader.subscriptions
         every = [
@@ -270,9 +268,9 @@ async def test_joins_and_leaves_are_counted_by_day(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_joins_and_leaves_are_counted_by_service(tmp_path: Path) -> None:
+async def test_joins_and_leaves_are_counted_by_service(address: StoreAddress) -> None:
     """Over the whole time or a part of it; what was before is where the count begins."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill_days(store)
         look = store.reader.subscriptions
         assert await look.counts(by="service") == [
@@ -289,18 +287,19 @@ async def test_joins_and_leaves_are_counted_by_service(tmp_path: Path) -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 3 * 24), st.booleans(), st.sampled_from("ab")), max_size=12)
 )
-def test_counts_end_where_the_book_stands(drawn: list[tuple[int, bool, str]]) -> None:
+def test_counts_end_where_the_book_stands(
+    stores: Stores, drawn: list[tuple[int, bool, str]]
+) -> None:
     """Whatever happened, who joined less who left are those that are active."""
     # The same statements as the reader's, without its event loop.
     from receiver.store.subscription_reads import _STEPS  # noqa: PLC0415 - for this test alone
 
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with stores.scratch() as db:
         for hour, active, who in drawn:
             time = to_micros(MIDNIGHT + timedelta(hours=hour))
             _, each = change(active, 0, msisdn=who)
             carry_out(db, Origin(time=time, received_at=0, now=0), "mine.handler", each)
-        steps = db.execute(_STEPS.format(conditions="1"), (0, 2**62)).fetchall()
+        steps = db.execute(_STEPS.format(conditions="TRUE"), (0, 2**62)).fetchall()
         active_now = db.execute("SELECT count(*) FROM subscriptions WHERE state = 'active'")
         assert sum(row[4] - row[5] for row in steps) == active_now.fetchone()[0]
 
@@ -311,9 +310,9 @@ async def correct(store: Store, corrections: Sequence[Correction], time: datetim
 
 
 @pytest.mark.anyio
-async def test_corrections_are_lines_like_others(tmp_path: Path) -> None:
+async def test_corrections_are_lines_like_others(address: StoreAddress) -> None:
     """With their reason, at the time that they are for; what is newer stays."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store, [(NOW, Subscribe(msisdn=PERSON, service_id="44"))])
         corrections = [
             Correction(msisdn=PERSON, source="tilil", service_id="44", active=False),
