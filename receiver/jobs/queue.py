@@ -42,6 +42,8 @@ class Queue(ABC):
         self.lane = lane
         self.under_way: dict[int, Work] = {}
         """Claimed, by job."""
+        self.claiming: set[int] = set()
+        """Jobs whose claim is being committed."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.retired = False
         """Begins nothing more."""
@@ -75,7 +77,9 @@ class Queue(ABC):
     async def claim(self, chosen: list[Work]) -> list[Work]:
         """Claims work. Returns what of it is ours now."""
         runner = self.runner
-        ours = await runner.store.run(jobs.claim, runner.owner, [work.id for work in chosen])
+        empty: set[int] = set()
+        ids = [work.id for work in chosen]
+        ours = await runner.claim(jobs.claim, empty, runner.owner, ids)
         return [work for work in chosen if work.id in ours]
 
     def wake(self) -> None:
@@ -149,7 +153,7 @@ class Queue(ABC):
 
     async def _step(self) -> bool:
         """Begins as much as there is room for. Returns True if that was anything."""
-        if self.pause() or self.room() <= 0:
+        if self.pause() or self.room() <= 0 or not self.runner.leads():
             return False
         if not self._found and self._more:
             self._more = False  # what wakes it during the look counts
@@ -161,7 +165,15 @@ class Queue(ABC):
         chosen = [self._found.popleft() for _ in range(min(room, len(self._found)))]
         if not chosen:
             return False
-        claimed = await self.claim(chosen)
+        self.claiming = {work.id for work in chosen}
+        try:
+            claimed = await self.claim(chosen)
+        except StoreUnavailable:
+            # A commit that failed may be in the store nevertheless, if the connection was lost.
+            self.runner.disclaim(self.claiming)
+            raise
+        finally:
+            self.claiming = set()
         self._more |= len(claimed) < len(chosen)
         for work in claimed:
             self.begin(work)

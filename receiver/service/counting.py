@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 
 from receiver.errors import StoreUnavailable
-from receiver.store import Store, rollups
+from receiver.events import utc_now
+from receiver.store import Store, rollups, to_micros
+from receiver.store.ids import first_seq
+from receiver.store.jobs import NEVER
 
 log = structlog.get_logger("receiver.service.counting")
 
@@ -16,16 +21,25 @@ _GATHER = 1.0
 #: Seconds between steps of half a millisecond. So counting takes a hundredth of the time at
 #: most: while more than 5,000 events come in a second, it falls behind, and catches up later.
 _PAUSE = 0.05
+#: Seconds between looks at what other receivers have stored.
+_LOOK = 5.0
+#: No receiver stores an event longer after its arrival: its lease would have run out.
+_LATEST = timedelta(seconds=60)
 #: Seconds after a step that failed.
 _STORE_PAUSE = 5.0
 
 
 async def keep_counting(store: Store) -> None:
-    """Counts what is stored, some at a time; rests until the store is changed."""
-    touched, pause = store.writer.touched, _GATHER
+    """Counts what is stored, some at a time, if this receiver leads; rests until it is changed."""
+    touched, pause, us = store.writer.touched, _GATHER, store.membership
+    look = _LOOK if us.slots > 1 else None
     while True:
-        await touched.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(touched.wait(), look)
         await asyncio.sleep(pause)
+        if not us.leads():
+            touched.clear()
+            continue
         try:
             pause = _PAUSE if await count_some(store) else _GATHER
         except StoreUnavailable as error:
@@ -36,7 +50,10 @@ async def keep_counting(store: Store) -> None:
 
 async def count_some(store: Store) -> bool:
     """Counts the next events and messages; returns True if there are more."""
-    step = store.writer.run(rollups.step)
+    below = NEVER
+    if store.membership.slots > 1:
+        below = first_seq(to_micros(utc_now() - _LATEST))
+    step = store.writer.run(lambda tx: rollups.step(tx, below))
     # The step sees all that was submitted before it; what comes from now on is another change.
     store.writer.touched.clear()
     if more := await step:

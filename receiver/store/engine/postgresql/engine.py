@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    suppress,
+)
 
 import psycopg
 
@@ -13,6 +19,7 @@ from receiver.store import engine
 from receiver.store.engine.postgresql import nodes
 from receiver.store.engine.postgresql.connecting import connect, errors_named
 from receiver.store.engine.postgresql.connection import WriterConnection
+from receiver.store.engine.postgresql.membership import Membership
 from receiver.store.engine.postgresql.reading import (
     ConnectionPool,
     open_async,
@@ -20,6 +27,7 @@ from receiver.store.engine.postgresql.reading import (
     open_snapshots,
 )
 from receiver.store.engine.postgresql.schema import migrate
+from receiver.store.engine.sqlite.files import lock
 from receiver.store.tx import Tx
 
 _SIZE = "SELECT pg_database_size(current_database())"
@@ -32,22 +40,32 @@ class PostgresqlEngine:
         self.address = address
 
     @contextmanager
-    def writer(self) -> Iterator[engine.WriterConnection]:
+    def writer(self, *, works: bool) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         """Makes this process one of the nodes of the store."""
+        with ExitStack() as stack:
+            if works and self.address.files is not None:
+                stack.enter_context(lock(self.address.files))  # two would share one socket
+            yield stack.enter_context(self._joined(works=works))
+
+    @contextmanager
+    def _joined(
+        self, *, works: bool
+    ) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         with errors_named(self.address, StoreUnusable):
             db = connect(self.address, "node")
             try:
                 migrate(db, self.address)
-                node, _ = nodes.join(db, works=True)
+                node, slot = nodes.join(db, works=works)
                 connection = WriterConnection(self.address, node)
-            except BaseException:
+            finally:
                 db.close()
-                raise
+        membership = Membership(self.address, node, slot, works=works)
         try:
-            yield connection
+            yield connection, membership
         finally:
-            nodes.leave(db, node)
-            db.close()
+            membership.close()
+            with suppress(psycopg.Error), connect(self.address, "node") as db:
+                nodes.leave(db, node)
 
     def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
         """Opens connections that only read."""
