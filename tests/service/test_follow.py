@@ -27,10 +27,10 @@ def test_each_event_is_new_once_though_some_are_stored_later(
         stored.append(max(newest - behind * MILLISECOND, start) + number + 1)
         if looks:
             found = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
-            told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type]  # only `seq`
+            told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type] # only `seq`
             unseen.pass_(max(stored))
     found = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
-    told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type]  # only `seq`
+    told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type] # only `seq`
     assert sorted(told) == sorted(stored[1:])
 
 

@@ -81,7 +81,7 @@ class World:
     def open(self) -> None:
         """Opens the store, as a start of the program does."""
         self.opened = ExitStack()
-        self.connection = self.opened.enter_context(self.engine.writer())
+        self.connection, _ = self.opened.enter_context(self.engine.writer(works=False))
         self.db = self.connection.tx
         self.ids = EventIds(1, self.db.execute(rollups.LAST_SEQ).fetchone()[0])
 
@@ -203,7 +203,7 @@ class World:
     def count(self) -> None:
         """The service counts a few rows, or ends in the middle of it."""
         with self.commit(lost=self.random.random() < 0.2) as tx:
-            rollups.step(tx, self.random.randint(1, 5))
+            rollups.step(tx, most=self.random.randint(1, 5))
 
     def restart(self) -> None:
         """The program ends and starts again."""
@@ -253,7 +253,7 @@ class World:
 
     def counted(self) -> Counter[Key]:
         """The counts of the store, once everything is counted."""
-        while rollups.step(self.db, 3):
+        while rollups.step(self.db, most=3):
             pass
         rows = self.db.execute("SELECT * FROM rollups").fetchall()
         assert all(count >= 0 for *_, count in rows)
@@ -355,7 +355,7 @@ def test_no_more_is_counted_at_once_than_asked_for(world: World) -> None:
         world.ask()
     seen = []
     for _ in range(3):
-        more = rollups.step(world.db, 2)
+        more = rollups.step(world.db, most=2)
         ((total,),) = world.db.execute("SELECT coalesce(sum(count), 0) FROM rollups")
         seen.append((more, total))
     assert seen == [(True, 4), (False, 6), (False, 6)]
