@@ -32,6 +32,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> list[Ran]:
 class Sqlite:
     """Makes stores in files."""
 
+    def __init__(self) -> None:
+        self._empty = sqlite3.connect(":memory:", isolation_level=None)
+        migrate(self._empty)
+
     @contextmanager
     def store(self) -> Iterator[StoreAddress]:
         """Where a new store is."""
@@ -40,10 +44,16 @@ class Sqlite:
 
     @contextmanager
     def scratch(self) -> Iterator[Tx]:
-        """A transaction in a new store, which is thrown away."""
-        with closing(sqlite3.connect(":memory:")) as db:
-            migrate(db)
-            yield db
+        """A transaction in a store without rows, which is rolled back."""
+        self._empty.execute("BEGIN")
+        try:
+            yield self._empty
+        finally:
+            self._empty.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Closes the store that transactions are rolled back in."""
+        self._empty.close()
 
 
 class Postgresql:
@@ -52,7 +62,7 @@ class Postgresql:
     def __init__(self, databases: Databases, empty: StoreAddress) -> None:
         self._databases = databases
         assert not isinstance(empty, Path)
-        self._empty = empty
+        self._empty = connect(empty, "scratch")
 
     def store(self) -> AbstractContextManager[StoreAddress]:
         """Where a new store is."""
@@ -61,9 +71,15 @@ class Postgresql:
     @contextmanager
     def scratch(self) -> Iterator[Tx]:
         """A transaction in a store without rows, which is rolled back; ids are not from 1 on."""
-        with closing(connect(self._empty, "scratch")) as db:
-            db.execute("BEGIN")
-            yield Statements(db)
+        self._empty.execute("BEGIN")
+        try:
+            yield Statements(self._empty)
+        finally:
+            self._empty.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Closes the connection whose transactions are rolled back."""
+        self._empty.close()
 
 
 #: Makes the stores of a test that runs on both.
@@ -74,11 +90,12 @@ Stores = Sqlite | Postgresql
 def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
     """An engine: what a test says of its stores holds for both."""
     if request.param == "sqlite":
-        yield Sqlite()
+        with closing(Sqlite()) as made:
+            yield made
         return
     databases: Databases = request.getfixturevalue("databases")
-    with databases.new() as empty:
-        yield Postgresql(databases, empty)
+    with databases.new() as empty, closing(Postgresql(databases, empty)) as other:
+        yield other
 
 
 @pytest.fixture

@@ -458,10 +458,13 @@ async def test_all_dead_letters_wait_again(address: StoreAddress) -> None:
 STEPS = st.lists(st.sampled_from(Status), min_size=1, max_size=7)
 
 
-@examples(60, suppress_health_check=[HealthCheck.too_slow])
+IDS = count(1)  # of messages at the provider: the examples share a store
+
+
+@examples(60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(reported=STEPS, answered=st.integers(0, 7), status=st.sampled_from(Status))
 def test_the_status_moves_forward_only(
-    tmp_path_factory: pytest.TempPathFactory, reported: list[Status], answered: int, status: Status
+    address: StoreAddress, reported: list[Status], answered: int, status: Status
 ) -> None:
     """Whatever the order of the reports, and whenever the answer to sending comes between them.
 
@@ -469,19 +472,20 @@ def test_the_status_moves_forward_only(
     """
 
     async def play() -> None:
-        async with open_store(tmp_path_factory.mktemp("order") / "receiver.db") as store:
+        id_ = str(next(IDS))
+        async with opened(address) as store:
             message = await store.add_message(WISH, NOW)
             await begin(store, message)
             answer = min(answered, len(reported))
             seen: list[Status] = []
             for number in range(len(reported) + 1):
                 if number == answer:
-                    accepted = Sent(message_id="m-1", status=status)
+                    accepted = Sent(message_id=id_, status=status)
                     await store.run(messages.sent, message, to_micros(NOW), accepted)
                     # What came before it is joined after it.
                     seen = [status, *seen]
                 if number < len(reported):
-                    await store.take(report(store, "m-1", reported[number]))
+                    await store.take(report(store, id_, reported[number]))
                     seen.append(reported[number])
                 if number >= answer:
                     expected = reduce(advance, seen, Status.QUEUED)

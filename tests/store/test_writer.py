@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.actions import OptOut, Reply
+from receiver.config import StoreAddress
 from receiver.errors import StoreUnavailable
 from receiver.store import HandlerActions, Store, StoredPush, StoreResult, pushes
 from receiver.store.engine import person_index
@@ -28,17 +29,17 @@ pytestmark = pytest.mark.anyio
 COUNT = "SELECT count(*) FROM events"
 
 
-async def test_what_returns_is_committed(tmp_path: Path) -> None:
+async def test_what_returns_is_committed(address: StoreAddress) -> None:
     """Another connection sees an event at once when `take` has returned."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for n in range(20):
             await store.take(intake(store, n))
             assert look(store.address, COUNT) == [(n + 1,)]
 
 
-async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
+async def test_all_that_waits_shares_a_commit(address: StoreAddress) -> None:
     """What comes while a commit is under way is written in one, and each gets its own result."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         before = store.writer.commit_rows.count
         async with held(store):
             rows = [intake(store, n, answer=str(n).encode()) for n in range(300)]
@@ -130,9 +131,9 @@ def some(store: Store, chance: random.Random) -> StoredPush:
     )
 
 
-async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
+async def test_repeats_in_one_commit_are_one_event(address: StoreAddress) -> None:
     """Of the same push fifty times in one transaction the first is stored, all get its answer."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             waiting = [store.take(intake(store, 1, answer=str(n).encode())) for n in range(50)]
             waiting += [store.take(intake(store, 2, answer=b"other"))]
@@ -147,7 +148,7 @@ async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
     "error", [ValueError("mine"), sqlite3.IntegrityError("mine"), OverflowError("mine")]
 )
 async def test_one_bad_operation_leaves_its_neighbours_alone(
-    tmp_path: Path, error: Exception
+    address: StoreAddress, error: Exception
 ) -> None:
     """An operation that raises fails by itself; what it had written is undone, all else stands."""
 
@@ -155,7 +156,7 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
         tx.execute("INSERT INTO meta (key, value) VALUES ('bad', 1)")
         raise error
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             waiting = [store.take(intake(store, n)) for n in range(10)]
             failing = store.writer.run(bad)
@@ -167,9 +168,9 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
         assert look(store.address, "SELECT * FROM meta WHERE key = 'bad'") == []
 
 
-async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Path) -> None:
+async def test_an_event_that_cannot_be_written_leaves_others_alone(address: StoreAddress) -> None:
     """A push that SQLite refuses is refused; those beside it are stored."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             good = [store.take(intake(store, n)) for n in range(5)]
             bad = store.take(intake(store, "x", subject="\ud800"))
@@ -179,9 +180,9 @@ async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Pat
         assert look(store.address, COUNT) == [(5,)]
 
 
-async def test_a_cancelled_waiter_undoes_nothing(tmp_path: Path) -> None:
+async def test_a_cancelled_waiter_undoes_nothing(address: StoreAddress) -> None:
     """A request that is cancelled while its commit is under way is stored; so is all after it."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             cancelled = asyncio.ensure_future(store.take(intake(store, 1)))
             kept = asyncio.ensure_future(store.take(intake(store, 2)))
@@ -229,7 +230,7 @@ async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
         assert (await store.take(intake(store, "after"))).new
 
 
-async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
+async def test_arrivals_are_prepared_together(address: StoreAddress) -> None:
     """When their commit is about to begin, some dozens at once; each gets its own result."""
     pieces: list[list[int]] = []
 
@@ -237,7 +238,7 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
         pieces.append(numbers)
         return [intake(store, n, answer=str(n).encode()) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             waiting = [store.take_later(n, prepare, 100) for n in range(150)]
             assert [len(piece) for piece in pieces] == [64, 64]
@@ -250,13 +251,13 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
         assert look(store.address, COUNT) == [(150,)]
 
 
-async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
+async def test_what_cannot_be_prepared_fails_alone(address: StoreAddress) -> None:
     """The others of its commit are stored; where there are none, there is no commit."""
 
     def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         before = store.writer.commit_rows.count
         with pytest.raises(ValueError, match="2"):
             await store.take_later(2, prepare, 100)
@@ -269,7 +270,7 @@ async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
         assert look(store.address, COUNT) == [(1,)]
 
 
-async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
+async def test_a_preparation_that_fails_stops_nothing(address: StoreAddress) -> None:
     """Those it was for are told, and the next ones are stored."""
 
     def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
@@ -277,20 +278,22 @@ async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
             raise KeyError(3)
         return [intake(store, n) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         both = [store.take_later(n, prepare, 100) for n in (3, 4)]
         failed = await asyncio.gather(*both, return_exceptions=True)
         assert [type(each) for each in failed] == [KeyError, KeyError]
         assert (await store.take_later(5, prepare, 100)).new
 
 
-async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_path: Path) -> None:
+async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(
+    address: StoreAddress,
+) -> None:
     """Whether it can be prepared or not, nothing is raised to nobody."""
 
     def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             for n in range(4):
                 store.take_later(n, prepare, 100).cancel()
@@ -299,10 +302,10 @@ async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_pat
         assert look(store.address, COUNT) == [(3,)]
 
 
-async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> None:
+async def test_too_many_bytes_that_wait_are_refused_at_once(address: StoreAddress) -> None:
     """Few large requests are bounded as many small ones are."""
     large = bytes(1024 * 1024)
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             room = QUEUE_BYTES // len(large)
             waiting = [store.take(intake(store, n, request=large)) for n in range(room)]
@@ -402,9 +405,9 @@ def fall_over(tx: Tx) -> None:
     raise SystemExit("fallen")
 
 
-async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
+async def test_nobody_waits_for_a_writer_that_has_ended(address: StoreAddress) -> None:
     """What waits and what comes later fails at once, and says why; closing ends as well."""
-    async with asyncio.timeout(30), opened(tmp_path) as store:
+    async with asyncio.timeout(30), opened(address) as store:
         await store.take(intake(store, 1))
         async with held(store):
             last = store.writer.run(fall_over)
@@ -421,9 +424,9 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
     assert look(store.address, COUNT) == [(1,)]
 
 
-async def test_a_preparation_of_the_wrong_length_is_told(tmp_path: Path) -> None:
+async def test_a_preparation_of_the_wrong_length_is_told(address: StoreAddress) -> None:
     """Nobody waits for ever for what is missing."""
-    async with opened(tmp_path) as store, asyncio.timeout(30):
+    async with opened(address) as store, asyncio.timeout(30):
         both = [store.take_later(n, lambda _: [], 100) for n in (1, 2)]
         failed = await asyncio.gather(*both, return_exceptions=True)
         assert [type(each) for each in failed] == [ValueError, ValueError]
@@ -541,9 +544,9 @@ async def test_a_reader_holds_up_no_commit(tmp_path: Path) -> None:
         await asyncio.to_thread(until, lambda: wal.stat().st_size == 0, "an empty WAL")
 
 
-async def test_the_raw_request_is_kept(tmp_path: Path) -> None:
+async def test_the_raw_request_is_kept(address: StoreAddress) -> None:
     """Whatever bytes a push was made of come back with its event."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, 1))
         assert look(store.address, "SELECT request FROM events") == [(RAW,)]
         stored = await store.reader.event(store.ids.text(taken.seq))
