@@ -80,7 +80,7 @@ class SubscriptionReader:
 
         `after`: only the lines after that of this person, source, short code and service.
         """
-        where, values = _where("since", filters)
+        where, values = _where("since" if as_of is None else "time", filters)
         if after is not None:
             where, values = f"{where} AND {_AFTER}", [*values, *after]
         query = f"{_BOOK} WHERE {where}"

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from receiver.actions import OptIn, OptOut
+from receiver.config import StoreAddress
 from receiver.events import Data, EventType, Message, SubscriptionChange, encode_data
 from receiver.handlers import Reply
 from receiver.store import (
@@ -52,9 +53,11 @@ RAW = msgspec.msgpack.encode(REQUEST)
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Store]:
-    """The store `receiver.db` in `folder`."""
-    async with open_store(folder / "receiver.db") as store:
+async def opened(place: StoreAddress) -> AsyncIterator[Store]:
+    """The store at an address; of a folder, `receiver.db` in it."""
+    if isinstance(place, Path) and place.is_dir():
+        place /= "receiver.db"
+    async with open_store(place) as store:
         yield store
 
 
