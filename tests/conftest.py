@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import structlog
 
 import tests.examples  # noqa: F401 - its profiles
 from tests.once import made_once
+from tests.postgresql.databases import Databases
+from tests.postgresql.servers import binaries, single
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,3 +55,12 @@ def _made_once() -> Iterator[None]:
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Tests marked `anyio` run on the loop that the service runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Stores in PostgreSQL, on a server that is there while the tests of this process run."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with single() as server, closing(Databases(server)) as made:
+        yield made
