@@ -21,6 +21,7 @@ from receiver.doctor import (
     settings,
     sources,
     stored,
+    streams,
     words,
 )
 from receiver.doctor.findings import (
@@ -73,6 +74,7 @@ REMOTE: dict[str, Check] = {
     "provider": providers.reachable,
     "clock": providers.clock,
     "outside": outside.public,
+    "streams": streams.kept,
 }
 CHECKS = LOCAL | REMOTE
 #: Checks of a store in a file, and those of one in PostgreSQL.

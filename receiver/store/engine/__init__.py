@@ -48,8 +48,6 @@ class WriterConnection(Protocol):
     def tx(self) -> Tx:
         """Runs statements. Outside of `transaction` each of them is one of its own."""
 
-    alone: bool
-    """False if others write, too: then a single statement needs a transaction as well."""
     unindexed: int
     """Events that are not in the index of people."""
 

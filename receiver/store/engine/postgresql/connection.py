@@ -51,7 +51,6 @@ class LeaseLost(psycopg.OperationalError):
 class WriterConnection:
     """Runs the transactions of one receiver; see `receiver.store.engine.WriterConnection`."""
 
-    alone = False
     unindexed = 0
 
     def __init__(self, address: Postgresql, node: int) -> None:

@@ -41,8 +41,6 @@ class WriterConnection:
     Creates the store at `path`, or brings it up to date. Raises `StoreUnusable`.
     """
 
-    alone = True
-
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path)
         self.tx: Tx = self._db
