@@ -80,7 +80,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path: Path, full: Path, databases: Databases) -> Iterator[Place]:
     """A copy of the full store, and a database without one."""
     shutil.copytree(full, tmp_path, dirs_exist_ok=True)
-    with databases.new("template0") as address:
+    with databases.nothing() as address:
         yield Place(tmp_path, address)
 
 
