@@ -37,7 +37,7 @@ def test_pushes_are_taken_while_a_receiver_ends(
 ) -> None:
     """What meets it as it ends comes again, as a provider does it, and is stored once."""
     with ExitStack() as stack:
-        address = stack.enter_context(databases.new("template0"))
+        address = stack.enter_context(databases.nothing())
         receivers: list[Running] = []
         for number in range(3):
             raw = settings(
