@@ -162,6 +162,17 @@ def test_numbers_are_masked_however_they_are_written(number: str) -> None:
         assert seen_by(Role.CARE, {name: text})[name] == text
 
 
+@pytest.mark.parametrize(
+    "word", ["0793175666", "QK12X34Y5", "M-PESA:QK7#20345", "PLEASE.CALL.ME.AT.HOME"]
+)
+def test_first_words_that_are_no_keywords_are_hidden(word: str) -> None:
+    """Numbers, codes and texts without spaces; a keyword, also one with a digit or two, is not."""
+    for record in ({"keyword": word}, {"data": {"keyword": word}}):
+        assert word not in str(seen_by(Role.VIEWER, record))
+    for shown in ("GAME", "B12", "WIN2026", None):
+        assert seen_by(Role.VIEWER, {"keyword": shown}) == {"keyword": shown}
+
+
 def test_ids_are_not_masked() -> None:
     """Links need them, and they are no numbers of people."""
     ids = {"id": "01a1f82f-1efb-7004-bad4-06bdaedbdc3f", "short_code": "22915", "service_id": "60"}
