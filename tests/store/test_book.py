@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -17,10 +16,9 @@ from receiver.handlers import Action, Subscribe, Unsubscribe
 from receiver.store import Correction, HandlerActions, ServiceCount, Store, to_micros
 from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
-from receiver.store.engine.schema import migrate
 from receiver.store.jobs import Origin
 from tests.harness import NOW
-from tests.store.rows import PERSON, intake, opened
+from tests.store.rows import PERSON, in_memory, intake, opened
 
 OTHER = "+254711000002"
 BOOK = (
@@ -35,8 +33,7 @@ Change = tuple[int, Subscribe | Unsubscribe]
 
 def book(changes: Sequence[Change]) -> list[tuple[object, ...]]:
     """The subscription book after these changes (minute of the provider's time, change)."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         history: list[tuple[object, ...]] = []
         for minute, change in changes:
             time = to_micros(NOW + timedelta(minutes=minute))
@@ -294,8 +291,7 @@ def test_counts_end_where_the_book_stands(drawn: list[tuple[int, bool, str]]) ->
     # The same statements as the reader's, without its event loop.
     from receiver.store.subscription_reads import _STEPS  # noqa: PLC0415 - for this test alone
 
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         for hour, active, who in drawn:
             time = to_micros(MIDNIGHT + timedelta(hours=hour))
             _, each = change(active, 0, msisdn=who)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from receiver.handlers import Forward
 from receiver.store import Store, handler_results, jobs
 from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
+from receiver.store.engine.schema import APPLICATION_ID, migrations
 from receiver.store.ids import EventIds
 from receiver.store.job_reads import JobReader
 from receiver.store.records import to_micros
 from tests.harness import NOW
-from tests.store.rows import PERSON, fail, finish, intake, opened
+from tests.store.rows import PERSON, fail, finish, in_memory, intake, opened
 from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
@@ -132,8 +132,7 @@ def test_the_line_is_as_a_person_would_draw_it(
     made: list[tuple[str | None, str, int, bool]],
 ) -> None:
     """Whatever is due, put off, under way and dead: the first of a person, if it is its turn."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         db.executemany(
             "INSERT INTO jobs (kind, handler, created_at, target, subject, state, due_at, owner)"
             " VALUES ('forward', 'f', 0, 'crm', ?, ?, ?, ?)",
@@ -171,8 +170,7 @@ def test_what_waits_is_found_by_indexes() -> None:
         asyncio.run(reader.due(kind, "lane", NOW, limit=9))
     asyncio.run(reader.lanes(NOW))
     asked.append((jobs._WAITS, ["handle", PERSON, 0]))
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         for query, values in asked:
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
             scans = {step for step in plan if step.startswith("SCAN")}

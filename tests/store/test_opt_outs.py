@@ -31,13 +31,13 @@ from receiver.store import (
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.engine.database import open_writer
-from receiver.store.engine.schema import APPLICATION_ID, migrate, migrations
+from receiver.store.engine.schema import APPLICATION_ID, migrations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople
 from receiver.text.msisdn import ours
 from tests.harness import NOW
-from tests.store.rows import PERSON, begin, finish, intake, opened, opted_in, opted_out
+from tests.store.rows import PERSON, begin, finish, in_memory, intake, opened, opted_in, opted_out
 from tests.store.sql import look
 
 pytestmark = pytest.mark.anyio
@@ -79,8 +79,7 @@ def test_what_stands_in_the_way(
     expected = any(
         (not x[0] or ours(x[0]) == ours(code)) and (not x[1] or x[1] == service) for x in left
     )
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         carried_out(db, *asked)
         assert lines.blocked(db, PERSON, code, service) is expected
         read = lines.lines_of(db, [PERSON, "+254711000001", None])
@@ -94,16 +93,14 @@ def test_an_opt_in_leaves_nothing_in_the_way(
     asked: list[tuple[bool, str | None, str | None]], code: str | None, service: str | None
 ) -> None:
     """Whatever came before, after START the messages of its scope may be sent."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         carried_out(db, *asked, (False, code, service))
         assert not lines.blocked(db, PERSON, code, service)
 
 
 def test_a_narrow_opt_out_outlasts_a_wide_one(tmp_path: Path) -> None:
     """Who is out of everything and of 22915 stays out of 22915 when let in to 70700 again."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         carried_out(db, (True, None, None), (True, "22915", None), (False, "70700", None))
         assert lines.blocked(db, PERSON, "22915", None)
         assert not lines.blocked(db, PERSON, "70700", None)
