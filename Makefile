@@ -20,7 +20,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 QUICK := -m "not slow" -n $(JOBS) --dist worksteal -o faulthandler_timeout=300
 # The files of tests that start no program; what computes for long in them is left out by its mark.
 FAST = $(shell grep -rLE --include='test_*.py' \
-  'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|on_terminal)\b' tests)
+  'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|spawn_on_terminal)\b' tests)
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
 ON ?= 3.13
 TESTS ?= tests

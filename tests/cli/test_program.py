@@ -13,7 +13,7 @@ import typer.main
 from receiver.cli import COMMANDS, application
 from receiver.cli.exit_status import as_status
 from receiver.errors import Failed, StoreError
-from tests.cli.program import run, spawn
+from tests.cli.program import on_terminal, run, spawn, spawn_on_terminal
 from tests.harness import PATIENCE, PROGRAM
 
 
@@ -66,6 +66,13 @@ def test_it_runs_alike_in_a_process_of_its_own(filled: Path, arguments: list[str
     inside, outside = run(filled, *arguments), spawn(filled, *arguments)
     assert outside.returncode == inside.returncode
     assert (outside.stdout, outside.stderr) == (inside.stdout, inside.stderr)
+
+
+def test_it_shows_alike_on_a_terminal_of_its_own(filled: Path) -> None:
+    """A table that is fitted to it, bold titles and all."""
+    inside, outside = on_terminal(filled, "opt-outs"), spawn_on_terminal(filled, "opt-outs")
+    assert outside == inside
+    assert "\x1b[" in inside
 
 
 @pytest.mark.parametrize(
