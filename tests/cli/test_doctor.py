@@ -254,14 +254,21 @@ def test_no_folder_for_the_store_is_red(tmp_path: Path) -> None:
     assert level == "yellow"
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> Path:
-    """A folder with a store that a service has left."""
-    with serve(tmp_path, quiet()) as service:
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that a service has left: nobody may change it."""
+    folder = tmp_path_factory.mktemp("left")
+    with serve(folder, quiet()) as service:
         service.post(inbound(1), x_forwarded_for="8.8.8.8")
-    for log in tmp_path.glob("log-*"):
+    for log in folder.glob("log-*"):
         log.unlink()
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def stopped(left: Path, tmp_path: Path) -> Path:
+    """A folder with a store that a service has left."""
+    return Path(shutil.copytree(left, tmp_path / "stopped"))
 
 
 def test_another_schema_is_told(stopped: Path) -> None:
