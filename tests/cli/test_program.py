@@ -113,7 +113,7 @@ def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
 
 
 #: What no command needs before it runs.
-HEAVY = ("uvicorn", "starlette", "httpx2", "jinja2", "prometheus_client")
+HEAVY = ("uvicorn", "starlette", "httpx2", "jinja2", "prometheus_client", "pydantic")
 #: What only those need that do what the service does.
 OF_THE_SERVICE = ("receiver.service.parts", "receiver.service.server", "receiver.providers")
 
