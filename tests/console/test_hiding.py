@@ -35,6 +35,7 @@ async def attacked(folder: Path) -> AsyncIterator[Visited]:
         yield there
 
 
+@pytest.mark.commit
 async def test_viewers_see_no_number_and_no_text(tmp_path: Path) -> None:
     """On no page, in no file, and in no address that a page leads to."""
     async with attacked(tmp_path) as there:
@@ -62,6 +63,7 @@ async def test_care_sees_them(tmp_path: Path) -> None:
             assert hostile.SECRET_WORD in text
 
 
+@pytest.mark.commit
 async def test_nothing_of_a_stranger_runs(tmp_path: Path) -> None:
     """Pages have no element, no attribute and no link but ours, whatever was pushed."""
     async with attacked(tmp_path) as there:
@@ -108,6 +110,7 @@ async def test_files_run_nothing_in_a_spreadsheet(tmp_path: Path) -> None:
         assert cells > 100
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize(
     "value",
     [
