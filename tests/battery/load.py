@@ -7,11 +7,11 @@ import json
 import random
 from collections import Counter
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from receiver.config import StoreAddress
 from tests import stored
 from tests.harness import Client, Reply, inbound
 
@@ -52,13 +52,13 @@ class Ledger:
         if self.acked.setdefault(id_, reply.body) != reply.body:
             self.different.append(id_)
 
-    def missing(self, store: Path) -> list[str]:
+    def missing(self, store: StoreAddress) -> list[str]:
         """Acknowledged ids that are not stored."""
         keys = set(stored.keys(store))
         return [id_ for id_ in self.acked if f"message:{id_}" not in keys]
 
 
-def stored_twice(store: Path) -> list[Any]:
+def stored_twice(store: StoreAddress) -> list[Any]:
     """Keys of events that are there more than once."""
     keys = Counter((each.event.source, each.key) for each in stored.events(store))
     return [key for key, count in keys.items() if count > 1]

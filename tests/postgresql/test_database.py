@@ -1,0 +1,83 @@
+"""The database fails in every way that can be had here: refused, never lost, back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.postgresql.scene import do, under_load
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_restart_of_the_server(tmp_path: Path) -> None:
+    """Stopped and started under load, then killed and started."""
+    async with under_load(tmp_path) as scene:
+        for end in (scene.pair.primary.stop, scene.pair.primary.kill):
+            await do(end)
+            await do(scene.pair.primary.start)
+            await scene.back()
+
+
+@pytest.mark.parametrize("stop", [True, False], ids=["ended", "alive"])
+async def test_a_promotion(tmp_path: Path, stop: bool) -> None:  # noqa: FBT001 - a case
+    """The standby takes over with all that was acknowledged, whether the old primary is gone."""
+    async with under_load(tmp_path) as scene:
+        await do(scene.pair.promote, stop=stop)
+        await do(scene.pair.rejoin)
+        await scene.back()
+
+
+async def test_a_lost_standby(tmp_path: Path) -> None:
+    """Nothing is acknowledged that is on the primary alone, though its waits are cancelled."""
+    async with under_load(tmp_path) as scene:
+        await do(scene.pair.detach_standby)
+        await asyncio.sleep(0.5)  # what was on its way is through
+        acked = len(scene.traffic.ledger.acked)
+        for _ in range(10):
+            await do(
+                scene.pair.primary.ask,
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+            )
+            await asyncio.sleep(0.1)
+        assert len(scene.traffic.ledger.acked) == acked
+        await do(scene.pair.standby.start)
+
+
+async def test_a_standby_that_has_what_the_primary_lost(tmp_path: Path) -> None:
+    """The standby is away, waits are cancelled, the primary dies: what was acknowledged is there."""
+    async with under_load(tmp_path) as scene:
+        await do(scene.pair.detach_standby)
+        for _ in range(10):
+            await do(
+                scene.pair.primary.ask,
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+            )
+            await asyncio.sleep(0.1)
+        await do(scene.pair.primary.kill)
+        await do(scene.pair.standby.start)
+        await do(scene.pair.promote)
+        await do(scene.pair.rejoin)
+
+
+async def test_a_server_that_refuses_changes(tmp_path: Path) -> None:
+    """Read-only for a while."""
+    async with under_load(tmp_path) as scene:
+        await do(scene.pair.primary.read_only)
+        refused = scene.traffic.ledger.statuses[503] + 20
+        while scene.traffic.ledger.statuses[503] < refused:
+            await asyncio.sleep(0.05)
+        await do(scene.pair.primary.read_only, on=False)
+
+
+async def test_a_slow_server(tmp_path: Path) -> None:
+    """A disk that takes its time, and a standby that stands still for a moment."""
+    async with under_load(tmp_path) as scene:
+        await do(scene.pair.primary.slow_disk, 100)
+        await scene.traffic.more()
+        await do(scene.pair.standby.pause)
+        await asyncio.sleep(1)
+        await do(scene.pair.standby.resume)
+        await do(scene.pair.primary.slow_disk, 0)
