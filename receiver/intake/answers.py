@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.intake.handling import Workers
-from receiver.store import Store
+from receiver.store import ReplyState, Store
 from receiver.store.replies import settle
 
 log = structlog.get_logger("receiver.intake.answers")
 
 _UNDECIDED = "internal error"
+#: Seconds between looks whether another receiver has decided an answer, and those that it may take
+#: to store it.
+_LOOK = 0.1
+_MARGIN = 0.5
 
 
 class Answers:
@@ -44,12 +49,27 @@ class Answers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def decided(self, seq: int) -> bytes:
-        """Waits until the answer of an event is decided, and returns it."""
+    async def decided(self, seq: int, within: float) -> bytes:
+        """Waits until the answer of an event is decided, and returns it.
+
+        `within`: seconds in which another receiver decides it.
+        """
         undecided = self._undecided.get(seq)
-        if undecided is None:  # decided since it was read
-            return await self._store.run(settle, seq)
-        return await asyncio.shield(undecided)  # shielded: other requests may wait for it too
+        if undecided is not None:
+            return await asyncio.shield(undecided)  # shielded: other requests may wait for it too
+        if not self._store.ids.is_own(seq):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within + _MARGIN):
+                    await self._decided_elsewhere(seq)
+        return await self._store.run(settle, seq)  # decided since it was read
+
+    async def _decided_elsewhere(self, seq: int) -> None:
+        """Waits until the receiver that has stored an event has decided its answer."""
+        while True:
+            stored = await self._store.reader.event_by_seq(seq)
+            if stored is None or stored.reply != ReplyState.OPEN:
+                return
+            await asyncio.sleep(_LOOK)
 
     async def close(self) -> None:
         """Waits until all answers are decided."""

@@ -229,7 +229,9 @@ class Intake:
             dispatcher.pushes -= 1
             if dispatcher is not self._dispatcher:
                 self._workers.push_settled()
-        body = taken.answer if not taken.open else await self._answers.decided(taken.seq)
+        body, within = taken.answer, first.endpoint.source.reply_within
+        if taken.open:
+            body = await self._answers.decided(taken.seq, within)
         return Answer(body, first.plain.content_type), taken
 
     def _hand_over_each(self, arrivals: Sequence[Arrival], taken: BundleResult) -> Arrival:

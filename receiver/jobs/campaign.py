@@ -148,14 +148,10 @@ class Campaign(LineQueue):
         rate, people = campaign.schedule.rate, sum(map(len, chunks))
         pause = 60 * people / rate if rate else 0.0
         attempts = [[self._attempt(one) for one in chunk] for chunk in chunks]
-        begun = await runner.store.run(
-            campaigns.begin,
-            campaign.id,
-            attempts,
-            runner.now(),
-            owner=runner.owner,
-            go_on=to_micros(now + timedelta(seconds=pause)),
-        )
+        nothing: list[list[int | None]] = [[None] * len(chunk) for chunk in chunks]
+        go_on = to_micros(now + timedelta(seconds=pause))
+        values = campaign.id, attempts, runner.now(), runner.owner, go_on
+        begun = await runner.claim(campaigns.begin, nothing, *values)
         if pause:  # a look comes each second only
             asyncio.get_running_loop().call_later(pause, self.wake)
         self._more = True

@@ -294,7 +294,8 @@ async def running(
     try:
         if runner.owner:
             await workers.plugins.start(plugins)
-            await runner.store.run(replies.settle_all)
+            us = runner.store.membership
+            await runner.store.run(replies.settle_all, us.slot, us.slots)
             runner.open(workers)
         yield workers
     finally:

@@ -100,7 +100,9 @@ class Retention:
         await every(_PAUSE, self.sweep, first=_FIRST)
 
     async def sweep(self) -> None:
-        """Deletes all that is too old now. Raises `StoreUnavailable`."""
+        """Deletes all that is too old now, if this receiver leads. Raises `StoreUnavailable`."""
+        if not self._store.membership.leads():
+            return
         now = self._clock()
         self.held_back = disagreement(now, await self._expected())
         if self.held_back is not None:

@@ -75,7 +75,9 @@ class Queue(ABC):
     async def claim(self, chosen: list[Work]) -> list[Work]:
         """Claims work. Returns what of it is ours now."""
         runner = self.runner
-        ours = await runner.store.run(jobs.claim, runner.owner, [work.id for work in chosen])
+        empty: set[int] = set()
+        ids = [work.id for work in chosen]
+        ours = await runner.claim(jobs.claim, empty, runner.owner, ids)
         return [work for work in chosen if work.id in ours]
 
     def wake(self) -> None:
@@ -149,7 +151,7 @@ class Queue(ABC):
 
     async def _step(self) -> bool:
         """Begins as much as there is room for. Returns True if that was anything."""
-        if self.pause() or self.room() <= 0:
+        if self.pause() or self.room() <= 0 or not self.runner.leads():
             return False
         if not self._found and self._more:
             self._more = False  # what wakes it during the look counts

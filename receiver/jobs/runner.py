@@ -22,6 +22,7 @@ import structlog
 from receiver.errors import StoreUnavailable
 from receiver.jobs.queue import STORE_PAUSE, Key, Queue
 from receiver.store import Store, Work, jobs, to_micros
+from receiver.store.tx import Tx
 from receiver.supervision.supervisor import KeptTask, Supervisor
 
 T = TypeVar("T")
@@ -71,8 +72,11 @@ class Runner:
 
     async def start(self) -> None:
         """Makes what the last process left wait again, and begins to look."""
-        self.owner = await self.store.run(jobs.take_over, self.now())
+        us = self.store.membership
+        self.owner = await self.store.run(us.take_over, self.now())
         self.store.writer.on_jobs = self.wake
+        loop = asyncio.get_running_loop()
+        us.on_lanes = lambda lanes: loop.call_soon_threadsafe(self.wake, lanes)
         self.store.writer.on_forsaken = self.forsake
         look = partial(every, self._look_every, self._look)
         self._looking = self.supervisor.keep("look for work", look, restart=True)
@@ -80,7 +84,7 @@ class Runner:
     async def stop(self) -> None:
         """Ends looking. What is still claimed waits again, as if it had not been begun."""
         owner, self.owner = self.owner, 0
-        self.store.writer.on_jobs = lambda _: None
+        self.store.writer.on_jobs = self.store.membership.on_lanes = lambda _: None
         if self._looking is not None:
             await self._looking.stop()
         tasks = list(self._tasks.values())
@@ -147,6 +151,8 @@ class Runner:
 
     def wake(self, keys: Iterable[Key]) -> None:
         """Says that there may be work of these kinds in these lanes."""
+        if not self.leads():
+            return
         for key in keys:
             queue = self._queues.get(key)
             if queue is not None:
@@ -163,7 +169,21 @@ class Runner:
 
     async def due(self, queue: Queue) -> list[Work]:
         """Returns the work that a queue may begin."""
-        return await self.store.reader.work.due(*queue.key, self.clock(), limit=queue.most)
+        look = self.store.reader.work.due
+        return await look(*queue.key, self.clock(), limit=queue.most, owner=self.owner)
+
+    def leads(self) -> bool:
+        """Returns True if this receiver does what waits in the store; others do it else."""
+        return self.store.membership.leads()
+
+    async def claim(self, change: Callable[..., T], nothing: T, *values: object) -> T:
+        """Commits a change that begins work; does nothing, and returns that, unless this leads."""
+        us = self.store.membership
+
+        def begin(tx: Tx) -> T:
+            return change(tx, *values) if us.confirm(tx) else nothing
+
+        return await self.store.run(begin)
 
     async def commit(self, change: Callable[..., T], *values: object) -> T:
         """Commits a change that ends work, however long the store takes to take it."""
@@ -196,7 +216,7 @@ class Runner:
     async def _look(self) -> None:
         """Asks the store for the lanes with work; idle, that or a chore is all it is asked."""
         for chore in self._chores:
-            if chore.at <= time.monotonic():
+            if chore.at <= time.monotonic() and self.leads():
                 more = await chore.do()
                 chore.at = time.monotonic() + (0.0 if more else chore.seconds)
                 if not more:
@@ -205,7 +225,8 @@ class Runner:
             ids = list(self._forsaken)
             await self.store.run(jobs.release, self.owner, ids)
             self._forsaken.difference_update(ids)
-        self.wake(await self.store.reader.work.lanes(self.clock()))
+        if self.leads():
+            self.wake(await self.store.reader.work.lanes(self.clock()))
 
     async def _live(self, queue: Queue, before: Sequence[KeptTask]) -> None:
         for life in before:

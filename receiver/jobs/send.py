@@ -74,7 +74,9 @@ class Send(LineQueue):
         if not attempts:
             return []
         runner, ttl = self.runner, round(self.line.settings.link_id_ttl * 1e6)
-        gone = await runner.store.run(messages.begin, attempts, runner.now(), ttl, runner.owner)
+        elsewhere: list[Failure | None] = [Failure("another receiver sends now")] * len(attempts)
+        values = attempts, runner.now(), ttl, runner.owner
+        gone = await runner.claim(messages.begin, elsewhere, *values)
         begun = []
         for (work, request), why in zip(ready, gone, strict=True):
             if why is None:

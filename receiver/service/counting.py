@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -16,16 +17,23 @@ _GATHER = 1.0
 #: Seconds between steps of half a millisecond. So counting takes a hundredth of the time at
 #: most: while more than 5,000 events come in a second, it falls behind, and catches up later.
 _PAUSE = 0.05
+#: Seconds between looks at what other receivers have stored.
+_LOOK = 5.0
 #: Seconds after a step that failed.
 _STORE_PAUSE = 5.0
 
 
 async def keep_counting(store: Store) -> None:
-    """Counts what is stored, some at a time; rests until the store is changed."""
-    touched, pause = store.writer.touched, _GATHER
+    """Counts what is stored, some at a time, if this receiver leads; rests until it is changed."""
+    touched, pause, us = store.writer.touched, _GATHER, store.membership
+    look = _LOOK if us.slots > 1 else None
     while True:
-        await touched.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(touched.wait(), look)
         await asyncio.sleep(pause)
+        if not us.leads():
+            touched.clear()
+            continue
         try:
             pause = _PAUSE if await count_some(store) else _GATHER
         except StoreUnavailable as error:

@@ -122,7 +122,8 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         if jump < 0:
             clock.follow(jump)
         try:
-            await self.store.run(jobs.move, round(jump * 1e6))
+            if self.store.membership.leads():  # others go by clocks of their own
+                await self.store.run(jobs.move, round(jump * 1e6))
         except StoreUnavailable:
             if jump < 0:
                 clock.follow(-jump)  # it is found again
@@ -263,11 +264,12 @@ async def open_service(
     Raises `StoreLocked`, `StoreUnusable`, or `PluginError` for a plugin that does not start.
     """
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(parts.config.store_address))
+        store = await stack.enter_async_context(open_store(parts.config.store_address, works=work))
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.close)
         supervisor.watch("the store's writer", store.writer.ended)
         supervisor.watch("the store's reader", store.reader.ended)
+        supervisor.watch("the store's lease", store.membership.ended)
         await carry_over(store, parts.config)
         await renumber.before_serving(store, parts.providers)
         await store.run(deactivations.manage, _managing(parts))

@@ -20,7 +20,7 @@ from receiver.jobs.purge import Retention
 from receiver.jobs.runner import Runner
 from receiver.jobs.send import Send
 from receiver.plugin_host.loader import Plugin
-from receiver.store import messages
+from receiver.store import messages, recovery
 from receiver.supervision.supervisor import KeptTask
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ log = structlog.get_logger("receiver.service.sending")
 
 #: Seconds between looks for reports that nobody waits for any more.
 _TIDY = 60.0
+#: Seconds between looks for receivers that have ended.
+_RECOVER = 5.0
 
 
 class Sending:
@@ -61,9 +63,10 @@ class Sending:
         """Begins to send."""
         runner = self._runner
         self.lines = await open_lines(config, providers, runner.clock, self.calls)
-        resend = [line.name for line in self.lines.values() if line.settings.resend_unknown]
-        if lost := await runner.store.run(messages.recover, runner.now(), resend):
+        if lost := await runner.store.run(messages.recover, runner.now(), self._resend()):
             log.warning("messages were under way when the process ended", messages=lost)
+        if runner.store.membership.slots > 1:
+            runner.chore(_RECOVER, self._recover)
         runner.when_unserved(Send.kind, lambda source: send.refuse(runner, source))
         runner.when_unserved(Deactivate.kind, lambda source: deactivate.refuse(runner, source))
         runner.when_unserved(Campaign.kind, lambda source: campaign.refuse(runner, source))
@@ -100,6 +103,17 @@ class Sending:
                 self._open(line)
         await self._sweep(config)
         self.forwarder.adopt(_targets(plugins))
+
+    def _resend(self) -> list[str]:
+        return [line.name for line in self.lines.values() if line.settings.resend_unknown]
+
+    async def _recover(self) -> None:
+        """Looks after what receivers left that have ended."""
+        runner = self._runner
+        values = runner.store.membership, runner.now(), self._resend()
+        ended = await runner.store.run(recovery.recover, *values)
+        for gone in ended:
+            log.warning("a receiver has ended, and its work goes on", owner=gone.owner)
 
     def _open(self, line: Line) -> None:
         queues = [

@@ -24,7 +24,7 @@ from receiver.store.audit import AuditEntry
 from receiver.store.book import Correction
 from receiver.store.bundles import one_speaks
 from receiver.store.deactivations import Subscribed
-from receiver.store.engine import Engine, engine_of
+from receiver.store.engine import Engine, Membership, engine_of
 from receiver.store.forgetting import QuarantineRow
 from receiver.store.forwards import ForwardAttempt
 from receiver.store.group_commit import Writer
@@ -143,6 +143,7 @@ class Store:
         reader: Reader,
         ids: EventIds,
         engine: Engine,
+        membership: Membership,
         metrics: MetricReader,
     ) -> None:
         self.writer = writer
@@ -151,6 +152,7 @@ class Store:
         """On a connection of its own: a look takes a while, and queries of one are in a row."""
         self.ids = ids
         self.engine = engine
+        self.membership = membership
         self.take = writer.take
         self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
@@ -205,18 +207,20 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(address: StoreAddress) -> AsyncIterator[Store]:
+async def open_store(address: StoreAddress, *, works: bool = True) -> AsyncIterator[Store]:
     """The store at `address`, made or brought up to date if need be, to change it.
+
+    `works`: for a service, which does what waits; else for a command.
 
     Raises `StoreLocked` or `StoreUnusable`.
     """
     engine = engine_of(address)
-    with engine.writer() as connection:
+    with engine.writer(works=works) as (connection, us):
         writer = Writer(connection)
         try:
             async with open_reader(address) as reader, open_reader(address) as aside:
-                ids = reader.ids.after(await reader.last_seq())
-                yield Store(writer, reader, ids, engine, aside.metrics)
+                ids = reader.ids.after(await reader.last_seq(), us.slot, us.slots)
+                yield Store(writer, reader, ids, engine, us, aside.metrics)
         finally:
             await writer.close()
 

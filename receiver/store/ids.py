@@ -17,22 +17,31 @@ class EventIds:
     the event, so finding an event by its id needs no index of its own.
     """
 
-    def __init__(self, node: int, last: int = 0) -> None:
-        """`node`: 62 bits that tell this store from others; `last`: highest number in use."""
+    def __init__(self, node: int, last: int = 0, slot: int = 0, slots: int = 1) -> None:
+        """`node`: 62 bits that tell this store from others; `last`: highest number in use.
+
+        Numbers end with `slot`, of so many `slots`: other receivers have the others.
+        """
         self._node = node
         tail = f"{(0b10 << 62) | (node & ((1 << 62) - 1)):016x}"
         self._tail = f"-{tail[:4]}-{tail[4:]}"
-        self._last = last
+        self._last = last - last % slots + slot
+        self._slot = slot
+        self._step = slots
 
-    def after(self, last: int) -> EventIds:
+    def after(self, last: int, slot: int = 0, slots: int = 1) -> EventIds:
         """The same store's ids, above the sequence number `last`."""
-        return EventIds(self._node, last)
+        return EventIds(self._node, last, slot, slots)
 
     def next(self, now: int) -> int:
         """Returns the next sequence number: above the last, and not before `now` (microseconds)."""
-        earliest, last = now // 1000 << 12, self._last
-        self._last = last = earliest if earliest > last else last + 1
+        earliest, last = (now // 1000 << 12) + self._slot, self._last
+        self._last = last = earliest if earliest > last else last + self._step
         return last
+
+    def is_own(self, seq: int) -> bool:
+        """Returns True for the number of an event that this receiver has stored."""
+        return seq % self._step == self._slot
 
     def text(self, seq: int) -> str:
         """Returns the id of the event with this sequence number."""

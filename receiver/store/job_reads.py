@@ -46,7 +46,13 @@ _OTHER = (
     " AND NOT EXISTS (SELECT 1 FROM jobs AS o WHERE o.kind = j.kind AND o.lane = j.lane"
     " AND o.subject = j.subject AND o.owner IS NULL AND o.state = 'due' AND {}))"
 )
+# Behind what another receiver does. This one has a line of each person in memory.
+_ELSEWHERE = (
+    " AND (j.subject IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS o WHERE o.kind = j.kind"
+    " AND o.lane = j.lane AND o.subject = j.subject AND o.owner IS NOT NULL AND o.owner <> ?))"
+)
 _IN_LINE = {
+    "handle": _ELSEWHERE,
     "send": _OTHER.format("(o.due_at < j.due_at OR o.due_at = j.due_at AND o.id < j.id)"),
     "forward": _OTHER.format("o.id < j.id"),
 }
@@ -58,7 +64,10 @@ _SENDING_SINCE = f"SELECT {_SINCE} FROM jobs AS j WHERE j.message = ? AND j.kind
 
 
 def due(kind: str) -> str:
-    """The query for what is due of a kind. Parameters: kind, lane, time, most rows."""
+    """The query for what is due of a kind. Parameters: kind, lane, time, most rows.
+
+    For `handle`, before the last one: the owner who asks.
+    """
     columns, joined = _DETAILS[kind]
     return (
         f"SELECT j.id, j.subject, j.handler, j.payload, j.attempts, {_SINCE}, j.event,"
@@ -80,9 +89,12 @@ class JobReader:
         rows = await self._fetch(_LANES, [to_micros(now)])
         return [(kind, lane) for kind, lane in rows]
 
-    async def due(self, kind: str, lane: str, now: datetime, *, limit: int) -> list[Work]:
-        """Returns the work that may begin now, in the order in which it was due."""
-        rows = await self._fetch(due(kind), [kind, lane, to_micros(now), limit])
+    async def due(
+        self, kind: str, lane: str, now: datetime, *, limit: int, owner: int = 0
+    ) -> list[Work]:
+        """Returns the work that `owner` may begin now, in the order in which it was due."""
+        asked = [owner] if kind == "handle" else []
+        rows = await self._fetch(due(kind), [kind, lane, to_micros(now), *asked, limit])
         return [self._work(kind, row) for row in rows]
 
     async def sending_since(self, message: int) -> datetime | None:

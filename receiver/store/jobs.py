@@ -22,8 +22,10 @@ _ADD = (
 )
 # By the index of the person's work: with a plain due_at all that is due is gone through.
 _WAITS = (
-    "SELECT 1 FROM jobs WHERE kind = ? AND lane = '' AND subject = ? AND state = 'due'"
-    " AND owner IS NULL AND +due_at <= ? LIMIT 1"
+    "SELECT 1 FROM jobs WHERE kind = ?1 AND lane = '' AND subject = ?2 AND state = 'due'"
+    " AND owner IS NULL AND +due_at <= ?3"
+    " UNION ALL SELECT 1 FROM jobs WHERE kind = ?1 AND lane = '' AND subject = ?2"
+    " AND owner IS NOT NULL AND owner <> ?4 LIMIT 1"
 )
 _CLAIM = (
     "UPDATE jobs SET owner = ?, attempts = attempts + 1"
@@ -124,9 +126,13 @@ def add_job(
     return int(id_)
 
 
-def waits(tx: Tx, kind: str, person: str | None, now: int) -> bool:
-    """Returns whether work of a person is due that nobody has claimed: what is new goes behind."""
-    return person is not None and tx.execute(_WAITS, (kind, person, now)).fetchone() is not None
+def waits(tx: Tx, kind: str, person: str | None, now: int, owner: int) -> bool:
+    """Returns whether new work of a person goes behind other work that is due.
+
+    That is what nobody has claimed, or another receiver than `owner`.
+    """
+    values = (kind, person, now, owner)
+    return person is not None and tx.execute(_WAITS, values).fetchone() is not None
 
 
 def last(tx: Tx) -> int:
@@ -141,14 +147,6 @@ def added(tx: Tx, after: int) -> tuple[int, set[tuple[str, str]]]:
     return max((row[0] for row in rows), default=after), waiting
 
 
-def take_over(tx: Tx, now: int) -> int:
-    """Makes a new owner; what earlier ones had claimed waits again: whoever writes is alone."""
-    tx.execute("DELETE FROM owners")
-    tx.execute("UPDATE jobs SET owner = NULL WHERE owner IS NOT NULL")
-    query = "INSERT INTO owners (since) VALUES (?) RETURNING id"
-    return int(tx.execute(query, (now,)).fetchone()[0])
-
-
 def claim(tx: Tx, owner: int, ids: Sequence[int]) -> set[int]:
     """Counts an attempt of each that still waits, and makes it the owner's; which they are."""
     query = _CLAIM.format(marks(len(ids)))
@@ -159,6 +157,11 @@ def release(tx: Tx, owner: int, ids: Sequence[int]) -> None:
     """Has these wait again: nobody works on them any more."""
     rows = [(owner, id_) for id_ in ids]
     execute_many(tx, "UPDATE jobs SET owner = NULL WHERE owner = ? AND id = ?", rows)
+
+
+def release_all(tx: Tx, owner: int) -> None:
+    """Has all that an owner had claimed wait again: it has ended."""
+    tx.execute("UPDATE jobs SET owner = NULL WHERE owner = ?", (owner,))
 
 
 def hand_back(tx: Tx, owner: int) -> None:

@@ -106,6 +106,11 @@ _WHOLE = (
 _POLLER = "poller"
 #: Reports deleted in one transaction: more would hold up the pushes.
 _TIDY_ROWS = 500
+# Nobody works on them any more.
+_FORSAKEN = (
+    "SELECT id, source FROM messages WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM jobs"
+    " WHERE jobs.message = messages.id AND jobs.owner IS NOT NULL)"
+)
 
 
 def add(
@@ -268,8 +273,11 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
 
 
 def recover(tx: Tx, now: int, resend: Sequence[str]) -> int:
-    """After a crash: what was under way is unknown; how many. `resend`: sources that dare."""
-    rows = tx.execute("SELECT id, source FROM messages WHERE state = 'sending'").fetchall()
+    """Marks as unknown what a receiver was sending that has ended; returns how many.
+
+    Its jobs were released before. `resend`: sources that dare.
+    """
+    rows = tx.execute(_FORSAKEN).fetchall()
     why = Failure("the process ended while it was being sent")
     for message, source in rows:
         if source in resend:

@@ -178,7 +178,7 @@ def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
             if carry_out(tx, origin, handler_actions.handler, action):
                 silent = silent and handler_actions.handler != push.replied_by
     owner = push.owner
-    if owner and jobs.waits(tx, "handle", origin.subject, origin.now):
+    if owner and jobs.waits(tx, "handle", origin.subject, origin.now, owner):
         owner = 0
     made = tuple(
         jobs.add_job(

@@ -48,9 +48,12 @@ def settle(tx: Tx, seq: int) -> bytes:
     return bytes(answer)
 
 
-def settle_all(tx: Tx) -> None:
-    """Closes all answers that a crash left open: they went out without a reply or not at all."""
-    tx.execute("UPDATE events SET reply = 0 WHERE reply = 1")
+def settle_all(tx: Tx, slot: int, slots: int) -> None:
+    """Closes all answers that a receiver left open: they went out without a reply or not at all.
+
+    Its sequence numbers end with `slot`, of so many `slots`.
+    """
+    tx.execute("UPDATE events SET reply = 0 WHERE reply = 1 AND seq % ? = ?", (slots, slot))
 
 
 def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: bytes) -> None:

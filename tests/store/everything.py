@@ -44,6 +44,7 @@ from receiver.store import (
     open_store,
     purges,
     quarantine,
+    recovery,
     replay_writes,
     replies,
     rollups,
@@ -341,7 +342,7 @@ async def _writes(store: Store) -> None:
     ):
         await store.run(handler_results.finish, done)
     await store.run(replies.settle, first.seq)
-    await store.run(replies.settle_all)
+    await store.run(replies.settle_all, 0, 1)
     await fail(store, first.jobs[1], NOW, "no")
     await fail(store, first.jobs[1], None, "no")
     await store.run(
@@ -416,7 +417,10 @@ async def _chores(store: Store, event: int) -> None:
 async def _queue(store: Store) -> None:
     """Jobs that are claimed, and those of a lane together."""
     now = to_micros(NOW)
-    owner = await store.run(jobs.take_over, now)
+    us = store.membership
+    owner = await store.run(us.take_over, now)
+    await store.run(recovery.recover, us, now, ())
+    await store.run(jobs.release_all, owner)
     await store.take(
         msgspec.structs.replace(intake(store, "claimed", jobs=("mine.one",)), owner=owner)
     )

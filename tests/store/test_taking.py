@@ -361,7 +361,7 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
     async with opened(tmp_path) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
     async with opened(tmp_path) as store:
-        await store.run(replies.settle_all)
+        await store.run(replies.settle_all, 0, 1)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
         await store.run(

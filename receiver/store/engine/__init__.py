@@ -6,7 +6,7 @@ engine of a store; no other module asks which one it is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,15 @@ class Sizes(msgspec.Struct, frozen=True):
     """The log that is not written back."""
     free: int | None
     """Room on the disk; None if it is that of another machine."""
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """A receiver that ended."""
+
+    owner: int
+    """Of jobs."""
+    slot: int
+    """What its sequence numbers end with."""
 
 
 class WriterConnection(Protocol):
@@ -63,6 +72,38 @@ class WriterConnection(Protocol):
 
     def close(self) -> None:
         """Closes the connection. Never raises."""
+
+
+class Membership(Protocol):
+    """This process among the receivers that use a store.
+
+    One of them *leads*: it does what waits in the store, while each of them takes pushes and runs
+    their handlers. A store in SQLite has one receiver, which leads.
+    """
+
+    slot: int
+    """What the sequence numbers end with that this process makes, of so many `slots`."""
+    slots: int
+    on_lanes: Callable[[Iterable[Lane]], object]
+    """Told, from any thread, what other receivers have made work for."""
+
+    def take_over(self, tx: Tx, now: int) -> int:
+        """Returns the owner of what this process claims."""
+
+    def leads(self) -> bool:
+        """Returns True if this process leads, as far as it knows. For any thread."""
+
+    def confirm(self, tx: Tx) -> bool:
+        """Returns True if this process leads until the end of this transaction."""
+
+    def gone(self, tx: Tx) -> Sequence[Gone]:
+        """Returns the receivers that ended, and left what nobody looks after."""
+
+    def forget(self, tx: Tx, gone: Sequence[Gone]) -> None:
+        """Deletes receivers: all that they left is looked after."""
+
+    def ended(self) -> str | None:
+        """Returns the reason why this process is none of the receivers any more; None if it is."""
 
 
 class AsyncConnection(Protocol):
@@ -105,8 +146,10 @@ class Engine(Protocol):
     def address(self) -> StoreAddress:
         """Where the store is."""
 
-    def writer(self) -> AbstractContextManager[WriterConnection]:
+    def writer(self, *, works: bool) -> AbstractContextManager[tuple[WriterConnection, Membership]]:
         """Creates the store, or brings it up to date, and opens the connection that writes.
+
+        `works`: for a service, which does what waits; else for a command.
 
         Raises `StoreLocked` or `StoreUnusable`.
         """

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import msgspec
 import psycopg
 import structlog
 from psycopg.pq import TransactionStatus
@@ -22,16 +21,13 @@ from psycopg.pq import TransactionStatus
 from receiver.config import Postgresql
 from receiver.store.engine import Lane
 from receiver.store.engine.postgresql.connecting import connect
+from receiver.store.engine.postgresql.membership import CHANNEL, told
 from receiver.store.engine.postgresql.schema import LOCK
 from receiver.store.engine.postgresql.statements import Statements
 from receiver.store.tx import Tx
 
 log = structlog.get_logger("receiver.store")
 
-#: The channel on which receivers tell each other of work.
-CHANNEL = "sms_receiver"
-#: The most bytes that are told at once; PostgreSQL takes 8,000. What is not told is found by looks.
-_MOST_TOLD = 7000
 #: Of the session of the writer. Who waits for the lock longer answers 503; who stops inside of a
 #: transaction loses it, and with it the lock.
 _SESSION = {
@@ -64,7 +60,6 @@ class WriterConnection:
         self._name = f"{socket.gethostname()} writer"
         self._db = self._connect()
         self._warned = ""
-        self._ours = msgspec.json.encode(node).decode()
 
     def _connect(self) -> psycopg.Connection[Any]:
         db = connect(self._address, self._name, **_SESSION)
@@ -107,10 +102,7 @@ class WriterConnection:
 
     def announce(self, lanes: Iterable[Lane]) -> None:
         """Tells other receivers, once this transaction is committed, what it made work for."""
-        told = [f"{kind} {lane}" for kind, lane in lanes]
-        while len(text := msgspec.json.encode([self._node, told])) > _MOST_TOLD:
-            told.pop()
-        self.tx.execute(_TELL, (text.decode(),))
+        self.tx.execute(_TELL, (told(self._node, lanes),))
 
     def begin_commit(self, *, at_once: bool) -> None:
         """Connects again after the connection was lost. Raises psycopg.Error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 
 import psycopg
 
@@ -13,6 +13,7 @@ from receiver.store import engine
 from receiver.store.engine.postgresql import nodes
 from receiver.store.engine.postgresql.connecting import connect, errors_named
 from receiver.store.engine.postgresql.connection import WriterConnection
+from receiver.store.engine.postgresql.membership import Membership
 from receiver.store.engine.postgresql.reading import (
     ConnectionPool,
     open_async,
@@ -32,22 +33,23 @@ class PostgresqlEngine:
         self.address = address
 
     @contextmanager
-    def writer(self) -> Iterator[engine.WriterConnection]:
+    def writer(self, *, works: bool) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         """Makes this process one of the nodes of the store."""
         with errors_named(self.address, StoreUnusable):
             db = connect(self.address, "node")
             try:
                 migrate(db, self.address)
-                node, _ = nodes.join(db, works=True)
+                node, slot = nodes.join(db, works=works)
                 connection = WriterConnection(self.address, node)
-            except BaseException:
+            finally:
                 db.close()
-                raise
+        membership = Membership(self.address, node, slot, works=works)
         try:
-            yield connection
+            yield connection, membership
         finally:
-            nodes.leave(db, node)
-            db.close()
+            membership.close()
+            with suppress(psycopg.Error), connect(self.address, "node") as db:
+                nodes.leave(db, node)
 
     def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
         """Opens connections that only read."""

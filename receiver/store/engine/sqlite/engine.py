@@ -10,6 +10,7 @@ from pathlib import Path
 
 from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import engine
+from receiver.store.engine.sqlite.alone import Alone
 from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.engine.sqlite.inspection import open_for_inspection
@@ -24,10 +25,11 @@ class Sqlite:
         self.address = path.resolve()  # a symbolic link leads to the same store
 
     @contextmanager
-    def writer(self) -> Iterator[engine.WriterConnection]:
+    def writer(self, *, works: bool) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         """Opens the file for this process alone."""
+        del works
         with lock(self.address):
-            yield WriterConnection(self.address)
+            yield WriterConnection(self.address), Alone()
 
     def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
         """Opens a read-only connection."""
