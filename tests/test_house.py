@@ -36,6 +36,7 @@ SQL_ELSEWHERE = {
 }
 #: Files of tests with SQL, beside those of the store, and why.
 WITH_SQL = {
+    "intake/test_bundles.py": "raises an error of SQLite's",
     "console/test_answers.py": "tries to write by what only reads, and locks the accounts",
     "stored.py": "has the few facts and changes that the program has no function for",
     "once.py": "copies a store that is migrated once",

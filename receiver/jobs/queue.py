@@ -42,6 +42,8 @@ class Queue(ABC):
         self.lane = lane
         self.under_way: dict[int, Work] = {}
         """Claimed, by job."""
+        self.claiming: set[int] = set()
+        """Jobs whose claim is being committed."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.retired = False
         """Begins nothing more."""
@@ -163,7 +165,15 @@ class Queue(ABC):
         chosen = [self._found.popleft() for _ in range(min(room, len(self._found)))]
         if not chosen:
             return False
-        claimed = await self.claim(chosen)
+        self.claiming = {work.id for work in chosen}
+        try:
+            claimed = await self.claim(chosen)
+        except StoreUnavailable:
+            # A commit that failed may be in the store nevertheless, if the connection was lost.
+            self.runner.disclaim(self.claiming)
+            raise
+        finally:
+            self.claiming = set()
         self._more |= len(claimed) < len(chosen)
         for work in claimed:
             self.begin(work)

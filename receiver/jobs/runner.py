@@ -21,7 +21,7 @@ import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.jobs.queue import STORE_PAUSE, Key, Queue
-from receiver.store import Store, Work, jobs, to_micros
+from receiver.store import Store, Work, jobs, messages, to_micros
 from receiver.store.tx import Tx
 from receiver.supervision.supervisor import KeptTask, Supervisor
 
@@ -67,6 +67,8 @@ class Runner:
         self._unserved: dict[str, Callable[[str], Awaitable[None]]] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._forsaken: set[int] = set()
+        self._disclaimed: set[int] = set()
+        self._doubtful: set[int] = set()
         self._chores: list[_Chore] = []
         self._looking: KeptTask | None = None
 
@@ -78,6 +80,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         us.on_lanes = lambda lanes: loop.call_soon_threadsafe(self.wake, lanes)
         self.store.writer.on_forsaken = self.forsake
+        self.store.writer.on_doubtful = self.doubt
         look = partial(every, self._look_every, self._look)
         self._looking = self.supervisor.keep("look for work", look, restart=True)
 
@@ -167,6 +170,14 @@ class Runner:
         """Releases jobs of ours that nobody works on: they wait again from the next look on."""
         self._forsaken.update(ids)
 
+    def disclaim(self, ids: Iterable[int]) -> None:
+        """Has jobs wait again whose claim failed, if it was committed nevertheless."""
+        self._disclaimed.update(ids)
+
+    def doubt(self, events: Iterable[int]) -> None:
+        """Has jobs of events released whose commit failed, if they were claimed nevertheless."""
+        self._doubtful.update(events)
+
     async def due(self, queue: Queue) -> list[Work]:
         """Returns the work that a queue may begin."""
         look = self.store.reader.work.due
@@ -221,12 +232,26 @@ class Runner:
                 chore.at = time.monotonic() + (0.0 if more else chore.seconds)
                 if not more:
                     return
-        if self._forsaken:
-            ids = list(self._forsaken)
-            await self.store.run(jobs.release, self.owner, ids)
-            self._forsaken.difference_update(ids)
+        await self._release()
         if self.leads():
             self.wake(await self.store.reader.work.lanes(self.clock()))
+
+    async def _release(self) -> None:
+        """Has wait again what this process has claimed, and nobody in it works on."""
+        if events := list(self._doubtful):
+            found = await self.store.run(jobs.claimed_for, self.owner, events)
+            self._forsaken.update(found)
+            self._doubtful.difference_update(events)
+        for ids, release in (
+            (self._forsaken, jobs.release),
+            (self._disclaimed, messages.give_back),
+        ):
+            if ids:
+                busy = [queue.claiming.union(queue.under_way) for queue in self._lives]
+                free = [id_ for id_ in ids if not any(id_ in some for some in busy)]
+                done = set(ids)
+                await self.store.run(release, self.owner, free)
+                ids.difference_update(done)
 
     async def _live(self, queue: Queue, before: Sequence[KeptTask]) -> None:
         for life in before:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 import structlog
 
 from receiver.errors import StoreUnavailable
-from receiver.store import Store, rollups
+from receiver.events import utc_now
+from receiver.store import Store, rollups, to_micros
+from receiver.store.ids import first_seq
+from receiver.store.jobs import NEVER
 
 log = structlog.get_logger("receiver.service.counting")
 
@@ -19,6 +23,8 @@ _GATHER = 1.0
 _PAUSE = 0.05
 #: Seconds between looks at what other receivers have stored.
 _LOOK = 5.0
+#: No receiver stores an event longer after its arrival: its lease would have run out.
+_LATEST = timedelta(seconds=60)
 #: Seconds after a step that failed.
 _STORE_PAUSE = 5.0
 
@@ -44,7 +50,10 @@ async def keep_counting(store: Store) -> None:
 
 async def count_some(store: Store) -> bool:
     """Counts the next events and messages; returns True if there are more."""
-    step = store.writer.run(rollups.step)
+    below = NEVER
+    if store.membership.slots > 1:
+        below = first_seq(to_micros(utc_now() - _LATEST))
+    step = store.writer.run(lambda tx: rollups.step(tx, below))
     # The step sees all that was submitted before it; what comes from now on is another change.
     store.writer.touched.clear()
     if more := await step:

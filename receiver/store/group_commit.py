@@ -81,6 +81,8 @@ class Writer:
         """Told by kind and lane, on the event loop, what a commit has made work for."""
         self.on_forsaken: Callable[[Sequence[int]], None] = lambda _: None
         """Told of jobs that were claimed for a push whose coroutine was cancelled meanwhile."""
+        self.on_doubtful: Callable[[Sequence[int]], None] = lambda _: None
+        """Told of events whose commit failed; it may have succeeded if the connection was lost."""
         self.touched = asyncio.Event()
         """Set by whatever is submitted, and at first; cleared by who follows the changes."""
         self.touched.set()
@@ -204,7 +206,9 @@ class Writer:
             self._committed([], [], set())
 
     def _committed(self, batch: list[_Waiting], results: _Results, made: _Lanes) -> None:
-        for (_, future), result in zip(batch, results, strict=True):
+        for (work, future), result in zip(batch, results, strict=True):
+            if isinstance(result, StoreUnavailable) and isinstance(work, StoredPush | StoredBundle):
+                self.on_doubtful(_claimed(work))
             if future.done():  # its coroutine was cancelled; the commit stands
                 if isinstance(result, StoreResult) and result.claimed:
                     self.on_forsaken(result.jobs)
@@ -339,3 +343,9 @@ class Writer:
         self._last_job, self._made = last, self._made | made
         connection.unindexed += new
         return results
+
+
+def _claimed(work: StoredPush | StoredBundle) -> list[int]:
+    """Returns the numbers of the events whose jobs were to be claimed."""
+    pushes = [work] if isinstance(work, StoredPush) else work.pushes
+    return [push.row.seq for push in pushes if push.owner]

@@ -153,6 +153,12 @@ def claim(tx: Tx, owner: int, ids: Sequence[int]) -> set[int]:
     return {id_ for (id_,) in tx.execute(query, (owner, *ids)).fetchall()}
 
 
+def claimed_for(tx: Tx, owner: int, events: Sequence[int]) -> list[int]:
+    """Returns the jobs of events that an owner has claimed."""
+    query = f"SELECT id FROM jobs WHERE event IN ({marks(len(events))}) AND owner = ?"
+    return [id_ for (id_,) in tx.execute(query, (*events, owner)).fetchall()]
+
+
 def release(tx: Tx, owner: int, ids: Sequence[int]) -> None:
     """Has these wait again: nobody works on them any more."""
     rows = [(owner, id_) for id_ in ids]

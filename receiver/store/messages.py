@@ -14,12 +14,12 @@ import msgspec
 from receiver.actions import OptOut, Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
-from receiver.store import opt_out_lines, opt_outs
+from receiver.store import jobs, opt_out_lines, opt_outs
 from receiver.store.ids import first_seq
 from receiver.store.jobs import Origin, add_job
 from receiver.store.message_status import current, joined, message_key, move_on
 from receiver.store.records import Attempt, EventRow, Failure, PollOf, Report
-from receiver.store.tx import Tx
+from receiver.store.tx import Tx, execute_many
 from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
 
@@ -106,6 +106,10 @@ _WHOLE = (
 _POLLER = "poller"
 #: Reports deleted in one transaction: more would hold up the pushes.
 _TIDY_ROWS = 500
+_NOT_BEGUN = (
+    "UPDATE messages SET state = 'waiting', attempts = attempts - 1"
+    " WHERE state = 'sending' AND id = (SELECT message FROM jobs WHERE id = ? AND owner = ?)"
+)
 # Nobody works on them any more.
 _FORSAKEN = (
     "SELECT id, source FROM messages WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM jobs"
@@ -270,6 +274,12 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status
     tx.execute(_STOPPED, (state, status, why.code, why.error, now, message))
+
+
+def give_back(tx: Tx, owner: int, ids: Sequence[int]) -> None:
+    """Has jobs of an owner wait again that it has not begun, and their messages."""
+    execute_many(tx, _NOT_BEGUN, [(id_, owner) for id_ in ids])
+    jobs.release(tx, owner, ids)
 
 
 def recover(tx: Tx, now: int, resend: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ import msgspec
 
 from receiver.events import EventType
 from receiver.repeats import is_placeholder
+from receiver.store.jobs import NEVER
 from receiver.store.queries import marks
 from receiver.store.tx import Tx, execute_many
 from receiver.text.keywords import fold
@@ -60,7 +61,7 @@ LAST_SEQ = (
     f" (SELECT coalesce(max(seq), 0) AS seq FROM events UNION ALL {_CURSOR}) AS used"
 )
 _EVENT = f"SELECT seq, type, source, received_at / {QUARTER}, data FROM events"
-_NEXT_EVENTS = f"{_EVENT} WHERE seq > ({_CURSOR}) ORDER BY seq LIMIT ?"
+_NEXT_EVENTS = f"{_EVENT} WHERE seq > ({_CURSOR}) AND seq < ? ORDER BY seq LIMIT ?"
 _THESE_EVENTS = f"{_EVENT} WHERE seq IN ({{}})"
 _SET_EVENTS = "UPDATE rollup_cursors SET events = ?"
 _UNCOUNTED = "id > (SELECT messages FROM rollup_cursors)"
@@ -96,9 +97,12 @@ _facts = msgspec.json.Decoder(_Facts).decode
 _Key = tuple[str, str, int, str, str, str, str]
 
 
-def step(tx: Tx, most: int = STEP) -> bool:
-    """Counts the next events and messages, so many at most; returns True if there are more."""
-    rows = tx.execute(_NEXT_EVENTS, (most,)).fetchall()
+def step(tx: Tx, below: int = NEVER, most: int = STEP) -> bool:
+    """Counts the next events and messages, so many at most; returns True if there are more.
+
+    `below`: no event from this number on, as other receivers may still store some before it.
+    """
+    rows = tx.execute(_NEXT_EVENTS, (below, most)).fetchall()
     if rows:
         _add(tx, _tally(rows))
         tx.execute(_SET_EVENTS, (rows[-1][0],))

@@ -140,7 +140,7 @@ def test_plugins_own_tables_are_passed_on() -> None:
         ({"server": {"trusted_proxies": ["1.2.3.4/0"]}}, "server.trusted_proxies[0]", "everybody"),
         ({"server": {"trusted_proxies": "*"}}, "server.trusted_proxies", "expected a list"),
         ({"server": {"trusted_proxies": ["proxy"]}}, "server.trusted_proxies[0]", "10.0.0.0/8"),
-        ({"store": {"url": "postgres://x"}}, "store.url", "expected sqlite:FILE"),
+        ({"store": {"url": "mysql://x"}}, "store.url", "expected sqlite:FILE"),
         ({"store": {"url": "sqlite:"}}, "store.url", "a file name"),
         ({"store": {"url": ""}}, "store.url", "expected sqlite:"),
         ({"store": {"quarantine_rows": 0}}, "store.quarantine_rows", ">= 1"),

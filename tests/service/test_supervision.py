@@ -62,6 +62,7 @@ OTHERS = {
     "service/reload.py:reload": "awaited",
     "service/sending.py:Sending.adopt": "closes connections that nobody uses any more",
     "service/server.py:run": "the program itself, and what ends it in time",
+    "store/engine/postgresql/reading.py:open_async": "awaited",
     "store/forgetting.py:PersonReader._searched": "awaited",
     "store/group_commit.py:Writer.__init__": "watched",
     "store/group_commit.py:Writer.close": "awaited",
@@ -137,7 +138,7 @@ FAULTS: dict[str, tuple[Fault, str | None]] = {
     "the store's reader": (end_reader, "the store's reader has ended"),
 }
 #: Those that have tests of their own below.
-ELSEWHERE = {"log", "name", "signs of life", "bringing numbers along"}
+ELSEWHERE = {"log", "name", "signs of life", "bringing numbers along", "the store's lease"}
 
 PLUGIN = """
 from receiver.handlers import on_message

@@ -421,6 +421,8 @@ async def _queue(store: Store) -> None:
     owner = await store.run(us.take_over, now)
     await store.run(recovery.recover, us, now, ())
     await store.run(jobs.release_all, owner)
+    await store.run(jobs.claimed_for, owner, [1])
+    await store.run(messages.give_back, owner, [1])
     await store.take(
         msgspec.structs.replace(intake(store, "claimed", jobs=("mine.one",)), owner=owner)
     )

@@ -18,7 +18,10 @@ import receiver
 
 _ROOT = Path(receiver.__file__).parent
 #: They have statements about another file than the store.
-_OTHER_FILES = {*(_ROOT / "console").glob("accounts*.py")}
+_OTHER_FILES = {
+    *(_ROOT / "console").glob("accounts*.py"),
+    *(_ROOT / "store" / "engine" / "postgresql").glob("*.py"),
+}
 _BEGINS = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\s")
 _HOLE = re.compile(r"\\{.*?\\}")
 _MADE = re.compile(r"\b(\w+)(?: \(\w+(?:, \w+)*\))? AS (?:MATERIALIZED )?\(|\) AS (\w+)")

@@ -92,7 +92,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "renumbering._LINKS": ["SEARCH links * ((source,link_id)>(?,?))"],
         "renumbering._MESSAGE": ["SEARCH messages * (rowid>?)"],
         "renumbering._OPTED": ["SEARCH opt_out* (msisdn>?)", "USE TEMP B-TREE FOR ORDER BY"],
-        "rollups._NEXT_EVENTS": ["SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"],
+        "rollups._NEXT_EVENTS": ["SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
         "rollups._NEXT_MESSAGES": ["SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)"],
         "rollups._OF_SOURCE": ["SEARCH rollups USING PRIMARY KEY (source=?)"],
     },
@@ -221,7 +221,8 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "what one process works on, at its start and its end": {
         "jobs.hand_back#1": ["SCAN jobs USING INDEX jobs_owned"],
-        "jobs.take_over#2": ["SCAN jobs USING INDEX jobs_owned"],
+        "engine.sqlite.alone.Alone#3": ["SCAN jobs USING INDEX jobs_owned"],
+        "jobs.release_all#1": ["SCAN jobs USING INDEX jobs_owned"],
     },
     "a source gets another name, once": {"renames._move_opt_outs#1": ["SCAN opt_outs"]},
     "a person asks for all of it, in a process of their own, and gets it as it is read": {

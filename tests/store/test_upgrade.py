@@ -108,6 +108,9 @@ def test_every_row_stays(sample: Path, tmp_path: Path) -> None:
                 row.pop("subject", None)  # that of handlers and messages has been added
             if name == "events" and row["key"].startswith("subscription:"):
                 del row["key"]  # held the number
+            if name == "meta":  # has had a column for each kind of value since schema 10
+                kind = {str: "text", bytes: "bytes"}.get(type(row["value"]), "value")
+                row[kind] = row.pop("value")
             # With the columns that are gone as they were.
             assert any({**row, **new}.items() >= row.items() for new in after[name]), (name, row)
         assert len(after[name]) >= len(rows)

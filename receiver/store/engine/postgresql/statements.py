@@ -91,7 +91,7 @@ def ordered(names: tuple[str | int, ...] | None, values: Values) -> Sequence[Any
     if names is None:
         assert not isinstance(values, Mapping)
         return values
-    return [values[name] for name in names]  # type: ignore[index]  # names of a mapping, or places
+    return [values[name] for name in names]  # type: ignore[index] # names of a mapping, or places
 
 
 class Statements:
