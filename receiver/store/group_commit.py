@@ -316,7 +316,7 @@ class Writer:
         connection = self._connection
         to_store = [item for item in work if isinstance(item, StoredPush)]
         if len(to_store) == len(work):
-            taken = pushes.take_at_once(connection.tx, to_store, connection.transaction)
+            taken = pushes.take_at_once(connection, to_store)
             if taken is not None:
                 connection.unindexed += sum(one.new for one in taken)
                 return taken

@@ -6,7 +6,6 @@ Runs on the writer's thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from contextlib import AbstractContextManager
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 
 from receiver.store import book, jobs, messages, opt_out_lines, repeats
 from receiver.store.effects import carry_out
+from receiver.store.engine import WriterConnection
 from receiver.store.jobs import Origin
 from receiver.store.records import (
     SEEN_BEFORE,
@@ -25,7 +25,7 @@ from receiver.store.records import (
     StoreResult,
 )
 from receiver.store.replies import WITHHELD, add_note, is_withheld, send_reply
-from receiver.store.tx import Tx
+from receiver.store.tx import Cursor, Tx
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
@@ -47,12 +47,12 @@ def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     Statements that most pushes need are run once for many of them: each call releases the GIL, and
     taking it again under load costs more than the row.
     """
-    new = _insert(tx, pushes)
+    new = _insert(tx.execute, pushes)
     return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
 
 
 def take_at_once(
-    tx: Tx, pushes: Sequence[StoredPush], transaction: Callable[[], AbstractContextManager[None]]
+    connection: WriterConnection, pushes: Sequence[StoredPush]
 ) -> list[StoreResult] | None:
     """As `take`, without a transaction; returns None, and does nothing, if one is needed.
 
@@ -60,12 +60,13 @@ def take_at_once(
     them, which is a transaction by itself. Only pushes whose keys are stored already need more; if
     that fails, the others are repeats when they come again.
     """
+    tx = connection.tx
     if len(pushes) > _ROWS or not all(map(_stands_alone, pushes)) or _opted_out(tx, pushes):
         return None
-    new = _insert(tx, pushes)
+    new = _insert(connection.commit, pushes)
     if len(new) == len(pushes):
         return [_taken(tx, push, {}, {}) for push in pushes]
-    with transaction():
+    with connection.transaction():
         return _sort_out(tx, pushes, new)
 
 
@@ -81,7 +82,7 @@ def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list
         if isinstance(judged, StoreResult):
             firsts[push.row.seq] = judged
         else:
-            _insert(tx, [judged])
+            _insert(tx.execute, [judged])
             fresh.append(judged)
     taken = {one.seq: one for one in _follow_up(tx, fresh)}
     for push in fresh:
@@ -116,7 +117,7 @@ def _stands_alone(push: StoredPush) -> bool:
     return not (push.handler_actions or push.jobs or sends) and push.report is None
 
 
-def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
+def _insert(execute: Callable[..., Cursor], pushes: Sequence[StoredPush]) -> set[int]:
     """Inserts the pushes that are no repeats; returns their sequence numbers."""
     new: set[int] = set()
     for start in range(0, len(pushes), _ROWS):
@@ -124,10 +125,10 @@ def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
         values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         for place in _BLOBS:  # sqlite3 searches an adapter for each bytes, but not for a bytearray
             values[place::_WIDTH] = map(bytearray, values[place::_WIDTH])
-        inserted = tx.execute(_insert_events(len(rows)), values).rowcount
+        inserted = execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
-            seqs = [seq for (seq,) in tx.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+            seqs = [seq for (seq,) in execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
         new.update(seqs)
     return new
 

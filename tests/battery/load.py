@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import uvloop
@@ -116,3 +116,19 @@ def push_of(id_: str, text: str = "GAME") -> bytes:
 def message(answer: bytes) -> str:
     """The text for the person in an answer of Tilil."""
     return str(json.loads(answer)["result_message"])
+
+
+async def post_at_once(ports: Sequence[int], body: bytes, many: int) -> list[Reply]:
+    """The answers to one body on many connections to these ports, sent when all of them stand."""
+    connections = [Client(ports[number % len(ports)]) for number in range(many)]
+    standing = asyncio.Barrier(many)
+
+    async def client(connection: Client) -> Reply:
+        await connection.connect()
+        await standing.wait()
+        reply = await connection.post(body)
+        connection.close()
+        return reply
+
+    async with asyncio.timeout(60):
+        return await asyncio.gather(*map(client, connections))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ class Receiver:
         self._running = self._launched.enter_context(
             launch(
                 self.folder, "serve", "--config", str(self._file),
-                program=self._program, env=_environment(self._environment),
+                program=self._program, env={**os.environ, **self._environment},
             )
         )  # fmt: skip
         if ready:
@@ -114,20 +116,23 @@ class Receiver:
         self._launched.close()
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    import os
-
-    return {**os.environ, **more}
-
-
 @contextmanager
 def receivers(
-    folder: Path, raw: Mapping[str, Any], *urls: str, program: Sequence[str] = PROGRAM
+    folder: Path,
+    raw: Mapping[str, Any],
+    *urls: str,
+    programs: Sequence[Sequence[str]] = (PROGRAM,),
+    environments: Sequence[Mapping[str, str]] = ({},),
 ) -> Iterator[list[Receiver]]:
-    """A receiver for each URL of the same store, ready; ended with the block."""
+    """A receiver for each URL of the same store, ready; ended with the block.
+
+    `programs`, `environments`: of one after the other, and again from the first.
+    """
     made = [
-        Receiver(folder / f"receiver-{number}", raw, url, program)
-        for number, url in enumerate(urls)
+        Receiver(folder / f"receiver-{number}", raw, url, program, **environment)
+        for number, (url, program, environment) in enumerate(
+            zip(urls, cycle(programs), cycle(environments), strict=False)
+        )
     ]
     try:
         for receiver in made:

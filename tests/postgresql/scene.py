@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from tests.harness import PROGRAM
 from tests.postgresql.links import Link, linked
 from tests.postgresql.receivers import Receiver, receivers
 from tests.postgresql.servers import Pair, pair, url_of
-from tests.postgresql.traffic import Traffic, Verdict, configuration
+from tests.postgresql.traffic import TEXTS, Traffic, Verdict, configuration
 
 T = TypeVar("T")
 
@@ -60,8 +60,10 @@ async def under_load(
     *,
     links: bool = False,
     people: int = 12,
+    texts: Sequence[str] = TEXTS,
     options: Options | None = None,
-    program: Sequence[str] = PROGRAM,
+    programs: Sequence[Sequence[str]] = (PROGRAM,),
+    environments: Sequence[Mapping[str, str]] = ({},),
     faults: bool = False,
 ) -> AsyncIterator[Scene]:
     """So many receivers under load while the block runs; all is well in the end.
@@ -78,8 +80,11 @@ async def under_load(
         ]
         urls = [url_of([way.port for way in each]) for each in ways] or [servers.url] * count
         raw = configuration(folder, fake)
-        started = await do(_enter, stack, receivers(folder, raw, *urls, program=program))
-        traffic = Traffic(folder, [each.port for each in started], people=people)
+        started = await do(
+            stack.enter_context,
+            receivers(folder, raw, *urls, programs=programs, environments=environments),
+        )
+        traffic = Traffic(folder, [each.port for each in started], people=people, texts=texts)
         scene = Scene(servers, started, ways, traffic, fake)
         async with traffic.flowing():
             await traffic.more()
@@ -89,7 +94,3 @@ async def under_load(
         assert verdict == Verdict(), verdict
         errors = [error for each in started for error in each.errors()]
         assert faults or not errors, errors[0]
-
-
-def _enter(stack: AsyncExitStack, block: Any) -> Any:
-    return stack.enter_context(block)

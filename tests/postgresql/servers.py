@@ -165,7 +165,7 @@ class Server:
         self.ask("SELECT pg_reload_conf()")
         until(lambda: value is None or self.ask(f"SHOW {name}") == [(value,)], f"{name} is set")
 
-    def read_only(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - reads as it is said
+    def read_only(self, on: bool = True) -> None:  # noqa: FBT002 - reads as it is said
         """Has it refuse what changes anything, as operators do for maintenance."""
         self.set("default_transaction_read_only", "on" if on else "off")
 
@@ -207,8 +207,10 @@ class Pair:
         until(lambda: self._follows("sync"), "the standby is synchronous")
 
     def _follows(self, how: str = "async") -> bool:
-        found = self.primary.ask("SELECT sync_state FROM pg_stat_replication WHERE state='streaming'")
-        return found == [(how,)] or found == [("sync",)]
+        found = self.primary.ask(
+            "SELECT sync_state FROM pg_stat_replication WHERE state='streaming'"
+        )
+        return found in ([(how,)], [("sync",)])
 
     def detach_standby(self) -> None:
         """Ends the standby; commits go on waiting for it."""
@@ -229,7 +231,8 @@ class Pair:
         self.primary, self.standby = self.standby, self.primary
         self.primary.ask("SELECT pg_promote(true)")
         until(
-            lambda: self.primary.ask("SELECT pg_is_in_recovery()") == [(False,)], "it is the primary"
+            lambda: self.primary.ask("SELECT pg_is_in_recovery()") == [(False,)],
+            "it is the primary",
         )
         self.do_without_standby()
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import until
 from tests.postgresql.scene import do, under_load
+from tests.postgresql.traffic import TEXTS
+
+#: Ends what waits for a standby: the commit stands on the primary.
+CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +27,7 @@ async def test_a_restart_of_the_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [True, False], ids=["ended", "alive"])
-async def test_a_promotion(tmp_path: Path, stop: bool) -> None:  # noqa: FBT001 - a case
+async def test_a_promotion(tmp_path: Path, *, stop: bool) -> None:
     """The standby takes over with all that was acknowledged, whether the old primary is gone."""
     async with under_load(tmp_path) as scene:
         await do(scene.pair.promote, stop=stop)
@@ -30,32 +35,20 @@ async def test_a_promotion(tmp_path: Path, stop: bool) -> None:  # noqa: FBT001 
         await scene.back()
 
 
-async def test_a_lost_standby(tmp_path: Path) -> None:
-    """Nothing is acknowledged that is on the primary alone, though its waits are cancelled."""
-    async with under_load(tmp_path) as scene:
+@pytest.mark.parametrize("texts", [TEXTS, ("GAME",)], ids=["all", "rules"])
+async def test_a_lost_standby(tmp_path: Path, texts: tuple[str, ...]) -> None:
+    """What is on the primary alone is not acknowledged, though somebody cancels its waits.
+
+    Then the primary is lost, and the standby has all that was acknowledged.
+    """
+    async with under_load(tmp_path, texts=texts, faults=True) as scene:
         await do(scene.pair.detach_standby)
         await asyncio.sleep(0.5)  # what was on its way is through
         acked = len(scene.traffic.ledger.acked)
         for _ in range(10):
-            await do(
-                scene.pair.primary.ask,
-                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-            )
+            await do(scene.pair.primary.ask, CANCEL)
             await asyncio.sleep(0.1)
         assert len(scene.traffic.ledger.acked) == acked
-        await do(scene.pair.standby.start)
-
-
-async def test_a_standby_that_has_what_the_primary_lost(tmp_path: Path) -> None:
-    """The standby is away, waits are cancelled, the primary dies: what was acknowledged is there."""
-    async with under_load(tmp_path) as scene:
-        await do(scene.pair.detach_standby)
-        for _ in range(10):
-            await do(
-                scene.pair.primary.ask,
-                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-            )
-            await asyncio.sleep(0.1)
         await do(scene.pair.primary.kill)
         await do(scene.pair.standby.start)
         await do(scene.pair.promote)
@@ -66,9 +59,9 @@ async def test_a_server_that_refuses_changes(tmp_path: Path) -> None:
     """Read-only for a while."""
     async with under_load(tmp_path) as scene:
         await do(scene.pair.primary.read_only)
-        refused = scene.traffic.ledger.statuses[503] + 20
-        while scene.traffic.ledger.statuses[503] < refused:
-            await asyncio.sleep(0.05)
+        statuses = scene.traffic.ledger.statuses
+        refused = statuses[503] + 20
+        await do(until, lambda: statuses[503] > refused, "pushes are refused")
         await do(scene.pair.primary.read_only, on=False)
 
 

@@ -22,7 +22,7 @@ from receiver.config import StoreAddress
 from receiver.fake import Fake
 from tests import stored
 from tests.battery.load import Ledger, message, stored_twice
-from tests.harness import Client, Reply, inbound, until, with_plugin
+from tests.harness import PATIENCE, Client, Reply, inbound, until, with_plugin
 
 #: Replies late to two of three messages, so that these leave by the gateway's API.
 HANDLER = """
@@ -38,15 +38,15 @@ async def ask(event, context):
     await asyncio.sleep(0 if id_.endswith(("0", "3", "6")) else 0.2)
     return f"reply to {{id_}}"
 """
-#: What people write, one after the other; some never ask again after they have said STOP.
-_TEXTS = ("ASK", "GAME", "ASK", "ASK")
+#: What people write, one after the other, again and again.
+TEXTS = ("ASK", "GAME", "ASK", "ASK")
 _STOP_AT = 4
 #: Of so many people one says STOP.
 _ONE_STOPS = 5
 #: The share of pushes that come again, though they were acknowledged, to two receivers at once.
 _REPEATS = 0.1
 #: Seconds that a gateway waits for an answer.
-_PATIENCE = 15.0
+_LONGEST = 15.0
 #: Seconds until a push comes again, and between two messages of a person.
 _AGAIN = 0.1
 _PAUSE = 0.05
@@ -64,7 +64,10 @@ class Verdict(msgspec.Struct, kw_only=True):
     replied_twice: list[str] = []
     """Two replies to one message."""
     silent: list[str] = []
-    """Acknowledged, asks for a reply, and there is none, sent or known to have failed."""
+    """Acknowledged, asks for a reply, and there is none, sent or known to have failed.
+
+    Of people who say STOP none is expected: they may have said it before the handler ran.
+    """
     stopped: list[str] = []
     """Replies to what people wrote after their STOP was acknowledged."""
     disorder: list[str] = []
@@ -76,7 +79,14 @@ class Verdict(msgspec.Struct, kw_only=True):
 class Traffic:
     """What people have written, and what became of it."""
 
-    def __init__(self, folder: Path, ports: Sequence[int], *, people: int = 12) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: Sequence[int],
+        *,
+        people: int = 12,
+        texts: Sequence[str] = TEXTS,
+    ) -> None:
         self.ledger = Ledger()
         self.ports = list(ports)
         self.longest = 0.0
@@ -86,6 +96,7 @@ class Traffic:
         self._asked: list[str] = []
         self._after_stop: set[str] = set()
         self._numbers = [f"2547{number:08}" for number in range(1000, 1000 + people)]
+        self._texts = texts
         self._chance = random.Random(people)
 
     @asynccontextmanager
@@ -99,19 +110,19 @@ class Traffic:
             yield
             done.set()
 
-    async def more(self, count: int = 20, seconds: float = 90) -> None:
+    async def more(self, count: int = 20, seconds: float = PATIENCE * 1.5) -> None:
         """Returns when so many more pushes are acknowledged."""
         enough = len(self.ledger.acked) + count
-        async with asyncio.timeout(seconds):
-            while len(self.ledger.acked) < enough:
-                await asyncio.sleep(0.02)
+        await asyncio.to_thread(
+            until, lambda: len(self.ledger.acked) >= enough, "pushes are acknowledged", seconds
+        )
 
     async def _person(self, number: str, done: asyncio.Event) -> None:
-        stops = not int(number) % _ONE_STOPS
+        stops = "ASK" in self._texts and _stops(number)
         k = sum(id_.startswith(number) for id_ in self.ledger.acked)
         while not done.is_set():
             id_ = f"{number}-{k}"
-            text = "STOP" if stops and k == _STOP_AT else _TEXTS[k % len(_TEXTS)]
+            text = "STOP" if stops and k == _STOP_AT else self._texts[k % len(self._texts)]
             if stops and k > _STOP_AT:
                 self._after_stop.add(id_)
             body = inbound(id_, f"{text} {k}" if text == "ASK" else text, mobile=number)
@@ -136,7 +147,7 @@ class Traffic:
     async def _post(self, body: bytes) -> Reply | None:
         client = Client(self._chance.choice(self.ports))
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_LONGEST):
                 return await client.post(body)
         except (OSError, EOFError):  # a time-out is one, too
             return None
@@ -163,9 +174,7 @@ class Traffic:
             different=self.ledger.different,
             replied_twice=[text for text, count in replies.items() if count > 1],
             silent=[
-                id_
-                for id_ in self._asked
-                if id_ not in self._after_stop and f"reply to {id_}" not in known
+                id_ for id_ in self._asked if f"reply to {id_}" not in known and not _stops(id_)
             ],
             stopped=[id_ for id_ in self._after_stop if f"reply to {id_}" in replies],
             disorder=self._disorder(),
@@ -183,6 +192,11 @@ class Traffic:
                 wrong.append(id_)
             latest[person] = number
         return wrong
+
+
+def _stops(id_: str) -> bool:
+    """The person says STOP once."""
+    return not int(id_.partition("-")[0]) % _ONE_STOPS
 
 
 def runs_of(folder: Path) -> Path:

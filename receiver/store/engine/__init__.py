@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from receiver.config import StoreAddress
-from receiver.store.tx import Tx
+from receiver.store.tx import Cursor, Tx
 
 #: Kind and lane of jobs.
 Lane = tuple[str, str]
@@ -44,7 +44,10 @@ class WriterConnection(Protocol):
 
     @property
     def tx(self) -> Tx:
-        """Runs statements. Outside of `transaction` each of them is one of its own."""
+        """Runs statements. Outside of `transaction` they only read."""
+
+    def commit(self, sql: str, values: Sequence[Any] = ..., /) -> Cursor:
+        """Runs one statement as a transaction of its own."""
 
     unindexed: int
     """Events that are not in the index of people."""

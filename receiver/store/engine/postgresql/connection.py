@@ -23,8 +23,8 @@ from receiver.store.engine import Lane
 from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.membership import CHANNEL, told
 from receiver.store.engine.postgresql.schema import LOCK
-from receiver.store.engine.postgresql.statements import Statements
-from receiver.store.tx import Tx
+from receiver.store.engine.postgresql.statements import Statements, Values, native, ordered
+from receiver.store.tx import Cursor, Tx
 
 log = structlog.get_logger("receiver.store")
 
@@ -37,10 +37,11 @@ _SESSION = {
     "synchronous_commit": "on",
 }
 _LOCK = f"SELECT pg_advisory_xact_lock({LOCK})"
-# A statement of its own: it sees what was committed while the lock was waited for.
+# A statement of its own: it sees what was committed while the lock was waited for. Without a lease
+# it fails, and with it all that was sent together with it.
 _CHECK = (
-    "SELECT until > clock_timestamp(), pg_logical_emit_message(true, 'sms-receiver', '')"
-    " FROM nodes WHERE id = $1"
+    "SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
+    " pg_logical_emit_message(true, 'sms-receiver', '')"
 )
 _TELL = f"SELECT pg_notify('{CHANNEL}', $1)"
 
@@ -79,26 +80,58 @@ class WriterConnection:
             yield
             self._commit()
         except BaseException:
-            with suppress(psycopg.Error):
-                if self._db.info.transaction_status != TransactionStatus.IDLE:
-                    self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     def _begin(self) -> None:
-        db = self._db
-        with db.pipeline():
-            db.execute("BEGIN")
-            db.execute(_LOCK)
-            checked = db.execute(_CHECK, [self._node])
-        row = checked.fetchone()
-        if row is None or not row[0]:
-            raise LeaseLost("another receiver took this one for dead; it must be restarted")
+        self._warned = ""
+        with self._checked():
+            self._send_begin()
+
+    def _send_begin(self) -> None:
+        self._db.execute("BEGIN")
+        self._db.execute(_LOCK)
+        self._db.execute(_CHECK, [self._node])
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Sends the statements inside together. Raises `LeaseLost`."""
+        try:
+            with self._db.pipeline():
+                yield
+        except psycopg.errors.DivisionByZero:
+            raise LeaseLost(
+                "another receiver took this one for dead; it must be restarted"
+            ) from None
+
+    def commit(self, sql: str, values: Values = (), /) -> Cursor:
+        """Runs one statement as a transaction of its own, with one message and one answer."""
+        text, names = native(sql)
+        self._warned = ""
+        try:
+            with self._checked():
+                self._send_begin()
+                cursor = self._db.execute(text, ordered(names, values))
+                ended = self._db.execute("COMMIT")
+            self._must_be_committed(ended)
+        except BaseException:
+            self._roll_back()
+            raise
+        return cursor
 
     def _commit(self) -> None:
-        self._warned = ""
-        self._db.execute("COMMIT")
+        self._must_be_committed(self._db.execute("COMMIT"))
+
+    def _must_be_committed(self, ended: psycopg.Cursor[Any]) -> None:
         if self._warned:  # the wait for the standby was cancelled: it is committed here alone
             raise psycopg.OperationalError(f"the server warned: {self._warned}")
+        if ended.statusmessage != "COMMIT":  # a statement failed, and its error was passed over
+            raise psycopg.OperationalError(f"expected COMMIT, the server did {ended.statusmessage}")
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.Error):
+            if self._db.info.transaction_status != TransactionStatus.IDLE:
+                self._db.execute("ROLLBACK")
 
     def announce(self, lanes: Iterable[Lane]) -> None:
         """Tells other receivers, once this transaction is committed, what it made work for."""
