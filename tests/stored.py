@@ -200,6 +200,8 @@ def snapshot(store: StoreAddress) -> Iterator[Tx]:
 class _AtOnce:
     """Has each answer at once, so that no coroutine ever waits; see `AsyncConnection`."""
 
+    in_order = True
+
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
 

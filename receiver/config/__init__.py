@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,9 @@ _SECTIONS = (
     "console",
 )
 
+#: Sections in which receivers of one store may differ.
+_OWN = ("server", "store", "logs", "console")
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration."""
@@ -92,6 +96,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     logs: Logs = Logs()
     retention: Retention = Retention()
     console: Console = Console()
+    digest: str = ""
+    """Of what all receivers of one store have alike; others have another `[server]`."""
 
     def source_as(self, name: str, type_: type[SourceT], elsewhere: Elsewhere = nowhere) -> SourceT:
         """Returns a source as the settings of its provider. Raises `ConfigError`.
@@ -111,7 +117,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         store = self.store
         if store.url.startswith("sqlite:"):
             return self.store_path
-        return Postgresql(Secret(store.url), store.password)
+        return Postgresql(Secret(store.url), store.password, self.store_path)
 
     @property
     def store_path(self) -> Path:
@@ -197,7 +203,13 @@ def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.envir
         logs=logs,
         retention=retention,
         console=console,
+        digest=_digest(raw),
     )
+
+
+def _digest(raw: Mapping[str, Any]) -> str:
+    shared = {key: table for key, table in raw.items() if key not in _OWN}
+    return blake2b(repr(sorted(shared.items())).encode(), digest_size=8).hexdigest()
 
 
 def convert(

@@ -16,6 +16,8 @@ class Postgresql(msgspec.Struct, frozen=True):
     url: Secret
     """As libpq takes it: `postgresql://user@host,host/database?option=value`."""
     password: Secret | None = None
+    files: Path | None = None
+    """This machine's own files are beside it; for one service."""
 
     def __str__(self) -> str:
         """The URL without its password."""

@@ -15,6 +15,7 @@ from receiver.console.roles import Role
 from receiver.console.web import Page, Visit, path_of
 from receiver.errors import StoreError
 from receiver.events import TYPE_NAMES, Status
+from receiver.service.follow import Unseen
 from receiver.service.stories import Story, stories_of
 from receiver.store import Reader, StoredMessage
 from receiver.text.escape import escape
@@ -129,24 +130,25 @@ async def stream(visit: Visit) -> Response:
 async def tail(visit: Visit, wanted: dict[str, Any], after: int | None) -> AsyncGenerator[str]:
     """Yields the events after a sequence number as they come; None: after the last one."""
     yield "retry: 1000\n\n"
+    unseen: Unseen | None = None
     for _ in range(_LOOKS):
         try:
             async with visit.desk.reader() as reader:
                 last = await reader.last_seq()
-                after = last if after is None else after
-                found = (
-                    [s async for s in _events(reader, **wanted, lowest=after + 1, limit=_ROWS)]
-                    if last > after
-                    else []
-                )
+                unseen = unseen or Unseen(reader, last if after is None else after)
+                lowest, found = unseen.start + 1, []
+                if last >= lowest:
+                    found = [s async for s in _events(reader, **wanted, lowest=lowest, limit=_ROWS)]
         except StoreError:
             return
-        for story in reversed(found):
-            cells = [_cell(*each) for each in _row(visit, story)]
-            yield f"id: {story.stored.seq}\ndata: {msgspec.json.encode(cells).decode()}\n\n"
-        after = max([last, after, *(story.stored.seq for story in found)])
-        if not found:
-            yield f"id: {after}\n: nothing new\n\n"
+        stories = {story.stored.seq: story for story in reversed(found)}
+        new = unseen.of([story.stored for story in stories.values()])
+        unseen.pass_(max([last, *stories]))
+        for stored in new:
+            cells = [_cell(*each) for each in _row(visit, stories[stored.seq])]
+            yield f"id: {stored.seq}\ndata: {msgspec.json.encode(cells).decode()}\n\n"
+        if not new:
+            yield f"id: {max([last, *stories])}\n: nothing new\n\n"
         await asyncio.sleep(_POLL)
 
 

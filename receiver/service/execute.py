@@ -164,4 +164,5 @@ async def _reload(service: Service) -> Outcome:
         await reload(service)
     except ConfigError as error:
         return Outcome(failures=str(error).split("\n"))
+    await service.store.run(service.store.membership.ask_reload)
     return Outcome(1)

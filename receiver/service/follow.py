@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from receiver.errors import NotFound
-from receiver.store import Reader, StoredEvent, StoredMessage
+from receiver.store import Reader, StoredEvent, StoredMessage, to_micros
+from receiver.store.ids import first_seq
 
 #: Seconds between looks for a change.
 _POLL = 0.2
+#: An event is stored at most so long after its number was made, unless the store is in trouble.
+_LATE = timedelta(seconds=10)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 #: Events read at once.
 _BATCH = 1000
 
@@ -23,18 +28,51 @@ async def new_events(
 
     `filters`: as `Reader.events` takes them.
     """
-    left = limit
+    left, unseen = limit, Unseen(reader, after)
     while left is None or left > 0:
         last = await reader.last_seq()
-        while after < last:
-            size = _BATCH if left is None else min(left, _BATCH)
-            found = [stored async for stored in reader.events(**filters, after=after, limit=size)]
-            yield found
-            after = found[-1].seq if len(found) == size else last
-            left = None if left is None else left - len(found)
+        start = unseen.start
+        while start < last:
+            found = [stored async for stored in reader.events(**filters, after=start, limit=_BATCH)]
+            start = found[-1].seq if len(found) == _BATCH else last
+            if new := unseen.of(found)[:left]:
+                yield new
+            left = None if left is None else left - len(new)
             if left == 0:
                 return
+        unseen.pass_(last)
         await asyncio.sleep(_POLL)
+
+
+class Unseen:
+    """Tells the events that are new.
+
+    Of several receivers, one may store an event a moment after later ones of others. So what came
+    just before is looked at again.
+    """
+
+    def __init__(self, reader: Reader, after: int) -> None:
+        """`after`: the sequence number of the last event that is not new."""
+        self._after = self._last = after
+        self._again = 0 if reader.in_order else first_seq(to_micros(_EPOCH + _LATE))
+        self._seen: set[int] = set()
+
+    @property
+    def start(self) -> int:
+        """The number of the last event that is not looked at."""
+        return max(self._after, self._last - self._again)
+
+    def of(self, found: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Returns those that are new; they are not from then on."""
+        new = [stored for stored in found if stored.seq not in self._seen]
+        if self._again:
+            self._seen.update(stored.seq for stored in new)
+        return new
+
+    def pass_(self, last: int) -> None:
+        """Notes that all events up to a number have been looked at."""
+        self._last = max(last, self._last)
+        self._seen = {seq for seq in self._seen if seq > self.start}
 
 
 async def message_changes(

@@ -96,6 +96,7 @@ class Service(msgspec.Struct, kw_only=True, eq=False):
         try:
             await carry_over(self.store, parts.config)
             await self.store.run(deactivations.manage, _managing(parts))
+            await self.store.run(self.store.membership.uses, parts.config.digest)
             if self.sending is not None:
                 await self.sending.adopt(parts.config, parts.providers, parts.plugins)
         except BaseException:
@@ -273,6 +274,7 @@ async def open_service(
         await carry_over(store, parts.config)
         await renumber.before_serving(store, parts.providers)
         await store.run(deactivations.manage, _managing(parts))
+        await store.run(store.membership.uses, parts.config.digest)
         runner = Runner(store, clock, supervisor, look=look)
         stack.push_async_callback(runner.stop)
         if work:

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import structlog
@@ -19,7 +19,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from receiver.config import Server as ServerSettings
-from receiver.errors import ReceiverError
+from receiver.errors import ConfigError, ReceiverError
 from receiver.http.connections import allow_files
 from receiver.http.protocol import LimitedProtocol, limited
 from receiver.http.refusals import refusing
@@ -32,6 +32,7 @@ from receiver.service.commands import Reload
 from receiver.service.execute import carry_out
 from receiver.service.parts import Parts, Service, open_service, warn
 from receiver.service.readiness import Readiness
+from receiver.service.reload import reload
 from receiver.service.systemd import watched
 from receiver.supervision.supervisor import Supervisor
 
@@ -231,7 +232,14 @@ def _follow_signals(service: Service) -> None:
     loop.add_signal_handler(
         signal.SIGHUP, lambda: supervisor.begin("reload", partial(_reload, service))
     )
+    again = partial(supervisor.begin, "reload", partial(_reload_with_others, service))
+    service.store.membership.on_reload = lambda: loop.call_soon_threadsafe(again)
 
 
 async def _reload(service: Service) -> None:
     await carry_out(service, Reload(), "signal")  # what is wrong stands in the log
+
+
+async def _reload_with_others(service: Service) -> None:
+    with suppress(ConfigError):  # what is wrong stands in the log
+        await reload(service)

@@ -58,7 +58,8 @@ def take_at_once(
 
     Most batches hold only events with answers to people without opt-outs. Then one statement stores
     them, which is a transaction by itself. Only pushes whose keys are stored already need more; if
-    that fails, the others are repeats when they come again.
+    that fails, the others are repeats when they come again. An opt-out that another receiver stores
+    between the look and the statement is of the same moment as the push.
     """
     tx = connection.tx
     if len(pushes) > _ROWS or not all(map(_stands_alone, pushes)) or _opted_out(tx, pushes):

@@ -81,6 +81,7 @@ class Reader:
         self._fetch = fetch = connection.fetch
         self._stream = connection.stream
         self.ids = ids
+        self.in_order = connection.in_order
         self.campaigns = CampaignReader(fetch)
         self.forwards = ForwardReader(connection.stream, ids)
         self.messages = MessageReader(fetch, connection.stream, ids)

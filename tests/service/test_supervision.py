@@ -62,6 +62,7 @@ OTHERS = {
     "service/reload.py:reload": "awaited",
     "service/sending.py:Sending.adopt": "closes connections that nobody uses any more",
     "service/server.py:run": "the program itself, and what ends it in time",
+    "store/engine/postgresql/membership.py:Membership.__init__": "watched",
     "store/engine/postgresql/reading.py:open_async": "awaited",
     "store/forgetting.py:PersonReader._searched": "awaited",
     "store/group_commit.py:Writer.__init__": "watched",

@@ -90,8 +90,17 @@ class Membership(Protocol):
     on_lanes: Callable[[Iterable[Lane]], object]
     """Told, from any thread, what other receivers have made work for."""
 
+    on_reload: Callable[[], object]
+    """Told, from any thread, that all receivers are to read their configuration again."""
+
     def take_over(self, tx: Tx, now: int) -> int:
         """Returns the owner of what this process claims."""
+
+    def uses(self, tx: Tx, digest: str) -> None:
+        """Notes the configuration that this process uses."""
+
+    def ask_reload(self, tx: Tx) -> None:
+        """Has the other receivers read their configuration again."""
 
     def leads(self) -> bool:
         """Returns True if this process leads, as far as it knows. For any thread."""
@@ -111,6 +120,9 @@ class Membership(Protocol):
 
 class AsyncConnection(Protocol):
     """Runs queries of an event loop, one at a time. Each may raise `StoreUnavailable`."""
+
+    in_order: bool
+    """False if an event may be committed after others with higher numbers."""
 
     def ended(self) -> str | None:
         """Returns the reason why the connection cannot read any more; None if it can."""

@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from receiver.config import Postgresql
 from receiver.store.engine import Lane
 from receiver.store.engine.postgresql.connecting import connect
-from receiver.store.engine.postgresql.membership import CHANNEL, told
+from receiver.store.engine.postgresql.membership import TELL, told
 from receiver.store.engine.postgresql.schema import LOCK
 from receiver.store.engine.postgresql.statements import Statements, Values, native, ordered
 from receiver.store.tx import Cursor, Tx
@@ -43,7 +43,6 @@ _CHECK = (
     "SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
     " pg_logical_emit_message(true, 'sms-receiver', '')"
 )
-_TELL = f"SELECT pg_notify('{CHANNEL}', $1)"
 
 
 class LeaseLost(psycopg.OperationalError):
@@ -135,7 +134,7 @@ class WriterConnection:
 
     def announce(self, lanes: Iterable[Lane]) -> None:
         """Tells other receivers, once this transaction is committed, what it made work for."""
-        self.tx.execute(_TELL, (told(self._node, lanes),))
+        self.tx.execute(TELL, (told(self._node, lanes),))
 
     def begin_commit(self, *, at_once: bool) -> None:
         """Connects again after the connection was lost. Raises psycopg.Error."""

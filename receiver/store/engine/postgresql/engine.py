@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    suppress,
+)
 
 import psycopg
 
@@ -21,6 +27,7 @@ from receiver.store.engine.postgresql.reading import (
     open_snapshots,
 )
 from receiver.store.engine.postgresql.schema import migrate
+from receiver.store.engine.sqlite.files import lock
 from receiver.store.tx import Tx
 
 _SIZE = "SELECT pg_database_size(current_database())"
@@ -35,6 +42,15 @@ class PostgresqlEngine:
     @contextmanager
     def writer(self, *, works: bool) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         """Makes this process one of the nodes of the store."""
+        with ExitStack() as stack:
+            if works and self.address.files is not None:
+                stack.enter_context(lock(self.address.files))  # two would share one socket
+            yield stack.enter_context(self._joined(works=works))
+
+    @contextmanager
+    def _joined(
+        self, *, works: bool
+    ) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         with errors_named(self.address, StoreUnusable):
             db = connect(self.address, "node")
             try:

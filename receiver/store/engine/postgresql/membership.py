@@ -23,6 +23,7 @@ log = structlog.get_logger("receiver.store")
 
 #: The channel on which receivers tell each other of work.
 CHANNEL = "sms_receiver"
+TELL = f"SELECT pg_notify('{CHANNEL}', ?)"
 #: The most bytes that are told at once; PostgreSQL takes 8,000. What is not told is found by looks.
 _MOST_TOLD = 7000
 #: Seconds between renewals of the leases.
@@ -36,7 +37,9 @@ class _Told(msgspec.Struct, array_like=True):
     """What is told on the channel."""
 
     node: int
-    lanes: list[Lane]
+    lanes: list[Lane] = []
+    """That have work."""
+    reload: bool = False
 
 
 _told = msgspec.json.Decoder(_Told)
@@ -58,6 +61,7 @@ class Membership:
     def __init__(self, address: Postgresql, node: int, slot: int, *, works: bool) -> None:
         self.slot = slot
         self.on_lanes: Callable[[Iterable[Lane]], object] = lambda _: None
+        self.on_reload: Callable[[], object] = lambda: None
         self._address = address
         self._node = node
         self._works = works
@@ -74,6 +78,15 @@ class Membership:
         """Returns the node: what others own is theirs until their leases end."""
         del tx, now
         return self._node
+
+    def uses(self, tx: Tx, digest: str) -> None:
+        """Notes it in the row of the node, for `receiver doctor`."""
+        tx.execute("UPDATE nodes SET config = ? WHERE id = ?", (digest, self._node))
+
+    def ask_reload(self, tx: Tx) -> None:
+        """Tells them, once the transaction is committed."""
+        text = msgspec.json.encode(_Told(self._node, reload=True)).decode()
+        tx.execute(TELL, (text,))
 
     def leads(self) -> bool:
         """Returns True while the lease runs, as this process saw it."""
@@ -149,6 +162,10 @@ class Membership:
     def _hear(self, payload: str) -> None:
         with suppress(msgspec.MsgspecError):
             heard = _told.decode(payload)
-            if heard.node != self._node:
-                with suppress(RuntimeError):  # its event loop has ended
+            if heard.node == self._node:
+                return
+            with suppress(RuntimeError):  # its event loop has ended
+                if heard.reload:
+                    self.on_reload()
+                else:
                     self.on_lanes(heard.lanes)

@@ -31,6 +31,8 @@ _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 class AsyncConnection:
     """Runs queries of an event loop, one at a time; connects again when the server is back."""
 
+    in_order = False
+
     def __init__(self, address: Postgresql) -> None:
         self._address = address
         self._idle: list[psycopg.AsyncConnection[Any]] = []

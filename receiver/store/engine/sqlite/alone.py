@@ -16,6 +16,7 @@ class Alone:
 
     def __init__(self) -> None:
         self.on_lanes: Callable[[Iterable[Lane]], object] = lambda _: None
+        self.on_reload: Callable[[], object] = lambda: None
 
     def take_over(self, tx: Tx, now: int) -> int:
         """Makes a new owner; what earlier ones had claimed waits again: they have ended."""
@@ -23,6 +24,12 @@ class Alone:
         tx.execute("UPDATE jobs SET owner = NULL WHERE owner IS NOT NULL")
         query = "INSERT INTO owners (since) VALUES (?) RETURNING id"
         return int(tx.execute(query, (now,)).fetchone()[0])
+
+    def uses(self, tx: Tx, digest: str) -> None:
+        """Does nothing: there is no other receiver that may have another configuration."""
+
+    def ask_reload(self, tx: Tx) -> None:
+        """Does nothing."""
 
     def leads(self) -> bool:
         """Returns True."""

@@ -40,6 +40,8 @@ def check_there(path: Path) -> None:
 class AsyncConnection:
     """Runs queries of an event loop, one at a time. Each may raise `StoreUnavailable`."""
 
+    in_order = True
+
     def __init__(self, db: aiosqlite.Connection, path: Path) -> None:
         self._db = db
         self._path = path

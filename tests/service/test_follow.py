@@ -1,0 +1,42 @@
+"""Following the events of a store that several receivers write to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.service.follow import Unseen
+
+#: Of sequence numbers.
+MILLISECOND = 1 << 12
+
+
+@given(st.lists(st.tuples(st.integers(0, 9_000), st.booleans()), max_size=40))
+def test_each_event_is_new_once_though_some_are_stored_later(
+    steps: list[tuple[int, bool]],
+) -> None:
+    """Numbers that are up to nine seconds behind the newest are told, each exactly once."""
+    reader: Any = SimpleNamespace(in_order=False)
+    start = 1_000_000 * MILLISECOND
+    unseen, stored, told = Unseen(reader, start), [start], []
+    for number, (behind, looks) in enumerate(steps):
+        newest = max(stored) + (5000 - min(behind, 5000)) * MILLISECOND
+        stored.append(max(newest - behind * MILLISECOND, start) + number + 1)
+        if looks:
+            found = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
+            told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type]  # only `seq`
+            unseen.pass_(max(stored))
+    found = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
+    told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type]  # only `seq`
+    assert sorted(told) == sorted(stored[1:])
+
+
+def test_a_store_with_one_receiver_is_not_looked_at_again() -> None:
+    """Its events are stored in the order of their numbers."""
+    reader: Any = SimpleNamespace(in_order=True)
+    unseen = Unseen(reader, 5)
+    unseen.pass_(9)
+    assert unseen.start == 9
