@@ -63,7 +63,7 @@ class Link:
                 self._writers.discard(each)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop's, of what was closed meanwhile
             while data := await reader.read(65536):
                 await self._open.wait()
                 writer.write(data)

@@ -54,7 +54,7 @@ async def do(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
 
 
 @asynccontextmanager
-async def under_load(
+async def playing(
     folder: Path,
     count: int = 1,
     *,
@@ -64,11 +64,10 @@ async def under_load(
     options: Options | None = None,
     programs: Sequence[Sequence[str]] = (PROGRAM,),
     environments: Sequence[Mapping[str, str]] = ({},),
-    faults: bool = False,
 ) -> AsyncIterator[Scene]:
-    """So many receivers under load while the block runs; all is well in the end.
+    """So many receivers, ready, while the block runs.
 
-    `links`: each reaches the servers by ways that can be cut. `faults`: it may log errors.
+    `links`: each reaches the servers by ways that can be cut.
     """
     async with AsyncExitStack() as stack:
         servers = stack.enter_context(pair())
@@ -85,12 +84,20 @@ async def under_load(
             receivers(folder, raw, *urls, programs=programs, environments=environments),
         )
         traffic = Traffic(folder, [each.port for each in started], people=people, texts=texts)
-        scene = Scene(servers, started, ways, traffic, fake)
-        async with traffic.flowing():
-            await traffic.more()
+        yield Scene(servers, started, ways, traffic, fake)
+
+
+@asynccontextmanager
+async def under_load(
+    folder: Path, count: int = 1, *, faults: bool = False, **options: Any
+) -> AsyncIterator[Scene]:
+    """As `playing`, while people write; all is well in the end. `faults`: it may log errors."""
+    async with playing(folder, count, **options) as scene:
+        async with scene.traffic.flowing():
+            await scene.traffic.more()
             yield scene
             await scene.back()
-        verdict = await do(traffic.judge, scene.store, fake)
+        verdict = await do(scene.traffic.judge, scene.store, scene.fake)
         assert verdict == Verdict(), verdict
-        errors = [error for each in started for error in each.errors()]
+        errors = [error for each in scene.receivers for error in each.errors()]
         assert faults or not errors, errors[0]

@@ -83,11 +83,14 @@ async def test_a_receiver_is_killed(tmp_path: Path) -> None:
         await do(dead.kill)
         scene.traffic.ports = [alive.port]
         await scene.traffic.more()
-        open_ = {each.id for each in await do(stored.undecided, scene.store)}
+
+        def undecided() -> set[tuple[type, int]]:
+            return {(type(each), each.id) for each in stored.undecided(scene.store)}
+
+        open_ = await do(undecided)
 
         def taken_over() -> bool:
-            left = {each.id for each in stored.undecided(scene.store)}
-            return not open_ & left
+            return not open_ & undecided()
 
         await do(until, taken_over, "the work of the dead one is done", TAKEN_OVER)
         await do(dead.start)
