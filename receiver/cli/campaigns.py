@@ -19,8 +19,8 @@ from receiver.errors import Failed
 from receiver.service.commands import ChangeCampaign
 from receiver.store import Reader, StoredCampaign, open_reader
 from receiver.store.campaign_reads import CampaignCounts
-from receiver.views.campaigns import campaign_details, campaign_json, progress_words
-from receiver.views.times import format_time, time_title
+from receiver.views.campaigns import campaign_details, campaign_json, reasons_of
+from receiver.views.lists import ListedCampaign, campaign_listing
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists messages to many; pauses, resumes and cancels them."
@@ -53,28 +53,16 @@ def list_(
         asyncio.run(show(store, id_, json=json))
         return
 
-    async def look() -> list[tuple[StoredCampaign, CampaignCounts]]:
+    async def look() -> list[ListedCampaign]:
         async with open_reader(store) as reader:
             every = await reader.campaigns.every(limit=limit or _MOST)
-            return [(one, await reader.campaigns.counts(one.id)) for one in every]
+            return [ListedCampaign(one, await reader.campaigns.counts(one.id)) for one in every]
 
-    found = asyncio.run(look())
+    found, listing = asyncio.run(look()), campaign_listing()
     if json:
-        output.json_lines(campaign_json(*each) for each in found)
+        output.json_lines(map(listing.fields, found))
         return
-    titles = ("ID", time_title("START"), "SOURCE", "STATE", "PEOPLE", "PROGRESS")
-    rows = [
-        (
-            str(one.id),
-            format_time(one.schedule.start_at),
-            one.source,
-            one.state,
-            f"{counts.people:,}",
-            progress_words(counts),
-        )
-        for one, counts in found
-    ]
-    output.table(titles, rows, if_empty="no campaigns")
+    output.table(listing.titles, list(map(listing.row, found)), if_empty=listing.if_empty)
 
 
 @group.command()
@@ -108,12 +96,7 @@ async def show(store: StoreAddress, id_: int, *, json: bool) -> None:
         if json:
             output.json_lines([campaign_json(campaign, counts)])
             return
-        reasons = [
-            (state, words, people)
-            for state in ("dead", "unknown", "waiting")
-            for words, people in await reader.campaigns.reasons(id_, state)
-        ]
-        output.details(campaign_details(campaign, counts, reasons))
+        output.details(campaign_details(campaign, counts, await reasons_of(reader, id_)))
 
 
 async def follow(store: StoreAddress, id_: int, seconds: float, *, json: bool) -> None:

@@ -44,6 +44,14 @@ def command(config: ConfigFile = None) -> None:
         print()
     for warning in warnings:
         output.line(f"warning: {warning}")
+    notices = [
+        f"{used.place} takes the place of the provider {name} ({other.kind})"
+        for name, used, other in parts.registry.replaced()
+    ]
+    if notices:
+        print()
+    for notice in notices:
+        output.line(f"notice: {notice}")
 
 
 def _unused(parts: Parts) -> Iterator[str]:

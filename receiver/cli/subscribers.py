@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -27,14 +27,12 @@ from receiver.cli.options import (
     optional_person,
 )
 from receiver.cli.times import Since, Tz, Until, optional_time, period
-from receiver.store import ServiceCount, Subscription, open_reader
+from receiver.service.growth import ServiceCount, make_growth
+from receiver.store import Subscription, open_reader
 from receiver.store.subscription_reads import Filters
 from receiver.views.lists import subscriber_listing
-from receiver.views.subscribers import (
-    COLUMNS,
-    COUNT_COLUMNS,
-    HISTORY_COLUMNS,
-)
+from receiver.views.subscribers import COLUMNS, COUNT_COLUMNS, HISTORY_COLUMNS
+from receiver.views.times import shown_zone
 
 group = typer.Typer(cls=ListByDefault, help="Lists, counts and corrects the subscription book.")
 group.command("reconcile")(reconcile.command)
@@ -131,27 +129,29 @@ def counts(
 ) -> None:
     """Counts who joined, who left and who was active at the end, by service and day.
 
-    Days are in UTC; days without a change are left out. Churn is the percentage who left, of all
-    who were active at the beginning of the day or joined on it.
+    Days are those of --tz; days without a change are left out. Churn is the percentage who left, of
+    all who were active at the beginning of the day or joined on it.
     """
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
     settings = load_leniently(config)
     wanted = optional_number(short_code, settings)
-    each: Literal["day", "service"] = "day" if by is By.DAY else "service"
 
     async def look() -> None:
         async with open_reader(settings.store_address) as reader:
             await check_source(reader, settings, source)
-            found = await reader.subscriptions.counts(
-                by=each,
+            growth = await make_growth(
+                reader,
+                start,
+                end,
+                shown_zone.get(),
                 source=source,
-                service_id=service,
                 short_code=wanted,
-                since=start,
-                until=end,
+                service_id=service,
             )
-        columns = COUNT_COLUMNS if by is By.DAY else COUNT_COLUMNS[1:]
+        found, columns = growth.days, COUNT_COLUMNS
+        if by is By.SERVICE:
+            found, columns = growth.services, COUNT_COLUMNS[1:]
         await show(subscriber_listing(columns), _each(found), form, None)
 
     asyncio.run(look())

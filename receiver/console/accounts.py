@@ -34,6 +34,7 @@ REMEMBERED = timedelta(days=1)
 _NOTED = timedelta(minutes=1)
 #: Entries of the audit that are kept: strangers make them, too, by wrong logins.
 _ACTS = 100_000
+_HIGHEST = 2**63 - 1
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +47,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The time of its last use, to the minute."""
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class Act(msgspec.Struct, frozen=True):
     """An entry of the console's own audit: logins, and changes of accounts."""
 
+    id: int
     time: datetime
     who: str
     act: str
@@ -244,15 +246,17 @@ class Accounts(AccountsFile):
 
     # Audit
 
-    def acts(self, limit: int) -> list[Act]:
-        """Returns the newest entries of the audit, the newest first."""
+    def acts(self, limit: int, before: int | None = None) -> list[Act]:
+        """Returns the newest entries of the audit, or those before this id, the newest first."""
         with self.reading() as db:
             rows = db.execute(
-                "SELECT time, who, act, details FROM acts ORDER BY id DESC LIMIT ?", (limit,)
+                "SELECT id, time, who, act, details FROM acts WHERE id < ?"
+                " ORDER BY id DESC LIMIT ?",
+                (_HIGHEST if before is None else before, limit),
             ).fetchall()
         return [
-            Act(time=from_micros(time), who=who, act=act, details=msgspec.json.decode(details))
-            for time, who, act, details in rows
+            Act(id_, from_micros(time), who, act, msgspec.json.decode(details))
+            for id_, time, who, act, details in rows
         ]
 
     def _accounts(self, query: str) -> list[Account]:

@@ -25,21 +25,21 @@ async def send(visit: Visit) -> Response:
     """Sends a message to a person."""
     person = _person(visit)
     command = SendMessage(to=person, text=visit.field("text"), source=visit.field("source"))
-    await _order(visit, command)
+    await order(visit, command)
     return visit.back(path_of("persons", person), "sent")
 
 
 async def opt_out(visit: Visit) -> Response:
     """Notes that a person must not be messaged."""
     person = _person(visit)
-    await _order(visit, AddOptOut(person))
+    await order(visit, AddOptOut(person))
     return visit.back(path_of("persons", person), "opted-out")
 
 
 async def opt_in(visit: Visit) -> Response:
     """Notes that a person may be messaged again."""
     person = _person(visit)
-    await _order(visit, RemoveOptOut(person))
+    await order(visit, RemoveOptOut(person))
     return visit.back(path_of("persons", person), "opted-in")
 
 
@@ -48,29 +48,29 @@ async def forget(visit: Visit) -> Response:
     person = _person(visit)
     if parse_msisdn(visit.field("again"), visit.desk.settings) != person:
         raise InvalidInput("expected the same number once more, to be sure", "again")
-    await _order(visit, Forget(person))
+    await order(visit, Forget(person))
     return visit.back("/events", "forgotten")
 
 
 async def run_job(visit: Visit) -> Response:
     """Does a job now."""
-    await _order(visit, RunJob(id_of(visit)))
+    await order(visit, RunJob(id_of(visit)))
     return visit.back("/jobs", "run")
 
 
 async def drop_job(visit: Visit) -> Response:
     """Gives a job up."""
-    await _order(visit, DropJob(id_of(visit)))
+    await order(visit, DropJob(id_of(visit)))
     return visit.back("/jobs", "dropped")
 
 
 async def retry_quarantined(visit: Visit) -> Response:
     """Reads a request of the quarantine again."""
-    await _order(visit, RetryQuarantined(id_of(visit)))
+    await order(visit, RetryQuarantined(id_of(visit)))
     return visit.back("/quarantine", "taken")
 
 
-async def _order(visit: Visit, command: Command) -> Outcome:
+async def order(visit: Visit, command: Command) -> Outcome:
     """Has a command carried out. Raises `Failed` with the reason if it is not."""
     outcome = await visit.desk.order(command, visit.visitor.name)
     if outcome.failures:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from statistics import median
 from typing import Any
 
 from receiver.console.filters import SOURCE, TIMES, Filter
-from receiver.console.sheets import Block, Line, Plot, Records, Sheet
+from receiver.console.sheets import DAYS, Block, Line, Plot, Records, Sheet, span
 from receiver.console.web import Visit, path_of
 from receiver.errors import InvalidInput
-from receiver.events import EventType, Message, utc_now
+from receiver.events import EventType, Message
 from receiver.service.report import DAY, NAMES, Report, kinds, make_report
 from receiver.service.stories import stories_of
 from receiver.store import Reader, StoredMessage
 from receiver.text.days import days as days_between
-from receiver.text.days import midnight
 from receiver.views.report import columns, rows
 from receiver.views.stories import answered
 from receiver.views.times import shown_zone
 
-#: Days that a page counts unless it is told others.
-_DAYS = 30
 #: Keywords in a plot, and in a table.
 _LINES = 6
 _KEYWORDS = 100
@@ -33,12 +30,6 @@ _UNANSWERED = 500
 _MESSAGES = 2000
 _FAILED = ("undelivered", "failed", "rejected", "expired", "cancelled")
 _OPEN = ("unknown", "queued", "sent")
-
-
-def _span(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
-    now, zone = utc_now(), shown_zone.get()
-    first = now.astimezone(zone).date() - timedelta(days=_DAYS - 1)
-    return since or midnight(first, zone), until or now
 
 
 # Reports
@@ -55,7 +46,7 @@ async def _report(
         raise InvalidInput(
             f"expected some of {', '.join(NAMES)} that a count has, got {by!r}", "by"
         )
-    begin, end = _span(since, until)
+    begin, end = span(since, until)
     async with visit.desk.reader() as reader:
         report = await make_report(reader, names, begin, end, shown_zone.get())
     return [
@@ -95,7 +86,7 @@ def _days(counted: Iterable[Any], begin: datetime, end: datetime) -> list[Any]:
 REPORTS = Sheet(
     path="/reports",
     title="Reports",
-    about=f"Counts of messages, delivery reports and subscriptions; {_DAYS} days unless you say"
+    about=f"Counts of messages, delivery reports and subscriptions; {DAYS} days unless you say"
     " otherwise. An event counts when it came, a message out when it was asked for.",
     filters=(
         Filter(
@@ -123,7 +114,7 @@ REPORTS = Sheet(
 async def _keywords(
     visit: Visit, since: datetime | None = None, until: datetime | None = None
 ) -> Sequence[Block]:
-    begin, end = _span(since, until)
+    begin, end = span(since, until)
     async with visit.desk.reader() as reader:
         report = await make_report(reader, [DAY, "keyword"], begin, end, shown_zone.get())
         unanswered = await _nobody(reader, begin, end)
@@ -195,7 +186,7 @@ async def _nobody(reader: Reader, begin: datetime, end: datetime) -> Records:
 KEYWORDS = Sheet(
     path="/keywords",
     title="Keywords",
-    about=f"What people wrote, and what nothing answers; {_DAYS} days unless you say otherwise.",
+    about=f"What people wrote, and what nothing answers; {DAYS} days unless you say otherwise.",
     filters=TIMES,
     blocks=_keywords,
 )
@@ -210,7 +201,7 @@ async def _delivery(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Sequence[Block]:
-    begin, end = _span(since, until)
+    begin, end = span(since, until)
     async with visit.desk.reader() as reader:
         by_source = await reader.rollups.counts(["source", "status"], begin, end)
         by_network = await reader.rollups.counts(["network", "source", "status"], begin, end)
@@ -325,7 +316,7 @@ def _failures(messages: Sequence[StoredMessage]) -> list[dict[str, Any]]:
 DELIVERY = Sheet(
     path="/delivery",
     title="Delivery",
-    about=f"What became of messages; {_DAYS} days unless you say otherwise.",
+    about=f"What became of messages; {DAYS} days unless you say otherwise.",
     filters=(SOURCE, *TIMES),
     blocks=_delivery,
 )

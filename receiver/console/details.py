@@ -17,7 +17,7 @@ from receiver.console.work import FORWARDS, JOBS, raw_request
 from receiver.errors import NotFound, ReceiverError
 from receiver.events import SHORT_ID, Message
 from receiver.service.explain import explain
-from receiver.service.numbers import parse_person
+from receiver.service.numbers import parse_msisdn, parse_person
 from receiver.service.person import Record, timeline
 from receiver.service.stories import Story, stories
 from receiver.store import (
@@ -115,7 +115,10 @@ async def message(visit: Visit) -> Response:
         "details.html",
         title=f"Message {id_}",
         pairs=message_details(said, [], []),
-        links={"event": path_of("events", answers)} if answers else {},
+        links={
+            **({"event": path_of("events", answers)} if answers else {}),
+            "campaign": path_of("campaigns", str(said.campaign)),
+        },
         tables=[
             (
                 "Delivery reports",
@@ -183,7 +186,9 @@ async def _person(visit: Visit, msisdn: str) -> Response:
         found = await timeline(reader, msisdn, limit=_ENTRIES)
         opted_out = await reader.opt_outs.find(msisdn)
     if not found.entries:
-        raise NotFound("nothing is stored about this number")
+        number = parse_msisdn(msisdn, visit.desk.settings)
+        if number != msisdn:  # written as nothing is stored
+            return await _person(visit, number)
     secrets = visit.desk.secrets
     rows = [
         (

@@ -8,7 +8,7 @@ needs to know about pages.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any, Generic, TypeVar
@@ -94,7 +94,10 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     times: Sequence[Filter] = TIMES
     listing: Callable[[Visit], Listing[T]]
     find: Callable[..., AsyncGenerator[T]]
-    """Reads the records in order: takes a `Reader`; the filters' values and `limit` by name."""
+    """Reads the records in order: takes what `lend` lends; the filters' values and `limit` by name.
+    """
+    lend: Callable[[Visit], AbstractAsyncContextManager[Any]] = lambda visit: visit.desk.reader()
+    """Lends what the records are read from: a `Reader` of the store, unless it says otherwise."""
     time: Callable[[T], datetime] | None = None
     """The time of a record, by which the list is ordered, the newest first, without a `paging`."""
     paging: Paging[T] | None = None
@@ -174,7 +177,7 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         keys: list[Any] = []  # of those that are skipped, too: the next page may begin with them
         whole = True
         async with (
-            visit.desk.reader() as reader,
+            self.lend(visit) as reader,
             aclosing(self.find(reader, **values, limit=skip + most + 1)) as records,
         ):
             async for record in records:

@@ -34,7 +34,7 @@ MENU = (
     _alone("/", "Overview"),
     _alone("/live", "Live"),
     _alone("/events", "Events"),
-    _alone("/messages", "Messages"),
+    Section("Messages", (Tab("/messages", "Messages"), Tab("/campaigns", "Campaigns"))),
     Section(
         "Subscribers",
         (
@@ -43,7 +43,14 @@ MENU = (
             Tab("/subscribers/growth", "Growth"),
         ),
     ),
-    Section("Keywords", (Tab("/keywords", "Hits"), Tab("/explain", "Explain", Role.CARE))),
+    Section(
+        "Keywords",
+        (
+            Tab("/keywords", "Hits"),
+            Tab("/explain", "Explain", Role.CARE),
+            Tab("/keywords/preview", "Preview", Role.CARE),
+        ),
+    ),
     Section(
         "Opt-outs",
         (
@@ -58,5 +65,12 @@ MENU = (
     ),
     _alone("/reports", "Reports"),
     _alone("/audit", "Audit", Role.OPERATOR),
-    Section("Users", (Tab("/users", "Users", Role.ADMIN), Tab("/tokens", "Tokens", Role.ADMIN))),
+    Section(
+        "Users",
+        (
+            Tab("/users", "Users", Role.ADMIN),
+            Tab("/tokens", "Tokens", Role.ADMIN),
+            Tab("/users/log", "Log", Role.ADMIN),
+        ),
+    ),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.console import explaining, overview, people, traffic, users, work
+from receiver.console import campaigns, explaining, overview, people, traffic, users, work
 from receiver.console.changes import CHANGES
 from receiver.console.counts import SHEETS
 from receiver.console.details import DETAILS
 from receiver.console.lists import ListPage
+from receiver.console.preview import PREVIEW
 from receiver.console.roles import Role
 from receiver.console.traffic import EVENTS, MESSAGES
 from receiver.console.web import Page
@@ -27,15 +28,19 @@ AUDIT = ListPage[AuditEntry](
     time=lambda act: act.time,
 )
 
-LISTS: tuple[ListPage[Any], ...] = (EVENTS, MESSAGES, *people.LISTS, *work.LISTS, AUDIT)
+LISTS: tuple[ListPage[Any], ...] = (
+    *(EVENTS, MESSAGES, campaigns.CAMPAIGNS),
+    *(*people.LISTS, *work.LISTS, AUDIT),
+)
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
     *traffic.LIVE,
     *(page for each in LISTS for page in each.pages()),
-    *(page for sheet in (people.GROWTH, *SHEETS) for page in sheet.pages()),
+    *(page for sheet in (people.GROWTH, *SHEETS, PREVIEW) for page in sheet.pages()),
     *explaining.PAGES,
     *work.DETAILS,
     *DETAILS,
     *CHANGES,
+    *campaigns.PAGES,
     *users.PAGES,
 )

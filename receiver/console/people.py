@@ -9,20 +9,19 @@ from typing import Any
 from receiver.console.filters import PERSON, SOURCE, TIMES, Filter
 from receiver.console.lists import ListPage, Paging, oldest_first
 from receiver.console.roles import Role
-from receiver.console.sheets import Block, Line, Plot, Sheet
+from receiver.console.sheets import DAYS, Block, Line, Plot, Sheet, span
 from receiver.console.web import Visit, path_of
-from receiver.events import utc_now
 from receiver.people import Subscription
-from receiver.store import NearMiss, OptOutChange, Reader, ServiceCount, SubscriptionStep
+from receiver.service.growth import ServiceCount, make_growth
+from receiver.store import NearMiss, OptOutChange, Reader, SubscriptionStep
 from receiver.views import lists, subscribers
+from receiver.views.times import shown_zone
 
 _SERVICE = Filter(name="service", label="Service", argument="service_id")
 _SHORT_CODE = Filter(name="short_code", label="Short code")
 _KEYWORD = Filter(name="keyword", label="Keyword")
 _STATE = Filter(name="state", label="State", kind="choice", choices=("active", "inactive"))
 _BOOK = (_SERVICE, _SHORT_CODE, SOURCE, _KEYWORD, _STATE, PERSON)
-#: Days of growth that a page shows unless it is told others.
-_DAYS = 30
 
 
 def _book(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[Subscription]:
@@ -42,24 +41,22 @@ def _step_links(step: SubscriptionStep) -> Sequence[str | None]:
 async def _growth(
     visit: Visit, since: datetime | None = None, until: datetime | None = None, **wanted: Any
 ) -> Sequence[Block]:
-    since = since or utc_now() - timedelta(days=_DAYS)
+    begin, end = span(since, until)
     async with visit.desk.reader() as reader:
-        by_day = await reader.subscriptions.counts(since=since, until=until, **wanted)
-        whole = await reader.subscriptions.counts(by="service", since=since, until=until, **wanted)
-    records = [subscribers.subscriber_json(count) for count in reversed(by_day)]
+        growth = await make_growth(reader, begin, end, shown_zone.get(), **wanted)
     return [
         Block(
             title="Services",
             columns=subscribers.COUNT_COLUMNS[1:],
-            records=[subscribers.subscriber_json(count) for count in whole],
+            records=[subscribers.subscriber_json(count) for count in growth.services],
             if_empty="Nobody has subscribed to anything.",
         ),
         Block(
             title="By day",
             about="Days without a change are left out.",
             columns=subscribers.COUNT_COLUMNS,
-            records=records,
-            plot=_plot(by_day),
+            records=[subscribers.subscriber_json(count) for count in reversed(growth.days)],
+            plot=_plot(growth.days),
             if_empty="Nobody joined or left in this time.",
         ),
     ]
@@ -77,7 +74,7 @@ def _plot(counts: Sequence[ServiceCount]) -> Plot | None:
     first, last = min(sums), max(sums)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     return Plot(
-        title="Joined and left a day (UTC)",
+        title="Joined and left a day",
         times=days,
         lines=[
             Line("Joined", [sums.get(day, (0, 0))[0] for day in days]),
@@ -109,7 +106,7 @@ HISTORY = ListPage[SubscriptionStep](
 GROWTH = Sheet(
     path="/subscribers/growth",
     title="Growth",
-    about=f"Who joined, who left and who was active at the end; {_DAYS} days unless you say"
+    about=f"Who joined, who left and who was active at the end; {DAYS} days unless you say"
     " otherwise. Churn is the share who left, of those who were active or joined.",
     filters=(_SERVICE, _SHORT_CODE, SOURCE, *TIMES),
     blocks=_growth,

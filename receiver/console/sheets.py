@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,10 +14,21 @@ from receiver.console.lists import csv_file, linked
 from receiver.console.roles import Role
 from receiver.console.web import Page, Visit
 from receiver.errors import InvalidInput, NotFound
+from receiver.events import utc_now
+from receiver.text.days import midnight
 from receiver.views.subscribers import Columns, row
-from receiver.views.times import format_time
+from receiver.views.times import format_time, shown_zone
 
 Records = Sequence[dict[str, Any]]
+#: Days that a page counts unless it is told others.
+DAYS = 30
+
+
+def span(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+    """Returns the time that a page counts; what is None is today and the `DAYS` before."""
+    now, zone = utc_now(), shown_zone.get()
+    first = now.astimezone(zone).date() - timedelta(days=DAYS - 1)
+    return since or midnight(first, zone), until or now
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -87,6 +98,7 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     title: str
     about: str
+    role: Role = Role.VIEWER
     filters: Sequence[Filter]
     blocks: Callable[..., Awaitable[Sequence[Block]]]
     """Counts: takes the visit, then the values of the filters by name. Raises `InvalidInput`."""
@@ -94,8 +106,8 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     def pages(self) -> list[Page]:
         """Returns the page and its file."""
         return [
-            Page(self.path, Role.VIEWER, self.show),
-            Page(f"{self.path}.csv", Role.VIEWER, self.export),
+            Page(self.path, self.role, self.show),
+            Page(f"{self.path}.csv", self.role, self.export),
         ]
 
     async def show(self, visit: Visit) -> Response:

@@ -86,6 +86,7 @@ MESSAGES = ListPage[StoredMessage](
         ),
         SOURCE,
         PERSON,
+        Filter(name="campaign", label="Campaign", kind="number"),
     ),
     listing=lambda visit: lists.message_listing(visit.desk.secrets),
     find=lambda reader, **wanted: reader.messages.every(**wanted),

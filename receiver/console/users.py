@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import nullcontext
 from functools import partial
 
 from anyio import to_thread
 from starlette.responses import Response
 
-from receiver.console.accounts import Account
+from receiver.console.accounts import Account, Accounts, Act
+from receiver.console.filters import Filter
+from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role, role_of
 from receiver.console.web import Page, Visit
 from receiver.errors import InvalidInput
+from receiver.views.fields import json_fields
+from receiver.views.listing import Listing
 from receiver.views.times import format_time, time_title
 
 _ROLES = [role.word for role in Role]
@@ -102,7 +107,39 @@ def _role(visit: Visit) -> Role:
     return role
 
 
+async def _acts(
+    accounts: Accounts, *, limit: int, before: int | None = None
+) -> AsyncGenerator[Act]:
+    for act in await to_thread.run_sync(accounts.acts, limit, before):
+        yield act
+
+
+def _act_row(act: Act) -> list[str | None]:
+    details = ", ".join(f"{name} {value}" for name, value in act.details.items())
+    return [format_time(act.time), act.who, act.act, details]
+
+
+LOG = ListPage[Act](
+    path="/users/log",
+    title="Log",
+    about="Logins, refused ones too, and changes of users and tokens. What people did to data is"
+    " in the audit.",
+    role=Role.ADMIN,
+    filters=(Filter(name="before", label="", kind="number", hidden=True),),
+    times=(),
+    listing=lambda _: Listing[Act](
+        titles=(time_title("TIME"), "WHO", "ACT", "DETAILS"),
+        row=_act_row,
+        fields=json_fields,
+        names=Act.__struct_fields__,
+        if_empty="nobody has logged in",
+    ),
+    find=_acts,
+    lend=lambda visit: nullcontext(visit.console.accounts),
+    paging=Paging(key=lambda act: act.id, parameter="before", begin=lambda id_: str(id_ + 1)),
+)
 PAGES = (
+    *LOG.pages(),
     Page("/users", Role.ADMIN, users),
     Page("/users", Role.ADMIN, add_user, "POST"),
     Page("/users/{name}/role", Role.ADMIN, set_role, "POST"),

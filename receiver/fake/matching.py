@@ -6,23 +6,12 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
-from html import unescape
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from receiver.providers.described.calling import Caller, Parts
-from receiver.providers.described.templates import FORMS, Field, Template
+from receiver.providers.described.templates import READERS, Field, Template
 from receiver.providers.forms import read_form
-
-#: By what writes a value in a form, what reads it again.
-_READERS: dict[Callable[[str], str] | None, Callable[[str], str]] = {
-    FORMS["xml"]: unescape,
-    FORMS["json"]: lambda text: str(json.loads(f'"{text}"')),
-    FORMS["url"]: unquote,
-    FORMS["utf-16-hex"]: lambda text: bytes.fromhex(text).decode("utf-16-be"),
-}
-
 
 #: Fields that not every message has.
 _OPTIONAL = ("sender", "service_id", "link_id")
@@ -120,7 +109,7 @@ def _filled(where: str, template: Template, text: str) -> dict[str, str]:
         raise Mismatch(f"{where}: expected {_shown(template)}, got {text!r}")
     fields = ((n, part) for n, part in enumerate(template.parts) if isinstance(part, Field))
     try:
-        return {part.name: _READERS.get(part.write, str)(found[f"f{n}"]) for n, part in fields}
+        return {part.name: READERS.get(part.write, str)(found[f"f{n}"]) for n, part in fields}
     except ValueError:
         raise Mismatch(f"{where}: expected {_shown(template)}, got {text!r}") from None
 

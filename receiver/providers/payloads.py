@@ -85,6 +85,17 @@ def _mended(text: str) -> str:
     return text
 
 
+def credentials(body: bytes, key: str, value: object) -> list[str]:
+    """Returns the credentials that a JSON object has under a key; `value` is the decoder's.
+
+    One that is no text is a wrong one: it is returned as an empty text.
+    """
+    values = repeated(body, key)
+    if not values and type(value) is str:
+        return [value] if value else []
+    return [as_text(each) or "" for each in values or (value,) if each not in (None, "")]
+
+
 def repeated(body: bytes, key: str) -> list[Any]:
     """Returns every value of `key` in a JSON object, if it may have several.
 
@@ -93,7 +104,7 @@ def repeated(body: bytes, key: str) -> list[Any]:
     empty ones.
     """
     # "\u00" could spell any letter of the key; é and other letters beside it cost a re-read.
-    if body.count(key.encode()) < 2 and b"\\u00" not in body:
+    if body.count(key.encode()) < 2 and body.find(b"\\u00") < 0:
         return []
     found: list[Any] = []
 

@@ -54,6 +54,12 @@ class Registry(Mapping[str, ProviderType]):
     @cached_property
     def origins(self) -> Mapping[str, Origin]:
         """The place of each provider, by name."""
+        # A ChainMap is made for dictionaries, and only reads its maps here.
+        return ChainMap(*self._layers)  # type: ignore[arg-type] # see above
+
+    @cached_property
+    def _layers(self) -> list[Mapping[str, Origin]]:
+        """The places of providers, in the order in which a name is searched."""
         layers: list[Mapping[str, Origin]] = [
             places.in_packages(),
             places.in_catalogue(),
@@ -62,8 +68,14 @@ class Registry(Mapping[str, ProviderType]):
         if self._config is not None:
             folders = [places.in_folder(folder) for folder in self._config.providers.path]
             layers = [places.in_tables(self._config), *folders, *layers]
-        # A ChainMap is made for dictionaries, and only reads its maps here.
-        return ChainMap(*layers)  # type: ignore[arg-type] # see above
+        return layers
+
+    def replaced(self) -> Iterator[tuple[str, Origin, Origin]]:
+        """Yields names that two places have: the place that is used, and the next one."""
+        for name in self:
+            used, *others = (layer[name] for layer in self._layers if name in layer)
+            if others:
+                yield name, used, others[0]
 
     def faulty(self) -> Iterator[tuple[str, ConfigError]]:
         """Yields the providers of the configuration that have faults, used or not, by name."""

@@ -53,7 +53,7 @@ async def count_some(store: Store) -> bool:
     below = NEVER
     if store.membership.slots > 1:
         below = first_seq(to_micros(utc_now() - _LATEST))
-    step = store.writer.run(lambda tx: rollups.step(tx, below))
+    step = store.writer.run(lambda tx: rollups.step(tx, below=below))
     # The step sees all that was submitted before it; what comes from now on is another change.
     store.writer.touched.clear()
     if more := await step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,8 +49,7 @@ def in_file(path: Path) -> Iterator[Recipient]:
         raise Failed(f"{path}: expected UTF-8, got another byte at {error.start}") from None
     first = text.partition("\n")[0]
     delimiter = ";" if first.count(";") > first.count(",") else ","
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
-    yield from _recipients(path, _numbered(path, rows))
+    yield from _recipients(path, _numbered(path, text, delimiter))
 
 
 async def subscribers(
@@ -69,15 +69,17 @@ async def subscribers(
     ]
 
 
-def _numbered(path: Path, rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yields the lines that have something, with their numbers. Raises `Failed`."""
-    line = 0
+def _numbered(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows that have something, with the lines they begin at. Raises `Failed`."""
+    rows = csv.reader(StringIO(text), delimiter=delimiter, strict=True)
+    line = 1
     try:
-        for line, cells in enumerate(rows, 1):
+        for cells in rows:
             if any(cell.strip() for cell in cells):
                 yield line, [cell.strip() for cell in cells]
+            line = rows.line_num + 1
     except csv.Error as error:
-        raise Failed(f"{path}, line {line + 1}: expected CSV: {error}") from None
+        raise Failed(f"{path}, line {line}: expected CSV: {error}") from None
 
 
 def _recipients(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Recipient]:

@@ -66,7 +66,7 @@ from receiver.store.records import (
 from receiver.store.renumbering import Normaliser, Progress
 from receiver.store.replay_writes import ReplayRequest, ReplayResult
 from receiver.store.story_reads import Change, Reported
-from receiver.store.subscription_reads import ServiceCount, SubscriptionStep
+from receiver.store.subscription_reads import SubscriptionStep
 from receiver.store.tx import Tx
 
 __all__ = [
@@ -102,7 +102,6 @@ __all__ = [
     "Report",
     "Reported",
     "Request",
-    "ServiceCount",
     "Store",
     "StoreResult",
     "StoredBundle",

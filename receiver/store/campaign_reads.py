@@ -17,13 +17,14 @@ CAMPAIGN_COLUMNS = (
     "c.id, c.source, c.handler, c.state, c.created_at, c.start_at, c.valid_for, c.opens, c.closes,"
     " c.rate, c.ended_at, c.error"
 )
-_EVERY = f"SELECT {CAMPAIGN_COLUMNS} FROM campaigns AS c ORDER BY c.id DESC LIMIT ?"
+_EVERY = f"SELECT {CAMPAIGN_COLUMNS} FROM campaigns AS c WHERE c.id < ? ORDER BY c.id DESC LIMIT ?"
 _ONE = f"SELECT {CAMPAIGN_COLUMNS} FROM campaigns AS c WHERE c.id = ?"
 _WAITING = (
     "SELECT id, msisdn, text, sender, service_id, attempts, updated_at FROM messages"
     " WHERE campaign = ? AND state = 'waiting' AND status = 'queued' ORDER BY attempts, id LIMIT ?"
 )
 _COUNTS = "SELECT state, status, count(*) FROM messages WHERE campaign = ? GROUP BY state, status"
+_HIGHEST = 2**63 - 1
 _REASONS = (
     "SELECT error, count(*) AS people FROM messages WHERE campaign = ? AND state = ?"
     " GROUP BY error ORDER BY people DESC, error LIMIT ?"
@@ -72,9 +73,10 @@ class CampaignReader:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    async def every(self, *, limit: int) -> list[StoredCampaign]:
-        """Returns the newest campaigns, the newest first."""
-        return [campaign_of(row) for row in await self._fetch(_EVERY, [limit])]
+    async def every(self, *, before: int | None = None, limit: int) -> list[StoredCampaign]:
+        """Returns the newest campaigns, or those before this id, the newest first."""
+        last = _HIGHEST if before is None else before
+        return [campaign_of(row) for row in await self._fetch(_EVERY, [last, limit])]
 
     async def find(self, id_: int) -> StoredCampaign | None:
         """Returns a campaign, if there is one with this id."""

@@ -38,6 +38,7 @@ from receiver.store.rollup_reads import RollupReader
 from receiver.store.rollups import LAST_SEQ
 from receiver.store.shared_requests import OF_EVENT
 from receiver.store.story_reads import StoryReader
+from receiver.store.subscriber_counts import SubscriberCountReader
 from receiver.store.subscription_reads import SubscriptionReader
 
 #: Jobs, or requests of the quarantine, that are read at once from a long list.
@@ -86,7 +87,8 @@ class Reader:
         self.forwards = ForwardReader(connection.stream, ids)
         self.messages = MessageReader(fetch, connection.stream, ids)
         self.opt_outs = OptOutReader(fetch, connection.stream, ids)
-        self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
+        self.subscriptions = SubscriptionReader(connection.stream, ids)
+        self.subscriber_counts = SubscriberCountReader(fetch)
         self.work = JobReader(fetch, ids)
         self.metrics = MetricReader(fetch)
         self.purges = PurgeReader(fetch)

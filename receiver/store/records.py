@@ -13,6 +13,8 @@ from receiver.events import Data, Event, Status
 from receiver.outgoing import OutgoingMessage, Schedule
 from receiver.store.tx import Tx
 
+#: Microseconds of a quarter hour, by which things are counted: every zone's days begin at one.
+QUARTER: Final = 900_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from receiver.store.queries import Fetch
-from receiver.store.records import from_micros, to_micros
+from receiver.store.records import QUARTER, from_micros, to_micros
 from receiver.store.renames import KNOWN
-from receiver.store.rollups import OUTGOING, QUARTER
+from receiver.store.rollups import OUTGOING
 
 _EVERY: Final = ("received", OUTGOING, "reports", "joined", "left")
 #: What can be told apart, and the kinds that have it.

@@ -16,13 +16,13 @@ import msgspec
 
 from receiver.events import EventType
 from receiver.repeats import is_placeholder
+from receiver.store import subscriber_counts
 from receiver.store.jobs import NEVER
 from receiver.store.queries import marks
+from receiver.store.records import QUARTER
 from receiver.store.tx import Tx, execute_many
 from receiver.text.keywords import fold
 
-#: Microseconds of a quarter hour.
-QUARTER: Final = 900_000_000
 _MESSAGE = str(EventType.MESSAGE_RECEIVED)
 #: Kinds of what is counted, besides `OUTGOING`, by the type of event.
 KINDS: Final = {
@@ -40,8 +40,10 @@ OTHER: Final = "(other)"
 MOST_KEYWORDS: Final = 100
 #: Characters of a keyword, and digits in it: more are a number or a code of one person.
 _LONGEST, _DIGITS = 20, 4
-#: Events and messages that are counted in one transaction: half a millisecond to one.
+#: Events and messages that are counted in one transaction: half a millisecond to one. A change of
+#: a subscription takes as long as some of them.
 STEP: Final = 250
+_PER_CHANGE = 5
 
 _KEY = "source, kind, quarter, keyword, network, service, status"
 _ROW = (
@@ -97,8 +99,10 @@ _facts = msgspec.json.Decoder(_Facts).decode
 _Key = tuple[str, str, int, str, str, str, str]
 
 
-def step(tx: Tx, below: int = NEVER, most: int = STEP) -> bool:
-    """Counts the next events and messages, so many at most; returns True if there are more.
+def step(tx: Tx, most: int = STEP, *, below: int = NEVER) -> bool:
+    """Counts the next events, messages and changes of subscriptions, so many at most.
+
+    Returns True if there are more.
 
     `below`: no event from this number on, as other receivers may still store some before it.
     """
@@ -110,7 +114,8 @@ def step(tx: Tx, below: int = NEVER, most: int = STEP) -> bool:
     if found:
         tx.execute(_COUNT_MESSAGES, (last,))
         tx.execute(_SET_MESSAGES, (last,))
-    return most in (len(rows), found)
+    more = subscriber_counts.step(tx, -(-most // _PER_CHANGE))
+    return more or most in (len(rows), found)
 
 
 def count_purged(tx: Tx, seqs: Sequence[int]) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from receiver.outgoing import Within
-from receiver.store import StoredCampaign
+from receiver.store import Reader, StoredCampaign
 from receiver.store.campaign_reads import CampaignCounts
 from receiver.views.times import full_time
+
+#: The fields of a campaign that are one value, for CSV.
+CAMPAIGN_NAMES: Final = (
+    *("id", "source", "handler", "state", "created_at", "start_at", "within", "valid_for", "rate"),
+    *("ended_at", "error", "people", "waiting", "sending", "sent", "unknown", "refused"),
+)
 
 
 def campaign_json(campaign: StoredCampaign, counts: CampaignCounts) -> dict[str, Any]:
@@ -77,6 +83,15 @@ def campaign_details(
         if state != "waiting" or words != "no reason is known":
             pairs.append((names.get(state, state), f"{people:,}: {words}"))
     return pairs
+
+
+async def reasons_of(reader: Reader, campaign: int) -> list[tuple[str, str, int]]:
+    """Returns why messages of a campaign are not sent, for `campaign_details`."""
+    return [
+        (state, words, people)
+        for state in ("dead", "unknown", "waiting")
+        for words, people in await reader.campaigns.reasons(campaign, state)
+    ]
 
 
 def _within(within: Within | None) -> str | None:

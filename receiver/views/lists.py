@@ -9,6 +9,7 @@ import msgspec
 
 from receiver.events import SHORT_ID
 from receiver.http.redact import masked
+from receiver.service.growth import ServiceCount
 from receiver.service.stories import Story
 from receiver.store import (
     AuditEntry,
@@ -18,11 +19,13 @@ from receiver.store import (
     OptOutChange,
     OptOutEntry,
     Quarantined,
-    ServiceCount,
+    StoredCampaign,
     StoredMessage,
     Subscription,
 )
+from receiver.store.campaign_reads import CampaignCounts
 from receiver.views import subscribers
+from receiver.views.campaigns import CAMPAIGN_NAMES, campaign_json, progress_words
 from receiver.views.events import CSV_NAMES, event_fields, summary, type_name
 from receiver.views.fields import json_fields
 from receiver.views.jobs import job_json
@@ -112,6 +115,39 @@ def _message_row(message: StoredMessage) -> list[str | None]:
         str(message.parts),
         text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…",
         next_step(message),
+    ]
+
+
+# Campaigns
+
+
+class ListedCampaign(msgspec.Struct, frozen=True):
+    """A campaign, and how far it is."""
+
+    campaign: StoredCampaign
+    counts: CampaignCounts
+
+
+def campaign_listing() -> Listing[ListedCampaign]:
+    """Describes the list of campaigns."""
+    return Listing[ListedCampaign](
+        titles=("ID", time_title("START"), "SOURCE", "STATE", "PEOPLE", "PROGRESS"),
+        row=_campaign_row,
+        fields=lambda listed: campaign_json(listed.campaign, listed.counts),
+        names=CAMPAIGN_NAMES,
+        if_empty="no campaigns",
+    )
+
+
+def _campaign_row(listed: ListedCampaign) -> list[str | None]:
+    campaign, counts = listed.campaign, listed.counts
+    return [
+        str(campaign.id),
+        format_time(campaign.schedule.start_at),
+        campaign.source,
+        campaign.state,
+        f"{counts.people:,}",
+        progress_words(counts),
     ]
 
 

@@ -42,6 +42,23 @@ def provider_row(known: Known) -> tuple[str, str, str, str]:
     return known.name, known.provider.title, str(known.origin.kind), can
 
 
+#: The columns of CSV.
+CSV_NAMES = ("name", "title", "from", "can", "place", "faults")
+
+
+def provider_csv(known: Known) -> dict[str, str]:
+    """Returns a provider as fields of CSV: all that the table says, and the place."""
+    provider = known.provider
+    return {
+        "name": known.name,
+        "title": provider.title if provider is not None else "",
+        "from": str(known.origin.kind),
+        "can": str(abilities(provider)) if provider is not None else "",
+        "place": known.origin.place,
+        "faults": "; ".join(known.faults),
+    }
+
+
 def provider_json(known: Known) -> dict[str, Any]:
     """Returns a provider as fields of JSON."""
     provider, fields = known.provider, {"name": known.name, "from": str(known.origin.kind)}

@@ -20,14 +20,15 @@ def comparison_lines(compared: EventComparison) -> Iterator[str]:
     event = compared.event
     head = f"{event.id[:SHORT_ID]}  {format_time(event.receivedat)}  {event.subject or '':<13}"
     found = False
-    for what in _differences(compared):
+    for what in differences(compared):
         found = True
         yield f"{head}  {what}"
     if not found:
         yield f"{head}  as then"
 
 
-def _differences(compared: EventComparison) -> Iterator[str]:
+def differences(compared: EventComparison) -> Iterator[str]:
+    """Yields what would differ, each in words: what was then, and what is now."""
     if compared.reply is not None:
         yield _reply(compared.reply)
     for handler, action in compared.added:

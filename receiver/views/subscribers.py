@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from receiver.store import ServiceCount, Subscription
+from receiver.events import SHORT_ID
+from receiver.service.growth import ServiceCount
+from receiver.store import Subscription
 from receiver.views.fields import json_fields
 from receiver.views.times import format_time, time_title
 
@@ -30,7 +32,7 @@ HISTORY_COLUMNS: Columns = (
     ("REASON", "reason"),
 )
 COUNT_COLUMNS: Columns = (
-    ("DAY (UTC)", "day"),
+    ("DAY", "day"),
     ("SOURCE", "source"),
     ("SHORT CODE", "short_code"),
     ("SERVICE", "service_id"),
@@ -57,10 +59,12 @@ def titles(columns: Columns) -> list[str]:
 
 def row(columns: Columns, fields: dict[str, Any]) -> list[str | None]:
     """Returns the cells of a record in a table."""
-    return [_cell(fields[name]) for _, name in columns]
+    return [_cell(name, fields[name]) for _, name in columns]
 
 
-def _cell(value: Any) -> str | None:
+def _cell(name: str, value: Any) -> str | None:
     if isinstance(value, datetime):
         return format_time(value)
+    if name == "event" and value is not None:
+        return str(value)[:SHORT_ID]
     return None if value is None else str(value)

@@ -63,13 +63,27 @@ def test_faults_are_listed_by_line_and_nothing_is_stored(idle: Path) -> None:
     assert not (idle / "receiver.db").exists()
 
 
+def test_faults_are_at_the_line_where_a_person_begins(idle: Path) -> None:
+    """Also after a cell with line breaks; other breaks than those of lines are part of a cell."""
+    people = (
+        'to,name\n0712000001,"Ann\nof\nKisumu"\n123,Ben\n0712000002,"Ann\n",\n0712000003,A\u2028B\n'
+    )
+    result = send(idle, "--to-file", "people.csv", *HELLO, people=people)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "receiver: people.csv, line 5: expected a number such as +254712345678, got '123'",
+        "receiver: people.csv, line 6: expected 2 cells (to, name), got 3",
+        "receiver: nothing was sent; mend these lines first",
+    ]
+
+
 @pytest.mark.parametrize(
     ("people", "message"),
     [
         ("", "expected a line for each person, got none"),
         ("name,town\nAnn,Nairobi\n", "expected one column with the numbers, called to, msisdn"),
         ("to,first name\n0712000001,Ann\n", "expected names of columns such as first_name"),
-        ('to\n"0712', "expected CSV: unexpected end of data"),
+        ('to,name\n0712000001,"Ann\n"\n"0712', "line 4: expected CSV: unexpected end of data"),
     ],
 )
 def test_what_is_no_list_of_people_is_refused(idle: Path, people: str, message: str) -> None:

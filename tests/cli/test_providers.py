@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_every_provider_is_listed(folder: Path) -> None:
     assert lines[0].split() == ["NAME", "TITLE", "FROM", "CAN"]
     [line] = [line for line in lines if line.startswith("broken ")]
     assert "cannot be used: " in line
+
+
+def test_the_list_of_providers_is_a_spreadsheet(folder: Path) -> None:
+    """It says what the table says, also without the word `list`."""
+    text = told(folder, "providers", "--csv")
+    rows = {each["name"]: each for each in csv.DictReader(text.splitlines())}
+    assert {"acme", "broken", *known()} == set(rows)
+    assert rows["acme"]["title"] == "Acme"
+    assert rows["acme"]["can"] == "reports, sends, status"
+    assert "expected a text, got an integer" in rows["broken"]["faults"]
+    assert run(folder, "providers", "list", "--csv", "--json").returncode == 2
 
 
 def test_without_a_configuration_the_installed_ones_are_listed(tmp_path: Path) -> None:
@@ -106,6 +118,15 @@ def test_all_are_tested(folder: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.endswith("receiver: broken: not as expected\n")
     assert {line.partition(":")[0] for line in result.stdout.splitlines()} == {"acme", *known()}
+
+
+def test_check_names_what_takes_the_place_of_a_provider(folder: Path) -> None:
+    """A file of the name of one that comes with the program is used: a notice, no fault."""
+    assert "notice: " not in told(folder, "check")
+    file = folder / "providers" / "twilio.toml"
+    file.write_text(told(folder, "providers", "show", "twilio"), "utf-8")
+    shown = told(folder, "check")
+    assert shown.endswith(f"notice: {file} takes the place of the provider twilio (catalogue)\n")
 
 
 def test_check_names_what_no_source_uses(folder: Path) -> None:

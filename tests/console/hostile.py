@@ -15,7 +15,7 @@ import msgspec
 from receiver.actions import Flag, OptOut, Send, Subscribe
 from receiver.errors import PushError
 from receiver.events import DeliveryReport, EventType, Message, Status, encode_data
-from receiver.outgoing import Sent
+from receiver.outgoing import Schedule, Sent
 from receiver.service.parts import Service
 from receiver.store import (
     Failure,
@@ -23,11 +23,14 @@ from receiver.store import (
     Report,
     Store,
     StoredPush,
+    campaigns,
     forwards,
     messages,
     quarantine,
     to_micros,
 )
+from receiver.store.jobs import by_operator
+from receiver.store.tx import Tx
 from tests.harness import NOW, TOKEN, delivery, inbound, subscription, take
 from tests.store.rows import begin, fail, intake, opened, opted_out
 
@@ -54,6 +57,7 @@ async def fill(folder: Path) -> None:
         await _events(store)
         await _messages(store)
         await _refused(store)
+        await store.run(_campaign)
         await opted_out(store, OptOut(PERSON, BAD), NOW)
 
 
@@ -139,6 +143,14 @@ async def _messages(store: Store) -> None:
             await store.run(messages.sent, id_, now, taken, now)
         else:
             await store.run(messages.kill if fate == "kill" else messages.lose, id_, now, why)
+
+
+def _campaign(tx: Tx) -> None:
+    now = to_micros(NOW)
+    id_ = campaigns.create(tx, by_operator(NOW), "operator", "tilil", Schedule(start_at=NOW))
+    campaigns.add(tx, id_, [campaigns.Person(PERSON, BAD)], now)
+    campaigns.change(tx, id_, "start", now)
+    campaigns.change(tx, id_, "pause", now, why=BAD)
 
 
 async def _refused(store: Store) -> None:

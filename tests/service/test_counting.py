@@ -48,7 +48,7 @@ async def test_what_comes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     whole_step = rollups.step
 
-    def small_step(tx: Tx) -> bool:
+    def small_step(tx: Tx, **_: int) -> bool:
         steps.append(1)
         return whole_step(tx, 2)
 
@@ -83,7 +83,7 @@ async def test_a_store_that_fails_is_tried_again(
     """With a line in the log; nothing is lost."""
     failures, whole_step = ["disk is full"], rollups.step
 
-    def fail_once(tx: Tx) -> bool:
+    def fail_once(tx: Tx, **_: int) -> bool:
         if failures:
             raise sqlite3.OperationalError(failures.pop())
         return whole_step(tx)

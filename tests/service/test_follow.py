@@ -26,11 +26,11 @@ def test_each_event_is_new_once_though_some_are_stored_later(
         newest = max(stored) + (5000 - min(behind, 5000)) * MILLISECOND
         stored.append(max(newest - behind * MILLISECOND, start) + number + 1)
         if looks:
-            found = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
-            told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type]  # only `seq`
+            found: Any = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
+            told += [one.seq for one in unseen.of(found)]
             unseen.pass_(max(stored))
     found = [SimpleNamespace(seq=seq) for seq in sorted(stored) if seq > unseen.start]
-    told += [one.seq for one in unseen.of(found)]  # type: ignore[arg-type]  # only `seq`
+    told += [one.seq for one in unseen.of(found)]
     assert sorted(told) == sorted(stored[1:])
 
 

@@ -47,6 +47,8 @@ HISTORY = {
     "rollup_cursors": 1,
     "rollups": 2_000_000,
     "shared_requests": 100_000,
+    "subscriber_counts": 1_000_000,
+    "subscriber_totals": 20,
     "subscription_history": 1_000_000,
     "subscriptions": 300_000,
 }

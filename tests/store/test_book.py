@@ -1,11 +1,11 @@
-"""The subscription book: its history, the state that follows from it, and its numbers."""
+"""The subscription book: its history, and the state that follows from it."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.handlers import Action, Subscribe, Unsubscribe
-from receiver.store import Correction, HandlerActions, ServiceCount, Store, to_micros
+from receiver.store import Correction, HandlerActions, Store, to_micros
 from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
 from receiver.store.engine.sqlite.schema import migrate
@@ -28,7 +28,6 @@ BOOK = (
     " FROM subscriptions ORDER BY 1, 2, 3, 4"
 )
 HISTORY = "SELECT * FROM subscription_history ORDER BY id"
-MIDNIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 
 Change = tuple[int, Subscribe | Unsubscribe]
 
@@ -207,102 +206,6 @@ async def test_the_book_can_be_read_as_it_stood(tmp_path: Path) -> None:
         states = [[line.state async for line in look.find(as_of=hour)] for hour in hours]
         assert states == [[], ["inactive"], ["active"], ["inactive"]]
         assert [line async for line in look.find(as_of=hours[2], state="inactive")] == []
-
-
-def count(day: int | None, service: str, *numbers: float | None) -> ServiceCount:
-    """What is counted of a service on a day of November: active, joined, left, churn."""
-    active, joined, left, churn = numbers
-    return ServiceCount(
-        day=date(2026, 11, day) if day else None,
-        source="tilil",
-        short_code="",
-        service_id=service,
-        active=int(active or 0),
-        joined=int(joined or 0),
-        left=int(left or 0),
-        churn=churn,
-    )
-
-
-async def fill_days(store: Store) -> None:
-    """Two services over three days."""
-
-    def at(day: int, hour: int = 0) -> datetime:
-        return MIDNIGHT + timedelta(days=day, hours=hour)
-
-    def joins(who: str, service: str) -> Subscribe:
-        return Subscribe(msisdn=who, service_id=service)
-
-    def leaves(who: str, service: str) -> Unsubscribe:
-        return Unsubscribe(msisdn=who, service_id=service)
-
-    await fill(
-        store,
-        [
-            (at(2), leaves(PERSON, "44")),  # midnight belongs to the new day
-            (at(0, 1), joins(PERSON, "44")),
-            (at(0, 1), joins(PERSON, "44")),  # pushed again under another id
-            (at(0, 9), joins(PERSON, "44")),  # joined again without having left
-            (at(0, 2), joins(OTHER, "44")),
-            (at(1, 2), leaves(OTHER, "45")),  # never joined
-            (at(1, 23), joins(OTHER, "45")),
-        ],
-    )
-
-
-@pytest.mark.anyio
-async def test_joins_and_leaves_are_counted_by_day(tmp_path: Path) -> None:
-    """Only what changed something, in whatever order it came; churn of who could have left."""
-    async with opened(tmp_path) as store:
-        await fill_days(store)
-        look = store.reader.subscriptions
-        every = [
-            count(20, "44", 2, 2, 0, 0.0),
-            count(21, "45", 1, 1, 0, 0.0),
-            count(22, "44", 1, 0, 1, 50.0),
-        ]
-        assert await look.counts() == every
-        assert await look.counts(service_id="44") == [every[0], every[2]]
-        assert await look.counts(source="other") == []
-        assert await look.counts(short_code="22915") == []
-        assert await look.counts(since=MIDNIGHT + timedelta(days=2)) == [every[2]]
-        assert await look.counts(until=MIDNIGHT + timedelta(days=2)) == every[:2]
-
-
-@pytest.mark.anyio
-async def test_joins_and_leaves_are_counted_by_service(tmp_path: Path) -> None:
-    """Over the whole time or a part of it; what was before is where the count begins."""
-    async with opened(tmp_path) as store:
-        await fill_days(store)
-        look = store.reader.subscriptions
-        assert await look.counts(by="service") == [
-            count(None, "44", 1, 2, 1, 50.0),
-            count(None, "45", 1, 1, 0, 0.0),
-        ]
-        since, until = MIDNIGHT + timedelta(days=1), MIDNIGHT + timedelta(days=2)
-        assert await look.counts(by="service", since=since, until=until) == [
-            count(None, "44", 2, 0, 0, 0.0),
-            count(None, "45", 1, 1, 0, 0.0),
-        ]
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 3 * 24), st.booleans(), st.sampled_from("ab")), max_size=12)
-)
-def test_counts_end_where_the_book_stands(drawn: list[tuple[int, bool, str]]) -> None:
-    """Whatever happened, who joined less who left are those that are active."""
-    # The same statements as the reader's, without its event loop.
-    from receiver.store.subscription_reads import _STEPS  # noqa: PLC0415 - for this test alone
-
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
-        for hour, active, who in drawn:
-            time = to_micros(MIDNIGHT + timedelta(hours=hour))
-            _, each = change(active, 0, msisdn=who)
-            carry_out(db, Origin(time=time, received_at=0, now=0), "mine.handler", each)
-        steps = db.execute(_STEPS.format(conditions="1"), (0, 2**62)).fetchall()
-        active_now = db.execute("SELECT count(*) FROM subscriptions WHERE state = 'active'")
-        assert sum(row[4] - row[5] for row in steps) == active_now.fetchone()[0]
 
 
 async def correct(store: Store, corrections: Sequence[Correction], time: datetime) -> int:

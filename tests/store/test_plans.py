@@ -39,7 +39,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time<?)",
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>? AND time<?)",
         ],
-        "campaign_reads._EVERY": ["SCAN c"],
+        "campaign_reads._EVERY": ["SEARCH c USING INTEGER PRIMARY KEY (rowid<?)"],
         "campaign_reads._WAITING": [
             "SEARCH messages USING INDEX messages_in_campaign (campaign=? AND state=? AND status=?)"
         ],
@@ -95,6 +95,9 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "rollups._NEXT_EVENTS": ["SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
         "rollups._NEXT_MESSAGES": ["SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)"],
         "rollups._OF_SOURCE": ["SEARCH rollups USING PRIMARY KEY (source=?)"],
+        "subscriber_counts._NEXT": [
+            "SEARCH subscription_history USING INTEGER PRIMARY KEY (rowid>?)"
+        ],
     },
     "newest first until its LIMIT; what a person chooses by more than one thing, or by what has no"
     " index since each push would write it, is sought in their own process, and nobody waits": {
@@ -147,6 +150,10 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         "renames._go_through#2": ["SEARCH * USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
         "rollups._COUNT_MESSAGES": [
             "SEARCH messages USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+            "USE TEMP B-TREE FOR GROUP BY",
+        ],
+        "subscriber_counts._COUNT": [
+            "SEARCH this USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
         # The rows of one quarter hour, and one row by its whole key.
@@ -249,9 +256,12 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "USE TEMP B-TREE FOR GROUP BY",
         ],
         "health_reads.store_health#2": ["SEARCH jobs USING COVERING INDEX * (state=?)"],
-        "subscription_reads._STEPS": [
-            "SCAN h USING COVERING INDEX subscription_history_by_subscription",
-            "USE TEMP B-TREE FOR GROUP BY",
+        # A row for each service, and for each quarter hour since the time that is asked for.
+        "subscriber_counts._READ": [
+            "SCAN subscriber_totals",
+            "SEARCH subscriber_totals USING PRIMARY KEY (source=? AND short_code=?*",
+            "SEARCH subscriber_counts USING PRIMARY KEY (quarter>?)",
+            "SEARCH this USING INTEGER PRIMARY KEY (rowid>?)",  # what is not counted yet
         ],
     },
     "the doctor's search ends by the clock": {"health_reads._last_pushes#1": ["SCAN events"]},

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from html import unescape
 
 import msgspec
 
 from receiver.providers.contract import Answer
 from receiver.providers.described import push_grammar
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.templates import FORMS, Field, Template
+from receiver.providers.described.templates import FORMS, READERS, Field, Template
 from receiver.providers.forms import read_form
 
-#: By what writes a reply: what reads it again.
-_READ: dict[Callable[[str], str] | None, Callable[[str], str]] = {
-    None: str,
-    FORMS["xml"]: unescape,
-    FORMS["json"]: lambda text: str(json.loads(f'"{text}"')),
-}
+#: The forms that a reply may be written in.
+_FORMS = (None, FORMS["xml"], FORMS["json"])
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -54,7 +48,7 @@ class Answers(msgspec.Struct, frozen=True):
         if not (answer.startswith(before) and answer.endswith(after)):
             return ""
         said = answer[len(before) : len(answer) - len(after)].decode("utf-8", "replace")
-        return _READ[form](said)
+        return READERS[form](said)
 
 
 def compile_answer(found: Compilation, answer: push_grammar.Answer) -> Answers:
@@ -74,7 +68,7 @@ def _reply(found: Compilation, text: str) -> Template | None:
     template = found.template("answer.reply", text, ("reply",))
     if template is None:
         return None
-    if len(template.fields) != 1 or template.fields[0].write not in _READ:
+    if len(template.fields) != 1 or template.fields[0].write not in _FORMS:
         found.fault("answer.reply", "expected {reply}, {reply:xml} or {reply:json} in it, once")
     return template
 

@@ -14,8 +14,8 @@ from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.compile_send import compile_api, settings_of
 from receiver.providers.described.credentials import Credentials, compile_auth
 from receiver.providers.described.grammar import Description
-from receiver.providers.described.kinds import Kinds, compile_kinds
-from receiver.providers.described.payload import PayloadReader
+from receiver.providers.described.kinds import Kind, Kinds, compile_kinds
+from receiver.providers.described.payload import compile_reader
 from receiver.providers.described.provider import Described, DescribedSender
 from receiver.providers.described.signature import SignedSource, compile_signature
 from receiver.text.msisdn import is_region
@@ -33,7 +33,7 @@ def compiled(name: str, description: Description) -> type[Described]:
     if not is_region(description.region):
         found.fault("region", f"expected a region such as KE, got {description.region!r}")
     kinds = compile_kinds(found, description)
-    if not kinds.all and description.send is None:
+    if not kinds and description.send is None:
         found.fault("message", "missing: expected [message], [report], [subscription] or [send]")
     credentials = compile_auth(found, description.auth)
     signature = compile_signature(found, description.auth)
@@ -42,14 +42,12 @@ def compiled(name: str, description: Description) -> type[Described]:
     source, send = settings_of(found, description, SignedSource if signature else Source)
     if found.faults:
         raise ConfigError(found.faults)
-    reader = PayloadReader(
-        format=description.format,
+    reader = compile_reader(
+        description.format,
         names=tuple(sorted({*found.names, *credentials.fields})),
+        credentials=credentials.fields,
         query=tuple(sorted(found.query)),
         words=frozenset(found.words),
-        credentials=credentials.fields,
-        plain=description.format == "json"
-        and not (found.words or found.query or credentials.fields),
     )
     attributes: dict[str, Any] = {
         "__doc__": f"Reads and answers the pushes of {description.title}.",
@@ -60,14 +58,14 @@ def compiled(name: str, description: Description) -> type[Described]:
         "default_timezone": description.timezone,
         "default_region": description.region,
         "push_urls": tuple(_urls(kinds, credentials)),
-        "receives_messages": any(kind.key.startswith("message") for kind in kinds.all),
+        "receives_messages": any(kind.key.startswith("message") for kind in kinds),
         "sample_kinds": tuple(example.name for example in description.example),
         "description": description,
         "reader": reader,
         "credentials": credentials,
         "signature": signature,
         "credential_settings": ("tokens", "signing_secrets") if signature else ("tokens",),
-        "kinds": kinds,
+        "kinds": Kinds(kinds),
         "answers": answers,
         "api": api,
         "settings": source,
@@ -75,14 +73,14 @@ def compiled(name: str, description: Description) -> type[Described]:
     }
     if answers.reply is None:  # what a provider does not do is as in the contract
         attributes["takes_reply"] = Provider.takes_reply
-    base = Described if kinds.all else DescribedSender
+    base = Described if kinds else DescribedSender
     return type(_class_name(name), (base,), attributes)
 
 
-def _urls(kinds: Kinds, credentials: Credentials) -> Iterator[PushUrl]:
+def _urls(kinds: list[Kind], credentials: Credentials) -> Iterator[PushUrl]:
     """Yields a URL for all pushes, or one for each word after it that tells their kind."""
     labels: dict[str, list[str]] = {}
-    for kind in kinds.all:
+    for kind in kinds:
         words = kind.expected.get(paths.WORD, frozenset())
         for word in sorted(words) if isinstance(words, frozenset) and words else [""]:
             name = _LABELS[kind.key.partition("[")[0]]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from receiver.providers.contract import Push
-from receiver.providers.described.paths import Path, first, present, word
+from receiver.providers.described.paths import Path, first, parse, present, word
+
+T = TypeVar("T")
 
 #: Returns True if an item of a push fulfils every condition.
 Test = Callable[[Any, Push], bool]
@@ -25,13 +27,42 @@ def compile_test(conditions: Expected, path: Callable[[str], list[Path]]) -> Tes
     if len(tests) < 2:
         return tests[0] if tests else None
 
-    one, *others = tests
-    rest = others[0] if len(others) == 1 else _all(others)
-    return lambda item, push: one(item, push) and rest(item, push)
+    def test_all(item: Any, push: Push) -> bool:
+        for test in tests:  # noqa: SIM110 - a generator takes longer
+            if not test(item, push):
+                return False
+        return True
+
+    return test_all
 
 
-def _all(tests: list[Test]) -> Test:
-    return lambda item, push: all(test(item, push) for test in tests)
+def chooser(choices: list[tuple[Expected, T]]) -> Callable[[Any, Push], T | None]:
+    """Returns what finds the first choice whose conditions an item fulfils; None if there is none.
+
+    A field that all of them name, as there or as absent, parts them with one look.
+    """
+    text = _parting_field([expected for expected, _ in choices])
+    if text is None:
+        return _first_of(choices)
+    there, absent = (
+        chooser(
+            [
+                ({path: value for path, value in expected.items() if path != text}, choice)
+                for expected, choice in choices
+                if expected[text] is wanted
+            ]
+        )
+        for wanted in (True, False)
+    )
+    name = parse(text)[0].name
+
+    def choose(item: Any, push: Push) -> T | None:
+        value = item.get(name) if type(item) is dict else None
+        if value is not None and present(value):
+            return there(item, push)
+        return absent(item, push)
+
+    return choose
 
 
 def exclude_each_other(one: Expected, other: Expected) -> bool:
@@ -54,24 +85,44 @@ def _words(value: bool | str | int | list[str | int]) -> bool | frozenset[str]: 
     if isinstance(value, bool):
         return value
     values = value if isinstance(value, list) else [value]
-    return frozenset(str(each).casefold() for each in values)
+    return frozenset(str(each).strip().casefold() for each in values)
 
 
 def _test(paths: list[Path], value: bool | frozenset[str]) -> Test:  # noqa: FBT001 - a value of TOML
     get = first(paths)
-    if not isinstance(value, bool):
-        return lambda item, push: (word(get(item, push)) or "").casefold() in value
-    if len(paths) == 1 and paths[0].is_field:
-        return _has(paths[0].name) if value else _lacks(paths[0].name)
-    return lambda item, push: present(get(item, push)) is value
+    if isinstance(value, bool):
+        return lambda item, push: present(get(item, push)) is value
+
+    def test(item: Any, push: Push) -> bool:
+        said = get(item, push)
+        # Most gateways write a word as the description does.
+        return (type(said) is str and said in value) or (word(said) or "").casefold() in value
+
+    return test
 
 
-def _has(name: str) -> Test:
-    return lambda item, _: type(item) is dict and present(item.get(name))
+def _parting_field(conditions: list[Expected]) -> str | None:
+    for text in conditions[0] if conditions else ():
+        [path, *others] = parse(text)
+        named = all(isinstance(expected.get(text), bool) for expected in conditions)
+        if path.is_field and not others and named:
+            return text
+    return None
 
 
-def _lacks(name: str) -> Test:
-    return lambda item, _: type(item) is not dict or not present(item.get(name))
+def _first_of(choices: list[tuple[Expected, T]]) -> Callable[[Any, Push], T | None]:
+    tests = [(compile_test(expected, parse), choice) for expected, choice in choices]
+    if tests and tests[0][0] is None:
+        choice = tests[0][1]
+        return lambda _item, _push: choice
+
+    def choose(item: Any, push: Push) -> T | None:
+        for test, choice in tests:
+            if test is None or test(item, push):
+                return choice
+        return None
+
+    return choose
 
 
 def _contradict(one: bool | frozenset[str], other: bool | frozenset[str]) -> bool:  # noqa: FBT001 - values of TOML

@@ -75,7 +75,7 @@ def message(
 def _made_id(sender: str, text: str, time: Any) -> str | None:
     """Makes an id of all that a repeat has in common; None without a time."""
     stamp = as_word(time)
-    return hashed(sender, text, stamp) if stamp is not None else None
+    return _digest(sender, text, stamp) if stamp is not None else None
 
 
 def _expected_id(table: Message) -> str:
@@ -137,11 +137,18 @@ def _subscription_key(
     type_: EventType, data: SubscriptionChange, id_: str | None, time: str | None
 ) -> str:
     """Without an id and a time it is a repeat if the person's state is that already."""
-    word = data.keyword.casefold() if data.keyword is not None else None
-    about = data.service_id, data.short_code, word, data.msisdn, data.subscriber_ref
+    about = "\0".join(
+        (
+            data.service_id or "",
+            data.short_code or "",
+            data.keyword.casefold() if data.keyword is not None else "",
+            data.msisdn,
+            data.subscriber_ref or "",
+        )
+    )
     if id_ is None and time is None:
-        return f"{STATE}{hashed(*about)}"
-    return f"subscription:{hashed(*about, type_, id_, time)}"
+        return f"{STATE}{_digest(about)}"
+    return f"subscription:{_digest(about, type_, id_ or '', time or '')}"
 
 
 def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any, Push], EventType]:
@@ -162,7 +169,7 @@ def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any,
     return change
 
 
-def hashed(*parts: str | None) -> str:
+def _digest(*parts: str) -> str:
     """Digests parts of a key: it outlives its event, and must not tell whose that was."""
-    data = "\0".join([part or "" for part in parts]).encode("utf-8", "surrogatepass")
+    data = "\0".join(parts).encode("utf-8", "surrogatepass")
     return blake2b(data, digest_size=16).hexdigest()

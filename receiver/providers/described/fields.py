@@ -37,10 +37,7 @@ def compile_time(found: Compilation, key: str, time: str | Time | None) -> ReadT
     parse, zone = moment_reader(time.format), time.zone
 
     def read(provider: Provider[Any], value: Any, came: datetime) -> datetime:
-        text = as_word(value)
-        if text is None or len(text) > _LONGEST:
-            return came
-        return parse(text, zone or provider.timezone, came) or came
+        return parse(as_word(value), zone or provider.timezone, came) or came
 
     return read
 
@@ -50,14 +47,19 @@ def path_of(time: str | Time | None) -> str | None:
     return time.path if isinstance(time, Time) else time
 
 
-def moment_reader(format_: str) -> Callable[[str, tzinfo, datetime], datetime | None]:
+def moment_reader(format_: str) -> Callable[[str | None, tzinfo, datetime], datetime | None]:
     """Returns what reads a text in a format of `time`; None for one that is no time."""
     if format_ == "iso":
         return instant
-    if format_ in _UNIX:
-        unit = _UNIX[format_]
-        return lambda text, _zone, _came: _since_1970(text, unit)
-    return lambda text, zone, came: _formatted(text, format_, zone, came)
+
+    def read(text: str | None, zone: tzinfo, came: datetime) -> datetime | None:
+        if text is None or len(text) > _LONGEST:
+            return None
+        if format_ in _UNIX:
+            return _since_1970(text, _UNIX[format_])
+        return _formatted(text, format_, zone, came)
+
+    return read
 
 
 def written(format_: str, moment: datetime) -> str:
@@ -87,6 +89,8 @@ def compile_text(found: Compilation, key: str, text: str | Text | list[str | Tex
 def compile_network(networks: Mapping[str, str]) -> Callable[[Any], str | None]:
     """Returns what reads the name of a network, or the name that stands for its code."""
     names = {code.casefold(): name.lower() for code, name in networks.items()}
+    if not names:
+        return as_network
 
     def read(value: Any) -> str | None:
         word = as_network(value)

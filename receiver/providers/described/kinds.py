@@ -38,19 +38,13 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """The paths that it reads."""
 
     def of(self, push: Push) -> list[Any]:
-        """Returns the items of a push that are of this kind: the whole of it, or those of a list.
-
-        One item without a list around it is read as well.
-        """
+        """Returns the items of a push that are of this kind: the whole push, or those of a list."""
         root = push.payload.root
         if self.test is not None and not self.test(root, push):
             return []
         if self.items is None:
             return [root]
-        value = self.items(root, push)
-        if type(value) is list:
-            return value
-        return [value] if paths.present(value) else []
+        return paths.items(self.items(root, push))
 
     @property
     def said(self) -> str:
@@ -60,7 +54,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.key} ({told})" if told else self.key
 
 
-def compile_kinds(found: Compilation, description: Description) -> Kinds:
+def compile_kinds(found: Compilation, description: Description) -> list[Kind]:
     """Returns the kinds of push of a description; notes two that match the same push."""
     kinds = [_kind(found, description, key, table) for key, table in _tables(description)]
     for one, other in combinations(kinds, 2):
@@ -70,7 +64,7 @@ def compile_kinds(found: Compilation, description: Description) -> Kinds:
                 f"a push may be {one.said} and {other.said} at once: add a condition to one of"
                 " them that the other contradicts, such as status = true and status = false",
             )
-    return Kinds(kinds)
+    return kinds
 
 
 def _tables(description: Description) -> Iterator[tuple[str, Message | Report | Subscription]]:
@@ -120,21 +114,25 @@ def _all(kind: Kind) -> Expected:
 
 
 class Kinds:
-    """The kinds of push of a description."""
+    """The kinds of push of a description, which is without faults."""
 
     def __init__(self, kinds: list[Kind]) -> None:
         self.all = kinds
         self._lists = any(kind.items is not None for kind in kinds)
+        self._choose = conditions.chooser([(kind.expected, kind.make) for kind in kinds])
         self._said = " or ".join(kind.said for kind in kinds)
 
     def parse(self, provider: Provider[Any], push: Push) -> list[Parsed | Malformed]:
         """Returns the events of a push, at least one. Raises `Malformed`."""
-        if not self._lists:
-            root = push.payload.root
-            for kind in self.all:
-                if kind.test is None or kind.test(root, push):
-                    return [kind.make(provider, root, push)]
+        if self._lists:
+            return self._of_lists(provider, push)
+        root = push.payload.root
+        make = self._choose(root, push)
+        if make is None:
             raise self._unlike()
+        return [make(provider, root, push)]
+
+    def _of_lists(self, provider: Provider[Any], push: Push) -> list[Parsed | Malformed]:
         made = [_tried(kind, provider, item, push) for kind in self.all for item in kind.of(push)]
         if not any(isinstance(each, Parsed) for each in made):
             raise next((each for each in made if isinstance(each, Malformed)), self._unlike())

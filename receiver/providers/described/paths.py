@@ -6,7 +6,7 @@ A path is compiled once. A value that is not there is None, whatever the push is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from receiver.providers.payloads import as_word
 #: Returns the value in an item of a push.
 Get = Callable[[Any, Push], Any]
 #: Returns several values in an item of a push.
-GetAll = Callable[[Any, Push], list[Any]]
+GetAll = Callable[[Any, Push], Iterable[Any]]
 
 _STEP = re.compile(r"'([^']+)'|\[(\d{1,4})\]|([^.\[\]|'^:\s]+)")
 _PREFIXES = ("header:", "query:", "url:")
@@ -27,7 +27,7 @@ WORD = "url:word"
 WHOLE = "."
 
 
-class Payload(msgspec.Struct):
+class Payload(msgspec.Struct, gc=False):
     """A push that is read."""
 
     root: Any
@@ -36,7 +36,7 @@ class Payload(msgspec.Struct):
     """The parameters of the URL that a path names with `query:`."""
     word: str | None = None
     """The word of the description that ends the path of the URL."""
-    credentials: list[str] | None = None
+    credentials: Sequence[str] = ()
     """The values of the fields that hold a credential."""
 
 
@@ -74,9 +74,11 @@ def parse(text: str) -> list[Path]:
 
 def first(paths: list[Path]) -> Get:
     """Returns what finds the first value that is present."""
+    if len(paths) < 2:
+        return paths[0].compile() if paths else absent
+    if all(path.is_field for path in paths):
+        return _first_field([path.name for path in paths])
     finds = [path.compile() for path in paths]
-    if len(finds) < 2:
-        return finds[0] if finds else absent
 
     def find(item: Any, push: Push) -> Any:
         for get in finds:
@@ -101,14 +103,17 @@ def together(paths: Sequence[list[Path]]) -> GetAll:
     ]
     nothing = [None] * len(names)
 
-    def find_all(item: Any, push: Push) -> list[Any]:
+    def find_fields(item: Any, _: Push) -> Iterable[Any]:
         # No field of JSON or of a form is called None.
+        return map(item.get, names) if type(item) is dict else nothing
+
+    def find_all(item: Any, push: Push) -> Iterable[Any]:
         values = [*map(item.get, names)] if type(item) is dict else nothing.copy()
         for n, get in others:
             values[n] = get(item, push)
         return values
 
-    return find_all
+    return find_all if others else find_fields
 
 
 def absent(_item: Any, _push: Push) -> None:
@@ -117,11 +122,16 @@ def absent(_item: Any, _push: Push) -> None:
 
 def present(value: Any) -> bool:
     """Returns True for a value that says anything: no null, no blank text, no empty list."""
-    if value is None:
-        return False
     if type(value) is str:
-        return value != "" and not value.isspace()
-    return value not in ([], {})
+        return value.strip() != ""
+    return value is not None and value not in ([], {})
+
+
+def items(value: Any) -> list[Any]:
+    """Returns the items of a list; one without a list around it is an item as well."""
+    if type(value) is list:
+        return value
+    return [value] if present(value) else []
 
 
 def word(value: Any) -> str | None:
@@ -168,6 +178,17 @@ def _parse(text: str) -> Path:
     if rest or not steps:
         raise ValueError(f"expected a path such as results[0].from, got {text!r}")
     return Path(text, "^" if above else "", str(steps[0]), tuple(steps))
+
+
+def _first_field(names: list[str]) -> Get:
+    def find(item: Any, _: Push) -> Any:
+        if type(item) is dict:
+            for name in names:
+                if present(value := item.get(name)):
+                    return value
+        return None
+
+    return find
 
 
 def _finder(steps: tuple[str | int, ...]) -> Get:

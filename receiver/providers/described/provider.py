@@ -69,18 +69,16 @@ class Described(Provider[Payload]):
         presented = self.tokens.verify(self._in_url(push) if words else push.url_tokens())
         if self.credentials.headers or self.credentials.basic:
             presented |= self.tokens.verify(self.credentials.in_headers(push))
-        if self.credentials.fields:
-            try:
-                given = self.payload(push).credentials
-            except Unreadable:
-                if presented:
-                    return
-                raise
-            presented |= self.tokens.verify(given or ())
         if self._signed is not None and self.signature is not None:
             if not self.signature.verify(self._signed, push):
                 raise CredentialMissing("expected a signature: signing_secrets are set")
             presented = True
+        if self.credentials.fields:
+            try:
+                presented |= self.tokens.verify(self.payload(push).credentials)
+            except Unreadable:
+                if not presented:
+                    raise
         self.require_credential(presented=presented)
 
     def parse(self, push: Push) -> list[Parsed | Malformed]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
-
-import msgspec
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from receiver.errors import Malformed
 from receiver.events import DeliveryReport, EventType, Status
@@ -51,12 +50,13 @@ def report(
             raise Malformed(
                 f"expected {table.message_id}, the id that sending returned; it is absent"
             )
+        number = as_number(to) if to is not None else None
         return meaning.event(
             message_id,
             as_word(status),
             as_word(code) if code is not None else None,
             read_time(provider, time, push.received_at) if time is not None else push.received_at,
-            _person(provider, to) if to is not None else None,
+            provider.person(number) if number is not None else None,
             provider.address(as_number(sender)) if sender is not None else None,
             as_word(reason) if reason is not None else None,
             read_network(network) if network is not None else None,
@@ -65,15 +65,33 @@ def report(
     return make
 
 
-class Meaning(msgspec.Struct, frozen=True):
+class Told(NamedTuple):
+    """The meaning of a word and a code."""
+
+    status: Status
+    final: bool
+    opted_out: bool
+    link_invalid: bool
+    folded: str
+    """The word in lower case."""
+
+
+class Meaning:
     """The meaning of a gateway's words and codes for a status."""
 
-    known: dict[str, Status]
-    ranges: list[tuple[int, int, Status]]
-    opted_out: frozenset[str]
-    link_invalid: frozenset[str]
-    flagged: frozenset[str]
-    """All of both: most reports have none of them."""
+    def __init__(
+        self,
+        known: Mapping[str, Status],
+        ranges: Sequence[tuple[int, int, Status]],
+        opted_out: frozenset[str],
+        link_invalid: frozenset[str],
+    ) -> None:
+        self._known = known
+        self._ranges = ranges
+        self._opted_out = opted_out
+        self._link_invalid = link_invalid
+        # A gateway has a few words and codes, and millions of reports.
+        self._told = lru_cache(maxsize=64)(self._tell)
 
     @classmethod
     def of(cls, found: Compilation, key: str, table: Report | StatusAnswer) -> Meaning:
@@ -87,13 +105,11 @@ class Meaning(msgspec.Struct, frozen=True):
                     ranges.append((int(match[1]), int(match[2]), status))
                 elif known.setdefault(word, status) is not status:
                     found.fault(where, f"{word} is {known[word]} as well: a word has one meaning")
-        opted_out, link_invalid = words(table.opted_out), words(table.link_invalid)
-        meaning = cls(known, ranges, opted_out, link_invalid, opted_out | link_invalid)
         for first, last, status in ranges:
             if any(a <= last and first <= b for a, b, other in ranges if other is not status):
                 where = f"{key}.statuses.{status}"
                 found.fault(where, f"{first}-{last} overlaps a range of another status")
-        return meaning
+        return cls(known, ranges, words(table.opted_out), words(table.link_invalid))
 
     def has(self, said: str) -> bool:
         """True if the gateway's own words and codes include this one."""
@@ -118,9 +134,11 @@ class Meaning(msgspec.Struct, frozen=True):
         network: str | None = None,
     ) -> Parsed:
         """Makes a delivery report. The same news has the same key, pushed or asked for."""
-        folded = word.casefold() if word is not None else ""
-        status = self.known.get(folded) or self.status(word, code)
-        flagged = bool(self.flagged) and _has(self.flagged, folded, code, reason)
+        status, final, opted_out, link_invalid, folded = self._told(word, code)
+        if reason is not None:
+            why = reason.casefold()
+            opted_out |= why in self._opted_out
+            link_invalid |= why in self._link_invalid
         data = DeliveryReport(
             message_id=message_id,
             to=to,
@@ -130,8 +148,8 @@ class Meaning(msgspec.Struct, frozen=True):
             raw_code=code,
             reason=reason,
             network=network,
-            final=status.final,
-            opted_out=flagged and _has(self.opted_out, folded, code, reason),
+            final=final,
+            opted_out=opted_out,
         )
         # A code may be that of several statuses, such as 0 for no error.
         return Parsed(
@@ -139,33 +157,32 @@ class Meaning(msgspec.Struct, frozen=True):
             data=data,
             key=f"delivery:{message_id}:{folded}:{code or ''}",
             time=time,
-            link_invalid=flagged and _has(self.link_invalid, folded, code, reason),
+            link_invalid=link_invalid,
+        )
+
+    def _tell(self, word: str | None, code: str | None) -> Told:
+        status = self.status(word, code)
+        said = {each.casefold() for each in (word, code) if each is not None}
+        return Told(
+            status=status,
+            final=status.final,
+            opted_out=not said.isdisjoint(self._opted_out),
+            link_invalid=not said.isdisjoint(self._link_invalid),
+            folded=word.casefold() if word is not None else "",
         )
 
     def _own(self, said: str) -> Status | None:
         folded = said.casefold()
-        status = self.known.get(folded)
+        status = self._known.get(folded)
         if status is not None or not said[:1].isdecimal():
             return status
         plain = without_zeros(folded) or folded
-        if plain in self.known:
-            return self.known[plain]
-        if self.ranges and plain.isascii() and plain.isdecimal() and len(plain) < 10:
+        if plain in self._known:
+            return self._known[plain]
+        if self._ranges and plain.isascii() and plain.isdecimal() and len(plain) < 10:
             number = int(plain)
-            return next((s for first, last, s in self.ranges if first <= number <= last), None)
+            return next((s for first, last, s in self._ranges if first <= number <= last), None)
         return None
-
-
-def _has(words: frozenset[str], word: str, code: str | None, reason: str | None) -> bool:
-    """Returns True if one of them is said; the word is folded already."""
-    if word in words or (code is not None and code.casefold() in words):
-        return True
-    return reason is not None and reason.casefold() in words
-
-
-def _person(provider: Provider[Any], value: Any) -> str | None:
-    number = as_number(value)
-    return provider.person(number) if number is not None else None
 
 
 def meanings(description: Description) -> list[Meaning]:

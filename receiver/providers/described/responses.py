@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -20,7 +19,7 @@ from receiver.providers.calls import (
 from receiver.providers.contract import Push, Response
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.conditions import Test
-from receiver.providers.described.paths import Get, Payload, present
+from receiver.providers.described.paths import Get, Payload, items, present
 from receiver.providers.described.send_grammar import (
     BalanceAnswer,
     Refused,
@@ -88,10 +87,7 @@ class AnswerReader(msgspec.Struct, frozen=True):
             return {}
 
     def _items(self, root: Any, push: Push) -> list[Any]:
-        if self.each is None:
-            return [root]
-        value = self.each(root, push)
-        return value if type(value) is list else [value] if present(value) else []
+        return [root] if self.each is None else items(self.each(root, push))
 
     def _no(self, response: Response, code: str | None, reason: str | None) -> ProviderError:
         known = code if code in self.refusals else f"{_HTTP}{response.status}"
@@ -152,11 +148,3 @@ def _pattern(found: Compilation, key: str, text: str | None) -> re.Pattern[str] 
     except re.error as error:
         found.fault(key, f"expected a regular expression: {error}")
         return None
-
-
-def shown(response: Response) -> Any:
-    """Returns an answer as JSON has it; else its text."""
-    try:
-        return json.loads(response.text)
-    except ValueError:
-        return response.text

@@ -8,16 +8,17 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from receiver.config.convert import Secret
+from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.outgoing import OutgoingMessage, Sent
-from receiver.providers.calls import count, garbled
+from receiver.providers.calls import count, garbled, json_of
 from receiver.providers.contract import Api, Balance, Operation, Parsed, Request, Response
 from receiver.providers.described.calling import Caller
 from receiver.providers.described.compilation import Named
 from receiver.providers.described.fields import ReadTime
 from receiver.providers.described.paths import Get
 from receiver.providers.described.reports import Meaning
-from receiver.providers.described.responses import AnswerReader, shown
+from receiver.providers.described.responses import AnswerReader
 from receiver.providers.payloads import as_id, as_word
 from receiver.text.sms_length import segments
 
@@ -223,11 +224,14 @@ class DescribedApi(Api):
 
 
 def _verbatim(request: Request[Any] | None) -> Request[Any]:
-    """Returns the same request, which returns a yes as the gateway says it."""
+    """Returns the same request, which returns a yes as the gateway says it: JSON or a text."""
     assert request is not None
 
     def read(response: Response) -> Any:
         request.read(response)
-        return shown(response)
+        try:
+            return json_of(response)
+        except ProviderError:
+            return response.text
 
     return msgspec.structs.replace(request, read=read)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from html import unescape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape as escape_xml
 
 import msgspec
@@ -26,6 +27,15 @@ FORMS: dict[str, Callable[[str], str]] = {
     "json": lambda text: json.dumps(text)[1:-1],
     "url": lambda text: quote(text, safe=""),
     "utf-16-hex": lambda text: text.encode("utf-16-be", "replace").hex().upper(),
+}
+
+#: By what writes a value in a form, what reads it again; without a form it stands as it is.
+READERS: dict[Callable[[str], str] | None, Callable[[str], str]] = {
+    None: str,
+    FORMS["xml"]: unescape,
+    FORMS["json"]: lambda text: str(json.loads(f'"{text}"')),
+    FORMS["url"]: unquote,
+    FORMS["utf-16-hex"]: lambda text: bytes.fromhex(text).decode("utf-16-be"),
 }
 
 

@@ -28,9 +28,9 @@ from receiver.providers.payloads import (
     as_number,
     as_text,
     as_word,
+    credentials,
     decoder,
     read_json,
-    repeated,
 )
 from receiver.providers.tilil.reports import Payload, delivery
 from receiver.providers.tilil.sending import TililApi
@@ -103,9 +103,7 @@ class Tilil(Provider[Payload]):
             if presented:
                 return
             raise
-        tokens = repeated(push.body, "api_token") or (payload.api_token,)
-        # A value that is no text is a wrong credential.
-        given = [as_text(token) or "" for token in tokens if token not in (None, "")]
+        given = credentials(push.body, "api_token", payload.api_token)
         if self._digest:
             if given:
                 self._verify_digests(self._digest, given, payload, push)

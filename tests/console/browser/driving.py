@@ -52,6 +52,9 @@ def running(folder: Path) -> Iterator[Console]:
         for number, text in enumerate(("GAME", "JOIN", "hello", "STOP please", "GAME", "ORDER")):
             mobile = PERSON[1:] if number < 3 else f"25471100020{number}"
             assert service.post(inbound(number, text, mobile=mobile)).status == 200
+        people = [f"--to=+25471100020{number}" for number in range(3, 8)]
+        sale = ["--text", "Everything is half the price today.", "--at", "2h"]
+        subprocess.run([*PROGRAM, "send", *people, *sale], cwd=folder, check=True)
         add = [*PROGRAM, "console", "add-user", "amina", "--role", "admin"]
         subprocess.run(add, cwd=folder, input=f"{PASSWORD}\n".encode(), check=True)
         with launch(folder, "console") as console:

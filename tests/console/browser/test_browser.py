@@ -21,6 +21,11 @@ PAGES = [
     if "{" not in page.path and "." not in page.path and page.path != "/live/events"
     if page.path != "/persons"
 ]
+#: All that is looked at, with pages about one thing.
+EVERY = [
+    *("/login", f"/persons/{PERSON}", "/persons/+254799000000", "/campaigns/1", "/messages/1"),
+    *("/keywords/preview?since=1h", *PAGES),
+]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
 
@@ -163,7 +168,7 @@ def test_axe_finds_nothing_serious(
     )
     page = context.new_page()
     found = []
-    for path in ["/login", f"/persons/{PERSON}", *PAGES]:
+    for path in EVERY:
         page.goto(f"{console.url}{path}")
         page.add_script_tag(path=str(VENDOR / "axe.min.js"))
         for fault in page.evaluate("axe.run()")["violations"]:
@@ -179,7 +184,7 @@ def test_pages_fit_a_telephone(browser: Any, session: Any, console: Console) -> 
     context = browser.new_context(storage_state=session, viewport=NARROW)
     tab = Tab(context.new_page())
     wide = []
-    for path in ["/login", f"/persons/{PERSON}", *PAGES]:
+    for path in EVERY:
         tab.page.goto(f"{console.url}{path}")
         if tab.page.evaluate("document.documentElement.scrollWidth") > NARROW["width"]:
             wide.append(path)

@@ -94,6 +94,16 @@ def test_a_signature_is_required_where_there_are_secrets_for_it() -> None:
         provider.authenticate(pushes.of_sample(late))
 
 
+def test_a_body_that_cannot_be_read_is_signed_all_the_same() -> None:
+    """It may hold a token; with one in the URL, the signature is still asked for."""
+    auth = {"token": "field:key", "hmac": {"at": "header:x-signature"}}
+    made = described.compile_description("x", {**gateways.raw("queries"), "auth": auth})
+    settings: dict[str, Any] = {"tokens": [Secret("t")], "signing_secrets": [Secret("s")]}
+    provider = made(made.settings(provider="x", **settings))
+    with pytest.raises(CredentialMissing, match="expected a signature"):
+        provider.authenticate(pushes.push(path="?token=t", body=b"{"))
+
+
 def test_a_named_scheme_signs_the_public_url() -> None:
     """Its faults are those of the source; only who holds the private key can sign."""
     raw = gateways.raw("forms")

@@ -19,6 +19,7 @@ from receiver.errors import (
 )
 from receiver.events import DeliveryReport, EventType, Message, Status, SubscriptionChange
 from receiver.providers.contract import Parsed, Push
+from receiver.providers.described import compile_description
 from receiver.providers.described.fields import UNDECODED
 from receiver.repeats import STATE
 from receiver.testing.providers import check
@@ -157,6 +158,26 @@ def test_a_code_means_what_the_description_says(state: Any, status: Status) -> N
     assert parsed.link_invalid is (state == 7)
 
 
+def test_two_lists_of_one_push_are_two_kinds() -> None:
+    """Without a condition: a push may have both."""
+    raw: dict[str, Any] = {
+        "title": "Lists",
+        "documentation": ["none"],
+        "region": "KE",
+        "format": "json",
+        "message": {"each": "messages", "id": "id", "from": "from", "text": "text"},
+        "report": {"each": "reports", "message_id": "id", "status": "status"},
+    }
+    body = {
+        "messages": [{"id": "1", "from": "254711082302", "text": "hi"}],
+        "reports": [{"id": "2", "status": "delivered"}],
+    }
+    events = [{"type": "message"}, {"type": "delivery", "status": "delivered"}]
+    raw["example"] = [{"name": "both", "request": {"json": body}, "events": events}]
+    lists = compile_description("lists", raw)
+    assert [kind.key for kind in lists.kinds.all] == ["message", "report"]
+
+
 def test_reports_of_one_message_with_one_code_differ_by_their_words() -> None:
     """A code such as 0, no error, may stand beside every status."""
     keys = {
@@ -168,11 +189,13 @@ def test_reports_of_one_message_with_one_code_differ_by_their_words() -> None:
 
 
 def test_a_reason_may_say_that_the_person_opted_out() -> None:
-    """As a code or a word may."""
-    push = form("id=1&status=Failed&failureReason=UserInBlacklist")
-    [parsed] = told(source("forms"), push)
-    assert isinstance(parsed.data, DeliveryReport)
-    assert parsed.data.opted_out
+    """As a code or a word may; the same word with another reason does not say so."""
+    forms, opted_out = source("forms"), []
+    for reason in ("UserInBlacklist", "AbsentSubscriber", "userinblacklist"):
+        [parsed] = told(forms, form(f"id=1&status=Failed&failureReason={reason}"))
+        assert isinstance(parsed.data, DeliveryReport)
+        opted_out.append(parsed.data.opted_out)
+    assert opted_out == [True, False, True]
 
 
 def test_a_subscription_without_id_and_time_is_known_by_its_state() -> None:

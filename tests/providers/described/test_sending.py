@@ -183,8 +183,9 @@ def test_operations_are_the_calls_of_the_description() -> None:
     with pytest.raises(ProviderError, match="the text is empty"):
         operations["send"].make({"to": "015112345678", "text": " "})
     asked = operations["status"].make({"message_id": "m1"})
-    said = {"ok": 1, "list": [{"id": "m1", "state": "late"}]}
-    assert asked.read(answer(200, said)) == said
+    said = {"ok": 1, "list": [{"id": "m1", "state": "late", "cost": "1.10"}]}
+    body = b'{"ok": 1, "list": [{"id": "m1", "state": "late", "cost": 1.10}]}'
+    assert asked.read(answer(200, body)) == said  # with all digits
     assert operations["balance"].make({}).read(answer(200, b"1 EUR")) == "1 EUR"
     assert api("forms", username="x").operations().keys() == {"send", "balance"}
 

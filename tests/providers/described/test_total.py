@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC
+from itertools import product
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -18,6 +19,7 @@ from receiver.events import decode_data, encode_data
 from receiver.providers import known
 from receiver.providers.contract import Answer, Push
 from receiver.providers.described import Described
+from receiver.providers.described.kinds import Kind
 from tests.examples import examples
 from tests.providers import pushes
 from tests.providers.described import gateways
@@ -130,6 +132,11 @@ def refused(step: Callable[[Push], object], push: Push) -> PushError | None:
     return None
 
 
+def kinds(provider: Described, push: Push) -> list[Kind]:
+    """The kinds whose own conditions a push fulfils."""
+    return [kind for kind in provider.kinds.all if kind.of(push)]
+
+
 def judge(provider: Described, push: Push) -> None:
     """Everything that the intake does with a push; only `PushError` may leave a step."""
     if error := refused(provider.authenticate, push):
@@ -138,8 +145,14 @@ def judge(provider: Described, push: Push) -> None:
     if error := refused(provider.parse, push):
         assert error.status == 400
         assert str(error).encode()
+        assert ("it is none of them" in str(error)) is (
+            push.payload is not None and not kinds(provider, push)
+        )
         return
     parsed = provider.parse(push)
+    if all(kind.items is None for kind in provider.kinds.all):
+        [kind] = kinds(provider, push)
+        assert parsed == [kind.make(provider, push.payload.root, push)]
     assert not all(isinstance(each, Malformed) for each in parsed)
     for each in parsed:
         if isinstance(each, Malformed):
@@ -176,6 +189,19 @@ def test_any_value_of_a_field_is_taken_or_refused(name: str, data: st.DataObject
         extra = f"&{field}={data.draw(fragments)}".encode("latin-1")
         push.body, push.query = push.body + extra, push.query + extra
     judge(SET_UP[name], push)
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_the_kind_of_a_push_is_told_by_its_conditions(name: str) -> None:
+    """Whatever stands in the fields that they name: blank values are as absent ones."""
+    provider = DESCRIBED[name]
+    fields = {path for kind in provider.kinds.all for path in kind.expected}
+    values: tuple[Any, ...] = (None, "", " ", [], {}, 0, False, "x")
+    for request in (each.request for each in provider.description.example):
+        if isinstance(request.json, dict):
+            for field, value in product(fields, values):
+                body = json.dumps({**request.json, field: value}).encode()
+                judge(SET_UP[name], pushes.push(body=body))
 
 
 def leaves(tree: Any, above: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
