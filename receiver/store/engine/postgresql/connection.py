@@ -36,13 +36,17 @@ _SESSION = {
     "statement_timeout": "0",
     "synchronous_commit": "on",
 }
-_LOCK = f"SELECT pg_advisory_xact_lock({LOCK})"
-# A statement of its own: it sees what was committed while the lock was waited for. Without a lease
-# it fails, and with it all that was sent together with it.
-_CHECK = (
-    "SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
-    " pg_logical_emit_message(true, 'sms-receiver', '')"
+# The lock is taken first, then the clock is read. The node's row may be as old as the wait for the
+# lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails, and
+# with it all that was sent together with it.
+_LOCK = (
+    f"WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({LOCK}))"
+    " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
+    " pg_logical_emit_message(true, 'sms-receiver', '') FROM locked"
 )
+
+
+_LOST = "another receiver took this one for dead; it must be restarted"
 
 
 class LeaseLost(psycopg.OperationalError):
@@ -63,6 +67,7 @@ class WriterConnection:
 
     def _connect(self) -> psycopg.Connection[Any]:
         db = connect(self._address, self._name, **_SESSION)
+        db.prepare_threshold = 0
         db.add_notice_handler(self._notice)
         self.tx: Tx = Statements(db)
         return db
@@ -89,19 +94,23 @@ class WriterConnection:
 
     def _send_begin(self) -> None:
         self._db.execute("BEGIN")
-        self._db.execute(_LOCK)
-        self._db.execute(_CHECK, [self._node])
+        self._db.execute(_LOCK, [self._node])
 
     @contextmanager
     def _checked(self) -> Iterator[None]:
-        """Sends the statements inside together. Raises `LeaseLost`."""
+        """Sends the statements inside together. Raises `LeaseLost`.
+
+        After an error the connection is made anew: psycopg takes statements for prepared which the
+        server has passed over.
+        """
         try:
             with self._db.pipeline():
                 yield
-        except psycopg.errors.DivisionByZero:
-            raise LeaseLost(
-                "another receiver took this one for dead; it must be restarted"
-            ) from None
+        except psycopg.Error as error:
+            self._db.close()
+            if isinstance(error, psycopg.errors.DivisionByZero):
+                raise LeaseLost(_LOST) from None
+            raise
 
     def commit(self, sql: str, values: Values = (), /) -> Cursor:
         """Runs one statement as a transaction of its own, with one message and one answer."""
