@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_ROOT = Path(__file__).parents[1]
 
 _CONFIG = """\
 [server]
@@ -89,13 +90,13 @@ def receiver(
 ) -> Iterator[Contestant]:
     """Contestant c: this program, full configuration; `before` are further rules in front.
 
-    `tree`: a checkout whose program it is instead.
+    `tree`: a checkout whose program it is instead of this one's.
     """
     port = free_port()
     config = write_config(folder, port, rules=rules, store=store, before=before)
     command = [sys.executable, "-m", "receiver", "serve", "--config", str(config)]
-    environ = {"PYTHONPATH": str(tree)} if tree is not None else {}
-    with running(command, core, port, environ, folder / "receiver.log") as contestant:
+    # `-m` looks in the working folder first, before PYTHONPATH.
+    with running(command, core, port, {}, folder / "receiver.log", tree or _ROOT) as contestant:
         yield contestant
 
 
@@ -134,13 +135,22 @@ def _uvicorn(app: str, core: int, environ: dict[str, str]) -> Iterator[Contestan
 
 @contextmanager
 def running(
-    command: list[str], core: int, port: int, environ: dict[str, str], log: Path
+    command: list[str],
+    core: int,
+    port: int,
+    environ: dict[str, str],
+    log: Path,
+    tree: Path = _ROOT,
 ) -> Iterator[Contestant]:
-    """A server on one core, answering at `port`; ended with the block."""
+    """A server on one core, answering at `port`; ended with the block.
+
+    `tree`: the checkout in which it is started, and so whose modules `-m` finds.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(core), *command],
             env={**os.environ, **environ},
+            cwd=tree,
             stdout=output,
             stderr=output,
         )

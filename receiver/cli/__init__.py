@@ -43,6 +43,7 @@ COMMANDS = {
     "explain": "Shows which rule answers a message, and why the others do not.",
     "backup": "Copies the store to a new file and verifies the copy.",
     "restore": "Replaces the store with a backup.",
+    "migrate-store": "Copies the store from SQLite to PostgreSQL, or back, and verifies the copy.",
     "purge": "Deletes data by its age, in small steps.",
     "forget": "Deletes all data about a person.",
     "console": "Runs the web console and HTTP API; manages its users.",

@@ -155,6 +155,7 @@ class Store:
         self.take = writer.take
         self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
+        self.join = writer.join
 
     @property
     def address(self) -> StoreAddress:

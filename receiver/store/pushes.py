@@ -5,7 +5,7 @@ Runs on the writer's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from receiver.store import book, jobs, messages, opt_out_lines, repeats
+from receiver.store import book, jobs, opt_out_lines, repeats
 from receiver.store.effects import carry_out
-from receiver.store.engine import WriterConnection
 from receiver.store.jobs import Origin
+from receiver.store.message_reports import note_report
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
@@ -25,7 +25,7 @@ from receiver.store.records import (
     StoreResult,
 )
 from receiver.store.replies import WITHHELD, add_note, is_withheld, send_reply
-from receiver.store.tx import Cursor, Tx
+from receiver.store.tx import Tx
 
 _EVENT_COLUMNS = (
     "seq, source, key, provider, type, subject, time, received_at, data, answer, reply, request,"
@@ -47,28 +47,8 @@ def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     Statements that most pushes need are run once for many of them: each call releases the GIL, and
     taking it again under load costs more than the row.
     """
-    new = _insert(tx.execute, pushes)
+    new = _insert(tx, pushes)
     return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
-
-
-def take_at_once(
-    connection: WriterConnection, pushes: Sequence[StoredPush]
-) -> list[StoreResult] | None:
-    """As `take`, without a transaction; returns None, and does nothing, if one is needed.
-
-    Most batches hold only events with answers to people without opt-outs. Then one statement stores
-    them, which is a transaction by itself. Only pushes whose keys are stored already need more; if
-    that fails, the others are repeats when they come again. An opt-out that another receiver stores
-    between the look and the statement is of the same moment as the push.
-    """
-    tx = connection.tx
-    if len(pushes) > _ROWS or not all(map(_stands_alone, pushes)) or _opted_out(tx, pushes):
-        return None
-    new = _insert(connection.commit, pushes)
-    if len(new) == len(pushes):
-        return [_taken(tx, push, {}, {}) for push in pushes]
-    with connection.transaction():
-        return _sort_out(tx, pushes, new)
 
 
 def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
@@ -83,7 +63,7 @@ def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list
         if isinstance(judged, StoreResult):
             firsts[push.row.seq] = judged
         else:
-            _insert(tx.execute, [judged])
+            _insert(tx, [judged])
             fresh.append(judged)
     taken = {one.seq: one for one in _follow_up(tx, fresh)}
     for push in fresh:
@@ -106,19 +86,12 @@ def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     }
     for push in pushes:
         if push.report is not None:
-            messages.note_report(tx, push.row, push.report)
+            note_report(tx, push.row, push.report)
     opted_out = _opted_out(tx, pushes)
     return [_taken(tx, push, followed, opted_out) for push in pushes]
 
 
-def _stands_alone(push: StoredPush) -> bool:
-    """Returns True if the push has no actions, no background work and nothing to send."""
-    reply = push.reply
-    sends = reply is not None and reply.text and not push.reply_in_answer
-    return not (push.handler_actions or push.jobs or sends) and push.report is None
-
-
-def _insert(execute: Callable[..., Cursor], pushes: Sequence[StoredPush]) -> set[int]:
+def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
     """Inserts the pushes that are no repeats; returns their sequence numbers."""
     new: set[int] = set()
     for start in range(0, len(pushes), _ROWS):
@@ -126,10 +99,10 @@ def _insert(execute: Callable[..., Cursor], pushes: Sequence[StoredPush]) -> set
         values: list[Any] = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
         for place in _BLOBS:  # sqlite3 searches an adapter for each bytes, but not for a bytearray
             values[place::_WIDTH] = map(bytearray, values[place::_WIDTH])
-        inserted = execute(_insert_events(len(rows)), values).rowcount
+        inserted = tx.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
-            seqs = [seq for (seq,) in execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+            seqs = [seq for (seq,) in tx.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
         new.update(seqs)
     return new
 

@@ -170,7 +170,7 @@ def test_what_waits_is_found_by_indexes() -> None:
     for kind in ("handle", "send", "poll", "deactivate", "forward"):
         asyncio.run(reader.due(kind, "lane", NOW, limit=9))
     asyncio.run(reader.lanes(NOW))
-    asked.append((jobs._WAITS, ["handle", PERSON, 0]))
+    asked.append((jobs._WAITS, ["handle", PERSON, 0, 1]))
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db)
         for query, values in asked:
@@ -178,7 +178,7 @@ def test_what_waits_is_found_by_indexes() -> None:
             scans = {step for step in plan if step.startswith("SCAN")}
             assert scans <= {"SCAN k", "SCAN lanes", "SCAN 6 CONSTANT ROWS"}, plan
             of_person = [step for step in plan if step.startswith("SEARCH o ")]
-            of_person += plan if query == jobs._WAITS else []
+            of_person += [s for s in plan if "SEARCH" in s] if query == jobs._WAITS else []
             assert all("lane=? AND subject=?" in step for step in of_person), plan
             assert not [step for step in plan if "TEMP B-TREE" in step], plan
 

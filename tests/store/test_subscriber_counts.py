@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from receiver.store.engine.sqlite.schema import migrate
 
 from receiver.handlers import OptOut, Subscribe, Unsubscribe
 from receiver.store import Correction, Normaliser, book, renames, renumbering, rollups, to_micros
 from receiver.store.effects import carry_out
+from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.forgetting import forget
 from receiver.store.jobs import Origin
 from receiver.store.subscriber_counts import Service, SubscriberCountReader

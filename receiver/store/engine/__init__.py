@@ -14,7 +14,9 @@ from typing import Any, Protocol
 import msgspec
 
 from receiver.config import StoreAddress
-from receiver.store.tx import Cursor, Tx
+from receiver.store.engine.cluster import Cluster
+from receiver.store.engine.moving import MoveSource, MoveTarget
+from receiver.store.tx import Tx
 
 #: Kind and lane of jobs.
 Lane = tuple[str, str]
@@ -44,10 +46,7 @@ class WriterConnection(Protocol):
 
     @property
     def tx(self) -> Tx:
-        """Runs statements. Outside of `transaction` they only read."""
-
-    def commit(self, sql: str, values: Sequence[Any] = ..., /) -> Cursor:
-        """Runs one statement as a transaction of its own."""
+        """Runs statements. Outside of `transaction` each of them is one of its own."""
 
     unindexed: int
     """Events that are not in the index of people."""
@@ -198,6 +197,21 @@ class Engine(Protocol):
 
     def version(self) -> str:
         """Returns the name and version of the database."""
+
+    def move_source(self) -> AbstractContextManager[MoveSource]:
+        """Opens the store to be moved. Raises `StoreLocked` while it is in use; `StoreUnusable`."""
+
+    def move_target(self) -> AbstractContextManager[MoveTarget]:
+        """Opens the place that a store is moved to: empty, or with a part of it.
+
+        Raises `StoreLocked` while it is in use, and `StoreUnusable` if another store is there.
+        """
+
+    def cluster(self) -> Cluster | None:
+        """Returns the server, its standbys and the receivers; None if one process has the store.
+
+        Raises `StoreUnusable` if the server cannot be asked.
+        """
 
 
 def engine_of(address: StoreAddress) -> Engine:

@@ -23,8 +23,8 @@ from receiver.store.engine import Lane
 from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.membership import TELL, told
 from receiver.store.engine.postgresql.schema import LOCK
-from receiver.store.engine.postgresql.statements import Statements, Values, native, ordered
-from receiver.store.tx import Cursor, Tx
+from receiver.store.engine.postgresql.statements import Statements
+from receiver.store.tx import Tx
 
 log = structlog.get_logger("receiver.store")
 
@@ -37,15 +37,12 @@ _SESSION = {
     "synchronous_commit": "on",
 }
 # The lock is taken first, then the clock is read. The node's row may be as old as the wait for the
-# lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails, and
-# with it all that was sent together with it.
+# lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails.
 _LOCK = (
     f"WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({LOCK}))"
     " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
     " pg_logical_emit_message(true, 'sms-receiver', '') FROM locked"
 )
-
-
 _LOST = "another receiver took this one for dead; it must be restarted"
 
 
@@ -89,52 +86,19 @@ class WriterConnection:
 
     def _begin(self) -> None:
         self._warned = ""
-        with self._checked():
-            self._send_begin()
-
-    def _send_begin(self) -> None:
-        self._db.execute("BEGIN")
-        self._db.execute(_LOCK, [self._node])
-
-    @contextmanager
-    def _checked(self) -> Iterator[None]:
-        """Sends the statements inside together. Raises `LeaseLost`.
-
-        After an error the connection is made anew: psycopg takes statements for prepared which the
-        server has passed over.
-        """
         try:
             with self._db.pipeline():
-                yield
-        except psycopg.Error as error:
-            self._db.close()
-            if isinstance(error, psycopg.errors.DivisionByZero):
-                raise LeaseLost(_LOST) from None
-            raise
-
-    def commit(self, sql: str, values: Values = (), /) -> Cursor:
-        """Runs one statement as a transaction of its own, with one message and one answer."""
-        text, names = native(sql)
-        self._warned = ""
-        try:
-            with self._checked():
-                self._send_begin()
-                cursor = self._db.execute(text, ordered(names, values))
-                ended = self._db.execute("COMMIT")
-            self._must_be_committed(ended)
-        except BaseException:
-            self._roll_back()
-            raise
-        return cursor
+                self._db.execute("BEGIN")
+                self._db.execute(_LOCK, [self._node])
+        except psycopg.errors.DivisionByZero:
+            raise LeaseLost(_LOST) from None
 
     def _commit(self) -> None:
-        self._must_be_committed(self._db.execute("COMMIT"))
-
-    def _must_be_committed(self, ended: psycopg.Cursor[Any]) -> None:
+        done = self._db.execute("COMMIT").statusmessage
         if self._warned:  # the wait for the standby was cancelled: it is committed here alone
             raise psycopg.OperationalError(f"the server warned: {self._warned}")
-        if ended.statusmessage != "COMMIT":  # a statement failed, and its error was passed over
-            raise psycopg.OperationalError(f"expected COMMIT, the server did {ended.statusmessage}")
+        if done != "COMMIT":  # a statement failed, and its error was passed over
+            raise psycopg.OperationalError(f"expected COMMIT, the server did {done}")
 
     def _roll_back(self) -> None:
         with suppress(psycopg.Error):

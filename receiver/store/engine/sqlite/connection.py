@@ -44,8 +44,6 @@ class WriterConnection:
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path)
         self.tx: Tx = self._db
-        self.commit = self._db.execute
-        """Runs one statement as a transaction of its own."""
         self._path = path
         self._wal = path.with_name(f"{path.name}-wal")
         self._file = identity(path)
