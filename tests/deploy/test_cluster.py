@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.postgresql.databases import Databases
 
 from tests import stored
 from tests.deploy.proxies import KINDS, Certificate, Proxy, make_certificate, running
 from tests.harness import Running, inbound, serve, settings, until
 from tests.ports import free_port
-from tests.postgresql.databases import Databases
 
 
 @pytest.fixture(scope="module")

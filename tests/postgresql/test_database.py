@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.harness import until
-from tests.postgresql.scene import do, under_load
+from tests.battery.full import full
+from tests.harness import settings, until
+from tests.postgresql.receivers import receivers
+from tests.postgresql.scene import address, do, under_load
+from tests.postgresql.servers import single, small_disk, url_of
 from tests.postgresql.traffic import TEXTS
 
+MEBIBYTE = 1024 * 1024
 #: Ends what waits for a standby: the commit stands on the primary.
 CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
@@ -74,3 +80,17 @@ async def test_a_slow_server(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         await do(scene.pair.standby.resume)
         await do(scene.pair.primary.slow_disk, 0)
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    """No room for tables: only 503, and taken again when there is room; the log stays small."""
+    with single() as server, ExitStack() as stack:
+        try:
+            disk = stack.enter_context(small_disk(server, 64 * MEBIBYTE))
+        except OSError as error:
+            pytest.skip(f"nothing can be mounted here: {error}")
+        url = url_of([server.port], "full_disk")
+        with receivers(tmp_path, settings(), url) as (receiver,):
+            ballast, room = disk / "ballast", os.statvfs(disk)
+            ballast.write_bytes(bytes(room.f_bavail * room.f_frsize - 8 * MEBIBYTE))
+            await do(full, receiver.running, ballast.unlink, address(url))

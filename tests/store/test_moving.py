@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.postgresql.databases import Databases
 
 from receiver.config import Postgresql, StoreAddress
 from receiver.store import moving, open_store
@@ -26,7 +27,6 @@ from receiver.store.engine.sqlite import moving as to_file
 from receiver.store.engine.sqlite.files import lock
 from tests.cli.program import run, told
 from tests.harness import settings, write
-from tests.postgresql.databases import Databases
 from tests.store import everything
 from tests.store.sql import change, look
 from tests.stored import dump
