@@ -23,7 +23,7 @@ port = {port}
 admin = ""
 
 [store]
-url = "sqlite:{store}"
+url = "{url}"
 
 [sources.tilil]
 provider = "tilil"
@@ -101,10 +101,14 @@ def receiver(
 
 
 def write_config(folder: Path, port: int, *, rules: int, store: str, before: str = "") -> Path:
-    """A configuration with so many keyword rules; the last of them answers the benchmark."""
+    """A configuration with so many keyword rules; the last of them answers the benchmark.
+
+    `store`: a file of SQLite, or the URL of a database.
+    """
     words = [f"WORD{number}" for number in range(rules - 1)] + ["TEST"]
     replies = ["You said {{ rest }}"] * (rules - 1) + ["Thank you for your message."]
-    text = _CONFIG.format(port=port, store=store) + before
+    url = store if "://" in store else f"sqlite:{store}"
+    text = _CONFIG.format(port=port, url=url) + before
     for keyword, reply in zip(words, replies, strict=True):
         text += _RULE.format(keyword=keyword, reply=reply)
     config = folder / "receiver.toml"
