@@ -286,14 +286,15 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def single() -> Iterator[Server]:
-    """A server with the database `sms`."""
+def single(*databases: str) -> Iterator[Server]:
+    """A server with these databases; `sms` if none is named."""
     with folder() as made:
         server = Server(made / "one")
         server.create()
         try:
             server.start()
-            server.ask("CREATE DATABASE sms TEMPLATE template0")
+            for name in databases or ("sms",):
+                server.ask(f"CREATE DATABASE {name} TEMPLATE template0")
             yield server
         finally:
             server.kill()

@@ -84,7 +84,8 @@ _COLUMNS = (
 )
 _INDEXES = (
     "SELECT t.relname, i.relname, ARRAY(SELECT a.attname::text FROM"
-    " unnest(x.indkey) WITH ORDINALITY AS k(number, place) JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.number"
+    " unnest(x.indkey) WITH ORDINALITY AS k(number, place)"
+    " JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.number"
     " ORDER BY place), x.indisunique, x.indpred IS NOT NULL, x.indisprimary FROM pg_index AS x"
     " JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid"
     " JOIN pg_namespace AS n ON n.oid = t.relnamespace WHERE n.nspname = 'public'"
