@@ -22,7 +22,7 @@ from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.tx import Tx
 from tests.harness import until, until_async
 from tests.store.rows import RAW, held, intake, opened
-from tests.store.sql import look
+from tests.store.sql import Refused, look
 from tests.stored import file_of
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +87,23 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
             await failing
         assert look(store.address, COUNT) == [(20,)]
         assert look(store.address, "SELECT * FROM meta WHERE key = 'bad'") == []
+
+
+async def test_a_statement_that_is_refused_leaves_its_neighbours_alone(
+    address: StoreAddress,
+) -> None:
+    """It ends the transaction of all in PostgreSQL: each is retried in one of its own."""
+    async with opened(address) as store:
+        async with held(store):
+            good = [store.take(intake(store, 1))]
+            bad = store.writer.run(
+                lambda tx: tx.execute("INSERT INTO people_runs VALUES (1, 2, NULL)")
+            )
+            good += [store.take(intake(store, 2))]
+        assert all(taken.new for taken in await asyncio.gather(*good))
+        with pytest.raises(Refused):
+            await bad
+        assert look(store.address, COUNT) == [(2,)]
 
 
 async def test_an_event_that_cannot_be_written_leaves_others_alone(address: StoreAddress) -> None:
