@@ -43,6 +43,8 @@ def test_who_was_taken_for_dead_changes_nothing(
     server: Server, connection: WriterConnection
 ) -> None:
     """Its first statement fails, and is not taken for prepared: it was passed over."""
+    with pytest.raises(psycopg.DataError):
+        change(connection, FAILS, "nonsense")
     for _ in range(5):  # psycopg would prepare it the next time
         change(connection, WORKS, 1)
     nodes = server.ask("DELETE FROM nodes RETURNING id, slot, name, version, since", "sms")
