@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ import structlog
 
 import tests.examples  # noqa: F401 - its profiles
 from tests.once import made_once
+from tests.postgresql.databases import Databases
+from tests.postgresql.servers import binaries, single
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +46,14 @@ def _ctrl_c_is_heard() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _looked_through_less() -> None:
+    """What was collected stays: it is no garbage, and there is much of it to look through."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _made_once() -> Iterator[None]:
     """Tests share what costs much and is the same for all of them."""
     with made_once():
@@ -52,3 +64,12 @@ def _made_once() -> Iterator[None]:
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Tests marked `anyio` run on the loop that the service runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Stores in PostgreSQL, on a server that is there while the tests of this process run."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with single() as server, closing(Databases(server)) as made:
+        yield made

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast
 
+import psycopg
+
 from receiver.config import StoreAddress
 from receiver.events import Message
 from receiver.store import (
@@ -188,6 +190,12 @@ def file_of(store: Store) -> Path:
 def sqlite_of(connection: object) -> Any:
     """What sqlite3 or aiosqlite has of a connection of the store."""
     return cast("Any", connection)._db
+
+
+async def interrupt(connection: object) -> None:
+    """Ends the query that an asynchronous connection of the store runs."""
+    db = sqlite_of(connection)
+    await (db.cancel_safe() if isinstance(db, psycopg.AsyncConnection) else db.interrupt())
 
 
 @contextmanager

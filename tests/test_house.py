@@ -39,6 +39,8 @@ WITH_SQL = {
     "intake/test_bundles.py": "raises an error of SQLite's",
     "console/test_answers.py": "tries to write by what only reads, and locks the accounts",
     "stored.py": "has the few facts and changes that the program has no function for",
+    "postgresql/databases.py": "makes and empties databases",
+    "postgresql/servers.py": "asks and sets servers",
     "once.py": "copies a store that is migrated once",
     "battery/broken.py": "puts broken statements in place of the store's own",
     "service/test_counting.py": "raises an error of SQLite's",

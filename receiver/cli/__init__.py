@@ -6,6 +6,7 @@ for a command with subcommands, such as `opt-outs`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextvars import copy_context
@@ -57,10 +58,15 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the program and ends the process."""
+    # Loading makes many objects and no garbage, and the end of the process frees them all: looking
+    # through them takes a fifth of the time of a short command.
+    gc.set_threshold(100_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         # A terminal without a character shows its number.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a file
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    gc.freeze()
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from receiver.actions import Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
-from receiver.store import jobs, opt_out_lines
+from receiver.store import opt_out_lines
 from receiver.store.jobs import Origin, add_job
 from receiver.store.links import use_link
 from receiver.store.message_reports import Learned, learn
@@ -73,6 +73,7 @@ _NOT_BEGUN = (
     "UPDATE messages SET state = 'waiting', attempts = attempts - 1"
     " WHERE state = 'sending' AND id = (SELECT message FROM jobs WHERE id = ? AND owner = ?)"
 )
+_WAIT_AGAIN = "UPDATE jobs SET owner = NULL, attempts = attempts - 1 WHERE id = ? AND owner = ?"
 # Nobody works on them any more.
 _FORSAKEN = (
     "SELECT id, source FROM messages WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM jobs"
@@ -314,8 +315,9 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
 
 def give_back(tx: Tx, owner: int, ids: Sequence[int]) -> None:
     """Has jobs of an owner wait again that it has not begun, and their messages."""
-    execute_many(tx, _NOT_BEGUN, [(id_, owner) for id_ in ids])
-    jobs.release(tx, owner, ids)
+    claimed = [(id_, owner) for id_ in ids]
+    execute_many(tx, _NOT_BEGUN, claimed)
+    execute_many(tx, _WAIT_AGAIN, claimed)
 
 
 def recover(tx: Tx, now: int, resend: Sequence[str]) -> int:

@@ -34,6 +34,7 @@ _BYTES = 16 * 1024 * 1024
 #: What PostgreSQL cannot store in a text; see `receiver.store.engine.postgresql.statements`.
 _NUL, _SHOWN_NUL = "\x00", "\N{SYMBOL FOR NULL}"
 _DIGESTS = 1 << 128
+_TYPES: dict[Kind, Any] = {"integer": int, "text": str, "bytes": bytes}
 
 _NODE = "SELECT value FROM meta WHERE key = 'node'"
 _STATE = f"SELECT state FROM {PROGRESS} WHERE name = ?"
@@ -176,16 +177,18 @@ def _verify(target: MoveTarget, table: str, columns: Columns, at: int, advance: 
 
 def _pieces(tx: Tx, table: str, columns: Columns, last: Sequence[Any]) -> Iterator[list[Row]]:
     """Yields the rows after a key, in pieces, as every engine has them."""
-    key, kinds = TABLES[table], list(columns.values())
+    key = TABLES[table]
     names, order = ", ".join(columns), ", ".join(key)
+    bytes_ = [place for place, kind in enumerate(columns.values()) if kind == "bytes"]
     while True:
         after = f" WHERE ({order}) > ({', '.join('?' * len(key))})" if last else ""
         within = f" ORDER BY {order} LIMIT {PIECE}" if key else ""
         piece: list[Row] = []
         size = 0
         for row in tx.execute(f"SELECT {names} FROM {table}{after}{within}", tuple(last)):
-            piece.append([_value(value, kind) for value, kind in zip(row, kinds, strict=True)])
-            size += sum(len(value) for value in row if isinstance(value, bytes))
+            piece.append(_row(row, columns))
+            for place in bytes_:
+                size += len(row[place] or b"")
             if size > _BYTES:
                 break
         if not piece:
@@ -196,10 +199,17 @@ def _pieces(tx: Tx, table: str, columns: Columns, last: Sequence[Any]) -> Iterat
             return
 
 
+def _row(row: Row, columns: Columns) -> Row:
+    """Returns a row as every engine has it: SQLite does not insist on the type of a column."""
+    return [
+        value
+        if value is None or (type(value) is _TYPES[kind] and (kind != "text" or _NUL not in value))
+        else _value(value, kind)
+        for value, kind in zip(row, columns.values(), strict=True)
+    ]
+
+
 def _value(value: Any, kind: Kind) -> Any:
-    """Returns a value as every engine has it: SQLite does not insist on the type of a column."""
-    if value is None:
-        return None
     if kind == "bytes":
         return value.encode() if isinstance(value, str) else bytes(value)
     if kind == "text":

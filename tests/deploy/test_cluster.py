@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.postgresql.databases import Databases
 
 from tests import stored
 from tests.deploy.proxies import KINDS, Certificate, Proxy, make_certificate, running
 from tests.harness import Running, inbound, serve, settings, until
 from tests.ports import free_port
+from tests.postgresql.databases import Databases
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_pushes_are_taken_while_a_receiver_ends(
 ) -> None:
     """What meets it as it ends comes again, as a provider does it, and is stored once."""
     with ExitStack() as stack:
-        address = stack.enter_context(databases.new("template0"))
+        address = stack.enter_context(databases.nothing())
         receivers: list[Running] = []
         for number in range(3):
             raw = settings(

@@ -236,4 +236,4 @@ async def test_a_connection_that_ends_unexpectedly_is_begun_again(
         await take(service, inbound(2, "y"))
         await nothing_left(service)
     assert len(await stored_in(server)) == 2
-    assert stored.jobs(service.store.path) == []
+    assert stored.jobs(service.store.address) == []

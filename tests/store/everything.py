@@ -279,6 +279,8 @@ async def _looks(store: Store) -> None:
     await reader.jobs(message=1, state="dead")
     assert [job async for job in reader.every_job()]
     assert [line async for line in reader.subscriptions.find(after=("", "", "", ""))]
+    [first, *_] = [line async for line in reader.subscriptions.lines()]
+    assert [line async for line in reader.subscriptions.lines(place=first.place)]
     assert not [line async for line in reader.opt_outs.every(until=NOW - timedelta(days=400))]
     await reader.work.lanes(now)
     for kind in _KINDS:

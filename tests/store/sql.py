@@ -8,10 +8,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from receiver.config import StoreAddress
 from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.statements import Statements
 from receiver.store.tx import Tx
+
+#: Raised for a value that the schema does not allow.
+Refused = (sqlite3.IntegrityError, psycopg.IntegrityError)
 
 
 @contextmanager
@@ -35,3 +40,23 @@ def change(store: StoreAddress, statement: str, *values: object) -> None:
     """Changes a store that nobody has open."""
     with opened(store) as db:
         db.execute(statement, values)
+
+
+def disk_full(store: StoreAddress) -> Exception:
+    """An error of the store as a whole, as its engine raises it."""
+    if isinstance(store, Path):
+        return sqlite3.OperationalError("database or disk is full")
+    return psycopg.errors.DiskFull("could not extend file")
+
+
+def content(store: StoreAddress) -> bytes:
+    """All that can be read of a store that nobody has open: the file, or all rows."""
+    if isinstance(store, Path):
+        return store.read_bytes()
+    tables = look(
+        store, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    )
+    values = [
+        value for (name,) in tables for row in look(store, f"SELECT * FROM {name}") for value in row
+    ]
+    return b"\0".join(v if isinstance(v, bytes) else str(v).encode() for v in values)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.config import StoreAddress
 from receiver.handlers import Action, Subscribe, Unsubscribe
 from receiver.store import Correction, HandlerActions, Store, to_micros
 from receiver.store.book import correct as correct_book
 from receiver.store.effects import carry_out
-from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.jobs import Origin
 from tests.harness import NOW
+from tests.store.conftest import Stores
 from tests.store.rows import PERSON, intake, opened
 
 OTHER = "+254711000002"
@@ -32,10 +30,9 @@ HISTORY = "SELECT * FROM subscription_history ORDER BY id"
 Change = tuple[int, Subscribe | Unsubscribe]
 
 
-def book(changes: Sequence[Change]) -> list[tuple[object, ...]]:
+def book(stores: Stores, changes: Sequence[Change]) -> list[tuple[object, ...]]:
     """The subscription book after these changes (minute of the provider's time, change)."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with stores.scratch() as db:
         history: list[tuple[object, ...]] = []
         for minute, change in changes:
             time = to_micros(NOW + timedelta(minutes=minute))
@@ -77,24 +74,25 @@ def shuffled_changes(draw: st.DrawFn) -> tuple[list[Change], list[Change]]:
 
 @given(shuffled_changes())
 def test_the_book_depends_on_neither_order_nor_repeats(
+    stores: Stores,
     both: tuple[list[Change], list[Change]],
 ) -> None:
     """Whatever order changes arrive in, and how often, the book says the same."""
-    assert book(both[0]) == book(both[1])
+    assert book(stores, both[0]) == book(stores, both[1])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=8))
-def test_the_newest_change_counts(changes: list[tuple[int, bool]]) -> None:
+def test_the_newest_change_counts(stores: Stores, changes: list[tuple[int, bool]]) -> None:
     """By the provider's time; at the same moment who left has left."""
     made = [change(active, minute) for minute, active in changes]
     newest = max(minute for minute, _ in changes)
     left = (newest, False) in changes
-    ((*_, state, since, _, _, _),) = book(made)
+    ((*_, state, since, _, _, _),) = book(stores, made)
     assert state == ("inactive" if left else "active")
     assert since == to_micros(NOW + timedelta(minutes=newest))
 
 
-def test_services_and_short_codes_are_subscribed_apart() -> None:
+def test_services_and_short_codes_are_subscribed_apart(stores: Stores) -> None:
     """Leaving one service leaves the others alone; absent ones are one of their own."""
     changes: list[Change] = [
         (0, Subscribe(msisdn=PERSON, short_code="22915", service_id="44")),
@@ -103,7 +101,7 @@ def test_services_and_short_codes_are_subscribed_apart() -> None:
         (3, Subscribe(msisdn=PERSON)),
         (4, Unsubscribe(msisdn=PERSON, short_code="22915", service_id="45")),
     ]
-    states = {(row[1], row[2]): row[4] for row in book(changes)}
+    states = {(row[1], row[2]): row[4] for row in book(stores, changes)}
     assert states == {
         ("22915", "44"): "active",
         ("22915", "45"): "inactive",
@@ -112,13 +110,13 @@ def test_services_and_short_codes_are_subscribed_apart() -> None:
     }
 
 
-def test_a_subscription_may_be_with_another_source() -> None:
+def test_a_subscription_may_be_with_another_source(stores: Stores) -> None:
     """What a message to one source ends is ended where it is."""
     changes: list[Change] = [
         (0, Subscribe(msisdn=PERSON, service_id="44")),
         (1, Unsubscribe(msisdn=PERSON, service_id="44", source="other")),
     ]
-    assert [(row[0], row[4]) for row in book(changes)] == [
+    assert [(row[0], row[4]) for row in book(stores, changes)] == [
         ("other", "inactive"),
         ("tilil", "active"),
     ]
@@ -134,7 +132,7 @@ async def fill(store: Store, changes: Sequence[tuple[datetime, Action]]) -> None
 
 
 @pytest.mark.anyio
-async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
+async def test_the_book_and_its_history_are_read_back(address: StoreAddress) -> None:
     """The reader gives the state by person, and all changes by the provider's time."""
     times = [NOW - timedelta(days=1), NOW - timedelta(days=3), NOW - timedelta(days=2)]
     actions: list[Action] = [
@@ -142,7 +140,7 @@ async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
         Subscribe(msisdn=PERSON, service_id="44"),
         Unsubscribe(msisdn=PERSON, service_id="44"),
     ]
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store, list(zip(times, actions, strict=True)))
         look = store.reader.subscriptions
         [line] = [line async for line in look.find()]
@@ -175,11 +173,11 @@ async def test_the_book_and_its_history_are_read_back(tmp_path: Path) -> None:
     ],
 )
 async def test_subscriptions_are_found(
-    tmp_path: Path, filters: dict[str, Any], found: list[str]
+    address: StoreAddress, filters: dict[str, Any], found: list[str]
 ) -> None:
     """By each filter, in the book, in the book as it stood, and in the history."""
     joined = Subscribe(msisdn=PERSON, service_id="44", short_code="22915", keyword="Game")
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store, [(NOW - timedelta(days=1), joined), (NOW, Unsubscribe(msisdn=OTHER))])
         look = store.reader.subscriptions
         expected = sorted(found)
@@ -189,10 +187,10 @@ async def test_subscriptions_are_found(
 
 
 @pytest.mark.anyio
-async def test_the_book_can_be_read_as_it_stood(tmp_path: Path) -> None:
+async def test_the_book_can_be_read_as_it_stood(address: StoreAddress) -> None:
     """A change counts from its moment on; the state asked for is that of then."""
     hours = [NOW + timedelta(hours=n) for n in range(4)]
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(
             store,
             [
@@ -214,9 +212,9 @@ async def correct(store: Store, corrections: Sequence[Correction], time: datetim
 
 
 @pytest.mark.anyio
-async def test_corrections_are_lines_like_others(tmp_path: Path) -> None:
+async def test_corrections_are_lines_like_others(address: StoreAddress) -> None:
     """With their reason, at the time that they are for; what is newer stays."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store, [(NOW, Subscribe(msisdn=PERSON, service_id="44"))])
         corrections = [
             Correction(msisdn=PERSON, source="tilil", service_id="44", active=False),

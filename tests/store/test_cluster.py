@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.postgresql.databases import Databases
 
 from receiver.config import Postgresql
 from receiver.store.engine import engine_of
 from tests.cli.program import run, told
 from tests.harness import Wire, inbound, request, serve, settings, write
 from tests.ports import free_port
+from tests.postgresql.databases import Databases
 from tests.store.sql import change
 
 

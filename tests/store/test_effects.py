@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
+from receiver.config import StoreAddress
 from receiver.handlers import Action, OptIn, OptOut
 from receiver.store import HandlerActions
 from tests.harness import NOW
@@ -15,9 +15,9 @@ from tests.store.rows import PERSON, intake, opened, opted_in, opted_out
 
 
 @pytest.mark.anyio
-async def test_opt_outs_are_noted_once_and_their_history_always(tmp_path: Path) -> None:
+async def test_opt_outs_are_noted_once_and_their_history_always(address: StoreAddress) -> None:
     """Opting out twice is once; each time is in the history."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         assert await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         assert not await opted_out(store, OptOut(PERSON, "operator"), NOW + timedelta(hours=1))
         (entry,) = await store.reader.opt_outs.find(PERSON)
@@ -32,11 +32,11 @@ async def test_opt_outs_are_noted_once_and_their_history_always(tmp_path: Path) 
 
 
 @pytest.mark.anyio
-async def test_the_last_word_of_a_commit_counts(tmp_path: Path) -> None:
+async def test_the_last_word_of_a_commit_counts(address: StoreAddress) -> None:
     """STOP and START that share a commit take effect in the order in which they came."""
     stop, start = OptOut(PERSON, "STOP"), OptIn(PERSON, "START")
     cases: list[list[Action]] = [[stop, start], [start, stop], [stop, start, stop, start]]
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for n, actions in enumerate(cases):
             rows = [
                 intake(

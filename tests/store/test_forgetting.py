@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from receiver.actions import Action, OptIn, OptOut, Send, Subscribe
+from receiver.config import StoreAddress
 from receiver.errors import Malformed
 from receiver.handlers import Reply
 from receiver.providers import Parsed, Push
@@ -31,7 +31,7 @@ from receiver.store.tx import Tx
 from receiver.text.msisdn import national_digits, spellings
 from tests.harness import NOW, inbound, push_of
 from tests.store.rows import PERSON, RAW, begin, intake, opened, opted_in
-from tests.store.sql import look
+from tests.store.sql import content, look
 
 pytestmark = pytest.mark.anyio
 
@@ -74,9 +74,9 @@ async def fill(store: Store) -> None:
         )
 
 
-async def test_nothing_of_the_person_is_left(tmp_path: Path) -> None:
+async def test_nothing_of_the_person_is_left(address: StoreAddress) -> None:
     """No table has the number in any spelling; all of the other person is there."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await fill(store)
         forgotten = await forget(store, PERSON)
         assert forgotten.left == []
@@ -97,14 +97,14 @@ async def test_nothing_of_the_person_is_left(tmp_path: Path) -> None:
             )
     digits = national_digits(PERSON).encode()
     others = national_digits(OTHER).encode()
-    raw = (tmp_path / "receiver.db").read_bytes()
+    raw = content(address)
     assert digits not in raw
     assert others in raw
 
 
-async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
+async def test_who_opted_out_stays_opted_out(address: StoreAddress) -> None:
     """Replies, messages and handlers find the opt-out in its scope; START lifts it."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         people = StoredPeople(store.address)
         await fill(store)
         await forget(store, PERSON)
@@ -131,18 +131,18 @@ async def test_who_opted_out_stays_opted_out(tmp_path: Path) -> None:
         people.close()
 
 
-async def test_a_repeat_of_what_was_forgotten_is_known(tmp_path: Path) -> None:
+async def test_a_repeat_of_what_was_forgotten_is_known(address: StoreAddress) -> None:
     """The provider's next try of a forgotten message does not bring the person back."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(intake(store, "one"))
         await forget(store, PERSON)
         assert not (await store.take(intake(store, "one"))).new
         assert look(store.address, "SELECT * FROM events WHERE type <> ''") == []
 
 
-async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
+async def test_what_is_under_way_is_named(address: StoreAddress) -> None:
     """A message that is being sent and an answer that is open stay for now; again, they go."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         asked = handler_actions(Send(to=PERSON, text="hello"))
         taken = await store.take(intake(store, "one", handler_actions=asked, state=ReplyState.OPEN))
         await begin(store, 1)
@@ -157,9 +157,9 @@ async def test_what_is_under_way_is_named(tmp_path: Path) -> None:
         assert look(store.address, "SELECT * FROM messages") == []
 
 
-async def test_a_subscriber_is_not_forgotten_unseen(tmp_path: Path) -> None:
+async def test_a_subscriber_is_not_forgotten_unseen(address: StoreAddress) -> None:
     """Each active subscription is a reason not to, by its source, short code and service."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         assert await obstacles(store, PERSON) == []
         asked = Subscribe(msisdn=PERSON, short_code="22915", service_id="32")
         await store.take(intake(store, "one", handler_actions=handler_actions(asked)))
@@ -192,10 +192,10 @@ UNLIKE = (b"mobile=0726770793", b"mobile=0726 77 a 0792", b'{"id": 72677, "n": 9
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
 async def test_a_request_of_the_quarantine_goes_however_it_is_written(
-    tmp_path: Path, written: bytes
+    address: StoreAddress, written: bytes
 ) -> None:
     """Whatever our readers would undo; what is somebody else's stays."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for body in (written, *UNLIKE):
             await keep(store, pack_request("POST", None, b"", [], body, "192.0.2.1"))
         for where in ((None, b"mobile=0726-770-792", []), (None, b"", [(b"from", b"0726 770792")])):
@@ -221,7 +221,7 @@ async def keep(store: Store, request: bytes, *, reason: str = "no id") -> None:
     )
 
 
-async def test_what_a_provider_reads_as_the_number_goes(tmp_path: Path) -> None:
+async def test_what_a_provider_reads_as_the_number_goes(address: StoreAddress) -> None:
     """Also where no search finds it: the digits are apart, and its reader brings them together."""
 
     class Apart(Tilil):
@@ -234,18 +234,18 @@ async def test_what_a_provider_reads_as_the_number_goes(tmp_path: Path) -> None:
                 *super().parse(push_of(inbound(1, mobile=(first + second).decode()))),
             ]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for body in (b"0726 and then 770792", b"0726 and then 770793", b"nothing and then more"):
             await keep(store, pack_request("POST", None, b"", [], body, "192.0.2.1"))
         providers = {"tilil": Apart(TililSource(provider="tilil"))}
         assert (await forget(store, PERSON, providers)).gone == {"quarantine": 1}
 
 
-async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None:
+async def test_keys_that_have_the_number_in_them_lose_it(address: StoreAddress) -> None:
     """Of reports that name nobody, and of what was purged before; others' keys stay."""
     keys = ("m-254726770792", "+254726770792-1", "00254726770792", "0726770792/2")
     others = ("m-2547267707921", "726770792", "m-254711000000")
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for key in (*keys, *others):
             await store.take(intake(store, key, subject=None))
         await store.take(intake(store, "0726770792 of another", subject=OTHER))
@@ -259,9 +259,9 @@ async def test_keys_that_have_the_number_in_them_lose_it(tmp_path: Path) -> None
         assert look(store.address, "SELECT count(*) FROM events WHERE type = ''") == [(6,)]
 
 
-async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
+async def test_purging_takes_the_number_out_of_keys(address: StoreAddress) -> None:
     """By age, too: the key outlives its event."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         seqs = []
         for key in ("m-254726770792", "4448236"):
             push = intake(store, key)
@@ -272,9 +272,9 @@ async def test_purging_takes_the_number_out_of_keys(tmp_path: Path) -> None:
         assert other == ("message:4448236",)
 
 
-async def test_reports_of_their_messages_go(tmp_path: Path) -> None:
+async def test_reports_of_their_messages_go(address: StoreAddress) -> None:
     """A report says whose message it is about by an id alone, mostly."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for person in (PERSON, OTHER):
             asked = handler_actions(Send(to=person, text="hello"))
             await store.take(intake(store, person[-4:], handler_actions=asked))

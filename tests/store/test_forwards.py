@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.config import StoreAddress
 from receiver.handlers import Forward
 from receiver.store import Store, handler_results, jobs
 from receiver.store.engine.sqlite.database import open_writer
@@ -20,7 +21,9 @@ from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrate, migrati
 from receiver.store.ids import EventIds
 from receiver.store.job_reads import JobReader
 from receiver.store.records import to_micros
+from receiver.store.tx import execute_many
 from tests.harness import NOW
+from tests.store.conftest import Stores
 from tests.store.rows import PERSON, fail, finish, intake, opened
 from tests.store.sql import look
 
@@ -43,9 +46,9 @@ async def due(store: Store, target: str = "crm", limit: int = 100) -> list[str]:
     return [getattr(job.event.data, "external_id", "") for job in found if job.event]
 
 
-async def test_one_persons_events_are_in_line(tmp_path: Path) -> None:
+async def test_one_persons_events_are_in_line(address: StoreAddress) -> None:
     """The first of each may be forwarded; of nobody's all; each target has a line of its own."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for id_, person in enumerate(["+1", "+2", "+1", None, None, "+2"]):
             await wish(store, id_, person, "crm", *(["games"] if id_ > 1 else []))
         assert await due(store) == ["0", "1", "3", "4"]
@@ -61,9 +64,9 @@ async def test_one_persons_events_are_in_line(tmp_path: Path) -> None:
         assert (dead.target, dead.attempts, dead.error) == ("crm", 2, "never")
 
 
-async def test_nobody_is_in_line_who_has_one_under_way(tmp_path: Path) -> None:
+async def test_nobody_is_in_line_who_has_one_under_way(address: StoreAddress) -> None:
     """Neither before nor behind it: an earlier one may have come back from the dead."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for id_, person in enumerate(["+1", "+1", "+1", "+2"]):
             await wish(store, id_, person, "crm")
         second = (await store.reader.jobs(kind="forward"))[1]
@@ -73,9 +76,9 @@ async def test_nobody_is_in_line_who_has_one_under_way(tmp_path: Path) -> None:
         assert await due(store) == ["0", "3"]
 
 
-async def test_lanes_that_wait_are_found(tmp_path: Path) -> None:
+async def test_lanes_that_wait_are_found(address: StoreAddress) -> None:
     """Those with something due, whatever else there is."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         assert await lanes(store) == []
         await wish(store, 1, PERSON, "b", "a", "c", "a")
         await wish(store, 2, PERSON, "b", "c")
@@ -100,9 +103,9 @@ async def lanes(store: Store) -> list[str]:
     return [lane for _, lane in await store.reader.work.lanes(NOW)]
 
 
-async def test_only_what_has_waited_so_long_is_given_up(tmp_path: Path) -> None:
+async def test_only_what_has_waited_so_long_is_given_up(address: StoreAddress) -> None:
     """By when it was due."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await wish(store, 1, "+1", "crm")
         await wish(store, 2, "+2", "crm")
         (first, _) = await store.reader.jobs(kind="forward")
@@ -111,9 +114,9 @@ async def test_only_what_has_waited_so_long_is_given_up(tmp_path: Path) -> None:
         assert [job.error for job in await store.reader.jobs(kind="forward")] == ["no", "given up"]
 
 
-async def test_a_forward_whose_event_is_gone_is_found(tmp_path: Path) -> None:
+async def test_a_forward_whose_event_is_gone_is_found(address: StoreAddress) -> None:
     """So that it can become a dead letter, and nobody waits behind it."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await wish(store, 1, PERSON, "crm")
         await store.writer.run(lambda db: db.execute("DELETE FROM events"))
         (job,) = await store.reader.work.due("forward", "crm", NOW, limit=9)
@@ -129,12 +132,13 @@ JOBS = st.lists(
 
 @given(JOBS)
 def test_the_line_is_as_a_person_would_draw_it(
+    stores: Stores,
     made: list[tuple[str | None, str, int, bool]],
 ) -> None:
     """Whatever is due, put off, under way and dead: the first of a person, if it is its turn."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
-        db.executemany(
+    with stores.scratch() as db:
+        execute_many(
+            db,
             "INSERT INTO jobs (kind, handler, created_at, target, subject, state, due_at, owner)"
             " VALUES ('forward', 'f', 0, 'crm', ?, ?, ?, ?)",
             [
@@ -148,14 +152,15 @@ def test_the_line_is_as_a_person_would_draw_it(
 
         reader = JobReader(fetch, EventIds(0))
         found = asyncio.run(reader.due("forward", "crm", NOW, limit=1000))
+        ids = [id_ for (id_,) in db.execute("SELECT id FROM jobs ORDER BY id")]
     busy = {person for person, state, _, owned in made if owned and state == "due"}
     expected, blocked = [], busy - {None}
-    for number, (person, state, late, owned) in enumerate(made, 1):
+    for id_, (person, state, late, owned) in zip(ids, made, strict=True):
         if state == "due" and not owned and (person is None or person not in blocked):
             blocked.add(person)
             if late <= 0:
-                expected.append((late, number))
-    assert [job.id for job in found] == [number for _, number in sorted(expected)]
+                expected.append((late, id_))
+    assert [job.id for job in found] == [id_ for _, id_ in sorted(expected)]
 
 
 def test_what_waits_is_found_by_indexes() -> None:
@@ -178,7 +183,7 @@ def test_what_waits_is_found_by_indexes() -> None:
             scans = {step for step in plan if step.startswith("SCAN")}
             assert scans <= {"SCAN k", "SCAN lanes", "SCAN 6 CONSTANT ROWS"}, plan
             of_person = [step for step in plan if step.startswith("SEARCH o ")]
-            of_person += [s for s in plan if "SEARCH" in s] if query == jobs._WAITS else []
+            of_person += [s for s in plan if "jobs" in s] if query == jobs._WAITS else []
             assert all("lane=? AND subject=?" in step for step in of_person), plan
             assert not [step for step in plan if "TEMP B-TREE" in step], plan
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from receiver.actions import Send
+from receiver.config import StoreAddress
 from receiver.events import DeliveryReport, EventType, Status, advance, encode_data
 from receiver.handlers import OptOut, Reply
 from receiver.outgoing import Sent
@@ -109,9 +110,9 @@ def report(
 # Sending
 
 
-async def test_a_message_waits_with_its_parts_counted(tmp_path: Path) -> None:
+async def test_a_message_waits_with_its_parts_counted(address: StoreAddress) -> None:
     """GSM-7 holds 160 characters, one character outside of it makes them 70."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         plain = await store.add_message(WISH, NOW)
         wide = await store.add_message(
             msgspec.structs.replace(WISH, text="ü" * 100 + "ő" * 71), NOW
@@ -122,9 +123,9 @@ async def test_a_message_waits_with_its_parts_counted(tmp_path: Path) -> None:
         assert (second.encoding, second.parts) == ("UCS-2", 3)
 
 
-async def test_messages_that_end_together_are_stored_as_alone(tmp_path: Path) -> None:
+async def test_messages_that_end_together_are_stored_as_alone(address: StoreAddress) -> None:
     """What is another's, or has ended, stays as it is; each report joins its own message."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         made = [await store.add_message(WISH, NOW) for _ in range(4)]
         attempts = [Attempt(message, PERSON) for message in made]
         await store.run(messages.begin, attempts[:3], to_micros(NOW), MICROS_A_DAY, 1)
@@ -147,9 +148,9 @@ async def test_messages_that_end_together_are_stored_as_alone(tmp_path: Path) ->
         ]
 
 
-async def test_a_message_begins_once(tmp_path: Path) -> None:
+async def test_a_message_begins_once(address: StoreAddress) -> None:
     """Whoever comes second, or comes back for one that is sent, is told that it is gone."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         both = [Attempt(message, PERSON)] * 2
         first, second = await store.run(messages.begin, both, to_micros(NOW), MICROS_A_DAY)
@@ -162,9 +163,9 @@ async def test_a_message_begins_once(tmp_path: Path) -> None:
         assert (await the(store, message)).attempts == 1
 
 
-async def test_what_the_provider_said_is_kept(tmp_path: Path) -> None:
+async def test_what_the_provider_said_is_kept(address: StoreAddress) -> None:
     """Its id, its count of parts, cost and balance; the job is done, and one asks if need be."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         taken = Sent(message_id="7", status=Status.SENT, parts=2, cost="0.8", balance="91.2")
@@ -176,9 +177,9 @@ async def test_what_the_provider_said_is_kept(tmp_path: Path) -> None:
         assert (job.kind, job.message, job.due_at) == ("poll", message, NOW + DAY)
 
 
-async def test_who_opted_out_gets_nothing(tmp_path: Path) -> None:
+async def test_who_opted_out_gets_nothing(address: StoreAddress) -> None:
     """Not even what was asked for before; only the confirmation of the opt-out itself passes."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         confirmation = Reply("you are out", even_if_opted_out=True)
         await store.take(intake(store, 1, reply=confirmation, reply_in_answer=False))
@@ -191,9 +192,9 @@ async def test_who_opted_out_gets_nothing(tmp_path: Path) -> None:
         assert found.error == "the person has opted out"
 
 
-async def test_a_message_that_was_certainly_not_sent_waits_again(tmp_path: Path) -> None:
+async def test_a_message_that_was_certainly_not_sent_waits_again(address: StoreAddress) -> None:
     """With the reason, and until it is due; a dead one waits again when a person says so."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         why = Failure("too much", Status.QUEUED, "429")
@@ -211,9 +212,9 @@ async def test_a_message_that_was_certainly_not_sent_waits_again(tmp_path: Path)
         assert (await the(store, message)).status == "queued"
 
 
-async def test_a_retry_leaves_history_as_it_was(tmp_path: Path) -> None:
+async def test_a_retry_leaves_history_as_it_was(address: StoreAddress) -> None:
     """When a message and its job were made stays; it is tried for its whole time anew."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         await store.run(messages.kill, message, to_micros(NOW), Failure("no credit"))
@@ -226,14 +227,14 @@ async def test_a_retry_leaves_history_as_it_was(tmp_path: Path) -> None:
         assert work.since == NOW + DAY
 
 
-async def test_what_was_under_way_when_the_process_ended_is_unknown(tmp_path: Path) -> None:
+async def test_what_was_under_way_when_the_process_ended_is_unknown(address: StoreAddress) -> None:
     """It is not sent again by itself, except from sources that would rather send twice."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         lost = await store.add_message(WISH, NOW)
         again = await store.add_message(msgspec.structs.replace(WISH, source="other"), NOW)
         for message in (lost, again):
             await begin(store, message)
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         assert await store.run(messages.recover, to_micros(NOW), ["other"]) == 2
         found = await the(store, lost)
         assert (found.state, found.status) == ("unknown", "unknown")
@@ -241,9 +242,9 @@ async def test_what_was_under_way_when_the_process_ended_is_unknown(tmp_path: Pa
         assert [job.message for job in await store.reader.jobs()] == [again]
 
 
-async def test_a_long_text_becomes_several_messages(tmp_path: Path) -> None:
+async def test_a_long_text_becomes_several_messages(address: StoreAddress) -> None:
     """Each with its own record, for the same person, asked for by the same."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         await store.run(messages.split, message, to_micros(NOW), ["one", "two", "three"])
         found = await store.reader.messages.find()
@@ -255,10 +256,10 @@ async def test_a_long_text_becomes_several_messages(tmp_path: Path) -> None:
 # link_ids
 
 
-async def test_a_link_id_is_good_once(tmp_path: Path) -> None:
+async def test_a_link_id_is_good_once(address: StoreAddress) -> None:
     """For the message that took it, also when that is tried again, and for no other."""
     linked = msgspec.structs.replace(WISH, link_id="L1")
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         first, second = [await store.add_message(linked, NOW) for _ in range(2)]
         assert await begin(store, first) is None
         await store.run(messages.put_off, first, to_micros(NOW), to_micros(NOW), Failure("busy"))
@@ -269,9 +270,9 @@ async def test_a_link_id_is_good_once(tmp_path: Path) -> None:
         assert (await the(store, second)).state == "dead"
 
 
-async def test_a_link_id_expires_with_the_message_that_brought_it(tmp_path: Path) -> None:
+async def test_a_link_id_expires_with_the_message_that_brought_it(address: StoreAddress) -> None:
     """A late reply is as old as its event, not as the decision to send it."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         pushed = intake(
             store, 1, reply=Reply("karibu"), reply_in_answer=False, state=ReplyState.GIVEN
         )
@@ -285,11 +286,11 @@ async def test_a_link_id_expires_with_the_message_that_brought_it(tmp_path: Path
 
 @pytest.mark.parametrize("told_by", ["report", "refusal"])
 async def test_a_link_id_that_the_provider_calls_invalid_is_dead(
-    tmp_path: Path, told_by: str
+    address: StoreAddress, told_by: str
 ) -> None:
     """Also for the message that it was used for."""
     linked = msgspec.structs.replace(WISH, link_id="L1")
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await send(store, linked)
         if told_by == "report":
             await store.take(report(store, "m-1", Status.FAILED, link_invalid=True))
@@ -304,9 +305,9 @@ async def test_a_link_id_that_the_provider_calls_invalid_is_dead(
 
 
 @pytest.mark.parametrize("reported", ["M-00aB", " m-00AB", "000M-00ab"])
-async def test_reports_find_their_message(tmp_path: Path, reported: str) -> None:
+async def test_reports_find_their_message(address: StoreAddress, reported: str) -> None:
     """By the provider's id, whatever it did to its case and leading zeros."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await send(store, id_="0m-00Ab")
         taken = await store.take(report(store, reported, Status.DELIVERED))
         assert (await the(store, message)).status is Status.DELIVERED
@@ -316,10 +317,10 @@ async def test_reports_find_their_message(tmp_path: Path, reported: str) -> None
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the answer", "after it"])
 async def test_a_report_about_another_person_changes_nothing(
-    tmp_path: Path, *, early: bool
+    address: StoreAddress, *, early: bool
 ) -> None:
     """A gateway that counts from 1 again: nobody's message is delivered by anybody else's."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         others = report(store, "m-1", Status.DELIVERED, to="+254711111111")
         if early:
             await store.take(others)
@@ -332,18 +333,18 @@ async def test_a_report_about_another_person_changes_nothing(
         assert (await the(store, message)).status is Status.FAILED
 
 
-async def test_of_two_messages_with_one_id_the_newer_is_meant(tmp_path: Path) -> None:
+async def test_of_two_messages_with_one_id_the_newer_is_meant(address: StoreAddress) -> None:
     """Reports that name nobody are about what was sent last under their id."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         first, second = await send(store), await send(store)
         await store.take(report(store, "m-1", Status.DELIVERED))
         assert (await the(store, first)).status is Status.QUEUED
         assert (await the(store, second)).status is Status.DELIVERED
 
 
-async def test_a_report_that_came_before_the_answer_is_joined(tmp_path: Path) -> None:
+async def test_a_report_that_came_before_the_answer_is_joined(address: StoreAddress) -> None:
     """For 72 hours; older ones were about something else."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         early, old = [await store.add_message(WISH, NOW) for _ in range(2)]
         await store.take(report(store, "old", Status.DELIVERED, at=NOW - timedelta(hours=73)))
         await store.take(report(store, "early", Status.DELIVERED, at=NOW - timedelta(hours=71)))
@@ -372,12 +373,12 @@ S, D, F, U = Status.SENT, Status.DELIVERED, Status.FAILED, Status.UNDELIVERED
 )
 @pytest.mark.parametrize("early", [0, 2], ids=["after the answer", "some before it"])
 async def test_a_message_is_as_far_as_the_least_of_its_parts(
-    tmp_path: Path, told: list[tuple[int, Status]], statuses: list[str], early: int
+    address: StoreAddress, told: list[tuple[int, Status]], statuses: list[str], early: int
 ) -> None:
     """And fails with any of them; all of them together may still be delivered."""
     parts = Sent(message_id="01", further_ids=("p2", "P3"))
     ids = {1: "1", 2: "P2", 3: "p3"}
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         for part, status in told[:early]:
@@ -394,17 +395,17 @@ async def test_a_message_is_as_far_as_the_least_of_its_parts(
         assert len(await store.reader.messages.reports(message)) == len(told)
 
 
-async def test_an_id_may_have_a_comma(tmp_path: Path) -> None:
+async def test_an_id_may_have_a_comma(address: StoreAddress) -> None:
     """It is that of one message, though it looks like those of two parts."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await send(store, id_="a,b")
         await store.take(report(store, "A,B", Status.DELIVERED))
         assert (await the(store, message)).status is Status.DELIVERED
 
 
-async def test_reports_of_nothing_of_ours_are_let_go(tmp_path: Path) -> None:
+async def test_reports_of_nothing_of_ours_are_let_go(address: StoreAddress) -> None:
     """After 72 hours; those of our messages stay, and so do all events."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await send(store)
         await store.take(report(store, "m-1", Status.SENT))
         await store.take(report(store, "somebody else's", Status.SENT))
@@ -414,9 +415,9 @@ async def test_reports_of_nothing_of_ours_are_let_go(tmp_path: Path) -> None:
         assert len([event async for event in store.reader.events()]) == 2
 
 
-async def test_a_report_settles_what_had_no_answer(tmp_path: Path) -> None:
+async def test_a_report_settles_what_had_no_answer(address: StoreAddress) -> None:
     """If it can be about one message only: it is sent, and its id is known from then on."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await send(store, id_=None)
         await store.take(report(store, "new", Status.SENT, to=PERSON))
         found = await the(store, message)
@@ -425,17 +426,19 @@ async def test_a_report_settles_what_had_no_answer(tmp_path: Path) -> None:
         assert (await the(store, message)).status is Status.DELIVERED
 
 
-async def test_a_report_that_may_be_about_two_messages_is_about_none(tmp_path: Path) -> None:
+async def test_a_report_that_may_be_about_two_messages_is_about_none(address: StoreAddress) -> None:
     """A guess would call a message delivered that never was."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         both = [await send(store, id_=None) for _ in range(2)]
         await store.take(report(store, "new", Status.DELIVERED, to=PERSON))
         assert [(await the(store, message)).state for message in both] == ["unknown"] * 2
 
 
-async def test_reports_with_ids_of_their_own_are_joined_by_person_and_text(tmp_path: Path) -> None:
+async def test_reports_with_ids_of_their_own_are_joined_by_person_and_text(
+    address: StoreAddress,
+) -> None:
     """TalkNTalk's webhooks have another id than its send API: the text tells, then the order."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         texts = ["one", "two", "one"]
         messages = [
             await send(store, msgspec.structs.replace(WISH, text=text), f"uuid-{n}")
@@ -450,9 +453,9 @@ async def test_reports_with_ids_of_their_own_are_joined_by_person_and_text(tmp_p
         assert [(await the(store, m)).status for m in messages] == ["delivered"] * 3
 
 
-async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Path) -> None:
+async def test_a_delivered_message_was_sent_also_without_an_answer(address: StoreAddress) -> None:
     """A report that overtakes the time-out of the answer is not undone by it."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(WISH, NOW)
         await begin(store, message)
         told = report(store, "9", Status.DELIVERED, to=PERSON, text="karibu", foreign_ids=True)
@@ -464,9 +467,9 @@ async def test_a_delivered_message_was_sent_also_without_an_answer(tmp_path: Pat
         assert (found.state, found.status) == ("sent", "delivered")
 
 
-async def test_all_dead_letters_wait_again(tmp_path: Path) -> None:
+async def test_all_dead_letters_wait_again(address: StoreAddress) -> None:
     """However many there are; they are revived in pieces. What was waiting is not among them."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         made = await asyncio.gather(*[store.add_message(WISH, NOW) for _ in range(2 * REVIVED + 2)])
         why = Failure("no", Status.FAILED)
         kills = [store.run(messages.kill, message, to_micros(NOW), why) for message in made[1:]]
@@ -482,10 +485,13 @@ async def test_all_dead_letters_wait_again(tmp_path: Path) -> None:
 STEPS = st.lists(st.sampled_from(Status), min_size=1, max_size=7)
 
 
-@examples(60, suppress_health_check=[HealthCheck.too_slow])
+IDS = count(1)  # of messages at the provider: the examples share a store
+
+
+@examples(60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(reported=STEPS, answered=st.integers(0, 7), status=st.sampled_from(Status))
 def test_the_status_moves_forward_only(
-    tmp_path_factory: pytest.TempPathFactory, reported: list[Status], answered: int, status: Status
+    address: StoreAddress, reported: list[Status], answered: int, status: Status
 ) -> None:
     """Whatever the order of the reports, and whenever the answer to sending comes between them.
 
@@ -493,19 +499,20 @@ def test_the_status_moves_forward_only(
     """
 
     async def play() -> None:
-        async with open_store(tmp_path_factory.mktemp("order") / "receiver.db") as store:
+        id_ = str(next(IDS))
+        async with opened(address) as store:
             message = await store.add_message(WISH, NOW)
             await begin(store, message)
             answer = min(answered, len(reported))
             seen: list[Status] = []
             for number in range(len(reported) + 1):
                 if number == answer:
-                    accepted = Sent(message_id="m-1", status=status)
+                    accepted = Sent(message_id=id_, status=status)
                     await store.run(messages.sent, message, to_micros(NOW), accepted)
                     # What came before it is joined after it.
                     seen = [status, *seen]
                 if number < len(reported):
-                    await store.take(report(store, "m-1", reported[number]))
+                    await store.take(report(store, id_, reported[number]))
                     seen.append(reported[number])
                 if number >= answer:
                     expected = reduce(advance, seen, Status.QUEUED)

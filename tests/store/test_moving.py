@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.postgresql.databases import Databases
 
 from receiver.config import Postgresql, StoreAddress
 from receiver.store import moving, open_store
@@ -27,6 +26,7 @@ from receiver.store.engine.sqlite import moving as to_file
 from receiver.store.engine.sqlite.files import lock
 from tests.cli.program import run, told
 from tests.harness import settings, write
+from tests.postgresql.databases import Databases
 from tests.store import everything
 from tests.store.sql import change, look
 from tests.stored import dump
@@ -34,20 +34,21 @@ from tests.stored import dump
 #: Tables that are made anew, or are of one process.
 _NOT_MOVED = {"people", "people_runs", "owners"}
 _OF_SERVER = {"nodes", "leases", "schema_version"}
-#: Runs the program, and kills it in the transaction of a piece.
+#: Runs the program, and kills it in the transaction of the second piece of a table.
 _KILLED = """
 import os, signal, sys
 from receiver import cli
 from receiver.store import moving
 
 moving.PIECE = 3
-left, note = int(sys.argv.pop(1)), moving._set_state
+table, note = sys.argv.pop(1), moving._set_state
+times = 0
 
-def killed(*given):
-    global left
-    note(*given)
-    left -= 1
-    if not left:
+def killed(tx, name, state):
+    global times
+    note(tx, name, state)
+    times += name == table
+    if times == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
 moving._set_state = killed
@@ -79,7 +80,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path: Path, full: Path, databases: Databases) -> Iterator[Place]:
     """A copy of the full store, and a database without one."""
     shutil.copytree(full, tmp_path, dirs_exist_ok=True)
-    with databases.new("template0") as address:
+    with databases.nothing() as address:
         yield Place(tmp_path, address)
 
 
@@ -97,10 +98,10 @@ def there_and_back(place: Place) -> Path:
     return place.folder / "back.db"
 
 
-def killed(place: Place, *arguments: str) -> None:
-    """Runs a move that is killed in its twelfth piece."""
+def killed(place: Place, *arguments: str, table: str = "messages") -> None:
+    """Runs a move that is killed in the second piece of a table."""
     result = subprocess.run(
-        [sys.executable, "-c", _KILLED, "12", "migrate-store", *arguments],
+        [sys.executable, "-c", _KILLED, table, "migrate-store", *arguments],
         cwd=place.folder,
         check=False,
         capture_output=True,
@@ -193,7 +194,7 @@ def test_a_move_that_is_killed_goes_on(
     if back:
         told(place.folder, "migrate-store", *way)
         way = ["--from", place.url, "--to", "sqlite:back.db"]
-    killed(place, *way)
+    killed(place, *way, table="rollup_cursors" if back else "messages")
     target: StoreAddress = place.folder / "back.db.moving" if back else place.address
     assert look(target, "SELECT count(*) FROM events") > [(5,)]
     if back:
@@ -218,7 +219,7 @@ def test_a_move_of_a_store_that_was_used_since_begins_anew(*, place: Place, back
         told(place.folder, "migrate-store", *way)
         write(place.folder, settings(store={"url": place.url}))
         way = ["--to", "sqlite:back.db"]
-    killed(place, *way)
+    killed(place, *way, table="rollups")
     told(place.folder, "opt-outs", "add", "+254799000111")
     told(place.folder, "migrate-store", *way)
     write(place.folder, settings(store={"url": "sqlite:back.db" if back else place.url}))

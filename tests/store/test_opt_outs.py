@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Send
+from receiver.config import StoreAddress
 from receiver.events import DeliveryReport, EventType, Status, SubscriptionChange, encode_data
 from receiver.handlers import Flag, OptIn, OptOut, Reply
 from receiver.outgoing import Sent
@@ -31,12 +32,14 @@ from receiver.store import (
 from receiver.store import opt_out_lines as lines
 from receiver.store import opt_outs as rules
 from receiver.store.engine.sqlite.database import open_writer
-from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrate, migrations
+from receiver.store.engine.sqlite.schema import APPLICATION_ID, migrations
 from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import blocks
 from receiver.store.people import StoredPeople
+from receiver.store.tx import Tx
 from receiver.text.msisdn import ours
 from tests.harness import NOW
+from tests.store.conftest import Stores
 from tests.store.rows import PERSON, begin, finish, intake, opened, opted_in, opted_out
 from tests.store.sql import look
 
@@ -50,7 +53,7 @@ services = st.sampled_from([None, "32", "44"])
 changes = st.lists(st.tuples(st.booleans(), codes, services), max_size=8)
 
 
-def carried_out(db: sqlite3.Connection, *asked: tuple[bool, str | None, str | None]) -> None:
+def carried_out(db: Tx, *asked: tuple[bool, str | None, str | None]) -> None:
     """Opts the person out (True) or in, of a short code and a service."""
     origin = Origin(source="tilil", time=0, received_at=0, now=0)
     for out, code, service in asked:
@@ -67,7 +70,10 @@ def meet(one: str | None, other: str | None) -> bool:
 
 @given(changes, codes, services)
 def test_what_stands_in_the_way(
-    asked: list[tuple[bool, str | None, str | None]], code: str | None, service: str | None
+    stores: Stores,
+    asked: list[tuple[bool, str | None, str | None]],
+    code: str | None,
+    service: str | None,
 ) -> None:
     """An opt-out lasts until an opt-in that meets it, and blocks the messages it is about."""
     left: set[tuple[str | None, str | None]] = set()
@@ -79,8 +85,7 @@ def test_what_stands_in_the_way(
     expected = any(
         (not x[0] or ours(x[0]) == ours(code)) and (not x[1] or x[1] == service) for x in left
     )
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with stores.scratch() as db:
         carried_out(db, *asked)
         assert lines.blocked(db, PERSON, code, service) is expected
         read = lines.lines_of(db, [PERSON, "+254711000001", None])
@@ -91,27 +96,28 @@ def test_what_stands_in_the_way(
 
 @given(changes, codes, services)
 def test_an_opt_in_leaves_nothing_in_the_way(
-    asked: list[tuple[bool, str | None, str | None]], code: str | None, service: str | None
+    stores: Stores,
+    asked: list[tuple[bool, str | None, str | None]],
+    code: str | None,
+    service: str | None,
 ) -> None:
     """Whatever came before, after START the messages of its scope may be sent."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with stores.scratch() as db:
         carried_out(db, *asked, (False, code, service))
         assert not lines.blocked(db, PERSON, code, service)
 
 
-def test_a_narrow_opt_out_outlasts_a_wide_one(tmp_path: Path) -> None:
+def test_a_narrow_opt_out_outlasts_a_wide_one(stores: Stores) -> None:
     """Who is out of everything and of 22915 stays out of 22915 when let in to 70700 again."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with stores.scratch() as db:
         carried_out(db, (True, None, None), (True, "22915", None), (False, "70700", None))
         assert lines.blocked(db, PERSON, "22915", None)
         assert not lines.blocked(db, PERSON, "70700", None)
 
 
-async def test_many_people_in_a_batch(tmp_path: Path) -> None:
+async def test_many_people_in_a_batch(address: StoreAddress) -> None:
     """More of them than one statement takes are all found."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         people = [f"+2547110{n:05}" for n in range(150)]
         for person in people:
             await opted_out(store, OptOut(person), NOW)
@@ -126,10 +132,10 @@ ELSEWHERE = [("70700", None), (None, "44"), (CODE, "44"), ("70700", SERVICE)]
 @pytest.mark.parametrize("in_answer", [True, False])
 @pytest.mark.parametrize(("code", "service"), [*IN_THE_WAY, *ELSEWHERE])
 async def test_a_reply_obeys_the_scope(
-    tmp_path: Path, *, code: str | None, service: str | None, in_answer: bool
+    address: StoreAddress, *, code: str | None, service: str | None, in_answer: bool
 ) -> None:
     """It is withheld by an opt-out of the address written to or of the service, not by others."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
         taken = await store.take(intake(store, 1, reply=Reply("hi"), reply_in_answer=in_answer))
         sent = await store.reader.messages.find()
@@ -140,10 +146,10 @@ async def test_a_reply_obeys_the_scope(
 
 @pytest.mark.parametrize(("code", "service"), [*IN_THE_WAY, *ELSEWHERE])
 async def test_a_late_reply_obeys_the_scope(
-    tmp_path: Path, code: str | None, service: str | None
+    address: StoreAddress, code: str | None, service: str | None
 ) -> None:
     """So does one that comes after the answer."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, 1, jobs=["mine.handler"]))
         await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
         await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, Reply("late")))
@@ -153,10 +159,10 @@ async def test_a_late_reply_obeys_the_scope(
 
 @pytest.mark.parametrize(("code", "service"), [(None, None), ("22915", None), (None, "44")])
 async def test_a_goodbye_obeys_the_scope(
-    tmp_path: Path, code: str | None, service: str | None
+    address: StoreAddress, code: str | None, service: str | None
 ) -> None:
     """A deactivation names its short code otherwise than a message does; it is withheld too."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await opted_out(store, OptOut(PERSON, "STOP", code, service), NOW)
         change = SubscriptionChange(msisdn=PERSON, short_code="22915", service_id="44")
         left = intake(store, 1, reply=Reply("bye"), reply_in_answer=True)
@@ -181,10 +187,10 @@ async def test_a_goodbye_obeys_the_scope(
     ],
 )
 async def test_a_message_obeys_the_scope(
-    tmp_path: Path, scope: Scope, attempt: Scope, *, withheld: bool
+    address: StoreAddress, scope: Scope, attempt: Scope, *, withheld: bool
 ) -> None:
     """At the last moment before it is sent, by the sender and service that it really has."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         await opted_out(store, OptOut(PERSON, "STOP", *scope), NOW)
         beginning = [Attempt(message, PERSON, *attempt)]
@@ -193,9 +199,11 @@ async def test_a_message_obeys_the_scope(
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the answer", "after it"])
-async def test_the_network_means_the_sender_of_the_message(tmp_path: Path, *, early: bool) -> None:
+async def test_the_network_means_the_sender_of_the_message(
+    address: StoreAddress, *, early: bool
+) -> None:
     """A report that names no person opts out who its message was for, of that message's sender."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         beginning = [Attempt(message, PERSON, "SHOP")]
         assert await store.run(messages.begin, beginning, to_micros(NOW), 86_400_000_000) == [None]
@@ -213,9 +221,9 @@ async def test_the_network_means_the_sender_of_the_message(tmp_path: Path, *, ea
         assert changed.event is not None
 
 
-async def test_the_network_about_nobody(tmp_path: Path) -> None:
+async def test_the_network_about_nobody(address: StoreAddress) -> None:
     """A report about no message of ours opts nobody out, and neither does an ordinary one."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(blacklisted(store, "M1"))
         message = await store.add_message(Send(source="tilil", to=PERSON, text="hi"), NOW)
         await begin(store, message)
@@ -237,9 +245,9 @@ def blacklisted(store: Store, id_: str, *, opted_out: bool = True) -> StoredPush
     return msgspec.structs.replace(plain, row=row, report=report)
 
 
-async def test_the_history_is_kept(tmp_path: Path) -> None:
+async def test_the_history_is_kept(address: StoreAddress) -> None:
     """Each change, newest first, with its scope, also those that changed nothing."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
         await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
         await opted_out(store, OptOut("+254711000001", "END", service_id="44"), NOW)
@@ -255,9 +263,9 @@ async def test_the_history_is_kept(tmp_path: Path) -> None:
         assert (newest.time, newest.event) == (NOW + timedelta(minutes=1), None)
 
 
-async def test_near_misses_are_listed(tmp_path: Path) -> None:
+async def test_near_misses_are_listed(address: StoreAddress) -> None:
     """With who wrote what to which address, and whether that is settled; other flags are not."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for id_, reason in ((1, "near miss of STOP"), (2, "rude")):
             handler_actions = HandlerActions(handler="opt_out.opt", actions=(Flag(reason),))
             taken = await store.take(intake(store, id_, handler_actions=[handler_actions]))
@@ -272,9 +280,9 @@ async def test_near_misses_are_listed(tmp_path: Path) -> None:
         assert miss.opted_out
 
 
-async def test_handlers_see_any_form_of_an_address(tmp_path: Path) -> None:
+async def test_handlers_see_any_form_of_an_address(address: StoreAddress) -> None:
     """`has_opted_out` knows a number of ours however it is written."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await opted_out(store, OptOut(PERSON, "STOP", "+447786200000"), NOW)
         people = StoredPeople(store.address)
         assert people.has_opted_out(PERSON, short_code="447786200000")

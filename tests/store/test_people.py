@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -17,7 +15,9 @@ from receiver.actions import OptIn, OptOut, Subscribe, Unsubscribe
 from receiver.config import StoreAddress
 from receiver.store import HandlerActions
 from receiver.store.people import StoredPeople
+from tests.examples import examples
 from tests.harness import NOW
+from tests.store.conftest import Stores
 from tests.store.rows import PERSON, intake, opened
 
 CODES = [None, "22915", "70700"]
@@ -59,12 +59,13 @@ def people_of(path: StoreAddress) -> Iterator[StoredPeople]:
         people.close()
 
 
-@given(steps)
-def test_the_past_is_as_it_was_seen_then(made: list[tuple[Any, int]]) -> None:
+@examples(40)
+@given(made=steps)
+def test_the_past_is_as_it_was_seen_then(stores: Stores, made: list[tuple[Any, int]]) -> None:
     """Asked later how it stood before an event, it is what was answered just before that event."""
 
-    async def play(folder: Path) -> None:
-        async with opened(folder) as store:
+    async def play(address: StoreAddress) -> None:
+        async with opened(address) as store:
             with people_of(store.address) as people:
                 seen = []
                 for n, (change, late) in enumerate(made):
@@ -85,5 +86,5 @@ def test_the_past_is_as_it_was_seen_then(made: list[tuple[Any, int]]) -> None:
                         assert view(people) == then
                 assert view(people) == today
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(play(Path(folder)))
+    with stores.store() as address:
+        asyncio.run(play(address))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Flag, Send
+from receiver.config import StoreAddress
 from receiver.store import (
     Failure,
     HandlerActions,
@@ -29,9 +29,11 @@ from receiver.store import (
 )
 from receiver.store.people import StoredPeople
 from receiver.store.purge_reads import PurgeBatch
+from tests.examples import examples
 from tests.harness import NOW
+from tests.store.conftest import Stores
 from tests.store.rows import PERSON, begin, fail, intake, opened
-from tests.store.sql import look
+from tests.store.sql import content, look
 
 pytestmark = pytest.mark.anyio
 
@@ -57,9 +59,9 @@ async def ids_of(store: Store, **filters: Any) -> list[str]:
     return [found.event.id async for found in store.reader.events(**filters)]
 
 
-async def test_a_purged_event_is_nowhere_and_its_repeat_is_known(tmp_path: Path) -> None:
+async def test_a_purged_event_is_nowhere_and_its_repeat_is_known(address: StoreAddress) -> None:
     """Nothing of it can be read; the same push again is a repeat, answered without a reply."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         push = intake(store, "one", answer=b"a reply")
         assert (await store.take(push)).new
         assert await drop_all(store, EVENTS) == {"events": 1}
@@ -69,14 +71,14 @@ async def test_a_purged_event_is_nowhere_and_its_repeat_is_known(tmp_path: Path)
         assert (again.new, again.seq, again.answer) == (False, push.row.seq, b"plain")
         # A second time there is nothing to do.
         assert await drop_all(store, EVENTS) == {}
-    raw = (tmp_path / "receiver.db").read_bytes()
+    raw = content(address)
     assert PERSON.encode() not in raw
     assert b"a reply" not in raw
 
 
-async def test_only_the_raw_request_goes(tmp_path: Path) -> None:
+async def test_only_the_raw_request_goes(address: StoreAddress) -> None:
     """Requests are purged alone: the event and its answer stay as they are."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         push = intake(store, "one", answer=b"a reply")
         await store.take(push)
         assert await drop_all(store, PurgeRule(kind=PurgeKind.REQUESTS, before=LATER)) == {
@@ -88,9 +90,9 @@ async def test_only_the_raw_request_goes(tmp_path: Path) -> None:
         assert (await store.take(intake(store, "one"))).answer == b"a reply"
 
 
-async def test_age_type_and_source_choose(tmp_path: Path) -> None:
+async def test_age_type_and_source_choose(address: StoreAddress) -> None:
     """What is younger, of another type or of another source stays."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for key, source in (("old", "tilil"), ("other", "elsewhere")):
             await store.take(intake(store, key, source=source))
         young = intake(store, "young", received_at=NOW + timedelta(days=1))
@@ -103,9 +105,9 @@ async def test_age_type_and_source_choose(tmp_path: Path) -> None:
         assert left == [("message:other",), ("message:young",)]
 
 
-async def test_what_work_waits_for_stays(tmp_path: Path) -> None:
+async def test_what_work_waits_for_stays(address: StoreAddress) -> None:
     """An event that a handler is due for stays, and goes with its dead letter."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, "one", jobs=("mine.it",)))
         assert await drop_all(store, EVENTS) == {}
         await fail(store, taken.jobs[0], None, "it raised")
@@ -113,20 +115,20 @@ async def test_what_work_waits_for_stays(tmp_path: Path) -> None:
         assert look(store.address, "SELECT * FROM jobs") == []
 
 
-async def test_an_open_answer_keeps_its_event(tmp_path: Path) -> None:
+async def test_an_open_answer_keeps_its_event(address: StoreAddress) -> None:
     """While handlers may still reply within the answer, the event stays."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, "one", state=ReplyState.OPEN))
         assert await drop_all(store, EVENTS) == {}
         await store.run(replies.settle, taken.seq)
         assert await drop_all(store, EVENTS) == {"events": 1}
 
 
-async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
+async def test_a_message_lives_as_long_as_its_event(address: StoreAddress) -> None:
     """By it replay knows that somebody was replied to; one that has not been sent stays anyway."""
     sent = PurgeRule(kind=PurgeKind.MESSAGES, before=NOW + timedelta(days=1))
     wish = HandlerActions(handler="mine.it", actions=(Send(to=PERSON, text="hello"), Flag("look")))
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(intake(store, "one", handler_actions=(wish,)))
         assert await drop_all(store, EVENTS) == {"events": 1}
         assert look(store.address, "SELECT * FROM flags") == []
@@ -139,10 +141,10 @@ async def test_a_message_lives_as_long_as_its_event(tmp_path: Path) -> None:
         assert look(store.address, "SELECT message FROM jobs") == [(2,)]
 
 
-async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
+async def test_a_message_that_is_being_sent_stays(address: StoreAddress) -> None:
     """What is under way is not taken away from under the outbox."""
     wish = HandlerActions(handler="mine.it", actions=(Send(to=PERSON, text="hello"),))
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(intake(store, "one", handler_actions=(wish,)))
         await begin(store, 1)
         assert await store.run(purges.drop, PurgeKind.MESSAGES, [1], wanted_or_not=True) == {}
@@ -152,10 +154,10 @@ async def test_a_message_that_is_being_sent_stays(tmp_path: Path) -> None:
         }
 
 
-async def test_keys_go_when_they_are_asked_for(tmp_path: Path) -> None:
+async def test_keys_go_when_they_are_asked_for(address: StoreAddress) -> None:
     """Only those of purged events; afterwards the same push is a new event."""
     keys = PurgeRule(kind=PurgeKind.KEYS, before=LATER)
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(intake(store, "one"))
         assert await drop_all(store, keys) == {}
         await drop_all(store, EVENTS)
@@ -163,9 +165,9 @@ async def test_keys_go_when_they_are_asked_for(tmp_path: Path) -> None:
         assert (await store.take(intake(store, "one"))).new
 
 
-async def test_a_number_in_a_key_goes_too(tmp_path: Path) -> None:
+async def test_a_number_in_a_key_goes_too(address: StoreAddress) -> None:
     """Older programs put it into the keys of subscriptions."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(intake(store, f"32:{PERSON}:activation"))
         await drop_all(store, EVENTS)
         ((key,),) = look(store.address, "SELECT key FROM events")
@@ -197,9 +199,9 @@ async def test_the_index_of_people_follows(tmp_path: Path, monkeypatch: pytest.M
         assert len(await ids_of(store, msisdn=PERSON, limit=1000)) == 64
 
 
-async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:
+async def test_the_quarantine_goes_by_its_age(address: StoreAddress) -> None:
     """Of requests that could not become events the old ones go."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for at in (NOW, NOW + timedelta(days=1)):
             await store.run(
                 quarantine.add,
@@ -219,17 +221,18 @@ async def test_the_quarantine_goes_by_its_age(tmp_path: Path) -> None:
         assert [entry.id for entry in await store.reader.quarantined()] == [2]
 
 
+@examples(50)
 @given(
     ages=st.lists(st.integers(0, 10), max_size=30).map(lambda ages: sorted(ages, reverse=True)),
     limits=st.lists(st.integers(0, 10), max_size=4),
 )
 def test_any_purges_leave_what_is_younger_and_know_all_repeats(
-    ages: list[int], limits: list[int]
+    stores: Stores, ages: list[int], limits: list[int]
 ) -> None:
     """Whatever is purged in whatever order: what is young enough is there, and nothing is new."""
 
-    async def try_it(folder: Path) -> None:
-        async with opened(folder) as store:
+    async def try_it(address: StoreAddress) -> None:
+        async with opened(address) as store:
             for key, age in enumerate(ages):
                 await store.take(intake(store, str(key), received_at=NOW - timedelta(days=age)))
             for limit in limits:
@@ -243,5 +246,5 @@ def test_any_purges_leave_what_is_younger_and_know_all_repeats(
             again = [await store.take(intake(store, str(key))) for key in range(len(ages))]
             assert not any(taken.new for taken in again)
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(try_it(Path(folder)))
+    with stores.store() as address:
+        asyncio.run(try_it(address))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-import sqlite3
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.actions import Send
+from receiver.config import StoreAddress
 from receiver.events import (
     DeliveryReport,
     EventType,
@@ -41,12 +39,13 @@ from receiver.store import (
     rollups,
     to_micros,
 )
-from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine import engine_of
 from receiver.store.ids import EventIds
 from receiver.store.tx import Tx
 from receiver.text.keywords import keyword
 from tests.examples import examples
 from tests.harness import NOW
+from tests.store.conftest import Stores
 
 SOURCES = ("tilil", "tsconect")
 #: Of what people write; the last are numbers or codes of their own.
@@ -62,11 +61,15 @@ KINDS = {
 Key = tuple[Any, ...]
 
 
+class _Lost(Exception):
+    """Stands for the end of the program."""
+
+
 class World:
     """A store, and what a recount of all that ever came to it finds."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.path = folder / "receiver.db"
+    def __init__(self, address: StoreAddress, seed: int) -> None:
+        self.engine = engine_of(address)
         self.random = random.Random(seed)
         self.now = NOW
         self.came: dict[int, Key] = {}
@@ -77,16 +80,23 @@ class World:
 
     def open(self) -> None:
         """Opens the store, as a start of the program does."""
-        self.db = open_writer(self.path)
-        self.db.execute("PRAGMA synchronous = 0")
+        self.opened = ExitStack()
+        self.connection, _ = self.opened.enter_context(self.engine.writer(works=False))
+        self.db = self.connection.tx
         self.ids = EventIds(1, self.db.execute(rollups.LAST_SEQ).fetchone()[0])
 
+    def close(self) -> None:
+        """Closes the store."""
+        self.connection.close()
+        self.opened.close()
+
     @contextmanager
-    def commit(self, *, lost: bool = False) -> Iterator[sqlite3.Connection]:
+    def commit(self, *, lost: bool = False) -> Iterator[Tx]:
         """A transaction; if it is lost, the program ends before its commit."""
-        self.db.execute("BEGIN IMMEDIATE")
-        yield self.db
-        self.db.execute("ROLLBACK" if lost else "COMMIT")
+        with suppress(_Lost), self.connection.transaction():
+            yield self.db
+            if lost:
+                raise _Lost
 
     def push(self) -> None:
         """Somebody writes, joins or leaves, or a message has arrived."""
@@ -193,11 +203,11 @@ class World:
     def count(self) -> None:
         """The service counts a few rows, or ends in the middle of it."""
         with self.commit(lost=self.random.random() < 0.2) as tx:
-            rollups.step(tx, self.random.randint(1, 5))
+            rollups.step(tx, most=self.random.randint(1, 5))
 
     def restart(self) -> None:
         """The program ends and starts again."""
-        self.db.close()
+        self.close()
         self.open()
 
     def rename(self) -> None:
@@ -243,7 +253,7 @@ class World:
 
     def counted(self) -> Counter[Key]:
         """The counts of the store, once everything is counted."""
-        while rollups.step(self.db, 3):
+        while rollups.step(self.db, most=3):
             pass
         rows = self.db.execute("SELECT * FROM rollups").fetchall()
         assert all(count >= 0 for *_, count in rows)
@@ -258,22 +268,24 @@ DEEDS = (
 
 @examples(50)
 @given(st.lists(st.sampled_from(DEEDS), min_size=1, max_size=60), st.integers(0, 2**32))
-def test_counts_are_those_of_a_recount(deeds: list[Callable[[World], None]], seed: int) -> None:
+def test_counts_are_those_of_a_recount(
+    stores: Stores, deeds: list[Callable[[World], None]], seed: int
+) -> None:
     """After pushes, late reports, purges, forgetting, renames and restarts in any order."""
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), seed)
+    with stores.store() as address:
+        world = World(address, seed)
         for deed in deeds:
             deed(world)
         assert world.counted() == world.recount()
-        world.db.close()
+        world.close()
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(address: StoreAddress) -> Iterator[World]:
     """A new store."""
-    made = World(tmp_path, 1)
+    made = World(address, 1)
     yield made
-    made.db.close()
+    made.close()
 
 
 def words(world: World) -> dict[str, int]:
@@ -343,7 +355,7 @@ def test_no_more_is_counted_at_once_than_asked_for(world: World) -> None:
         world.ask()
     seen = []
     for _ in range(3):
-        more = rollups.step(world.db, 2)
+        more = rollups.step(world.db, most=2)
         ((total,),) = world.db.execute("SELECT coalesce(sum(count), 0) FROM rollups")
         seen.append((more, total))
     assert seen == [(True, 4), (False, 6), (False, 6)]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -20,12 +18,13 @@ from hypothesis import strategies as st
 from receiver.handlers import OptOut, Subscribe, Unsubscribe
 from receiver.store import Correction, Normaliser, book, renames, renumbering, rollups, to_micros
 from receiver.store.effects import carry_out
-from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.forgetting import forget
 from receiver.store.jobs import Origin
 from receiver.store.subscriber_counts import Service, SubscriberCountReader
+from receiver.store.tx import Tx
 from tests.examples import examples
 from tests.harness import NOW
+from tests.store.conftest import Stores
 
 #: Two spellings of one person, and somebody else.
 PEOPLE = ("0711000001", "+254711000001", "+254711000002")
@@ -41,9 +40,8 @@ Counts = Counter[tuple[int, Service, str]]
 class World:
     """A store in which people join and leave."""
 
-    def __init__(self, seed: int = 1) -> None:
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        migrate(self.db)
+    def __init__(self, db: Tx, seed: int = 1) -> None:
+        self.db = db
         self.random = random.Random(seed)
 
     def change(self) -> None:
@@ -86,7 +84,7 @@ class World:
             ),
             is_placeholder=lambda id_: id_ == "0",
         )
-        self.db.execute("UPDATE meta SET value = '[0,null]' WHERE key = 'numbers'")
+        self.db.execute("UPDATE meta SET text = '[0,null]' WHERE key = 'numbers'")
         while renumbering.step(self.db, forms, urgent=False).name:
             pass
 
@@ -125,11 +123,10 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(stores: Stores) -> Iterator[World]:
     """A new store."""
-    made = World()
-    with closing(made.db):
-        yield made
+    with stores.scratch() as db:
+        yield World(db)
 
 
 DEEDS = (
@@ -141,11 +138,11 @@ DEEDS = (
 @examples(100)
 @given(st.lists(st.sampled_from(DEEDS), min_size=1, max_size=40), st.integers(0, 2**32))
 def test_counts_are_those_of_the_whole_history(
-    deeds: list[Callable[[World], None]], seed: int
+    stores: Stores, deeds: list[Callable[[World], None]], seed: int
 ) -> None:
     """After late changes, corrections, forgetting, renames and new numbers in any order."""
-    world = World(seed)
-    with closing(world.db):
+    with stores.scratch() as db:
+        world = World(db, seed)
         for deed in deeds:
             deed(world)
         world.check()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from receiver.config import StoreAddress
 from receiver.errors import StoreUnavailable
 from receiver.events import Status
 from receiver.handlers import Forward, OptIn, OptOut, Reply, Send
@@ -27,7 +26,7 @@ from receiver.store import (
 )
 from tests.harness import NOW
 from tests.store.rows import PERSON, fail, finish, held, intake, opened, opted_out
-from tests.store.sql import look
+from tests.store.sql import Refused, disk_full, look
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +44,9 @@ async def note(store: Store) -> str | None:
 # Once
 
 
-async def test_a_repeat_gets_the_answer_of_the_first(tmp_path: Path) -> None:
+async def test_a_repeat_gets_the_answer_of_the_first(address: StoreAddress) -> None:
     """The same id of the same source is stored once; the answer is the first one, byte for byte."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         first = await store.take(intake(store, 1, answer=b"first \xff"))
         repeat = await store.take(intake(store, 1, answer=b"second"))
         assert (first.new, repeat.new) == (True, False)
@@ -56,32 +55,32 @@ async def test_a_repeat_gets_the_answer_of_the_first(tmp_path: Path) -> None:
         assert look(store.address, "SELECT count(*) FROM events") == [(1,)]
 
 
-async def test_sources_have_ids_of_their_own(tmp_path: Path) -> None:
+async def test_sources_have_ids_of_their_own(address: StoreAddress) -> None:
     """The same id of another source is another event."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for source in ("tilil", "tilil-2"):
             assert (await store.take(intake(store, 1, source=source))).new
 
 
-async def test_ids_keep_zeros_and_case(tmp_path: Path) -> None:
+async def test_ids_keep_zeros_and_case(address: StoreAddress) -> None:
     """`7`, `07`, `a` and `A` are four ids."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for id_ in ("7", "07", "a", "A"):
             assert (await store.take(intake(store, id_))).new
 
 
-async def test_a_repeat_is_known_after_a_restart(tmp_path: Path) -> None:
+async def test_a_repeat_is_known_after_a_restart(address: StoreAddress) -> None:
     """What tells repeats is on disk."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(intake(store, 1, answer=b"first"))
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         repeat = await store.take(intake(store, 1, answer=b"second"))
         assert (repeat.new, repeat.answer) == (False, b"first")
 
 
-async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
+async def test_a_repeat_asks_for_nothing_again(address: StoreAddress) -> None:
     """Actions, jobs and replies of a repeat are those of the first, not carried out anew."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for _ in range(3):
             handler_actions = [
                 HandlerActions(handler="mine.rule", actions=(Send(to=PERSON, text="hello"),))
@@ -100,7 +99,7 @@ async def test_a_repeat_asks_for_nothing_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jobs", [[], ["mine.handler"]])
 async def test_an_id_seen_before_is_stored_with_all_that_follows(
-    tmp_path: Path, jobs: list[str]
+    address: StoreAddress, jobs: list[str]
 ) -> None:
     """In the commit of the first or later: its own number, answer, actions, jobs and repeats."""
     people = [PERSON, "+254711000001", "+254711000002"]
@@ -125,7 +124,7 @@ async def test_an_id_seen_before_is_stored_with_all_that_follows(
             waiting = [store.take(row) for row in rows]
         return await asyncio.gather(*waiting)
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         first = await push(store)
         assert [taken.new for taken in first] == [True] * 3 + [False] * 3
         assert [taken.reused for taken in first] == [False, True, True] + [False] * 3
@@ -143,7 +142,7 @@ async def test_an_id_seen_before_is_stored_with_all_that_follows(
 
 
 async def test_what_fails_beside_a_new_event_stores_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: StoreAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All pushes of the batch are answered 503, and are new when they come again."""
 
@@ -154,9 +153,9 @@ async def test_what_fails_beside_a_new_event_stores_nothing(
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     def fail(*_: object) -> None:
-        raise sqlite3.OperationalError("disk I/O error")
+        raise disk_full(address)
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         with monkeypatch.context() as patched:
             patched.setattr("receiver.store.repeats.judge", fail)
             assert [type(error) for error in await push(store)] == [StoreUnavailable] * 3
@@ -165,10 +164,10 @@ async def test_what_fails_beside_a_new_event_stores_nothing(
         assert look(store.address, "SELECT count(*) FROM events") == [(3,)]
 
 
-async def test_an_event_comes_back_as_it_was(tmp_path: Path) -> None:
+async def test_an_event_comes_back_as_it_was(address: StoreAddress) -> None:
     """Times to the microsecond, the id, the data: all of it survives the store."""
     time = NOW - timedelta(days=3000, microseconds=1)
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, "007", time=time))
         stored = await store.reader.event(store.ids.text(taken.seq))
         assert stored is not None
@@ -182,17 +181,17 @@ async def test_an_event_comes_back_as_it_was(tmp_path: Path) -> None:
 # Replies of inline handlers
 
 
-async def test_a_reply_in_the_answer_is_no_job(tmp_path: Path) -> None:
+async def test_a_reply_in_the_answer_is_no_job(address: StoreAddress) -> None:
     """Where the provider takes the reply in its answer, nothing is sent besides."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         row = intake(store, reply=Reply("karibu"), state=ReplyState.GIVEN, answer=b"karibu")
         assert (await store.take(row)).answer == b"karibu"
         assert await jobs(store) == []
 
 
-async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> None:
+async def test_a_reply_that_the_answer_cannot_carry_is_sent(address: StoreAddress) -> None:
     """It becomes a job with everything the send API needs: whom, from what, and the link."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.take(
             intake(store, 1, reply=Reply("karibu"), reply_in_answer=False, state=ReplyState.GIVEN)
         )
@@ -206,9 +205,9 @@ async def test_a_reply_that_the_answer_cannot_carry_is_sent(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("in_answer", [True, False])
-async def test_who_opted_out_gets_no_reply(tmp_path: Path, *, in_answer: bool) -> None:
+async def test_who_opted_out_gets_no_reply(address: StoreAddress, *, in_answer: bool) -> None:
     """The answer is the plain one, nothing is sent, and the event says why."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         reply = Reply("karibu")
         taken = await store.take(
@@ -220,9 +219,9 @@ async def test_who_opted_out_gets_no_reply(tmp_path: Path, *, in_answer: bool) -
         assert "opted out" in (await note(store) or "")
 
 
-async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
+async def test_an_opt_out_is_confirmed(address: StoreAddress) -> None:
     """The reply that says so goes out although the person has just opted out, again and again."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for n in range(2):
             handler_actions = [
                 HandlerActions(handler="mine.rule", actions=(OptOut(PERSON, "STOP"),))
@@ -235,9 +234,9 @@ async def test_an_opt_out_is_confirmed(tmp_path: Path) -> None:
         assert [entry.msisdn for entry in await store.reader.opt_outs.find()] == [PERSON]
 
 
-async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
+async def test_an_opt_in_counts_for_its_own_reply(address: StoreAddress) -> None:
     """START is answered: who may be messaged is decided after what the message does."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         handler_actions = [HandlerActions(handler="mine.rule", actions=(OptIn(PERSON, "START"),))]
         row = intake(
@@ -253,9 +252,9 @@ async def test_an_opt_in_counts_for_its_own_reply(tmp_path: Path) -> None:
 # Replies of other handlers
 
 
-async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Path) -> None:
+async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(address: StoreAddress) -> None:
     """It is in the answer of the event and of every repeat, and nothing is sent."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
         assert taken.open
         assert await store.run(
@@ -268,9 +267,9 @@ async def test_a_reply_while_the_answer_is_open_becomes_part_of_it(tmp_path: Pat
         assert await jobs(store) == []
 
 
-async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
+async def test_a_reply_after_the_answer_is_sent(address: StoreAddress) -> None:
     """Once the answer is settled a reply goes through the send API, with the link of the event."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, 7, jobs=["mine.handler"], state=ReplyState.OPEN))
         assert await store.run(replies.settle, taken.seq) == b"answer"
         await store.run(
@@ -285,9 +284,9 @@ async def test_a_reply_after_the_answer_is_sent(tmp_path: Path) -> None:
         assert message.service_id == "32"
 
 
-async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
+async def test_there_is_one_reply_to_an_event(address: StoreAddress) -> None:
     """Of all replies of all handlers, early and late, the first is given and no other."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["a", "b", "c"], state=ReplyState.OPEN))
         one, two, three = taken.jobs
         await store.run(
@@ -306,9 +305,9 @@ async def test_there_is_one_reply_to_an_event(tmp_path: Path) -> None:
         assert await jobs(store) == []
 
 
-async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> None:
+async def test_an_empty_reply_keeps_others_from_answering(address: StoreAddress) -> None:
     """A handler that answers with silence has answered."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await store.run(
             handler_results.finish, finish(taken.jobs[0], taken.seq, Reply(""), answer=b"")
@@ -321,9 +320,9 @@ async def test_an_empty_reply_keeps_others_from_answering(tmp_path: Path) -> Non
         assert await jobs(store) == []
 
 
-async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None:
+async def test_a_late_reply_to_who_opted_out_is_withheld(address: StoreAddress) -> None:
     """Whoever opts out while a handler works gets nothing any more, and no other reply either."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["a", "b"], state=ReplyState.OPEN))
         await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         await store.run(
@@ -341,10 +340,10 @@ async def test_a_late_reply_to_who_opted_out_is_withheld(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_late_confirmation_tells_of_a_change_or_nothing(
-    tmp_path: Path, *, again: bool
+    address: StoreAddress, *, again: bool
 ) -> None:
     """A handler that opts somebody out a second time confirms nothing, also after the answer."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         if again:
             await opted_out(store, OptOut(PERSON, "STOP"), NOW)
         taken = await store.take(intake(store, 1, state=ReplyState.OPEN, jobs=["mine.handler"]))
@@ -356,11 +355,11 @@ async def test_a_late_confirmation_tells_of_a_change_or_nothing(
         assert not await store.reader.messages.find()
 
 
-async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> None:
+async def test_answers_that_a_crash_left_open_are_settled(address: StoreAddress) -> None:
     """After a restart nobody waits for them: replies go through the send API from then on."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         await store.run(replies.settle_all, 0, 1)
         repeat = await store.take(intake(store))
         assert (repeat.answer, repeat.open) == (b"answer", False)
@@ -373,12 +372,12 @@ async def test_answers_that_a_crash_left_open_are_settled(tmp_path: Path) -> Non
 # What handlers ask for
 
 
-async def test_effects_are_committed_with_the_mark(tmp_path: Path) -> None:
+async def test_effects_are_committed_with_the_mark(address: StoreAddress) -> None:
     """When an action cannot be carried out none is, and the work is still there to be done."""
     bad: Any = OptOut(None, "x")  # type: ignore[arg-type] # what the store itself refuses
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"], state=ReplyState.OPEN))
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(Refused):
             await store.run(
                 handler_results.finish,
                 finish(taken.jobs[0], taken.seq, OptOut("+1", "x"), bad, Send(to="+1", text="x")),
@@ -387,9 +386,9 @@ async def test_effects_are_committed_with_the_mark(tmp_path: Path) -> None:
         assert [(job.kind, job.id) for job in await jobs(store)] == [("handle", taken.jobs[0])]
 
 
-async def test_work_ends_once(tmp_path: Path) -> None:
+async def test_work_ends_once(address: StoreAddress) -> None:
     """Whoever finishes a job a second time changes nothing."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         wish = Send(to="+254711000000", text="hello")
         assert await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, wish))
@@ -397,10 +396,10 @@ async def test_work_ends_once(tmp_path: Path) -> None:
         assert [job.kind for job in await jobs(store)] == ["send"]
 
 
-async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
+async def test_sends_and_forwards_become_jobs(address: StoreAddress) -> None:
     """They name who asked for them and the event they came of."""
     actions = (Send(to="+254711000000", text="hello"), Forward(url="https://example.com/in"))
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, *actions))
         found = await jobs(store)
@@ -418,10 +417,10 @@ async def test_sends_and_forwards_become_jobs(tmp_path: Path) -> None:
 # Jobs
 
 
-async def test_a_failed_job_is_due_later_and_then_dead(tmp_path: Path) -> None:
+async def test_a_failed_job_is_due_later_and_then_dead(address: StoreAddress) -> None:
     """Attempts count up; without another time to try it is a dead letter with its error."""
     later = NOW + timedelta(minutes=5)
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["mine.handler"]))
         (job,) = taken.jobs
         await fail(store, job, later, "ValueError: no")
@@ -433,9 +432,9 @@ async def test_a_failed_job_is_due_later_and_then_dead(tmp_path: Path) -> None:
         assert (dead.attempts, dead.error) == (2, "ValueError: still no")
 
 
-async def test_dead_jobs_come_back_on_demand(tmp_path: Path) -> None:
+async def test_dead_jobs_come_back_on_demand(address: StoreAddress) -> None:
     """One of them or all, with their attempts forgotten; what is not dead stays as it is."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, jobs=["a", "b", "c", "d"]))
         for job in taken.jobs[:3]:
             await fail(store, job, None, "no")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from receiver.config import StoreAddress
 from receiver.errors import StoreUnavailable
 from receiver.store import Store, StoredPush, StoreResult
 from receiver.store.engine import person_index
@@ -29,17 +30,17 @@ pytestmark = pytest.mark.anyio
 COUNT = "SELECT count(*) FROM events"
 
 
-async def test_what_returns_is_committed(tmp_path: Path) -> None:
+async def test_what_returns_is_committed(address: StoreAddress) -> None:
     """Another connection sees an event at once when `take` has returned."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         for n in range(20):
             await store.take(intake(store, n))
             assert look(store.address, COUNT) == [(n + 1,)]
 
 
-async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
+async def test_all_that_waits_shares_a_commit(address: StoreAddress) -> None:
     """What comes while a commit is under way is written in one, and each gets its own result."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         before = store.writer.commit_rows.count
         async with held(store):
             rows = [intake(store, n, answer=str(n).encode()) for n in range(300)]
@@ -51,9 +52,9 @@ async def test_all_that_waits_shares_a_commit(tmp_path: Path) -> None:
         assert all(each.new for each in taken)
 
 
-async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
+async def test_repeats_in_one_commit_are_one_event(address: StoreAddress) -> None:
     """Of the same push fifty times in one transaction the first is stored, all get its answer."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             waiting = [store.take(intake(store, 1, answer=str(n).encode())) for n in range(50)]
             waiting += [store.take(intake(store, 2, answer=b"other"))]
@@ -68,7 +69,7 @@ async def test_repeats_in_one_commit_are_one_event(tmp_path: Path) -> None:
     "error", [ValueError("mine"), sqlite3.IntegrityError("mine"), OverflowError("mine")]
 )
 async def test_one_bad_operation_leaves_its_neighbours_alone(
-    tmp_path: Path, error: Exception
+    address: StoreAddress, error: Exception
 ) -> None:
     """An operation that raises fails by itself; what it had written is undone, all else stands."""
 
@@ -76,7 +77,7 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
         tx.execute("INSERT INTO meta (key, value) VALUES ('bad', 1)")
         raise error
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             waiting = [store.take(intake(store, n)) for n in range(10)]
             failing = store.writer.run(bad)
@@ -88,9 +89,9 @@ async def test_one_bad_operation_leaves_its_neighbours_alone(
         assert look(store.address, "SELECT * FROM meta WHERE key = 'bad'") == []
 
 
-async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Path) -> None:
+async def test_an_event_that_cannot_be_written_leaves_others_alone(address: StoreAddress) -> None:
     """A push that SQLite refuses is refused; those beside it are stored."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             good = [store.take(intake(store, n)) for n in range(5)]
             bad = store.take(intake(store, "x", subject="\ud800"))
@@ -100,9 +101,9 @@ async def test_an_event_that_cannot_be_written_leaves_others_alone(tmp_path: Pat
         assert look(store.address, COUNT) == [(5,)]
 
 
-async def test_a_cancelled_waiter_undoes_nothing(tmp_path: Path) -> None:
+async def test_a_cancelled_waiter_undoes_nothing(address: StoreAddress) -> None:
     """A request that is cancelled while its commit is under way is stored; so is all after it."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             cancelled = asyncio.ensure_future(store.take(intake(store, 1)))
             kept = asyncio.ensure_future(store.take(intake(store, 2)))
@@ -150,7 +151,7 @@ async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
         assert (await store.take(intake(store, "after"))).new
 
 
-async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
+async def test_arrivals_are_prepared_together(address: StoreAddress) -> None:
     """When their commit is about to begin, some dozens at once; each gets its own result."""
     pieces: list[list[int]] = []
 
@@ -158,7 +159,7 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
         pieces.append(numbers)
         return [intake(store, n, answer=str(n).encode()) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             waiting = [store.take_later(n, prepare, 100) for n in range(150)]
             assert [len(piece) for piece in pieces] == [64, 64]
@@ -171,13 +172,13 @@ async def test_arrivals_are_prepared_together(tmp_path: Path) -> None:
         assert look(store.address, COUNT) == [(150,)]
 
 
-async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
+async def test_what_cannot_be_prepared_fails_alone(address: StoreAddress) -> None:
     """The others of its commit are stored; where there are none, there is no commit."""
 
     def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         before = store.writer.commit_rows.count
         with pytest.raises(ValueError, match="2"):
             await store.take_later(2, prepare, 100)
@@ -190,7 +191,7 @@ async def test_what_cannot_be_prepared_fails_alone(tmp_path: Path) -> None:
         assert look(store.address, COUNT) == [(1,)]
 
 
-async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
+async def test_a_preparation_that_fails_stops_nothing(address: StoreAddress) -> None:
     """Those it was for are told, and the next ones are stored."""
 
     def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
@@ -198,20 +199,22 @@ async def test_a_preparation_that_fails_stops_nothing(tmp_path: Path) -> None:
             raise KeyError(3)
         return [intake(store, n) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         both = [store.take_later(n, prepare, 100) for n in (3, 4)]
         failed = await asyncio.gather(*both, return_exceptions=True)
         assert [type(each) for each in failed] == [KeyError, KeyError]
         assert (await store.take_later(5, prepare, 100)).new
 
 
-async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_path: Path) -> None:
+async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(
+    address: StoreAddress,
+) -> None:
     """Whether it can be prepared or not, nothing is raised to nobody."""
 
     def prepare(numbers: list[int]) -> list[StoredPush | Exception]:
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             for n in range(4):
                 store.take_later(n, prepare, 100).cancel()
@@ -220,7 +223,7 @@ async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(tmp_pat
         assert look(store.address, COUNT) == [(3,)]
 
 
-async def test_what_joins_is_done_in_one_go_for_a_commit(tmp_path: Path) -> None:
+async def test_what_joins_is_done_in_one_go_for_a_commit(address: StoreAddress) -> None:
     """Each gets its own result, also beside pushes and other operations."""
     done: list[list[int]] = []
 
@@ -228,7 +231,7 @@ async def test_what_joins_is_done_in_one_go_for_a_commit(tmp_path: Path) -> None
         done.append(list(numbers))
         return [2 * number for number in numbers]
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             one, push = store.join(double, 1), store.take(intake(store, 1))
             other, last = store.writer.run(lambda _: "other"), store.join(double, 2)
@@ -237,7 +240,7 @@ async def test_what_joins_is_done_in_one_go_for_a_commit(tmp_path: Path) -> None
         assert done == [[1, 2]]
 
 
-async def test_one_of_many_that_joined_fails_alone(tmp_path: Path) -> None:
+async def test_one_of_many_that_joined_fails_alone(address: StoreAddress) -> None:
     """The others are done, once each in a transaction that is committed."""
 
     def note(tx: Tx, names: Sequence[str]) -> list[None]:
@@ -245,7 +248,7 @@ async def test_one_of_many_that_joined_fails_alone(tmp_path: Path) -> None:
             tx.execute("INSERT INTO meta (key, value) VALUES (?, 1)", (name,))
         return [None] * len(names)
 
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         with capture_logs():
             async with held(store):
                 waiting = [store.join(note, name) for name in ("x", "node", "y")]
@@ -257,10 +260,10 @@ async def test_one_of_many_that_joined_fails_alone(tmp_path: Path) -> None:
         ]
 
 
-async def test_too_many_bytes_that_wait_are_refused_at_once(tmp_path: Path) -> None:
+async def test_too_many_bytes_that_wait_are_refused_at_once(address: StoreAddress) -> None:
     """Few large requests are bounded as many small ones are."""
     large = bytes(1024 * 1024)
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         async with held(store):
             room = QUEUE_BYTES // len(large)
             waiting = [store.take(intake(store, n, request=large)) for n in range(room)]
@@ -360,9 +363,9 @@ def fall_over(tx: Tx) -> None:
     raise SystemExit("fallen")
 
 
-async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
+async def test_nobody_waits_for_a_writer_that_has_ended(address: StoreAddress) -> None:
     """What waits and what comes later fails at once, and says why; closing ends as well."""
-    async with asyncio.timeout(30), opened(tmp_path) as store:
+    async with asyncio.timeout(30), opened(address) as store:
         await store.take(intake(store, 1))
         async with held(store):
             last = store.writer.run(fall_over)
@@ -379,9 +382,9 @@ async def test_nobody_waits_for_a_writer_that_has_ended(tmp_path: Path) -> None:
     assert look(store.address, COUNT) == [(1,)]
 
 
-async def test_a_preparation_of_the_wrong_length_is_told(tmp_path: Path) -> None:
+async def test_a_preparation_of_the_wrong_length_is_told(address: StoreAddress) -> None:
     """Nobody waits for ever for what is missing."""
-    async with opened(tmp_path) as store, asyncio.timeout(30):
+    async with opened(address) as store, asyncio.timeout(30):
         both = [store.take_later(n, lambda _: [], 100) for n in (1, 2)]
         failed = await asyncio.gather(*both, return_exceptions=True)
         assert [type(each) for each in failed] == [ValueError, ValueError]
@@ -499,9 +502,9 @@ async def test_a_reader_holds_up_no_commit(tmp_path: Path) -> None:
         await asyncio.to_thread(until, lambda: wal.stat().st_size == 0, "an empty WAL")
 
 
-async def test_the_raw_request_is_kept(tmp_path: Path) -> None:
+async def test_the_raw_request_is_kept(address: StoreAddress) -> None:
     """Whatever bytes a push was made of come back with its event."""
-    async with opened(tmp_path) as store:
+    async with opened(address) as store:
         taken = await store.take(intake(store, 1))
         assert look(store.address, "SELECT request FROM events") == [(RAW,)]
         stored = await store.reader.event(store.ids.text(taken.seq))
