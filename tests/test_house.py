@@ -41,6 +41,8 @@ WITH_SQL = {
     "stored.py": "has the few facts and changes that the program has no function for",
     "postgresql/databases.py": "makes and empties databases",
     "postgresql/servers.py": "asks and sets servers",
+    "postgresql/test_connection.py": "runs statements that fail",
+    "postgresql/test_database.py": "cancels what waits for a standby",
     "once.py": "copies a store that is migrated once",
     "battery/broken.py": "puts broken statements in place of the store's own",
     "service/test_counting.py": "raises an error of SQLite's",
