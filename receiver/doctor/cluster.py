@@ -50,7 +50,7 @@ def server_of(found: Server, now: datetime) -> Iterator[Finding]:
             "a pooler (PgBouncer) is between this program and the server: with pool_mode ="
             " transaction a receiver hears nothing of the others (LISTEN), and its sessions lose"
             " their settings",
-            "name the server itself in store.url: a receiver has about ten connections",
+            "name the server itself in store.url: a receiver has five to ten connections",
         )
     yield clock_of(found.offset)
     yield from upkeep_of(found)
