@@ -20,7 +20,7 @@ JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 QUICK := -m "not slow" -n $(JOBS) --dist worksteal -o faulthandler_timeout=300
 # The files of tests that start no program; what computes for long in them is left out by its mark.
 FAST = $(shell grep -rLE --include='test_*.py' \
-  'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|on_terminal)\b' tests)
+  'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|spawn_on_terminal)\b' tests)
 # Another Python for `make test-on`, such as 3.13 or /path/to/python3.13.
 ON ?= 3.13
 TESTS ?= tests
@@ -61,13 +61,14 @@ test-fast: $(READY) ## the tests that start no program, with few examples each: 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest
 
-# In an environment of its own: $(call tested,FOLDER,PYTHON,LOCK FILE)
+# In an environment of its own: $(call tested,FOLDER,PYTHON,LOCK FILE). With few examples each: it
+# shows that the versions work; what our parsers do with anything shows make test.
 define tested
 	$(BIN)/uv venv -q --clear --no-python-downloads --python $(2) $(1)
 	$(BIN)/uv pip install -q --compile-bytecode --python $(1)/bin/python $(LOCKED) -r $(3)
 	$(BIN)/uv pip install -q --python $(1)/bin/python $(TREE) -e .
 	$(BIN)/uv pip check -q --python $(1)/bin/python
-	$(1)/bin/pytest $(QUICK) $(TESTS)
+	$(1)/bin/pytest $(QUICK) --hypothesis-profile=fast $(TESTS)
 endef
 
 # The lowest versions that pyproject.toml allows the program, the development tools as they come.

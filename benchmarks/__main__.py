@@ -33,6 +33,7 @@ from rich.console import Console
 from benchmarks import console as the_console
 from benchmarks import contestants, counting, crowd, descriptions, history, load, replay
 from benchmarks import growth as measuring
+from benchmarks import postgresql as on_postgresql
 from benchmarks import rules as many_rules
 from benchmarks.contest import Contest, Maker, compete
 from benchmarks.contestants import Contestant
@@ -429,6 +430,32 @@ def start_up(settings: Settings, console: Console) -> dict[str, Any]:
     return found
 
 
+def postgresql(settings: Settings, console: Console) -> dict[str, Any]:
+    """A push on SQLite, on PostgreSQL, and with two receivers; time away at a promotion."""
+    turns = on_postgresql.measure(
+        settings.folder,
+        server_core=SERVER_CORE,
+        client_core=CLIENT_CORE,
+        rounds=settings.rounds,
+        seconds=settings.seconds,
+    )
+    on_postgresql.show(console, turns)
+    sqlite, one, two = on_postgresql.SQLITE, on_postgresql.ONE, on_postgresql.TWO
+    found: dict[str, Any] = {
+        "receiver, PostgreSQL/SQLite": on_postgresql.ratio(turns, one, sqlite, "receiver_us"),
+        "all, two/one receiver": on_postgresql.ratio(turns, two, one, "total_us"),
+        "PostgreSQL µs a push": on_postgresql.medians(turns[one]).server_us,
+    }
+    promotions = on_postgresql.promotions(3)
+    found["away at a promotion, beyond its own length, s"] = max(
+        each.away - each.took for each in promotions
+    )
+    for name, value in found.items():
+        console.print(f"{name}: {value:.2f}")
+    medians = {name: on_postgresql.medians(each) for name, each in turns.items()}
+    return {"measured": medians, "promotions": promotions, **found}
+
+
 SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "throughput": throughput,
     "half_load": half_load,
@@ -446,6 +473,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "rules": rules,
     "soak": soak,
     "start_up": start_up,
+    "postgresql": postgresql,
 }
 
 

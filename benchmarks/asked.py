@@ -34,6 +34,7 @@ from receiver.store import (
     StoredPush,
     forgetting,
     jobs,
+    message_reports,
     messages,
     pack_request,
     purges,
@@ -169,7 +170,7 @@ def _refuse(asked: Asked, db: sqlite3.Connection) -> None:
 
 
 def _tidy(asked: Asked, db: sqlite3.Connection) -> None:
-    messages.tidy(db, to_micros(asked.now))
+    message_reports.tidy(db, to_micros(asked.now))
 
 
 def _requests(asked: Asked, db: sqlite3.Connection) -> None:

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_ROOT = Path(__file__).parents[1]
 
 _CONFIG = """\
 [server]
@@ -22,7 +23,7 @@ port = {port}
 admin = ""
 
 [store]
-url = "sqlite:{store}"
+url = "{url}"
 
 [sources.tilil]
 provider = "tilil"
@@ -89,21 +90,25 @@ def receiver(
 ) -> Iterator[Contestant]:
     """Contestant c: this program, full configuration; `before` are further rules in front.
 
-    `tree`: a checkout whose program it is instead.
+    `tree`: a checkout whose program it is instead of this one's.
     """
     port = free_port()
     config = write_config(folder, port, rules=rules, store=store, before=before)
     command = [sys.executable, "-m", "receiver", "serve", "--config", str(config)]
-    environ = {"PYTHONPATH": str(tree)} if tree is not None else {}
-    with running(command, core, port, environ, folder / "receiver.log") as contestant:
+    # `-m` looks in the working folder first, before PYTHONPATH.
+    with running(command, core, port, {}, folder / "receiver.log", tree or _ROOT) as contestant:
         yield contestant
 
 
 def write_config(folder: Path, port: int, *, rules: int, store: str, before: str = "") -> Path:
-    """A configuration with so many keyword rules; the last of them answers the benchmark."""
+    """A configuration with so many keyword rules; the last of them answers the benchmark.
+
+    `store`: a file of SQLite, or the URL of a database.
+    """
     words = [f"WORD{number}" for number in range(rules - 1)] + ["TEST"]
     replies = ["You said {{ rest }}"] * (rules - 1) + ["Thank you for your message."]
-    text = _CONFIG.format(port=port, store=store) + before
+    url = store if "://" in store else f"sqlite:{store}"
+    text = _CONFIG.format(port=port, url=url) + before
     for keyword, reply in zip(words, replies, strict=True):
         text += _RULE.format(keyword=keyword, reply=reply)
     config = folder / "receiver.toml"
@@ -130,13 +135,22 @@ def _uvicorn(app: str, core: int, environ: dict[str, str]) -> Iterator[Contestan
 
 @contextmanager
 def running(
-    command: list[str], core: int, port: int, environ: dict[str, str], log: Path
+    command: list[str],
+    core: int,
+    port: int,
+    environ: dict[str, str],
+    log: Path,
+    tree: Path = _ROOT,
 ) -> Iterator[Contestant]:
-    """A server on one core, answering at `port`; ended with the block."""
+    """A server on one core, answering at `port`; ended with the block.
+
+    `tree`: the checkout in which it is started, and so whose modules `-m` finds.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["taskset", "-c", str(core), *command],
             env={**os.environ, **environ},
+            cwd=tree,
             stdout=output,
             stderr=output,
         )

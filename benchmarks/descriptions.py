@@ -79,6 +79,6 @@ def _cost(written: Provider[Any], described_: described.Described, kind: str, tu
 def _turn(provider: Provider[Any], example: Push) -> float:
     pushes = [msgspec.structs.replace(example) for _ in range(_PUSHES)]
     began = time.process_time()
-    for each in pushes:
-        taken(provider, each)
+    while pushes:  # a push that is answered is dropped, as by the intake
+        taken(provider, pushes.pop())
     return (time.process_time() - began) / _PUSHES * 1e6

@@ -16,6 +16,7 @@ from receiver.handlers import (
     Forward,
     Message,
     SettingsError,
+    Stream,
     SubscriptionChange,
     Target,
     TargetSettings,
@@ -34,24 +35,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`[plugins.forward]`."""
 
     targets: list[TargetSettings] = []
+    streams: list[Stream] = []
 
 
 def setup(settings: Settings) -> Routes:
     """Returns the targets with their filters."""
-    faults = [SettingsError(key, why) for key, why in target_faults(settings.targets)]
+    told = target_faults(settings.targets, settings.streams)
+    faults = [SettingsError(key, why) for key, why in told]
     if faults:
         raise ExceptionGroup("targets", faults)
-    return [(target.filter(), Forward(target=target.name)) for target in settings.targets]
+    every = [*settings.targets, *settings.streams]
+    return [(each.filter(), Forward(target=each.name)) for each in every]
 
 
-def targets(settings: Settings) -> list[Target]:
+def targets(settings: Settings) -> list[Target | Stream]:
     """Returns the systems that events are forwarded to."""
-    return [target.target() for target in settings.targets]
+    return [*(target.target() for target in settings.targets), *settings.streams]
 
 
 def lint(context: Context[Routes]) -> list[Finding]:
     """Finds unknown sources, targets without a signature, and URLs without HTTPS."""
-    cautions = target_cautions(context.settings.targets, context.sources)
+    settings = context.settings
+    cautions = target_cautions(settings.targets, context.sources, settings.streams)
     return [Finding(key, why) for key, why in cautions]
 
 

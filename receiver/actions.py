@@ -126,7 +126,7 @@ class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
     url: str | None = None
     """An address on the internet; requests to it are not signed."""
     target: str | None = None
-    """The name of a plugin's `Target`, instead of an address."""
+    """The name of a plugin's `Target` or `Stream`, instead of an address."""
 
     def __post_init__(self) -> None:
         """Raises ValueError unless exactly one of address and target is given."""

@@ -25,7 +25,8 @@ ReceiverError
 │   ├── TooMany             429
 │   └── StoreUnavailable    503  also a StoreError
 ├── ProviderError           a provider refuses a call, or its outcome is not known
-├── NoAnswer                a system that events are posted to gave no answer
+├── NotTaken                a system does not take an event; carries when to try again
+│   └── NoAnswer            it gave no answer
 └── StoreError
     ├── StoreLocked         another process has the store
     ├── StoreUnusable       not a store of ours, damaged, or from a newer program
@@ -251,7 +252,23 @@ class ProviderError(ReceiverError):
         super().__init__(f"{self.words} ({code})" if code else words)
 
 
-class NoAnswer(ReceiverError):
+class NotTaken(ReceiverError):
+    """The system does not take the event."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: float | None = None,
+        for_good: bool = False,
+    ) -> None:
+        """`retry_after`: seconds that it asks to wait; `for_good`: it takes nothing more."""
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.for_good = for_good
+
+
+class NoAnswer(NotTaken):
     """There was no answer, or none that can be understood."""
 
 

@@ -31,7 +31,7 @@ Besides decorated functions a plugin file may have:
   after the last, on the event loop of the handlers. A reload starts the new plugins before it
   stops the old ones. A `start` that raises or takes longer than 30 seconds keeps the
   service from starting; a `stop` has 5 seconds.
-- `def targets(settings) -> list[Target]`: the systems that `Forward(target=…)` can name.
+- `def targets(settings) -> list[Target | Stream]`: what `Forward(target=…)` can name.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ from receiver.events import (
     SubscriptionChange,
 )
 from receiver.net.asking import Asker, asking
-from receiver.net.targets import Answer, Target, TargetSettings, target_cautions, target_faults
+from receiver.net.filtered import target_cautions, target_faults
+from receiver.net.streams import Stream
+from receiver.net.targets import Answer, Target, TargetSettings
 from receiver.people import Nobody, People, Subscription
 from receiver.text.keywords import fold, keyword, phrase, plain, split, words
 from receiver.text.msisdn import is_e164
@@ -103,6 +105,7 @@ __all__ = [
     "SettingsError",
     "SourceInfo",
     "Status",
+    "Stream",
     "Subscribe",
     "Subscription",
     "SubscriptionChange",

@@ -23,6 +23,7 @@ LONGEST_REST = 1800.0
 MOST_ASKED = 900.0
 
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
+_JITTER = 0.2
 #: Whatever is more than that: three decades.
 _FOREVER = 1e9
 
@@ -55,6 +56,11 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     """Seconds after the first failure, the second one, and so on."""
     endless: bool = False
     """The last pause repeats; otherwise what fails after it is not tried again."""
+
+    @property
+    def longest(self) -> float:
+        """Seconds from the first attempt to the last, at most."""
+        return sum(self.pauses) * (1 + _JITTER)
 
     def next(
         self,
@@ -102,6 +108,10 @@ class Circuit:
         """Seconds until the next request may leave; 0: now."""
         return max(0.0, self._until - now)
 
+    def end_rest(self) -> None:
+        """Lets the next probe leave at once: something says that it may succeed."""
+        self._until = 0.0
+
     def succeeded(self) -> bool:
         """Notes that a request went well. True if it failed before that."""
         was_open = self.open
@@ -132,7 +142,7 @@ class Circuit:
 
 def jittered(seconds: float) -> float:
     """Adds or takes up to a fifth: requests that failed together do not come back together."""
-    return seconds * uniform(0.8, 1.2)  # noqa: S311 - no secret
+    return seconds * uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
 
 def retry_after(text: str, now: datetime) -> float | None:

@@ -9,7 +9,7 @@ import hypothesis
 # A machine with much to do is no fault of what is tested.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
-# `make test-fast` has this one.
+# `make test-fast`, `make test-lowest` and `make test-on` have this one.
 hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
 
 

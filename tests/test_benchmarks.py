@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from benchmarks import console, counting, crowd, descriptions, growth, history, rivals
+from benchmarks import console, contestants, counting, crowd, descriptions, growth, history, rivals
 from benchmarks.asked import READS, WRITES
 from benchmarks.contest import Contest, Turn
 from receiver.store.people import StoredPeople
@@ -50,6 +50,31 @@ def test_neighbours_are_compared() -> None:
     assert contest.ratio("one", "other") == 0.5
     assert contest.ratio("other", "one", "p99_ms") == 1
     assert contest.medians() == {"one": turn(600, failures=3), "other": turn(2400)}
+
+
+_OTHER_VERSION = """\
+import sys, tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"another version")
+
+with open(sys.argv[-1], "rb") as config:
+    port = tomllib.load(config)["server"]["port"]
+HTTPServer(("127.0.0.1", port), Answer).serve_forever()
+"""
+
+
+def test_another_version_is_measured_in_its_own_checkout(tmp_path: Path) -> None:
+    """`--before` runs the program of that folder, also from inside of this one."""
+    (tmp_path / "receiver").mkdir()
+    (tmp_path / "receiver" / "__init__.py").touch()
+    (tmp_path / "receiver" / "__main__.py").write_text(_OTHER_VERSION)
+    with contestants.receiver(0, tmp_path, tree=tmp_path) as other:
+        assert httpx2.get(other.url).text == "another version"
 
 
 def test_described_gateways_do_the_same_work() -> None:

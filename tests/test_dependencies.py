@@ -105,7 +105,7 @@ def described(heading: str) -> dict[str, tuple[str, str]]:
 def test_the_page_tells_what_is(heading: str, names: list[str], places: tuple[str, ...]) -> None:
     """What each package is for, and where it is imported, if anywhere."""
     table = described(heading)
-    assert list(table) == sorted(names)
+    assert list(table) == sorted(set(names))
     for name, (where, _reason) in table.items():
         found = [f"`{place}`" for place in places if name in imported(place)]
         assert where == (", ".join(found) or "nowhere"), name

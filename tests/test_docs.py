@@ -6,7 +6,7 @@ import importlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -49,8 +49,10 @@ from receiver.plugin_host import loader
 from receiver.plugin_host.files import shipped_folder
 from receiver.providers import Provider, built_in
 from receiver.providers.tilil.settings import Digest
+from receiver.service.cluster_metrics import of_cluster
 from receiver.service.metrics import ServiceCollector
 from tests import harness
+from tests.doctor.test_cluster import ALL
 from tests.schema import validator
 
 ROOT = Path(__file__).parents[1]
@@ -233,16 +235,20 @@ def _as_written(value: Network | Age) -> str:
 
 
 def test_example_has_every_setting() -> None:
-    """Every setting has a line in config.example.toml, which is a configuration without faults."""
+    """Every setting has a line in config.example.toml, which is a configuration without faults.
+
+    Of settings that exclude each other, all but one stand in comments.
+    """
     config = load(ROOT / "config.example.toml", {})
     assert loader.load(config)
-    example = tomllib.loads(config.file.read_text("utf-8"))
+    text = config.file.read_text("utf-8")
+    example = tomllib.loads(text)
     for heading, fields in settings():
         for key in fields:
             found: list[Any] = [example]
             for part in (*heading.partition(" of ")[0].strip("[]").split("."), *key.split(".")):
                 found = [one for table in found for one in _inside(table, part)]
-            assert found, f"{heading} {key}"
+            assert found or f"\n# {key} = " in text, f"{heading} {key}"
 
 
 def _inside(table: Any, part: str) -> list[Any]:
@@ -359,13 +365,26 @@ async def test_metrics_are_described(tmp_path: Path) -> None:
     """The table of metrics in docs/operations.md is what /metrics gives out, with its labels."""
     async with harness.opened(tmp_path) as service:
         families = list(ServiceCollector(service).collect())
-    expected = [(name(family), family.type, sorted(labels(family))) for family in families]
-    documented = [
+    assert described("Metrics") == described_by(families)
+
+
+def test_metrics_of_several_receivers_are_described() -> None:
+    """As those of every store."""
+    assert described("Metrics of several receivers") == described_by(of_cluster(ALL))
+
+
+def described_by(families: Iterable[Metric]) -> list[tuple[str, str, list[str]]]:
+    """Names, types and labels of metrics."""
+    return [(name(family), family.type, sorted(labels(family))) for family in families]
+
+
+def described(heading: str) -> list[tuple[str, str, list[str]]]:
+    """Names, types and labels in a table of docs/operations.md."""
+    return [
         (spans(row[0])[0], row[1], sorted(spans(row[2])))
-        for row in rows(section("operations.md", "Metrics"))
+        for row in rows(section("operations.md", heading))
         if len(row) == 4
     ]
-    assert documented == expected
 
 
 def name(family: Metric) -> str:

@@ -6,6 +6,7 @@ for a command with subcommands, such as `opt-outs`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextvars import copy_context
@@ -43,6 +44,7 @@ COMMANDS = {
     "explain": "Shows which rule answers a message, and why the others do not.",
     "backup": "Copies the store to a new file and verifies the copy.",
     "restore": "Replaces the store with a backup.",
+    "migrate-store": "Copies the store from SQLite to PostgreSQL, or back, and verifies the copy.",
     "purge": "Deletes data by its age, in small steps.",
     "forget": "Deletes all data about a person.",
     "console": "Runs the web console and HTTP API; manages its users.",
@@ -56,10 +58,15 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the program and ends the process."""
+    # Loading makes many objects and no garbage, and the end of the process frees them all: looking
+    # through them takes a fifth of the time of a short command.
+    gc.set_threshold(100_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         # A terminal without a character shows its number.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # always a file
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    gc.freeze()
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:

@@ -10,10 +10,16 @@ import typer
 
 from receiver.cli.exit_status import print_errors
 from receiver.cli.options import ConfigFile, load
+from receiver.cli.store_file import store_file
 from receiver.errors import ReceiverError
 from receiver.events import utc_now
 from receiver.service.users import caller
 from receiver.store.engine.sqlite.backup import Copy, back_up, note_backup
+
+_INSTEAD = (
+    "its own programs copy it while receivers run: pg_dump for one file, pg_basebackup and an"
+    " archive of the log for a copy of every moment (PITR)"
+)
 
 
 def command(
@@ -25,7 +31,7 @@ def command(
     The files in the plugins' data folders are copied to the folder FILE.plugins, the console's
     users and tokens to FILE.console.
     """
-    store = load(config).store_path
+    store = store_file(load(config), _INSTEAD)
     copy = back_up(store, file.absolute())
     print(f"{copy.file}: {copy.events:,} events, {copy.bytes:,} bytes, verified")
     if copy.plugin_files:

@@ -56,7 +56,8 @@ def list_(
     async def look() -> list[ListedCampaign]:
         async with open_reader(store) as reader:
             every = await reader.campaigns.every(limit=limit or _MOST)
-            return [ListedCampaign(one, await reader.campaigns.counts(one.id)) for one in every]
+            counts = await reader.campaigns.counts_of([one.id for one in every])
+            return [ListedCampaign(one, counts[one.id]) for one in every]
 
     found, listing = asyncio.run(look()), campaign_listing()
     if json:

@@ -8,6 +8,7 @@ from typing import Any
 from receiver.cli import output
 from receiver.cli.options import ConfigFile
 from receiver.cli.parts import prepare
+from receiver.config import Config
 from receiver.events import EventType
 from receiver.plugin_host.lint import cautions
 from receiver.plugin_host.loader import Plugin, ordered
@@ -34,6 +35,7 @@ def command(config: ConfigFile = None) -> None:
             ("plugins", plugins or "none: events are stored and not answered"),
             ("asked last", _asked_last(parts.plugins)),
             ("store", str(settings.store_address)),
+            ("files", _files(settings)),
             ("address", f"{server.host}:{server.port}"),
             ("admin", server.admin or "none"),
             ("console", settings.console.listen),
@@ -52,6 +54,11 @@ def command(config: ConfigFile = None) -> None:
         print()
     for notice in notices:
         output.line(f"notice: {notice}")
+
+
+def _files(settings: Config) -> str | None:
+    """Returns what this machine's own files are beside; None if that is the store."""
+    return None if settings.store_path == settings.store_address else f"{settings.store_path}.*"
 
 
 def _unused(parts: Parts) -> Iterator[str]:

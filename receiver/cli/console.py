@@ -118,13 +118,9 @@ def list_tokens(*, config: ConfigFile = None) -> None:
 
 @contextmanager
 def _accounts(config: Path | None) -> Iterator[Accounts]:
-    store = load(config).store_path
-    if not store.is_file():
-        raise Failed(f"{store}: no such store; `receiver serve` makes it")
-    from receiver.console.accounts import Accounts
-    from receiver.store.engine.console_data import accounts_path
+    from receiver.console.accounts import open_accounts
 
-    accounts = Accounts(accounts_path(store))
+    accounts = open_accounts(load(config))
     try:
         yield accounts
     finally:

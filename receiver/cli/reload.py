@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from receiver.cli.options import ConfigFile, load
 from receiver.errors import Failed
@@ -14,11 +15,13 @@ def command(config: ConfigFile = None) -> None:
 
     If there is a fault, prints every one and the service goes on as before.
     """
-    store = load(config).store_path
+    settings = load(config)
     try:
-        outcome = asyncio.run(control.ask(store, commands.Reload()))
+        outcome = asyncio.run(control.ask(settings.store_path, commands.Reload()))
     except OSError:
-        raise Failed(f"no service runs on {store}; `receiver serve` starts one") from None
+        where = settings.store_address
+        here = "" if isinstance(where, Path) else " of this machine"
+        raise Failed(f"no service{here} runs on {where}; `receiver serve` starts one") from None
     if outcome.failures:
         raise Failed(*outcome.failures, "nothing was changed")
     print("reloaded")

@@ -8,9 +8,15 @@ from typing import Annotated
 import typer
 
 from receiver.cli.options import ConfigFile, load
+from receiver.cli.store_file import store_file
 from receiver.events import utc_now
 from receiver.service.users import caller
 from receiver.store.engine.sqlite.backup import restore
+
+_INSTEAD = (
+    "stop every receiver, then put back what pg_dump (with pg_restore) or pg_basebackup made; a"
+    " backup of a store in SQLite is brought there by `receiver migrate-store --from sqlite:FILE`"
+)
 
 
 def command(
@@ -24,7 +30,8 @@ def command(
     The plugins' files in the folder FILE.plugins, if there is one, replace theirs, and the users
     and tokens in FILE.console those of the console. Refused while a service runs.
     """
-    copy, kept = restore(file.absolute(), load(config).store_path, utc_now(), caller())
+    store = store_file(load(config), _INSTEAD)
+    copy, kept = restore(file.absolute(), store, utc_now(), caller())
     print(f"{copy.file}: {copy.events:,} events, verified")
     if copy.plugin_files:
         print(f"{copy.file}.plugins: {copy.plugin_files:,} files of plugins")

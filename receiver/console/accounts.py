@@ -16,11 +16,14 @@ from functools import cached_property
 import argon2
 import msgspec
 
+from receiver.config import Config
 from receiver.console.accounts_file import AccountsFile
 from receiver.console.roles import Role, role_of
 from receiver.errors import Failed
 from receiver.events import utc_now
 from receiver.store import from_micros, to_micros
+from receiver.store.engine import engine_of
+from receiver.store.engine.console_data import accounts_path
 
 #: A session ends so long after its last request, and so long after its login.
 IDLE = timedelta(minutes=30)
@@ -313,3 +316,13 @@ def _now() -> int:
 
 def _micros(span: timedelta) -> int:
     return span // timedelta(microseconds=1)
+
+
+def open_accounts(settings: Config) -> Accounts:
+    """Opens the accounts beside the store of a configuration.
+
+    Raises `Failed` if there is no store yet.
+    """
+    if not engine_of(settings.store_address).exists():
+        raise Failed(f"{settings.store_address}: no such store; `receiver serve` makes it")
+    return Accounts(accounts_path(settings.store_path))

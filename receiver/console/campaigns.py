@@ -28,8 +28,10 @@ _ACTS: dict[str, tuple[tuple[str, _Act, str], ...]] = {
 
 
 async def _campaigns(reader: Reader, **wanted: Any) -> AsyncGenerator[ListedCampaign]:
-    for campaign in await reader.campaigns.every(**wanted):
-        yield ListedCampaign(campaign, await reader.campaigns.counts(campaign.id))
+    found = await reader.campaigns.every(**wanted)
+    counts = await reader.campaigns.counts_of([each.id for each in found])
+    for each in found:
+        yield ListedCampaign(each, counts[each.id])
 
 
 async def campaign(visit: Visit) -> Response:

@@ -28,7 +28,7 @@ class ServiceDown(StoreError):
 
 
 class _Opened(NamedTuple):
-    """A reader, and the file that it reads."""
+    """A reader, and the file that it reads, if it is one."""
 
     reader: Reader
     stack: AsyncExitStack
@@ -49,8 +49,8 @@ class Desk:
             self._idle.put_nowait(None)
 
     @property
-    def store(self) -> Path:
-        """The file of the store."""
+    def files(self) -> Path:
+        """The store, or with PostgreSQL the name that this machine's own files are beside."""
         return self.settings.store_path
 
     @asynccontextmanager
@@ -61,7 +61,7 @@ class Desk:
         """
         opened = await self._idle.get()
         try:
-            if opened is None or opened.reader.ended() or opened.file != _file(self.store):
+            if opened is None or opened.reader.ended() or opened.file != _file(self.files):
                 opened = await self._open_anew(opened)
             yield opened.reader
         finally:
@@ -70,8 +70,9 @@ class Desk:
     async def _open_anew(self, ended: _Opened | None) -> _Opened:
         if ended is not None:
             await ended.stack.aclose()
-        stack, file = AsyncExitStack(), _file(self.store)
-        return _Opened(await stack.enter_async_context(open_reader(self.store)), stack, file)
+        stack, file = AsyncExitStack(), _file(self.files)
+        reader = await stack.enter_async_context(open_reader(self.settings.store_address))
+        return _Opened(reader, stack, file)
 
     async def order(self, command: Command, by: str) -> Outcome:
         """Has the running service carry out a command, for a user.
@@ -81,7 +82,7 @@ class Desk:
         """
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await ask(self.store, command, by)
+                return await ask(self.files, command, by)
         except TimeoutError:
             raise StoreError(f"the service gave no answer within {_PATIENCE:g} s") from None
         except OSError:

@@ -43,9 +43,8 @@ class Paging(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     key: Callable[[T], Any]
     """The part of a record by which the list is ordered."""
-    parameter: str = ""
-    """The filter that begins the list at a key; empty: none does, and each page reads all before
-    it."""
+    parameter: str
+    """The filter that begins the list at a key."""
     begin: Callable[[Any], str] = str
     """The value of that filter with which the list begins at this key, what has it included."""
     more: str = "Older"
@@ -54,8 +53,7 @@ class Paging(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     def after(self, keys: Sequence[Any]) -> dict[str, str]:
         """Returns the query of the page after the records with these keys."""
         edge = keys[-1]
-        begins = {self.parameter: self.begin(edge)} if self.parameter else {}
-        return {**begins, _SKIP: str(keys.count(edge))}
+        return {self.parameter: self.begin(edge), _SKIP: str(keys.count(edge))}
 
 
 def _floor(moment: datetime) -> datetime:

@@ -11,9 +11,8 @@ from receiver.console.lists import ListPage, Paging, oldest_first
 from receiver.console.roles import Role
 from receiver.console.sheets import DAYS, Block, Line, Plot, Sheet, span
 from receiver.console.web import Visit, path_of
-from receiver.people import Subscription
 from receiver.service.growth import ServiceCount, make_growth
-from receiver.store import NearMiss, OptOutChange, Reader, SubscriptionStep
+from receiver.store import BookLine, NearMiss, OptOutChange, Reader, SubscriptionStep
 from receiver.views import lists, subscribers
 from receiver.views.times import shown_zone
 
@@ -24,8 +23,8 @@ _STATE = Filter(name="state", label="State", kind="choice", choices=("active", "
 _BOOK = (_SERVICE, _SHORT_CODE, SOURCE, _KEYWORD, _STATE, PERSON)
 
 
-def _book(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[Subscription]:
-    return reader.subscriptions.find(**wanted)
+def _book(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[BookLine]:
+    return reader.subscriptions.lines(**wanted)
 
 
 def _steps(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[SubscriptionStep]:
@@ -83,15 +82,14 @@ def _plot(counts: Sequence[ServiceCount]) -> Plot | None:
     )
 
 
-SUBSCRIBERS = ListPage[Subscription](
+SUBSCRIBERS = ListPage[BookLine](
     path="/subscribers",
     title="Subscribers",
     about="Who is or was subscribed to which service, by number; times are of the last change.",
-    filters=_BOOK,
+    filters=(*_BOOK, Filter(name="place", label="", kind="number", hidden=True)),
     listing=lambda _: lists.subscriber_listing(subscribers.COLUMNS),
     find=_book,
-    # A key would be a number, which the address must not hold: viewers page, too.
-    paging=Paging(key=lambda _: 0, more="More"),
+    paging=Paging(key=lambda line: line.place, parameter="place", more="More"),
 )
 HISTORY = ListPage[SubscriptionStep](
     path="/subscribers/history",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from receiver.console.roles import Role
+from receiver.text.keywords import is_private
 from receiver.text.msisdn import mask
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ def seen_by(role: Role, record: T) -> T:
 
 
 def _masked(value: Any, name: str = "") -> Any:
-    if name in _TEXTS and value is not None:
+    if value is not None and _is_hidden(name, value):
         return _empty(value)
     if isinstance(value, msgspec.Struct):
         found = {
@@ -98,6 +99,12 @@ def _masked(value: Any, name: str = "") -> Any:
         ours = name in _OURS and _ID.fullmatch(value)
         return value if ours else _NUMBER.sub(_hidden, value)
     return value
+
+
+def _is_hidden(name: str, value: Any) -> bool:
+    if name == "keyword":
+        return isinstance(value, str) and is_private(value)
+    return name in _TEXTS
 
 
 def _hidden(number: re.Match[str]) -> str:

@@ -7,19 +7,15 @@ import signal
 import uvicorn
 
 from receiver.config import Config
-from receiver.console.accounts import Accounts
+from receiver.console.accounts import open_accounts
 from receiver.console.app import create_app
 from receiver.console.desk import Desk
 from receiver.console.web import Console
-from receiver.errors import Failed
-from receiver.store.engine.console_data import accounts_path
 
 
 def serve(settings: Config) -> None:
     """Runs the console until SIGTERM or Ctrl-C. Raises `ReceiverError`."""
-    if not settings.store_path.is_file():
-        raise Failed(f"{settings.store_path}: no such store; `receiver serve` makes it")
-    accounts = Accounts(accounts_path(settings.store_path))
+    accounts = open_accounts(settings)
     console = Console(desk=Desk(settings), accounts=accounts, zone=settings.console.timezone)
     host, port = settings.console.address
     # uvicorn ends by itself at the signal, and raises it once more.

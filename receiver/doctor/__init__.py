@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from receiver.doctor import (
+    cluster,
     disk,
     machine,
     outside,
@@ -20,6 +21,7 @@ from receiver.doctor import (
     settings,
     sources,
     stored,
+    streams,
     words,
 )
 from receiver.doctor.findings import (
@@ -53,6 +55,9 @@ LOCAL: dict[str, Check] = {
     "configuration": settings.cautions,
     "program": machine.program,
     "sqlite": machine.sqlite,
+    "database": cluster.server,
+    "replication": cluster.replication,
+    "nodes": cluster.nodes,
     "service": running.service,
     "files": stored.files,
     "store": stored.contents,
@@ -69,8 +74,12 @@ REMOTE: dict[str, Check] = {
     "provider": providers.reachable,
     "clock": providers.clock,
     "outside": outside.public,
+    "streams": streams.kept,
 }
 CHECKS = LOCAL | REMOTE
+#: Checks of a store in a file, and those of one in PostgreSQL.
+_OF_FILE = frozenset({"sqlite", "integrity", "disk", "sync"})
+_OF_SERVER = frozenset({"database", "replication", "nodes"})
 
 
 async def examine(installation: Installation) -> AsyncIterator[Finding]:
@@ -87,7 +96,9 @@ async def examine(installation: Installation) -> AsyncIterator[Finding]:
 
 
 async def run(name: str, check: Check, installation: Installation) -> list[Finding]:
-    """Returns the findings of a check, with its name."""
+    """Returns the findings of a check, with its name; none if it is for other stores."""
+    if name in (_OF_SERVER if installation.is_file else _OF_FILE):
+        return []
     try:
         found = await check(installation)
     except PermissionError as error:

@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from receiver.config import Config
+from receiver.config import Config, StoreAddress
 from receiver.errors import StoreError
 from receiver.events import utc_now
 from receiver.service.parts import Parts
+from receiver.store.engine import Engine, engine_of
+from receiver.store.engine.cluster import Cluster
 from receiver.store.health_reads import StoreHealth, store_health
 
 T = TypeVar("T")
@@ -86,13 +88,28 @@ class Installation:
 
     @property
     def store(self) -> Path:
-        """The store file, which may not exist yet."""
+        """The store file, which may not exist yet; with PostgreSQL, the name of what is beside."""
         return self.parts.config.store_path
+
+    @property
+    def address(self) -> StoreAddress:
+        """Where the store is."""
+        return self.parts.config.store_address
+
+    @property
+    def is_file(self) -> bool:
+        """True if the store is a file of this machine."""
+        return isinstance(self.address, Path)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Opens the store. Raises `StoreUnusable` if its package is not installed."""
+        return engine_of(self.address)
 
     async def readable_health(self) -> StoreHealth | None:
         """Returns the state of the store; None where there is none yet, or none of this version."""
         try:
-            found = await self.health() if self.store.exists() else None
+            found = await self.health() if self.engine.exists() else None
         except StoreError:  # the check `store` tells why
             return None
         return found if found is not None and found.version == found.newest else None
@@ -100,8 +117,12 @@ class Installation:
     async def health(self) -> StoreHealth:
         """Returns the state of the store. Raises `StoreUnusable`."""
         sources = list(self.config.sources)
-        look = partial(asyncio.to_thread, store_health, self.store, sources)
+        look = partial(asyncio.to_thread, store_health, self.address, sources)
         return await self.once("store", look)
+
+    async def cluster(self) -> Cluster | None:
+        """Returns the receivers and servers of a store in PostgreSQL. Raises `StoreUnusable`."""
+        return await self.once("cluster", partial(asyncio.to_thread, self.engine.cluster))
 
     async def once(self, name: str, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Returns what `look` finds; calls it once for all checks that use this name."""

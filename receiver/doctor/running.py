@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 import resource
+import socket
+import struct
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,7 @@ from receiver.service.readiness import NOT_READY
 _TIMEOUT = 3.0
 #: Bytes of an answer: another program may be there. Metrics of hundreds of sources have fewer.
 _MOST_BYTES = 4 * 1024 * 1024
+_CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7)
 #: Open files that a service should at least be allowed.
 _FEW_FILES = 4096
 #: The metric of handlers that blocked their event loop.
@@ -35,16 +38,46 @@ _REST = re.compile(r'^receiver_line_rest_seconds\{source="([^"]+)"\} ([0-9.e+]+)
 
 async def service(installation: Installation) -> list[Finding]:
     """Checks whether a service runs on this store and takes commands and pushes."""
-    holder = holder_of(installation.store)
+    holder = process_of(installation)
     if holder is None:
         do = "start it: systemctl start receiver, or `receiver serve`"
-        return [yellow(f"no service runs on {installation.store}", do), open_files(None)]
+        here = "" if installation.is_file else " of this machine"
+        return [yellow(f"no service{here} runs on {installation.address}", do), open_files(None)]
     return [
         await commands(installation.store, holder),
         *await readiness(installation.config.server),
         *await measured(installation),
         open_files(holder),
     ]
+
+
+def process_of(installation: Installation) -> int | None:
+    """Returns the process of this machine that has the store; None: there is none."""
+    if installation.is_file:
+        return holder_of(installation.store)
+    return listener_of(installation.store)
+
+
+async def is_served(installation: Installation) -> bool:
+    """Returns True if a service works on the store, of this machine or of another one."""
+    found = None if installation.is_file else await installation.cluster()
+    if found is None:
+        return process_of(installation) is not None
+    return any(node.works and node.alive for node in found.nodes)
+
+
+def listener_of(store: Path) -> int | None:
+    """Returns the process that listens on the control socket; None: nobody does."""
+    with (
+        suppress(OSError),
+        socket_path(store) as short,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking,
+    ):
+        asking.settimeout(_TIMEOUT)
+        asking.connect(str(short))
+        raw = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(raw)[0])
+    return None
 
 
 def holder_of(store: Path, locks: Path = Path("/proc/locks")) -> int | None:

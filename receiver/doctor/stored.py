@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from receiver.doctor.findings import AS_USER, Finding, Installation, ago, green, red, size, yellow
-from receiver.doctor.running import holder_of
+from receiver.doctor.running import holder_of, is_served
 from receiver.errors import StoreError
 from receiver.jobs.purge import WORD, disagreement
 from receiver.store.engine.sqlite.inspection import verify
@@ -93,22 +93,17 @@ def log_length(log: Path, length: int) -> Finding:
 
 
 async def contents(installation: Installation) -> list[Finding]:
-    """Checks that the file is a store of this program."""
-    if not installation.store.exists():
-        if (
-            _beside(installation.store, ".sock").exists()
-            and holder_of(installation.store) is not None
-        ):
-            do = "stop the service, put the file back or restore a backup, start it again"
-            return [red(f"{installation.store}: removed while a service runs", do)]
-        return [yellow(f"{installation.store}: does not exist yet", "`receiver serve` creates it")]
+    """Checks that it is a store of this program, and of which version."""
     try:
+        if not installation.engine.exists():
+            return [_missing(installation)]
         found = await installation.health()
     except StoreError as error:
         return [_unusable(installation, error)]
-    said = (
-        f"{installation.store}: schema {found.version}, {size(installation.store.stat().st_size)}"
-    )
+    sizes = await asyncio.to_thread(installation.engine.sizes)
+    said = f"{installation.address}: schema {found.version}"
+    if sizes is not None:
+        said += f", {size(sizes.store)}"
     if found.version > found.newest:
         return [
             red(f"{said}; this program knows {found.newest}", "upgrade the program: make install")
@@ -119,7 +114,18 @@ async def contents(installation: Installation) -> list[Finding]:
     return [green(said)]
 
 
+def _missing(installation: Installation) -> Finding:
+    store = installation.store
+    if _beside(store, ".sock").exists() and holder_of(store) is not None:
+        do = "stop the service, put the file back or restore a backup, start it again"
+        return red(f"{store}: removed while a service runs", do)
+    return yellow(f"{store}: does not exist yet", "`receiver serve` creates it")
+
+
 def _unusable(installation: Installation, error: StoreError) -> Finding:
+    if not installation.is_file:
+        do = "do what it says, or correct store.url or store.password; docs/scale-out.md"
+        return red(str(error), do)
     try:
         installation.store.open("rb").close()
     except PermissionError:
@@ -178,7 +184,7 @@ async def work(installation: Installation) -> list[Finding]:
     now = installation.clock()
     if found.oldest_due is not None and now - found.oldest_due > _LATE:
         said = f"work is due since {ago(found.oldest_due, now).removesuffix(' ago')}"
-        if holder_of(installation.store) is None:
+        if not await is_served(installation):
             findings.append(
                 yellow(f"{said}, and no service runs", "start it: systemctl start receiver")
             )

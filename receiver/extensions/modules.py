@@ -105,7 +105,8 @@ def _import_file(name: str, file: Path) -> ModuleType:
 
 def _forget(unique: str) -> dict[str, ModuleType]:
     """Removes a module and its submodules from `sys.modules`; returns them."""
-    names = [name for name in sys.modules if name == unique or name.startswith(f"{unique}.")]
+    inside = f"{unique}."
+    names = [name for name in sys.modules if name == unique or name.startswith(inside)]
     return {name: sys.modules.pop(name) for name in names}
 
 

@@ -18,20 +18,18 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from receiver.actions import OptOut
 from receiver.errors import ProviderError
 from receiver.events import Status
+from receiver.jobs import outcomes
 from receiver.jobs.channel import RETRIES, Line, LineQueue
 from receiver.jobs.runner import BROKEN, Runner
-from receiver.jobs.send import FIRST_POLL, NO_LINE
+from receiver.jobs.send import NO_LINE
 from receiver.outgoing import Sent
 from receiver.providers.contract import Request, Response
-from receiver.store import Attempt, Failure, StoredCampaign, Work, campaigns, to_micros
+from receiver.store import Failure, StoredCampaign, Work, campaigns, to_micros
 from receiver.store.campaign_reads import Waiting
-from receiver.store.campaigns import Outcome
-from receiver.store.jobs import NEVER, OPERATOR, PIECE, by_operator
-from receiver.store.opt_outs import opt_out
-from receiver.text.times import SKEW, next_day
+from receiver.store.jobs import NEVER, PIECE
+from receiver.store.messages import Outcome
 
 log = structlog.get_logger("receiver.jobs.campaign")
 
@@ -91,17 +89,15 @@ class Campaign(LineQueue):
         except Exception:
             log.exception("sending failed", campaign=chunk.campaign.id, source=self.lane)
             answers = [ProviderError(BROKEN, unknown=True) for _ in chunk.people]
-        runner = self.runner
-        outcomes = []
+        ends = []
         for one, answer in zip(chunk.people, answers, strict=True):
             if isinstance(answer, Sent):
-                outcomes.append(Outcome(one.id, answer, poll_at=self._poll_at(answer)))
+                ends.append(outcomes.taken(self.line, one.id, answer, self.runner.now()))
                 continue
             if answer.opted_out:
-                change = OptOut(one.outgoing.to, "network")
-                await runner.commit(opt_out, by_operator(runner.clock()), OPERATOR, change)
-            outcomes.append(self._stopped(chunk.campaign, one, answer))
-        await self._settle(chunk.campaign, outcomes)
+                await outcomes.note_opt_out(self.runner, one.outgoing.to)
+            ends.append(self._stopped(chunk.campaign, one, answer))
+        await self._settle(chunk.campaign, ends)
 
     async def _go_on(self, work: Work, campaign: StoredCampaign) -> list[Work]:
         """Begins as many requests of a campaign as there is room for now."""
@@ -139,7 +135,8 @@ class Campaign(LineQueue):
     ) -> list[Work]:
         """Marks messages as being sent, after a look at opt-outs; a piece of work a request."""
         runner = self.runner
-        faults = [(one.id, why) for one in able if (why := self._fault(one)) is not None]
+        judged = [(one.id, outcomes.fault(self.line, one.id, one.outgoing)) for one in able]
+        faults = [(id_, why) for id_, why in judged if why is not None]
         if faults:
             await runner.store.run(campaigns.refuse_all, faults, runner.now())
             refused = {id_ for id_, _ in faults}
@@ -147,7 +144,10 @@ class Campaign(LineQueue):
         chunks = list(islice(self._chunked(able), max(0, self.room())))
         rate, people = campaign.schedule.rate, sum(map(len, chunks))
         pause = 60 * people / rate if rate else 0.0
-        attempts = [[self._attempt(one) for one in chunk] for chunk in chunks]
+        attempts = [
+            [outcomes.attempt_of(self.line, one.id, one.outgoing) for one in chunk]
+            for chunk in chunks
+        ]
         nothing: list[list[int | None]] = [[None] * len(chunk) for chunk in chunks]
         go_on = to_micros(now + timedelta(seconds=pause))
         values = campaign.id, attempts, runner.now(), runner.owner, go_on
@@ -167,12 +167,12 @@ class Campaign(LineQueue):
                 found.append(piece)
             elif ours:
                 broken = Failure(BROKEN, Status.REJECTED)
-                await self._settle(campaign, [Outcome(one.id, why=broken) for one in ours])
+                await self._settle(campaign, [Outcome(one.id, broken) for one in ours])
         return found
 
-    async def _settle(self, campaign: StoredCampaign, outcomes: list[Outcome]) -> None:
+    async def _settle(self, campaign: StoredCampaign, ends: list[Outcome]) -> None:
         runner = self.runner
-        await runner.commit(campaigns.settle, campaign.id, outcomes, runner.now(), runner.owner)
+        await runner.commit(campaigns.settle, campaign.id, ends, runner.now(), runner.owner)
 
     async def _rest(self, campaign: StoredCampaign, again: datetime) -> None:
         """Nobody waits: the campaign ends, or is looked at again after what is under way."""
@@ -203,54 +203,25 @@ class Campaign(LineQueue):
             if bulk and (request := api.send_many(messages)) is not None:
                 return request
             (message,) = messages
-            return _as_list(api.send(message))
+            return api.send(message).then(_alone)
         except Exception:  # nothing has left
             log.exception("campaign cannot be sent", source=self.lane)
             return None
 
-    def _fault(self, one: Waiting) -> Failure | None:
-        """Returns why the provider would refuse a message, if it is known before."""
-        try:
-            self.line.api.check(one.outgoing)
-        except ProviderError as error:
-            return Failure(str(error), Status.REJECTED, error.code)
-        except Exception:  # it must not keep those after it from being sent
-            log.exception("message cannot be sent", message=one.id, source=self.lane)
-            return Failure(BROKEN, Status.REJECTED)
-        return None
-
-    def _attempt(self, one: Waiting) -> Attempt:
-        api = self.line.api
-        sender, service = api.sender(one.outgoing), api.service(one.outgoing)
-        return Attempt(one.id, one.outgoing.to, sender, service)
-
-    def _poll_at(self, sent: Sent) -> int | None:
-        """Returns when the status of a message is asked for first, if it is."""
-        if not self.line.polls or sent.message_id is None or sent.status.final:
-            return None
-        return self.runner.now() + round(FIRST_POLL * 1e6)
-
     def _stopped(self, campaign: StoredCampaign, one: Waiting, error: ProviderError) -> Outcome:
         """Nothing was sent to a person, or nobody knows."""
-        why = Failure(error.words, Status.REJECTED, error.code)
-        if error.unknown and not self.line.settings.resend_unknown:
-            why = msgspec.structs.replace(why, status=Status.UNKNOWN)
-            return Outcome(one.id, why=why, unknown=True)
-        if not (error.retryable or error.unknown):
-            return Outcome(one.id, why=why)
-        now, zone = self.runner.clock(), self.line.api.provider.timezone
+        line, now = self.line, self.runner.clock()
+        if (outcome := outcomes.final(line, one.id, error)) is not None:
+            return outcome
         until, expires = now + self._patience(one), campaign.schedule.expires_at
-        asked = (next_day(now, zone) + SKEW - now).total_seconds() if error.tomorrow else None
         until = until if expires is None else min(until, expires)
+        asked = outcomes.until_tomorrow(line, now) if error.tomorrow else None
         due = RETRIES.next(one.attempts + 1, now, asked=asked, until=until)
-        if due is None:
-            why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
-            return Outcome(one.id, why=why)
-        why = msgspec.structs.replace(why, status=Status.QUEUED)
-        if not error.tomorrow:
-            return Outcome(one.id, why=why, again=True)
-        due = campaign.schedule.next_moment(due, zone)
-        return Outcome(one.id, why=why, alone=to_micros(due))
+        if due is not None and error.tomorrow:
+            due = campaign.schedule.next_moment(due, line.api.provider.timezone)
+        outcome = outcomes.put_off(one.id, error, due)
+        again = due is not None and not error.tomorrow
+        return outcome._replace(again=again)
 
     def _patience(self, one: Waiting) -> timedelta:
         """Returns how much of `send.give_up_after` is left for a message that was tried so often.
@@ -280,16 +251,6 @@ def _but_for_the_person(one: Waiting) -> tuple[str, str | None, str | None]:
     return message.text, message.sender, message.service_id
 
 
-def _as_list(request: Request[Sent]) -> Request[Answers]:
-    """Returns the request for one person as that for a chunk of one."""
-
-    def read(response: Response) -> Answers:
-        return [request.read(response)]
-
-    return Request(
-        method=request.method,
-        url=request.url,
-        headers=request.headers,
-        body=request.body,
-        read=read,
-    )
+def _alone(sent: Sent, _: Response) -> Answers:
+    """Returns the answer about one person as that about a chunk of one."""
+    return [sent]

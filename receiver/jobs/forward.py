@@ -1,31 +1,33 @@
 """Forwards events to other systems: in order for each person, until they are taken.
 
 A queue for each target, so that none slows another. A job is deleted when the target has answered
-with 2xx, and not before: what the process does not live to see answered is posted again, with the
-same `webhook-id`. What fails is tried again by `RETRIES` and then becomes a dead letter; the
-person's later events wait for it, other people's do not. A target that fails for everybody rests:
-one event at a time tries whether it is back, the others wait in the store.
+with 2xx, or the stream has acknowledged the event, and not before: what the process does not live
+to see answered is forwarded again, with the same id. What fails is tried again by `RETRIES` and
+then becomes a dead letter; the person's later events wait for it, other people's do not. A target
+that fails for everybody rests: one event at a time tries whether it is back, the others wait in the
+store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 
-from receiver.errors import NoAnswer
-from receiver.handlers import Target
+from receiver.errors import NotTaken
+from receiver.events import Data, Event
+from receiver.handlers import Stream, Target
 from receiver.jobs.queue import Queue
 from receiver.jobs.runner import BROKEN, Runner
 from receiver.limits import Circuit, RetryPolicy
-from receiver.net.posting import Poster, load_tls, open_poster, status_words
+from receiver.net.posting import load_tls, open_poster
 from receiver.store import Work, forwards, jobs, to_micros
 
 if TYPE_CHECKING:
@@ -43,7 +45,16 @@ RETRIES = RetryPolicy(PAUSES)
 #: Requests under way to all URLs together that are no target's.
 _PASSING = 32
 
+#: The module of the client library for NATS, which is an extra.
+_JETSTREAM = "receiver.net.jetstream"
 _GONE = "410 Failure: the target takes nothing more; `receiver reload` once it does"
+
+
+class Outlet(Protocol):
+    """Something that events can be forwarded through: it is open."""
+
+    async def deliver(self, event: Event[Data]) -> str:
+        """Returns the words with which the event is taken. Raises `NotTaken`."""
 
 
 class Forward(Queue):
@@ -57,7 +68,7 @@ class Forward(Queue):
         self,
         forwarder: Forwarder,
         name: str,
-        target: Target,
+        target: Target | Stream,
         gate: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         """`gate`: what the requests of all passing queues go through."""
@@ -67,7 +78,7 @@ class Forward(Queue):
         self.circuit = Circuit(forwarder.retries.pauses)
         self._forwarder = forwarder
         self._gate = gate or nullcontext()
-        self._poster: Poster
+        self._outlet: Outlet
 
     @property
     def label(self) -> str:
@@ -80,13 +91,13 @@ class Forward(Queue):
 
     def room(self) -> int:
         """So many requests may be under way; to a target that fails, one."""
-        return (1 if self.circuit.open else self.target.connections) - len(self.under_way)
+        return (1 if self.circuit.open else self.target.at_once) - len(self.under_way)
 
     async def live(self) -> None:
         """With connections of its own."""
-        tls = await self._forwarder.tls()
+        await self._forwarder.load(self.target)
         try:
-            async with open_poster(self.target, self.runner.clock, tls) as self._poster:
+            async with self._opened() as self._outlet:
                 await super().live()
         except ValueError as error:  # a URL of which the library can make nothing
             await self.runner.bury(*self.key, f"url: {error}")
@@ -100,22 +111,50 @@ class Forward(Queue):
         probe, asked = self.circuit.open, None
         try:
             async with self._gate:
-                answer = await self._poster.post(work.event)
-        except NoAnswer as error:
-            words = str(error)
+                taken = await self._outlet.deliver(work.event)
+        except NotTaken as error:
+            if error.for_good:
+                await self._refused_for_good(work)
+                return
+            words, asked = str(error), error.retry_after
         except Exception:
             log.exception("forwarding failed", job=work.id, target=self.label)
             words = BROKEN
         else:
-            if 200 <= answer.status < 300:
-                await self._taken(work, status_words(answer.status))
-                return
-            if answer.status == HTTPStatus.GONE:
-                await self._refused_for_good(work)
-                return
-            words = status_words(answer.status)
-            asked = answer.retry_after
+            await self._taken(work, taken)
+            return
         await self._failed(work, words, asked, probe=probe)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Outlet]:
+        if isinstance(self.target, Target):
+            tls = self._forwarder.trusted
+            async with open_poster(self.target, self.runner.clock, tls) as poster:
+                yield poster
+            return
+        from receiver.net.jetstream import Publisher  # noqa: PLC0415 - an extra
+
+        remembered = self._forwarder.retries.longest
+        publisher = Publisher(self.target, remembered=remembered, on_up=self._tried_now)
+        connected = publisher.stay_connected
+        connection = self.runner.supervisor.keep("connection to NATS", connected, restart=True)
+        try:
+            yield publisher
+        finally:
+            publisher.close()
+            await connection.stop()
+
+    def _tried_now(self) -> None:
+        """Ends a rest, and all waiting: there is a connection again."""
+        self.circuit.end_rest()
+        self.runner.supervisor.begin("forwards that were put off", self._hurry)
+
+    async def _hurry(self) -> None:
+        """Has what failed because of the target not wait any longer."""
+        runner = self.runner
+        while await runner.commit(jobs.hurry_lane, *self.key, runner.now()):
+            self.wake()
+        self.wake()
 
     async def _taken(self, work: Work, words: str) -> None:
         log.debug("event forwarded", job=work.id, target=self.label)
@@ -123,10 +162,9 @@ class Forward(Queue):
         runner = self.runner
         attempt = self._attempted(work, words)
         await runner.commit(forwards.taken, attempt, runner.owner, runner.now())
-        if recovered:  # what failed because of it need not wait any longer
+        if recovered:
             log.warning("target takes events again", target=self.label)
-            while await runner.commit(jobs.hurry_lane, *self.key, runner.now()):
-                self.wake()
+            await self._hurry()
 
     async def _refused_for_good(self, work: Work) -> None:
         self._forwarder.note_gone(self)
@@ -167,7 +205,7 @@ class Forwarder:
     def __init__(
         self,
         runner: Runner,
-        targets: Iterable[Target],
+        targets: Iterable[Target | Stream],
         *,
         retries: RetryPolicy = RETRIES,
         now: Callable[[], float] = time.monotonic,
@@ -183,8 +221,9 @@ class Forwarder:
         self._passing = asyncio.Semaphore(_PASSING)
         self._tls: ssl.SSLContext | None = None
         runner.when_unserved(Forward.kind, self._open)
+        self._open_streams()
 
-    def adopt(self, targets: Iterable[Target]) -> None:
+    def adopt(self, targets: Iterable[Target | Stream]) -> None:
         """Goes on with these targets, and tries again those that took nothing more.
 
         The queue of a target that is gone or changed begins nothing more; when its requests have
@@ -198,6 +237,7 @@ class Forwarder:
             for name, queue in self._queues.items()
             if not queue.passing and self._targets.get(name) != queue.target
         )
+        self._open_streams()
 
     def failing(self) -> dict[str, bool]:
         """Each target of a plugin, and whether it takes nothing at the moment, or for good."""
@@ -215,11 +255,23 @@ class Forwarder:
         if self._queues.get(queue.lane) is queue:
             del self._queues[queue.lane]
 
-    async def tls(self) -> ssl.SSLContext:
-        """The certificates that are trusted: loaded once, beside all else, for it takes a while."""
-        if self._tls is None:
-            self._tls = await asyncio.to_thread(load_tls)
+    @property
+    def trusted(self) -> ssl.SSLContext:
+        """The certificates that are trusted, once they are loaded."""
+        assert self._tls is not None, "load was not called"
         return self._tls
+
+    async def load(self, target: Target | Stream) -> None:
+        """Loads what forwards to a target: once, beside all else, for it takes a while."""
+        if isinstance(target, Stream):
+            await asyncio.to_thread(import_module, _JETSTREAM)
+        elif self._tls is None:
+            self._tls = await asyncio.to_thread(load_tls)
+
+    def _open_streams(self) -> None:
+        """Connects to streams at once, not with the first event: the log says what is wrong."""
+        streams = [name for name, each in self._targets.items() if isinstance(each, Stream)]
+        self.runner.wake((Forward.kind, name) for name in streams)
 
     def _fails(self, name: str) -> bool:
         queue = self._queues.get(name)
@@ -240,7 +292,7 @@ class Forwarder:
             except ValueError as error:
                 await self.runner.bury(Forward.kind, name, str(error))
                 return
-        await self.tls()
+        await self.load(target)
         queue = Forward(self, name, target, gate)
         self._queues[name] = queue
         self.runner.open(queue)

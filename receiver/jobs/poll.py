@@ -11,7 +11,6 @@ from datetime import timedelta
 
 import msgspec
 import structlog
-from msgspec.structs import replace
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import DeliveryReport
@@ -19,7 +18,6 @@ from receiver.jobs.channel import Line, LineQueue
 from receiver.jobs.runner import BROKEN, Runner
 from receiver.limits import RetryPolicy
 from receiver.providers import Parsed
-from receiver.providers.contract import Request, Response
 from receiver.store import StoredMessage, Work
 from receiver.store.records import PollOf
 
@@ -72,7 +70,8 @@ class Poll(LineQueue):
         if request is None:  # the provider cannot be asked any more
             return True
         self.line.reserve()
-        parsed, answer = await self.line.call(_with_body(request))
+        with_answer = request.then(lambda parsed, response: (parsed, response.body))
+        parsed, answer = await self.line.call(with_answer)
         await self._observe(self.lane, parsed, answer)
         return isinstance(parsed.data, DeliveryReport) and parsed.data.final
 
@@ -82,12 +81,3 @@ def _asked_about(work: Work) -> str:
     if work.payload is not None:
         return msgspec.json.decode(work.payload, type=PollOf).message_id
     return (work.message and work.message.provider_id) or ""
-
-
-def _with_body(request: Request[Parsed]) -> Request[tuple[Parsed, bytes]]:
-    """The same request, read into the report and the bytes it was read from."""
-
-    def read(response: Response) -> tuple[Parsed, bytes]:
-        return request.read(response), response.body
-
-    return replace(request, read=read)  # type: ignore[arg-type] # of another type of answer

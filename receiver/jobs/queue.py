@@ -99,10 +99,13 @@ class Queue(ABC):
     def retire(self) -> None:
         """Begins nothing more; `live` returns when what is under way has ended.
 
-        What is claimed and not begun is handed back at the end of the runner.
+        What is claimed and not begun waits again.
         """
         self.retired = True
         for line in self._persons.values():
+            for work in line:
+                del self.under_way[work.id]
+            self.runner.disclaim(work.id for work in line)
             line.clear()
         self._turn.set()
 
@@ -168,8 +171,9 @@ class Queue(ABC):
         self.claiming = {work.id for work in chosen}
         try:
             claimed = await self.claim(chosen)
-        except StoreUnavailable:
-            # A commit that failed may be in the store nevertheless, if the connection was lost.
+        except BaseException:
+            # Its commit may be in the store nevertheless: the connection was lost, or this task is
+            # being ended.
             self.runner.disclaim(self.claiming)
             raise
         finally:

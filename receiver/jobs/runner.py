@@ -95,6 +95,7 @@ class Runner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(StoreUnavailable):  # the next start does it then
+            await self._release(owner)
             await self.store.run(jobs.hand_back, owner)
 
     def now(self) -> int:
@@ -232,14 +233,14 @@ class Runner:
                 chore.at = time.monotonic() + (0.0 if more else chore.seconds)
                 if not more:
                     return
-        await self._release()
+        await self._release(self.owner)
         if self.leads():
             self.wake(await self.store.reader.work.lanes(self.clock()))
 
-    async def _release(self) -> None:
+    async def _release(self, owner: int) -> None:
         """Has wait again what this process has claimed, and nobody in it works on."""
         if events := list(self._doubtful):
-            found = await self.store.run(jobs.claimed_for, self.owner, events)
+            found = await self.store.run(jobs.claimed_for, owner, events)
             self._forsaken.update(found)
             self._doubtful.difference_update(events)
         for ids, release in (
@@ -250,7 +251,7 @@ class Runner:
                 busy = [queue.claiming.union(queue.under_way) for queue in self._lives]
                 free = [id_ for id_ in ids if not any(id_ in some for some in busy)]
                 done = set(ids)
-                await self.store.run(release, self.owner, free)
+                await self.store.run(release, owner, free)
                 ids.difference_update(done)
 
     async def _live(self, queue: Queue, before: Sequence[KeptTask]) -> None:

@@ -9,30 +9,23 @@ dead letter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
-from receiver.actions import OptOut
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
+from receiver.jobs import outcomes
 from receiver.jobs.channel import RETRIES, Line, LineQueue
 from receiver.jobs.runner import BROKEN, Runner
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Request
-from receiver.store import Attempt, Failure, StoredMessage, Work, messages, to_micros
-from receiver.store.jobs import OPERATOR, by_operator
-from receiver.store.opt_outs import opt_out
+from receiver.store import Failure, StoredMessage, Work, links, messages
+from receiver.store.messages import Ended, Outcome
 from receiver.text.sms_length import split
-from receiver.text.times import SKEW, next_day
 
 log = structlog.get_logger("receiver.jobs.send")
-
-#: Seconds until the status of a message is asked for the first time.
-FIRST_POLL = 2.0
 
 #: The reason why nothing is sent through a source.
 NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
@@ -68,9 +61,7 @@ class Send(LineQueue):
             request = await self._prepare(work, message, outgoing)
             if request is not None:
                 ready.append((work, request))
-                api = self.line.api
-                sender, service = api.sender(outgoing), api.service(outgoing)
-                attempts.append(Attempt(message.id, outgoing.to, sender, service))
+                attempts.append(outcomes.attempt_of(self.line, message.id, outgoing))
         if not attempts:
             return []
         runner, ttl = self.runner, round(self.line.settings.link_id_ttl * 1e6)
@@ -91,18 +82,18 @@ class Send(LineQueue):
         """Makes the request and stores its result."""
         message, request = work.message, self._requests.pop(work.id)
         assert message is not None
+        runner = self.runner
         try:
             sent = await self.line.call(request)
         except ProviderError as error:
-            await self._stopped(work, message, error)
+            outcome = await self._stopped(work, message, error)
         except Exception:
             log.exception("sending failed", message=message.id, source=self.lane)
-            await self._stopped(work, message, ProviderError(BROKEN, unknown=True))
+            outcome = await self._stopped(work, message, ProviderError(BROKEN, unknown=True))
         else:
-            polls = self.line.polls and sent.message_id is not None and not sent.status.final
-            now = self.runner.now()
-            poll_at = now + round(FIRST_POLL * 1e6) if polls else None
-            await self._commit(messages.sent, message, sent, poll_at)
+            outcome = outcomes.taken(self.line, message.id, sent, runner.now())
+        ended = Ended(outcome, runner.now(), runner.owner)
+        await runner.insist(lambda: runner.store.join(messages.settle, ended))
 
     async def _prepare(
         self, work: Work, message: StoredMessage, outgoing: OutgoingMessage
@@ -127,42 +118,21 @@ class Send(LineQueue):
         await store.run(messages.kill, message.id, self.runner.now(), why)
         return None
 
-    async def _stopped(self, work: Work, message: StoredMessage, error: ProviderError) -> None:
+    async def _stopped(self, work: Work, message: StoredMessage, error: ProviderError) -> Outcome:
         """Nothing was sent, or nobody knows."""
         said = "message unknown" if error.unknown else "message not sent"
         log.info(said, message=message.id, source=self.lane, code=error.code)
         runner = self.runner
         if error.opted_out:
-            origin, change = by_operator(runner.clock()), OptOut(message.to, "network")
-            await runner.commit(opt_out, origin, OPERATOR, change)
+            await outcomes.note_opt_out(runner, message.to)
         if error.link_invalid:
-            await runner.commit(messages.mark_link, message.id, runner.now())
-        if error.unknown and not self.line.settings.resend_unknown:
-            why = Failure(error.words, Status.UNKNOWN, error.code)
-            await self._commit(messages.lose, message, why)
-            return
-        if not (error.retryable or error.unknown):
-            why = Failure(error.words, Status.REJECTED, error.code)
-            await self._commit(messages.kill, message, why)
-            return
-        now, asked = runner.clock(), error.retry_after
-        if error.tomorrow:
-            day = next_day(now, self.line.api.provider.timezone)
-            asked = (day + SKEW - now).total_seconds()
-        worth = await self._worth(work, message)
+            await runner.commit(links.mark_link, message.id, runner.now())
+        if (outcome := outcomes.final(self.line, message.id, error)) is not None:
+            return outcome
+        now, worth = runner.clock(), await self._worth(work, message)
+        asked = outcomes.until_tomorrow(self.line, now) if error.tomorrow else error.retry_after
         due = RETRIES.next(message.attempts + 1, now, asked=asked, until=worth)
-        if due is None:
-            why = Failure(f"given up: {error.words}", Status.FAILED, error.code)
-            await self._commit(messages.kill, message, why)
-        else:
-            why = Failure(error.words, Status.QUEUED, error.code)
-            await self._commit(messages.put_off, message, to_micros(due), why)
-
-    async def _commit(
-        self, change: Callable[..., None], message: StoredMessage, *facts: Any
-    ) -> None:
-        runner = self.runner
-        await runner.commit(change, message.id, runner.now(), *facts, runner.owner)
+        return outcomes.put_off(message.id, error, due)
 
     async def _worth(self, work: Work, message: StoredMessage) -> datetime:
         """Until when a message is worth sending.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from receiver.events import Data, Event, encode_event
+from receiver.errors import NotTaken
+from receiver.events import Data, Event
+from receiver.net.cloudevents import structured
 from receiver.net.targets import Answer, Target
 from receiver.net.webhooks import signed_headers, signing_key
 
@@ -35,16 +37,30 @@ class Poster:
 
         `whole`: the body of the answer counts. Its `retry_after` is at most `retry_after_max`.
         """
-        body = encode_event(event)
+        content, body = structured(event)
         headers = {
             "accept": accept,
             **self._headers,
-            "content-type": "application/cloudevents+json",
+            **content,
             **signed_headers(event.id, self._clock(), body, self._keys),
         }
         answer = await self._sender.post(headers, body, whole=whole)
         asked = min(answer.retry_after or 0.0, self._target.retry_after_max) or None
         return msgspec.structs.replace(answer, retry_after=asked)
+
+    async def deliver(self, event: Event[Data]) -> str:
+        """Posts an event, and returns the status in words with which it is taken.
+
+        Raises `NotTaken`.
+        """
+        answer = await self.post(event)
+        if 200 <= answer.status < 300:
+            return status_words(answer.status)
+        raise NotTaken(
+            status_words(answer.status),
+            retry_after=answer.retry_after,
+            for_good=answer.status == HTTPStatus.GONE,
+        )
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from receiver.errors import StoreUnavailable
 from receiver.events import Data, Event, EventType
 from receiver.extensions.border import as_exception, describe
 from receiver.handlers import (
@@ -69,6 +70,8 @@ class BoundHandler(msgspec.Struct, frozen=True, kw_only=True):
             return True
         try:
             return bool(handler.when(event, self.context))
+        except StoreUnavailable:
+            raise
         except BaseException:
             log.exception("a filter failed", handler=self.name, event_id=event.id)
             return True
@@ -116,7 +119,11 @@ class Dispatcher:
         }
 
     def plan(self, event: Event[Data]) -> Plan:
-        """Calls the inline handlers and makes jobs for the others. Never raises."""
+        """Calls the inline handlers and makes jobs for the others.
+
+        Raises `StoreUnavailable` if one of them cannot learn what is stored: an answer without it
+        might not be true. Whatever else they raise makes a job.
+        """
         inline, deferred = self._inline[event.type], self._deferred[event.type]
         last = self._last[event.type]
         if not (inline or deferred or last):
@@ -169,6 +176,8 @@ def _results(
             if result is None:  # the usual case
                 continue
             asked = asked_for(result, event, context.sources)
+        except StoreUnavailable:  # the push comes again
+            raise
         except BaseException as raised:
             error = as_exception(raised)
             log.exception("handler failed", handler=bound.name, event_id=event.id)

@@ -28,6 +28,7 @@ from receiver.handlers import (
     People,
     SettingsError,
     SourceInfo,
+    Stream,
     Target,
     addresses,
 )
@@ -71,7 +72,7 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     lint: Lint | None = None
     start: Hook | None = None
     stop: Hook | None = None
-    targets: tuple[Target, ...] = ()
+    targets: tuple[Target | Stream, ...] = ()
     file: Path
 
 
@@ -159,17 +160,20 @@ def _asked(plugin: Plugin, hook: str, kind: type[T], *arguments: object) -> list
     if function is None:
         return []
     try:
-        return _listed(function, kind, *arguments)
+        return _listed(function, (kind,), *arguments)
     except Exception as error:
         raise PluginError(hook_failure(plugin, hook, error)) from error
 
 
-def _listed(function: Callable[..., Any], kind: type[T], *arguments: object) -> list[T]:
+def _listed(
+    function: Callable[..., Any], kinds: tuple[type[T], ...], *arguments: object
+) -> list[T]:
     """Calls a hook and returns its list. Raises `WrongItems` for other results."""
     found: list[Any] = border.call(lambda: list(function(*arguments) or ()))
     for each in found:
-        if not isinstance(each, kind):
-            raise WrongItems(f"expected a list of {kind.__name__}, got {type(each).__name__} in it")
+        if not isinstance(each, kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise WrongItems(f"expected a list of {expected}, got {type(each).__name__} in it")
     return found
 
 
@@ -199,13 +203,13 @@ def _plugin(
     messages += _hook_faults(module, file)
     faults = [Fault(key, message) for message in messages]
     settings = state = None
-    targets: tuple[Target, ...] = ()
+    targets: tuple[Target | Stream, ...] = ()
     try:
         settings = _settings(name, module, config, file, environment.regions)
         if not messages:
             state = _made(name, getattr(module, "setup", None), file, settings)
             if (function := getattr(module, "targets", None)) is not None:
-                targets = tuple(_made(name, _listed, file, function, Target, settings))
+                targets = tuple(_made(name, _listed, file, function, (Target, Stream), settings))
     except ConfigError as error:
         faults += error.faults
     if faults:

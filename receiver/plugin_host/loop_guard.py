@@ -28,10 +28,8 @@ _REMEMBERED = 10_000
 
 Party = int
 """The hash of a number of ours and a person."""
-Mark = int
-"""An event's time in milliseconds since 1970, and `_BITS` of the hashes of its text and its key."""
-_BITS = 0xFFFF_FFFF
-_KEY_AND_TEXT = _BITS << 32 | _BITS
+_Mark = tuple[int, int, int]
+"""An event: its arrival in milliseconds since 1970, the hashes of its text and of its key."""
 #: Events of a person in one commit that used up a reply and may turn out to be repeats.
 _CHARGED = 4
 
@@ -41,7 +39,7 @@ class _Frequent(msgspec.Struct):
 
     left: float
     """The replies that could go out at once when the last event came."""
-    last: Mark
+    last: _Mark
     verdict: str | None = None
     """The verdict on the last event."""
     charged: tuple[str, ...] = ()
@@ -52,8 +50,8 @@ class Guard:
     """Judges events that may be replied to, each once.
 
     Every message passes it. Nearly all are from people who have not written for a while, and need
-    only one look-up in a table; the rest of the code is for the others. The table holds numbers and
-    no texts, since less memory for each push leaves more of the processor's cache.
+    only one look-up in a table; the rest of the code is for the others. The table holds hashes, for
+    thousands of texts would take megabytes.
     """
 
     def __init__(self, settings: LoopGuard, own: Iterable[str]) -> None:
@@ -67,8 +65,8 @@ class Guard:
         self._quiet = max(60_000 / settings.per_minute, self._same_text)
         # The last event of each person. People in the second table have not written while so many
         # others did, and are forgotten with it.
-        self._recent: dict[Party, Mark] = {}
-        self._before: dict[Party, Mark] = {}
+        self._recent: dict[Party, _Mark] = {}
+        self._before: dict[Party, _Mark] = {}
         # Ordered: in a plain dictionary with many deletions the oldest key is slow to find.
         self._frequent: OrderedDict[Party, _Frequent] = OrderedDict()
         self.held = 0
@@ -98,11 +96,11 @@ class Guard:
         else:
             party, text = _party(data), event.type
         last = self._recent.get(party) or self._before.get(party)
-        self._recent[party] = this = at << 64 | (hash(text) & _BITS) << 32 | hash(key) & _BITS
+        self._recent[party] = this = (at, hash(text), hash(key))
         if len(self._recent) >= _REMEMBERED:
             self._recent, self._before = {}, self._recent
         # A last event in the future is from before the clock was set: it was not just before.
-        if last is None or (abs(at - (last >> 64)) > self._quiet and party not in self._frequent):
+        if last is None or (abs(at - last[0]) > self._quiet and party not in self._frequent):
             return None
         return self._look_closely(event, party, last, this)
 
@@ -113,7 +111,9 @@ class Guard:
             person.charged = tuple(id_ for id_ in person.charged if id_ != event.id)
             person.left += 1
 
-    def _look_closely(self, event: Event[Data], party: Party, last: Mark, this: Mark) -> str | None:
+    def _look_closely(
+        self, event: Event[Data], party: Party, last: _Mark, this: _Mark
+    ) -> str | None:
         """Judges an event of a person who has written just before."""
         person = self._frequent.get(party)
         if person is None:
@@ -121,11 +121,11 @@ class Guard:
             if len(self._frequent) >= _REMEMBERED:
                 self._frequent.popitem(last=False)
             self._frequent[party] = person
-        differing = this ^ person.last
-        if not differing & _KEY_AND_TEXT and has_id(event.data):
+        (at, *content), (before, *former) = this, person.last
+        if content == former and has_id(event.data):
             return person.verdict
-        same_text = isinstance(event.data, Message) and not differing >> 32 & _BITS
-        passed = abs((this >> 64) - (person.last >> 64))
+        same_text = isinstance(event.data, Message) and content[0] == former[0]
+        passed = abs(at - before)
         person.left = min(self._burst, person.left + passed * self._per_ms)
         person.last = this
         if same_text and passed < self._same_text:

@@ -58,12 +58,7 @@ def post_json(
 
 def verbatim(request: Request[Any]) -> Request[Any]:
     """Returns the same request, which returns a successful answer as the provider's own JSON."""
-
-    def read(response: Response) -> Any:
-        request.read(response)
-        return json_of(response)
-
-    return msgspec.structs.replace(request, read=read)
+    return request.then(lambda _, response: json_of(response))
 
 
 def json_of(response: Response) -> Any:

@@ -10,27 +10,24 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 
 import structlog
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from receiver import __version__
-from receiver.errors import PushError, StoreUnavailable
+from receiver.errors import PushError, StoreError
 from receiver.jobs.channel import FAILURES
-from receiver.logs.histogram import Histogram
 from receiver.logs.requests import TRIED
+from receiver.service.cluster_metrics import of_cluster
+from receiver.service.families import counter, gauge, histogram, one, times, value
 from receiver.service.parts import Service
 from receiver.service.store_metrics import Newest, StoreMetrics, look
 from receiver.store.engine import Sizes
+from receiver.store.engine.cluster import Cluster
 from receiver.store.engine.sqlite.inspection import DATABASE_VERSION
 from receiver.store.metric_reads import amount
 
@@ -38,8 +35,6 @@ log = structlog.get_logger("receiver.service.metrics")
 
 #: Seconds for which metrics of the store are reused.
 TTL = 5.0
-
-Labels = tuple[str, ...]
 
 
 def _outcomes(cls: type[PushError]) -> Iterator[str]:
@@ -60,6 +55,7 @@ class ServiceCollector(Collector):
         self._figures = StoreMetrics()
         self._until = 0.0
         self._sizes: Sizes | None = None
+        self._cluster: Cluster | None = None
         self._newest = Newest(service.store.metrics)
         self._looking = asyncio.Lock()
 
@@ -70,14 +66,16 @@ class ServiceCollector(Collector):
                 return
             service = self._service
             self._sizes = await asyncio.to_thread(service.store.engine.sizes)
+            self._cluster = None
             try:
+                self._cluster = await asyncio.to_thread(service.store.engine.cluster)
                 self._figures = await look(
                     service.store.metrics,
                     service.sending.lines if service.sending else (),
                     service.intake.clock(),
                 )
                 await self._newest.look(self._silent())
-            except StoreUnavailable as error:
+            except StoreError as error:
                 log.warning("cannot look for metrics", error=str(error))
                 self._figures = StoreMetrics()
             except Exception:
@@ -90,6 +88,7 @@ class ServiceCollector(Collector):
         yield from self._of_program()
         yield from self._of_intake()
         yield from self._of_store()
+        yield from of_cluster(self._cluster)
         yield from self._of_handlers()
         yield from self._of_sending()
         yield from self._of_forwarding()
@@ -97,18 +96,18 @@ class ServiceCollector(Collector):
 
     def _of_program(self) -> Iterator[Metric]:
         build = (__version__, platform.python_version(), DATABASE_VERSION)
-        yield _gauge(
+        yield gauge(
             "receiver_build_info",
             "Versions, as labels; always 1.",
             ("version", "python", "sqlite"),
             {build: 1},
         )
-        yield _value(
+        yield value(
             "receiver_config_last_reload_success_timestamp_seconds",
             "Time at which the current configuration was loaded.",
             self._service.adopted_at.timestamp(),
         )
-        yield _value(
+        yield value(
             "receiver_config_last_reload_successful",
             "0 after a reload that was refused because of faults, else 1.",
             not self._service.refused,
@@ -116,7 +115,7 @@ class ServiceCollector(Collector):
 
     def _of_intake(self) -> Iterator[Metric]:
         counts = self._service.intake.counts
-        yield _counter(
+        yield counter(
             "receiver_pushes",
             "Pushes by source and outcome; the source is empty for unknown ones.",
             ("source", "outcome"),
@@ -125,18 +124,18 @@ class ServiceCollector(Collector):
                 **{(source, outcome): n for (source, outcome), n in counts.outcomes.items()},
             },
         )
-        yield _counter("receiver_events", "Stored events by type.", ("type",), _one(counts.events))
-        yield _counter(
+        yield counter("receiver_events", "Stored events by type.", ("type",), one(counts.events))
+        yield counter(
             "receiver_ids_reused",
             "Stored events whose provider's id was seen before with another person or content.",
             ("source",),
-            _one({**dict.fromkeys(self._service.intake.endpoints, 0), **counts.reused}),
+            one({**dict.fromkeys(self._service.intake.endpoints, 0), **counts.reused}),
         )
-        yield _gauge(
+        yield gauge(
             "receiver_last_push_timestamp_seconds",
             "Time of a source's last push that was stored or a repeat.",
             ("source",),
-            _times(self._last_pushes()),
+            times(self._last_pushes()),
         )
         yield CounterMetricFamily(
             "receiver_replies_held",
@@ -146,20 +145,20 @@ class ServiceCollector(Collector):
 
     def _of_store(self) -> Iterator[Metric]:
         writer = self._service.store.writer
-        yield _histogram(
+        yield histogram(
             "receiver_commit_seconds", "Commits by duration.", (), {(): writer.commit_seconds}
         )
-        yield _histogram(
+        yield histogram(
             "receiver_commit_rows", "Commits by operations in them.", (), {(): writer.commit_rows}
         )
-        yield _value("receiver_queue_depth", "Operations that wait for a commit.", writer.depth)
-        yield _value(
+        yield value("receiver_queue_depth", "Operations that wait for a commit.", writer.depth)
+        yield value(
             "receiver_queue_bytes", "Bytes of pushes that wait for a commit.", writer.waiting_bytes
         )
-        yield _value(
+        yield value(
             "receiver_store_failing", "1 after a commit that failed, else 0.", bool(writer.trouble)
         )
-        yield _value(
+        yield value(
             "receiver_store_readable",
             "0 when the store cannot be read and its metrics are missing, else 1.",
             self._figures.readable,
@@ -178,43 +177,43 @@ class ServiceCollector(Collector):
                 found.free if found else None,
             ),
         ):
-            yield _gauge(name, text, (), {} if size is None else {(): size})
+            yield gauge(name, text, (), {} if size is None else {(): size})
 
     def _of_handlers(self) -> Iterator[Metric]:
         workers = self._service.workers
         failures = dict.fromkeys(self._service.parts.dispatcher.by_name, 0)
         failures |= {name: runs.failures for name, runs in workers.runs.items()}
-        yield _histogram(
+        yield histogram(
             "receiver_handler_seconds",
             "Runs of handlers that are not inline, by duration.",
             ("handler",),
             {(name,): runs.seconds for name, runs in workers.runs.items()},
         )
-        yield _counter(
+        yield counter(
             "receiver_handler_failures",
             "Failed runs of handlers, including inline ones.",
             ("handler",),
-            _one(failures),
+            one(failures),
         )
-        yield _counter(
+        yield counter(
             "receiver_handler_loops_abandoned",
             "Event loops of plugins that were abandoned, by the handler that blocked them.",
             ("handler",),
-            _one(workers.plugins.blocked.abandoned),
+            one(workers.plugins.blocked.abandoned),
         )
-        yield _value(
+        yield value(
             "receiver_handlers_held",
             "Runs of handlers in memory: running or waiting.",
             workers.held,
         )
         due = self._figures.due
-        yield _gauge(
+        yield gauge(
             "receiver_jobs_due",
             "Jobs that are due now or later.",
             ("kind",),
             {(kind,): pile.rows for kind, pile in due.items()},
         )
-        yield _gauge(
+        yield gauge(
             "receiver_jobs_oldest_age_seconds",
             "Age of the oldest of these jobs; 0 if there are none.",
             ("kind",),
@@ -224,19 +223,19 @@ class ServiceCollector(Collector):
     def _of_sending(self) -> Iterator[Metric]:
         figures, sending = self._figures, self._service.sending
         calls = sending.calls if sending else {}
-        yield _gauge(
+        yield gauge(
             "receiver_outbox_depth",
             "Messages that wait to be sent.",
             ("source",),
             {(source,): pile.rows for source, pile in figures.outbox.items()},
         )
-        yield _gauge(
+        yield gauge(
             "receiver_outbox_oldest_age_seconds",
             "Age of the oldest of these messages; 0 if there are none.",
             ("source",),
             {(source,): self._age(pile.since) for source, pile in figures.outbox.items()},
         )
-        yield _gauge(
+        yield gauge(
             "receiver_messages_recent",
             "Messages sent in the last 24 hours by status, of the newest 5000 of a source.",
             ("source", "status"),
@@ -246,19 +245,19 @@ class ServiceCollector(Collector):
                 for status, count in statuses.items()
             },
         )
-        yield _gauge(
+        yield gauge(
             "receiver_messages_unreported_ratio",
             "Share of messages, sent 24 to 48 hours ago, whose final status is not known.",
             ("source",),
-            _one(figures.unreported),
+            one(figures.unreported),
         )
-        yield _histogram(
+        yield histogram(
             "receiver_provider_call_seconds",
             "Calls of a provider's API by duration.",
             ("source",),
             {(source,): each.seconds for source, each in calls.items()},
         )
-        yield _counter(
+        yield counter(
             "receiver_provider_errors",
             "Calls that failed: retryable, unknown or refused.",
             ("source", "kind"),
@@ -268,7 +267,7 @@ class ServiceCollector(Collector):
                 for kind, count in {**dict.fromkeys(FAILURES, 0), **each.errors}.items()
             },
         )
-        yield _gauge(
+        yield gauge(
             "receiver_line_rest_seconds",
             "Remaining pause in the calls to a provider that fails; 0 without a pause.",
             ("source",),
@@ -279,59 +278,59 @@ class ServiceCollector(Collector):
             for source, heard in figures.balances.items()
             if (number := amount(heard.amount)) is not None
         }
-        yield _gauge(
+        yield gauge(
             "receiver_balance",
             "Credit in the provider's answer to a message, in the provider's unit.",
             ("source",),
             {(source,): number for source, (number, _) in balances.items()},
         )
-        yield _gauge(
+        yield gauge(
             "receiver_balance_timestamp_seconds",
             "Time at which the message with that balance was sent.",
             ("source",),
-            _times({source: at for source, (_, at) in balances.items()}),
+            times({source: at for source, (_, at) in balances.items()}),
         )
 
     def _of_forwarding(self) -> Iterator[Metric]:
         sending = self._service.sending
         forwarder = sending.forwarder if sending else None
-        yield _gauge(
+        yield gauge(
             "receiver_target_failing",
             "1 while a target takes no events or after it answered 410, else 0.",
             ("target",),
-            _one(forwarder.failing() if forwarder else {}),
+            one(forwarder.failing() if forwarder else {}),
         )
 
     def _of_trouble(self) -> Iterator[Metric]:
         figures = self._figures
-        yield _gauge(
+        yield gauge(
             "receiver_dead_letters",
             "Jobs that failed for the last time.",
             ("kind",),
             {(kind,): pile.rows for kind, pile in figures.dead.items()},
         )
-        yield _gauge(
+        yield gauge(
             "receiver_quarantine_requests",
             "Requests in the quarantine: of providers (yes) or of strangers (no).",
             ("authentic",),
-            _one(figures.quarantined),
+            one(figures.quarantined),
         )
-        yield _value(
+        yield value(
             "receiver_report_lag_seconds",
             "Age of the oldest event or message that reports do not count yet; 0 if there is none.",
             self._age(figures.uncounted),
         )
         retention = self._service.sending.retention if self._service.sending else None
-        yield _value(
+        yield value(
             "receiver_retention_held_back",
             "1 while retention deletes nothing because the clock is not trusted, else 0.",
             retention is not None and retention.held_back is not None,
         )
-        yield _counter(
+        yield counter(
             "receiver_restarts",
             "Threads and tasks of the service that ended unexpectedly and were restarted.",
             ("task",),
-            _one(self._service.supervisor.restarts),
+            one(self._service.supervisor.restarts),
         )
         yield CounterMetricFamily(
             "receiver_log_lines_left_out",
@@ -355,42 +354,3 @@ class ServiceCollector(Collector):
         if since is None:
             return 0.0
         return max(0.0, (self._service.intake.clock() - since).total_seconds())
-
-
-# Metric families
-
-
-def _one(values: Mapping[str, float]) -> dict[Labels, float]:
-    """Returns the values with their keys as labels."""
-    return {(key,): value for key, value in values.items()}
-
-
-def _times(times: Mapping[str, datetime]) -> dict[Labels, float]:
-    return {(key,): time.timestamp() for key, time in times.items()}
-
-
-def _value(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=float(value))
-
-
-def _gauge(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    return _filled(GaugeMetricFamily(name, text, labels=labels), values.items())
-
-
-def _counter(name: str, text: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
-    return _filled(CounterMetricFamily(name, text, labels=labels), values.items())
-
-
-def _filled(
-    family: GaugeMetricFamily | CounterMetricFamily, values: Iterable[tuple[Labels, float]]
-) -> Metric:
-    for labels, value in sorted(values):
-        family.add_metric(labels, float(value))
-    return family
-
-
-def _histogram(name: str, text: str, labels: Labels, values: Mapping[Labels, Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for key, histogram in sorted(values.items()):
-        family.add_metric(key, histogram.buckets(), histogram.total)
-    return family

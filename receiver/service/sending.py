@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from receiver.handlers import Target
+from receiver.handlers import Stream, Target
 from receiver.jobs import campaign, deactivate, send
 from receiver.jobs.campaign import Campaign
 from receiver.jobs.channel import Calls, Line, open_lines
@@ -20,7 +20,7 @@ from receiver.jobs.purge import Retention
 from receiver.jobs.runner import Runner
 from receiver.jobs.send import Send
 from receiver.plugin_host.loader import Plugin
-from receiver.store import messages, recovery
+from receiver.store import message_reports, messages, recovery
 from receiver.supervision.supervisor import KeptTask
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Sending:
         runner.when_unserved(Send.kind, lambda source: send.refuse(runner, source))
         runner.when_unserved(Deactivate.kind, lambda source: deactivate.refuse(runner, source))
         runner.when_unserved(Campaign.kind, lambda source: campaign.refuse(runner, source))
-        runner.chore(_TIDY, lambda: runner.store.run(messages.tidy, runner.now()))
+        runner.chore(_TIDY, lambda: runner.store.run(message_reports.tidy, runner.now()))
         self.forwarder = Forwarder(runner, _targets(plugins), now=self._now)
         for line in self.lines.values():
             self._open(line)
@@ -144,5 +144,5 @@ async def _close_after(lives: list[KeptTask], line: Line) -> None:
     await line.close()
 
 
-def _targets(plugins: Iterable[Plugin]) -> list[Target]:
+def _targets(plugins: Iterable[Plugin]) -> list[Target | Stream]:
     return [target for plugin in plugins for target in plugin.targets]

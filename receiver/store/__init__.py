@@ -66,7 +66,7 @@ from receiver.store.records import (
 from receiver.store.renumbering import Normaliser, Progress
 from receiver.store.replay_writes import ReplayRequest, ReplayResult
 from receiver.store.story_reads import Change, Reported
-from receiver.store.subscription_reads import SubscriptionStep
+from receiver.store.subscription_reads import BookLine, SubscriptionStep
 from receiver.store.tx import Tx
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "REVIVED",
     "Attempt",
     "AuditEntry",
+    "BookLine",
     "BundleResult",
     "Change",
     "Correction",
@@ -155,6 +156,7 @@ class Store:
         self.take = writer.take
         self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
+        self.join = writer.join
 
     @property
     def address(self) -> StoreAddress:

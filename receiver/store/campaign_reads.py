@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from receiver.outgoing import OutgoingMessage, Schedule, Within
-from receiver.store.queries import Fetch
+from receiver.store.queries import Fetch, marks
 from receiver.store.records import StoredCampaign, from_micros
 
 #: Of the table of campaigns `c`: what `campaign_of` takes.
@@ -23,7 +23,10 @@ _WAITING = (
     "SELECT id, msisdn, text, sender, service_id, attempts, updated_at FROM messages"
     " WHERE campaign = ? AND state = 'waiting' AND status = 'queued' ORDER BY attempts, id LIMIT ?"
 )
-_COUNTS = "SELECT state, status, count(*) FROM messages WHERE campaign = ? GROUP BY state, status"
+_COUNTS = (
+    "SELECT campaign, state, status, count(*) FROM messages WHERE campaign IN ({})"
+    " GROUP BY campaign, state, status"
+)
 _HIGHEST = 2**63 - 1
 _REASONS = (
     "SELECT error, count(*) AS people FROM messages WHERE campaign = ? AND state = ?"
@@ -90,14 +93,19 @@ class CampaignReader:
 
     async def counts(self, id_: int) -> CampaignCounts:
         """Counts the people of a campaign."""
-        found: dict[str, int] = {}
-        statuses: dict[str, int] = {}
-        for state, status, people in await self._fetch(_COUNTS, [id_]):
+        return (await self.counts_of([id_]))[id_]
+
+    async def counts_of(self, ids: Sequence[int]) -> dict[int, CampaignCounts]:
+        """Counts the people of each of these campaigns."""
+        found: dict[int, dict[str, int]] = {id_: {} for id_ in ids}
+        statuses: dict[int, dict[str, int]] = {id_: {} for id_ in ids}
+        rows = await self._fetch(_COUNTS.format(marks(len(ids))), list(ids))
+        for id_, state, status, people in rows:
             name = "refused" if state == "dead" else state
-            found[name] = found.get(name, 0) + people
+            found[id_][name] = found[id_].get(name, 0) + people
             if state == "sent":
-                statuses[status] = people
-        return CampaignCounts(**found, statuses=statuses)
+                statuses[id_][status] = people
+        return {id_: CampaignCounts(**found[id_], statuses=statuses[id_]) for id_ in ids}
 
     async def reasons(self, id_: int, state: str, *, limit: int = 20) -> list[tuple[str, int]]:
         """Returns why messages are in a state, with the number of people, the most first."""

@@ -18,6 +18,7 @@ from receiver.events import Status
 from receiver.outgoing import Schedule, Sent
 from receiver.store import messages, opt_out_lines
 from receiver.store.jobs import PIECE, Origin, add_job
+from receiver.store.messages import Outcome
 from receiver.store.opt_out_rule import blocks
 from receiver.store.records import Attempt, Failure, from_micros, to_micros
 from receiver.store.tx import Tx
@@ -71,22 +72,6 @@ class Person(msgspec.Struct, frozen=True):
 
     to: str
     text: str
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """The end of an attempt to send one message of a campaign."""
-
-    message: int
-    sent: Sent | None = None
-    poll_at: int | None = None
-    """When the status of what was sent is asked for; None: the provider reports it."""
-    why: Failure | None = None
-    """Why it was not sent, or why nobody knows."""
-    unknown: bool = False
-    again: bool = False
-    """It waits again, with the campaign."""
-    alone: int | None = None
-    """When it is tried again by itself: the limit of one number says nothing of the others."""
 
 
 def create(tx: Tx, origin: Origin, handler: str, source: str, schedule: Schedule) -> int:
@@ -229,19 +214,16 @@ def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: 
     Who is to be tried again after the campaign was cancelled gets nothing.
     """
     _, state, _, _ = tx.execute(_STATE, (campaign,)).fetchone()
+    others = []
     for each in outcomes:
-        if each.sent is not None:
-            messages.sent(tx, each.message, now, each.sent, each.poll_at, owner)
-            continue
-        assert each.why is not None
-        if each.unknown:
-            messages.lose(tx, each.message, now, each.why, owner)
-        elif each.alone is not None:
-            messages.put_off(tx, each.message, now, each.alone, each.why, owner)
+        why = each.end
+        if isinstance(why, Sent) or not (each.again or each.is_final):
+            others.append(messages.Ended(each, now, owner))
         elif each.again and state != "cancelled":
-            messages.end(tx, each.message, now, each.why, owner, state="waiting")
-        else:
-            messages.end(tx, each.message, now, _CANCELLED if each.again else each.why, owner)
+            messages.end(tx, each.message, now, why, owner, state="waiting")
+        else:  # no dead letter: nobody tries one of thousands again by hand
+            messages.end(tx, each.message, now, _CANCELLED if each.again else why, owner)
+    messages.settle(tx, others)
     finish(tx, campaign, now)
 
 

@@ -12,9 +12,9 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -30,7 +30,18 @@ T = TypeVar("T")
 Operation = Callable[[Tx], Any]
 #: Makes the record of each arrival, or the exception that prevented it.
 Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
-_Work = StoredPush | StoredBundle | Operation
+#: Does for each of several what is asked for, in one go; returns their results in order.
+Together = Callable[[Tx, Sequence[A]], Sequence[T]]
+
+
+class _Joined(NamedTuple):
+    """One of what is done in one go for a whole commit."""
+
+    together: Together[Any, Any]
+    one: Any
+
+
+_Work = StoredPush | StoredBundle | _Joined | Operation
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
 _Results = list[Any]
@@ -149,6 +160,10 @@ class Writer:
     def run(self, operation: Callable[[Tx], T]) -> asyncio.Future[T]:
         """Runs `operation` on the connection inside the next transaction."""
         return self._submit(operation)
+
+    def join(self, together: Together[A, T], one: A) -> asyncio.Future[T]:
+        """Runs `together` inside the next transaction, once for all that joined it until then."""
+        return self._submit(_Joined(together, one))
 
     async def close(self) -> None:
         """Commits the waiting operations, writes the WAL back and closes the connection."""
@@ -313,20 +328,12 @@ class Writer:
         self.trouble = reason
 
     def _store(self, work: list[_Work]) -> _Results:
-        connection = self._connection
         to_store = [item for item in work if isinstance(item, StoredPush)]
-        if len(to_store) == len(work) and connection.alone:
-            taken = pushes.take_at_once(connection.tx, to_store, connection.transaction)
-            if taken is not None:
-                connection.unindexed += sum(one.new for one in taken)
-                return taken
-        return self._transaction(work, to_store)
-
-    def _transaction(self, work: list[_Work], to_store: list[StoredPush]) -> _Results:
         connection, tx = self._connection, self._connection.tx
         with connection.transaction():
             taken = pushes.take(tx, to_store)
             following, new = iter(taken), sum(one.new for one in taken)
+            joined = _do_together(tx, work) if len(to_store) < len(work) else {}
             results: _Results = []
             for item in work:
                 if isinstance(item, StoredPush):
@@ -335,6 +342,8 @@ class Writer:
                     bundle = bundles.take(tx, item)
                     new += sum(one.new for one in bundle.events)
                     results.append(bundle)
+                elif isinstance(item, _Joined):
+                    results.append(next(joined[item.together]))
                 else:
                     results.append(item(tx))
             last, made = jobs.added(tx, self._last_job)
@@ -349,3 +358,12 @@ def _claimed(work: StoredPush | StoredBundle) -> list[int]:
     """Returns the numbers of the events whose jobs were to be claimed."""
     pushes = [work] if isinstance(work, StoredPush) else work.pushes
     return [push.row.seq for push in pushes if push.owner]
+
+
+def _do_together(tx: Tx, work: Sequence[_Work]) -> dict[Together[Any, Any], Iterator[Any]]:
+    """Does what was joined; returns the results by what did it."""
+    groups: dict[Together[Any, Any], list[Any]] = {}
+    for item in work:
+        if isinstance(item, _Joined):
+            groups.setdefault(item.together, []).append(item.one)
+    return {together: iter(together(tx, ones)) for together, ones in groups.items()}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from receiver.events import Status, advance
 from receiver.store.tx import Tx
 
-_CURRENT = "SELECT source, status, provider_id, parts FROM messages WHERE id = ?"
+_CURRENT = "SELECT status, provider_id, parts FROM messages WHERE id = ?"
 _REPORTS = "SELECT key, status FROM reports WHERE message = ? ORDER BY event"
 #: Between the ids of parts in `messages.provider_id`.
 _BETWEEN = ","
@@ -34,15 +34,15 @@ def part_ids(provider_id: str, parts: int) -> list[str]:
     return ids if len(ids) == parts else [provider_id]
 
 
-def current(tx: Tx, message: int) -> tuple[str, Status]:
-    """Returns the source and the status of a message."""
-    source, status, _, _ = tx.execute(_CURRENT, (message,)).fetchone()
-    return source, Status(status)
+def current(tx: Tx, message: int) -> Status:
+    """Returns the status of a message."""
+    status, _, _ = tx.execute(_CURRENT, (message,)).fetchone()
+    return Status(status)
 
 
 def move_on(tx: Tx, message: int, reported: Status, now: int) -> None:
     """Moves the status of a message forward by a report, which is among its reports by now."""
-    _, status, provider_id, parts = tx.execute(_CURRENT, (message,)).fetchone()
+    status, provider_id, parts = tx.execute(_CURRENT, (message,)).fetchone()
     ids = part_ids(provider_id or "", parts)
     if len(ids) > 1:
         reported = _of_parts(tx, message, ids)

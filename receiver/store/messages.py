@@ -8,23 +8,23 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from receiver.actions import OptOut, Send
+from receiver.actions import Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
-from receiver.store import jobs, opt_out_lines, opt_outs
-from receiver.store.ids import first_seq
+from receiver.store import opt_out_lines
 from receiver.store.jobs import Origin, add_job
-from receiver.store.message_status import current, joined, message_key, move_on
-from receiver.store.records import Attempt, EventRow, Failure, PollOf, Report
+from receiver.store.links import use_link
+from receiver.store.message_reports import Learned, learn
+from receiver.store.message_status import current, joined
+from receiver.store.opt_out_rule import blocks
+from receiver.store.queries import marks
+from receiver.store.records import Attempt, Failure, PollOf
 from receiver.store.tx import Tx, execute_many
-from receiver.text.msisdn import is_e164
 from receiver.text.sms_length import segments
-
-#: Microseconds that a report waits for its message, and a message for a report without its id.
-JOIN_WITHIN = 72 * 3600 * 1_000_000
 
 _ADD = (
     "INSERT INTO messages (source, event, handler, msisdn, sender, text, service_id, link_id,"
@@ -33,22 +33,29 @@ _ADD = (
 )
 # A link_id is as old as the message that brought it.
 _WAITING = (
-    "SELECT source, link_id, service_id, even_if_opted_out, coalesce("
+    "SELECT id, source, msisdn, link_id, service_id, even_if_opted_out, coalesce("
     "(SELECT received_at FROM events WHERE events.seq = messages.event), created_at)"
-    " FROM messages WHERE id = ? AND state = 'waiting'"
+    " FROM messages WHERE id IN ({}) AND state = 'waiting'"
 )
+# By the index of the message: with a plain state all that waits is gone through.
 _CLAIM = (
-    "UPDATE jobs SET attempts = attempts + 1, owner = ? WHERE message = ? AND kind = 'send'"
-    " AND owner IS NULL AND state = 'due'"
+    "UPDATE jobs SET attempts = attempts + 1, owner = ? WHERE message IN ({})"
+    " AND kind || '' = 'send' AND state || '' = 'due' AND owner IS NULL"
 )
 _OWNED = " WHERE message = ? AND kind = 'send' AND coalesce(owner, 0) = ?"
 _END = f"DELETE FROM jobs{_OWNED}"
+# By the index of the message, as `_CLAIM`.
+_OWNERS = (
+    "SELECT jobs.message, coalesce(owner, 0), messages.source, status, msisdn"
+    " FROM jobs JOIN messages ON messages.id = jobs.message"
+    " WHERE jobs.message IN ({}) AND jobs.kind || '' = 'send'"
+)
+_END_ALL = "DELETE FROM jobs WHERE message IN ({}) AND kind || '' = 'send'"
 _FAIL = f"UPDATE jobs SET owner = NULL, state = ?, due_at = ?, error = ?{_OWNED}"
+# Its status is `queued`, as of all that waits.
 _BEGIN = (
-    "UPDATE messages SET state = 'sending', status = 'queued', msisdn = ?,"
-    " sender = coalesce(?, sender), attempts = attempts + 1, sent_at = ?, updated_at = ?,"
-    " code = NULL, error = NULL"
-    " WHERE id = ?"
+    "UPDATE messages SET state = 'sending', sender = coalesce(?, sender), attempts = attempts + 1,"
+    " sent_at = ?, updated_at = ?, code = NULL, error = NULL WHERE id IN ({})"
 )
 _SENT = (
     "UPDATE messages SET state = 'sent', status = ?, provider_id = coalesce(?, provider_id),"
@@ -57,59 +64,16 @@ _SENT = (
 _STOPPED = (
     "UPDATE messages SET state = ?, status = ?, code = ?, error = ?, updated_at = ? WHERE id = ?"
 )
-_LINK = "SELECT message, invalid_at FROM links WHERE source = ? AND link_id = ?"
-_USE_LINK = (
-    "INSERT INTO links (source, link_id, message, used_at) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (source, link_id) DO NOTHING"
-)
-_MARK_LINK = (
-    "INSERT INTO links (source, link_id, message, used_at, invalid_at) VALUES (?, ?, ?, ?, ?)"
-    " ON CONFLICT (source, link_id) DO UPDATE SET invalid_at = excluded.invalid_at"
-)
-# Of a provider that counts from 1 again the newest message has the id.
-_ADD_ID = (
-    "INSERT INTO message_ids (source, key, message) VALUES (?, ?, ?)"
-    " ON CONFLICT (source, key) DO UPDATE SET message = excluded.message"
-)
-_BY_ID = (
-    "SELECT message, msisdn FROM message_ids JOIN messages ON id = message"
-    " WHERE message_ids.source = ? AND key = ?"
-)
-# Those whose id we do not know: an answer that never came, or a provider with two kinds of ids.
-_BY_PERSON = (
-    "SELECT id, text FROM messages WHERE source = ? AND msisdn = ? AND sent_at BETWEEN ? AND ?"
-    " AND (state = 'unknown' AND provider_id IS NULL OR ? AND state IN ('sending', 'sent')"
-    "      AND NOT EXISTS (SELECT 1 FROM reports WHERE message = messages.id))"
-    " ORDER BY id"
-)
-_ADD_REPORT = (
-    "INSERT INTO reports (event, source, key, status, message, opted_out) VALUES (?, ?, ?, ?, ?, ?)"
-)
-_UNJOINED = (
-    "SELECT event, status, opted_out, subject FROM reports LEFT JOIN events ON seq = event"
-    " WHERE reports.source = ? AND reports.key = ? AND message IS NULL AND event >= ?"
-    " ORDER BY event"
-)
-_FORGET = (
-    "DELETE FROM reports WHERE event IN (SELECT event FROM reports WHERE message IS NULL"
-    " AND event < ? ORDER BY event LIMIT ?)"
-)
-# A message without an answer is sent when a report says so.
-_IDENTIFY = (
-    "UPDATE messages SET state = 'sent', provider_id = coalesce(provider_id, ?)"
-    " WHERE id = ? AND state = 'unknown'"
-)
 _WHOLE = (
     "SELECT source, event, handler, msisdn, sender, service_id, even_if_opted_out FROM messages"
     " WHERE id = ? AND state = 'waiting'"
 )
 _POLLER = "poller"
-#: Reports deleted in one transaction: more would hold up the pushes.
-_TIDY_ROWS = 500
 _NOT_BEGUN = (
     "UPDATE messages SET state = 'waiting', attempts = attempts - 1"
     " WHERE state = 'sending' AND id = (SELECT message FROM jobs WHERE id = ? AND owner = ?)"
 )
+_WAIT_AGAIN = "UPDATE jobs SET owner = NULL, attempts = attempts - 1 WHERE id = ? AND owner = ?"
 # Nobody works on them any more.
 _FORSAKEN = (
     "SELECT id, source FROM messages WHERE state = 'sending' AND NOT EXISTS (SELECT 1 FROM jobs"
@@ -165,39 +129,146 @@ def begin(
     `link_ttl`: microseconds that a link_id lives. A message that must not be sent is dead, with
     the reason, unless it was not waiting any more.
     """
-    return [_begin(tx, attempt, now, link_ttl, owner) for attempt in attempts]
+    which = marks(len(attempts))
+    rows = tx.execute(_WAITING.format(which), [one.message for one in attempts]).fetchall()
+    waiting = {id_: _Waiting(*facts) for id_, *facts in rows}
+    lines = opt_out_lines.lines_of(tx, [one.msisdn for one in waiting.values()])
+    found = [
+        _fault(tx, one, waiting.pop(one.message, None), lines, now, link_ttl) for one in attempts
+    ]
+    _mark(tx, [one for one, why in zip(attempts, found, strict=True) if why is None], now, owner)
+    return found
 
 
-def _begin(tx: Tx, attempt: Attempt, now: int, link_ttl: int, owner: int) -> Failure | None:
-    row = tx.execute(_WAITING, (attempt.message,)).fetchone()
-    if row is None:
+class _Waiting(NamedTuple):
+    """What is stored of a message that waits."""
+
+    source: str
+    msisdn: str
+    link_id: str | None
+    service_id: str | None
+    even_if_opted_out: bool
+    came_at: int
+
+
+def _fault(
+    tx: Tx,
+    attempt: Attempt,
+    message: _Waiting | None,
+    lines: opt_out_lines.Lines,
+    now: int,
+    link_ttl: int,
+) -> Failure | None:
+    """Returns why a message must not be sent, and buries it; else takes its link_id."""
+    if message is None:
         return Failure("it is not waiting any more")
-    source, link_id, service_id, even_if_opted_out, came_at = row
-    why = None
-    about = attempt.service_id or service_id
-    if not even_if_opted_out and opt_out_lines.blocked(tx, attempt.msisdn, attempt.sender, about):
+    why, link_id = None, message.link_id
+    about = attempt.service_id or message.service_id
+    if not message.even_if_opted_out and blocks(
+        lines.get(message.msisdn, ()), attempt.sender, about
+    ):
         why = Failure("the person has opted out", Status.REJECTED)
-    elif link_id and now - came_at > link_ttl:
+    elif link_id and now - message.came_at > link_ttl:
         why = Failure(f"link_id {link_id} has expired (send.link_id_ttl)", Status.EXPIRED)
     elif link_id:
-        why = _use_link(tx, source, link_id, attempt.message, now)
+        why = use_link(tx, message.source, link_id, attempt.message, now)
     if why is not None:
         kill(tx, attempt.message, now, why)
-        return why
-    tx.execute(_BEGIN, (attempt.msisdn, attempt.sender, now, now, attempt.message))
-    tx.execute(_CLAIM, (owner or None, attempt.message))
-    return None
+    return why
 
 
-def _use_link(tx: Tx, source: str, link_id: str, message: int, now: int) -> Failure | None:
-    """Takes the link_id for this message; why it cannot."""
-    used_by, invalid_at = tx.execute(_LINK, (source, link_id)).fetchone() or (None, None)
-    if invalid_at is not None:
-        return Failure(f"the provider called link_id {link_id} invalid", Status.REJECTED)
-    if used_by not in (None, message):
-        return Failure(f"link_id {link_id} was used by message {used_by}", Status.REJECTED)
-    tx.execute(_USE_LINK, (source, link_id, message, now))
-    return None
+def _mark(tx: Tx, attempts: Sequence[Attempt], now: int, owner: int) -> None:
+    """Marks messages as being sent, and claims their jobs."""
+    if not attempts:
+        return
+    for sender in dict.fromkeys(one.sender for one in attempts):
+        of_it = [one.message for one in attempts if one.sender == sender]
+        tx.execute(_BEGIN.format(marks(len(of_it))), (sender, now, now, *of_it))
+    ids = [one.message for one in attempts]
+    tx.execute(_CLAIM.format(marks(len(ids))), (owner or None, *ids))
+
+
+class Outcome(NamedTuple):
+    """The end of an attempt to send a message."""
+
+    message: int
+    end: Sent | Failure
+    due: int | None = None
+    """When its status is asked for, if it was sent; else when it is tried again. None: never."""
+    again: bool = False
+    """It waits again, with its campaign."""
+
+    @property
+    def is_final(self) -> bool:
+        """True if it was not sent and will not be by itself."""
+        end = self.end
+        return isinstance(end, Failure) and self.due is None and end.status is not Status.UNKNOWN
+
+
+class Ended(NamedTuple):
+    """An attempt that has ended, and when; it was its owner's."""
+
+    outcome: Outcome
+    at: int
+    owner: int = 0
+
+
+def settle(tx: Tx, ended: Sequence[Ended]) -> list[None]:
+    """Ends attempts: each message is sent, waits, is lost or a dead letter."""
+    _settle_sent(tx, [each for each in ended if isinstance(each.outcome.end, Sent)])
+    for (message, end, due, _), now, owner in ended:
+        if isinstance(end, Sent):
+            continue
+        if due is not None:
+            put_off(tx, message, now, due, end, owner)
+        elif end.status is Status.UNKNOWN:
+            lose(tx, message, now, end, owner)
+        else:
+            kill(tx, message, now, end, owner)
+    return [None] * len(ended)
+
+
+def _settle_sent(tx: Tx, ended: Sequence[Ended]) -> None:
+    """Stores what a provider said of messages that it took, and joins reports that came before."""
+    if not ended:
+        return
+    marked = marks(len(ended))
+    rows = tx.execute(_OWNERS.format(marked), [each.outcome.message for each in ended]).fetchall()
+    known = {(message, owner): facts for message, owner, *facts in rows}
+    ours = [
+        (each, known.pop(key))
+        for each in ended
+        if (key := (each.outcome.message, each.owner)) in known
+    ]
+    tx.execute(_END_ALL.format(marks(len(ours))), [each.outcome.message for each, _ in ours])
+    learned: list[Learned] = []
+    for ((message, taken, poll_at, _), now, _), (source, status, msisdn) in ours:
+        assert isinstance(taken, Sent)
+        _note_sent(tx, message, advance(Status(status), taken.status), taken, now)
+        for id_ in taken.ids:
+            learned.append(Learned(source, id_, message, msisdn, now))
+            if poll_at is not None:
+                _add_poll(tx, source, message, id_, now, poll_at)
+    learn(tx, learned)
+
+
+def _note_sent(tx: Tx, message: int, status: Status, taken: Sent, now: int) -> None:
+    parts = len(taken.ids) if taken.further_ids else taken.parts
+    ids, said = joined(taken.ids), (taken.cost, taken.balance, taken.note)
+    tx.execute(_SENT, (status, ids, parts, *said, now, message))
+
+
+def _add_poll(tx: Tx, source: str, message: int, id_: str, now: int, due: int) -> None:
+    add_job(
+        tx,
+        Origin(time=now, received_at=now, now=now),
+        kind="poll",
+        handler=_POLLER,
+        payload=msgspec.json.encode(PollOf(message_id=id_)),
+        due_at=due,
+        source=source,
+        message=message,
+    )
 
 
 # What follows ends a claim on a message, `owner`'s, or does nothing where there is none. 0: nobody
@@ -205,44 +276,10 @@ def _use_link(tx: Tx, source: str, link_id: str, message: int, now: int) -> Fail
 
 
 def sent(
-    tx: Tx,
-    message: int,
-    now: int,
-    taken: Sent,
-    poll_at: int | None = None,
-    owner: int = 0,
+    tx: Tx, message: int, now: int, taken: Sent, poll_at: int | None = None, owner: int = 0
 ) -> None:
-    """A provider took a message: what it said, and the reports that came before its answer.
-
-    `poll_at`: when its status is asked for; None: the provider reports by itself.
-    """
-    if not tx.execute(_END, (message, owner)).rowcount:
-        return
-    source, status = current(tx, message)
-    values = (
-        advance(status, taken.status),
-        joined(taken.ids),
-        len(taken.ids) if taken.further_ids else taken.parts,
-        taken.cost,
-        taken.balance,
-        taken.note,
-        now,
-        message,
-    )
-    tx.execute(_SENT, values)
-    for id_ in taken.ids:
-        _know(tx, source, message_key(id_), message, now)
-        if poll_at is not None:
-            add_job(
-                tx,
-                Origin(time=now, received_at=now, now=now),
-                kind="poll",
-                handler=_POLLER,
-                payload=msgspec.json.encode(PollOf(message_id=id_)),
-                due_at=poll_at,
-                source=source,
-                message=message,
-            )
+    """A provider took a message. `poll_at`: when its status is asked for, if it is."""
+    settle(tx, [Ended(Outcome(message, taken, poll_at), now, owner)])
 
 
 def put_off(tx: Tx, message: int, now: int, due: int, why: Failure, owner: int = 0) -> None:
@@ -269,7 +306,7 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
     """Nobody knows whether it was sent: it waits for a delivery report."""
     if not tx.execute(_END, (message, owner)).rowcount:
         return
-    _, status = current(tx, message)
+    status = current(tx, message)
     # A report may have come before we gave up waiting for the answer.
     state = "unknown" if status == Status.QUEUED else "sent"
     status = Status.UNKNOWN if status == Status.QUEUED else status
@@ -278,8 +315,9 @@ def lose(tx: Tx, message: int, now: int, why: Failure, owner: int = 0) -> None:
 
 def give_back(tx: Tx, owner: int, ids: Sequence[int]) -> None:
     """Has jobs of an owner wait again that it has not begun, and their messages."""
-    execute_many(tx, _NOT_BEGUN, [(id_, owner) for id_ in ids])
-    jobs.release(tx, owner, ids)
+    claimed = [(id_, owner) for id_ in ids]
+    execute_many(tx, _NOT_BEGUN, claimed)
+    execute_many(tx, _WAIT_AGAIN, claimed)
 
 
 def recover(tx: Tx, now: int, resend: Sequence[str]) -> int:
@@ -321,87 +359,3 @@ def revive(tx: Tx, message: int, now: int) -> None:
         " WHERE id = ? AND state = 'dead'",
         (now, message),
     )
-
-
-def note_report(tx: Tx, row: EventRow, report: Report) -> None:
-    """Joins a delivery report to its message, or keeps it until there is one."""
-    key = message_key(report.message_id)
-    known, whose = tx.execute(_BY_ID, (row.source, key)).fetchone() or (None, None)
-    if _is_another(row.subject, whose):
-        known = None  # the gateway counts from 1 again
-    message = _by_person(tx, row, report) if known is None else known
-    if known is None and message is not None:
-        tx.execute(_ADD_ID, (row.source, key, message))
-    # A report that names the person leaves it to the handlers.
-    opted_out = report.opted_out and row.subject is None
-    tx.execute(_ADD_REPORT, (row.seq, row.source, key, report.status, message, opted_out))
-    if message is None:
-        return
-    if opted_out:
-        _opt_out(tx, message, row.seq, row.received_at)
-    move_on(tx, message, report.status, row.received_at)
-    tx.execute(_IDENTIFY, (report.message_id, message))
-    if report.link_invalid:
-        mark_link(tx, message, row.received_at)
-
-
-def tidy(tx: Tx, now: int) -> int:
-    """Deletes some reports that found no message in 72 hours; how many. The events stay."""
-    return tx.execute(_FORGET, (first_seq(now - JOIN_WITHIN), _TIDY_ROWS)).rowcount
-
-
-def _know(tx: Tx, source: str, key: str, message: int, now: int) -> None:
-    """Learns an id of a message, and joins the reports that came before."""
-    tx.execute(_ADD_ID, (source, key, message))
-    oldest = first_seq(now - JOIN_WITHIN)
-    (whose,) = tx.execute("SELECT msisdn FROM messages WHERE id = ?", (message,)).fetchone()
-    for event, status, opted_out, subject in tx.execute(
-        _UNJOINED, (source, key, oldest)
-    ).fetchall():
-        if _is_another(subject, whose):
-            continue
-        tx.execute("UPDATE reports SET message = ? WHERE event = ?", (message, event))
-        move_on(tx, message, Status(status), now)
-        if opted_out:
-            _opt_out(tx, message, event, now)
-
-
-def _is_another(subject: str | None, whose: str | None) -> bool:
-    """True if a report and a message name two people; a text that is no number names nobody."""
-    numbers = [text for text in (subject, whose) if text is not None and is_e164(text)]
-    return len(set(numbers)) > 1
-
-
-def _opt_out(tx: Tx, message: int, event: int, now: int) -> None:
-    """The person whom this message was for told the network to stop its sender."""
-    source, msisdn, sender = tx.execute(
-        "SELECT source, msisdn, sender FROM messages WHERE id = ?", (message,)
-    ).fetchone()
-    origin = Origin(event=event, source=source, time=now, received_at=now, now=now)
-    opt_outs.opt_out(tx, origin, "network", OptOut(msisdn, "network", short_code=sender))
-
-
-def _by_person(tx: Tx, row: EventRow, report: Report) -> int | None:
-    """The one message that a report with an id we do not know can be about."""
-    if row.subject is None:
-        return None
-    values = (
-        row.source,
-        row.subject,
-        row.received_at - JOIN_WITHIN,
-        row.received_at,
-        report.foreign_ids,
-    )
-    found = tx.execute(_BY_PERSON, values).fetchall()
-    if report.text is not None:
-        return next((message for message, text in found if text == report.text), None)
-    return found[0][0] if len(found) == 1 else None
-
-
-def mark_link(tx: Tx, message: int, now: int) -> None:
-    """The provider refused the link_id of a message, if it had one."""
-    source, link_id = tx.execute(
-        "SELECT source, link_id FROM messages WHERE id = ?", (message,)
-    ).fetchone()
-    if link_id:
-        tx.execute(_MARK_LINK, (source, link_id, message, now, now))

@@ -5,8 +5,7 @@ Runs on the writer's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Container, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from receiver.store import book, jobs, messages, opt_out_lines, repeats
+from receiver.store import book, jobs, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
+from receiver.store.message_reports import note_report
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
@@ -49,24 +49,6 @@ def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     """
     new = _insert(tx, pushes)
     return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
-
-
-def take_at_once(
-    tx: Tx, pushes: Sequence[StoredPush], transaction: Callable[[], AbstractContextManager[None]]
-) -> list[StoreResult] | None:
-    """As `take`, without a transaction; returns None, and does nothing, if one is needed.
-
-    Most batches hold only events with answers to people without opt-outs. Then one statement stores
-    them, which is a transaction by itself. Only pushes whose keys are stored already need more; if
-    that fails, the others are repeats when they come again.
-    """
-    if len(pushes) > _ROWS or not all(map(_stands_alone, pushes)) or _opted_out(tx, pushes):
-        return None
-    new = _insert(tx, pushes)
-    if len(new) == len(pushes):
-        return [_taken(tx, push, {}, {}) for push in pushes]
-    with transaction():
-        return _sort_out(tx, pushes, new)
 
 
 def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
@@ -104,16 +86,9 @@ def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     }
     for push in pushes:
         if push.report is not None:
-            messages.note_report(tx, push.row, push.report)
+            note_report(tx, push.row, push.report)
     opted_out = _opted_out(tx, pushes)
     return [_taken(tx, push, followed, opted_out) for push in pushes]
-
-
-def _stands_alone(push: StoredPush) -> bool:
-    """Returns True if the push has no actions, no background work and nothing to send."""
-    reply = push.reply
-    sends = reply is not None and reply.text and not push.reply_in_answer
-    return not (push.handler_actions or push.jobs or sends) and push.report is None
 
 
 def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:

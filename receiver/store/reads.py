@@ -87,7 +87,7 @@ class Reader:
         self.forwards = ForwardReader(connection.stream, ids)
         self.messages = MessageReader(fetch, connection.stream, ids)
         self.opt_outs = OptOutReader(fetch, connection.stream, ids)
-        self.subscriptions = SubscriptionReader(connection.stream, ids)
+        self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
         self.subscriber_counts = SubscriberCountReader(fetch)
         self.work = JobReader(fetch, ids)
         self.metrics = MetricReader(fetch)

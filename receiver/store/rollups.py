@@ -21,7 +21,7 @@ from receiver.store.jobs import NEVER
 from receiver.store.queries import marks
 from receiver.store.records import QUARTER
 from receiver.store.tx import Tx, execute_many
-from receiver.text.keywords import fold
+from receiver.text.keywords import fold, is_private
 
 _MESSAGE = str(EventType.MESSAGE_RECEIVED)
 #: Kinds of what is counted, besides `OUTGOING`, by the type of event.
@@ -38,8 +38,6 @@ OTHER: Final = "(other)"
 #: Most keywords of a kind with a count of their own, in a quarter hour of a source: people's first
 #: words are keywords too.
 MOST_KEYWORDS: Final = 100
-#: Characters of a keyword, and digits in it: more are a number or a code of one person.
-_LONGEST, _DIGITS = 20, 4
 #: Events and messages that are counted in one transaction: half a millisecond to one. A change of
 #: a subscription takes as long as some of them.
 STEP: Final = 250
@@ -165,7 +163,7 @@ def _tally(rows: Iterable[Any]) -> Counter[_Key]:
 
 def _key(source: str, quarter: int, type_: str, facts: _Facts) -> _Key:
     word, service = fold(facts.keyword or ""), facts.service_id or ""
-    if len(word) > _LONGEST or sum(map(str.isdigit, word)) > _DIGITS:
+    if is_private(word):
         word = OTHER
     if is_placeholder(service.strip()):
         service = ""  # as `renumbering` has it in the end

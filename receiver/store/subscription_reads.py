@@ -7,10 +7,12 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
+from receiver.errors import InvalidInput
 from receiver.people import Subscription
 from receiver.store.ids import EventIds
 from receiver.store.queries import (
     OF_SOURCE,
+    Fetch,
     Stream,
     conditions,
     subscription_columns,
@@ -20,6 +22,16 @@ from receiver.store.records import from_micros, to_micros
 
 _BOOK = f"SELECT {subscription_columns('since')} FROM subscriptions"
 _AFTER = "(msisdn, source, short_code, service_id) > (?, ?, ?, ?)"
+# The number of its newest entry in the history stands for a line where nobody may see whose it is.
+_PLACED = (
+    f"SELECT {subscription_columns('since')}, (SELECT max(id) FROM subscription_history AS h"
+    " WHERE h.msisdn = subscriptions.msisdn AND h.source = subscriptions.source"
+    " AND h.short_code = subscriptions.short_code AND h.service_id = subscriptions.service_id)"
+    " FROM subscriptions"
+)
+_FROM = "(msisdn, source, short_code, service_id) >= (?, ?, ?, ?)"
+_LINE_AT = "SELECT msisdn, source, short_code, service_id FROM subscription_history WHERE id = ?"
+_IN_ORDER = "ORDER BY msisdn, source, short_code, service_id"
 _HISTORY = (
     f"SELECT {subscription_columns('time')}, received_at, event, reason FROM subscription_history"
 )
@@ -58,6 +70,12 @@ class SubscriptionStep(Subscription, frozen=True, kw_only=True):
     """The reason of a change without an event: `reconcile`."""
 
 
+class BookLine(Subscription, frozen=True, kw_only=True):
+    """A line of the book, with a number that finds it and says nothing of the person."""
+
+    place: int
+
+
 class SubscriptionReader:
     """Queries about subscriptions. Every one of them may raise `StoreUnavailable`.
 
@@ -65,7 +83,8 @@ class SubscriptionReader:
     they are read.
     """
 
-    def __init__(self, stream: Stream, ids: EventIds) -> None:
+    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
+        self._fetch = fetch
         self._stream = stream
         self._ids = ids
 
@@ -87,10 +106,29 @@ class SubscriptionReader:
         if as_of is not None:
             then = to_micros(as_of)
             query, values = f"{_BOOK_AS_OF} AND {where}", [then, then, *values]
-        order = "ORDER BY msisdn, source, short_code, service_id"
-        async with aclosing(self._stream(f"{query} {order}", values)) as rows:
+        async with aclosing(self._stream(f"{query} {_IN_ORDER}", values)) as rows:
             async for row in rows:
                 yield Subscription(**subscription_fields(row))
+
+    async def lines(
+        self, *, place: int | None = None, **filters: Unpack[Filters]
+    ) -> AsyncGenerator[BookLine]:
+        """The book by person, each line with its place; from the line at `place` on.
+
+        Raises `InvalidInput` for a place that is no line's, or no longer.
+        """
+        where, values = _where("since", filters)
+        if place is not None:
+            found = await self._fetch(_LINE_AT, [place])
+            if not found:
+                raise InvalidInput(
+                    f"expected the place of a line, got {place}; begin the list anew", "place"
+                )
+            where, values = f"{where} AND {_FROM}", [*values, *found[0]]
+        query = f"{_PLACED} WHERE {where} {_IN_ORDER}"
+        async with aclosing(self._stream(query, values)) as rows:
+            async for row in rows:
+                yield BookLine(**subscription_fields(row), place=row[9] or 0)
 
     async def history(self, **filters: Unpack[Filters]) -> AsyncGenerator[SubscriptionStep]:
         """Every change, from the oldest on."""

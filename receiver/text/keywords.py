@@ -55,6 +55,18 @@ _BESIDE_SYMBOLS = "".join(
 )
 
 
+#: Characters of a keyword, and digits in it.
+_LONGEST, _DIGITS = 20, 4
+
+
+def is_private(word: str) -> bool:
+    """Returns True for a first word that is a number, a code of one person, or no keyword at all.
+
+    Such a word has more than 20 characters, or more than four digits.
+    """
+    return len(word) > _LONGEST or sum(map(str.isdigit, word)) > _DIGITS
+
+
 @lru_cache(maxsize=64)  # several handlers ask for the same message
 def split(text: str) -> tuple[str, str]:
     """The first word as typed, and the rest as typed without white space around it.

@@ -1,7 +1,8 @@
-"""Checks addresses of the web."""
+"""Checks addresses of other systems."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -12,3 +13,12 @@ def is_http_url(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
     except ValueError:  # a port beyond 65535, a host that is none
         return False
+
+
+def is_here(url: str) -> bool:
+    """Returns whether a URL is an address of this machine, which nothing leaves on the way."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -6,12 +6,12 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Coroutine
-from pathlib import Path
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import uvloop
 
+from receiver.config import StoreAddress
 from tests import stored
 from tests.harness import Client, Reply, inbound
 
@@ -52,13 +52,13 @@ class Ledger:
         if self.acked.setdefault(id_, reply.body) != reply.body:
             self.different.append(id_)
 
-    def missing(self, store: Path) -> list[str]:
+    def missing(self, store: StoreAddress) -> list[str]:
         """Acknowledged ids that are not stored."""
         keys = set(stored.keys(store))
         return [id_ for id_ in self.acked if f"message:{id_}" not in keys]
 
 
-def stored_twice(store: Path) -> list[Any]:
+def stored_twice(store: StoreAddress) -> list[Any]:
     """Keys of events that are there more than once."""
     keys = Counter((each.event.source, each.key) for each in stored.events(store))
     return [key for key, count in keys.items() if count > 1]
@@ -116,3 +116,19 @@ def push_of(id_: str, text: str = "GAME") -> bytes:
 def message(answer: bytes) -> str:
     """The text for the person in an answer of Tilil."""
     return str(json.loads(answer)["result_message"])
+
+
+async def post_at_once(ports: Sequence[int], body: bytes, many: int) -> list[Reply]:
+    """The answers to one body on many connections to these ports, sent when all of them stand."""
+    connections = [Client(ports[number % len(ports)]) for number in range(many)]
+    standing = asyncio.Barrier(many)
+
+    async def client(connection: Client) -> Reply:
+        await connection.connect()
+        await standing.wait()
+        reply = await connection.post(body)
+        connection.close()
+        return reply
+
+    async with asyncio.timeout(60):
+        return await asyncio.gather(*map(client, connections))

@@ -16,11 +16,10 @@ import pytest
 from receiver.events import DeliveryReport, Message
 from tests import stored
 from tests.battery import broken
-from tests.battery.load import Ledger, message, run, stored_twice
+from tests.battery.load import Ledger, message, post_at_once, run, stored_twice
 from tests.harness import (
     PROGRAM,
     Client,
-    Reply,
     Running,
     delivery,
     hook,
@@ -125,27 +124,11 @@ def test_shuffled_repeats_under_shared_ids_are_told_apart(tmp_path: Path, events
     assert stored.jobs(tmp_path / "receiver.db") == []
 
 
-async def post_at_once(service: Running, body: bytes, many: int) -> list[Reply]:
-    """The answers to one body on many connections, sent when all of them stand."""
-    connections = [Client(service.port) for _ in range(many)]
-    standing = asyncio.Barrier(many)
-
-    async def client(connection: Client) -> Reply:
-        await connection.connect()
-        await standing.wait()
-        reply = await connection.post(body)
-        connection.close()
-        return reply
-
-    async with asyncio.timeout(60):
-        return await asyncio.gather(*map(client, connections))
-
-
 @pytest.mark.parametrize("text", ["GAME", "ask"])
 def test_two_hundred_at_the_same_instant_are_one_event(tmp_path: Path, text: str) -> None:
     """Of a rule and of a handler that takes its time: the same bytes for all, no 5xx."""
     with serve(tmp_path, with_plugin(NOTING, "keyword_reply", plugins={})) as service:
-        answers = run(post_at_once(service, inbound(1, text), AT_ONCE))
+        answers = run(post_at_once([service.port], inbound(1, text), AT_ONCE))
         assert {answer.status for answer in answers} == {200}
         assert len({answer.body for answer in answers}) == 1
         assert stored.keys(service.store) == ["message:1"]
@@ -158,7 +141,7 @@ def repeats(folder: Path, program: Sequence[str]) -> list[Any]:
     """Keys of events that are stored twice, after repeats at the same instant."""
     with serve(folder, settings(), program=program) as service:
         for n in range(5):
-            run(post_at_once(service, inbound(n, "GAME"), 50))
+            run(post_at_once([service.port], inbound(n, "GAME"), 50))
         return stored_twice(service.store)
 
 

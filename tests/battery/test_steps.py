@@ -46,7 +46,6 @@ ELSEWHERE = {
     "failed": "jobs/test_forward.py",
     "hurry_lane": "jobs/test_forward.py",
     "kill": "jobs/test_send.py",
-    "lose": "jobs/test_send.py",
     "mark_link": "store/test_messages.py",
     "opt_out": "jobs/test_send.py",
     "pause_lane": "jobs/test_campaign.py",
@@ -56,6 +55,13 @@ ELSEWHERE = {
     "split": "jobs/test_send.py",
     "trust_clock": "jobs/test_purge.py",
 }
+
+
+def name_of(work: Any) -> str:
+    """The name of a change that waits for its commit."""
+    if isinstance(work, StoredPush):
+        return "take"
+    return str(getattr(getattr(work, "together", work), "__name__", "other"))
 
 
 class Crash(BaseException):
@@ -76,10 +82,7 @@ class Steps(msgspec.Struct, kw_only=True):
         store, run = Writer._store, Store.run
 
         def counted(writer: Writer, work: list[Any]) -> Any:
-            names = [
-                "take" if isinstance(each, StoredPush) else getattr(each, "__name__", "other")
-                for each in work
-            ]
+            names = list(map(name_of, work))
             at_end = len(self.done) == self.last
             self.done.append(" ".join(names))
             if at_end and not self.told:
@@ -175,7 +178,7 @@ def changes() -> set[str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             called = node.args[0] if node.args else None
-            if node.func.attr in ("run", "commit", "_commit") and isinstance(
+            if node.func.attr in ("run", "commit", "join") and isinstance(
                 called, ast.Attribute | ast.Name
             ):
                 name = called.attr if isinstance(called, ast.Attribute) else called.id
@@ -191,7 +194,7 @@ async def test_the_steps_are_all_there_are(tmp_path: Path, monkeypatch: pytest.M
     assert not await whole_life(tmp_path / "one", steps)
     made = {name for names in steps.done for name in names.split()}
     assert changes() - made == ELSEWHERE.keys()
-    assert {"take", "claim", "begin", "sent", "finish", "end", "end_deactivation"} <= made
+    assert {"take", "claim", "begin", "settle", "finish", "end", "end_deactivation"} <= made
 
 
 @pytest.mark.commit

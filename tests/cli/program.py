@@ -2,7 +2,7 @@
 
 `run` calls it in this process, which saves the third of a second that Python takes to load
 it; `spawn` is the same in a process of its own. Which of the two makes no difference:
-test_program.py runs every command both ways.
+test_program.py runs every command both ways. So do `on_terminal` and `spawn_on_terminal`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
@@ -50,16 +51,19 @@ def spawn(folder: Path, *arguments: str, **environment: str) -> Result:
 
 def run(folder: Path, *arguments: str, **environment: str) -> Result:
     """As `spawn`, in this process."""
-    with pytest.MonkeyPatch.context() as patch, chdir(folder), restored_logging():
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        # Loggers of modules live longer than this command: they must not keep its streams.
-        configure = partial(structlog.configure, cache_logger_on_first_use=False)
-        patch.setattr(structlog, "configure", lambda **o: configure(**{**o, **configure.keywords}))
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        status = cli.run(list(arguments))
+    return _printed(folder, arguments, environment)
+
+
+def piped(folder: Path, typed: bytes, *arguments: str) -> Result:
+    """As `run`, with this on stdin."""
+    return _printed(folder, arguments, {}, stdin=_file(typed))
+
+
+def _printed(
+    folder: Path, arguments: Sequence[str], environment: Mapping[str, str], **streams: TextIO
+) -> Result:
+    out, err = _file(), _file()
+    status = _called(folder, arguments, environment, stdout=out, stderr=err, **streams)
     printed = []
     for stream in (out, err):
         stream.flush()
@@ -67,6 +71,28 @@ def run(folder: Path, *arguments: str, **environment: str) -> Result:
         printed.append(stream.read())
     assert "Traceback" not in "".join(printed)
     return Result(list(arguments), status, *printed)
+
+
+def _file(content: bytes = b"") -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
+
+
+def _called(
+    folder: Path, arguments: Sequence[str], environment: Mapping[str, str], **streams: TextIO
+) -> int:
+    """The exit status of a command that runs in this process, with these streams of `sys`."""
+    with pytest.MonkeyPatch.context() as patch, chdir(folder), restored_logging():
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        # Loggers of modules live longer than this command: they must not keep its streams.
+        configure = partial(structlog.configure, cache_logger_on_first_use=False)
+        patch.setattr(structlog, "configure", lambda **o: configure(**{**o, **configure.keywords}))
+        for name, stream in streams.items():
+            patch.setattr(sys, name, stream)
+        try:
+            return cli.run(list(arguments))
+        except SystemExit as ended:  # typer's, when it has completed a line
+            return int(ended.code or 0)
 
 
 def told(folder: Path, *arguments: str, **environment: str) -> str:
@@ -81,7 +107,7 @@ def table(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told(folder, *arguments, "--json").splitlines()]
 
 
-def on_terminal(folder: Path, *arguments: str, width: int = 140) -> str:
+def spawn_on_terminal(folder: Path, *arguments: str, width: int = 140) -> str:
     """What a command that works shows on a terminal, escape sequences included."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
@@ -96,12 +122,31 @@ def on_terminal(folder: Path, *arguments: str, width: int = 140) -> str:
         env=environment,
     ) as process:
         os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # how a terminal says that nobody writes to it any more
-            while data := os.read(ours, 65536):
-                shown += data
+        shown = _all_of(ours)
         assert process.wait(PATIENCE) == 0, shown
-    os.close(ours)
+    return shown
+
+
+def on_terminal(folder: Path, *arguments: str, width: int = 140) -> str:
+    """As `spawn_on_terminal`, in this process."""
+    ours, theirs = pty.openpty()
+    environment = {"TERM": "xterm-256color", "COLUMNS": str(width), "LINES": "50"}
+    with ThreadPoolExecutor(1) as reading:
+        reader = reading.submit(_all_of, ours)
+        with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+            status = _called(folder, arguments, environment, stdout=terminal, stderr=terminal)
+    shown = reader.result()
+    assert status == 0, shown
+    return shown
+
+
+def _all_of(terminal: int) -> str:
+    """Everything that is shown until nobody writes to the terminal any more; closes our side."""
+    shown = b""
+    with suppress(OSError):  # how a terminal says so
+        while data := os.read(terminal, 65536):
+            shown += data
+    os.close(terminal)
     return shown.decode()
 
 

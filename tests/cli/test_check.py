@@ -38,9 +38,9 @@ WRONG = {
         '[server]\ntrusted_proxies = ["*"]\n',
         ["server.trusted_proxies[0]: everybody is no network; name the addresses"],
     ),
-    "no SQLite": (
-        '[store]\nurl = "postgres://db"\n',
-        ["store.url: expected sqlite:FILE, got 'postgres://db'"],
+    "no database that it knows": (
+        '[store]\nurl = "mysql://db"\n',
+        ["store.url: expected sqlite:FILE or postgresql://USER@HOST/DATABASE, got 'mysql'"],
     ),
     "unknown provider": (
         '[sources.a]\nprovider = "nexmo"\ntokens = ["x"]\n',

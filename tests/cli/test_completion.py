@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import spawn
+from tests.cli.program import run, spawn
 from tests.harness import PATIENCE, PROGRAM
 
 #: How each shell hands over the line, and asks.
@@ -32,7 +32,7 @@ each_shell = pytest.mark.parametrize("shell", ASKED)
 
 def completed(folder: Path, shell: str, line: str) -> str:
     """What the program tells a shell, of a line that is being typed."""
-    result = spawn(folder, **ASKED[shell](line), _RECEIVER_COMPLETE=f"complete_{shell}")
+    result = run(folder, **ASKED[shell](line), _RECEIVER_COMPLETE=f"complete_{shell}")
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
@@ -72,9 +72,9 @@ def test_each_shell_is_told(tmp_path: Path, shell: str) -> None:
 @each_shell
 def test_each_shell_has_its_script(tmp_path: Path, shell: str) -> None:
     """It asks the program; a shell that is here understands it."""
-    result = spawn(tmp_path, _RECEIVER_COMPLETE=f"source_{shell}")
+    result = run(tmp_path, _RECEIVER_COMPLETE=f"source_{shell}")
     assert (result.returncode, result.stderr) == (0, "")
-    assert spawn(tmp_path, "completion", shell).stdout == result.stdout
+    assert run(tmp_path, "completion", shell).stdout == result.stdout
     assert f"_RECEIVER_COMPLETE=complete_{shell}" in result.stdout
     if program := shutil.which(shell):
         subprocess.run(

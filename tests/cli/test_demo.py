@@ -18,7 +18,7 @@ import pytest
 
 from receiver.cli import demo
 from receiver.providers import built_in
-from tests.cli.program import Result, on_terminal, spawn
+from tests.cli.program import Result, spawn, spawn_on_terminal
 from tests.harness import PATIENCE, PROGRAM
 
 
@@ -41,7 +41,7 @@ def test_it_plays_everything_and_leaves(tmp_path: Path) -> None:
 
 def test_on_a_terminal_it_is_colourful(tmp_path: Path) -> None:
     """With a bar that shows how far it is."""
-    shown = on_terminal(tmp_path, "demo", "--exit")
+    shown = spawn_on_terminal(tmp_path, "demo", "--exit")
     assert "\x1b[1mResults" in shown
     assert "━" in shown
 

@@ -27,7 +27,7 @@ from receiver.store import job_changes, jobs, purges
 from receiver.store.engine.sqlite import inspection
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.engine.sqlite.schema import migrations
-from tests.cli.program import on_terminal, run, spawn
+from tests.cli.program import run, spawn, spawn_on_terminal
 from tests.cli.test_send import KEY, faking, sources
 from tests.harness import (
     TOKEN,
@@ -156,7 +156,7 @@ def test_nothing_is_changed_beside_a_service(served: Running) -> None:
 
 def test_people_get_lines_with_what_to_do(served: Running, tmp_path: Path) -> None:
     """In colours on a terminal, and with the numbers of each at the end."""
-    shown = on_terminal(served.folder, "doctor")
+    shown = spawn_on_terminal(served.folder, "doctor")
     assert "\x1b[32mgreen \x1b[0m  store: " in shown
     write(tmp_path, quiet())
     result = spawn(tmp_path, "doctor")
@@ -254,14 +254,21 @@ def test_no_folder_for_the_store_is_red(tmp_path: Path) -> None:
     assert level == "yellow"
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> Path:
-    """A folder with a store that a service has left."""
-    with serve(tmp_path, quiet()) as service:
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that a service has left: nobody may change it."""
+    folder = tmp_path_factory.mktemp("left")
+    with serve(folder, quiet()) as service:
         service.post(inbound(1), x_forwarded_for="8.8.8.8")
-    for log in tmp_path.glob("log-*"):
+    for log in folder.glob("log-*"):
         log.unlink()
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def stopped(left: Path, tmp_path: Path) -> Path:
+    """A folder with a store that a service has left."""
+    return Path(shutil.copytree(left, tmp_path / "stopped"))
 
 
 def test_another_schema_is_told(stopped: Path) -> None:

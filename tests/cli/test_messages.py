@@ -262,7 +262,7 @@ def test_a_message_that_is_not_there_is_told(sent: Path, id_: str) -> None:
         (["--status", "gone"], "'unknown', 'queued', 'sent', 'undelivered', 'failed', 'rejected'"),
         (["--state", "gone"], "'waiting', 'sending', 'sent', 'unknown', 'dead'"),
         (["--limit", "0"], "Invalid value for '--limit'"),
-        (["m-5"], "valid integer"),
+        (["m-5"], "'m-5' is not a valid int"),
     ],
 )
 def test_wrong_usage_is_refused(sent: Path, arguments: list[str], message: str) -> None:

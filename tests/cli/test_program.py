@@ -13,7 +13,7 @@ import typer.main
 from receiver.cli import COMMANDS, application
 from receiver.cli.exit_status import as_status
 from receiver.errors import Failed, StoreError
-from tests.cli.program import run, spawn
+from tests.cli.program import on_terminal, run, spawn, spawn_on_terminal
 from tests.harness import PATIENCE, PROGRAM
 
 
@@ -68,6 +68,13 @@ def test_it_runs_alike_in_a_process_of_its_own(filled: Path, arguments: list[str
     assert (outside.stdout, outside.stderr) == (inside.stdout, inside.stderr)
 
 
+def test_it_shows_alike_on_a_terminal_of_its_own(filled: Path) -> None:
+    """A table that is fitted to it, bold titles and all."""
+    inside, outside = on_terminal(filled, "opt-outs"), spawn_on_terminal(filled, "opt-outs")
+    assert outside == inside
+    assert "\x1b[" in inside
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -106,7 +113,7 @@ def test_a_missing_configuration_is_told(tmp_path: Path) -> None:
 
 
 #: What no command needs before it runs.
-HEAVY = ("uvicorn", "starlette", "httpx2", "jinja2", "prometheus_client")
+HEAVY = ("uvicorn", "starlette", "httpx2", "jinja2", "prometheus_client", "pydantic")
 #: What only those need that do what the service does.
 OF_THE_SERVICE = ("receiver.service.parts", "receiver.service.server", "receiver.providers")
 

@@ -112,6 +112,7 @@ def test_what_cannot_be_done_is_told(
     assert said in result.stderr
 
 
+@pytest.mark.commit
 def test_all_are_tested(folder: Path) -> None:
     """Every one that can be used keeps its promises; those that do not are named at the end."""
     result = run(folder, "providers", "test", "--all")

@@ -180,6 +180,7 @@ def test_differences_are_written(place: Path) -> None:
     assert lines(again) == [{"written": 0}]
 
 
+@pytest.mark.commit
 def test_a_running_service_writes_them(service: Running) -> None:
     """More than fit into one command."""
     text = "".join(f"+2547110{n:05d}\n" for n in range(250))

@@ -23,7 +23,7 @@ from receiver.errors import NotFound
 from receiver.events import Status
 from receiver.fake import Fake, Message, Options, running
 from receiver.store import StoredMessage, open_reader
-from tests.cli.program import Result, run, table, told
+from tests.cli.program import Result, piped, run, table, told
 from tests.harness import PATIENCE, PROGRAM, TOKEN, serve, settings, until, write
 
 _TAKES = "Tilil Technologies (Kenya) takes"
@@ -117,6 +117,9 @@ def test_without_a_service_it_is_stored(idle: Path, fake: Fake) -> None:
     assert [message.text for message in fake.sent].count("later") == 1
 
 
+_PIPED = ["send", "--to", NUMBER, "--text", "-"]
+
+
 def test_a_text_is_read_from_stdin(idle: Path) -> None:
     """Lines and all; the end of the last one is not of the text."""
     for given, expected in (
@@ -125,26 +128,21 @@ def test_a_text_is_read_from_stdin(idle: Path) -> None:
         (" \n\n", " \n"),
         ("no end", "no end"),
     ):
-        result = _piped(idle, given.encode())
+        result = piped(idle, given.encode(), *_PIPED)
         if expected.strip():
-            assert (result.returncode, result.stderr.count(b"\n")) == (0, 1)
+            assert (result.returncode, result.stderr.count("\n")) == (0, 1)
             assert table(idle, "messages", "--limit", "1")[0]["text"] == expected
         else:
-            assert (result.returncode, result.stderr) == (1, b"receiver: the text is empty\n")
-    result = _piped(idle, b"caf\xe9")
+            assert (result.returncode, result.stderr) == (1, "receiver: the text is empty\n")
+    result = piped(idle, b"caf\xe9", *_PIPED)
     assert result.returncode == 2
-    assert b"--text -: not UTF-8 at byte 3" in result.stderr
+    assert "--text -: not UTF-8 at byte 3" in result.stderr
 
 
-def _piped(folder: Path, text: bytes) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*PROGRAM, "send", "--to", NUMBER, "--text", "-"],
-        cwd=folder,
-        input=text,
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+def test_a_text_comes_through_a_pipe(idle: Path) -> None:
+    """Of a process of its own."""
+    subprocess.run([*PROGRAM, *_PIPED], cwd=idle, input=b"pi\npe\n", check=True, timeout=PATIENCE)
+    assert table(idle, "messages", "--limit", "1")[0]["text"] == "pi\npe"
 
 
 @pytest.mark.parametrize("place", ["served", "idle"])

@@ -111,8 +111,10 @@ def test_counts_by_day(filled: Path) -> None:
     shown = told(filled, "subscribers", "counts", "--csv", "--since", "2020-06-01")
     assert shown == f"{','.join(names)}\n2020-06-01,tilil,22915,,0,0,1,100.0\n"
     rows = told(filled, "subscribers", "counts", "--service", "44").splitlines()
-    assert rows[0].startswith("DAY (UTC)   SOURCE  SHORT CODE  SERVICE  ACTIVE")
+    assert rows[0].startswith("DAY         SOURCE  SHORT CODE  SERVICE  ACTIVE")
     assert rows[1].split() == ["2020-05-28", "tilil", "22915", "44", "1", "1", "0", "0.0"]
+    west = told(filled, "subscribers", "counts", "--service", "44", "--tz", "Etc/GMT+12")
+    assert west.splitlines()[1].startswith("2020-05-27")
     assert told(filled, "subscribers", "counts", "--service", "x") == "no subscribers\n"
 
 

@@ -35,6 +35,7 @@ async def attacked(folder: Path) -> AsyncIterator[Visited]:
         yield there
 
 
+@pytest.mark.commit
 async def test_viewers_see_no_number_and_no_text(tmp_path: Path) -> None:
     """On no page, in no file, and in no address that a page leads to."""
     async with attacked(tmp_path) as there:
@@ -62,6 +63,7 @@ async def test_care_sees_them(tmp_path: Path) -> None:
             assert hostile.SECRET_WORD in text
 
 
+@pytest.mark.commit
 async def test_nothing_of_a_stranger_runs(tmp_path: Path) -> None:
     """Pages have no element, no attribute and no link but ours, whatever was pushed."""
     async with attacked(tmp_path) as there:
@@ -108,6 +110,7 @@ async def test_files_run_nothing_in_a_spreadsheet(tmp_path: Path) -> None:
         assert cells > 100
 
 
+@pytest.mark.commit
 @pytest.mark.parametrize(
     "value",
     [
@@ -160,6 +163,17 @@ def test_numbers_are_masked_however_they_are_written(number: str) -> None:
         shown = seen_by(Role.VIEWER, {name: text})[name]
         assert not hostile.shows_number(shown), (name, shown)
         assert seen_by(Role.CARE, {name: text})[name] == text
+
+
+@pytest.mark.parametrize(
+    "word", ["0793175666", "QK12X34Y5", "M-PESA:QK7#20345", "PLEASE.CALL.ME.AT.HOME"]
+)
+def test_first_words_that_are_no_keywords_are_hidden(word: str) -> None:
+    """Numbers, codes and texts without spaces; a keyword, also one with a digit or two, is not."""
+    for record in ({"keyword": word}, {"data": {"keyword": word}}):
+        assert word not in str(seen_by(Role.VIEWER, record))
+    for shown in ("GAME", "B12", "WIN2026", None):
+        assert seen_by(Role.VIEWER, {"keyword": shown}) == {"keyword": shown}
 
 
 def test_ids_are_not_masked() -> None:

@@ -25,7 +25,7 @@ from receiver.console.roles import Role
 from receiver.console.seen import HIDDEN
 from receiver.console.web import Visit
 from tests.console.api.calling import ANN, Caller, calling, fill
-from tests.harness import TOKEN, inbound, take
+from tests.harness import TOKEN, inbound, subscription, take
 
 _PASSWORD = "correct horse battery"
 _VENDOR = Path(receiver.console.__file__).parent / "static" / "vendor"
@@ -121,6 +121,26 @@ def test_pages_of_a_list_are_the_whole_list(
         whole = [row[0] for row in await every_row(reader, path)]
         monkeypatch.setattr(lists, "PAGE", 1)
         assert [row[0] for row in await every_row(reader, path)] == whole
+
+    run(tmp_path, steps)
+
+
+def test_subscribers_go_on_after_the_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far back a page is, it begins at the line before it, whose number nobody reads."""
+
+    async def steps(caller: Caller) -> None:
+        for number in range(3):
+            joins = subscription("activation", "20261119100000", mobile=f"25471100000{number}")
+            await take(caller.service, joins)
+        monkeypatch.setattr(lists, "PAGE", 1)
+        reader, path, seen = Reader(caller, Role.VIEWER), "/subscribers", 0
+        while following_ := following(await reader.page(path)):
+            path, seen = following_, seen + 1
+            assert re.fullmatch(r"/subscribers\?place=\d{1,2}&skip=1", path)
+        assert seen == 3
+        assert "begin the list anew" in await reader.page("/subscribers?place=999", 400)
 
     run(tmp_path, steps)
 

@@ -13,7 +13,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -112,14 +112,15 @@ def running(
     kind: str,
     folder: Path,
     certificate: Certificate,
-    service: int,
+    service: int | Sequence[int],
     changes: Mapping[str, str] | None = None,
     *,
     console: bool = False,
 ) -> Iterator[Proxy]:
     """A proxy with its shipped file, in front of a service on a port; `changes` are made to it.
 
-    `console`: with the file for the console, in front of one.
+    `console`: with the file for the console, in front of one. With several ports: with the file for
+    the receivers of one store.
     """
     program = shutil.which(kind, path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
@@ -149,15 +150,16 @@ def running(
 
 
 def _prepare_nginx(
-    proxy: Proxy, certificate: Certificate, service: int, *, console: bool
+    proxy: Proxy, certificate: Certificate, service: int | Sequence[int], *, console: bool
 ) -> list[str]:
     port, name = (8082, _CONSOLE) if console else (8080, HOST)
+    which, places = _places(service, port, console=console)
     text = _replaced(
-        DEPLOY / ("console.nginx.conf" if console else "nginx.conf"),
-        {
+        DEPLOY / f"{which}nginx.conf",
+        places
+        | {
             "listen 443 ssl;": f"listen 127.0.0.1:{proxy.port} ssl;",
             "listen [::]:443 ssl;": f"listen [::1]:{proxy.port} ssl;",
-            f"server 127.0.0.1:{port};": f"server 127.0.0.1:{service};",
             f"/etc/letsencrypt/live/{name}/fullchain.pem": str(certificate.file),
             f"/etc/letsencrypt/live/{name}/privkey.pem": str(certificate.key),
             f"server_name {name};": f"server_name {HOST};",
@@ -175,25 +177,37 @@ def _prepare_nginx(
 
 
 def _prepare_caddy(
-    proxy: Proxy, certificate: Certificate, service: int, *, console: bool
+    proxy: Proxy, certificate: Certificate, service: int | Sequence[int], *, console: bool
 ) -> list[str]:
     port, name = (8082, _CONSOLE) if console else (8080, HOST)
     site = {
         f"{name} {{": (
             f"{HOST}:{proxy.port} {{\n\tbind 127.0.0.1\n\ttls {certificate.file} {certificate.key}"
         ),
-        f"127.0.0.1:{port}": f"127.0.0.1:{service}",
     }
+    which, places = _places(service, port, console=console)
+    site |= places
     # Not at the port that the machine's own Caddy may have.
     if console:
         own = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
-        text = own + _replaced(DEPLOY / "console.Caddyfile", site)
+        text = own + _replaced(DEPLOY / f"{which}Caddyfile", site)
     else:
         alone = {"{\n\t# No redirects": "{\n\tadmin off\n\t# No redirects"}
-        text = _replaced(DEPLOY / "Caddyfile", alone | site)
+        text = _replaced(DEPLOY / f"{which}Caddyfile", alone | site)
     file = proxy.folder / "Caddyfile"
     file.write_text(text)
     return ["run", "--adapter", "caddyfile", "--config", str(file)]
+
+
+def _places(
+    service: int | Sequence[int], port: int, *, console: bool
+) -> tuple[str, dict[str, str]]:
+    """What the name of the shipped file begins with, and its addresses with those of the tests."""
+    if isinstance(service, int):
+        which = "console." if console else ""
+        return which, {f"127.0.0.1:{port}": f"127.0.0.1:{service}"}
+    each = enumerate(service, 1)
+    return "cluster.", {f"10.0.0.1{n}:{port}": f"127.0.0.1:{place}" for n, place in each}
 
 
 def _replaced(file: Path, replacements: Mapping[str, str]) -> str:

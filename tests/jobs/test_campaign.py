@@ -33,6 +33,7 @@ from receiver.store import (
 )
 from receiver.store import campaigns as store_campaigns
 from receiver.store.campaigns import Person
+from receiver.store.messages import Outcome
 from tests.harness import (
     NOW,
     Clock,
@@ -264,7 +265,7 @@ async def test_who_is_refused_for_now_after_a_cancel_gets_nothing(tmp_path: Path
         attempt = Attempt(one.id, one.outgoing.to)
         await store.run(store_campaigns.begin, id_, [[attempt]], now, owner, now)
         await change(service, id_, "cancel")
-        again = store_campaigns.Outcome(one.id, why=Failure("no credit"), again=True)
+        again = Outcome(one.id, Failure("no credit"), again=True)
         await store.run(store_campaigns.settle, id_, [again], now, owner)
         [found] = await messages(service, id_)
         assert (found.state, found.status) == ("dead", "cancelled")

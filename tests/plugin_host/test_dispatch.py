@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.errors import StoreUnavailable
 from receiver.events import DeliveryReport, Event, EventType, Message
 from receiver.extensions.border import describe
 from receiver.handlers import (
@@ -234,6 +235,19 @@ def test_nonsense_of_an_inline_handler_becomes_a_job(result: object) -> None:
     assert job.due_at > NOW.timestamp() * 1e6
     assert job.error
     job.error.encode()
+
+
+@pytest.mark.parametrize("in_filter", [False, True])
+def test_a_handler_that_cannot_read_the_store_refuses_the_push(*, in_filter: bool) -> None:
+    """What it would have said about an opt-out is not known: the push comes again."""
+    why = StoreUnavailable("the database is away")
+
+    def fails(event: Event[Any], context: Context[None]) -> bool:
+        raise why
+
+    bad = handler("x", when=fails) if in_filter else handler(why)
+    with pytest.raises(StoreUnavailable, match="away"):
+        plan(bad, handler("karibu", "good"))
 
 
 people = st.sampled_from(["+254726770792", "22915"])

@@ -791,7 +791,7 @@ def test_targets_are_targets(tmp_path: Path) -> None:
     """Anything else in their list is a fault of the plugin, told with its key."""
     source = "def targets(settings): return ['https://crm.example.com/events']\n"
     [fault] = refused(tmp_path, dedent(HANDLER) + source)
-    assert fault.endswith("WrongItems: expected a list of Target, got str in it")
+    assert fault.endswith("WrongItems: expected a list of Target or Stream, got str in it")
 
 
 def test_every_fault_of_every_plugin_is_told(tmp_path: Path) -> None:

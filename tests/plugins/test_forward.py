@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.events import Event, EventType
-from receiver.handlers import Forward
+from receiver.handlers import Forward, Target
 from tests.plugins.asking import ask, change, faults, load, message, report
 
 URL = "https://crm.example.com/in"
@@ -79,6 +79,7 @@ def test_targets_have_what_the_settings_say() -> None:
         secrets=[SECRET], headers={"Authorization": "Bearer x"}, allow=["10.0.0.0/8"], timeout=3.0
     )
     (made,) = load("forward", targets=[settings]).targets
+    assert isinstance(made, Target)
     assert (made.name, made.url, made.timeout, made.connections) == ("crm", URL, 3.0, 4)
     assert [secret.reveal() for secret in made.secrets] == [SECRET]
     assert "Bearer" not in repr(made)
@@ -132,3 +133,14 @@ def test_this_machine_needs_no_encryption(host: str) -> None:
         plugin = load("forward", targets=[target(**fields, allow=allow)])
         assert plugin.lint is not None
         assert [finding.key for finding in plugin.lint(plugin.context)] == expected
+
+
+def test_streams_of_nats_are_targets_like_others() -> None:
+    """Behind the others, with the same filters, under one name only."""
+    stream = {"name": "events", "servers": ["nats://127.0.0.1"], "stream": "SMS"}
+    plugin = load("forward", targets=[target()], streams=[{**stream, "keywords": ["game"]}])
+    assert ask(plugin, message("game")) == (Forward(target="crm"), Forward(target="events"))
+    assert ask(plugin, message("other")) == (Forward(target="crm"),)
+    assert [each.name for each in plugin.targets] == ["crm", "events"]
+    found = faults("forward", targets=[target()], streams=[{**stream, "name": "crm"}])
+    assert found == {"streams[0].name": "crm is there already"}

@@ -301,6 +301,33 @@ def single(*databases: str) -> Iterator[Server]:
 
 
 @contextmanager
+def small_disk(server: Server, size: int) -> Iterator[Path]:
+    """Has the database `full_disk` on a file system of its own, of so many bytes; its folder.
+
+    Raises OSError where nothing can be mounted.
+    """
+    mounted = server.folder.with_name("disk")
+    mounted.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mounted],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise OSError(done.stderr.strip())
+    try:
+        place = mounted / "tables"
+        place.mkdir()
+        if not os.geteuid():
+            shutil.chown(place, "postgres", "postgres")
+        server.ask(f"CREATE TABLESPACE small LOCATION '{place}'")
+        server.ask("CREATE DATABASE full_disk TEMPLATE template0 TABLESPACE small")
+        yield mounted
+    finally:
+        server.kill()
+        subprocess.run(["umount", mounted], check=True)
+
+
+@contextmanager
 def pair() -> Iterator[Pair]:
     """A primary and a synchronous standby with the database `sms`."""
     with folder() as made:

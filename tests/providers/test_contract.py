@@ -66,6 +66,7 @@ def test_provider_modules_read_alike(name: str) -> None:
 NAMING = ("testing/events.py",)
 
 
+@pytest.mark.commit
 def test_shared_code_knows_no_provider() -> None:
     """Behaviour that differs is an attribute or method of the contract."""
     names = {*built_in(), *(provider.__name__ for provider in built_in().values())}

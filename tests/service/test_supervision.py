@@ -46,7 +46,7 @@ OTHERS = {
     "http/protocol.py:LimitedProtocol._run_next": "a request: it answers 500 itself",
     "intake/answers.py:Answers.begin": "an answer: whoever waits for it is told of every end",
     "jobs/channel.py:open_lines": "awaited",
-    "jobs/forward.py:Forwarder.tls": "awaited",
+    "jobs/forward.py:Forwarder.load": "awaited",
     "net/asking.py:asking": "awaited",
     "logs/writer.py:LogWriter.begin": "watched",
     "plugin_host/plugin_loop.py:PluginLoop.__init__": "looked at by its plugin's runner",
@@ -139,7 +139,10 @@ FAULTS: dict[str, tuple[Fault, str | None]] = {
     "the store's reader": (end_reader, "the store's reader has ended"),
 }
 #: Those that have tests of their own below.
-ELSEWHERE = {"log", "name", "signs of life", "bringing numbers along", "the store's lease"}
+ELSEWHERE = {
+    *("log", "name", "signs of life", "bringing numbers along"),
+    *("the store's lease", "connection to NATS"),
+}
 
 PLUGIN = """
 from receiver.handlers import on_message

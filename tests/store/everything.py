@@ -40,6 +40,8 @@ from receiver.store import (
     handler_results,
     job_changes,
     jobs,
+    links,
+    message_reports,
     messages,
     open_store,
     purges,
@@ -100,6 +102,7 @@ WITHOUT_STORE = frozenset(
     {
         *("init", "check", "serve", "reload", "demo", "send", "balance", "call", "simulate"),
         *("explain", "restore", "fake", "schema", "completion", "console", "providers"),
+        "migrate-store",
     }
 )
 #: Every command that asks the store, with each of its options.
@@ -276,6 +279,8 @@ async def _looks(store: Store) -> None:
     await reader.jobs(message=1, state="dead")
     assert [job async for job in reader.every_job()]
     assert [line async for line in reader.subscriptions.find(after=("", "", "", ""))]
+    [first, *_] = [line async for line in reader.subscriptions.lines()]
+    assert [line async for line in reader.subscriptions.lines(place=first.place)]
     assert not [line async for line in reader.opt_outs.every(until=NOW - timedelta(days=400))]
     await reader.work.lanes(now)
     for kind in _KINDS:
@@ -401,7 +406,7 @@ async def _chores(store: Store, event: int) -> None:
     await store.run(quarantine.add, **_REFUSED)
     await store.run(jobs.move, 1)
     await store.run(jobs.bring_forward, to_micros(NOW), to_micros(LATER))
-    await store.run(messages.tidy, to_micros(LATER))
+    await store.run(message_reports.tidy, to_micros(LATER))
     await store.run(rollups.step)
     await store.run(purges.trust_clock, NOW)
     await store.check()
@@ -460,11 +465,11 @@ async def _campaigns(store: Store) -> None:
     chunk = [Attempt(id_, to) for id_, to in zip(found, people, strict=True)]
     await store.run(campaigns.begin, ids[0], [chunk[:2], chunk[2:5]], now, 0, now)
     ends = [
-        campaigns.Outcome(found[0], sent=Sent(message_id="c1")),
-        campaigns.Outcome(found[1], why=_WHY),
-        campaigns.Outcome(found[2], why=_WHY, unknown=True),
-        campaigns.Outcome(found[3], why=_WHY, again=True),
-        campaigns.Outcome(found[4], why=_WHY, alone=now),
+        messages.Outcome(found[0], Sent(message_id="c1")),
+        messages.Outcome(found[1], _WHY),
+        messages.Outcome(found[2], Failure("no answer", Status.UNKNOWN)),
+        messages.Outcome(found[3], _WHY, again=True),
+        messages.Outcome(found[4], _WHY, due=now),
     ]
     await store.run(campaigns.settle, ids[0], ends, now, 0)
     await store.run(campaigns.refuse_all, [(found[3], _WHY)], now)
@@ -491,7 +496,7 @@ async def _messages(store: Store) -> None:
         lambda id_: store.run(messages.kill, id_, now, _WHY),
         lambda id_: store.run(messages.lose, id_, now, _WHY),
         lambda id_: store.run(messages.split, id_, now, ["a", "b"]),
-        lambda id_: store.run(messages.mark_link, id_, now),
+        lambda id_: store.run(links.mark_link, id_, now),
         lambda _: store.run(messages.recover, now, []),
     ]
     made: list[int] = []
@@ -504,6 +509,8 @@ async def _messages(store: Store) -> None:
     told = Report(message_id="8", status=Status.DELIVERED)
     await store.take(msgspec.structs.replace(intake(store, "a part", subject=None), report=told))
     await store.run(messages.split, await store.add_message(wish, NOW), now, ["a", "b"])
+    both = [Attempt(await store.add_message(wish, NOW), CEE) for _ in range(2)]
+    await store.run(messages.begin, both, now, 1)
     await store.revive(None, NOW)
     report = Report(message_id="x", status=Status.FAILED, link_invalid=True)
     await store.take(msgspec.structs.replace(intake(store, "z", subject=None), report=report))

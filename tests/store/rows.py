@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from receiver.store import (
     opt_outs,
     to_micros,
 )
+from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.jobs import OPERATOR, by_operator
 from receiver.store.tx import Tx
 from tests.harness import NOW
@@ -50,6 +53,21 @@ REQUEST = Request(
     client="192.0.2.1",
 )
 RAW = msgspec.msgpack.encode(REQUEST)
+
+
+@cache
+def _new() -> bytes:
+    """A new store, as SQLite writes it."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        migrate(db)
+        return db.serialize()
+
+
+def in_memory() -> sqlite3.Connection:
+    """A new store in memory; the migrations have run once for all of them."""
+    db = sqlite3.connect(":memory:")
+    db.deserialize(_new())
+    return db
 
 
 @asynccontextmanager

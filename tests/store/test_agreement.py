@@ -26,13 +26,12 @@ from receiver.store import (
 )
 from receiver.store import book as rules
 from receiver.store.deactivations import manage
-from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.ids import EventIds
 from receiver.store.job_reads import due
 from receiver.store.pushes import take
 from tests.examples import examples
 from tests.harness import NOW
-from tests.store.rows import PERSON, intake
+from tests.store.rows import PERSON, in_memory, intake
 
 #: What happens, ten seconds after each other, and how much later the provider's pushes of it come.
 happenings = st.sampled_from(
@@ -166,8 +165,7 @@ def _micros(seconds: int) -> int:
 @examples(300)
 def test_book_opt_outs_and_the_list_agree(made: list[tuple[str, int]]) -> None:
     """In one commit or several, late, twice, corrected: who opted out is subscribed nowhere."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        migrate(db)
+    with closing(in_memory()) as db:
         manage(db, ["tilil"])
         world = World(db)
         for what, late in made:

@@ -30,6 +30,8 @@ from receiver.store import (
     Store,
     StoredMessage,
     StoredPush,
+    links,
+    message_reports,
     messages,
     open_store,
     to_micros,
@@ -119,6 +121,31 @@ async def test_a_message_waits_with_its_parts_counted(address: StoreAddress) -> 
         assert (first.state, first.status, first.handler) == ("waiting", "queued", "operator")
         assert (first.encoding, first.parts) == ("GSM-7", 1)
         assert (second.encoding, second.parts) == ("UCS-2", 3)
+
+
+async def test_messages_that_end_together_are_stored_as_alone(address: StoreAddress) -> None:
+    """What is another's, or has ended, stays as it is; each report joins its own message."""
+    async with opened(address) as store:
+        made = [await store.add_message(WISH, NOW) for _ in range(4)]
+        attempts = [Attempt(message, PERSON) for message in made]
+        await store.run(messages.begin, attempts[:3], to_micros(NOW), MICROS_A_DAY, 1)
+        await store.run(messages.begin, attempts[3:], to_micros(NOW), MICROS_A_DAY, 2)
+        await store.take(report(store, "m-1", Status.DELIVERED))
+        ends = [
+            messages.Outcome(made[0], Sent(message_id="m-0", status=Status.SENT)),
+            messages.Outcome(made[1], Sent(message_id="m-1", status=Status.SENT)),
+            messages.Outcome(made[2], Failure("no", Status.REJECTED)),
+            messages.Outcome(made[3], Sent(message_id="m-3", status=Status.SENT)),
+            messages.Outcome(made[0], Sent(message_id="again", status=Status.SENT)),
+        ]
+        await store.run(messages.settle, [messages.Ended(each, to_micros(NOW), 1) for each in ends])
+        found = [await the(store, message) for message in made]
+        assert [(each.state, each.status, each.provider_id) for each in found] == [
+            ("sent", "sent", "m-0"),
+            ("sent", "delivered", "m-1"),
+            ("dead", "rejected", None),
+            ("sending", "queued", None),
+        ]
 
 
 async def test_a_message_begins_once(address: StoreAddress) -> None:
@@ -268,7 +295,7 @@ async def test_a_link_id_that_the_provider_calls_invalid_is_dead(
         if told_by == "report":
             await store.take(report(store, "m-1", Status.FAILED, link_invalid=True))
         else:
-            await store.run(messages.mark_link, message, to_micros(NOW))
+            await store.run(links.mark_link, message, to_micros(NOW))
         why = await begin(store, await store.add_message(linked, NOW))
         assert why is not None
         assert why.error == "the provider called link_id L1 invalid"
@@ -382,8 +409,8 @@ async def test_reports_of_nothing_of_ours_are_let_go(address: StoreAddress) -> N
         message = await send(store)
         await store.take(report(store, "m-1", Status.SENT))
         await store.take(report(store, "somebody else's", Status.SENT))
-        assert await store.run(messages.tidy, to_micros(NOW + timedelta(hours=71))) == 0
-        assert await store.run(messages.tidy, to_micros(NOW + timedelta(hours=73))) == 1
+        assert await store.run(message_reports.tidy, to_micros(NOW + timedelta(hours=71))) == 0
+        assert await store.run(message_reports.tidy, to_micros(NOW + timedelta(hours=73))) == 1
         assert len(await store.reader.messages.reports(message)) == 1
         assert len([event async for event in store.reader.events()]) == 2
 

@@ -242,6 +242,10 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SCAN subscriptions USING INDEX subscriptions_by_msisdn",
             "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY",  # of one person's lines
         ],
+        "subscription_reads._PLACED": [
+            "SEARCH subscriptions * ((msisdn,source,short_code,service_id)>(?,?,?,?))",
+            "SCAN subscriptions USING INDEX subscriptions_by_msisdn",
+        ],
         "subscription_reads._BOOK_AS_OF": ["SCAN h USING INDEX *"],
         "subscription_reads._HISTORY": [
             "SCAN subscription_history USING INDEX subscription_history_by_time",

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from receiver.actions import OptOut, Reply
 from receiver.config import StoreAddress
 from receiver.errors import StoreUnavailable
-from receiver.store import HandlerActions, Store, StoredPush, StoreResult, pushes
+from receiver.store import Store, StoredPush, StoreResult
 from receiver.store.engine import person_index
 from receiver.store.engine.person_index import index_people
 from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
 from receiver.store.tx import Tx
-from tests.harness import NOW, until, until_async
-from tests.store.rows import PERSON, RAW, held, intake, opened, opted_out
+from tests.harness import until, until_async
+from tests.store.rows import RAW, held, intake, opened
 from tests.store.sql import Refused, look
-from tests.stored import file_of, sqlite_of
+from tests.stored import file_of
 
 pytestmark = pytest.mark.anyio
 
@@ -49,86 +50,6 @@ async def test_all_that_waits_shares_a_commit(address: StoreAddress) -> None:
         assert [each.answer for each in taken] == [row.row.answer for row in rows]
         assert [each.seq for each in taken] == [row.row.seq for row in rows]
         assert all(each.new for each in taken)
-
-
-async def test_events_from_which_nothing_follows_take_one_statement(tmp_path: Path) -> None:
-    """It is a transaction by itself: fewer calls while others wait. All else is in one of ours."""
-    async with opened(tmp_path) as store:
-        statements: list[str] = []
-        sqlite_of(store.writer._connection).set_trace_callback(statements.append)
-
-        async def words(*rows: StoredPush) -> list[str]:
-            async with held(store):
-                waiting = [store.take(row) for row in rows]
-            await asyncio.gather(*waiting)
-            said = [statement.split()[0] for statement in statements]
-            statements.clear()
-            return said[said.index("COMMIT") + 1 :]  # after that of what held the writer
-
-        reply = Reply("karibu")
-        assert await words(intake(store, 1), intake(store, 2)) == ["INSERT"]
-        answered = await words(intake(store, 3, reply=reply), intake(store, 4))
-        assert [word for word in answered if word != "SELECT"] == ["INSERT"]
-        for row in (
-            intake(store, 5, jobs=["mine.handler"]),
-            intake(store, 6, reply=reply, reply_in_answer=False),
-            intake(
-                store,
-                7,
-                handler_actions=[HandlerActions(handler="mine", actions=(OptOut(PERSON, "STOP"),))],
-            ),
-            intake(store, 8, reply=reply),  # to somebody who has opted out
-        ):
-            several = await words(row)
-            assert several.index("BEGIN") < several.index("INSERT") < several.index("COMMIT")
-
-
-@pytest.mark.parametrize("seed", range(8))
-async def test_one_statement_stores_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    """Of any batch with repeats, replies and opt-outs the results and rows are those of `take`."""
-    found = []
-    for at_once in (True, False):
-        if not at_once:
-            monkeypatch.setattr(pushes, "take_at_once", lambda *_: None)
-        chance = random.Random(seed)
-        folder = tmp_path / str(at_once)
-        folder.mkdir()
-        async with opened(folder) as store:
-            if chance.random() < 0.5:
-                await opted_out(store, OptOut("+254700000001", "STOP"), NOW)
-            results = []
-            for _ in range(10):
-                async with held(store):
-                    rows = [some(store, chance) for _ in range(chance.randrange(1, 70))]
-                    waiting = [store.take(row) for row in rows]
-                results += [
-                    (taken.new, taken.answer, taken.open, len(taken.jobs))
-                    for taken in await asyncio.gather(*waiting)
-                ]
-            # Ids that were seen before have digests of the store's own, and notes name its events.
-            table = (
-                "SELECT substr(key, 1, instr(key || '#', '#')), subject, answer, reply,"
-                " substr(note, 1, 50) FROM events ORDER BY seq"
-            )
-            messages = "SELECT msisdn, text FROM messages ORDER BY id"
-            found.append((results, look(store.address, table), look(store.address, messages)))
-    assert found[0] == found[1]
-
-
-def some(store: Store, chance: random.Random) -> StoredPush:
-    """A push of a few people, perhaps a repeat, perhaps with a reply of some kind."""
-    id_ = chance.randrange(300)
-    reply = chance.choice([None, Reply(""), Reply("karibu"), Reply("x", even_if_opted_out=True)])
-    return intake(
-        store,
-        id_,
-        subject=f"+25470000000{chance.randrange(4)}",
-        reply=reply,
-        reply_in_answer=chance.random() < 0.98,
-        answer=f"answer to {id_}".encode(),
-    )
 
 
 async def test_repeats_in_one_commit_are_one_event(address: StoreAddress) -> None:
@@ -317,6 +238,43 @@ async def test_who_gave_up_before_the_preparation_is_stored_all_the_same(
             last = store.take_later(5, prepare, 100)
         await last
         assert look(store.address, COUNT) == [(3,)]
+
+
+async def test_what_joins_is_done_in_one_go_for_a_commit(address: StoreAddress) -> None:
+    """Each gets its own result, also beside pushes and other operations."""
+    done: list[list[int]] = []
+
+    def double(_: Tx, numbers: Sequence[int]) -> list[int]:
+        done.append(list(numbers))
+        return [2 * number for number in numbers]
+
+    async with opened(address) as store:
+        async with held(store):
+            one, push = store.join(double, 1), store.take(intake(store, 1))
+            other, last = store.writer.run(lambda _: "other"), store.join(double, 2)
+        assert (await one, await other, await last) == (2, "other", 4)
+        assert (await push).new
+        assert done == [[1, 2]]
+
+
+async def test_one_of_many_that_joined_fails_alone(address: StoreAddress) -> None:
+    """The others are done, once each in a transaction that is committed."""
+
+    def note(tx: Tx, names: Sequence[str]) -> list[None]:
+        for name in names:
+            tx.execute("INSERT INTO meta (key, value) VALUES (?, 1)", (name,))
+        return [None] * len(names)
+
+    async with opened(address) as store:
+        with capture_logs():
+            async with held(store):
+                waiting = [store.join(note, name) for name in ("x", "node", "y")]
+            found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in found] == [type(None), sqlite3.IntegrityError, type(None)]
+        assert look(store.address, "SELECT key FROM meta WHERE key IN ('x', 'y')") == [
+            ("x",),
+            ("y",),
+        ]
 
 
 async def test_too_many_bytes_that_wait_are_refused_at_once(address: StoreAddress) -> None:

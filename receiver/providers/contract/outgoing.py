@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from receiver.text.msisdn import is_decimal, is_e164
 from receiver.text.senders import sender_fault
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,14 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     says neither yes nor no."""
     bulk: bool = False
     """Counts against the provider's limit for sending to many at once."""
+
+    def then(self, make: Callable[[T, Response], U]) -> Request[U]:
+        """Returns the same request, of which `make` returns more: of what is read, the answer."""
+
+        def read(response: Response) -> U:
+            return make(self.read(response), response)
+
+        return cast("Request[U]", msgspec.structs.replace(self, read=read))
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):

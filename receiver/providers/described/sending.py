@@ -224,14 +224,14 @@ class DescribedApi(Api):
 
 
 def _verbatim(request: Request[Any] | None) -> Request[Any]:
-    """Returns the same request, which returns a yes as the gateway says it: JSON or a text."""
+    """Returns the same request, which returns a yes as the gateway says it."""
     assert request is not None
+    return request.then(lambda _, response: _shown(response))
 
-    def read(response: Response) -> Any:
-        request.read(response)
-        try:
-            return json_of(response)
-        except ProviderError:
-            return response.text
 
-    return msgspec.structs.replace(request, read=read)
+def _shown(response: Response) -> Any:
+    """Returns the JSON of an answer, or its text."""
+    try:
+        return json_of(response)
+    except ProviderError:
+        return response.text

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgspec
 
 from receiver.config import StoreAddress
+from receiver.store.engine.cluster import Cluster
+from receiver.store.engine.moving import MoveSource, MoveTarget
 from receiver.store.tx import Tx
 
 #: Kind and lane of jobs.
@@ -46,8 +48,6 @@ class WriterConnection(Protocol):
     def tx(self) -> Tx:
         """Runs statements. Outside of `transaction` each of them is one of its own."""
 
-    alone: bool
-    """False if others write, too: then a single statement needs a transaction as well."""
     unindexed: int
     """Events that are not in the index of people."""
 
@@ -197,6 +197,21 @@ class Engine(Protocol):
 
     def version(self) -> str:
         """Returns the name and version of the database."""
+
+    def move_source(self) -> AbstractContextManager[MoveSource]:
+        """Opens the store to be moved. Raises `StoreLocked` while it is in use; `StoreUnusable`."""
+
+    def move_target(self) -> AbstractContextManager[MoveTarget]:
+        """Opens the place that a store is moved to: empty, or with a part of it.
+
+        Raises `StoreLocked` while it is in use, and `StoreUnusable` if another store is there.
+        """
+
+    def cluster(self) -> Cluster | None:
+        """Returns the server, its standbys and the receivers; None if one process has the store.
+
+        Raises `StoreUnusable` if the server cannot be asked.
+        """
 
 
 def engine_of(address: StoreAddress) -> Engine:

@@ -43,6 +43,7 @@ async def checked(caller: Caller, method: str, path: str, **options: Any) -> Any
     return found
 
 
+@pytest.mark.commit
 async def test_every_call_needs_a_token_and_its_role(tmp_path: Path) -> None:
     """By the table of calls: 401 without one, 403 with a lower role, and neither with its own."""
     async with calling(tmp_path) as caller:

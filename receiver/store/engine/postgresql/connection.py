@@ -36,12 +36,14 @@ _SESSION = {
     "statement_timeout": "0",
     "synchronous_commit": "on",
 }
-_LOCK = f"SELECT pg_advisory_xact_lock({LOCK})"
-# A statement of its own: it sees what was committed while the lock was waited for.
-_CHECK = (
-    "SELECT until > clock_timestamp(), pg_logical_emit_message(true, 'sms-receiver', '')"
-    " FROM nodes WHERE id = $1"
+# The lock is taken first, then the clock is read. The node's row may be as old as the wait for the
+# lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails.
+_LOCK = (
+    f"WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({LOCK}))"
+    " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
+    " pg_logical_emit_message(true, 'sms-receiver', '') FROM locked"
 )
+_LOST = "another receiver took this one for dead; it must be restarted"
 
 
 class LeaseLost(psycopg.OperationalError):
@@ -51,7 +53,6 @@ class LeaseLost(psycopg.OperationalError):
 class WriterConnection:
     """Runs the transactions of one receiver; see `receiver.store.engine.WriterConnection`."""
 
-    alone = False
     unindexed = 0
 
     def __init__(self, address: Postgresql, node: int) -> None:
@@ -63,6 +64,7 @@ class WriterConnection:
 
     def _connect(self) -> psycopg.Connection[Any]:
         db = connect(self._address, self._name, **_SESSION)
+        db.prepare_threshold = 0
         db.add_notice_handler(self._notice)
         self.tx: Tx = Statements(db)
         return db
@@ -79,26 +81,29 @@ class WriterConnection:
             yield
             self._commit()
         except BaseException:
-            with suppress(psycopg.Error):
-                if self._db.info.transaction_status != TransactionStatus.IDLE:
-                    self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     def _begin(self) -> None:
-        db = self._db
-        with db.pipeline():
-            db.execute("BEGIN")
-            db.execute(_LOCK)
-            checked = db.execute(_CHECK, [self._node])
-        row = checked.fetchone()
-        if row is None or not row[0]:
-            raise LeaseLost("another receiver took this one for dead; it must be restarted")
+        self._warned = ""
+        try:
+            with self._db.pipeline():
+                self._db.execute("BEGIN")
+                self._db.execute(_LOCK, [self._node])
+        except psycopg.errors.DivisionByZero:
+            raise LeaseLost(_LOST) from None
 
     def _commit(self) -> None:
-        self._warned = ""
-        self._db.execute("COMMIT")
+        done = self._db.execute("COMMIT").statusmessage
         if self._warned:  # the wait for the standby was cancelled: it is committed here alone
             raise psycopg.OperationalError(f"the server warned: {self._warned}")
+        if done != "COMMIT":  # a statement failed, and its error was passed over
+            raise psycopg.OperationalError(f"expected COMMIT, the server did {done}")
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.Error):
+            if self._db.info.transaction_status != TransactionStatus.IDLE:
+                self._db.execute("ROLLBACK")
 
     def announce(self, lanes: Iterable[Lane]) -> None:
         """Tells other receivers, once this transaction is committed, what it made work for."""

@@ -16,9 +16,12 @@ import psycopg
 from receiver.config import Postgresql
 from receiver.errors import StoreUnusable
 from receiver.store import engine
-from receiver.store.engine.postgresql import nodes
+from receiver.store.engine.cluster import Cluster
+from receiver.store.engine.moving import MoveSource, MoveTarget
+from receiver.store.engine.postgresql import moving, nodes
 from receiver.store.engine.postgresql.connecting import connect, errors_named
 from receiver.store.engine.postgresql.connection import WriterConnection
+from receiver.store.engine.postgresql.inspection import cluster_of
 from receiver.store.engine.postgresql.membership import Membership
 from receiver.store.engine.postgresql.reading import (
     ConnectionPool,
@@ -30,6 +33,8 @@ from receiver.store.engine.postgresql.schema import migrate
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.tx import Tx
 
+#: Who comes and goes waits for no standby: what they write is before what they acknowledge.
+_NODE = {"synchronous_commit": "off", "lock_timeout": "10s"}
 _SIZE = "SELECT pg_database_size(current_database())"
 
 
@@ -52,7 +57,7 @@ class PostgresqlEngine:
         self, *, works: bool
     ) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         with errors_named(self.address, StoreUnusable):
-            db = connect(self.address, "node")
+            db = connect(self.address, "node", **_NODE)
             try:
                 migrate(db, self.address)
                 node, slot = nodes.join(db, works=works)
@@ -64,7 +69,7 @@ class PostgresqlEngine:
             yield connection, membership
         finally:
             membership.close()
-            with suppress(psycopg.Error), connect(self.address, "node") as db:
+            with suppress(psycopg.Error), connect(self.address, "node", **_NODE) as db:
                 nodes.leave(db, node)
 
     def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
@@ -106,3 +111,15 @@ class PostgresqlEngine:
         """Returns the version of the server."""
         with errors_named(self.address, StoreUnusable), connect(self.address, "version") as db:
             return f"PostgreSQL {db.info.parameter_status('server_version')}"
+
+    def move_source(self) -> AbstractContextManager[MoveSource]:
+        """Opens the store to be moved."""
+        return moving.open_source(self.address)
+
+    def move_target(self) -> AbstractContextManager[MoveTarget]:
+        """Opens the place that a store is moved to."""
+        return moving.open_target(self.address)
+
+    def cluster(self) -> Cluster:
+        """Returns the server, its standbys and the receivers."""
+        return cluster_of(self.address)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -20,6 +22,8 @@ from receiver.store.tx import Tx
 
 #: Rows of a long result that are fetched at once.
 _CHUNK = 500
+#: Seconds after a connection failed until the next one is tried.
+_PAUSE = 1.0
 _READ_ONLY = {"default_transaction_read_only": "on"}
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -44,8 +48,10 @@ class AsyncConnection:
         """Returns all rows of a query."""
         with errors_named(self._address, StoreUnavailable):
             async with self._turn:
-                if self._db is None or self._db.closed or self._db.broken:
-                    self._db = await self._connect()
+                if self._db is not None:
+                    with _unless_lost(self._db):
+                        return await run(self._db, query, values)
+                self._db = await self._connect()
                 return await run(self._db, query, values)
 
     async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncGenerator[Any]:
@@ -72,6 +78,19 @@ class AsyncConnection:
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         return await connect_async(self._address, "reader", **_READ_ONLY)
+
+
+@contextmanager
+def _unless_lost(db: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> Iterator[None]:
+    """Runs a query on a connection that was idle; goes on behind it if the connection is lost.
+
+    The server may have been restarted since the last query; a query can be asked again.
+    """
+    try:
+        yield
+    except psycopg.Error:
+        if not (db.closed or db.broken):
+            raise
 
 
 @asynccontextmanager
@@ -152,17 +171,33 @@ class ConnectionPool:
     def __init__(self, address: Postgresql) -> None:
         self._address = address
         self._idle: deque[psycopg.Connection[Any]] = deque()
+        self._refused_until = -math.inf
+        self._why = ""
 
     def fetch(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Returns all rows of a query. Raises `StoreUnavailable`."""
         with errors_named(self._address, StoreUnavailable):
-            try:
+            while self._idle:
                 db = self._idle.pop()
-            except IndexError:
-                db = connect(self._address, "people", **_READ_ONLY)
-            rows = Statements(db).execute(query, values).fetchall()
-            self._idle.append(db)  # not after an error: the connection may be lost
-            return rows
+                with _unless_lost(db):
+                    return self._ask(db, query, values)
+            return self._ask(self._connect(), query, values)
+
+    def _ask(self, db: psycopg.Connection[Any], query: str, values: Sequence[Any]) -> list[Any]:
+        rows = Statements(db).execute(query, values).fetchall()
+        self._idle.append(db)  # not after an error: the connection may be lost
+        return rows
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """Opens a connection, unless that has just failed: the event loop may wait for it."""
+        if time.monotonic() < self._refused_until:
+            raise psycopg.OperationalError(self._why)
+        try:
+            return connect(self._address, "people", **_READ_ONLY)
+        except psycopg.Error as error:
+            self._why = str(error)
+            self._refused_until = time.monotonic() + _PAUSE
+            raise
 
     def close(self) -> None:
         """Closes the connections; the next query opens one again."""

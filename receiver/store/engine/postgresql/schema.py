@@ -10,11 +10,15 @@ from psycopg import Connection
 
 from receiver.config import Postgresql
 from receiver.errors import StoreUnusable
+from receiver.store.engine.moving import PROGRESS
 
 #: The lock of whoever changes the store: "SMSR".
 LOCK = 0x534D5352
 
-_EXISTS = "SELECT to_regclass('meta') IS NOT NULL, to_regclass('schema_version') IS NOT NULL"
+_EXISTS = (
+    "SELECT to_regclass('meta') IS NOT NULL, to_regclass('schema_version') IS NOT NULL,"
+    f" to_regclass('{PROGRESS}') IS NOT NULL"
+)
 #: Selects the version of the schema.
 VERSION = "SELECT version FROM schema_version"
 _SET = "UPDATE schema_version SET version = $1"
@@ -55,9 +59,13 @@ def check_version(address: Postgresql, version: int, *, newer: bool = False) -> 
 def version_of(db: Connection[Any], address: Postgresql) -> int:
     """Returns the version of the schema; 0 for a database without tables of ours.
 
-    Raises `StoreUnusable` for tables of another program.
+    Raises `StoreUnusable` for tables of another program, and for a store that was moved in part.
     """
-    (meta, ours) = db.execute(_EXISTS).fetchone() or (False, False)
+    meta, ours, moving = db.execute(_EXISTS).fetchone() or (False, False, False)
+    if ours and moving:
+        raise StoreUnusable(
+            f"{address}: has a part of a store; run `receiver migrate-store` again, which goes on"
+        )
     if ours:
         (version,) = db.execute(VERSION).fetchone() or (0,)
         return int(version)

@@ -41,12 +41,9 @@ class WriterConnection:
     Creates the store at `path`, or brings it up to date. Raises `StoreUnusable`.
     """
 
-    alone = True
-
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path)
         self.tx: Tx = self._db
-        """Each statement that is run on it outside of `transaction` is one of its own."""
         self._path = path
         self._wal = path.with_name(f"{path.name}-wal")
         self._file = identity(path)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import engine
+from receiver.store.engine.moving import MoveSource, MoveTarget
+from receiver.store.engine.sqlite import moving
 from receiver.store.engine.sqlite.alone import Alone
 from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.engine.sqlite.files import lock
@@ -77,3 +79,14 @@ class Sqlite:
     def version(self) -> str:
         """Returns the version of SQLite."""
         return f"SQLite {sqlite3.sqlite_version}"
+
+    def move_source(self) -> AbstractContextManager[MoveSource]:
+        """Opens the store to be moved."""
+        return moving.open_source(self.address)
+
+    def move_target(self) -> AbstractContextManager[MoveTarget]:
+        """Opens the place that a store is moved to."""
+        return moving.open_target(self.address)
+
+    def cluster(self) -> None:
+        """Returns None."""
