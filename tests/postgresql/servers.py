@@ -302,7 +302,7 @@ def single(*databases: str) -> Iterator[Server]:
 
 @contextmanager
 def small_disk(server: Server, size: int) -> Iterator[Path]:
-    """Has the database `full_disk` on a file system of its own, of so many bytes; its folder.
+    """Has the database `full_disk` on a file system of so many bytes; yields its folder.
 
     Raises OSError where nothing can be mounted.
     """

@@ -32,6 +32,7 @@ async def test_a_restart_of_the_server(tmp_path: Path) -> None:
             await scene.back()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [True, False], ids=["ended", "alive"])
 async def test_a_promotion(tmp_path: Path, *, stop: bool) -> None:
     """The standby takes over with all that was acknowledged, whether the old primary is gone."""
@@ -41,7 +42,7 @@ async def test_a_promotion(tmp_path: Path, *, stop: bool) -> None:
         await scene.back()
 
 
-@pytest.mark.parametrize("texts", [TEXTS, ("GAME",)], ids=["all", "rules"])
+@pytest.mark.parametrize("texts", [pytest.param(TEXTS, marks=pytest.mark.slow), ("GAME",)])
 async def test_a_lost_standby(tmp_path: Path, texts: tuple[str, ...]) -> None:
     """What is on the primary alone is not acknowledged, though somebody cancels its waits.
 
@@ -61,6 +62,7 @@ async def test_a_lost_standby(tmp_path: Path, texts: tuple[str, ...]) -> None:
         await do(scene.pair.rejoin)
 
 
+@pytest.mark.slow
 async def test_a_server_that_refuses_changes(tmp_path: Path) -> None:
     """Read-only for a while."""
     async with under_load(tmp_path) as scene:
@@ -71,6 +73,7 @@ async def test_a_server_that_refuses_changes(tmp_path: Path) -> None:
         await do(scene.pair.primary.read_only, on=False)
 
 
+@pytest.mark.slow
 async def test_a_slow_server(tmp_path: Path) -> None:
     """A disk that takes its time, and a standby that stands still for a moment."""
     async with under_load(tmp_path) as scene:
@@ -82,6 +85,7 @@ async def test_a_slow_server(tmp_path: Path) -> None:
         await do(scene.pair.primary.slow_disk, 0)
 
 
+@pytest.mark.slow
 async def test_a_full_disk(tmp_path: Path) -> None:
     """No room for tables: only 503, and taken again when there is room; the log stays small."""
     with single() as server, ExitStack() as stack:

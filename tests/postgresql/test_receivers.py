@@ -63,6 +63,7 @@ async def test_a_promotion_under_two_receivers(tmp_path: Path) -> None:
             await scene.back()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FAKETIME.exists(), reason="libfaketime is not installed")
 async def test_clocks_ten_seconds_apart(tmp_path: Path) -> None:
     """One clock is five seconds early, the other late: only the database's decides on leases."""
