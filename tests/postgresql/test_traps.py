@@ -19,6 +19,7 @@ from receiver.config import Postgresql
 from receiver.config.convert import Secret
 from receiver.errors import StoreUnavailable
 from receiver.store import Store, StoredPush, StoreResult, pushes
+from receiver.store.engine.postgresql.statements import adapt
 from receiver.store.tx import Tx
 from tests.harness import until, until_async
 from tests.postgresql.databases import Databases
@@ -100,7 +101,11 @@ async def test_what_became_a_standby_is_left(servers: Pair) -> None:
         await until_async(lambda: takes(store, 1), "the new primary is used")
         connection: Any = store.writer._connection
         standby = f"{servers.standby.conninfo} dbname=sms"
-        with closing(psycopg.connect(standby, autocommit=True)) as astray:
+        astray: psycopg.Connection[Any] = psycopg.Connection.connect(
+            standby, autocommit=True, cursor_factory=psycopg.RawCursor
+        )
+        with closing(astray):
+            adapt(astray)
             await led_astray(store, connection, astray)
             await until_async(lambda: takes(store, 2), "the primary is used again")
         assert servers.primary.ask(COUNT, "sms") == [(3,)]

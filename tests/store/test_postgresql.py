@@ -1,7 +1,8 @@
-"""PostgreSQL has the schema of SQLite, and takes every statement."""
+"""PostgreSQL has the schema of SQLite, takes every statement, and reads no history to its end."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +15,8 @@ from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.statements import native
 from receiver.store.engine.sqlite.schema import migrate
 from tests.postgresql.databases import Databases
-from tests.store.statements import Ran
+from tests.store.statements import FEW, HISTORY, SMALL, Ran
+from tests.store.test_plans import allowed
 from tests.store.test_portable import is_portable_by_rule
 
 #: Tables of PostgreSQL alone: several receivers use one store; its version is no pragma.
@@ -125,3 +127,98 @@ def test_every_statement_is_taken(ran: list[Ran], db: psycopg.Connection[Any]) -
         except psycopg.Error as error:
             refused.append(f"{sorted(each.places)}: {error}\n    {each.text}")
     assert not refused, "\n".join(refused)
+
+
+#: Rows of each table that has history: enough to tell apart what a condition leaves.
+ROWS = 2000
+#: Tables and indexes that hold few rows at any time; `people` stays empty here.
+FINITE = SMALL | {"people", "reports_unjoined"}
+#: What most rows have, so that indexes of a part of them are no short way.
+COMMON = {"state": "due", "kind": "forward"}
+#: As in a table of many pages: whoever reads all of it pays. Few rows would not make a way by an
+#: index the cheapest.
+LARGE = ("seq_page_cost = 10000", "enable_hashjoin = off", "enable_mergejoin = off")
+
+
+@pytest.fixture
+def filled(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """A store with rows in all tables that grow; the server knows how many."""
+    db.execute("SET session_replication_role = replica")
+    for table in HISTORY.keys() - FINITE:
+        columns = db.execute(
+            "SELECT column_name::text, data_type, is_nullable = 'YES' FROM"
+            " information_schema.columns WHERE table_name = $1 AND is_generated = 'NEVER'",
+            [table],
+        ).fetchall()
+        values = ", ".join(value(*column) for column in columns)
+        names = ", ".join(name for name, _, _ in columns)
+        series = f"generate_series(1, {ROWS}) AS g"
+        rows = f"SELECT {values} FROM {series} ON CONFLICT DO NOTHING"
+        db.execute(f"INSERT INTO {table} ({names}) {rows}".encode())
+    db.execute("ANALYZE")
+    for setting in LARGE:
+        db.execute(f"SET {setting}".encode())
+    db.execute("SET plan_cache_mode = force_generic_plan")
+    return db
+
+
+def value(name: str, type_: str, optional: bool) -> str:
+    """What is in a column: of each row its own, or one of four if many rows share it."""
+    if name in COMMON:
+        return f"'{COMMON[name]}'"
+    if type_ == "bytea":
+        return "''::bytea"
+    if type_ == "bigint":
+        return "CASE WHEN g % 2 = 0 THEN g END" if optional else "g"
+    return "'x' || g" if name in FEW else "'x' || g % 4"
+
+
+def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The scans of tables with history in a plan that have no end but that of the table."""
+    if "Scan" in node["Node Type"] and not re.search(" = |SubPlan", node.get("Index Cond", "")):
+        table = node.get("Relation Name", "")
+        if table in HISTORY and not FINITE.intersection([table, node.get("Index Name", "")]):
+            yield from () if node["Node Type"] == "Bitmap Heap Scan" else (node,)
+    if node["Node Type"] == "Limit" and "Scan" in node["Plans"][0]["Node Type"]:
+        return  # the lowest or highest alone
+    for below in node.get("Plans", ()):
+        yield from scans(below)
+
+
+def explained(db: psycopg.Connection[Any], statement: str) -> list[str]:
+    """The scans of a statement that read to the end."""
+    db.execute(f"PREPARE explained AS {native(statement)[0]}".encode())
+    try:
+        (types,) = db.execute(
+            "SELECT cardinality(parameter_types) FROM pg_prepared_statements"
+            " WHERE name = 'explained'"
+        ).fetchone() or (0,)
+        given = f"({', '.join(['NULL'] * types)})" if types else ""
+        query = f"EXPLAIN (FORMAT JSON) EXECUTE explained{given}"
+        (found,) = db.execute(query.encode()).fetchone() or ([{"Plan": {}}],)
+    finally:
+        db.execute("DEALLOCATE explained")
+    return [f"{node['Node Type']} {node['Relation Name']}" for node in scans(found[0]["Plan"])]
+
+
+def is_allowed(ran: Ran) -> bool:
+    """A statement may read on; but that of a person's events has an index of them here.
+
+    A replay goes through the events of its time.
+    """
+    of_person = "people_runs" in ran.text and "store.replay_reads._EVENTS" not in ran.places
+    return any(allowed(ran.places)) and not of_person
+
+
+@pytest.mark.commit
+def test_no_statement_reads_to_the_end(ran: list[Ran], filled: psycopg.Connection[Any]) -> None:
+    """There is an index that leads to what is asked for, as there is in SQLite.
+
+    What reads an index from one end of it there, for a reason that `test_plans` has, may here.
+    """
+    growing = [
+        f"{sorted(each.places)}: {', '.join(lines)}\n    {each.text}"
+        for each in filter(is_portable_by_rule, ran)
+        if not is_allowed(each) and (lines := explained(filled, each.text))
+    ]
+    assert not growing, "\n".join(growing)

@@ -33,6 +33,8 @@ from receiver.store.engine.postgresql.schema import migrate
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.tx import Tx
 
+#: Who comes and goes waits for no standby: what they write is before what they acknowledge.
+_NODE = {"synchronous_commit": "off", "lock_timeout": "10s"}
 _SIZE = "SELECT pg_database_size(current_database())"
 
 
@@ -55,7 +57,7 @@ class PostgresqlEngine:
         self, *, works: bool
     ) -> Iterator[tuple[engine.WriterConnection, engine.Membership]]:
         with errors_named(self.address, StoreUnusable):
-            db = connect(self.address, "node", lock_timeout="10s")
+            db = connect(self.address, "node", **_NODE)
             try:
                 migrate(db, self.address)
                 node, slot = nodes.join(db, works=works)
@@ -67,7 +69,7 @@ class PostgresqlEngine:
             yield connection, membership
         finally:
             membership.close()
-            with suppress(psycopg.Error), connect(self.address, "node") as db:
+            with suppress(psycopg.Error), connect(self.address, "node", **_NODE) as db:
                 nodes.leave(db, node)
 
     def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
