@@ -42,6 +42,7 @@ WITH_SQL = {
     "postgresql/databases.py": "makes and empties databases",
     "postgresql/servers.py": "asks and sets servers",
     "postgresql/test_connection.py": "runs statements that fail",
+    "postgresql/test_traps.py": "makes what went wrong",
     "postgresql/test_database.py": "cancels what waits for a standby",
     "once.py": "copies a store that is migrated once",
     "battery/broken.py": "puts broken statements in place of the store's own",

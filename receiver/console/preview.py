@@ -79,7 +79,7 @@ def _compare(settings: Config, wanted: Selection) -> _Compared:
     different: list[EventComparison] = []
     parts = service.prepare(configuration.load(settings.file) if settings.file else settings)
     run = ReplayRun(parts, wanted)
-    with closing(run), open_replay_reader(settings.store_path) as reader:
+    with closing(run), open_replay_reader(settings.store_address) as reader:
         for chunk in run.chunks(reader):
             different += [one for one in chunk if one.differs or one.failing]
             if time.monotonic() > end:

@@ -125,3 +125,17 @@ def test_users_of_the_console_are_files_of_the_machine(address: Postgresql, tmp_
     told(tmp_path, "console", "add-token", "prometheus")
     assert "prometheus" in told(tmp_path, "console", "tokens")
     assert (tmp_path / "here.console").exists()
+
+
+def test_another_isolation_of_the_database_changes_nothing(address: Postgresql) -> None:
+    """A transaction that waits for the lock must see what was committed meanwhile."""
+    name = address.url.reveal().rpartition("/")[2]
+    change(address, f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    try:
+        with engine_of(address).writer(works=False) as (connection, _):
+            with connection.transaction():
+                row = connection.tx.execute("SHOW transaction_isolation").fetchone()
+            connection.close()
+    finally:
+        change(address, f"ALTER DATABASE {name} RESET default_transaction_isolation")
+    assert row == ("read committed",)

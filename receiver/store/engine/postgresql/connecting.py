@@ -25,6 +25,9 @@ _OPTIONS: dict[str, str | int] = {
     "target_session_attrs": "primary",
     "client_encoding": "UTF8",
 }
+#: Of every session, whatever is set for the role or the database: a transaction must see what was
+#: committed while it waited for the store's lock.
+_SESSION = {"default_transaction_isolation": "read\\ committed"}
 #: Prepared statements of a connection.
 _PREPARED = 1000
 
@@ -32,8 +35,8 @@ _PREPARED = 1000
 def options(address: Postgresql, name: str, session: dict[str, str]) -> str:
     """Returns what libpq needs to connect. `session`: settings of the session."""
     more: dict[str, str | int] = {**_OPTIONS, "application_name": f"sms-receiver {name}"}
-    if session:
-        more["options"] = " ".join(f"-c {key}={value}" for key, value in session.items())
+    settings = {**_SESSION, **session}
+    more["options"] = " ".join(f"-c {key}={value}" for key, value in settings.items())
     if address.password is not None:
         more["password"] = address.password.reveal()
     return make_conninfo(address.url.reveal(), **more)
