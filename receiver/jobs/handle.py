@@ -115,7 +115,8 @@ class Workers(Queue):
         """The owner of new work: this process if it has room; 0: nobody, it waits."""
         # What waits in the store is not kept from the memory by what comes now.
         most = BACKLOG // 2 if self._more or self._found else BACKLOG
-        return self.runner.owner if self.held < most and not self.retired else 0
+        room = self.held < most and not self.retired
+        return self.runner.owner if room and not self.runner.doubts else 0
 
     def room(self) -> int:
         """Much at a time, since each look costs the same."""

@@ -42,11 +42,7 @@ def change(connection: WriterConnection, statement: str, value: object) -> None:
 def test_who_was_taken_for_dead_changes_nothing(
     server: Server, connection: WriterConnection
 ) -> None:
-    """Its first statement fails, and is not taken for prepared: it was passed over."""
-    with pytest.raises(psycopg.DataError):
-        change(connection, FAILS, "nonsense")
-    for _ in range(5):  # psycopg would prepare it the next time
-        change(connection, WORKS, 1)
+    """No transaction of it begins, until its lease runs again."""
     nodes = server.ask("DELETE FROM nodes RETURNING id, slot, name, version, since", "sms")
     with pytest.raises(LeaseLost):
         change(connection, WORKS, 1)
@@ -72,3 +68,15 @@ def test_an_error_that_is_passed_over_fails_the_commit(connection: WriterConnect
         with pytest.raises(psycopg.DataError):
             change(connection, FAILS, "nonsense")
         change(connection, WORKS, 1)
+
+
+def test_who_stops_in_a_transaction_loses_the_lock(
+    server: Server, connection: WriterConnection
+) -> None:
+    """What begins it is one message, after which the server's patience with an idle one counts."""
+    with connection.transaction():
+        idle = "state = 'idle in transaction' AND application_name LIKE '%writer'"
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {idle}"
+        assert server.ask(query, "sms") == [(1,)]
+        session = connection.tx.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+        assert session == ("10s",)

@@ -23,8 +23,8 @@ from receiver.store.engine import Lane
 from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.membership import TELL, told
 from receiver.store.engine.postgresql.schema import LOCK
-from receiver.store.engine.postgresql.statements import Statements, Values
-from receiver.store.tx import Cursor, Tx
+from receiver.store.engine.postgresql.statements import Statements
+from receiver.store.tx import Tx
 
 log = structlog.get_logger("receiver.store")
 
@@ -40,7 +40,7 @@ _SESSION = {
 # lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails.
 _LOCK = (
     f"WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({LOCK}))"
-    " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = $1 AND until > clock_timestamp()),"
+    " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = {node} AND until > clock_timestamp()),"
     " pg_logical_emit_message(true, 'sms-receiver', '') FROM locked"
 )
 _LOST = "another receiver took this one for dead; it must be restarted"
@@ -61,29 +61,14 @@ class WriterConnection:
         self._name = f"{socket.gethostname()} writer"
         self._db = self._connect()
         self._warned = ""
-        self._to_begin = False
+        self._beginning = f"BEGIN; {_LOCK.format(node=int(node))}"
 
     def _connect(self) -> psycopg.Connection[Any]:
         db = connect(self._address, self._name, **_SESSION)
-        # At their first use: psycopg does not notice that a statement, when it prepares it later,
-        # was passed over by the server because one before it failed.
         db.prepare_threshold = 0
         db.add_notice_handler(self._notice)
-        self._statements = Statements(db)
+        self.tx: Tx = Statements(db)
         return db
-
-    @property
-    def tx(self) -> Tx:
-        """Runs statements; the first of a transaction together with what begins it."""
-        return self
-
-    def execute(self, sql: str, values: Values = (), /) -> Cursor:
-        """Runs one statement; see `Tx`."""
-        if not self._to_begin:
-            return self._statements.execute(sql, values)
-        self._to_begin = False
-        with self._beginning():
-            return self._statements.execute(sql, values)
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
@@ -93,29 +78,26 @@ class WriterConnection:
     def transaction(self) -> Iterator[None]:
         """Commits the statements run inside, or rolls them back if the block raises."""
         try:
-            self._warned, self._to_begin = "", True
+            self._begin()
             yield
             self._commit()
         except BaseException:
             self._roll_back()
             raise
-        finally:
-            self._to_begin = False
 
-    @contextmanager
-    def _beginning(self) -> Iterator[None]:
-        """Sends BEGIN, the lock and the statement inside together. Raises `LeaseLost`."""
+    def _begin(self) -> None:
+        """Takes the lock, by one message: a process that stops has it whole, or has not the lock.
+
+        In a pipeline it could stop between two messages, and the server would wait for it with the
+        lock held, and without `idle_in_transaction_session_timeout`.
+        """
+        self._warned = ""
         try:
-            with self._db.pipeline():
-                self._db.execute("BEGIN")
-                self._db.execute(_LOCK, [self._node])
-                yield
+            self._db.execute(self._beginning, prepare=False)
         except psycopg.errors.DivisionByZero:
             raise LeaseLost(_LOST) from None
 
     def _commit(self) -> None:
-        if self._to_begin:  # there was no statement
-            return
         done = self._db.execute("COMMIT").statusmessage
         if self._warned:  # the wait for the standby was cancelled: it is committed here alone
             raise psycopg.OperationalError(f"the server warned: {self._warned}")
