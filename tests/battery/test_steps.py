@@ -41,6 +41,7 @@ async def asks(event, context):
 ELSEWHERE = {
     "add": "jobs/test_purge.py",
     "bury": "jobs/test_forward.py",
+    "claimed_for": "postgresql/test_database.py",
     "drop": "jobs/test_purge.py",
     "fail": "jobs/test_handle.py",
     "failed": "jobs/test_forward.py",
