@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
+from functools import partial, wraps
 from typing import TypeVar
 
 import msgspec
@@ -199,6 +199,7 @@ class Runner:
         """Commits a change that begins work; does nothing, and returns that, unless this leads."""
         us = self.store.membership
 
+        @wraps(change)
         def begin(tx: Tx) -> T:
             return change(tx, *values) if us.confirm(tx) else nothing
 
