@@ -855,3 +855,23 @@ async def test_stopping_leaves_what_is_not_done_in_the_store(tmp_path: Path) -> 
     assert seen == ["1"]
     assert stored.claims(path) == {}
     assert [job.attempts for job in stored.jobs(path)] == [0]
+
+
+async def test_what_a_failed_commit_may_have_claimed_is_not_overtaken(tmp_path: Path) -> None:
+    """Its connection was lost on the way back: nothing new begins until what it left is due."""
+    seen: list[str] = []
+
+    async def counts(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+
+    async with bench(tmp_path, counts) as work:
+        runner = work.workers.runner
+        lost = intake(work.store, 1, jobs=["mine.counts"], state=ReplyState.OPEN)
+        taken = await work.store.take(replace(lost, owner=work.workers.claims))
+        assert taken.claimed  # and nobody here knows
+        runner.doubt([taken.seq])
+        assert work.workers.claims == 0
+        await work.give(2)
+        await work.done()
+        assert work.workers.claims == runner.owner
+    assert seen == ["1", "2"]
