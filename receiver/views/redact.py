@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -27,6 +27,8 @@ _RAISED = re.compile(r"([A-Za-z_]\w*): ")
 def secrets_of(config: Config) -> list[str]:
     """Returns every credential in the configuration, the longest first."""
     found = {secret.reveal() for secret in _secrets(config)}
+    if password := urlsplit(config.store.url).password:
+        found.add(unquote(password))
     return sorted(found, key=len, reverse=True)
 
 

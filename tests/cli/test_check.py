@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,17 @@ def test_warnings_of_rules_have_their_keys(tmp_path: Path) -> None:
         "warning: plugins.keyword_reply.rules[2].keyword: GAME never gets here: rules[1] (GA)"
         " answers it before"
     )
+
+
+@pytest.mark.parametrize("command", ["check", "events", "serve"])
+def test_a_store_whose_driver_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """With the extra that brings it; a command that opens the store ends as one that checks it."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "receiver.store.engine.postgresql.engine", raising=False)
+    write(tmp_path, settings(store={"url": "postgresql://me:hidden@127.0.0.1:1/sms"}))
+    done = run(tmp_path, command)
+    assert done.returncode == 1
+    assert "postgresql://me@127.0.0.1:1/sms: PostgreSQL needs the package psycopg" in done.stderr
+    assert "the extra `postgresql`" in done.stderr

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from receiver.actions import Forward, Send
+from receiver.config import parse
 from receiver.store import Failure, HandlerActions, messages, open_store, quarantine, to_micros
-from receiver.views.redact import redact_target
+from receiver.views.redact import redact_target, secrets_of
 from tests.cli.program import told
 from tests.harness import NOW, settings, write
 from tests.store.rows import RAW as PUSH
@@ -114,3 +115,11 @@ def test_what_is_left_is_of_use(place: Path) -> None:
 def test_of_a_target_its_host_is_shown(target: str, shown: str) -> None:
     """Or its name."""
     assert redact_target(target) == shown
+
+
+def test_the_password_in_the_address_of_a_store_is_a_credential(tmp_path: Path) -> None:
+    """As the server takes it, and what is set beside the address as well."""
+    url = "postgresql://me:hid%2Fden@db.example.com/sms"
+    raw = settings(store={"url": url, "password": "beside it"})
+    found = secrets_of(parse(raw, tmp_path / "receiver.toml"))
+    assert {"hid/den", "beside it"} <= set(found)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from receiver.config import StoreAddress
+from receiver.errors import StoreUnusable
 from receiver.store.engine.cluster import Cluster
 from receiver.store.engine.moving import MoveSource, MoveTarget
 from receiver.store.tx import Tx
@@ -195,9 +196,6 @@ class Engine(Protocol):
     def sizes(self) -> Sizes | None:
         """Returns the size of the store and the room that it has; None if that cannot be told."""
 
-    def version(self) -> str:
-        """Returns the name and version of the database."""
-
     def move_source(self) -> AbstractContextManager[MoveSource]:
         """Opens the store to be moved. Raises `StoreLocked` while it is in use; `StoreUnusable`."""
 
@@ -220,6 +218,13 @@ def engine_of(address: StoreAddress) -> Engine:
         from receiver.store.engine.sqlite.engine import Sqlite
 
         return Sqlite(address)
-    from receiver.store.engine.postgresql import engine
-
-    return engine.PostgresqlEngine(address)
+    try:
+        from receiver.store.engine.postgresql.engine import PostgresqlEngine
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise StoreUnusable(
+            f"{address}: PostgreSQL needs the package psycopg (the extra `postgresql` of"
+            " sms-receiver); install it, or name a file in store.url"
+        ) from None
+    return PostgresqlEngine(address)

@@ -107,11 +107,6 @@ class PostgresqlEngine:
             return None
         return engine.Sizes(store=size, wal=None, free=None)
 
-    def version(self) -> str:
-        """Returns the version of the server."""
-        with errors_named(self.address, StoreUnusable), connect(self.address, "version") as db:
-            return f"PostgreSQL {db.info.parameter_status('server_version')}"
-
     def move_source(self) -> AbstractContextManager[MoveSource]:
         """Opens the store to be moved."""
         return moving.open_source(self.address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from pathlib import Path
@@ -75,10 +74,6 @@ class Sqlite:
             )
         except OSError:
             return None
-
-    def version(self) -> str:
-        """Returns the version of SQLite."""
-        return f"SQLite {sqlite3.sqlite_version}"
 
     def move_source(self) -> AbstractContextManager[MoveSource]:
         """Opens the store to be moved."""
