@@ -10,7 +10,7 @@ import pytest
 from tests import stored
 from tests.battery import broken
 from tests.battery.load import post_at_once, stored_twice
-from tests.harness import PROGRAM, inbound, until
+from tests.harness import PROGRAM, inbound, until, until_async
 from tests.postgresql.receivers import receivers
 from tests.postgresql.scene import address, do, under_load
 from tests.postgresql.servers import single, url_of
@@ -35,6 +35,12 @@ async def test_repeats_at_two_receivers_at_one_instant(tmp_path: Path, text: str
                 answers = await post_at_once(ports, inbound(id_, text), 40)
                 assert {answer.status for answer in answers} == {200}
                 assert len({answer.body for answer in answers}) == 1
+
+            async def nothing_left() -> bool:
+                return not stored.jobs(address(url), "handle")
+
+            # What was answered after `reply_within` is done later.
+            await until_async(nothing_left, "all handled")
         store = address(url)
         assert len(stored.keys(store)) == 10
         assert stored_twice(store) == []
