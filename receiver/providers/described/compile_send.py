@@ -9,18 +9,20 @@ import msgspec
 from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import Fault
-from receiver.providers.calls import Refusal
-from receiver.providers.contract import Api
-from receiver.providers.described import sending
+from receiver.events import Status
+from receiver.outgoing import Sent
+from receiver.providers.calls import Refusal, count, garbled
+from receiver.providers.contract import Api, Balance, Parsed, Provider, Response
 from receiver.providers.described.calling import compile_call
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.fields import compile_time, path_of
 from receiver.providers.described.grammar import Description
-from receiver.providers.described.push_grammar import Report
+from receiver.providers.described.push_grammar import Report, Statuses
 from receiver.providers.described.reports import Meaning
 from receiver.providers.described.responses import compile_answer, compile_refusals
-from receiver.providers.described.send_grammar import Sending, StatusAnswer
-from receiver.providers.described.sending import MESSAGE_FIELDS, Calls, DescribedApi
+from receiver.providers.described.send_grammar import Sending
+from receiver.providers.described.sending import MESSAGE_FIELDS, ApiCall, Calls, DescribedApi
+from receiver.providers.payloads import as_id, as_word
 from receiver.text.urls import is_http_url
 
 _EVERY = frozenset(Send.__struct_encode_fields__)
@@ -84,68 +86,101 @@ def settings_of(
 
 def _send(
     found: Compilation, send: Sending, refusals: dict[str, Refusal], meaning: Meaning
-) -> sending.SendCall:
+) -> ApiCall[Sent]:
     key, answer = "send.answer", send.answer
+    names = [*MESSAGE_FIELDS, *_fields(send)]
+    caller = compile_call(found, "send", send, names, basic=send.basic, unicode=send.unicode)
     id_ = found.path(f"{key}.id", answer.id)
-    return sending.SendCall(
-        caller=compile_call(
-            found,
-            "send",
-            send,
-            [*MESSAGE_FIELDS, *_fields(send)],
-            basic=send.basic,
-            unicode=send.unicode,
-        ),
-        reader=compile_answer(found, key, answer, refusals, id_ if answer.id else None),
-        id=id_,
-        to=found.path(f"{key}.to", answer.to),
-        status=found.path(f"{key}.status", answer.status),
-        parts=found.path(f"{key}.parts", answer.parts),
-        cost=found.path(f"{key}.cost", answer.cost),
-        balance=found.path(f"{key}.balance", answer.balance),
-        meaning=meaning,
+    balance = found.path(f"{key}.balance", answer.balance)
+    find = found.values(
+        key, to=answer.to, status=answer.status, parts=answer.parts, cost=answer.cost
     )
+    reader = compile_answer(found, key, answer, refusals, id_ if answer.id else None)
+
+    def read(provider: Provider[Any], response: Response) -> Sent:
+        said = reader.read(response)
+        ids = [as_id(id_(item, said.push)) for item in said.items]
+        to, word, parts, cost = find(said.first, said.push)
+        person, status = as_word(to), meaning.status(as_word(word), None)
+        told = count(parts)
+        return Sent(
+            message_id=ids[0],
+            further_ids=tuple(filter(None, ids[1:])),
+            to=provider.person(person) if person is not None else None,
+            status=Status.QUEUED if status is Status.UNKNOWN else status,
+            parts=len(ids) if told is None and answer.each is not None else told,
+            cost=as_word(cost),
+            balance=as_word(balance(said.items[-1], said.push)),
+        )
+
+    return ApiCall(caller, reader, read)
 
 
 def _status(
     found: Compilation, send: Sending, refusals: dict[str, Refusal], meaning: Meaning
-) -> sending.StatusCall | None:
+) -> ApiCall[Parsed] | None:
     call, key = send.status, "send.status.answer"
     if call is None:
         return None
     answer = call.answer
-    own = answer.statuses != StatusAnswer(status="").statuses
-    id_, status = answer.message_id, found.path(f"{key}.status", answer.status)
-    return sending.StatusCall(
-        caller=compile_call(
-            found, "send.status", call, ["id", "to", *_fields(send)], basic=send.basic
-        ),
-        reader=compile_answer(found, key, answer, refusals, status),
-        message_id=found.path(f"{key}.message_id", id_) if id_ is not None else None,
-        to=found.path(f"{key}.to", answer.to),
-        status=status,
-        code=found.path(f"{key}.code", answer.code),
-        reason=found.path(f"{key}.reason", answer.reason),
-        time=found.path(f"{key}.time", path_of(answer.time)),
-        read_time=compile_time(found, f"{key}.time", answer.time),
-        meaning=Meaning.of(found, key, answer) if own else meaning,
+    if answer.statuses != Statuses():
+        meaning = Meaning.of(found, key, answer)
+    names = ["id", "to", *_fields(send)]
+    caller = compile_call(found, "send.status", call, names, basic=send.basic)
+    status = found.path(f"{key}.status", answer.status)
+    find = found.values(
+        key,
+        message_id=answer.message_id,
+        to=answer.to,
+        code=answer.code,
+        reason=answer.reason,
+        time=path_of(answer.time),
     )
+    read_time = compile_time(found, f"{key}.time", answer.time)
+    reader = compile_answer(found, key, answer, refusals, status)
+
+    def read(
+        provider: Provider[Any], response: Response, message_id: str, to: str | None
+    ) -> Parsed:
+        said = reader.read(response)
+        id_, number, code, reason, time = find(said.first, said.push)
+        told = as_word(id_) if answer.message_id is not None else message_id
+        word = as_word(status(said.first, said.push))
+        if told != message_id or word is None:
+            raise garbled(response, f"the status of {message_id}")
+        person = as_word(number) or to
+        return meaning.event(
+            message_id,
+            word,
+            as_word(code),
+            read_time(provider, time, response.received_at),
+            provider.person(person) if person is not None else None,
+            reason=as_word(reason),
+        )
+
+    return ApiCall(caller, reader, read)
 
 
 def _balance(
     found: Compilation, send: Sending, refusals: dict[str, Refusal]
-) -> sending.BalanceCall | None:
+) -> ApiCall[Balance] | None:
     call, key = send.balance, "send.balance.answer"
     if call is None:
         return None
-    amount = found.path(f"{key}.amount", call.answer.amount)
-    return sending.BalanceCall(
-        caller=compile_call(found, "send.balance", call, _fields(send), basic=send.basic),
-        reader=compile_answer(found, key, call.answer, refusals, amount),
-        amount=amount,
-        currency=found.path(f"{key}.currency", call.answer.currency),
-        unit=call.answer.unit,
-    )
+    answer = call.answer
+    caller = compile_call(found, "send.balance", call, _fields(send), basic=send.basic)
+    amount = found.path(f"{key}.amount", answer.amount)
+    currency = found.path(f"{key}.currency", answer.currency)
+    reader = compile_answer(found, key, answer, refusals, amount)
+
+    def read(_: Provider[Any], response: Response) -> Balance:
+        said = reader.read(response)
+        credit = as_word(amount(said.first, said.push))
+        if credit is None:
+            raise garbled(response, "the credit")
+        return Balance(amount=credit, unit=as_word(currency(said.first, said.push)) or answer.unit)
+
+    return ApiCall(caller, reader, read)
 
 
 def _fields(send: Sending) -> list[str]:
