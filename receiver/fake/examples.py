@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from receiver.providers.described.send_grammar import SendExample, Sending
+from receiver.providers.described.grammar import SendExample, Sending
 
 #: Words in the name of an example, or in the meaning of its code, by the reason of a refusal.
 _WORDS = {

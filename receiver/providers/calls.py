@@ -27,10 +27,10 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
     retryable: bool = False
     """Nothing was sent, and the same request may work later: too little credit, a fault there."""
-    unknown: bool = False
-    """The provider itself does not say whether it was sent."""
     tomorrow: bool = False
     """Nothing was sent, and the same request may work on the next day: a limit of a day."""
+    unknown: bool = False
+    """The provider itself does not say whether it was sent."""
     opted_out: bool = False
     """The person must not be messaged."""
     link_invalid: bool = False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from receiver.errors import CredentialMissing, Malformed, Unreadable
-from receiver.providers.contract import Parsed, Provider, Push, PushUrl, Sample
+from receiver.providers.contract import Provider, Push, PushUrl
 
 
-class SendOnlyProvider(Provider[None]):
+class SendOnlyProvider(Provider[Any]):
     """Refuses every push, whatever it carries."""
 
     methods = frozenset()
@@ -17,7 +17,7 @@ class SendOnlyProvider(Provider[None]):
     sample_kinds: ClassVar[tuple[str, ...]] = ()
     pushes = False
 
-    def read(self, push: Push) -> None:
+    def read(self, push: Push) -> NoReturn:
         """Raises `Unreadable`."""
         raise Unreadable(f"{self.name} pushes nothing")
 
@@ -25,16 +25,16 @@ class SendOnlyProvider(Provider[None]):
         """Raises `CredentialMissing`."""
         raise CredentialMissing(f"{self.name} pushes nothing")
 
-    def parse(self, push: Push) -> list[Parsed]:
+    def parse(self, push: Push) -> NoReturn:
         """Raises `Malformed`."""
         raise Malformed(f"{self.name} pushes nothing")
 
     @classmethod
-    def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
+    def sample(cls, kind: str, secret: str, values: dict[str, str]) -> NoReturn:
         """Raises LookupError."""
         raise LookupError(f"{cls.name} pushes nothing")
 
     @classmethod
-    def fresh_values(cls, kind: str, now: datetime) -> dict[str, str]:
+    def fresh_values(cls, kind: str, now: datetime) -> NoReturn:
         """Raises LookupError."""
         raise LookupError(f"{cls.name} pushes nothing")

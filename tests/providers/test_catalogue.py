@@ -8,7 +8,7 @@ import pytest
 
 from receiver.providers import described, known
 from receiver.providers.described import Described
-from receiver.providers.described.push_grammar import Example
+from receiver.providers.described.grammar import Example
 from receiver.providers.places import Kind
 from receiver.testing.providers import check
 

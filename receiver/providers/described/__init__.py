@@ -13,7 +13,7 @@ from typing import Any
 
 from receiver.config.convert import Converter
 from receiver.errors import ConfigError, Fault
-from receiver.providers.described import examples
+from receiver.providers.described import examples, send_examples
 from receiver.providers.described.compile import compiled
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.provider import Described
@@ -44,6 +44,6 @@ def compile_description(name: str, description: Mapping[str, Any]) -> type[Descr
     if table is None:
         raise ConfigError([Fault(f.key.removeprefix("."), f.message) for f in converter.faults])
     described = compiled(name, table)
-    if faults := examples.play(described):
+    if faults := [*examples.play(described), *send_examples.play(described)]:
         raise ConfigError(faults)
     return described

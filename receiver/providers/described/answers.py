@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from receiver.providers.contract import Answer
-from receiver.providers.described import push_grammar
+from receiver.providers.described import grammar
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.templates import FORMS, READERS, Field, Template
 from receiver.providers.forms import read_form
@@ -51,7 +51,7 @@ class Answers(msgspec.Struct, frozen=True):
         return READERS[form](said)
 
 
-def compile_answer(found: Compilation, answer: push_grammar.Answer) -> Answers:
+def compile_answer(found: Compilation, answer: grammar.Answer) -> Answers:
     """Returns the answers of a description."""
     if not (answer.type.isascii() and answer.type.isprintable()):
         found.fault("answer.type", "expected a content type such as text/xml")

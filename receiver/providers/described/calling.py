@@ -13,7 +13,7 @@ import msgspec
 from receiver.providers.contract import Request, Response
 from receiver.providers.described import templates
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.send_grammar import Call, Unicode
+from receiver.providers.described.grammar import Call, Unicode
 from receiver.providers.described.templates import FORMS, Field, Template
 
 T = TypeVar("T")

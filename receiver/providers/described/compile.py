@@ -10,14 +10,18 @@ from receiver.errors import ConfigError
 from receiver.providers.contract import Provider, PushUrl
 from receiver.providers.described import paths
 from receiver.providers.described.answers import compile_answer
+from receiver.providers.described.auth import (
+    Credentials,
+    SignedSource,
+    compile_auth,
+    compile_signature,
+)
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.compile_send import compile_api, settings_of
-from receiver.providers.described.credentials import Credentials, compile_auth
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import Kind, Kinds, compile_kinds
 from receiver.providers.described.payload import compile_reader
 from receiver.providers.described.provider import Described, DescribedSender
-from receiver.providers.described.signature import SignedSource, compile_signature
 from receiver.text.msisdn import is_region
 
 _LABELS = {

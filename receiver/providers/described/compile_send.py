@@ -11,16 +11,14 @@ from receiver.config.convert import Secret
 from receiver.errors import Fault
 from receiver.events import Status
 from receiver.outgoing import Sent
-from receiver.providers.calls import Refusal, count, garbled
+from receiver.providers.calls import count, garbled
 from receiver.providers.contract import Api, Balance, Parsed, Provider, Response
 from receiver.providers.described.calling import compile_call
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.fields import compile_time, path_of
-from receiver.providers.described.grammar import Description
-from receiver.providers.described.push_grammar import Report, Statuses
+from receiver.providers.described.grammar import Description, Refused, Report, Sending, Statuses
 from receiver.providers.described.reports import Meaning
 from receiver.providers.described.responses import compile_answer, compile_refusals
-from receiver.providers.described.send_grammar import Sending
 from receiver.providers.described.sending import MESSAGE_FIELDS, ApiCall, Calls, DescribedApi
 from receiver.providers.payloads import as_id, as_word
 from receiver.text.urls import is_http_url
@@ -85,7 +83,7 @@ def settings_of(
 
 
 def _send(
-    found: Compilation, send: Sending, refusals: dict[str, Refusal], meaning: Meaning
+    found: Compilation, send: Sending, refusals: dict[str, Refused], meaning: Meaning
 ) -> ApiCall[Sent]:
     key, answer = "send.answer", send.answer
     names = [*MESSAGE_FIELDS, *_fields(send)]
@@ -117,7 +115,7 @@ def _send(
 
 
 def _status(
-    found: Compilation, send: Sending, refusals: dict[str, Refusal], meaning: Meaning
+    found: Compilation, send: Sending, refusals: dict[str, Refused], meaning: Meaning
 ) -> ApiCall[Parsed] | None:
     call, key = send.status, "send.status.answer"
     if call is None:
@@ -162,7 +160,7 @@ def _status(
 
 
 def _balance(
-    found: Compilation, send: Sending, refusals: dict[str, Refusal]
+    found: Compilation, send: Sending, refusals: dict[str, Refused]
 ) -> ApiCall[Balance] | None:
     call, key = send.balance, "send.balance.answer"
     if call is None:

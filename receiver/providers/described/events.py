@@ -13,7 +13,7 @@ from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described import conditions
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.fields import compile_network, compile_text, compile_time, path_of
-from receiver.providers.described.push_grammar import Message, Subscription
+from receiver.providers.described.grammar import Message, Subscription
 from receiver.providers.payloads import as_id, as_number, as_text, as_word
 from receiver.repeats import STATE
 from receiver.text.keywords import keyword

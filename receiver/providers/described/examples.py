@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from receiver.config.convert import Secret
 from receiver.errors import Fault, Malformed, PushError
+from receiver.events import TYPE_NAMES
 from receiver.providers.contract import Parsed, Push
-from receiver.providers.described import paths, samples, send_examples
-from receiver.providers.described.comparing import compared, told_by
+from receiver.providers.described import paths, samples
+from receiver.providers.described.grammar import Example
 from receiver.providers.described.kinds import Kind
-from receiver.providers.described.push_grammar import Example
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
@@ -19,22 +22,37 @@ if TYPE_CHECKING:
 _CREDENTIAL = "user:secret"
 
 
-def play(described: type[Described]) -> list[Fault]:
-    """Returns what is wrong with the examples, or with the description that they are of."""
-    faults: list[Fault] = []
+def play(described: type[Described]) -> Iterator[Fault]:
+    """Yields what is wrong with the examples, or with the description that they are of."""
     found: dict[str, set[str]] = {kind.key: set() for kind in described.kinds.all}
     names: set[str] = set()
     for number, example in enumerate(described.description.example):
         key = f"example[{number}]"
         if example.name in names:
-            faults.append(Fault(f"{key}.name", f"{example.name} is the name of another example"))
+            yield Fault(f"{key}.name", f"{example.name} is the name of another example")
             continue
         names.add(example.name)
-        faults += (Fault(f"{key}{below}", said) for below, said in _played(described, example))
+        yield from (Fault(f"{key}{below}", said) for below, said in _played(described, example))
         _note_paths(described, example, found)
     for kind in described.kinds.all:
-        faults += _unseen(kind, found[kind.key])
-    return [*faults, *send_examples.play(described)]
+        yield from _unseen(kind, found[kind.key])
+
+
+def compared(
+    below: str, wanted: Mapping[str, Any], made: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yields the fields that are not as wanted, by their keys. Others are not looked at."""
+    for name, value in wanted.items():
+        if name not in made:
+            yield f"{below}.{name}", f"unknown field; expected one of {', '.join(made)}"
+        elif (expected := _plain(name, value)) != made[name]:
+            yield f"{below}.{name}", f"expected {_shown(expected)}, got {_shown(made[name])}"
+
+
+def told_by(parsed: Parsed) -> dict[str, Any]:
+    """Returns the fields of an event as examples write them."""
+    data: dict[str, Any] = msgspec.to_builtins(parsed.data)
+    return {"type": TYPE_NAMES[parsed.type], "time": parsed.time, **data}
 
 
 def _played(described: type[Described], example: Example) -> Iterator[tuple[str, str]]:
@@ -113,3 +131,18 @@ def _unseen(kind: Kind, found: set[str]) -> Iterator[Fault]:
         if named.key not in found:
             expected = "expected a path that one of them has a value for"
             yield Fault(named.key, f"no example of this kind has {named.text}; {expected}")
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, str) and name == "type":
+        return TYPE_NAMES.get(value, value)  # type: ignore[call-overload] # a text may be none
+    if isinstance(value, str) and name == "time":
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _shown(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else repr(value)

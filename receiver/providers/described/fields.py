@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.providers.contract import Provider, Push
 from receiver.providers.described.compilation import Compilation
-from receiver.providers.described.push_grammar import Text, Time
+from receiver.providers.described.grammar import Text, Time
 from receiver.providers.payloads import as_network, as_text, as_word
 from receiver.text.times import instant
 

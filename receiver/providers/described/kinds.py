@@ -14,9 +14,8 @@ from receiver.providers.described import conditions, paths, reports
 from receiver.providers.described.compilation import Compilation, Named
 from receiver.providers.described.conditions import Expected, Test
 from receiver.providers.described.events import message, subscription
-from receiver.providers.described.grammar import Description
+from receiver.providers.described.grammar import Description, Message, Report, Subscription
 from receiver.providers.described.paths import Get
-from receiver.providers.described.push_grammar import Message, Report, Subscription
 
 #: Makes the event of an item. Raises `Malformed`.
 Make = Callable[[Provider[Any], Any, Push], Parsed]

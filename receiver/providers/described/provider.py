@@ -12,14 +12,14 @@ from receiver.events import EventType
 from receiver.providers.contract import Answer, Parsed, Provider, Push, PushUrl, Sample
 from receiver.providers.described import samples
 from receiver.providers.described.answers import Answers
-from receiver.providers.described.credentials import Credentials
+from receiver.providers.described.auth import Credentials, Signature, SignedSource
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import Kinds
 from receiver.providers.described.paths import Payload
 from receiver.providers.described.payload import PayloadReader, split_word
 from receiver.providers.described.reports import meanings
 from receiver.providers.described.sending import DescribedApi
-from receiver.providers.described.signature import Signature, SignedSource
+from receiver.providers.send_only import SendOnlyProvider
 
 
 class Described(Provider[Payload]):
@@ -151,19 +151,5 @@ class Described(Provider[Payload]):
         yield from tokens
 
 
-class DescribedSender(Described):
+class DescribedSender(SendOnlyProvider, Described):
     """Only sends: its gateway pushes nothing."""
-
-    pushes = False
-
-    def read(self, push: Push) -> Payload:
-        """Raises `Unreadable`."""
-        raise Unreadable(f"{self.name} pushes nothing")
-
-    def authenticate(self, push: Push) -> None:
-        """Raises `CredentialMissing`."""
-        raise CredentialMissing(f"{self.name} pushes nothing")
-
-    def parse(self, push: Push) -> list[Parsed | Malformed]:
-        """Raises `Malformed`."""
-        raise Malformed(f"{self.name} pushes nothing")

@@ -13,9 +13,7 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
 from receiver.providers.described.fields import compile_network, compile_time, path_of
-from receiver.providers.described.grammar import Description
-from receiver.providers.described.push_grammar import Report, Statuses
-from receiver.providers.described.send_grammar import StatusAnswer
+from receiver.providers.described.grammar import Description, Report, StatusAnswer, Statuses
 from receiver.providers.payloads import as_number, as_word
 from receiver.providers.statuses import status_of, without_zeros
 

@@ -9,7 +9,6 @@ import msgspec
 
 from receiver.errors import ProviderError
 from receiver.providers.calls import (
-    Refusal,
     garbled,
     http_error,
     json_of,
@@ -19,13 +18,13 @@ from receiver.providers.calls import (
 from receiver.providers.contract import Push, Response
 from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.conditions import Test
-from receiver.providers.described.paths import Get, Payload, items, present
-from receiver.providers.described.send_grammar import (
+from receiver.providers.described.grammar import (
     BalanceAnswer,
     Refused,
     SentAnswer,
     StatusAnswer,
 )
+from receiver.providers.described.paths import Get, Payload, items, present
 from receiver.providers.payloads import as_word
 from receiver.providers.statuses import without_zeros
 
@@ -54,7 +53,7 @@ class AnswerReader(msgspec.Struct, frozen=True):
     each: Get | None
     code: Get
     reason: Get
-    refusals: dict[str, Refusal]
+    refusals: dict[str, Refused]
 
     def read(self, response: Response) -> Said:
         """Returns a yes. Raises `ProviderError` for a no, and for what is neither."""
@@ -108,7 +107,7 @@ def compile_answer(
     found: Compilation,
     key: str,
     answer: SentAnswer | StatusAnswer | BalanceAnswer,
-    refusals: dict[str, Refusal],
+    refusals: dict[str, Refused],
     essential: Get | None,
 ) -> AnswerReader:
     """Returns what reads the answers to a call. Without conditions a yes has what is essential."""
@@ -123,15 +122,13 @@ def compile_answer(
     )
 
 
-def compile_refusals(found: Compilation, table: dict[str, Refused]) -> dict[str, Refusal]:
-    """Returns the meaning of each code and HTTP status."""
-    refusals = {}
-    for code, refused in table.items():
+def compile_refusals(found: Compilation, table: dict[str, Refused]) -> dict[str, Refused]:
+    """Returns the meaning of each code and HTTP status; codes are without leading zeros."""
+    for code in table:
         status = code.removeprefix(_HTTP)
         if code.startswith(_HTTP) and not (status.isascii() and status.isdecimal()):
             found.fault(f"send.refusals.{code}", "expected an HTTP status, such as http:402")
-        refusals[without_zeros(code) or code] = Refusal(**msgspec.structs.asdict(refused))
-    return refusals
+    return {without_zeros(code) or code: refused for code, refused in table.items()}
 
 
 def _has(get: Get | None) -> Test:

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode
 from receiver.providers.contract import Push, Sample
 from receiver.providers.described import paths
 from receiver.providers.described.fields import written
+from receiver.providers.described.grammar import Example, Report, Request, Subscription, Time
 from receiver.providers.described.kinds import Kind
 from receiver.providers.described.paths import Path
-from receiver.providers.described.push_grammar import Example, Report, Request, Subscription, Time
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described

@@ -15,10 +15,10 @@ from receiver.errors import Fault, ProviderError
 from receiver.events import utc_now
 from receiver.outgoing import OutgoingMessage
 from receiver.providers.contract import Api, Balance, Parsed, Request, Response
-from receiver.providers.described.comparing import compared, told_by
+from receiver.providers.described.examples import compared, told_by
+from receiver.providers.described.grammar import Response as ExampleResponse
+from receiver.providers.described.grammar import SendExample, Sending, Wire
 from receiver.providers.described.paths import present
-from receiver.providers.described.send_grammar import Response as ExampleResponse
-from receiver.providers.described.send_grammar import SendExample, Sending, Wire
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described

@@ -9,7 +9,7 @@ from typing import Any
 from receiver.errors import ConfigError, PushError
 from receiver.events import TYPE_NAMES, Status
 from receiver.providers.contract import Parsed
-from receiver.providers.described.comparing import told_by
+from receiver.providers.described.examples import told_by
 from receiver.providers.drafting import guesses
 from receiver.providers.drafting.captures import Capture
 from receiver.providers.drafting.conditions import conditions
