@@ -9,7 +9,6 @@ made (`sources`). A `Secret` is written in place or as `env:NAME`, `file:/path` 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.config.convert import Converter, Secret, StructT, shown
+from receiver.config.convert import Converter, Secret, StructT, read_toml, shown
 from receiver.config.sections import (
     YOUNGEST,
     Console,
@@ -154,16 +153,7 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     Raises `ConfigError` with every fault in it. Plugins' own settings are validated when
     the plugins are loaded (`receiver.plugin_host.loader.load`).
     """
-    try:
-        raw = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError([Fault("", error.strerror or "cannot be read")], str(file)) from None
-    except UnicodeDecodeError as error:
-        message = f"not UTF-8 at byte {error.start}"
-        raise ConfigError([Fault("", message)], str(file)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Fault("", f"not TOML: {error}")], str(file)) from None
-    return parse(raw, file.absolute(), environ)
+    return parse(read_toml(file), file.absolute(), environ)
 
 
 def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.environ) -> Config:

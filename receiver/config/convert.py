@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -20,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from receiver.errors import Fault
+from receiver.errors import ConfigError, Fault
 from receiver.text.msisdn import is_code, is_possible_e164, readings
 from receiver.text.times import length
 from receiver.text.urls import is_http_url
@@ -144,6 +145,18 @@ class Age:
 
     def __hash__(self) -> int:
         return hash(self.limit)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Returns the tables of a file. Raises `ConfigError` for what is no TOML, or no file."""
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([Fault("", error.strerror or "cannot be read")], str(file)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([Fault("", f"not UTF-8 at byte {error.start}")], str(file)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Fault("", f"not TOML: {error}")], str(file)) from None
 
 
 class Converter:

@@ -6,44 +6,40 @@ docs/descriptions.md is for those who write one.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from receiver.config.convert import Converter
+from receiver.config.convert import Converter, read_toml
 from receiver.errors import ConfigError, Fault
 from receiver.providers.described import examples, send_examples
 from receiver.providers.described.compile import compiled
 from receiver.providers.described.grammar import Description
 from receiver.providers.described.provider import Described
 
-__all__ = ["Described", "Description", "compile_description", "load"]
+__all__ = ["Described", "Description", "compile_description", "compile_unplayed", "load"]
 
 
 def load(file: Path) -> type[Described]:
     """Returns the provider that a file describes. Raises `ConfigError` with every fault."""
     try:
-        raw = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError([Fault("", error.strerror or "cannot be read")], str(file)) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([Fault("", f"not UTF-8 at byte {error.start}")], str(file)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Fault("", f"not TOML: {error}")], str(file)) from None
-    try:
-        return compile_description(file.stem, raw)
+        return compile_description(file.stem, read_toml(file))
     except ConfigError as error:
         raise ConfigError(error.faults, str(file)) from None
 
 
 def compile_description(name: str, description: Mapping[str, Any]) -> type[Described]:
     """Returns the provider that decoded TOML describes. Raises `ConfigError` with every fault."""
+    described = compile_unplayed(name, description)
+    if faults := [*examples.play(described), *send_examples.play(described)]:
+        raise ConfigError(faults)
+    return described
+
+
+def compile_unplayed(name: str, description: Mapping[str, Any]) -> type[Described]:
+    """Returns the same, of examples that may still be wrong."""
     converter = Converter(Path())
     table = converter.struct(dict(description), Description, "")
     if table is None:
         raise ConfigError([Fault(f.key.removeprefix("."), f.message) for f in converter.faults])
-    described = compiled(name, table)
-    if faults := [*examples.play(described), *send_examples.play(described)]:
-        raise ConfigError(faults)
-    return described
+    return compiled(name, table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from receiver.providers.drafting.captures import Capture, capture, read_capture
-from receiver.providers.drafting.draft import draft
-from receiver.providers.drafting.skeleton import skeleton
+from receiver.providers.drafting.draft import draft, skeleton
 
 __all__ = ["Capture", "capture", "draft", "read_capture", "skeleton"]

@@ -1,22 +1,26 @@
-"""Makes a description of captured pushes: what is guessed is written, to be looked over."""
+"""Makes a description to begin with: of captured pushes what is guessed, or else a skeleton.
+
+What is written is to be looked over by a person.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from importlib import resources
 from typing import Any
 
-from receiver.errors import ConfigError, PushError
+from receiver.errors import ConfigError, Malformed, PushError
 from receiver.events import TYPE_NAMES, Status
 from receiver.providers.contract import Parsed
+from receiver.providers.described import compile_unplayed
 from receiver.providers.described.examples import told_by
+from receiver.providers.described.samples import ARRIVAL
 from receiver.providers.drafting import guesses
 from receiver.providers.drafting.captures import Capture
 from receiver.providers.drafting.conditions import conditions
 from receiver.providers.drafting.credentials import Credentials, found_in
-from receiver.providers.drafting.skeleton import title_of
 from receiver.providers.drafting.toml import inline, key
-from receiver.providers.drafting.trial import reader
 from receiver.providers.statuses import status_of
 from receiver.text.escape import escape
 from receiver.text.msisdn import region_of
@@ -37,7 +41,7 @@ def draft(name: str, captures: list[Capture]) -> str:
         by_kind.setdefault(guesses.kind_of(each.payload), []).append(each)
     when = conditions({kind: [each.payload for each in all_] for kind, all_ in by_kind.items()})
     top: Table = {
-        "title": title_of(name),
+        "title": _title(name),
         "documentation": ["https://"],
         "timezone": "UTC",
         "region": _region(by_kind),
@@ -47,6 +51,17 @@ def draft(name: str, captures: list[Capture]) -> str:
     examples = list(_examples(by_kind))
     _add_events(examples, {**top, **tables})
     return "\n".join(_written(top, credentials, tables, examples, by_kind)) + "\n"
+
+
+def skeleton(name: str) -> str:
+    """Returns a commented description that works, of a gateway that nobody has."""
+    text = resources.files(__package__).joinpath("skeleton.toml").read_text("utf-8")
+    return text.replace("@title@", _title(name))
+
+
+def _title(name: str) -> str:
+    """Returns the name of a provider as people may write it."""
+    return " ".join(word.capitalize() for word in name.replace("_", "-").split("-"))
 
 
 def _region(by_kind: dict[str, list[Capture]]) -> str:
@@ -106,7 +121,7 @@ def _examples(by_kind: dict[str, list[Capture]]) -> Iterator[Table]:
 def _add_events(examples: list[Table], description: Table) -> None:
     """Adds to each example the events that the description reads in it."""
     try:
-        read = reader({**description, "example": examples})
+        read = _reader({**description, "example": examples})
     except ConfigError:  # a person has to mend it first; `receiver providers test` says what
         for each in examples:
             each["event"] = {}
@@ -117,6 +132,13 @@ def _add_events(examples: list[Table], description: Table) -> None:
         except PushError:
             told = [{}]
         each.update({"event": told[0]} if len(told) == 1 else {"events": told})
+
+
+def _reader(description: dict[str, Any]) -> Callable[[str], Iterable[Parsed | Malformed]]:
+    """Returns what reads the examples of a description. Raises `ConfigError`."""
+    provider = compile_unplayed("draft", description)
+    made = provider(provider.settings(provider="draft", authentication="none"))
+    return lambda name: made.parse(provider.sample(name, "", {}).push(ARRIVAL))
 
 
 def _event(parsed: Parsed) -> Table:
