@@ -80,8 +80,8 @@ _SECTIONS = (
 _OWN = ("server", "store", "logs", "console")
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole configuration."""
+class Config(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The whole configuration, as it was read once: one that is read again is another."""
 
     file: Path
     server: Server

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from zoneinfo import ZoneInfo
 
 from receiver.errors import ProviderError
-from receiver.events import DeliveryReport, EventType
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import bulk
 from receiver.providers.calls import (
@@ -41,7 +39,6 @@ from receiver.providers.contract import (
 )
 from receiver.providers.payloads import as_id, as_text, as_word
 from receiver.providers.send_only import SendOnlyProvider
-from receiver.providers.statuses import status_of
 from receiver.text.times import instant
 
 #: The meaning of each HTTP status; for 500 see `_refused`.
@@ -108,7 +105,17 @@ class RayprotechApi(Api):
             word = as_word(answer.get("status"))
             if word is None or as_word(answer.get("message_id")) != message_id:
                 raise garbled(response, f"the status of {message_id}")
-            return self._report(message_id, word, to, answer, response.received_at)
+            came, zone = response.received_at, self.provider.timezone
+            delivered = instant(as_text(answer.get("delivered_at")), zone, came)
+            sent = instant(as_text(answer.get("sent_at")), zone, came)
+            return self.provider.report(
+                message_id,
+                word,
+                time=delivered or sent or came,
+                to=as_word(answer.get("recipient")) or to,
+                sender=self.provider.address(as_word(answer.get("sender_id"))),
+                reason=as_word(answer.get("error_message")),
+            )
 
         return self._post("check_status", {"message_id": message_id}, read)
 
@@ -210,35 +217,6 @@ class RayprotechApi(Api):
             )
         people = {self.provider.person(number): each for number, each in told.items()}
         return bulk.by_person(messages, people, bulk.unnamed(response))
-
-    def _report(
-        self,
-        message_id: str,
-        word: str,
-        to: str | None,
-        answer: Mapping[str, Any],
-        received_at: datetime,
-    ) -> Parsed:
-        _, status = status_of(word)
-        recipient = as_word(answer.get("recipient")) or to
-        data = DeliveryReport(
-            message_id=message_id,
-            to=self.provider.person(recipient) if recipient is not None else None,
-            sender=self.provider.address(as_word(answer.get("sender_id"))),
-            status=status,
-            raw_status=word,
-            reason=as_word(answer.get("error_message")),
-            final=status.final,
-        )
-        zone = self.provider.timezone
-        delivered = instant(as_text(answer.get("delivered_at")), zone, received_at)
-        sent = instant(as_text(answer.get("sent_at")), zone, received_at)
-        return Parsed(
-            type=EventType.DELIVERY_UPDATED,
-            data=data,
-            key=f"delivery:{message_id}:{word.casefold()}",
-            time=delivered or sent or received_at,
-        )
 
     def _post(
         self,

@@ -109,24 +109,7 @@ def known(config: Config | None = None) -> Registry:
 
     A configuration has one registry: what reads many numbers asks for it each time.
     """
-    return _of(_Same(config)) if config is not None else Registry()
+    return _of(config) if config is not None else Registry()
 
 
-class _Same:
-    """A configuration as the key of a cache: the same object, not an equal one."""
-
-    __slots__ = ("config",)
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.config is self.config
-
-    def __hash__(self) -> int:
-        return id(self.config)
-
-
-@lru_cache(maxsize=4)
-def _of(key: _Same) -> Registry:
-    return Registry(key.config)
+_of = lru_cache(maxsize=4)(Registry)

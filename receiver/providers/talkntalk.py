@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from receiver.errors import Malformed, ProviderError
-from receiver.events import DeliveryReport, EventType, Status
+from receiver.events import Status
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import bulk
 from receiver.providers.calls import (
@@ -163,7 +163,9 @@ class TalkNTalkApi(Api):
         return self._post("send-bulk", payload, _sent_to_many, bulk=True)
 
     def _sent(self, response: Response) -> Sent:
-        answer = object_of(_succeeded(response))
+        if not response.succeeded:
+            raise _refused(response)
+        answer = object_of(response)
         message_id = as_word(answer.get("id"))
         if message_id is None:
             raise garbled(response, "id")
@@ -219,25 +221,17 @@ class TalkNTalk(Provider[_Payload]):
         if message_id is None:
             raise Malformed("expected data.id, the id that sending returned")
         event = without_prefix(_EVENT, as_word(payload.event))
-        word, status = status_of(as_word(message.status), event)
-        mobile = as_number(message.mobile)
-        data = DeliveryReport(
-            message_id=message_id,
-            to=self.person(mobile) if mobile is not None else None,
-            sender=self.address(as_number(message.sender_id)),
-            status=status,
-            raw_status=word,
-            network=as_network(message.network),
-            final=status.final,
-        )
         came = push.received_at
         time = instant(as_word(payload.timestamp), self.timezone, came)
-        report = Parsed(
-            type=EventType.DELIVERY_UPDATED,
-            data=data,
-            key=f"delivery:{message_id}:{(word or '').casefold()}",
+        report = self.report(
+            message_id,
+            as_word(message.status),
+            event,
             time=time or instant(as_word(message.updated_at), self.timezone, came) or came,
+            to=as_number(message.mobile),
             text=as_text(message.message),
+            sender=self.address(as_number(message.sender_id)),
+            network=as_network(message.network),
         )
         return [report]
 
@@ -280,12 +274,6 @@ _SAMPLE: dict[str, Any] = {
     "created_at": "2026-05-20T11:30:00+03:00",
     "updated_at": "2026-05-20T11:30:04+03:00",
 }
-
-
-def _succeeded(response: Response) -> Response:
-    if not response.succeeded:
-        raise _refused(response)
-    return response
 
 
 def _refused(response: Response) -> ProviderError:

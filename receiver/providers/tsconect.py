@@ -10,7 +10,7 @@ once is not documented either.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -21,7 +21,7 @@ import msgspec
 from receiver.config import Send, Source
 from receiver.config.convert import Secret
 from receiver.errors import Malformed, ProviderError
-from receiver.events import DeliveryReport, EventType, Status
+from receiver.events import Status
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import bulk
 from receiver.providers.calls import (
@@ -127,7 +127,7 @@ class TsconectApi(Api):
                 raise garbled(response, f"the status of {message_id}")
             came = response.received_at
             delivered = instant(as_text(answer.get("delivered_at")), self.provider.timezone, came)
-            return _report(self.provider, message_id, [word], to, delivered or came)
+            return self.provider.report(message_id, word, to=to, time=delivered or came)
 
         return Request(
             method="GET",
@@ -269,10 +269,11 @@ class Tsconect(Provider[_Payload]):
         message_id = as_word(payload.message_id)
         if message_id is None:
             raise Malformed("expected message_id, the id that sending returned")
-        words = as_word(payload.status), without_prefix(_EVENT, as_word(payload.event))
+        event = without_prefix(_EVENT, as_word(payload.event))
         came = push.received_at
         time = instant(as_word(payload.timestamp), self.timezone, came) or came
-        return [_report(self, message_id, words, as_number(payload.to), time)]
+        to = as_number(payload.to)
+        return [self.report(message_id, as_word(payload.status), event, to=to, time=time)]
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:
@@ -302,30 +303,6 @@ _SAMPLES = {
     }
     for status in Tsconect.sample_kinds
 }
-
-
-def _report(
-    provider: Provider[Any],
-    message_id: str,
-    words: Iterable[str | None],
-    to: str | None,
-    time: datetime,
-) -> Parsed:
-    """Makes a delivery report. The same news has the same key, pushed or asked for."""
-    word, status = status_of(*words)
-    data = DeliveryReport(
-        message_id=message_id,
-        to=provider.person(to) if to is not None else None,
-        status=status,
-        raw_status=word,
-        final=status.final,
-    )
-    return Parsed(
-        type=EventType.DELIVERY_UPDATED,
-        data=data,
-        key=f"delivery:{message_id}:{(word or '').casefold()}",
-        time=time,
-    )
 
 
 def _succeeded(response: Response) -> Response:

@@ -17,7 +17,7 @@ from receiver.errors import CredentialMissing, Malformed, PushError
 from receiver.events import Data, DeliveryReport, EventType, Message
 from receiver.providers.forms import read_form
 from receiver.providers.signatures import Tokens
-from receiver.providers.statuses import is_known
+from receiver.providers.statuses import is_known, status_of
 from receiver.text.msisdn import normalise
 
 if TYPE_CHECKING:
@@ -267,3 +267,33 @@ class Provider(ABC, Generic[PayloadT]):
     def address(self, raw: str | None) -> str | None:
         """Returns a number of ours in E.164; short codes and names of senders as they are."""
         return normalise(raw, self.region) if raw is not None else None
+
+    def report(
+        self,
+        message_id: str,
+        *words: str | None,
+        time: datetime,
+        to: str | None = None,
+        text: str | None = None,
+        **further: str | None,
+    ) -> Parsed:
+        """Makes a delivery report by the first word that tells a status, pushed or asked for.
+
+        `further` are fields of a `DeliveryReport`. The same news has the same key.
+        """
+        word, status = status_of(*words)
+        data = DeliveryReport(
+            message_id=message_id,
+            to=self.person(to) if to is not None else None,
+            status=status,
+            raw_status=word,
+            final=status.final,
+            **further,  # type: ignore[arg-type] # the names of fields that are texts
+        )
+        return Parsed(
+            type=EventType.DELIVERY_UPDATED,
+            data=data,
+            key=f"delivery:{message_id}:{(word or '').casefold()}",
+            time=time,
+            text=text,
+        )

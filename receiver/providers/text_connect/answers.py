@@ -12,11 +12,9 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import DeliveryReport
 from receiver.providers.calls import Refusal, garbled, http_error, json_of, listed, refusal, words
 from receiver.providers.contract import Balance, Partly, Response
 from receiver.providers.payloads import as_word
-from receiver.providers.statuses import status_of
 
 #: The meaning of each code. Credit, tokens, suspensions and licences can be mended.
 REFUSALS = {
@@ -112,14 +110,6 @@ class Imported(msgspec.Struct, kw_only=True):
     result: str
     """Success, Partial, Failed, Duplicate Name or Duplicate Number."""
     reasons: list[str] = []
-
-
-def report(message_id: str, to: str | None, word: str | None) -> DeliveryReport:
-    """Makes the delivery report that a word for a status tells."""
-    _, status = status_of(word)
-    return DeliveryReport(
-        message_id=message_id, to=to, status=status, raw_status=word, final=status.final
-    )
 
 
 def status_word(response: Response) -> str:

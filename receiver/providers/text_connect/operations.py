@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from receiver.errors import ProviderError
-from receiver.events import DeliveryReport
+from receiver.events import Data
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.calls import listed
 from receiver.providers.contract import Operation, Partly, Request, Response
@@ -205,11 +205,14 @@ class Operations:
         self._api.check_text(message)
         return self._api.fields(to, message, given)
 
-    def _background(self, response: Response) -> list[DeliveryReport]:
-        return [self._report(message) for message in answers.background_messages(response)]
-
-    def _report(self, message: Mapping[str, Any]) -> DeliveryReport:
-        to = as_word(message.get("Destination"))
-        number = self._api.provider.person(to) if to is not None else None
-        message_id = as_word(message.get("MessageID")) or ""
-        return answers.report(message_id, number, as_word(message.get("Status")))
+    def _background(self, response: Response) -> list[Data]:
+        """Reads what became of each message of a background send."""
+        return [
+            self._api.provider.report(
+                as_word(message.get("MessageID")) or "",
+                as_word(message.get("Status")),
+                to=as_word(message.get("Destination")),
+                time=response.received_at,
+            ).data
+            for message in answers.background_messages(response)
+        ]

@@ -11,7 +11,6 @@ import msgspec
 
 from receiver.config import Section, Send
 from receiver.errors import ProviderError
-from receiver.events import EventType
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.calls import refusal
 from receiver.providers.contract import (
@@ -108,12 +107,7 @@ class TextConnectApi(Api):
 
         def read(response: Response) -> Parsed:
             word = answers.status_word(response)
-            return Parsed(
-                type=EventType.DELIVERY_UPDATED,
-                data=answers.report(message_id, to, word),
-                key=f"delivery:{message_id}:{word.casefold()}",
-                time=response.received_at,
-            )
+            return self.provider.report(message_id, word, to=to, time=response.received_at)
 
         return self.request("CheckMessageStatus", {"MessageID": message_id}, read)
 
