@@ -64,17 +64,18 @@ __all__ = [
 
 DEFAULT_FILES = (Path("receiver.toml"), Path("/etc/receiver/receiver.toml"))
 
-_SECTIONS = (
-    "server",
-    "store",
-    "sources",
-    "providers",
-    "plugins",
-    "loop_guard",
-    "retention",
-    "logs",
-    "console",
-)
+#: The sections, in the order in which their faults are told.
+_SECTIONS: dict[str, type[Section]] = {
+    "server": Server,
+    "store": Store,
+    "sources": Source,
+    "providers": Providers,
+    "plugins": Plugins,
+    "loop_guard": LoopGuard,
+    "retention": Retention,
+    "logs": Logs,
+    "console": Console,
+}
 
 #: Sections in which receivers of one store may differ.
 _OWN = ("server", "store", "logs", "console")
@@ -158,42 +159,31 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Config:
 
 def parse(raw: dict[str, Any], file: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Reads a configuration from decoded TOML; `file` is where it came from."""
-    reader = _ConfigReader(file.parent, environ)
-    for key in raw.keys() - _SECTIONS:
+    reader = Converter(file.parent, environ)
+    for key in raw.keys() - _SECTIONS.keys():
         expected = ", ".join(_SECTIONS)
         reader.fault(key, f"unknown section; expected one of {expected}")
-    server = reader.struct(raw.get("server", {}), Server, "server")
-    store = reader.struct(raw.get("store", {}), Store, "store")
-    sources = read_common(reader, raw.get("sources", {}))
-    providers = reader.providers(raw.get("providers", {}))
-    plugins = reader.plugins(raw.get("plugins", {}))
-    guard = reader.struct(raw.get("loop_guard", {}), LoopGuard, "loop_guard")
-    logs = reader.struct(raw.get("logs", {}), Logs, "logs")
-    retention = reader.struct(raw.get("retention", {}), Retention, "retention")
-    console = reader.struct(raw.get("console", {}), Console, "console")
+    own = {"sources": read_common, "providers": _read_providers, "plugins": _read_plugins}
+    sections: dict[str, Any] = {}
+    for name, type_ in _SECTIONS.items():
+        table = raw.get(name, {})
+        sections[name] = (
+            own[name](reader, table) if name in own else reader.struct(table, type_, name)
+        )
+    server, store, console = sections["server"], sections["store"], sections["console"]
     if server:
-        reader.check_server(server)
+        _check_server(reader, server)
     if store and (why := fault_of(store.url)):
         reader.fault("store.url", why)
     if console and server and "console" in raw:
-        reader.check_console(console, server)
-    given = server and store and providers and plugins and guard and retention and logs
-    if reader.faults or not (given and console):
+        _check_console(reader, console, server)
+    if reader.faults:
         raise ConfigError(reader.faults, str(file))
-    assert server and store and providers and plugins and guard and retention and logs  # noqa: PT018 - for the type checker
     return Config(
         file=file,
-        server=server,
-        store=store,
-        sources=sources,
         source_tables=SourceTables(raw.get("sources", {}), file.parent, environ),
-        providers=providers,
-        plugins=plugins,
-        loop_guard=guard,
-        logs=logs,
-        retention=retention,
-        console=console,
         digest=_digest(raw),
+        **sections,
     )
 
 
@@ -218,52 +208,53 @@ def convert(
     return value
 
 
-class _ConfigReader(Converter):
-    """Checks what one field alone cannot tell."""
+def _read_providers(reader: Converter, raw: object) -> Providers | None:
+    """Reads `[providers]`: each table in it describes the provider of its name."""
+    if not isinstance(raw, dict):
+        reader.fault("providers", f"expected a table, got {shown(raw)}")
+        return None
+    path = {"path": raw["path"]} if "path" in raw else {}
+    tables = {name: table for name, table in raw.items() if isinstance(table, dict)}
+    for name in raw.keys() - tables.keys() - path.keys():
+        expected = "path, or a table that describes a provider"
+        reader.fault(f"providers.{name}", f"unknown key; expected {expected}")
+    return reader.struct({**path, "descriptions": tables}, Providers, "providers")
 
-    def providers(self, raw: object) -> Providers | None:
-        """Reads `[providers]`: each table in it describes the provider of its name."""
-        if not isinstance(raw, dict):
-            self.fault("providers", f"expected a table, got {shown(raw)}")
-            return None
-        path = {"path": raw["path"]} if "path" in raw else {}
-        tables = {name: table for name, table in raw.items() if isinstance(table, dict)}
-        for name in raw.keys() - tables.keys() - path.keys():
-            expected = "path, or a table that describes a provider"
-            self.fault(f"providers.{name}", f"unknown key; expected {expected}")
-        return self.struct({**path, "descriptions": tables}, Providers, "providers")
 
-    def plugins(self, raw: object) -> Plugins | None:
-        """Reads `[plugins]`: each table in it belongs to the plugin of its name."""
-        if not isinstance(raw, dict):
-            self.fault("plugins", f"expected a table, got {shown(raw)}")
-            return None
-        own = {name: raw[name] for name in ("path", "enabled") if name in raw}
-        settings = {name: table for name, table in raw.items() if name not in own}
-        plugins = self.struct({**own, "settings": settings}, Plugins, "plugins")
-        for name in settings:
-            if plugins and name not in plugins.enabled:
-                self.fault(f"plugins.{name}", "settings of a plugin that is not in plugins.enabled")
-        return plugins
+def _read_plugins(reader: Converter, raw: object) -> Plugins | None:
+    """Reads `[plugins]`: each table in it belongs to the plugin of its name."""
+    if not isinstance(raw, dict):
+        reader.fault("plugins", f"expected a table, got {shown(raw)}")
+        return None
+    own = {name: raw[name] for name in ("path", "enabled") if name in raw}
+    settings = {name: table for name, table in raw.items() if name not in own}
+    plugins = reader.struct({**own, "settings": settings}, Plugins, "plugins")
+    for name in settings:
+        if plugins and name not in plugins.enabled:
+            reader.fault(f"plugins.{name}", "settings of a plugin that is not in plugins.enabled")
+    return plugins
 
-    def check_server(self, server: Server) -> None:
-        if not server.admin or not self.check_address("server.admin", server.admin):
-            return
-        if server.port and server.admin_address == (server.host, server.port):
-            self.fault("server.admin", "must not be the public address")
 
-    def check_console(self, console: Console, server: Server) -> None:
-        if not self.check_address("console.listen", console.listen):
-            return
-        taken = {(server.host, server.port): "server", server.admin_address: "server.admin"}
-        other = taken.get(console.address) if console.address[1] else None
-        if other:
-            self.fault("console.listen", f"expected another address than that of {other}")
+def _check_server(reader: Converter, server: Server) -> None:
+    if not server.admin or not _check_address(reader, "server.admin", server.admin):
+        return
+    if server.port and server.admin_address == (server.host, server.port):
+        reader.fault("server.admin", "must not be the public address")
 
-    def check_address(self, key: str, address: str) -> bool:
-        """Returns True for HOST:PORT, and notes the fault otherwise."""
-        host, _, port = address.rpartition(":")
-        fits = bool(host) and port.isascii() and port.isdecimal() and int(port) <= 65535
-        if not fits:
-            self.fault(key, f"expected HOST:PORT, got {address!r}")
-        return fits
+
+def _check_console(reader: Converter, console: Console, server: Server) -> None:
+    if not _check_address(reader, "console.listen", console.listen):
+        return
+    taken = {(server.host, server.port): "server", server.admin_address: "server.admin"}
+    other = taken.get(console.address) if console.address[1] else None
+    if other:
+        reader.fault("console.listen", f"expected another address than that of {other}")
+
+
+def _check_address(reader: Converter, key: str, address: str) -> bool:
+    """Returns True for HOST:PORT, and notes the fault otherwise."""
+    host, _, port = address.rpartition(":")
+    fits = bool(host) and port.isascii() and port.isdecimal() and int(port) <= 65535
+    if not fits:
+        reader.fault(key, f"expected HOST:PORT, got {address!r}")
+    return fits
