@@ -10,10 +10,9 @@ import math
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -23,6 +22,7 @@ from receiver.errors import PluginError
 from receiver.events import EventType
 from receiver.plugin_host.loader import Plugin, WrongItems, findings
 from receiver.providers import Provider
+from receiver.text.urls import is_here, is_loopback
 
 SettingT = TypeVar("SettingT", Secret, Address, Url)
 
@@ -85,14 +85,14 @@ def cautions(
 
 def _of_server(server: Server) -> Iterator[Caution]:
     behind_another = any(not _loopback_only(network) for network in server.trusted_proxies)
-    if not _is_loopback(server.host) and not behind_another:
+    if not is_loopback(server.host) and not behind_another:
         yield Caution(
             "server.host",
             f"{server.host} can be reached from other machines, and there is no HTTPS here: tokens"
             " and texts can be read on the way; listen on 127.0.0.1 behind a reverse proxy, or"
             " name the one on another machine in trusted_proxies",
         )
-    if server.admin_address and not _is_loopback(server.admin_address[0]):
+    if server.admin_address and not is_loopback(server.admin_address[0]):
         yield Caution(
             "server.admin",
             f"{server.admin} can be reached from other machines, and asks nobody for a password;"
@@ -108,7 +108,7 @@ def _of_server(server: Server) -> Iterator[Caution]:
 
 
 def _of_console(console: Console) -> Iterator[Caution]:
-    if not _is_loopback(console.address[0]):
+    if not is_loopback(console.address[0]):
         yield Caution(
             "console.listen",
             f"{console.listen} can be reached from other machines, and there is no HTTPS here:"
@@ -117,32 +117,19 @@ def _of_console(console: Console) -> Iterator[Caution]:
         )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _loopback_only(network: Network) -> bool:
     return ip_network(str(network)).is_loopback
 
 
 def _too_wide(network: Network) -> bool:
     wanted = ip_network(str(network))
-    if any(_within(wanted, own) for own in _OWN_NETWORKS):
+    if any(
+        wanted.network_address in own and wanted.broadcast_address in own for own in _OWN_NETWORKS
+    ):
         return False
     if isinstance(wanted, IPv6Network):
         return wanted.prefixlen < 48
     return wanted.num_addresses > _MOST_PROXIES
-
-
-def _within(inner: IPv4Network | IPv6Network, outer: IPv4Network | IPv6Network) -> bool:
-    return (
-        inner.version == outer.version
-        and inner.network_address in outer
-        and inner.broadcast_address in outer
-    )
 
 
 # The sources
@@ -213,10 +200,8 @@ def _in_the_clear(key: str, send: object) -> Iterator[Caution]:
 
 
 def _is_unencrypted(url: str) -> bool:
-    if url[:7].lower() != "http://":
-        return False
     try:
-        return not _is_loopback(urlsplit(url).hostname or "")
+        return url[:7].lower() == "http://" and not is_here(url)
     except ValueError:  # a secret that begins like a URL
         return False
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+
+from receiver.text.days import midnight
 
 #: A provider's time may be later than the arrival by this much: clocks differ.
 SKEW = timedelta(minutes=5)
@@ -34,10 +36,8 @@ def parse_moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> datetim
         if age := length(word):
             return now - age
         if word in _DAYS:
-            day = now.astimezone(zone).date() - timedelta(days=_DAYS[word])
-            moment = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - it gets its zone below
-        else:
-            moment = datetime.fromisoformat(text.strip())
+            return midnight(now.astimezone(zone).date() - timedelta(days=_DAYS[word]), zone)
+        moment = datetime.fromisoformat(text.strip())
         if moment.tzinfo is None and zone is not None:
             moment = moment.replace(tzinfo=zone)
         return moment.astimezone(UTC)  # without a zone that of this machine is meant
@@ -47,8 +47,7 @@ def parse_moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> datetim
 
 def next_day(moment: datetime, zone: tzinfo) -> datetime:
     """Returns when the day after that of `moment` begins in `zone`, in UTC."""
-    day = moment.astimezone(zone).date() + timedelta(days=1)
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+    return midnight(moment.astimezone(zone).date() + timedelta(days=1), zone)
 
 
 def instant(text: str | None, zone: tzinfo, arrival: datetime) -> datetime | None:

@@ -17,7 +17,11 @@ def is_http_url(text: str) -> bool:
 
 def is_here(url: str) -> bool:
     """Returns whether a URL is an address of this machine, which nothing leaves on the way."""
-    host = urlsplit(url).hostname or ""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether a host is this machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
