@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.server import ServerState
 
 from receiver.errors import BadRequest, PushError
+
+if TYPE_CHECKING:
+    from receiver.http.protocol import LimitedProtocol
 
 log = structlog.get_logger("receiver.http.exchange")
 
@@ -21,15 +24,6 @@ _STATUS_LINES = {
 }
 #: Ends of a head: the connection stays open for the next request, or is closed.
 STAYS, CLOSES = b"\r\n", b"connection: close\r\n\r\n"
-
-
-class Connection(Protocol):
-    """A connection, as its exchanges see it."""
-
-    transport: asyncio.Transport
-
-    def finished(self, exchange: Exchange) -> None:
-        """Goes on after the answer is written."""
 
 
 class Exchange:
@@ -55,7 +49,7 @@ class Exchange:
     )
 
     def __init__(
-        self, connection: Connection, state: ServerState, scope: Scope, *, keep_alive: bool
+        self, connection: LimitedProtocol, state: ServerState, scope: Scope, *, keep_alive: bool
     ) -> None:
         """`keep_alive`: True if the connection stays open after the answer."""
         self._connection = connection

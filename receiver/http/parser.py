@@ -8,12 +8,11 @@ connection decides what is done with a request.
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
 import msgspec
-from starlette.types import Scope
 
 from receiver.errors import (
     BadRequest,
@@ -25,6 +24,9 @@ from receiver.errors import (
 )
 from receiver.http import urls
 from receiver.http.exchange import Exchange
+
+if TYPE_CHECKING:
+    from receiver.http.protocol import LimitedProtocol
 
 #: Most headers in a request, and bytes in them; bytes in its URL.
 MAX_HEADERS = 100
@@ -60,36 +62,10 @@ class Limits(msgspec.Struct, frozen=True):
         return 8 * self.max_body + 2 * MAX_HEADER_BYTES + MAX_URL_BYTES
 
 
-class Connection(Protocol):
-    """A connection, as its parser sees it."""
-
-    ignoring: bool
-    """True when all further bytes are discarded."""
-
-    @property
-    def busy(self) -> bool:
-        """True while a request is being answered."""
-
-    def begin_request(self) -> None:
-        """Notes the first byte of a request."""
-
-    def make_exchange(self, scope: Scope, *, keep_alive: bool) -> Exchange:
-        """Makes the exchange of a request whose headers are complete."""
-
-    def send_continue(self) -> None:
-        """Tells the client to send the body."""
-
-    def start(self, exchange: Exchange) -> None:
-        """Takes a request that is whole or refused."""
-
-    def reject(self, scope: Scope, error: PushError, raw: bytes) -> None:
-        """Has the application refuse bytes that are no HTTP request; reads no further ones."""
-
-
 class RequestParser:
     """Makes an `Exchange` of each request of one connection."""
 
-    def __init__(self, connection: Connection, limits: Limits) -> None:
+    def __init__(self, connection: LimitedProtocol, limits: Limits) -> None:
         self._connection = connection
         self._max_body = limits.max_body
         self._most_bytes = limits.most_bytes
