@@ -11,12 +11,13 @@ message, `conditions` decides if it may answer, and `templates` makes the text; 
 
 from __future__ import annotations
 
-from receiver.handlers import Context, Event, Explanation, Finding, Message, Reply, on_message
+from receiver.handlers import Context, Event, Message, Reply, on_message
 
-from . import explaining, linting
+from .explaining import explain
+from .linting import lint
 from .matching import Found, Rules
 from .settings import Rule, Settings
-from .tables import build
+from .tables import setup
 from .templates import MAX_REPLY, VARIABLES, ReplyFailed
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "Settings",
     "answer",
     "answer_default",
+    "explain",
+    "lint",
+    "setup",
 ]
 
 
@@ -44,19 +48,3 @@ def answer_default(event: Event[Message], context: Context[Rules]) -> Reply | No
     """Answers what no rule fits, and no other plugin answers, with the reply of a default rule."""
     found = context.state.default(event, context.people)
     return None if found is None else context.state.reply(found, event)
-
-
-def setup(settings: Settings) -> Rules:
-    """Compiles the templates and fills the tables. Raises every fault of every rule."""
-    return build(settings)
-
-
-def explain(event: Event[Message], context: Context[Rules]) -> list[Explanation]:
-    """Explains which rule answers, and why the others do not."""
-    return explaining.explain(context.state, event, context.people)
-
-
-def lint(context: Context[Rules]) -> list[Finding]:
-    """Finds rules that are allowed and probably a mistake."""
-    settings: Settings = context.settings
-    return linting.lint(context.state, settings, context.sources)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from receiver.handlers import Event, Explanation, Message, People, fold, plain, split
+from receiver.handlers import Context, Event, Explanation, Message, People, fold, plain, split
 
 from .matching import Found, Rules, folded
 from .settings import Rule
@@ -17,8 +17,9 @@ SHOW_ALL = 50
 _SIMILAR = 5
 
 
-def explain(rules: Rules, event: Event[Message], people: People) -> list[Explanation]:
+def explain(event: Event[Message], context: Context[Rules]) -> list[Explanation]:
     """Returns a line for each rule in file order; of many rules only the related, and a count."""
+    rules, people = context.state, context.people
     found = rules.find(event, people) or rules.default(event, people)
     shown = list(range(len(rules.rules)))
     if len(shown) > SHOW_ALL:

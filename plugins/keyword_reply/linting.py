@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from receiver.handlers import Finding, Reply, SourceInfo, addresses, beyond_gsm7, segments
+from receiver.handlers import Context, Finding, Reply, SourceInfo, addresses, beyond_gsm7, segments
 
 from .matching import Rules, folded
 from .settings import Settings
@@ -21,14 +21,14 @@ _TIME = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 _NAMED = 3
 
 
-def lint(rules: Rules, settings: Settings, sources: Mapping[str, SourceInfo]) -> list[Finding]:
+def lint(context: Context[Rules]) -> list[Finding]:
     """Returns findings in file order, then those about the rules as a whole."""
-    found: list[Finding] = []
+    rules, settings, found = context.state, context.settings, list[Finding]()
     never = shadows(rules)
     for n in range(len(rules.rules)):
         found += never.get(n, ())
         found += _repeated(rules, n)
-        found += _reply(rules, n, settings, sources)
+        found += _reply(rules, n, settings, context.sources)
     found += _without_default(rules)
     return found
 

@@ -13,8 +13,8 @@ from .settings import Rule, Settings
 from .templates import VARIABLES, Render, Templates, fold_quotes
 
 
-def build(settings: Settings) -> Rules:
-    """Makes the rules of a configuration. Raises every fault of every rule."""
+def setup(settings: Settings) -> Rules:
+    """Compiles the templates and fills the tables. Raises every fault of every rule."""
     return _Builder(settings).rules()
 
 

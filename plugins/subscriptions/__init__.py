@@ -5,11 +5,15 @@ Services of the configuration can be joined and left by messages as well: a mess
 but one of a service's words, `JOIN NEWS` or `Leave news!`, comes before every rule. A bare STOP is
 not a service's word but that of `opt_out`.
 
-`settings` is the part of the configuration, `services` finds the service of a message, `book` has
-the changes of the book, and `explaining` is for people.
+`services` is the part of the configuration and finds the service of a message; `explaining` is for
+people.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+import msgspec
 
 from receiver.handlers import (
     Action,
@@ -17,10 +21,10 @@ from receiver.handlers import (
     Event,
     EventType,
     Explanation,
-    Finding,
     Message,
     Reply,
     Subscribe,
+    Subscription,
     SubscriptionChange,
     Unsubscribe,
     is_e164,
@@ -28,17 +32,10 @@ from receiver.handlers import (
     on_subscription,
 )
 
-from . import explaining
-from .book import change_of, find_line, is_change, is_managed
-from .services import Services, build
-from .settings import RESERVED, Service, Settings
+from .explaining import explain_words, lint
+from .services import RESERVED, Service, Services, Settings, Word, is_managed, setup
 
-__all__ = ["RESERVED", "Service", "Settings", "keep_book", "obey_word"]
-
-
-def setup(settings: Settings) -> Services:
-    """Makes the tables of words. Raises every fault of every service."""
-    return build(settings)
+__all__ = ["RESERVED", "Service", "Settings", "keep_book", "lint", "obey_word", "setup"]
 
 
 @on_subscription(inline=True)
@@ -47,22 +44,13 @@ def keep_book(event: Event[SubscriptionChange], context: Context[Services]) -> l
     change = event.data
     joined = event.type == EventType.SUBSCRIPTION_ACTIVATED
     record = Subscribe if joined else Unsubscribe
-    actions: list[Action] = [
-        record(
-            msisdn=change.msisdn,
-            short_code=change.short_code,
-            service_id=change.service_id,
-            keyword=change.keyword,
-            subscriber_ref=change.subscriber_ref,
-            network=change.network,
-        )
-    ]
+    actions: list[Action] = [record(**msgspec.structs.asdict(change))]
     service = context.state.of(event)
     if text := _greeting(service, context.settings, joined=joined):
-        line = find_line(event, context, change.msisdn, change.short_code, change.service_id)
-        if is_change(line, event, joined=joined):
+        line = _find_line(event, context, change.msisdn, change.short_code, change.service_id)
+        if _is_change(line, event, joined=joined):
             name = service.name if service else change.keyword or change.service_id or ""
-            actions.append(_greet(text, name, change.keyword or "", change.msisdn))
+            actions.append(_reply(text, name, change.keyword or "", change.msisdn))
     return actions
 
 
@@ -76,47 +64,91 @@ def obey_word(event: Event[Message], context: Context[Services]) -> list[Action]
     if word is None or not is_e164(message.from_):
         return None
     service, joins = word.service, word.kind == "join"
-    line = find_line(event, context, message.from_, message.to, service.service_id)
+    line = _find_line(event, context, message.from_, message.to, service.service_id)
     active = line is not None and line.state == "active"
-    text, say = _greeting(service, context.settings, joined=joins), _greet
-    if active is joins:
-        text, say = (service.already if joins else service.not_member), _tell
-    elif not is_change(line, event, joined=joins):
+    changes = active is not joins
+    if not changes:
+        text = service.already if joins else service.not_member
+    elif _is_change(line, event, joined=joins):
+        text = _greeting(service, context.settings, joined=joins)
+    else:
         text = None  # a late message: the book is newer
-    answer: list[Action] = (
-        [] if text is None else [say(text, service.name, word.text, message.from_)]
-    )
+    answer: list[Action] = []
+    if text is not None:
+        answer = [_reply(text, service.name, word.text, message.from_, if_changed=changes)]
     managed = is_managed(service, event, context)
     if joins and managed:
         # Whom the provider takes and charges is up to the provider: it pushes an activation, which
         # is booked and welcomed. Until then nothing else may answer.
         return answer if active and answer else [Reply("")]
-    return [change_of(event, word, managed=managed), *answer]
+    return [_change_of(event, word, managed=managed), *answer]
 
 
 def _greeting(service: Service | None, settings: Settings, *, joined: bool) -> str | None:
-    own = None
-    if service is not None:
-        own = service.welcome if joined else service.goodbye
-    if own is not None:
-        return own
-    return settings.welcome if joined else settings.goodbye
+    """Returns the text of the service, else that of the plugin."""
+    field = "welcome" if joined else "goodbye"
+    own: str | None = getattr(service, field) if service is not None else None
+    return own if own is not None else getattr(settings, field)
 
 
-def _tell(text: str, name: str, keyword: str, msisdn: str) -> Reply:
-    return Reply(text.format(name=name, keyword=keyword, msisdn=msisdn))
+def _reply(text: str, name: str, keyword: str, msisdn: str, *, if_changed: bool = True) -> Reply:
+    """Returns a reply; that to a person who joins or leaves by this event is sent `if_changed`."""
+    return Reply(text.format(name=name, keyword=keyword, msisdn=msisdn), if_changed=if_changed)
 
 
-def _greet(text: str, name: str, keyword: str, msisdn: str) -> Reply:
-    """Answers a person who joins or leaves by this event."""
-    return Reply(text.format(name=name, keyword=keyword, msisdn=msisdn), if_changed=True)
+def _find_line(
+    event: Event[Message] | Event[SubscriptionChange],
+    context: Context[Services],
+    msisdn: str,
+    short_code: str | None,
+    service_id: str | None,
+) -> Subscription | None:
+    """Returns the line of the book for a person and a service."""
+    wanted = (event.source_name, short_code or "", service_id or "")
+    for line in context.people.subscriptions(msisdn):
+        if (line.source, line.short_code, line.service_id) == wanted:
+            return line
+    return None
+
+
+def _is_change(
+    line: Subscription | None,
+    event: Event[Message] | Event[SubscriptionChange],
+    *,
+    joined: bool,
+) -> bool:
+    """True if the event changes the line: no repeat does, nor an event older than the line.
+
+    The line is that of the store: an event in the same commit is known only when both are stored
+    (`Reply.if_changed`).
+    """
+    if line is None:
+        return True
+    written = event.type == EventType.MESSAGE_RECEIVED
+    moment = event.receivedat if written else min(event.time, event.receivedat)
+    if joined:
+        return line.state == "inactive" and moment > line.since
+    return line.state == "active" and moment >= line.since
+
+
+def _change_of(event: Event[Message], word: Word, *, managed: bool) -> Action:
+    """Returns the change that a word asks for.
+
+    It is written even where the book stays the same: an older change may come later, and must not
+    win.
+    """
+    change: dict[str, Any] = {
+        "msisdn": event.data.from_,
+        "short_code": event.data.to,
+        "service_id": word.service.service_id,
+        "keyword": word.text,
+        "network": event.data.network,
+    }
+    if word.kind == "join":
+        return Subscribe(**change)
+    return Unsubscribe(**change, at_provider=managed)
 
 
 def explain(event: Event[Message], context: Context[Services]) -> list[Explanation]:
     """Says of each service if the message is its word, and the effect."""
-    return explaining.explain(event, context, obey_word(event, context))
-
-
-def lint(context: Context[Services]) -> list[Finding]:
-    """Finds services that are allowed and probably a mistake."""
-    return explaining.lint(context)
+    return explain_words(event, context, obey_word(event, context))

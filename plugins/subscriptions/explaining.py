@@ -16,12 +16,10 @@ from receiver.handlers import (
     phrase,
 )
 
-from .book import is_managed
-from .services import Services
-from .settings import RESERVED, Service
+from .services import RESERVED, Service, Services, is_managed
 
 
-def explain(
+def explain_words(
     event: Event[Message], context: Context[Services], asked: Sequence[Action] | None
 ) -> list[Explanation]:
     """Says of each service if the message is its word, and the effect: the actions `asked` for."""

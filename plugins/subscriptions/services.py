@@ -1,13 +1,19 @@
-"""The services of the configuration, found by the words and the addresses of messages."""
+"""The settings in `[plugins.subscriptions]`, and the services in tables.
+
+Services are found by the words and the addresses of messages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from string import Formatter
+from typing import Any, Literal
 
 import msgspec
 
 from receiver.handlers import (
+    Address,
+    Context,
     Event,
     Message,
     SettingsError,
@@ -16,7 +22,49 @@ from receiver.handlers import (
     phrase,
 )
 
-from .settings import Service, Settings, text_faults
+#: The variables of a text, as in `Welcome to {name}.`
+VARIABLES = ("name", "keyword", "msisdn")
+#: The words that `opt_out` takes before any service can.
+RESERVED = frozenset(
+    {
+        *("STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL"),
+        *("OPTOUT", "OPT OUT", "REVOKE"),
+        *("START", "UNSTOP"),
+    }
+)
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[plugins.subscriptions.services]]`. Without a text, the plugin answers nothing."""
+
+    name: str
+    """For people: `{name}` in the texts."""
+    short_code: Address
+    """The short code or number of ours that people write to."""
+    service_id: str | None = None
+    """The provider's id of the service, where the provider has one."""
+    source: str | None = None
+    """Only messages and pushes through this source."""
+    join: list[str] = []
+    leave: list[str] = []
+    welcome: str | None = None
+    """Default: the plugin's."""
+    goodbye: str | None = None
+    """Default: the plugin's."""
+    already: str | None = None
+    """For a person who is a subscriber already."""
+    not_member: str | None = None
+    """For a person who wants to leave and is no subscriber."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[plugins.subscriptions]`."""
+
+    welcome: str | None = None
+    """Sent to a person who joined; nothing without it."""
+    goodbye: str | None = None
+    """Sent to a person who left; nothing without it."""
+    services: list[Service] = []
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -68,13 +116,13 @@ def _without_marks(whole: str) -> str:
     return " ".join(word for word in whole.split(" ") if any(map(str.isalnum, word)))
 
 
-def build(settings: Settings) -> Services:
+def setup(settings: Settings) -> Services:
     """Makes the tables. Raises an `ExceptionGroup` of the faults of words, texts and services."""
     places: dict[str, frozenset[str]] = {
         service.short_code: addresses(service.short_code) for service in settings.services
     }
     words: dict[str, list[Word]] = {}
-    faults = list(text_faults(settings))
+    faults = list(_text_faults(settings))
     for n, service in enumerate(settings.services):
         faults += _service_faults(n, settings.services, places)
         for kind, texts in (("join", service.join), ("leave", service.leave)):
@@ -116,3 +164,33 @@ def _overlap(one: Service, other: Service, places: dict[str, frozenset[str]]) ->
     """Returns True if a message can be for both."""
     apart = None not in (one.source, other.source) and one.source != other.source
     return not apart and bool(places[one.short_code] & places[other.short_code])
+
+
+def _text_faults(settings: Settings) -> Iterator[SettingsError]:
+    """Returns the faults of the texts of the plugin and of its services."""
+    texts = {"welcome": settings.welcome, "goodbye": settings.goodbye}
+    for n, service in enumerate(settings.services):
+        for field in ("welcome", "goodbye", "already", "not_member"):
+            texts[f"services[{n}].{field}"] = getattr(service, field)
+    for key, text in texts.items():
+        if text is not None and (message := _text_fault(text)):
+            yield SettingsError(key, message)
+
+
+def _text_fault(text: str) -> str | None:
+    """Returns the fault of a text, a format string that may only name variables."""
+    expected = f"{', '.join(f'{{{name}}}' for name in VARIABLES)}; a brace itself is {{{{ or }}}}"
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError as error:
+        return f"{error}; expected nothing in braces but {expected}"
+    for _, field, spec, conversion in parts:
+        if field is not None and (field not in VARIABLES or spec or conversion):
+            return f"expected nothing in braces but {expected}; got {{{field}}}"
+    return None
+
+
+def is_managed(service: Service, event: Event[Message], context: Context[Any]) -> bool:
+    """True if the provider keeps the list of subscribers; it knows no services without its id."""
+    source = context.sources.get(event.source_name)
+    return service.service_id is not None and source is not None and source.manages_subscriptions
