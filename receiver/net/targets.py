@@ -81,16 +81,7 @@ class TargetSettings(Filtered, frozen=True, kw_only=True):
 
     def target(self) -> Target:
         """Returns the system. Raises ValueError for settings that cannot work."""
-        return Target(
-            name=self.name,
-            url=self.url,
-            secrets=self.secrets,
-            headers=self.headers,
-            allow=self.allow,
-            connections=self.connections,
-            timeout=self.timeout,
-            retry_after_max=self.retry_after_max,
-        )
+        return Target(**{name: getattr(self, name) for name in Target.__struct_fields__})
 
     def faults(self) -> Iterator[Told]:
         """Returns what cannot work."""

@@ -80,7 +80,7 @@ class Scheme(ABC):
 
     @abstractmethod
     def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
-        """Returns the push as the gateway signs it, with a secret of `example_secrets`."""
+        """Returns the push as the gateway signs it, with a secret that signs."""
 
     def faults(
         self, secrets: Sequence[Secret], public_url: str | None
@@ -97,10 +97,6 @@ class Scheme(ABC):
 
     def check(self, secret: str) -> None:  # noqa: B027 - most take any secret
         """Raises ValueError, without showing the secret, for one that it cannot be."""
-
-    def example_secrets(self) -> tuple[str, str]:
-        """Returns a secret for `signing_secrets`, and the one to sign with: the same, mostly."""
-        return "example-secret", "example-secret"
 
 
 def key(secret: Secret) -> bytes:

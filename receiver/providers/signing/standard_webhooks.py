@@ -44,8 +44,3 @@ class StandardWebhooks(Scheme):
     def check(self, secret: str) -> None:
         """Raises ValueError for what is no secret of Standard Webhooks."""
         signing_key(secret)
-
-    def example_secrets(self) -> tuple[str, str]:
-        """Returns the secret of the specification's examples."""
-        secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjSw"  # noqa: S105 - published
-        return secret, secret

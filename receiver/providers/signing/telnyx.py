@@ -71,13 +71,6 @@ class Telnyx(Scheme):
         if len(_bytes(secret)) != 32:
             raise ValueError(_KEY)
 
-    def example_secrets(self) -> tuple[str, str]:
-        """Returns the keys of test 1 in section 7.1 of RFC 8032."""
-        return (
-            "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
-            "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=",
-        )
-
 
 def _is_signed(key: bytes, signature: str, signed: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
