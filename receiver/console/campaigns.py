@@ -8,7 +8,7 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from receiver.console.changes import order
-from receiver.console.filters import Filter
+from receiver.console.filters import following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
 from receiver.console.web import Endpoint, Page, Visit, id_of, path_of
@@ -69,7 +69,7 @@ CAMPAIGNS = ListPage[ListedCampaign](
     path="/campaigns",
     title="Campaigns",
     about="Messages to many: how far each is.",
-    filters=(Filter(name="before", label="", kind="number", hidden=True),),
+    filters=(following("before"),),
     times=(),
     listing=lambda _: campaign_listing(),
     find=_campaigns,

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from receiver.console.filters import SOURCE, Filter
+from receiver.console.filters import SOURCE, Filter, following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
 from receiver.console.seen import HIDDEN
@@ -112,7 +112,7 @@ JOBS = ListPage[ListedJob](
     filters=(
         Filter(name="state", label="State", kind="choice", choices=("due", "dead")),
         Filter(name="kind", label="Kind", kind="choice", choices=KINDS),
-        Filter(name="after", label="", kind="number", hidden=True),
+        following("after"),
     ),
     times=(),
     listing=lambda visit: lists.job_listing(visit.desk.secrets),
@@ -158,7 +158,7 @@ QUARANTINE = ListPage[Quarantined](
             choices=("right", "wrong"),
             keeps=lambda word, entry: entry.authenticated == (word == "right"),
         ),
-        Filter(name="before", label="", kind="number", hidden=True),
+        following("before"),
     ),
     times=(),
     listing=lambda visit: lists.quarantine_listing(visit.desk.secrets),
