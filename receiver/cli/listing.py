@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from enum import StrEnum
@@ -80,9 +80,15 @@ def _writer(listing: Listing[T], form: Form, rows: list[Sequence[Cell]]) -> Call
             return lambda record: output.json_line(listing.line(record))
         case Form.CSV:
             write = csv_writer(sys.stdout, listing.names)
-            return lambda record: write(listing.fields(record))
+            return lambda record: write(listing.values(record))
         case Form.TABLE:
             return lambda record: rows.append(listing.row(record))
+
+
+async def each(records: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Yields records that are there already."""
+    for record in records:
+        yield record
 
 
 async def between(

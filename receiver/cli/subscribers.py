@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 
 from receiver.cli import reconcile
 from receiver.cli.command_group import ListByDefault
-from receiver.cli.listing import form_of, show
+from receiver.cli.listing import each, form_of, show
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -27,7 +27,7 @@ from receiver.cli.options import (
     optional_person,
 )
 from receiver.cli.times import Since, Tz, Until, optional_time, period
-from receiver.service.growth import ServiceCount, make_growth
+from receiver.service.growth import make_growth
 from receiver.store import Subscription, open_reader
 from receiver.store.subscription_reads import Filters
 from receiver.views.lists import subscriber_listing
@@ -152,11 +152,6 @@ def counts(
         found, columns = growth.days, COUNT_COLUMNS
         if by is By.SERVICE:
             found, columns = growth.services, COUNT_COLUMNS[1:]
-        await show(subscriber_listing(columns), _each(found), form, None)
+        await show(subscriber_listing(columns), each(found), form, None)
 
     asyncio.run(look())
-
-
-async def _each(counts: Iterable[ServiceCount]) -> AsyncGenerator[ServiceCount]:
-    for count in counts:
-        yield count

@@ -10,7 +10,7 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from receiver.console.accounts import Account, Accounts, Act
-from receiver.console.filters import Filter
+from receiver.console.filters import following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role, role_of
 from receiver.console.web import Page, Visit
@@ -114,9 +114,8 @@ async def _acts(
         yield act
 
 
-def _act_row(act: Act) -> list[str | None]:
-    details = ", ".join(f"{name} {value}" for name, value in act.details.items())
-    return [format_time(act.time), act.who, act.act, details]
+def _details(act: Act) -> str:
+    return ", ".join(f"{name} {value}" for name, value in act.details.items())
 
 
 LOG = ListPage[Act](
@@ -125,11 +124,10 @@ LOG = ListPage[Act](
     about="Logins, refused ones too, and changes of users and tokens. What people did to data is"
     " in the audit.",
     role=Role.ADMIN,
-    filters=(Filter(name="before", label="", kind="number", hidden=True),),
+    filters=(following("before"),),
     times=(),
     listing=lambda _: Listing[Act](
-        titles=(time_title("TIME"), "WHO", "ACT", "DETAILS"),
-        row=_act_row,
+        columns=("time", "who", "act", ("DETAILS", _details)),
         fields=json_fields,
         names=Act.__struct_fields__,
         if_empty="nobody has logged in",
