@@ -17,8 +17,7 @@ from receiver.providers import create
 from receiver.providers.contract import Api
 from receiver.service.balance import SourceBalance, balance
 from receiver.service.provider_calls import error_text, sending_apis
-from receiver.views.fields import json_fields
-from receiver.views.listing import Listing
+from receiver.views.listing import Listing, json_fields
 
 
 def command(

@@ -20,9 +20,8 @@ from receiver.store.jobs import KINDS
 from receiver.views import lists
 from receiver.views.jobs import job_details
 from receiver.views.lists import ListedJob, redact_quarantined
-from receiver.views.quarantine import quarantined_details
 from receiver.views.redact import redact_job
-from receiver.views.requests import request_details
+from receiver.views.requests import quarantined_details, request_details
 
 #: Parts of a request with credentials, in whatever form.
 _CREDENTIALS = ("header authorization", "header cookie", "header proxy-authorization")

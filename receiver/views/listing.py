@@ -65,6 +65,19 @@ class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return msgspec.json.encode(self.values(record))
 
 
+def json_fields(record: msgspec.Struct, *, empty_as_null: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns the fields of a record by name.
+
+    The store writes an empty text where a short code or a service is not known. The fields named
+    in `empty_as_null` are None then.
+    """
+    fields = msgspec.structs.asdict(record)
+    for name in empty_as_null:
+        if fields[name] == "":
+            fields[name] = None
+    return fields
+
+
 def titles_of(columns: ColumnsOf[Any]) -> list[str]:
     """Returns the titles of a table; those of times name the zone."""
     return [time_title(title) if of in _TIMES else title for title, of in _pairs(columns)]

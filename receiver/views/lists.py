@@ -25,9 +25,8 @@ from receiver.store import (
 from receiver.store.campaign_reads import CampaignCounts
 from receiver.views.campaigns import CAMPAIGN_NAMES, campaign_json, progress_words
 from receiver.views.events import CSV_NAMES, event_fields, summary, type_name
-from receiver.views.fields import json_fields
 from receiver.views.jobs import job_json
-from receiver.views.listing import Columns, Listing, names_of
+from receiver.views.listing import Columns, Listing, json_fields, names_of
 from receiver.views.messages import NOT_SHOWN, message_json, next_step
 from receiver.views.opt_outs import opt_out_json, scope
 from receiver.views.redact import redact_job, redact_message, redact_story, redact_target

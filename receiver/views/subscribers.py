@@ -6,8 +6,7 @@ from typing import Any
 
 from receiver.service.growth import ServiceCount
 from receiver.store import Subscription
-from receiver.views.fields import json_fields
-from receiver.views.listing import Columns
+from receiver.views.listing import Columns, json_fields
 
 _SERVICE = (*("source", "short_code"), ("SERVICE", "service_id"))
 COLUMNS: Columns = (

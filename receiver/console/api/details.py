@@ -14,7 +14,7 @@ from receiver.errors import InvalidInput, NotFound
 from receiver.service.numbers import parse_person
 from receiver.service.person import timeline
 from receiver.service.stories import stories
-from receiver.views.fields import json_fields
+from receiver.views.listing import json_fields
 from receiver.views.lists import event_json, quarantined_json, redact_quarantined
 from receiver.views.messages import message_json
 from receiver.views.person import entry_json
