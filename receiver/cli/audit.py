@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from receiver.cli.listing import asked, form_of, show
+from receiver.cli.listing import form_of, show_stored
 from receiver.cli.options import ConfigFile, Csv, Json, Limit, load_leniently
 from receiver.cli.times import Since, Tz, Until, period
-from receiver.store import open_reader
 from receiver.views.lists import audit_listing
 
 
@@ -24,13 +21,10 @@ def command(
     """Lists who changed data with a command, and what retention deleted."""
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
-    settings = load_leniently(config)
-    listing = audit_listing()
-
-    async def look() -> None:
-        async with open_reader(settings.store_address) as reader:
-            most = asked(listing, form, limit)
-            found = reader.audit.every(since=start, until=end, limit=most)
-            await show(listing, found, form, limit)
-
-    asyncio.run(look())
+    show_stored(
+        load_leniently(config),
+        audit_listing(),
+        lambda reader, most: reader.audit.every(since=start, until=end, limit=most),
+        form,
+        limit,
+    )

@@ -10,7 +10,7 @@ import typer
 
 from receiver.cli.exit_status import print_errors
 from receiver.cli.options import ConfigFile, load
-from receiver.cli.store_file import store_file
+from receiver.cli.restore import store_file
 from receiver.errors import ReceiverError
 from receiver.events import utc_now
 from receiver.service.users import caller

@@ -17,9 +17,7 @@ from receiver.providers import create
 from receiver.providers.contract import Api
 from receiver.service.balance import SourceBalance, balance
 from receiver.service.provider_calls import error_text, sending_apis
-from receiver.views.fields import json_fields
-from receiver.views.listing import Listing
-from receiver.views.times import format_time, time_title
+from receiver.views.listing import Listing, json_fields
 
 
 def command(
@@ -43,8 +41,10 @@ def command(
 
     failures: list[str] = []
     listing = Listing[SourceBalance](
-        titles=("SOURCE", "PROVIDER", "CREDIT", "UNIT", time_title("AS OF"), "NOTE"),
-        row=_row,
+        columns=(
+            *("source", "provider", ("CREDIT", lambda found: found.amount or "unknown"), "unit"),
+            *(("AS OF", "time"), ("NOTE", _note)),
+        ),
         fields=json_fields,
         names=SourceBalance.__struct_fields__,
         if_empty="",
@@ -76,11 +76,9 @@ async def _look(name: str, api: Api, store: StoreAddress) -> SourceBalance | str
         return f"{name}: {error}"
 
 
-def _row(found: SourceBalance) -> list[str | None]:
-    note = None
+def _note(found: SourceBalance) -> str | None:
     if found.message is not None:
-        note = f"told with message {found.message}"
-    elif found.amount is None:
-        note = "the API cannot be asked, and no sent message has told it"
-    time = format_time(found.time) if found.time else None
-    return [found.source, found.provider, found.amount or "unknown", found.unit, time, note]
+        return f"told with message {found.message}"
+    if found.amount is None:
+        return "the API cannot be asked, and no sent message has told it"
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
-from receiver.cli.options import ConfigFile, load
+from receiver.cli.options import ConfigFile, confirm, load
 from receiver.cli.values import STDIN, named, read_value
 from receiver.config import Config
 from receiver.errors import Failed, ProviderError
@@ -113,20 +112,13 @@ def _confirm_if_needed(
     """Asks before a call that deletes, or that sends to people who have opted out."""
     source = api.provider.source.provider
     if chosen.deletes and not yes:
-        _confirm(f"{source}: {chosen.summary}", "the operation deletes for good")
+        confirm(f"{source}: {chosen.summary} Go on?", "the operation deletes for good")
     if out := _opted_out(settings, api, chosen, given):
         shown = ", ".join(out[:_SHOWN]) + (" …" if len(out) > _SHOWN else "")
         warning = f"{len(out)} of its people have opted out: {shown}"
         if not yes:
-            _confirm(f"{source}: {warning}.", warning)
+            confirm(f"{source}: {warning}. Go on?", warning)
         print_errors([f"{source}: {warning}"])
-
-
-def _confirm(what: str, why: str) -> None:
-    """Asks before a call. Raises `BadParameter` where nobody can answer."""
-    if not sys.stdin.isatty():
-        raise typer.BadParameter(f"expected --yes: {why}")
-    typer.confirm(f"{what} Go on?", abort=True, err=True)
 
 
 def _opted_out(

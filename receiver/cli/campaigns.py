@@ -61,7 +61,7 @@ def list_(
 
     found, listing = asyncio.run(look()), campaign_listing()
     if json:
-        output.json_lines(map(listing.fields, found))
+        output.json_lines(map(listing.values, found))
         return
     output.table(listing.titles, list(map(listing.row, found)), if_empty=listing.if_empty)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.main import get_command
@@ -13,16 +12,10 @@ from typer.main import get_command
 from receiver.cli.options import UnusedConfigFile
 
 
-class Shell(StrEnum):
-    """The shells that are completed."""
-
-    BASH = "bash"
-    ZSH = "zsh"
-    FISH = "fish"
-
-
 def command(
-    shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)],
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(help="The shell.", show_default=False)
+    ],
     *,
     config: UnusedConfigFile = None,
 ) -> None:

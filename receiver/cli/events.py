@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +32,8 @@ from receiver.errors import Failed
 from receiver.service.follow import new_events
 from receiver.service.stories import Story, stories, stories_of
 from receiver.store import Reader, open_reader
-from receiver.views.lists import event_json, event_listing, event_row
+from receiver.views.listing import Listing
+from receiver.views.lists import event_json, event_listing
 from receiver.views.redact import redact_story, secrets_of
 from receiver.views.requests import request_details
 from receiver.views.stories import story_details, story_fields
@@ -125,7 +127,7 @@ async def _list(
     listing = event_listing(secrets, noted=noted, raw=raw)
     lowest = await reader.lowest_of(_STRETCH, wanted["until"]) if words else None
     events = reader.events(**wanted, lowest=lowest, limit=asked(listing, form, limit))
-    lines = (lambda story: _write_line(redact_story(story, secrets), raw=True)) if raw else None
+    lines = partial(_write_line, listing, raw=True) if raw else None
     last = await show(listing, stories_of(reader, events), form, limit, lines)
     if words and (end := lowest if last is None else last.stored.seq) is not None:
         _tell_how_to_go_on(reader, end)
@@ -150,13 +152,13 @@ async def _follow(
 ) -> None:
     """Shows the events since `--since`, or from now on."""
     after = 0 if wanted["since"] else await reader.last_seq()
+    listing = event_listing(secrets, raw=raw)
     async for batch in new_events(reader, wanted, after, limit):
-        for found in await stories(reader, batch):
-            story = redact_story(found, secrets)
+        for story in await stories(reader, batch):
             if json:
-                output.json_line(event_json(story, raw=raw))
+                output.json_line(listing.line(story))
             else:
-                _write_line(story, raw=raw)
+                _write_line(listing, story, raw=raw)
         sys.stdout.flush()
 
 
@@ -178,9 +180,9 @@ async def _show(reader: Reader, id_: str, settings: Config, *, json: bool, raw: 
         output.details(request_details(stored.request))
 
 
-def _write_line(story: Story, *, raw: bool) -> None:
+def _write_line(listing: Listing[Story], story: Story, *, raw: bool) -> None:
     stored = story.stored
-    id_, received, type_, source, who, what, _ = event_row(story)
+    id_, received, type_, source, who, what, *_ = listing.row(story)
     output.line(f"{id_}  {received}  {type_:<11}  {source:<12}  {who:<13}  {what}")
     if raw and stored.request:
         for name, value in request_details(stored.request):

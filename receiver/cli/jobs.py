@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
-from receiver.cli.listing import asked, between, form_of, show
+from receiver.cli.listing import between, form_of, show_stored
 from receiver.cli.options import ConfigFile, Csv, Json, Limit, load, load_leniently
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
-from receiver.store import open_reader
+from receiver.store import ForwardAttempt, Reader, open_reader
 from receiver.views.lists import ListedJob, forward_listing, job_listing
 from receiver.views.redact import secrets_of
 
@@ -32,32 +33,18 @@ _Target = Annotated[
 ]
 
 
-class State(StrEnum):
-    """Values of `--state`."""
-
-    DUE = "due"
-    DEAD = "dead"
-
-
-class Kind(StrEnum):
-    """Values of `--kind`."""
-
-    HANDLE = "handle"
-    SEND = "send"
-    POLL = "poll"
-    FORWARD = "forward"
-    DEACTIVATE = "deactivate"
-    CAMPAIGN = "campaign"
+_State = Literal["due", "dead"]
+_Kind = Literal["handle", "send", "poll", "forward", "deactivate", "campaign"]
 
 
 @group.command("list")
 def list_(
     *,
     state: Annotated[
-        State | None,
+        _State | None,
         typer.Option(help="Only this state: `due` is tried again, `dead` only after a retry."),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Only this kind of work.")] = None,
+    kind: Annotated[_Kind | None, typer.Option(help="Only this kind of work.")] = None,
     since: Since = None,
     until: Until = None,
     limit: Limit = None,
@@ -73,19 +60,13 @@ def list_(
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
     settings = load_leniently(config)
-    secrets = secrets_of(settings)
-    listing = job_listing(secrets)
 
-    async def look() -> None:
-        async with open_reader(settings.store_address) as reader:
-            every = reader.every_job(state=state, kind=kind)
-            found = (
-                ListedJob(job, None if job.event is None else reader.ids.text(job.event))
-                async for job in between(every, "created_at", start, end)
-            )
-            await show(listing, found, form, limit)
+    async def find(reader: Reader, _: int | None) -> AsyncGenerator[ListedJob]:
+        every = reader.every_job(state=state, kind=kind)
+        async for job in between(every, "created_at", start, end):
+            yield ListedJob(job, None if job.event is None else reader.ids.text(job.event))
 
-    asyncio.run(look())
+    show_stored(settings, job_listing(secrets_of(settings)), find, form, limit)
 
 
 @group.command()
@@ -143,19 +124,15 @@ def forwards(
     """Lists what targets answered when events were posted to them, the newest first."""
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
-    settings = load_leniently(config)
-    listing = forward_listing()
 
-    async def look() -> None:
-        async with open_reader(settings.store_address) as reader:
-            seq = None if event is None else reader.ids.seq(await reader.whole_id(event))
-            most = asked(listing, form, limit)
-            found = reader.forwards.every(
-                event=seq, target=target, since=start, until=end, limit=most
-            )
-            await show(listing, found, form, limit)
+    async def find(reader: Reader, most: int | None) -> AsyncGenerator[ForwardAttempt]:
+        seq = None if event is None else reader.ids.seq(await reader.whole_id(event))
+        every = reader.forwards.every(event=seq, target=target, since=start, until=end, limit=most)
+        async with aclosing(every) as found:
+            async for attempt in found:
+                yield attempt
 
-    asyncio.run(look())
+    show_stored(load_leniently(config), forward_listing(), find, form, limit)
 
 
 @group.command("forward-again")

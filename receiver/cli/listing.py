@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,9 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
+from receiver.cli.options import check_source
+from receiver.config import Config
+from receiver.store import Reader, open_reader
 from receiver.views.csv_export import csv_writer
 from receiver.views.listing import Cell, Listing
 
@@ -41,6 +45,27 @@ def asked(listing: Listing[Any], form: Form, limit: int | None) -> int | None:
     if limit is not None or form is not Form.TABLE or listing.most is None:
         return limit
     return listing.most + 1
+
+
+def show_stored(
+    settings: Config,
+    listing: Listing[T],
+    find: Callable[[Reader, int | None], AsyncGenerator[T]],
+    form: Form,
+    limit: int | None,
+    source: str | None = None,
+) -> None:
+    """Prints the records that `find` reads: takes a reader, and how many are shown at most.
+
+    Raises `InvalidInput` for a source that neither the configuration nor the store has.
+    """
+
+    async def look() -> None:
+        async with open_reader(settings.store_address) as reader:
+            await check_source(reader, settings, source)
+            await show(listing, find(reader, asked(listing, form, limit)), form, limit)
+
+    asyncio.run(look())
 
 
 async def show(
@@ -80,9 +105,15 @@ def _writer(listing: Listing[T], form: Form, rows: list[Sequence[Cell]]) -> Call
             return lambda record: output.json_line(listing.line(record))
         case Form.CSV:
             write = csv_writer(sys.stdout, listing.names)
-            return lambda record: write(listing.fields(record))
+            return lambda record: write(listing.values(record))
         case Form.TABLE:
             return lambda record: rows.append(listing.row(record))
+
+
+async def each(records: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Yields records that are there already."""
+    for record in records:
+        yield record
 
 
 async def between(

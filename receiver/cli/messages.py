@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,14 +32,7 @@ from receiver.views.redact import redact_message, redact_report, secrets_of
 _HIGHEST = 2**62
 
 
-class State(StrEnum):
-    """Values of `--state`."""
-
-    WAITING = "waiting"
-    SENDING = "sending"
-    SENT = "sent"
-    UNKNOWN = "unknown"
-    DEAD = "dead"
+_State = Literal["waiting", "sending", "sent", "unknown", "dead"]
 
 
 def command(
@@ -53,7 +45,7 @@ def command(
         Status | None, typer.Option(help="Only this delivery status, which the provider reports.")
     ] = None,
     state: Annotated[
-        State | None,
+        _State | None,
         typer.Option(help="Only this state in our outbox: `unknown` may have been sent or not."),
     ] = None,
     source: Source = None,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import typer
 
-from receiver import config as configuration
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
-from receiver.cli.options import known_providers, load_leniently
+from receiver.cli.options import known_providers, load_if_there
 from receiver.config import Config, StoreAddress
 from receiver.errors import ConfigError, Failed, InvalidInput
 from receiver.providers import load_file
@@ -33,7 +32,7 @@ def new(
     """Writes a description, of captures if there are any, and says what to do next."""
     if not _NAME.fullmatch(name):
         raise typer.BadParameter(f"expected small letters, digits and -, got {name!r}")
-    settings = _settings(config)
+    settings = load_if_there(config)
     captures = [*map(_from_file, files), *_from_quarantine(ids, settings)]
     file = to if to is not None else _folder(settings) / f"{name}.toml"
     if file.exists() and not force:
@@ -55,16 +54,6 @@ def new(
         load_file(file)
     except ConfigError as error:
         print_errors(f"still to mend: {fault}" for fault in error.faults)
-
-
-def _settings(config: Path | None) -> Config | None:
-    try:
-        configuration.find(config)
-    except ConfigError:
-        if config is not None:
-            raise
-        return None
-    return load_leniently(config)
 
 
 def _folders(settings: Config) -> list[Path]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from receiver.cli.command_group import ListByDefault
-from receiver.cli.listing import asked, between, form_of, show
+from receiver.cli.listing import between, form_of, show_stored
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -23,10 +21,7 @@ from receiver.cli.options import (
     optional_person,
 )
 from receiver.cli.times import Since, Tz, Until, period
-from receiver.config import Config
 from receiver.service.numbers import parse_msisdn
-from receiver.store import open_reader
-from receiver.store.opt_out_reads import OptOutReader
 from receiver.views.lists import near_miss_listing, opt_out_history_listing, opt_out_listing
 
 group = typer.Typer(cls=ListByDefault, help="Lists and changes who must not be messaged.")
@@ -59,12 +54,12 @@ def list_(
     start, end = period(since, until)
     settings = load_leniently(config)
     person = optional_person(msisdn, settings)
-    listing = opt_out_listing()
-    _look(
+    show_stored(
         settings,
-        lambda reader: show(
-            listing, between(reader.every(person), "time", start, end), form, limit
-        ),
+        opt_out_listing(),
+        lambda reader, _: between(reader.opt_outs.every(person), "time", start, end),
+        form,
+        limit,
     )
 
 
@@ -85,13 +80,14 @@ def history(
     start, end = period(since, until)
     settings = load_leniently(config)
     person = optional_person(msisdn, settings)
-    listing = opt_out_history_listing()
-    most = asked(listing, form, limit)
-    _look(
+    show_stored(
         settings,
-        lambda reader: show(
-            listing, reader.changes(msisdn=person, since=start, until=end, limit=most), form, limit
+        opt_out_history_listing(),
+        lambda reader, most: reader.opt_outs.changes(
+            msisdn=person, since=start, until=end, limit=most
         ),
+        form,
+        limit,
     )
 
 
@@ -112,13 +108,12 @@ def near_misses(
     """
     form = form_of(json=json, as_csv=as_csv)
     start, end = period(since, until)
-    listing = near_miss_listing()
-    most = asked(listing, form, limit)
-    _look(
+    show_stored(
         load_leniently(config),
-        lambda reader: show(
-            listing, reader.every_near_miss(since=start, until=end, limit=most), form, limit
-        ),
+        near_miss_listing(),
+        lambda reader, most: reader.opt_outs.every_near_miss(since=start, until=end, limit=most),
+        form,
+        limit,
     )
 
 
@@ -150,14 +145,6 @@ def remove(
     Subscriptions that the opt-out ended stay ended.
     """
     _change(msisdn, short_code, service, config, out=False)
-
-
-def _look(config: Config, show: Callable[[OptOutReader], Awaitable[object]]) -> None:
-    async def look() -> None:
-        async with open_reader(config.store_address) as reader:
-            await show(reader.opt_outs)
-
-    asyncio.run(look())
 
 
 def _change(

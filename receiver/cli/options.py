@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,20 +118,32 @@ def load_leniently(file: Path | None) -> Config:
     return settings
 
 
-def known_providers(file: Path | None) -> Registry:
-    """Returns the providers of a configuration; without one, those that are installed.
+def load_if_there(file: Path | None) -> Config | None:
+    """Returns the configuration of a command that needs none; None: there is none.
 
-    Raises `ConfigError` for a configuration that is named and is not there.
+    Raises `ConfigError` for one that is named and is not there.
     """
-    from receiver.providers import known
-
     try:
         configuration.find(file)
     except ConfigError:
         if file is not None:
             raise
-        return known()
-    return known(load_leniently(file))
+        return None
+    return load_leniently(file)
+
+
+def known_providers(file: Path | None) -> Registry:
+    """Returns the providers of a configuration; without one, those that are installed."""
+    from receiver.providers import known
+
+    return known(load_if_there(file))
+
+
+def confirm(question: str, why: str) -> None:
+    """Asks before something is done. Raises `BadParameter` where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"expected --yes: {why}")
+    typer.confirm(question, abort=True, err=True)
 
 
 async def check_source(reader: Reader, settings: Config, source: str | None) -> None:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from receiver.cli import output
+from receiver.cli import listing, output
 from receiver.cli.command_group import ListByDefault
 from receiver.cli.exit_status import print_errors
-from receiver.cli.listing import Form, form_of
 from receiver.cli.options import ConfigFile, Csv, Json, known_providers
 from receiver.errors import Failed
 from receiver.providers import Kind, Origin, is_file, load_file
-from receiver.views.csv_export import csv_writer
 from receiver.views.providers import (
-    CSV_NAMES,
     Known,
     load,
     look_up,
-    provider_csv,
     provider_details,
     provider_json,
-    provider_row,
+    provider_listing,
 )
 
 group = typer.Typer(
@@ -42,19 +38,11 @@ def list_(*, json: Json = False, as_csv: Csv = False, config: ConfigFile = None)
 
     Those of the configuration, if there is one, and those that are installed.
     """
-    form = form_of(json=json, as_csv=as_csv)
+    form = listing.form_of(json=json, as_csv=as_csv)
     providers = known_providers(config)
     found = [look_up(providers, name) for name in providers]
-    match form:
-        case Form.JSON:
-            output.json_lines(map(provider_json, found))
-        case Form.CSV:
-            write = csv_writer(sys.stdout, CSV_NAMES)
-            for each in found:
-                write(provider_csv(each))
-        case Form.TABLE:
-            rows = [provider_row(each) for each in found]
-            output.table(("NAME", "TITLE", "FROM", "CAN"), rows, if_empty="no providers")
+    shown = listing.show(provider_listing(), listing.each(found), form, None)
+    asyncio.run(shown)
 
 
 @group.command()

@@ -23,8 +23,8 @@ from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.store import Reader, open_reader
 from receiver.views.lists import quarantine_listing, quarantined_json, redact_quarantined
-from receiver.views.quarantine import quarantined_details
 from receiver.views.redact import secrets_of
+from receiver.views.requests import quarantined_details
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists requests that could not become events, and tries them again."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ from receiver.logs import setup
 from receiver.service import control
 from receiver.service.parts import Parts
 from receiver.service.replay import Applied, ReplayRun, apply, find_event
+from receiver.service.replay_compare import EventComparison
 from receiver.store.replay_reads import ReplayReader, Selection, open_replay_reader
 from receiver.views.replay import comparison_json, comparison_lines, summary_lines
 from receiver.views.times import time_title
@@ -99,12 +101,8 @@ def command(
 def _show(run: ReplayRun, reader: ReplayReader, *, every: bool, json: bool) -> None:
     if not json:
         output.line(f"{'ID':<18}  {time_title('RECEIVED'):<19}  {'PERSON':<13}  THEN → NOW")
-    first, last = reader.bounds(run.wanted)
     try:
-        with (
-            output.progress(first, last + 1) as progress,
-            closing(run.chunks(reader, progress)) as chunks,
-        ):
+        with _chunks(run, reader) as chunks:
             for compared in chunks:
                 shown = [one for one in compared if every or one.differs or one.failing]
                 if json:
@@ -117,6 +115,17 @@ def _show(run: ReplayRun, reader: ReplayReader, *, every: bool, json: bool) -> N
         run.close()
 
 
+@contextmanager
+def _chunks(run: ReplayRun, reader: ReplayReader) -> Iterator[Iterator[list[EventComparison]]]:
+    """Lends the comparisons of a run, with a bar that shows how far it is."""
+    first, last = reader.bounds(run.wanted)
+    with (
+        output.progress(first, last + 1) as progress,
+        closing(run.chunks(reader, progress)) as chunks,
+    ):
+        yield chunks
+
+
 def _apply(run: ReplayRun, parts: Parts, *, again: bool, json: bool) -> None:
     applied = Applied()
 
@@ -124,19 +133,15 @@ def _apply(run: ReplayRun, parts: Parts, *, again: bool, json: bool) -> None:
         # The store is opened to write first: opening it to write looks into the file, and closing
         # a file ends all locks that the process has on it.
         async with control.executor(parts) as carry:
-            with open_replay_reader(parts.config.store_address) as reader:
-                first, last = reader.bounds(run.wanted)
-                with (
-                    output.progress(first, last + 1) as progress,
-                    closing(run.chunks(reader, progress)) as chunks,
-                ):
-                    for compared in chunks:
-                        async for outcome in apply(carry, compared, again=again):
-                            print_errors(
-                                outcome.failures[: max(0, _MOST_FAILURES - applied.failures)]
-                            )
-                            applied.add(outcome)
-                        await asyncio.sleep(0)  # so that Ctrl-C ends a run with nothing to do
+            with (
+                open_replay_reader(parts.config.store_address) as reader,
+                _chunks(run, reader) as chunks,
+            ):
+                for compared in chunks:
+                    async for outcome in apply(carry, compared, again=again):
+                        print_errors(outcome.failures[: max(0, _MOST_FAILURES - applied.failures)])
+                        applied.add(outcome)
+                    await asyncio.sleep(0)  # so that Ctrl-C ends a run with nothing to do
 
     try:
         asyncio.run(work())

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from receiver.cli import output
 from receiver.cli.exit_status import print_errors
-from receiver.cli.listing import Form, form_of
+from receiver.cli.listing import each, form_of, show
 from receiver.cli.options import ConfigFile, Csv, Json, load_leniently
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.events import utc_now
 from receiver.service.report import DAY, NAMES, Report, kinds, make_report
 from receiver.store import Reader, open_reader
 from receiver.text.days import midnight
-from receiver.views.csv_export import csv_writer
+from receiver.views.listing import Listing
 from receiver.views.report import columns, rows
-from receiver.views.subscribers import row
 from receiver.views.times import full_time, shown_zone
 
 #: Days of a report without `--since`.
@@ -62,16 +59,12 @@ def command(
             )
 
     report = asyncio.run(look())
-    titles = columns(report)
-    if form is Form.JSON:
-        output.json_lines(rows(report))
-    elif form is Form.CSV:
-        write = csv_writer(sys.stdout, [name for _, name in titles])
-        for fields in rows(report):
-            write(fields)
-    else:
-        cells = [row(titles, fields) for fields in rows(report)]
-        output.table([title for title, _ in titles], cells, if_empty="nothing was counted")
+    found = columns(report)
+    listing = Listing[dict[str, Any]](
+        columns=found, fields=dict, names=found, if_empty="nothing was counted"
+    )
+    shown = show(listing, each(rows(report)), form, None)
+    asyncio.run(shown)
 
 
 async def _warn(reader: Reader, now: datetime) -> None:

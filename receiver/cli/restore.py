@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 from receiver.cli.options import ConfigFile, load
-from receiver.cli.store_file import store_file
+from receiver.config import Config
+from receiver.errors import Failed
 from receiver.events import utc_now
 from receiver.service.users import caller
+from receiver.store.engine.console_data import accounts_path
+from receiver.store.engine.plugin_data import folder_of
 from receiver.store.engine.sqlite.backup import restore
 
 _INSTEAD = (
@@ -39,3 +42,15 @@ def command(
         print(f"{copy.file}.console: users and tokens of the console")
     if kept is not None:
         print(f"the old store: {kept}")
+
+
+def store_file(settings: Config, instead: str) -> Path:
+    """Returns the file of the store. Raises `Failed` with what to do `instead` for PostgreSQL."""
+    if isinstance(settings.store_address, Path):
+        return settings.store_address
+    raise Failed(
+        f"the store is in PostgreSQL ({settings.store_address}): {instead}",
+        f"the console's users ({accounts_path(settings.store_path)}) and the plugins' data"
+        f" ({folder_of(settings.store_path)}) are files of this machine, of which it knows nothing;"
+        " see docs/scale-out.md",
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +16,7 @@ import typer
 from receiver.cli import output
 from receiver.cli.campaigns import follow, show
 from receiver.cli.exit_status import print_errors
+from receiver.cli.options import confirm
 from receiver.errors import Failed
 from receiver.events import utc_now
 from receiver.outgoing import Schedule, Within
@@ -103,7 +103,9 @@ def send_many(parts: Parts, source: str, api: Api, wish: Wish) -> None:
     _describe(parts, source, made, schedule, wish)
     if wish.dry_run:
         return
-    _ask(made, wish)
+    people = len(made.people)
+    if people > _ASKED_ABOVE and not wish.yes:
+        confirm(f"Send to {people:,} people?", f"it goes to {people:,} people")
     id_ = asyncio.run(_store(parts, source, schedule, made.people, sender, wish.service_id))
     store = parts.config.store_address
     if wish.wait:
@@ -142,14 +144,12 @@ def schedule_of(wish: Wish, now: datetime, api: Api) -> Schedule:
 
 
 def _within(text: str) -> Within:
-    match = _WITHIN.fullmatch(text.strip())
-    numbers = [int(each) for each in match.groups()] if match else []
-    opens, closes = (
-        (numbers[0] * 60 + numbers[1], numbers[2] * 60 + numbers[3]) if match else (0, 0)
-    )
-    if opens == closes or closes > 24 * 60:
-        raise typer.BadParameter(f"--within: expected times such as 08:00-20:00; got {text!r}")
-    return Within(opens, closes)
+    if match := _WITHIN.fullmatch(text.strip()):
+        hour, minute, last_hour, last_minute = map(int, match.groups())
+        opens, closes = hour * 60 + minute, last_hour * 60 + last_minute
+        if opens != closes and closes <= 24 * 60:
+            return Within(opens, closes)
+    raise typer.BadParameter(f"--within: expected times such as 08:00-20:00; got {text!r}")
 
 
 def _recipients(parts: Parts, source: str, wish: Wish) -> Iterator[Recipient]:
@@ -212,16 +212,6 @@ async def _price(parts: Parts, source: str) -> Decimal | None:
         return None
     async with open_reader(parts.config.store_address) as reader:
         return await mailing.price_of_part(reader, source)
-
-
-def _ask(made: Mailing, wish: Wish) -> None:
-    """Asks before a message to many. Raises `BadParameter` where nobody can answer."""
-    people = len(made.people)
-    if people <= _ASKED_ABOVE or wish.yes:
-        return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter(f"expected --yes: it goes to {people:,} people")
-    typer.confirm(f"Send to {people:,} people?", abort=True, err=True)
 
 
 async def _store(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import AsyncGenerator
+from typing import Annotated, Literal
 
 import typer
 
 from receiver.cli import reconcile
 from receiver.cli.command_group import ListByDefault
-from receiver.cli.listing import form_of, show
+from receiver.cli.listing import each, form_of, show, show_stored
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -27,8 +26,8 @@ from receiver.cli.options import (
     optional_person,
 )
 from receiver.cli.times import Since, Tz, Until, optional_time, period
-from receiver.service.growth import ServiceCount, make_growth
-from receiver.store import Subscription, open_reader
+from receiver.service.growth import make_growth
+from receiver.store import Reader, Subscription, open_reader
 from receiver.store.subscription_reads import Filters
 from receiver.views.lists import subscriber_listing
 from receiver.views.subscribers import COLUMNS, COUNT_COLUMNS, HISTORY_COLUMNS
@@ -36,20 +35,7 @@ from receiver.views.times import shown_zone
 
 group = typer.Typer(cls=ListByDefault, help="Lists, counts and corrects the subscription book.")
 group.command("reconcile")(reconcile.command)
-
-
-class State(StrEnum):
-    """Values of `--state`."""
-
-    ACTIVE = "active"
-    INACTIVE = "inactive"
-
-
-class By(StrEnum):
-    """Values of `--by`."""
-
-    DAY = "day"
-    SERVICE = "service"
+_State = Literal["active", "inactive"]
 
 
 @group.command("list")
@@ -59,7 +45,7 @@ def list_(
     short_code: ShortCode = None,
     source: Source = None,
     keyword: Annotated[str | None, typer.Option(help="Only subscriptions by this keyword.")] = None,
-    state: Annotated[State | None, typer.Option(help="Only this state.")] = None,
+    state: Annotated[_State | None, typer.Option(help="Only this state.")] = None,
     since: Since = None,
     until: Until = None,
     msisdn: Msisdn = None,
@@ -96,27 +82,23 @@ def list_(
         "since": start,
         "until": end,
     }
-    columns = HISTORY_COLUMNS if history else COLUMNS
 
-    async def look() -> None:
-        async with open_reader(settings.store_address) as reader:
-            await check_source(reader, settings, source)
-            lines: AsyncGenerator[Subscription]
-            if history:
-                lines = reader.subscriptions.history(**filters)
-            else:
-                lines = reader.subscriptions.find(**filters, as_of=then)
-            await show(subscriber_listing(columns), lines, form, limit)
+    def find(reader: Reader, _: int | None) -> AsyncGenerator[Subscription]:
+        if history:
+            return reader.subscriptions.history(**filters)
+        return reader.subscriptions.find(**filters, as_of=then)
 
-    asyncio.run(look())
+    listing = subscriber_listing(HISTORY_COLUMNS if history else COLUMNS)
+    show_stored(settings, listing, find, form, limit, source)
 
 
 @group.command()
 def counts(
     *,
     by: Annotated[
-        By, typer.Option(help="One line a service and day, or one a service for the whole time.")
-    ] = By.DAY,
+        Literal["day", "service"],
+        typer.Option(help="One line a service and day, or one a service for the whole time."),
+    ] = "day",
     service: Service = None,
     short_code: ShortCode = None,
     source: Source = None,
@@ -150,13 +132,8 @@ def counts(
                 service_id=service,
             )
         found, columns = growth.days, COUNT_COLUMNS
-        if by is By.SERVICE:
+        if by == "service":
             found, columns = growth.services, COUNT_COLUMNS[1:]
-        await show(subscriber_listing(columns), _each(found), form, None)
+        await show(subscriber_listing(columns), each(found), form, None)
 
     asyncio.run(look())
-
-
-async def _each(counts: Iterable[ServiceCount]) -> AsyncGenerator[ServiceCount]:
-    for count in counts:
-        yield count

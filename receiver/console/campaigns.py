@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
-from receiver.console.changes import order
-from receiver.console.filters import Filter
+from receiver.console.changes import of_record
+from receiver.console.filters import following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
 from receiver.console.web import Endpoint, Page, Visit, id_of, path_of
@@ -57,19 +57,14 @@ async def campaign(visit: Visit) -> Response:
 
 
 def _change(act: _Act, done: str) -> Endpoint:
-    async def change(visit: Visit) -> Response:
-        id_ = id_of(visit)
-        await order(visit, ChangeCampaign(campaign=id_, act=act))
-        return visit.back(path_of("campaigns", str(id_)), done)
-
-    return change
+    return of_record(lambda id_: ChangeCampaign(campaign=id_, act=act), "/campaigns/{}", done)
 
 
 CAMPAIGNS = ListPage[ListedCampaign](
     path="/campaigns",
     title="Campaigns",
     about="Messages to many: how far each is.",
-    filters=(Filter(name="before", label="", kind="number", hidden=True),),
+    filters=(following("before"),),
     times=(),
     listing=lambda _: campaign_listing(),
     find=_campaigns,

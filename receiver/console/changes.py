@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.responses import Response
 
 from receiver.console.roles import Role
-from receiver.console.web import Page, Visit, id_of, path_of
+from receiver.console.web import Endpoint, Page, Visit, id_of, path_of
 from receiver.errors import Failed, InvalidInput
 from receiver.service.commands import (
     AddOptOut,
@@ -29,20 +31,6 @@ async def send(visit: Visit) -> Response:
     return visit.back(path_of("persons", person), "sent")
 
 
-async def opt_out(visit: Visit) -> Response:
-    """Notes that a person must not be messaged."""
-    person = _person(visit)
-    await order(visit, AddOptOut(person))
-    return visit.back(path_of("persons", person), "opted-out")
-
-
-async def opt_in(visit: Visit) -> Response:
-    """Notes that a person may be messaged again."""
-    person = _person(visit)
-    await order(visit, RemoveOptOut(person))
-    return visit.back(path_of("persons", person), "opted-in")
-
-
 async def forget(visit: Visit) -> Response:
     """Deletes all data about a person, whose number was typed once more."""
     person = _person(visit)
@@ -52,22 +40,29 @@ async def forget(visit: Visit) -> Response:
     return visit.back("/events", "forgotten")
 
 
-async def run_job(visit: Visit) -> Response:
-    """Does a job now."""
-    await order(visit, RunJob(id_of(visit)))
-    return visit.back("/jobs", "run")
+def of_person(make: Callable[[str], Command], done: str) -> Endpoint:
+    """Returns what has a command about the person in the path carried out."""
+
+    async def endpoint(visit: Visit) -> Response:
+        person = _person(visit)
+        await order(visit, make(person))
+        return visit.back(path_of("persons", person), done)
+
+    return endpoint
 
 
-async def drop_job(visit: Visit) -> Response:
-    """Gives a job up."""
-    await order(visit, DropJob(id_of(visit)))
-    return visit.back("/jobs", "dropped")
+def of_record(make: Callable[[int], Command], after: str, done: str) -> Endpoint:
+    """Returns what has a command about the record in the path carried out.
 
+    `after`: the page to go on with, `{}` for the id.
+    """
 
-async def retry_quarantined(visit: Visit) -> Response:
-    """Reads a request of the quarantine again."""
-    await order(visit, RetryQuarantined(id_of(visit)))
-    return visit.back("/quarantine", "taken")
+    async def endpoint(visit: Visit) -> Response:
+        id_ = id_of(visit)
+        await order(visit, make(id_))
+        return visit.back(after.format(id_), done)
+
+    return endpoint
 
 
 async def order(visit: Visit, command: Command) -> Outcome:
@@ -82,12 +77,16 @@ def _person(visit: Visit) -> str:
     return parse_msisdn(visit.request.path_params["msisdn"], visit.desk.settings)
 
 
+_CARE, _OPERATOR = Role.CARE, Role.OPERATOR
 CHANGES = (
-    Page("/persons/{msisdn}/messages", Role.CARE, send, "POST"),
-    Page("/persons/{msisdn}/opt-out", Role.CARE, opt_out, "POST"),
-    Page("/persons/{msisdn}/opt-in", Role.CARE, opt_in, "POST"),
-    Page("/persons/{msisdn}/forget", Role.OPERATOR, forget, "POST"),
-    Page("/jobs/{id:int}/run", Role.OPERATOR, run_job, "POST"),
-    Page("/jobs/{id:int}/drop", Role.OPERATOR, drop_job, "POST"),
-    Page("/quarantine/{id:int}/retry", Role.OPERATOR, retry_quarantined, "POST"),
+    Page("/persons/{msisdn}/messages", _CARE, send, "POST"),
+    Page("/persons/{msisdn}/opt-out", _CARE, of_person(AddOptOut, "opted-out"), "POST"),
+    Page("/persons/{msisdn}/opt-in", _CARE, of_person(RemoveOptOut, "opted-in"), "POST"),
+    Page("/persons/{msisdn}/forget", _OPERATOR, forget, "POST"),
+    Page("/jobs/{id:int}/run", _OPERATOR, of_record(RunJob, "/jobs", "run"), "POST"),
+    Page("/jobs/{id:int}/drop", _OPERATOR, of_record(DropJob, "/jobs", "dropped"), "POST"),
+    Page(
+        *("/quarantine/{id:int}/retry", _OPERATOR),
+        *(of_record(RetryQuarantined, "/quarantine", "taken"), "POST"),
+    ),
 )

@@ -17,6 +17,7 @@ from receiver.service.report import DAY, NAMES, Report, kinds, make_report
 from receiver.service.stories import stories_of
 from receiver.store import Reader, StoredMessage
 from receiver.text.days import days as days_between
+from receiver.views.listing import Columns
 from receiver.views.report import columns, rows
 from receiver.views.stories import answered
 from receiver.views.times import shown_zone
@@ -131,7 +132,7 @@ async def _keywords(
         Block(
             title="Hits",
             about=f"The first words of messages that came, at most {_KEYWORDS}.",
-            columns=(("KEYWORD", "keyword"), ("MESSAGES", "received"), ("SHARE %", "share")),
+            columns=("keyword", ("MESSAGES", "received"), ("SHARE %", "share")),
             records=hits,
             plot=_hits(visit, report, [word for word, _ in sums.most_common(_LINES)], begin, end),
             if_empty="No message came in this time.",
@@ -139,7 +140,7 @@ async def _keywords(
         Block(
             title="Unanswered",
             about=f"Those of the newest {_UNANSWERED} messages that no rule fitted, by first word.",
-            columns=(("KEYWORD", "keyword"), ("MESSAGES", "messages"), ("LAST", "text")),
+            columns=("keyword", "messages", ("LAST", "text")),
             records=unanswered,
             if_empty="Every message was answered, or it was decided not to.",
             links=lambda record: (None, None, path_of("events", record["event"])),
@@ -244,10 +245,7 @@ async def _delivery(
         Block(
             title="Failures",
             about=recent,
-            columns=(
-                *(("SOURCE", "source"), ("STATUS", "status"), ("CODE", "code")),
-                *(("MESSAGES", "count"), ("REASON", "error")),
-            ),
+            columns=("source", "status", "code", ("MESSAGES", "count"), ("REASON", "error")),
             records=_failures(newest),
             if_empty="No message failed.",
             links=lambda record: (
@@ -258,9 +256,9 @@ async def _delivery(
     ]
 
 
-_FUNNEL = (
-    *(("MESSAGES", "every"), ("UNDER WAY", "open"), ("FAILED", "failed")),
-    *(("DELIVERED", "delivered"), ("DELIVERED %", "share")),
+_FUNNEL: Columns = (
+    *(("MESSAGES", "every"), ("UNDER WAY", "open"), "failed"),
+    *("delivered", ("DELIVERED %", "share")),
 )
 
 

@@ -79,6 +79,11 @@ PERSON = Filter(name="msisdn", label="Number", kind="person")
 SOURCE = Filter(name="source", label="Source", kind="source")
 
 
+def following(name: str) -> Filter:
+    """Returns the filter by which the link to the next page goes on."""
+    return Filter(name=name, label="Of the link to the next page", kind="number", hidden=True)
+
+
 def chosen(filters: Sequence[Filter], visit: Visit) -> dict[str, Any]:
     """Returns what the URL asks for, by the parameter of the reader. Raises `InvalidInput`."""
     return {each.parameter: value for each, value in _given(filters, visit) if each.keeps is None}

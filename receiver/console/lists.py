@@ -156,7 +156,7 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         """Returns the list as a CSV file that is safe for spreadsheets."""
         listing = self.listing(visit)
         found, _ = await self.read(visit, _CSV, stretch=_CSV)
-        records = [listing.fields(visit.seen(record)) for record in found]
+        records = [listing.values(visit.seen(record)) for record in found]
         return csv_file(self.path, listing.names, records)
 
     async def read(

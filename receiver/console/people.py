@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from receiver.console.filters import PERSON, SOURCE, TIMES, Filter
+from receiver.console.filters import PERSON, SOURCE, TIMES, Filter, following
 from receiver.console.lists import ListPage, Paging, oldest_first
 from receiver.console.roles import Role
 from receiver.console.sheets import DAYS, Block, Line, Plot, Sheet, span
@@ -19,8 +19,8 @@ from receiver.views.times import shown_zone
 _SERVICE = Filter(name="service", label="Service", argument="service_id")
 _SHORT_CODE = Filter(name="short_code", label="Short code")
 _KEYWORD = Filter(name="keyword", label="Keyword")
-_STATE = Filter(name="state", label="State", kind="choice", choices=("active", "inactive"))
-_BOOK = (_SERVICE, _SHORT_CODE, SOURCE, _KEYWORD, _STATE, PERSON)
+STATE = Filter(name="state", label="State", kind="choice", choices=("active", "inactive"))
+_BOOK = (_SERVICE, _SHORT_CODE, SOURCE, _KEYWORD, STATE, PERSON)
 
 
 def _book(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[BookLine]:
@@ -86,7 +86,7 @@ SUBSCRIBERS = ListPage[BookLine](
     path="/subscribers",
     title="Subscribers",
     about="Who is or was subscribed to which service, by number; times are of the last change.",
-    filters=(*_BOOK, Filter(name="place", label="", kind="number", hidden=True)),
+    filters=(*_BOOK, following("place")),
     listing=lambda _: lists.subscriber_listing(subscribers.COLUMNS),
     find=_book,
     paging=Paging(key=lambda line: line.place, parameter="place", more="More"),

@@ -63,8 +63,8 @@ async def _preview(
             title="What would differ",
             about=" ".join(f"{line[:1].upper()}{line[1:]}." for line in compared.summary),
             columns=(
-                *(("ID", "id"), (time_title("RECEIVED"), "received"), ("PERSON", "person")),
-                *(("TEXT", "text"), ("THEN → NOW", "differences")),
+                *("id", (time_title("RECEIVED"), "received"), "person", "text"),
+                ("THEN → NOW", "differences"),
             ),
             records=[_record(one) for one in compared.different],
             if_empty="Every message would be answered as it was.",

@@ -16,7 +16,7 @@ from receiver.console.web import Page, Visit
 from receiver.errors import InvalidInput, NotFound
 from receiver.events import utc_now
 from receiver.text.days import midnight
-from receiver.views.subscribers import Columns, row
+from receiver.views.listing import Columns, names_of, row_of, titles_of
 from receiver.views.times import format_time, shown_zone
 
 Records = Sequence[dict[str, Any]]
@@ -84,7 +84,6 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     about: str = ""
     columns: Columns
-    """Title and field of each column."""
     records: Records
     plot: Plot | None = None
     if_empty: str
@@ -124,7 +123,7 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
             "sheet.html",
             400 if why else 200,
             sheet=self,
-            blocks=[(block, _rows(block, visit)) for block in blocks],
+            blocks=[(block, titles_of(block.columns), _rows(block, visit)) for block in blocks],
             filters=[each for each in self.filters if each.wants(visit)],
             given=visit.request.query_params,
             sources=sources,
@@ -139,12 +138,12 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
         block = next((each for each in blocks if each.title == wanted), None)
         if block is None:
             raise NotFound(f"{wanted!r}: the page has no such table")
-        names = [name for _, name in block.columns]
-        return csv_file(self.path, names, [visit.seen(record) for record in block.records])
+        records = [visit.seen(record) for record in block.records]
+        return csv_file(self.path, names_of(block.columns), records)
 
 
 def _rows(block: Block, visit: Visit) -> list[list[tuple[str, str | None]]]:
     return [
-        linked(row(block.columns, visit.seen(record)), block.links(record))
+        linked(row_of(block.columns, visit.seen(record), None), block.links(record))
         for record in block.records
     ]

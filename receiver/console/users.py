@@ -10,13 +10,12 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from receiver.console.accounts import Account, Accounts, Act
-from receiver.console.filters import Filter
+from receiver.console.filters import following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role, role_of
-from receiver.console.web import Page, Visit
+from receiver.console.web import Endpoint, Page, Visit
 from receiver.errors import InvalidInput
-from receiver.views.fields import json_fields
-from receiver.views.listing import Listing
+from receiver.views.listing import Listing, json_fields
 from receiver.views.times import format_time, time_title
 
 _ROLES = [role.word for role in Role]
@@ -66,16 +65,15 @@ async def set_role(visit: Visit) -> Response:
     return visit.back("/users", "role")
 
 
-async def remove_user(visit: Visit) -> Response:
-    """Removes a user and ends their sessions."""
-    await to_thread.run_sync(visit.console.accounts.remove_user, _name(visit), visit.visitor.name)
-    return visit.back("/users", "user-removed")
+def changing(change: Callable[[Accounts, str, str], None], after: str, done: str) -> Endpoint:
+    """Returns what changes the account in the path: takes its name, and who changes it."""
 
+    async def endpoint(visit: Visit) -> Response:
+        by = visit.visitor.name
+        await to_thread.run_sync(change, visit.console.accounts, _name(visit), by)
+        return visit.back(after, done)
 
-async def end_sessions(visit: Visit) -> Response:
-    """Ends all sessions of a user, who can log in again."""
-    await to_thread.run_sync(visit.console.accounts.end_sessions, _name(visit), visit.visitor.name)
-    return visit.back("/users", "sessions-ended")
+    return endpoint
 
 
 async def add_token(visit: Visit) -> Response:
@@ -87,12 +85,6 @@ async def add_token(visit: Visit) -> Response:
     add = partial(accounts.add_token, name, _role(visit), visit.visitor.name)
     secret = await to_thread.run_sync(add)
     return await _page(visit, "tokens.html", accounts.tokens, secret)
-
-
-async def remove_token(visit: Visit) -> Response:
-    """Removes a token: its holder can do nothing more."""
-    await to_thread.run_sync(visit.console.accounts.remove_token, _name(visit), visit.visitor.name)
-    return visit.back("/tokens", "token-removed")
 
 
 def _name(visit: Visit) -> str:
@@ -114,9 +106,8 @@ async def _acts(
         yield act
 
 
-def _act_row(act: Act) -> list[str | None]:
-    details = ", ".join(f"{name} {value}" for name, value in act.details.items())
-    return [format_time(act.time), act.who, act.act, details]
+def _details(act: Act) -> str:
+    return ", ".join(f"{name} {value}" for name, value in act.details.items())
 
 
 LOG = ListPage[Act](
@@ -125,11 +116,10 @@ LOG = ListPage[Act](
     about="Logins, refused ones too, and changes of users and tokens. What people did to data is"
     " in the audit.",
     role=Role.ADMIN,
-    filters=(Filter(name="before", label="", kind="number", hidden=True),),
+    filters=(following("before"),),
     times=(),
     listing=lambda _: Listing[Act](
-        titles=(time_title("TIME"), "WHO", "ACT", "DETAILS"),
-        row=_act_row,
+        columns=("time", "who", "act", ("DETAILS", _details)),
         fields=json_fields,
         names=Act.__struct_fields__,
         if_empty="nobody has logged in",
@@ -138,14 +128,17 @@ LOG = ListPage[Act](
     lend=lambda visit: nullcontext(visit.console.accounts),
     paging=Paging(key=lambda act: act.id, parameter="before", begin=lambda id_: str(id_ + 1)),
 )
+_REMOVE_USER = changing(Accounts.remove_user, "/users", "user-removed")
+_END_SESSIONS = changing(Accounts.end_sessions, "/users", "sessions-ended")
+_REMOVE_TOKEN = changing(Accounts.remove_token, "/tokens", "token-removed")
 PAGES = (
     *LOG.pages(),
     Page("/users", Role.ADMIN, users),
     Page("/users", Role.ADMIN, add_user, "POST"),
     Page("/users/{name}/role", Role.ADMIN, set_role, "POST"),
-    Page("/users/{name}/remove", Role.ADMIN, remove_user, "POST"),
-    Page("/users/{name}/end-sessions", Role.ADMIN, end_sessions, "POST"),
+    Page("/users/{name}/remove", Role.ADMIN, _REMOVE_USER, "POST"),
+    Page("/users/{name}/end-sessions", Role.ADMIN, _END_SESSIONS, "POST"),
     Page("/tokens", Role.ADMIN, tokens),
     Page("/tokens", Role.ADMIN, add_token, "POST"),
-    Page("/tokens/{name}/remove", Role.ADMIN, remove_token, "POST"),
+    Page("/tokens/{name}/remove", Role.ADMIN, _REMOVE_TOKEN, "POST"),
 )

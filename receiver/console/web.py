@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -122,6 +122,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Endpoint = Callable[[Visit], Awaitable[Response]]
+Answering = Callable[[Request], Awaitable[Response]]
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -133,14 +134,7 @@ class Page(msgspec.Struct, frozen=True):
     method: str = "GET"
 
 
-class Guarded(Protocol):
-    """Answers a request."""
-
-    async def __call__(self, request: Request, /) -> Response:
-        """Returns the answer."""
-
-
-def guarded(page: Page, console: Console) -> Guarded:
+def guarded(page: Page, console: Console) -> Answering:
     """Returns what answers the requests to a page: only those of visitors who may make them."""
 
     async def answer(request: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from receiver.console.filters import SOURCE, Filter
+from receiver.console.filters import SOURCE, Filter, following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
 from receiver.console.seen import HIDDEN
@@ -20,9 +20,8 @@ from receiver.store.jobs import KINDS
 from receiver.views import lists
 from receiver.views.jobs import job_details
 from receiver.views.lists import ListedJob, redact_quarantined
-from receiver.views.quarantine import quarantined_details
 from receiver.views.redact import redact_job
-from receiver.views.requests import request_details
+from receiver.views.requests import quarantined_details, request_details
 
 #: Parts of a request with credentials, in whatever form.
 _CREDENTIALS = ("header authorization", "header cookie", "header proxy-authorization")
@@ -112,7 +111,7 @@ JOBS = ListPage[ListedJob](
     filters=(
         Filter(name="state", label="State", kind="choice", choices=("due", "dead")),
         Filter(name="kind", label="Kind", kind="choice", choices=KINDS),
-        Filter(name="after", label="", kind="number", hidden=True),
+        following("after"),
     ),
     times=(),
     listing=lambda visit: lists.job_listing(visit.desk.secrets),
@@ -158,7 +157,7 @@ QUARANTINE = ListPage[Quarantined](
             choices=("right", "wrong"),
             keeps=lambda word, entry: entry.authenticated == (word == "right"),
         ),
-        Filter(name="before", label="", kind="number", hidden=True),
+        following("before"),
     ),
     times=(),
     listing=lambda visit: lists.quarantine_listing(visit.desk.secrets),

@@ -34,6 +34,7 @@ from receiver.doctor.findings import (
     red,
     yellow,
 )
+from receiver.errors import StoreError
 
 __all__ = [
     "CHECKS",
@@ -101,6 +102,8 @@ async def run(name: str, check: Check, installation: Installation) -> list[Findi
         return []
     try:
         found = await check(installation)
+    except StoreError:
+        return []  # the check `store` tells why
     except PermissionError as error:
         found = [yellow(f"{error.filename}: this user has no permission to read it", AS_USER)]
     except Exception as error:  # noqa: BLE001 - one broken check must not end the others

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 
-from receiver.doctor.findings import Finding, Installation, ago, green, red, size, yellow
-from receiver.errors import StoreError
+from receiver.doctor.findings import Finding, Installation, ago, green, red, size, support, yellow
 from receiver.store.engine.cluster import Cluster, Node, Server, Standby
 
 #: The oldest supported version: psycopg's pipelines and `gen_random_uuid` work with it.
@@ -32,10 +31,7 @@ _FAR_BEHIND = 64 * 1024 * 1024
 
 async def server(installation: Installation) -> list[Finding]:
     """Checks the server: its version, what a commit means to it, its clock and its upkeep."""
-    found = await _look(installation)
-    if found is None:
-        return []  # the check `store` tells why
-    return list(server_of(found.server, installation.clock()))
+    return list(server_of((await _look(installation)).server, installation.clock()))
 
 
 def server_of(found: Server, now: datetime) -> Iterator[Finding]:
@@ -62,12 +58,7 @@ def version_of(version: int, today: date) -> Finding:
     name = f"PostgreSQL {major}.{minor}"
     if major < _OLDEST:
         return red(f"{name}: too old, {_OLDEST} is needed", "upgrade the server (pg_upgrade)")
-    end = _ENDS_OF_LIFE.get(major)
-    if end is not None and today > end:
-        return yellow(f"{name}: no security fixes since {end}", "upgrade it (pg_upgrade)")
-    return green(
-        f"{name}: security fixes until {end}" if end else f"{name}: newer than this program"
-    )
+    return support(name, _ENDS_OF_LIFE.get(major), today, "upgrade it (pg_upgrade)")
 
 
 def clock_of(offset: float) -> Finding:
@@ -102,8 +93,7 @@ def upkeep_of(found: Server) -> Iterator[Finding]:
 
 async def replication(installation: Installation) -> list[Finding]:
     """Checks whether what is acknowledged is on another server, too."""
-    found = await _look(installation)
-    return [] if found is None else list(replication_of(found))
+    return list(replication_of(await _look(installation)))
 
 
 def replication_of(found: Cluster) -> Iterator[Finding]:
@@ -143,8 +133,7 @@ def standby_of(standby: Standby) -> Finding:
 
 async def nodes(installation: Installation) -> list[Finding]:
     """Checks the receivers: who is alive, who leads, and that they agree."""
-    found = await _look(installation)
-    return [] if found is None else list(nodes_of(found.nodes, installation.clock()))
+    return list(nodes_of((await _look(installation)).nodes, installation.clock()))
 
 
 def nodes_of(found: list[Node], now: datetime) -> Iterator[Finding]:
@@ -177,8 +166,7 @@ def node_of(node: Node, now: datetime) -> Finding:
     return green(f"{said}; leads" if node.leads else said)
 
 
-async def _look(installation: Installation) -> Cluster | None:
-    try:
-        return await installation.cluster()
-    except StoreError:
-        return None
+async def _look(installation: Installation) -> Cluster:
+    found = await installation.cluster()
+    assert found is not None  # nobody asks of a store in a file
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
@@ -106,13 +106,14 @@ class Installation:
         """Opens the store. Raises `StoreUnusable` if its package is not installed."""
         return engine_of(self.address)
 
-    async def readable_health(self) -> StoreHealth | None:
-        """Returns the state of the store; None where there is none yet, or none of this version."""
-        try:
-            found = await self.health() if self.engine.exists() else None
-        except StoreError:  # the check `store` tells why
-            return None
-        return found if found is not None and found.version == found.newest else None
+    async def readable_health(self) -> StoreHealth:
+        """Returns the state of the store. Raises `StoreError` if it is none that can be read."""
+        if not self.engine.exists():
+            raise StoreError("does not exist yet")
+        found = await self.health()
+        if found.version != found.newest:
+            raise StoreError("of another version")
+        return found
 
     async def health(self) -> StoreHealth:
         """Returns the state of the store. Raises `StoreUnusable`."""
@@ -133,6 +134,15 @@ class Installation:
 
 
 Check = Callable[[Installation], Awaitable[list[Finding]]]
+
+
+def support(name: str, end: date | None, today: date, do: str) -> Finding:
+    """Checks whether a version gets security fixes; `end`: until when, None if it is too new."""
+    if end is None:
+        return green(f"{name}: newer than this program")
+    if today > end:
+        return yellow(f"{name}: no security fixes since {end}", do)
+    return green(f"{name}: security fixes until {end}")
 
 
 def ago(then: datetime, now: datetime) -> str:

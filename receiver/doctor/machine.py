@@ -7,7 +7,7 @@ from datetime import date
 from importlib import metadata
 
 from receiver import __version__
-from receiver.doctor.findings import Finding, Installation, green, red, yellow
+from receiver.doctor.findings import Finding, Installation, green, red, support
 from receiver.store.engine.sqlite.inspection import OLDEST_SQLITE, SAFE_CHECKPOINTS, SQLITE
 
 #: The last month in which a version of Python gets security fixes (PEP 664, 693, 719, 745).
@@ -32,13 +32,8 @@ async def program(installation: Installation) -> list[Finding]:
 def python(version: tuple[int, int], today: date) -> Finding:
     """Checks whether this Python still gets security fixes."""
     name = f"Python {version[0]}.{version[1]}"
-    end = _ENDS_OF_LIFE.get(version)
-    if end is None:
-        return green(f"{name}: newer than this program")
-    if today > end:
-        do = "install a newer Python, then install the program again with it (make install)"
-        return yellow(f"{name}: no security fixes since {end}", do)
-    return green(f"{name}: security fixes until {end}")
+    do = "install a newer Python, then install the program again with it (make install)"
+    return support(name, _ENDS_OF_LIFE.get(version), today, do)
 
 
 def libraries() -> list[Finding]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from receiver.doctor.findings import Finding, Installation, ago, green, red, yellow
-from receiver.errors import ProviderError
+from receiver.errors import ProviderError, StoreError
 from receiver.jobs.channel import apis
 from receiver.providers.contract import Api, Balance, Request, Response
 from receiver.service.provider_calls import call_once, error_text
@@ -102,10 +102,10 @@ async def _credit(installation: Installation, name: str, api: Api) -> list[Findi
 
 
 async def _remembered(installation: Installation, name: str) -> list[Finding]:
-    found = await installation.readable_health()
-    if found is None or name not in found.balances:
+    try:
+        amount, at = (await installation.readable_health()).balances[name]
+    except (StoreError, KeyError):
         return []
-    amount, at = found.balances[name]
     told = f" (told {ago(at, installation.clock())})"
     return [credit(Balance(amount=amount), f"source {name}", told)]
 

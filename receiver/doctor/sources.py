@@ -9,6 +9,7 @@ from typing import Any
 
 from receiver.doctor.findings import Finding, Installation, ago, green, yellow
 from receiver.doctor.words import counted, shortened
+from receiver.errors import StoreError
 from receiver.providers import Provider
 from receiver.service.parts import UNKNOWN
 from receiver.store.health_reads import StoreHealth
@@ -22,8 +23,6 @@ _LATELY = timedelta(days=1)
 async def pushes(installation: Installation) -> list[Finding]:
     """Checks the last push of each source, and its requests in the quarantine."""
     found = await installation.readable_health()
-    if found is None:
-        return []
     now = installation.clock()
     configured = [
         each
@@ -102,16 +101,19 @@ def _last_push(
 async def addresses(installation: Installation) -> list[Finding]:
     """Checks that the recorded addresses are the providers', not the proxy's."""
     trusted = ", ".join(map(str, installation.config.server.trusted_proxies)) or "none"
-    found = await installation.readable_health()
-    if found is None or not found.clients:
+    try:
+        clients = (await installation.readable_health()).clients
+    except StoreError:
+        clients = []
+    if not clients:
         return [
             green(f"trusted_proxies: {trusted}; no push yet that would show whether that is right")
         ]
-    inside = {client for client in found.clients if _is_inside(installation, client)}
-    if len(inside) == len(set(found.clients)):
+    inside = {client for client in clients if _is_inside(installation, client)}
+    if len(inside) == len(set(clients)):
         return [
             yellow(
-                f"the last {len(found.clients)} pushes are recorded as from"
+                f"the last {len(clients)} pushes are recorded as from"
                 f" {', '.join(sorted(inside))}: that is a proxy, or this machine",
                 "the proxy must set X-Forwarded-For (docs/deploy), and its address be in"
                 " server.trusted_proxies; without that allow_ips cannot work",

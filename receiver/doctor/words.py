@@ -18,8 +18,6 @@ _MOST_LETTERS = 60
 async def statuses(installation: Installation) -> list[Finding]:
     """Checks the statuses in the newest delivery reports of each source."""
     found = await installation.readable_health()
-    if found is None:
-        return []
     providers = installation.parts.providers
     worries = [
         finding

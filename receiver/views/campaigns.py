@@ -8,6 +8,7 @@ from typing import Any, Final
 from receiver.outgoing import Within
 from receiver.store import Reader, StoredCampaign
 from receiver.store.campaign_reads import CampaignCounts
+from receiver.views.listing import json_fields
 from receiver.views.times import full_time
 
 #: The fields of a campaign that are one value, for CSV.
@@ -20,26 +21,9 @@ CAMPAIGN_NAMES: Final = (
 def campaign_json(campaign: StoredCampaign, counts: CampaignCounts) -> dict[str, Any]:
     """Returns the fields of a campaign for JSON."""
     schedule = campaign.schedule
-    return {
-        "id": campaign.id,
-        "source": campaign.source,
-        "handler": campaign.handler,
-        "state": campaign.state,
-        "created_at": campaign.created_at,
-        "start_at": schedule.start_at,
-        "within": _within(schedule.within),
-        "valid_for": schedule.valid_for,
-        "rate": schedule.rate,
-        "ended_at": campaign.ended_at,
-        "error": campaign.error,
-        "people": counts.people,
-        "waiting": counts.waiting,
-        "sending": counts.sending,
-        "sent": counts.sent,
-        "unknown": counts.unknown,
-        "refused": counts.refused,
-        "statuses": counts.statuses,
-    }
+    fields = {**json_fields(campaign), **json_fields(schedule), **json_fields(counts)}
+    fields |= {"within": _within(schedule.within), "people": counts.people}
+    return {name: fields[name] for name in (*CAMPAIGN_NAMES, "statuses")}
 
 
 def progress_words(counts: CampaignCounts) -> str:

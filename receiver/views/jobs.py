@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from receiver.store import Job
-from receiver.views.fields import json_fields
+from receiver.views.listing import json_fields
 from receiver.views.times import full_time
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from receiver.events import Status
 from receiver.store import Job, MessageReport, StoredMessage
-from receiver.views.fields import json_fields
+from receiver.views.listing import json_fields
 from receiver.views.times import format_time, full_time
 
 #: Fields that are known only while the status is asked for, or while a message leaves.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from receiver.store import OptOutChange, OptOutEntry
-from receiver.views.fields import json_fields
+from receiver.views.listing import json_fields
 
 
 def scope(opt_out: OptOutEntry | OptOutChange) -> str:

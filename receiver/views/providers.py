@@ -10,6 +10,7 @@ from receiver.config import Send, Source
 from receiver.errors import ConfigError
 from receiver.providers import Origin, Provider, ProviderType, Registry
 from receiver.providers.abilities import abilities
+from receiver.views.listing import Listing
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,20 +35,24 @@ def load(name: str, origin: Origin) -> Known:
         return Known(name=name, origin=origin, faults=tuple(str(error).split("\n")))
 
 
-def provider_row(known: Known) -> tuple[str, str, str, str]:
-    """Returns name, title, place and abilities, for a table."""
+def provider_listing() -> Listing[Known]:
+    """Describes the list of providers."""
+    return Listing[Known](
+        columns=("name", "title", "from", ("CAN", _can)),
+        fields=_csv,
+        names=("name", "title", "from", "can", "place", "faults"),
+        json=lambda known: msgspec.json.encode(provider_json(known)),
+        if_empty="no providers",
+    )
+
+
+def _can(known: Known) -> str:
     if known.provider is None:
-        return known.name, "", str(known.origin.kind), f"cannot be used: {known.faults[0]}"
-    can = str(abilities(known.provider))
-    return known.name, known.provider.title, str(known.origin.kind), can
+        return f"cannot be used: {known.faults[0]}"
+    return str(abilities(known.provider))
 
 
-#: The columns of CSV.
-CSV_NAMES = ("name", "title", "from", "can", "place", "faults")
-
-
-def provider_csv(known: Known) -> dict[str, str]:
-    """Returns a provider as fields of CSV: all that the table says, and the place."""
+def _csv(known: Known) -> dict[str, str]:
     provider = known.provider
     return {
         "name": known.name,

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from receiver.service.report import DAY, Report
-from receiver.views.subscribers import Columns
 
 
-def columns(report: Report) -> Columns:
+def columns(report: Report) -> list[str]:
     """Returns the columns of a report: what it tells apart, and what it counts."""
-    return tuple((name.upper(), name) for name in (*report.by, *report.kinds))
+    return [*report.by, *report.kinds]
 
 
 def rows(report: Report) -> Iterator[dict[str, Any]]:

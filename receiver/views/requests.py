@@ -1,11 +1,12 @@
-"""Requests of providers as they came, credentials included."""
+"""Requests of providers as they came, credentials included, and those in the quarantine."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any
 
-from receiver.store import Request
+from receiver.store import Quarantined, Request
+from receiver.views.times import full_time
 
 
 def request_json(request: Request) -> dict[str, Any]:
@@ -33,3 +34,19 @@ def request_details(request: Request) -> list[tuple[str, str | None]]:
     pairs = [("method", request.method), ("query", described["query"] or None)]
     pairs += [(f"header {name}", value) for name, value in described["headers"].items()]
     return [*pairs, ("body", request.body.decode("utf-8", "backslashreplace"))]
+
+
+def quarantined_details(
+    entry: Quarantined, *, request: bool = True
+) -> list[tuple[str, str | None]]:
+    """Returns all about a request as names and values for people; `request`: as it came, too."""
+    return [
+        ("id", str(entry.id)),
+        ("source", entry.source),
+        ("received", full_time(entry.received_at)),
+        ("from", entry.client),
+        ("authenticated", "yes" if entry.authenticated else "no"),
+        ("outcome", entry.outcome),
+        ("reason", entry.reason),
+        *(request_details(entry.request) if request else ()),
+    ]

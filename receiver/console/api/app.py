@@ -22,7 +22,7 @@ from receiver.console.api.document import document
 from receiver.console.api.lists import LISTS
 from receiver.console.api.once import Once
 from receiver.console.api.operations import ROOT, Call, Operation, Refusal, problem
-from receiver.console.web import Console, Guarded
+from receiver.console.web import Answering, Console
 from receiver.errors import InvalidInput, ReceiverError
 from receiver.events import utc_now
 from receiver.limits import Allowance
@@ -83,7 +83,7 @@ class Api:
             lambda: Allowance(_BURST, _PER_SECOND)
         )
 
-    def answering(self, operations: Mapping[str, Operation]) -> Guarded:
+    def answering(self, operations: Mapping[str, Operation]) -> Answering:
         """Returns what answers the requests to a path, by their method."""
 
         async def answer(request: Request) -> Response:

@@ -68,7 +68,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 async def send(call: Call) -> Response:
-    """Stores a message, which is sent at once."""
+    """Sends a message through a source's API, by the outbox of the service."""
     wanted: NewMessage = call.body
     command = compose(
         call.desk.settings,
@@ -98,14 +98,14 @@ def _source(call: Call, wanted: str | None) -> str:
 
 
 async def opt_out(call: Call) -> Response:
-    """Notes that a person must not be messaged."""
+    """Notes that a person must not be messaged, and ends their subscriptions."""
     wanted: NewOptOut = call.body
     command = AddOptOut(*_scope(call, wanted.msisdn, wanted.short_code, wanted.service_id))
     return _done(await _order(call, command))
 
 
 async def opt_in(call: Call) -> Response:
-    """Removes the opt-outs that stop these messages to a person."""
+    """Notes that a person may be messaged again."""
     given = call.request.query_params
     msisdn = call.request.path_params["msisdn"]
     scope = _scope(call, msisdn, given.get("short_code"), given.get("service_id"))
@@ -121,12 +121,12 @@ def _scope(
 
 
 async def run_job(call: Call) -> Response:
-    """Does a job now."""
+    """Does a job now that waits for a later time, or tries a dead letter again."""
     return _done(await _order(call, RunJob(await _job(call))))
 
 
 async def drop_job(call: Call) -> Response:
-    """Gives a job up."""
+    """Gives a job up: deletes it. A message that it would have sent is not sent."""
     return _done(await _order(call, DropJob(await _job(call))))
 
 
@@ -140,7 +140,7 @@ async def _job(call: Call) -> int:
 
 
 async def retry_quarantined(call: Call) -> Response:
-    """Reads a request of the quarantine again."""
+    """Reads a request of the quarantine again, by today's configuration."""
     id_ = number_of(call)
     async with call.desk.reader() as reader:
         if not await reader.quarantined(id_):
@@ -165,61 +165,16 @@ def _done(outcome: Outcome) -> Response:
     return answer(Done(outcome.changed, outcome.failures))
 
 
+_DONE = Content([Done])
 _SCOPE = (
     Filter(name="short_code", label="Only messages from this short code or number"),
     Filter(name="service_id", label="Only messages of this service"),
 )
 CHANGES = (
-    Operation(
-        method="POST",
-        path="/messages",
-        role=Role.CARE,
-        about="Sends a message through a source's API, by the outbox of the service.",
-        endpoint=send,
-        body=NewMessage,
-        status=201,
-        answer=Content([Stored]),
-    ),
-    Operation(
-        method="POST",
-        path="/opt-outs",
-        role=Role.CARE,
-        about="Notes that a person must not be messaged, and ends their subscriptions.",
-        endpoint=opt_out,
-        body=NewOptOut,
-        answer=Content([Done]),
-    ),
-    Operation(
-        method="DELETE",
-        path="/opt-outs/{msisdn}",
-        role=Role.CARE,
-        about="Notes that a person may be messaged again.",
-        endpoint=opt_in,
-        query=_SCOPE,
-        answer=Content([Done]),
-    ),
-    Operation(
-        method="POST",
-        path="/jobs/{id}/run",
-        role=Role.OPERATOR,
-        about="Does a job now that waits for a later time, or tries a dead letter again.",
-        endpoint=run_job,
-        answer=Content([Done]),
-    ),
-    Operation(
-        method="DELETE",
-        path="/jobs/{id}",
-        role=Role.OPERATOR,
-        about="Gives a job up: deletes it. A message that it would have sent is not sent.",
-        endpoint=drop_job,
-        answer=Content([Done]),
-    ),
-    Operation(
-        method="POST",
-        path="/quarantine/{id}/retry",
-        role=Role.OPERATOR,
-        about="Reads a request of the quarantine again, by today's configuration.",
-        endpoint=retry_quarantined,
-        answer=Content([Done]),
-    ),
+    Operation("POST", "/messages", Role.CARE, send, Content([Stored]), body=NewMessage, status=201),
+    Operation("POST", "/opt-outs", Role.CARE, opt_out, _DONE, body=NewOptOut),
+    Operation("DELETE", "/opt-outs/{msisdn}", Role.CARE, opt_in, _DONE, query=_SCOPE),
+    Operation("POST", "/jobs/{id}/run", Role.OPERATOR, run_job, _DONE),
+    Operation("DELETE", "/jobs/{id}", Role.OPERATOR, drop_job, _DONE),
+    Operation("POST", "/quarantine/{id}/retry", Role.OPERATOR, retry_quarantined, _DONE),
 )

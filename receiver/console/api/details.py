@@ -14,7 +14,7 @@ from receiver.errors import InvalidInput, NotFound
 from receiver.service.numbers import parse_person
 from receiver.service.person import timeline
 from receiver.service.stories import stories
-from receiver.views.fields import json_fields
+from receiver.views.listing import json_fields
 from receiver.views.lists import event_json, quarantined_json, redact_quarantined
 from receiver.views.messages import message_json
 from receiver.views.person import entry_json
@@ -45,7 +45,7 @@ async def message(call: Call) -> Response:
 
 
 async def event(call: Call) -> Response:
-    """Returns an event and all that followed from it; the request as it came to operators."""
+    """Returns an event, how it was answered, and all that followed from it."""
     async with call.desk.reader() as reader:
         try:
             id_ = await reader.whole_id(call.request.path_params["id"])
@@ -72,7 +72,7 @@ async def quarantined(call: Call) -> Response:
 
 
 async def person(call: Call) -> Response:
-    """Returns the newest entries of a person's timeline."""
+    """Returns everything about a person in one timeline, the newest first."""
     msisdn = parse_person(call.request.path_params["msisdn"], call.desk.settings)
     text = call.request.query_params.get("limit", str(_ENTRIES))
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= _MOST_ENTRIES):
@@ -97,38 +97,10 @@ def number_of(call: Call) -> int:
     return int(text)
 
 
+_QUARANTINED = records.QUARANTINED_WHOLE
 DETAILS = (
-    Operation(
-        method="GET",
-        path="/messages/{id}",
-        role=Role.VIEWER,
-        about="Returns a message and its delivery reports.",
-        endpoint=message,
-        answer=Content([records.SENT_WHOLE]),
-    ),
-    Operation(
-        method="GET",
-        path="/events/{id}",
-        role=Role.VIEWER,
-        about="Returns an event, how it was answered, and all that followed from it.",
-        endpoint=event,
-        answer=Content(records.EVENTS_WHOLE),
-    ),
-    Operation(
-        method="GET",
-        path="/persons/{msisdn}",
-        role=Role.CARE,
-        about="Returns everything about a person in one timeline, the newest first.",
-        endpoint=person,
-        query=[_LIMIT],
-        answer=Content([Timeline]),
-    ),
-    Operation(
-        method="GET",
-        path="/quarantine/{id}",
-        role=Role.OPERATOR,
-        about="Returns a request that could not become an event, as it came.",
-        endpoint=quarantined,
-        answer=Content([records.QUARANTINED_WHOLE]),
-    ),
+    Operation("GET", "/messages/{id}", Role.VIEWER, message, Content([records.SENT_WHOLE])),
+    Operation("GET", "/events/{id}", Role.VIEWER, event, Content(records.EVENTS_WHOLE)),
+    Operation("GET", "/persons/{msisdn}", Role.CARE, person, Content([Timeline]), [_LIMIT]),
+    Operation("GET", "/quarantine/{id}", Role.OPERATOR, quarantined, Content([_QUARANTINED])),
 )

@@ -49,13 +49,12 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
+    name = f"{operation.method.lower()}{operation.path}"
     described: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{operation.method.lower()}{operation.path}").strip(
-            "_"
-        ),
-        "summary": operation.about,
+        "operationId": re.sub(r"\W+", "_", name).strip("_"),
+        "summary": operation.endpoint.__doc__,
         "description": f"Needs the role {operation.role.word}.",
-        "tags": [operation.tag],
+        "tags": [operation.path.split("/")[1]],
         "parameters": [*_parameters(operation)],
         "responses": _responses(operation),
     }

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,15 +18,14 @@ from receiver.console.api.records import Content, Shape
 from receiver.console.filters import PERSON, SINCE, SOURCE, UNTIL, Filter, chosen
 from receiver.console.lists import MOST, PAGE, ListPage
 from receiver.console.pages import EVENTS, MESSAGES
+from receiver.console.people import STATE
 from receiver.console.roles import Role
 from receiver.console.web import Visit
+from receiver.console.work import JOBS, QUARANTINE
 from receiver.errors import InvalidInput
-from receiver.store import OptOutEntry, Quarantined, Reader, Subscription
+from receiver.store import OptOutEntry, Reader, Subscription
 from receiver.views import lists, subscribers
 from receiver.views.listing import Listing
-from receiver.views.lists import ListedJob
-
-T = TypeVar("T")
 
 LIMIT = Filter(name="limit", label=f"Records on a page, at most {MOST}", kind="number")
 SKIP = Filter(name="skip", label="Of the link to the next page", kind="number")
@@ -42,8 +41,7 @@ def listed(
     listing: Callable[[Visit], Listing[Any]],
     read: Read,
     filters: Sequence[Filter],
-    *,
-    role: Role = Role.VIEWER,
+    role: Role,
 ) -> Operation:
     """Returns the call of a list."""
 
@@ -54,15 +52,8 @@ def listed(
         following = f"{ROOT}{path}?{urlencode(more)}" if more else None
         return answer({"data": lines, "next": following})
 
-    return Operation(
-        method="GET",
-        path=path,
-        role=role,
-        about=about,
-        endpoint=endpoint,
-        query=[*filters, LIMIT],
-        answer=Content(shapes, page=True),
-    )
+    endpoint.__doc__ = about
+    return Operation("GET", path, role, endpoint, Content(shapes, page=True), [*filters, LIMIT])
 
 
 def _limit(call: Call) -> int:
@@ -72,52 +63,10 @@ def _limit(call: Call) -> int:
     return int(text)
 
 
-def _of_page(page: ListPage[Any], shapes: Sequence[Shape]) -> Operation:
+def _of_page(page: ListPage[Any], *shapes: Shape) -> Operation:
     """Returns the list that a page of the console shows."""
-    return listed(
-        page.path,
-        page.about,
-        shapes,
-        page.listing,
-        page.read,
-        [*page.every_filter, SKIP],
-        role=page.role,
-    )
-
-
-def keyed(
-    find: Callable[..., AsyncGenerator[T]],
-    key: Callable[[T], Any],
-    filters: Sequence[Filter],
-    type_: Any,
-) -> Read:
-    """Returns the reading of a list that goes on `after` the key of the last record."""
-
-    async def read(visit: Visit, limit: int) -> tuple[list[T], dict[str, str] | None]:
-        given = visit.request.query_params
-        values = chosen(filters, visit)
-        values["after"] = _key(given["after"], type_) if "after" in given else None
-        found: list[T] = []
-        async with visit.desk.reader() as reader, aclosing(find(reader, **values)) as every:
-            async for record in every:
-                found.append(record)
-                if len(found) > limit:
-                    break
-        if len(found) <= limit:
-            return found, None
-        found.pop()
-        token = base64.urlsafe_b64encode(msgspec.json.encode(key(found[-1]))).decode()
-        return found, {**dict(given.items()), "after": token}
-
-    return read
-
-
-def _key(text: str, type_: Any) -> Any:
-    """Returns the key in a link. It holds nothing that its list does not show."""
-    try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=type_)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidInput("expected what a link `next` has", "after") from None
+    filters = [*page.every_filter, SKIP]
+    return listed(page.path, page.about, shapes, page.listing, page.read, filters, page.role)
 
 
 # Opt-outs
@@ -157,72 +106,54 @@ _BOOK_FILTERS = (
     SOURCE,
     Filter(name="service_id", label="Service"),
     Filter(name="short_code", label="Short code"),
-    Filter(name="state", label="State", kind="choice", choices=("active", "inactive")),
-    PERSON,
-    SINCE,
-    UNTIL,
+    *(STATE, PERSON, SINCE, UNTIL),
 )
 
 
-def _book(reader: Reader, **wanted: Any) -> AsyncGenerator[Subscription]:
-    return reader.subscriptions.find(**wanted)
+async def _book(visit: Visit, limit: int) -> tuple[list[Subscription], dict[str, str] | None]:
+    """Returns lines of the book `after` that of a key, and the query of the page after them.
+
+    The page of the console goes on at a line; who asks for all of them would have to begin anew if
+    that line is deleted meanwhile.
+    """
+    given = visit.request.query_params
+    after = _key(given["after"]) if "after" in given else None
+    found: list[Subscription] = []
+    async with (
+        visit.desk.reader() as reader,
+        aclosing(reader.subscriptions.find(**chosen(_BOOK_FILTERS, visit), after=after)) as lines,
+    ):
+        async for line in lines:
+            if len(found) == limit:
+                last = found[-1]
+                key = (last.msisdn, last.source, last.short_code, last.service_id)
+                token = base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
+                return found, {**given, "after": token}
+            found.append(line)
+    return found, None
 
 
-def _place(line: Subscription) -> tuple[str, ...]:
-    return line.msisdn, line.source, line.short_code, line.service_id
-
-
-# Work
-
-_JOB_FILTERS = (
-    Filter(name="state", label="State", kind="choice", choices=("due", "dead")),
-    Filter(
-        name="kind",
-        label="Kind",
-        kind="choice",
-        choices=("handle", "send", "poll", "forward", "deactivate", "campaign"),
-    ),
-)
-
-
-async def _jobs(reader: Reader, after: int | None = None, **wanted: Any) -> Any:
-    async with aclosing(reader.every_job(after=after or 0, **wanted)) as found:
-        async for job in found:
-            event = None if job.event is None else reader.ids.text(job.event)
-            yield ListedJob(job, event)
-
-
-def _quarantined(reader: Reader, *, after: int | None) -> AsyncGenerator[Quarantined]:
-    return reader.every_quarantined(before=after)
+def _key(text: str) -> tuple[str, str, str, str]:
+    """Returns the key in a link. It holds nothing that its list does not show."""
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[str, str, str, str])
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise InvalidInput("expected what a link `next` has", "after") from None
 
 
 LISTS: tuple[Operation, ...] = (
-    _of_page(MESSAGES, [records.SENT]),
-    _of_page(EVENTS, records.EVENTS),
-    _of_page(_OPT_OUTS, [records.OPT_OUT]),
+    _of_page(MESSAGES, records.SENT),
+    _of_page(EVENTS, *records.EVENTS),
+    _of_page(_OPT_OUTS, records.OPT_OUT),
     listed(
         "/subscriptions",
         "Lists the subscription book by number.",
         [records.SUBSCRIPTION],
         lambda _: lists.subscriber_listing(subscribers.COLUMNS),
-        keyed(_book, _place, _BOOK_FILTERS, tuple[str, str, str, str]),
+        _book,
         [*_BOOK_FILTERS, AFTER],
-        role=Role.CARE,  # the link to the next page holds a number
+        Role.CARE,  # the link to the next page holds a number
     ),
-    listed(
-        "/jobs",
-        "Lists background work and dead letters, the oldest first.",
-        [records.JOB],
-        lambda visit: lists.job_listing(visit.desk.secrets),
-        keyed(_jobs, lambda listed: listed.job.id, _JOB_FILTERS, int),
-        [*_JOB_FILTERS, AFTER],
-    ),
-    listed(
-        "/quarantine",
-        "Lists requests that could not become events, the newest first.",
-        [records.QUARANTINED],
-        lambda visit: lists.quarantine_listing(visit.desk.secrets),
-        keyed(_quarantined, lambda entry: entry.id, (), int),
-        [AFTER],
-    ),
+    _of_page(JOBS, records.JOB),
+    _of_page(QUARANTINE, records.QUARANTINED),
 )

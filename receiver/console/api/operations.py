@@ -59,26 +59,20 @@ class Call(Visit, frozen=True, kw_only=True):
 Endpoint = Callable[[Call], Awaitable[Response]]
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of the API."""
+class Operation(msgspec.Struct, frozen=True):
+    """A call of the API. The docstring of its endpoint is its summary in the document."""
 
     method: Literal["GET", "POST", "DELETE"]
     path: str
     """Below `ROOT`."""
     role: Role
-    about: str
     endpoint: Endpoint
+    answer: Content
     query: Sequence[Filter] = ()
     """Its parameters."""
     body: type[msgspec.Struct] | None = None
     """The type of what the request carries, as JSON."""
     status: int = 200
-    answer: Content
-
-    @property
-    def tag(self) -> str:
-        """The kind of thing that it is about: the first word of its path."""
-        return self.path.split("/")[1]
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
