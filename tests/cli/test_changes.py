@@ -287,9 +287,8 @@ async def _answered(folder: Path) -> str:
 
 
 def _taken(tx: Tx, attempt: forwards.Attempted, owner: int, _: int, now: int) -> None:
-    jobs.add_job(
-        tx, jobs.by_operator(NOW), kind="forward", handler="x", due_at=2**52, target=attempt.target
-    )
+    job = jobs.NewJob(kind="forward", handler="x", due_at=2**52, target=attempt.target)
+    jobs.add_job(tx, jobs.by_operator(NOW), job)
     job = jobs.last(tx)
     forwards.taken(tx, msgspec.structs.replace(attempt, job=job), owner, now)
 
