@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from receiver.events import Data, Event
 from receiver.logs.histogram import HandlerRuns
+from receiver.plugin_host.answers import Answers
 from receiver.plugin_host.dispatch import BoundHandler
 from receiver.plugin_host.loop_guard import Guard
 
@@ -17,6 +17,7 @@ class Workers(Protocol):
     """Runs the handlers that are not inline (`receiver.jobs.handle`)."""
 
     guard: Guard
+    answers: Answers
     runs: defaultdict[str, HandlerRuns]
     """By handler, since the start."""
 
@@ -26,14 +27,6 @@ class Workers(Protocol):
 
     def push_settled(self) -> None:
         """Says that a push of a former configuration is stored, or is not."""
-
-    def await_reply(
-        self, seq: int, handlers: int, acknowledge: Callable[[str], bytes]
-    ) -> asyncio.Future[None]:
-        """Lets so many handlers of an event reply in its answer; resolved when it need not wait."""
-
-    def close_answer(self, seq: int) -> None:
-        """Says that no reply can become part of the answer any more."""
 
     def submit(
         self,

@@ -32,7 +32,6 @@ from receiver.errors import (
     Unreadable,
 )
 from receiver.events import utc_now
-from receiver.intake.answers import Answers
 from receiver.intake.batch import Arrival, records
 from receiver.intake.bundles import Bundle
 from receiver.intake.endpoint import Endpoint
@@ -95,7 +94,7 @@ class Intake:
         self.counts = Counts()
         self._workers = workers
         self._store = store
-        self._answers = Answers(workers, store)
+        self._answers = workers.answers
         self._strangers = Allowance(_STRANGERS_BURST, _STRANGERS_RATE)
         self.adopt(config, providers, dispatcher)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from time import perf_counter
@@ -29,6 +29,7 @@ from receiver.jobs.queue import Queue
 from receiver.jobs.runner import Runner
 from receiver.limits import MOST_ASKED
 from receiver.logs.histogram import HandlerRuns
+from receiver.plugin_host.answers import Answers
 from receiver.plugin_host.dispatch import RETRIES, BoundHandler, Dispatcher
 from receiver.plugin_host.hooks import StartedPlugins
 from receiver.plugin_host.loader import Plugin
@@ -49,22 +50,6 @@ _BEHIND = timedelta(seconds=1)
 _FATAL = "was under way each time the process ended"
 
 
-class OpenAnswer(msgspec.Struct, kw_only=True, eq=False):
-    """The answer to an event that handlers may still reply to."""
-
-    acknowledge: Callable[[str], bytes]
-    """The answer with a reply in it."""
-    left: int
-    """Handlers that are not done."""
-    decided: asyncio.Future[None]
-    """Resolved when a reply is committed or the last handler is done."""
-
-    def resolve(self) -> None:
-        """It need not wait any longer."""
-        if not self.decided.done():
-            self.decided.set_result(None)
-
-
 class Workers(Queue):
     """All handlers' work, in a line for each person."""
 
@@ -76,12 +61,11 @@ class Workers(Queue):
     ) -> None:
         super().__init__(runner)
         self.guard = guard
+        self.answers = Answers(runner.store)
         self.runs: defaultdict[str, HandlerRuns] = defaultdict(HandlerRuns)
         """By handler, since the start."""
         self._dispatcher = dispatcher
         self._timeout = timeout
-        self._answers: dict[int, OpenAnswer] = {}
-        """By the event's number."""
         self._in_use: dict[int, BoundHandler] = {}
         """By job the handler that does it."""
         self._changed = asyncio.Event()
@@ -121,21 +105,6 @@ class Workers(Queue):
     def room(self) -> int:
         """Much at a time, since each look costs the same."""
         return BACKLOG - self.held if self.held <= BACKLOG // 2 else 0
-
-    def await_reply(
-        self, seq: int, handlers: int, acknowledge: Callable[[str], bytes]
-    ) -> asyncio.Future[None]:
-        """Lets so many handlers of an event reply in its answer; resolved when it need not wait."""
-        decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        answer = OpenAnswer(acknowledge=acknowledge, left=handlers, decided=decided)
-        self._answers[seq] = answer
-        if not handlers:
-            answer.resolve()
-        return decided
-
-    def close_answer(self, seq: int) -> None:
-        """No reply can become part of the answer any more."""
-        self._answers.pop(seq, None)
 
     def submit(
         self,
@@ -203,11 +172,8 @@ class Workers(Queue):
         super().ended(work)
         self._in_use.pop(work.id, None)
         self._changed.set()
-        answer = self._answers.get(work.seq or 0)
-        if answer is not None:
-            answer.left -= 1
-            if answer.left <= 0:
-                answer.resolve()
+        if answer := self.answers.replying(work.seq):
+            answer.handler_done()
 
     async def stop(self) -> None:
         """Gives running handlers a moment; what is not done by then is still in the store."""
@@ -241,14 +207,15 @@ class Workers(Queue):
 
         async def store() -> None:
             # Looked up at each try: an answer that was given up meanwhile reaches nobody.
-            answer = self._answers.get(work.seq or 0)
+            answer = self.answers.replying(work.seq)
+            acknowledge = answer and answer.acknowledge
             result = HandlerResult(
                 job=work.id,
                 owner=self.runner.owner,
                 seq=work.seq or 0,
                 handler=work.handler,
                 actions=asked,
-                answer=answer.acknowledge(reply.text) if answer and reply else None,
+                answer=acknowledge(reply.text) if acknowledge and reply else None,
                 last=answer is not None and answer.left == 1,
                 at=self.runner.now(),
                 note=note,

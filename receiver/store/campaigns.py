@@ -17,7 +17,7 @@ from receiver.actions import Send
 from receiver.events import Status
 from receiver.outgoing import Schedule, Sent
 from receiver.store import messages, opt_out_lines
-from receiver.store.jobs import PIECE, Origin, add_job
+from receiver.store.jobs import PIECE, NewJob, Origin, add_job
 from receiver.store.messages import Outcome
 from receiver.store.opt_out_rule import blocks
 from receiver.store.records import Attempt, Failure, from_micros, to_micros
@@ -138,10 +138,8 @@ def change(tx: Tx, campaign: int, act: str, now: int, *, why: str | None = None)
     tx.execute(_DROP_JOB, (campaign,))
     if after == "running":
         origin = Origin(event=event, time=now, received_at=now, now=now)
-        kind = "campaign"
-        add_job(
-            tx, origin, kind=kind, handler=handler, due_at=now, source=source, campaign=campaign
-        )
+        job = NewJob(kind="campaign", handler=handler, due_at=now, source=source, campaign=campaign)
+        add_job(tx, origin, job)
     return None
 
 
@@ -196,16 +194,16 @@ def _begin_one(
     now = origin.now
     if not tx.execute(_BEGIN, (one.sender, now, now, chunk, one.message)).rowcount:
         return None
-    return add_job(
-        tx,
-        origin,
+    job = NewJob(
         kind="send",
         handler=handler,
         due_at=now,
         source=origin.source,
         message=one.message,
+        attempts=1,
         owner=owner,
     )
+    return add_job(tx, origin, job)
 
 
 def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: int) -> None:

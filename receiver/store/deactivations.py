@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import NewJob, Origin, add_job
 from receiver.store.tx import Tx
 
 #: Of the job `j`: whether the book has the line as active. Then the person has joined since: what
@@ -34,18 +34,17 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
 
 def add(tx: Tx, origin: Origin, handler: str, ended: Subscribed, source: str) -> None:
     """Has the provider of a source told, as soon as the transaction is committed."""
-    add_job(
-        tx,
-        origin,
+    job = NewJob(
         kind="deactivate",
         handler=handler,
         payload=msgspec.json.encode(ended),
-        person=ended.msisdn,
+        subject=ended.msisdn,
         due_at=origin.now,
         source=source,
         short_code=ended.short_code or "",
         service_id=ended.service_id or "",
     )
+    add_job(tx, origin, job)
 
 
 def manage(tx: Tx, sources: Iterable[str]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from receiver.actions import (
     Action,
     Flag,
@@ -15,8 +13,8 @@ from receiver.actions import (
     Subscribe,
     Unsubscribe,
 )
-from receiver.store import book, campaigns, deactivations, messages, opt_outs
-from receiver.store.jobs import Origin, add_job
+from receiver.store import book, campaigns, deactivations, forwards, messages, opt_outs
+from receiver.store.jobs import Origin
 from receiver.store.opt_out_rule import service
 from receiver.store.tx import Tx
 
@@ -46,16 +44,7 @@ def carry_out(tx: Tx, origin: Origin, handler: str, action: Action) -> bool:
             add = campaigns.add_wish if action.is_campaign else messages.add
             add(tx, origin, handler, action)
         case Forward():
-            add_job(
-                tx,
-                origin,
-                kind="forward",
-                handler=handler,
-                payload=msgspec.json.encode(action),
-                due_at=origin.now,
-                target=action.url if action.target is None else action.target,
-                person=origin.subject,
-            )
+            forwards.add(tx, origin, handler, action)
         case Reply():
             raise AssertionError(action)
     return False

@@ -61,6 +61,19 @@ class ForwardAttempt(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
 
 
+def add(tx: Tx, origin: jobs.Origin, handler: str, action: Forward) -> None:
+    """Has an event posted to a target."""
+    job = jobs.NewJob(
+        kind="forward",
+        handler=handler,
+        payload=msgspec.json.encode(action),
+        due_at=origin.now,
+        target=action.url if action.target is None else action.target,
+        subject=origin.subject,
+    )
+    jobs.add_job(tx, origin, job)
+
+
 def taken(tx: Tx, attempt: Attempted, owner: int, now: int) -> None:
     """Notes that a target has taken an event: its job is done."""
     if jobs.end(tx, attempt.job, owner):
@@ -88,16 +101,7 @@ def again(tx: Tx, event: int, target: str | None, now: int) -> list[str]:
         if name in waiting or target not in (None, name):
             continue
         action = Forward(url=name) if "://" in name else Forward(target=name)
-        jobs.add_job(
-            tx,
-            origin,
-            kind="forward",
-            handler=handler,
-            payload=msgspec.json.encode(action),
-            due_at=now,
-            target=name,
-            person=origin.subject,
-        )
+        add(tx, origin, handler, action)
         posted.append(name)
     return posted
 

@@ -15,11 +15,6 @@ from receiver.store.queries import marks
 from receiver.store.records import to_micros
 from receiver.store.tx import Tx, execute_many
 
-_ADD = (
-    "INSERT INTO jobs (kind, event, handler, payload, attempts, due_at, created_at, error, source,"
-    " message, target, subject, short_code, service_id, owner, campaign)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
-)
 # By the index of the person's work: with a plain due_at all that is due is gone through.
 _WAITS = (
     "SELECT 1 FROM jobs WHERE kind = ?1 AND lane = '' AND subject = ?2 AND state = 'due'"
@@ -80,48 +75,37 @@ def by_operator(now: datetime) -> Origin:
     return Origin(time=at, received_at=at, now=at)
 
 
-def add_job(
-    tx: Tx,
-    origin: Origin,
-    *,
-    kind: str,
-    handler: str,
-    payload: bytes | None = None,
-    attempts: int = 0,
-    due_at: int,
-    error: str | None = None,
-    source: str | None = None,
-    message: int | None = None,
-    target: str | None = None,
-    person: str | None = None,
-    short_code: str | None = None,
-    service_id: str | None = None,
-    owner: int = 0,
-    campaign: int | None = None,
-) -> int:
-    """Adds background work; its id.
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Background work that is to be added; its fields are columns of its row."""
 
-    `target`: where an event is to be forwarded. `person`: whose work of its kind goes one after the
-    other. `owner`: who begins it at once; 0: it waits.
-    """
-    values = (
-        kind,
-        origin.event,
-        handler,
-        payload,
-        attempts + bool(owner),
-        due_at,
-        origin.now,
-        error,
-        source,
-        message,
-        target,
-        person,
-        short_code,
-        service_id,
-        owner or None,
-        campaign,
-    )
+    kind: str
+    handler: str
+    due_at: int
+    payload: bytes | None = None
+    attempts: int = 0
+    error: str | None = None
+    source: str | None = None
+    message: int | None = None
+    target: str | None = None
+    """Where an event is to be forwarded."""
+    subject: str | None = None
+    """The person whose work of its kind goes one after the other."""
+    short_code: str | None = None
+    service_id: str | None = None
+    campaign: int | None = None
+    owner: int | None = None
+    """Who begins it at once, which is an attempt; None: it waits."""
+
+
+_ADD = (
+    f"INSERT INTO jobs (event, created_at, {', '.join(NewJob.__struct_fields__)})"
+    f" VALUES ({marks(2 + len(NewJob.__struct_fields__))}) RETURNING id"
+)
+
+
+def add_job(tx: Tx, origin: Origin, job: NewJob) -> int:
+    """Adds background work; its id."""
+    values = (origin.event, origin.now, *msgspec.structs.astuple(job))
     (id_,) = tx.execute(_ADD, values).fetchone()
     return int(id_)
 

@@ -16,7 +16,7 @@ from receiver.actions import Send
 from receiver.events import Status, advance
 from receiver.outgoing import Sent
 from receiver.store import opt_out_lines
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import NewJob, Origin, add_job
 from receiver.store.links import use_link
 from receiver.store.message_reports import Learned, learn
 from receiver.store.message_status import current, joined
@@ -108,16 +108,15 @@ def add(
         origin.now,
     )
     (id_,) = tx.execute(_ADD, values).fetchone()
-    add_job(
-        tx,
-        origin,
+    job = NewJob(
         kind="send",
         handler=handler,
         due_at=origin.now,
         source=source,
         message=id_,
-        person=message.to,
+        subject=message.to,
     )
+    add_job(tx, origin, job)
     return int(id_)
 
 
@@ -259,9 +258,7 @@ def _note_sent(tx: Tx, message: int, status: Status, taken: Sent, now: int) -> N
 
 
 def _add_poll(tx: Tx, source: str, message: int, id_: str, now: int, due: int) -> None:
-    add_job(
-        tx,
-        Origin(time=now, received_at=now, now=now),
+    job = NewJob(
         kind="poll",
         handler=_POLLER,
         payload=msgspec.json.encode(PollOf(message_id=id_)),
@@ -269,6 +266,7 @@ def _add_poll(tx: Tx, source: str, message: int, id_: str, now: int, due: int) -
         source=source,
         message=message,
     )
+    add_job(tx, Origin(time=now, received_at=now, now=now), job)
 
 
 # What follows ends a claim on a message, `owner`'s, or does nothing where there is none. 0: nobody

@@ -20,6 +20,7 @@ from receiver.store.message_reports import note_report
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
+    HandleJob,
     ReplyState,
     StoredPush,
     StoreResult,
@@ -152,25 +153,27 @@ def _carry_out(tx: Tx, push: StoredPush) -> _Followed:
         for action in handler_actions.actions:
             if carry_out(tx, origin, handler_actions.handler, action):
                 silent = silent and handler_actions.handler != push.replied_by
-    owner = push.owner
+    owner = push.owner or None
     if owner and jobs.waits(tx, "handle", origin.subject, origin.now, owner):
-        owner = 0
-    made = tuple(
-        jobs.add_job(
-            tx,
-            origin,
-            kind="handle",
-            handler=job.handler,
-            attempts=job.attempts,
-            due_at=job.due_at,
-            error=job.error,
-            payload=msgspec.json.encode({"held": job.held}) if job.held else None,
-            person=origin.subject,
-            owner=0 if job.attempts else owner,
-        )
-        for job in push.jobs
+        owner = None
+    made = tuple(_add_job(tx, origin, job, owner) for job in push.jobs)
+    return _Followed(made, silent, claimed=owner is not None)
+
+
+def _add_job(tx: Tx, origin: Origin, job: HandleJob, owner: int | None) -> int:
+    """Adds a handler's job, which `owner` begins unless it has failed inline; its id."""
+    begun = owner is not None and not job.attempts
+    new = jobs.NewJob(
+        kind="handle",
+        handler=job.handler,
+        attempts=1 if begun else job.attempts,
+        due_at=job.due_at,
+        error=job.error,
+        payload=msgspec.json.encode({"held": job.held}) if job.held else None,
+        subject=origin.subject,
+        owner=owner if begun else None,
     )
-    return _Followed(made, silent, claimed=bool(owner))
+    return jobs.add_job(tx, origin, new)
 
 
 def _taken(

@@ -14,7 +14,7 @@ from receiver.actions import Action, OptIn, OptOut, Reply
 from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
 from receiver.store.event_effects import NOTHING, Asked, EventEffects, effects_of, undone
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import NewJob, Origin, add_job
 from receiver.store.opt_out_rule import lifts
 from receiver.store.records import HandlerActions, HandlerResult, ReplyState, to_micros
 from receiver.store.replies import late_reply
@@ -92,7 +92,8 @@ def _replay(tx: Tx, wanted: ReplayRequest, now: int) -> ReplayResult:
         tx.execute(_END_WORK, (seq, handler))
     fresh = [handler for handler in wanted.handlers if handler not in effects.work]
     for handler in fresh:
-        add_job(tx, origin, kind="handle", handler=handler, due_at=now, person=origin.subject)
+        job = NewJob(kind="handle", handler=handler, due_at=now, subject=origin.subject)
+        add_job(tx, origin, job)
     return ReplayResult(
         replies=replies,
         actions=len(asked),

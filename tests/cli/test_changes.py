@@ -287,11 +287,9 @@ async def _answered(folder: Path) -> str:
 
 
 def _taken(tx: Tx, attempt: forwards.Attempted, owner: int, _: int, now: int) -> None:
-    jobs.add_job(
-        tx, jobs.by_operator(NOW), kind="forward", handler="x", due_at=2**52, target=attempt.target
-    )
-    job = jobs.last(tx)
-    forwards.taken(tx, msgspec.structs.replace(attempt, job=job), owner, now)
+    job = jobs.NewJob(kind="forward", handler="x", due_at=2**52, target=attempt.target)
+    id_ = jobs.add_job(tx, jobs.by_operator(NOW), job)
+    forwards.taken(tx, msgspec.structs.replace(attempt, job=id_), owner, now)
 
 
 def test_what_targets_answered_is_listed_and_an_event_posted_again(tmp_path: Path) -> None:

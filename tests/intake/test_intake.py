@@ -578,7 +578,7 @@ async def test_an_answer_that_cannot_be_decided_is_no_acknowledgement(
         file_of(service.store).rename(elsewhere)
         await until_async(service.store.check, "trouble")
         go(tmp_path)
-        for answer in service.workers._answers.values():
+        for answer in service.workers.answers._undecided.values():
             answer.resolve()  # as when `reply_within` is over
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(result) for result in results} == {StoreUnavailable}

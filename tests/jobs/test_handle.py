@@ -58,11 +58,13 @@ class Bench:
             (job, self.dispatcher.by_name[name])
             for job, name in zip(taken.jobs, names, strict=True)
         ]
-        decided = self.workers.await_reply(taken.seq, len(jobs), acknowledge)
-        decided.add_done_callback(lambda _: self.workers.close_answer(taken.seq))
+        answers = self.workers.answers
+        answer = answers.expect(taken.seq)
+        answer.ask(len(jobs), acknowledge)
+        answer.handled.add_done_callback(lambda _: answers.give_up(taken.seq))
         if taken.claimed:
             self.workers.submit(event_of(self.store, row), taken.seq, jobs, None)
-        return decided
+        return answer.handled
 
     async def jobs(self, **conditions: Any) -> list[Job]:
         """The background work that is left."""

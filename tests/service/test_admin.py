@@ -253,7 +253,8 @@ def add_message(tx: Tx, at: int, sent: Sent) -> None:
 def add_job(tx: Tx, *, due: int, asked: int) -> None:
     """A message that waits to be sent."""
     origin = by_operator(from_micros(asked))
-    jobs.add_job(tx, origin, kind="send", source="tilil", handler=jobs.OPERATOR, due_at=due)
+    job = jobs.NewJob(kind="send", source="tilil", handler=jobs.OPERATOR, due_at=due)
+    jobs.add_job(tx, origin, job)
 
 
 @pytest.mark.anyio

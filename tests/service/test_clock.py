@@ -21,7 +21,7 @@ from receiver.service.commands import RetryQuarantined
 from receiver.service.execute import carry_out
 from receiver.service.parts import Service
 from receiver.store import to_micros
-from receiver.store.jobs import Origin, add_job
+from receiver.store.jobs import NewJob, Origin, add_job
 from receiver.store.tx import Tx
 from tests.harness import NOW, Clock, inbound, opened, settings, take
 from tests.jobs.test_send import ask, sending, until_code, until_state
@@ -219,7 +219,8 @@ async def test_what_is_in_memory_moves_with_the_clock(
 def poll_at(tx: Tx, due: datetime) -> None:
     """A status that is asked for then."""
     origin = Origin(event=1, time=0, received_at=0, now=0)
-    add_job(tx, origin, kind="poll", handler="mine", source="tilil", due_at=to_micros(due))
+    job = NewJob(kind="poll", handler="mine", source="tilil", due_at=to_micros(due))
+    add_job(tx, origin, job)
 
 
 async def test_what_was_put_off_by_a_clock_ahead_is_due_at_the_next_start(tmp_path: Path) -> None:
