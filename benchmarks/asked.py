@@ -323,7 +323,7 @@ READS: dict[str, Read] = {
     "subscribers --history": lambda a: _first(a.store.reader.subscriptions.history()),
     "opt-outs": lambda a: _first(a.store.reader.opt_outs.every()),
     "opt-outs history": lambda a: a.store.reader.opt_outs.history(limit=_PAGE),
-    "opt-outs near-misses": lambda a: a.store.reader.opt_outs.near_misses(limit=_PAGE),
+    "opt-outs near-misses": lambda a: _first(a.store.reader.opt_outs.every_near_miss()),
     "audit": lambda a: a.store.reader.audit.find(limit=_PAGE),
     "audit --since": lambda a: a.store.reader.audit.find(
         since=a.now - timedelta(hours=1), limit=_PAGE

@@ -172,7 +172,7 @@ def read(store: StoreAddress, reading: Callable[[Reader], Coroutine[Any, Any, T]
 def ask(tx: Tx, reading: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
     """The answer of a reader of this snapshot."""
     (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-    waiting = reading(Reader(_AtOnce(tx), EventIds(node)))
+    waiting = reading(Reader(AtOnce(tx), EventIds(node)))
     try:
         waiting.send(None)
     except StopIteration as end:
@@ -205,7 +205,7 @@ def snapshot(store: StoreAddress) -> Iterator[Tx]:
         yield tx
 
 
-class _AtOnce:
+class AtOnce:
     """Has each answer at once, so that no coroutine ever waits; see `AsyncConnection`."""
 
     in_order = True

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from receiver.store.queries import Stream, conditions, most
+from receiver.store.queries import Queries, conditions, most
 from receiver.store.records import from_micros, to_micros
 from receiver.store.tx import Tx
 
@@ -35,35 +34,32 @@ def add(tx: Tx, who: str, act: str, details: dict[str, Any], now: datetime) -> N
     tx.execute(_ADD, (to_micros(now), who, act, msgspec.json.encode(details).decode()))
 
 
-class AuditReader:
-    """Reads the audit."""
+class AuditReader(Queries):
+    """Queries about the audit."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    async def every(
+    def every(
         self,
         *,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[AuditEntry]:
-        """Yields entries as they are read, the newest first. Raises `StoreUnavailable`."""
-        where, values = conditions(
-            ("time >= ?", to_micros(since) if since else None),
-            ("time < ?", to_micros(until) if until else None),
-        )
+        """Yields entries as they are read, the newest first."""
+        where, values = conditions(("time >= ?", since), ("time < ?", until))
         query = f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
-            async for id_, time, who, act, details in rows:
-                yield AuditEntry(
-                    id=id_,
-                    time=from_micros(time),
-                    who=who,
-                    act=act,
-                    details=msgspec.json.decode(details, type=dict[str, Any]),
-                )
+        return self._each(_entry, query, [*values, most(limit)])
 
     async def find(self, *, since: datetime | None = None, limit: int = 1000) -> list[AuditEntry]:
-        """Returns the newest entries. Raises `StoreUnavailable`."""
+        """Returns the newest entries."""
         return [entry async for entry in self.every(since=since, limit=limit)]
+
+
+def _entry(row: Any) -> AuditEntry:
+    id_, time, who, act, details = row
+    return AuditEntry(
+        id=id_,
+        time=from_micros(time),
+        who=who,
+        act=act,
+        details=msgspec.json.decode(details, type=dict[str, Any]),
+    )

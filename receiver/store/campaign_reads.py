@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from receiver.outgoing import OutgoingMessage, Schedule, Within
-from receiver.store.queries import Fetch, marks
+from receiver.store.queries import Queries, marks
 from receiver.store.records import StoredCampaign, from_micros
 
 #: Of the table of campaigns `c`: what `campaign_of` takes.
@@ -70,11 +70,8 @@ class CampaignCounts(msgspec.Struct, frozen=True, kw_only=True):
         return self.sent + self.unknown + self.refused
 
 
-class CampaignReader:
-    """Queries about campaigns. Every one of them may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+class CampaignReader(Queries):
+    """Queries about campaigns."""
 
     async def every(self, *, before: int | None = None, limit: int) -> list[StoredCampaign]:
         """Returns the newest campaigns, or those before this id, the newest first."""

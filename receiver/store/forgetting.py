@@ -15,7 +15,7 @@ import msgspec
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.pseudonyms import key_of, pseudonym
 from receiver.store.purges import drop_messages
-from receiver.store.queries import Fetch, marks
+from receiver.store.queries import Queries, marks
 from receiver.store.tx import Tx, execute_many
 
 _EVENTS = f"SELECT seq FROM events WHERE seq > ? AND seq IN ({OF_PERSON}) ORDER BY seq LIMIT ?"
@@ -88,11 +88,8 @@ class QuarantineRow(NamedTuple):
     request: bytes
 
 
-class PersonReader:
-    """Finds a person's data. Every query may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+class PersonReader(Queries):
+    """Finds a person's data."""
 
     async def obstacles(self, msisdn: str) -> ForgetObstacles:
         """Returns the subscriptions for which the person may still be charged."""

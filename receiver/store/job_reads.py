@@ -9,10 +9,9 @@ import msgspec
 
 from receiver.store.campaign_reads import CAMPAIGN_COLUMNS, campaign_of
 from receiver.store.deactivations import JOINED_AGAIN
-from receiver.store.ids import EventIds
 from receiver.store.jobs import KINDS
 from receiver.store.message_reads import MESSAGE_COLUMNS, message_of
-from receiver.store.queries import EVENT_COLUMNS, Fetch, event_of
+from receiver.store.queries import EVENT_COLUMNS, Queries, event_of
 from receiver.store.records import Work, from_micros, to_micros
 
 _WAITS = "owner IS NULL AND state = 'due'"
@@ -77,12 +76,8 @@ def due(kind: str) -> str:
     )
 
 
-class JobReader:
-    """Queries about what waits. Every one of them may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch, ids: EventIds) -> None:
-        self._fetch = fetch
-        self._ids = ids
+class JobReader(Queries):
+    """Queries about what waits."""
 
     async def lanes(self, now: datetime) -> list[tuple[str, str]]:
         """Kind and lane of all that is due."""
@@ -106,7 +101,7 @@ class JobReader:
         id_, person, handler, payload, attempts, since, seq, *details = row
         found: dict[str, Any] = {}
         if kind in ("send", "poll"):
-            found["message"] = message_of(self._ids, (*details, None, attempts))
+            found["message"] = message_of(self.ids, (*details, None, attempts))
         elif kind == "campaign":
             found["campaign"] = campaign_of(details)
         elif kind == "deactivate":
@@ -115,7 +110,7 @@ class JobReader:
             found["missing"] = "its event is gone"
         else:
             try:
-                found["event"] = event_of(self._ids, details)
+                found["event"] = event_of(self.ids, details)
             except msgspec.MsgspecError as error:
                 found["missing"] = f"its event cannot be read: {error}"
         return Work(

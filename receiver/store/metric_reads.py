@@ -11,7 +11,7 @@ import msgspec
 
 from receiver.events import Status
 from receiver.store.jobs import KINDS
-from receiver.store.queries import Fetch
+from receiver.store.queries import Queries
 from receiver.store.records import from_micros, to_micros
 
 #: Rows of an index that are counted at most.
@@ -79,11 +79,8 @@ class Balance(msgspec.Struct, frozen=True):
     time: datetime
 
 
-class MetricReader:
-    """Queries for metrics. Every one of them may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+class MetricReader(Queries):
+    """Queries for metrics."""
 
     async def jobs(self, state: str) -> dict[str, Backlog]:
         """Counts the jobs in this state by kind."""

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from receiver.store.ids import EventIds, first_seq
 from receiver.store.opt_out_rule import blocks
 from receiver.store.pseudonyms import ANY, KEY, pseudonym
-from receiver.store.queries import Fetch, Stream, conditions, most
-from receiver.store.records import from_micros, to_micros
+from receiver.store.queries import Queries, conditions, most, seq_at
+from receiver.store.records import from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
 _EVERY = f"{_LINE} WHERE {{}} ORDER BY time DESC, msisdn"
@@ -85,13 +84,8 @@ class _Written(msgspec.Struct):
 _written = msgspec.json.Decoder(_Written).decode
 
 
-class OptOutReader:
-    """Queries about opt-outs, newest first. Every one of them may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
-        self._fetch = fetch
-        self._stream = stream
-        self._ids = ids
+class OptOutReader(Queries):
+    """Queries about opt-outs, newest first."""
 
     async def every(
         self, msisdn: str | None = None, *, until: datetime | None = None
@@ -101,7 +95,7 @@ class OptOutReader:
             for entry in await self.find(msisdn):
                 yield entry
             return
-        where, values = conditions(("time < ?", to_micros(until) if until else None))
+        where, values = conditions(("time < ?", until))
         async with aclosing(self._stream(_EVERY.format(where), values)) as rows:
             async for row in rows:
                 yield _entry(row)
@@ -122,7 +116,7 @@ class OptOutReader:
                 return entry
         return None
 
-    async def changes(
+    def changes(
         self,
         *,
         msisdn: str | None = None,
@@ -132,29 +126,16 @@ class OptOutReader:
     ) -> AsyncGenerator[OptOutChange]:
         """Yields all words and commands that opted a person out or in, also without effect."""
         where, values = conditions(
-            ("msisdn = ?", msisdn),
-            ("time >= ?", to_micros(since) if since else None),
-            ("time < ?", to_micros(until) if until else None),
+            ("msisdn = ?", msisdn), ("time >= ?", since), ("time < ?", until)
         )
         query = f"{_CHANGE} WHERE {where} ORDER BY id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
-            async for row in rows:
-                yield OptOutChange(
-                    msisdn=row[0],
-                    change=row[1],
-                    short_code=row[2],
-                    service_id=row[3],
-                    time=from_micros(row[4]),
-                    reason=row[5],
-                    source=row[6],
-                    event=self._ids.text(row[7]) if row[7] is not None else None,
-                )
+        return self._each(self._change, query, [*values, most(limit)])
 
     async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
         """Returns the newest changes."""
         return [change async for change in self.changes(msisdn=msisdn, limit=limit)]
 
-    async def every_near_miss(
+    def every_near_miss(
         self,
         *,
         since: datetime | None = None,
@@ -164,27 +145,36 @@ class OptOutReader:
         """Yields messages that may have been meant to opt out, for an operator to look at."""
         # `+` keeps to the index of near misses, which has their order.
         where, values = conditions(
-            ("+f.event >= ?", first_seq(to_micros(since)) if since else None),
-            ("+f.event < ?", first_seq(to_micros(until)) if until else None),
+            ("+f.event >= ?", seq_at(since)), ("+f.event < ?", seq_at(until))
         )
         query = f"{_NEAR_MISSES} AND {where} ORDER BY f.id DESC LIMIT ?"
-        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
-            async for seq, subject, data, received_at, reason, source, out in rows:
-                message = _written(data)
-                yield NearMiss(
-                    event=self._ids.text(seq),
-                    msisdn=subject,
-                    to=message.to,
-                    text=message.text,
-                    time=from_micros(received_at),
-                    reason=reason,
-                    source=source,
-                    opted_out=bool(out),
-                )
+        return self._each(self._near_miss, query, [*values, most(limit)])
 
-    async def near_misses(self, *, limit: int = 1000) -> list[NearMiss]:
-        """Returns the newest near misses."""
-        return [miss async for miss in self.every_near_miss(limit=limit)]
+    def _change(self, row: Any) -> OptOutChange:
+        return OptOutChange(
+            msisdn=row[0],
+            change=row[1],
+            short_code=row[2],
+            service_id=row[3],
+            time=from_micros(row[4]),
+            reason=row[5],
+            source=row[6],
+            event=self.ids.text(row[7]) if row[7] is not None else None,
+        )
+
+    def _near_miss(self, row: Any) -> NearMiss:
+        seq, subject, data, received_at, reason, source, out = row
+        message = _written(data)
+        return NearMiss(
+            event=self.ids.text(seq),
+            msisdn=subject,
+            to=message.to,
+            text=message.text,
+            time=from_micros(received_at),
+            reason=reason,
+            source=source,
+            opted_out=bool(out),
+        )
 
     async def _alias(self, msisdn: str) -> str | None:
         if not await self._fetch(ANY, []):

@@ -9,7 +9,7 @@ import msgspec
 
 from receiver.store.ids import first_seq
 from receiver.store.purges import GOING, TRUSTED, PurgeKind
-from receiver.store.queries import Fetch
+from receiver.store.queries import Queries
 from receiver.store.records import PURGED, from_micros, to_micros
 
 #: Rows that one query reads. Other queries wait for the connection meanwhile.
@@ -56,14 +56,11 @@ class PurgeBatch(msgspec.Struct, frozen=True, kw_only=True):
     """True if all rows are too young, and so probably the rest."""
 
 
-class PurgeReader:
+class PurgeReader(Queries):
     """Finds rows that may be deleted; the writer decides."""
 
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
-
     async def batch(self, rule: PurgeRule, after: int) -> PurgeBatch:
-        """Returns the next rows to delete after this number. Raises `StoreUnavailable`."""
+        """Returns the next rows to delete after this number."""
         if rule.kind is PurgeKind.MESSAGES:
             return await self._messages(rule, after)
         if rule.kind is PurgeKind.QUARANTINE:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, TypeVar
 
 from receiver.events import Data, Event, decode_data
-from receiver.store.ids import EventIds
-from receiver.store.records import from_micros
+from receiver.store.engine import AsyncConnection
+from receiver.store.ids import EventIds, first_seq
+from receiver.store.records import from_micros, to_micros
 
+T = TypeVar("T")
 Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 """All rows of a query."""
 Stream = Callable[[str, list[Any]], AsyncGenerator[Any, None]]
@@ -19,6 +23,27 @@ EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
 #: A condition for lists that are not ordered by source. With the index by source, SQLite would sort
 #: all rows of a source first; `||` prevents that, so the first page comes at once.
 OF_SOURCE = "source || '' = ?"
+
+
+class Queries:
+    """Queries by one connection. Every one of them may raise `StoreUnavailable`.
+
+    A list that has a limit begins with the newest, unless it says otherwise.
+    """
+
+    def __init__(self, connection: AsyncConnection, ids: EventIds) -> None:
+        self._connection = connection
+        self._fetch = connection.fetch
+        self._stream = connection.stream
+        self.ids = ids
+
+    async def _each(
+        self, make: Callable[[Any], T], query: str, values: Sequence[Any]
+    ) -> AsyncGenerator[T]:
+        """Yields what `make` makes of each row, as the rows are read."""
+        async with aclosing(self._stream(query, values)) as rows:
+            async for row in rows:
+                yield make(row)
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
@@ -64,11 +89,23 @@ def marks(count: int) -> str:
 
 
 def conditions(*pairs: tuple[str, Any]) -> tuple[str, list[Any]]:
-    """Joins the conditions that have a value; returns them and the values of their `?`."""
+    """Joins the conditions that have a value; returns them and the values of their `?`.
+
+    Times are compared in microseconds.
+    """
     given = [(condition, value) for condition, value in pairs if value is not None]
     joined = " AND ".join(condition for condition, _ in given)
-    values = [value for condition, value in given for _ in range(condition.count("?"))]
+    values = [
+        to_micros(value) if isinstance(value, datetime) else value
+        for condition, value in given
+        for _ in range(condition.count("?"))
+    ]
     return joined or "TRUE", values
+
+
+def seq_at(moment: datetime | None) -> int | None:
+    """Returns the lowest sequence number of an event that arrives then or later."""
+    return None if moment is None else first_seq(to_micros(moment))
 
 
 def most(limit: int | None) -> int:

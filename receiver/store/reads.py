@@ -17,7 +17,7 @@ from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
 from receiver.store.forgetting import OF_SUBJECT, PersonReader
 from receiver.store.forwards import ForwardReader
-from receiver.store.ids import EventIds, first_seq
+from receiver.store.ids import EventIds
 from receiver.store.job_reads import JobReader
 from receiver.store.jobs import NEVER
 from receiver.store.message_reads import MessageReader
@@ -25,14 +25,17 @@ from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
 from receiver.store.purge_reads import PurgeReader
 from receiver.store.quarantine import Quarantined
-from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of, marks, most
-from receiver.store.records import (
-    Job,
-    StoredEvent,
-    from_micros,
-    to_micros,
-    unpack_request,
+from receiver.store.queries import (
+    EVENT_COLUMNS,
+    OF_SOURCE,
+    Queries,
+    conditions,
+    event_of,
+    marks,
+    most,
+    seq_at,
 )
+from receiver.store.records import Job, StoredEvent, from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.rollup_reads import RollupReader
 from receiver.store.rollups import LAST_SEQ
@@ -71,51 +74,39 @@ async def open_reader(address: StoreAddress) -> AsyncIterator[Reader]:
         yield Reader(connection, EventIds(node))
 
 
-class Reader:
-    """Reads events, jobs and the quarantine. Lists are newest first unless they say otherwise.
-
-    Every one of them may raise `StoreUnavailable`.
-    """
+class Reader(Queries):
+    """Reads events, jobs and the quarantine. Lists are newest first unless they say otherwise."""
 
     def __init__(self, connection: AsyncConnection, ids: EventIds) -> None:
-        self._connection = connection
-        self._fetch = fetch = connection.fetch
-        self._stream = connection.stream
-        self.ids = ids
+        super().__init__(connection, ids)
         self.in_order = connection.in_order
-        self.campaigns = CampaignReader(fetch)
+        self.ended = connection.ended
+        self.campaigns = CampaignReader(connection, ids)
         self.forwards = ForwardReader(connection.stream, ids)
-        self.messages = MessageReader(fetch, connection.stream, ids)
-        self.opt_outs = OptOutReader(fetch, connection.stream, ids)
-        self.subscriptions = SubscriptionReader(fetch, connection.stream, ids)
-        self.subscriber_counts = SubscriberCountReader(fetch)
-        self.work = JobReader(fetch, ids)
-        self.metrics = MetricReader(fetch)
-        self.purges = PurgeReader(fetch)
-        self.persons = PersonReader(fetch)
-        self.audit = AuditReader(connection.stream)
-        self.rollups = RollupReader(fetch)
-        self.stories = StoryReader(fetch)
-
-    def ended(self) -> str | None:
-        """Returns the reason why the store cannot be read any more; None if it can."""
-        return self._connection.ended()
+        self.messages = MessageReader(connection.fetch, connection.stream, ids)
+        self.opt_outs = OptOutReader(connection, ids)
+        self.subscriptions = SubscriptionReader(connection, ids)
+        self.subscriber_counts = SubscriberCountReader(connection, ids)
+        self.work = JobReader(connection, ids)
+        self.metrics = MetricReader(connection, ids)
+        self.purges = PurgeReader(connection, ids)
+        self.persons = PersonReader(connection, ids)
+        self.audit = AuditReader(connection, ids)
+        self.rollups = RollupReader(connection, ids)
+        self.stories = StoryReader(connection, ids)
 
     async def event(self, id_: str) -> StoredEvent | None:
         """Returns the event with this id and its raw request."""
         seq = self.ids.seq(id_)
-        if seq is None:
-            return None
-        rows = [event async for event in self._events("seq = ?", [seq], "", request=True)]
-        return rows[0] if rows else None
+        return None if seq is None else await self.event_by_seq(seq, request=True)
 
     async def sources(self) -> list[str]:
         """Returns the names of all sources that have data, in order."""
         return [name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name]
 
-    async def event_by_seq(self, seq: int) -> StoredEvent | None:
-        """Returns the event with this sequence number, without its raw request."""
-        rows = [event async for event in self._events("seq = ?", [seq], "", request=False)]
+    async def event_by_seq(self, seq: int, *, request: bool = False) -> StoredEvent | None:
+        """Returns the event with this sequence number; its raw request only with `request`."""
+        rows = [event async for event in self._events("seq = ?", [seq], "", request=request)]
         return rows[0] if rows else None
 
     def events(
@@ -142,8 +133,8 @@ class Reader:
             ("type = ?", type_),
             (OF_SOURCE, source),
             (_ABOUT_PERSON, msisdn),
-            ("seq >= ?", first_seq(to_micros(since)) if since else None),
-            ("seq < ?", first_seq(to_micros(until)) if until else None),
+            ("seq >= ?", seq_at(since)),
+            ("seq < ?", seq_at(until)),
             ("seq >= ?", lowest),
             ("seq > ?", after),
         )
@@ -158,7 +149,7 @@ class Reader:
 
     async def lowest_of(self, number: int, until: datetime | None = None) -> int | None:
         """Returns the lowest `seq` of so many newest events before a time; None: there are less."""
-        below = NEVER if until is None else first_seq(to_micros(until))
+        below = NEVER if until is None else seq_at(until)
         rows = await self._fetch(LOWEST, [below, number - 1])
         return int(rows[0][0]) if rows else None
 
@@ -200,7 +191,7 @@ class Reader:
             ("id = ?", id_),
             (OF_SUBJECT, subject),
             ("message = ?", message),
-            ("due_at <= ?", to_micros(due) if due else None),
+            ("due_at <= ?", due),
             ("id > ?", after),
         )
         if events is not None:
@@ -261,11 +252,10 @@ class Reader:
 
     async def every_quarantined(self, *, before: int | None = None) -> AsyncGenerator[Quarantined]:
         """Yields all requests of the quarantine, a page at a time; `before` that id."""
-        page = await self.quarantined(before=before, limit=_CHUNK)
-        while page:
+        while page := await self.quarantined(before=before, limit=_CHUNK):
             for entry in page:
                 yield entry
-            page = await self.quarantined(before=page[-1].id, limit=_CHUNK)
+            before = page[-1].id
 
     async def _events(
         self,

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from receiver.store.queries import Fetch
+from receiver.store.queries import Queries
 from receiver.store.records import QUARTER, from_micros, to_micros
 from receiver.store.renames import KNOWN
 from receiver.store.rollups import OUTGOING
@@ -56,11 +56,8 @@ def kinds_of(by: Sequence[str]) -> list[str]:
     return [kind for kind in _EVERY if all(kind in KINDS_BY[name] for name in by)]
 
 
-class RollupReader:
-    """Sums up counts. Every query may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+class RollupReader(Queries):
+    """Sums up counts."""
 
     async def counts(self, by: Sequence[str], since: datetime, until: datetime) -> list[Counted]:
         """Returns the counts of a time, told apart by names of `KINDS_BY`, in order.

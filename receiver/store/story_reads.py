@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from receiver.store.queries import Fetch, marks
+from receiver.store.queries import Queries, marks
 
 _CHANGES = (
     "SELECT event, CASE state WHEN 'active' THEN 'subscribed' ELSE 'unsubscribed' END AS what,"
@@ -41,11 +41,8 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     """The person, whom not every report names."""
 
 
-class StoryReader:
-    """Queries about the consequences of events. Each may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+class StoryReader(Queries):
+    """Queries about the consequences of events."""
 
     async def changes(self, events: Sequence[int]) -> dict[int, list[Change]]:
         """Returns the changes that these events made, by the event's number."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from receiver.store.queries import Fetch, conditions
+from receiver.store.queries import Queries, conditions
 from receiver.store.records import QUARTER, to_micros
 from receiver.store.tx import Tx
 
@@ -56,11 +56,8 @@ def step(tx: Tx, most: int) -> bool:
     return bool(found == most)
 
 
-class SubscriberCountReader:
-    """Reads the counts of subscribers. Every query may raise `StoreUnavailable`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+class SubscriberCountReader(Queries):
+    """Reads the counts of subscribers."""
 
     async def since(
         self,

@@ -9,11 +9,9 @@ from typing import Any, TypedDict, Unpack
 
 from receiver.errors import InvalidInput
 from receiver.people import Subscription
-from receiver.store.ids import EventIds
 from receiver.store.queries import (
     OF_SOURCE,
-    Fetch,
-    Stream,
+    Queries,
     conditions,
     subscription_columns,
     subscription_fields,
@@ -76,19 +74,14 @@ class BookLine(Subscription, frozen=True, kw_only=True):
     place: int
 
 
-class SubscriptionReader:
-    """Queries about subscriptions. Every one of them may raise `StoreUnavailable`.
+class SubscriptionReader(Queries):
+    """Queries about subscriptions.
 
     Times are the provider's, `since` inclusive and `until` exclusive. Long results are yielded as
     they are read.
     """
 
-    def __init__(self, fetch: Fetch, stream: Stream, ids: EventIds) -> None:
-        self._fetch = fetch
-        self._stream = stream
-        self._ids = ids
-
-    async def find(
+    def find(
         self,
         *,
         as_of: datetime | None = None,
@@ -106,9 +99,9 @@ class SubscriptionReader:
         if as_of is not None:
             then = to_micros(as_of)
             query, values = f"{_BOOK_AS_OF} AND {where}", [then, then, *values]
-        async with aclosing(self._stream(f"{query} {_IN_ORDER}", values)) as rows:
-            async for row in rows:
-                yield Subscription(**subscription_fields(row))
+        return self._each(
+            lambda row: Subscription(**subscription_fields(row)), f"{query} {_IN_ORDER}", values
+        )
 
     async def lines(
         self, *, place: int | None = None, **filters: Unpack[Filters]
@@ -130,23 +123,20 @@ class SubscriptionReader:
             async for row in rows:
                 yield BookLine(**subscription_fields(row), place=row[9] or 0)
 
-    async def history(self, **filters: Unpack[Filters]) -> AsyncGenerator[SubscriptionStep]:
+    def history(self, **filters: Unpack[Filters]) -> AsyncGenerator[SubscriptionStep]:
         """Every change, from the oldest on."""
         where, values = _where("time", filters)
         query = f"{_HISTORY} WHERE {where} ORDER BY time, id"
-        async with aclosing(self._stream(query, values)) as rows:
-            async for row in rows:
-                received_at, event, reason = row[9:]
-                yield SubscriptionStep(
-                    **subscription_fields(row),
-                    received_at=from_micros(received_at),
-                    event=self._ids.text(event) if event is not None else None,
-                    reason=reason,
-                )
+        return self._each(self._step, query, values)
 
-
-def _micros(moment: datetime | None) -> int | None:
-    return None if moment is None else to_micros(moment)
+    def _step(self, row: Any) -> SubscriptionStep:
+        received_at, event, reason = row[9:]
+        return SubscriptionStep(
+            **subscription_fields(row),
+            received_at=from_micros(received_at),
+            event=self.ids.text(event) if event is not None else None,
+            reason=reason,
+        )
 
 
 def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
@@ -158,6 +148,6 @@ def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:
         ("lower(keyword) = lower(?)", filters.get("keyword")),
         ("state = ?", filters.get("state")),
         ("msisdn = ?", filters.get("msisdn")),
-        (f"{time} >= ?", _micros(filters.get("since"))),
-        (f"{time} < ?", _micros(filters.get("until"))),
+        (f"{time} >= ?", filters.get("since")),
+        (f"{time} < ?", filters.get("until")),
     )

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.harness import NOW
 from tests.store.conftest import Stores
 from tests.store.rows import PERSON, fail, finish, intake, opened
 from tests.store.sql import look
+from tests.stored import AtOnce
 
 pytestmark = pytest.mark.anyio
 
@@ -146,11 +148,7 @@ def test_the_line_is_as_a_person_would_draw_it(
                 for person, state, late, owned in made
             ],
         )
-
-        async def fetch(query: str, values: list[Any]) -> list[Any]:
-            return list(db.execute(query, values))
-
-        reader = JobReader(fetch, EventIds(0))
+        reader = JobReader(AtOnce(db), EventIds(0))
         found = asyncio.run(reader.due("forward", "crm", NOW, limit=1000))
         ids = [id_ for (id_,) in db.execute("SELECT id FROM jobs ORDER BY id")]
     busy = {person for person, state, _, owned in made if owned and state == "due"}
@@ -171,7 +169,8 @@ def test_what_waits_is_found_by_indexes() -> None:
         asked.append((query, values))
         return []
 
-    reader = JobReader(fetch, EventIds(0))
+    connection: Any = SimpleNamespace(fetch=fetch, stream=fetch)
+    reader = JobReader(connection, EventIds(0))
     for kind in ("handle", "send", "poll", "deactivate", "forward"):
         asyncio.run(reader.due(kind, "lane", NOW, limit=9))
     asyncio.run(reader.lanes(NOW))

@@ -271,12 +271,12 @@ async def test_near_misses_are_listed(address: StoreAddress) -> None:
             taken = await store.take(intake(store, id_, handler_actions=[handler_actions]))
             if id_ == 1:
                 first = taken.seq
-        (miss,) = await store.reader.opt_outs.near_misses()
+        (miss,) = [each async for each in store.reader.opt_outs.every_near_miss()]
         assert (miss.event, miss.msisdn, miss.to) == (store.ids.text(first), PERSON, CODE)
         assert (miss.reason, miss.source) == ("near miss of STOP", "tilil")
         assert not miss.opted_out
         await opted_out(store, OptOut(PERSON), NOW)
-        (miss,) = await store.reader.opt_outs.near_misses()
+        (miss,) = [each async for each in store.reader.opt_outs.every_near_miss()]
         assert miss.opted_out
 
 

@@ -19,12 +19,14 @@ from receiver.handlers import OptOut, Subscribe, Unsubscribe
 from receiver.store import Correction, Normaliser, book, renames, renumbering, rollups, to_micros
 from receiver.store.effects import carry_out
 from receiver.store.forgetting import forget
+from receiver.store.ids import EventIds
 from receiver.store.jobs import Origin
 from receiver.store.subscriber_counts import Service, SubscriberCountReader
 from receiver.store.tx import Tx
 from tests.examples import examples
 from tests.harness import NOW
 from tests.store.conftest import Stores
+from tests.stored import AtOnce
 
 #: Two spellings of one person, and somebody else.
 PEOPLE = ("0711000001", "+254711000001", "+254711000002")
@@ -94,11 +96,8 @@ class World:
 
     def read(self) -> tuple[dict[Service, int], Counts]:
         """The subscribers now, and who joined and left, as the store's reader tells it."""
-
-        async def fetch(query: str, values: list[Any]) -> list[Any]:
-            return self.db.execute(query, values).fetchall()
-
-        active, steps = asyncio.run(SubscriberCountReader(fetch).since(None))
+        reader = SubscriberCountReader(AtOnce(self.db), EventIds(0))
+        active, steps = asyncio.run(reader.since(None))
         counts: Counts = Counter()
         for quarter, service, joined, left in steps:
             counts[quarter, service, "active"] += joined
