@@ -12,7 +12,7 @@ def _load_structlog() -> None:
     """
     if "rich" in sys.modules:
         return
-    sys.modules["rich"] = None  # type: ignore[assignment] # "not installed", see `import`'s manual
+    sys.modules["rich"] = None  # type: ignore[assignment] # it says: not installed
     try:
         import structlog  # noqa: F401, PLC0415 - for those that come after
     finally:
