@@ -12,7 +12,6 @@ from receiver.config import Config
 from receiver.errors import ConfigError, Fault, ProviderError
 from receiver.events import utc_now
 from receiver.http.redact import masked
-from receiver.jobs.calling import open_caller
 from receiver.jobs.channel import apis
 from receiver.providers import Provider
 from receiver.providers.contract import Api, Request
@@ -46,6 +45,8 @@ async def call_once(
 
     `timeout` shortens `send.timeout`, in seconds.
     """
+    from receiver.jobs.calling import open_caller  # noqa: PLC0415 - loading takes a while
+
     longest = api.send_settings.timeout if timeout is None else timeout
     seconds = min(longest, api.send_settings.timeout)
     settings = msgspec.structs.replace(api.send_settings, timeout=seconds, connections=1)

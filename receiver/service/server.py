@@ -25,7 +25,6 @@ from receiver.http.protocol import LimitedProtocol, limited
 from receiver.http.refusals import refusing
 from receiver.logs.writer import LogWriter
 from receiver.service import control
-from receiver.service.admin import create_admin
 from receiver.service.app import create_app
 from receiver.service.clock import SteadyClock
 from receiver.service.commands import Reload
@@ -106,6 +105,9 @@ async def serve(
             app = create_app(service.intake, settings, readiness, service.requests)
             listeners = {"public address": (_server(app, settings), public)}
             if admin:
+                # The metrics' library takes a while to load.
+                from receiver.service.admin import create_admin  # noqa: PLC0415
+
                 admin_app = refusing(create_admin(service, readiness))
                 listeners["admin address"] = (_server(admin_app, settings), admin)
             _follow_signals(service)
