@@ -56,7 +56,7 @@ test: lint ## lint, then the quick tests; with coverage: make test COVERAGE=yes
 	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
 
 test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
-	$(BIN)/pytest $(QUICK) -m "not slow and not commit" --hypothesis-profile=fast $(FAST)
+	$(BIN)/pytest $(QUICK) -m "not slow and not commit and not postgresql" --hypothesis-profile=fast $(FAST)
 
 battery: $(READY) ## all tests, the slow ones too
 	$(BIN)/pytest

@@ -67,9 +67,20 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
-    """Stores in PostgreSQL, on a server that is there while the tests of this process run."""
+def postgresql() -> None:
+    """PostgreSQL's programs are there; tests that ask for it have the mark of this name."""
     if binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed: `apt-get install postgresql`")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what needs PostgreSQL."""
+    if "postgresql" in getattr(item, "fixturenames", ()):
+        item.add_marker("postgresql")
+
+
+@pytest.fixture(scope="session")
+def databases(postgresql: None) -> Iterator[Databases]:
+    """Stores in PostgreSQL, on a server that is there while the tests of this process run."""
     with single() as server, closing(Databases(server)) as made:
         yield made

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.postgresql.servers import binaries
-
 
 @pytest.fixture(scope="session", autouse=True)
-def _postgresql() -> None:
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed: `apt-get install postgresql`")
+def _postgresql(postgresql: None) -> None:
+    pass

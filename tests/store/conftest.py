@@ -86,7 +86,9 @@ class Postgresql:
 Stores = Sqlite | Postgresql
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+)
 def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
     """An engine: what a test says of its stores holds for both."""
     if request.param == "sqlite":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -71,6 +73,8 @@ class Membership:
         self._renewed = time.monotonic()
         self._lost: str | None = None
         self._stopped = threading.Event()
+        self._wakes, self._woken = socket.socketpair()
+        """To close the one wakes the thread, which waits for the other."""
         self._thread = threading.Thread(target=self._run, name="store-lease", daemon=True)
         self._thread.start()
 
@@ -121,9 +125,14 @@ class Membership:
         """Ends renewing. Others lead from then on."""
         self._leads_until = -math.inf
         self._stopped.set()
+        self._wakes.close()
         self._thread.join(timeout=2 * BEAT)
 
     def _run(self) -> None:
+        with self._woken:
+            self._renew_until_stopped()
+
+    def _renew_until_stopped(self) -> None:
         failing = False
         while not (self._stopped.is_set() or self._lost):
             try:
@@ -138,14 +147,18 @@ class Membership:
                 self._stopped.wait(1.0)
 
     def _live(self, db: psycopg.Connection[Any]) -> None:
+        waiting = select.poll()
+        for readable in db, self._woken:
+            waiting.register(readable, select.POLLIN)
         while not self._stopped.is_set():
             self._renew(db)
             if self._lost:
                 return
             next_ = time.monotonic() + BEAT
             while (left := next_ - time.monotonic()) > 0 and not self._stopped.is_set():
-                for notice in db.notifies(timeout=min(left, 0.5), stop_after=1):
+                for notice in db.notifies(timeout=0):
                     self._hear(notice.payload)
+                waiting.poll(left * 1000)
 
     def _renew(self, db: psycopg.Connection[Any]) -> None:
         began = time.monotonic()
