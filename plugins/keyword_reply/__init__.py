@@ -5,8 +5,8 @@ replies either, the first `default` rule. However many rules there are, finding 
 tables. Replies are Jinja2 templates in a sandbox. What people send is only ever a value in them.
 
 `settings` reads the configuration, `tables` makes `Rules` of it, `matching` finds the rule for a
-message, `conditions` decides if it may answer, and `templates` makes the text; `linting` and
-`explaining` are for people.
+message, `conditions` decides if it may answer, and `templates` makes the text, with
+`engine` where that needs one; `linting` and `explaining` are for people.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A module is NAME.py in a folder, a folder NAME with an `__init__.py`, or an entry point of an
 installed package. `imported` executes files anew each time, so that a reload takes what they say
-now.
+now, and what comes with the program from Python's bytecode, as quickly as the program itself.
 """
 
 from __future__ import annotations
@@ -46,16 +46,18 @@ class _Submodules:
         """Finds `NAME.py` or `NAME/__init__.py` in the folder of the parent module."""
         if not name.startswith(_PREFIX):
             return None
-        last = name.rpartition(".")[2]
+        parent, _, last = name.rpartition(".")
+        ours = bool(parent) and type(sys.modules[parent].__loader__) is SourceFileLoader
         for folder in path or ():
             for file in (Path(folder, last, "__init__.py"), Path(folder, f"{last}.py")):
                 if file.is_file():
-                    return _spec(name, file)
+                    return _spec(name, file, ours=ours)
         return None
 
 
-def _spec(name: str, file: Path) -> ModuleSpec:
-    spec = spec_from_file_location(name, file, loader=_Loader(name, str(file)))
+def _spec(name: str, file: Path, *, ours: bool) -> ModuleSpec:
+    loader = SourceFileLoader if ours else _Loader
+    spec = spec_from_file_location(name, file, loader=loader(name, str(file)))
     assert spec is not None
     return spec
 
@@ -71,25 +73,25 @@ def files(folder: Path) -> dict[str, Path]:
     return found | {file.parent.name: file for file in folder.glob("[!_.]*/__init__.py")}
 
 
-def imported(name: str, origin: Path | EntryPoint) -> object:
+def imported(name: str, origin: Path | EntryPoint, *, ours: bool = False) -> object:
     """Returns the module of a file, or what an entry point names.
 
-    Raises `ImportFailed` with file and line.
+    `ours`: it comes with the program. Raises `ImportFailed` with file and line.
     """
     try:
-        return _import_file(name, origin) if isinstance(origin, Path) else origin.load()
+        return _import_file(name, origin, ours=ours) if isinstance(origin, Path) else origin.load()
     except BaseException as error:  # noqa: BLE001 - other people's code
         file = str(origin) if isinstance(origin, Path) else origin.value
         raise ImportFailed(describe(error, file)) from None
 
 
-def _import_file(name: str, file: Path) -> ModuleType:
+def _import_file(name: str, file: Path, *, ours: bool) -> ModuleType:
     # msgspec and dataclasses resolve annotations through sys.modules, so the module must be there,
     # under a name of its own: files in different folders may have the same name.
     unique = f"{_PREFIX}{name}_{zlib.crc32(bytes(file)):08x}"
     if _Submodules not in sys.meta_path:
         sys.meta_path.insert(0, _Submodules)
-    spec = _spec(unique, file)
+    spec = _spec(unique, file, ours=ours)
     assert spec.loader is not None
     module = module_from_spec(spec)
     before = _forget(unique)

@@ -34,7 +34,8 @@ def available(path: Iterable[Path]) -> dict[str, Path | EntryPoint]:
 
 def import_module(name: str, origin: Path | EntryPoint) -> ModuleType:
     """Imports the module of a plugin. Raises `ImportFailed` with file and line."""
-    module = imported(name, origin)
+    ours = isinstance(origin, Path) and origin.is_relative_to(shipped_folder())
+    module = imported(name, origin, ours=ours)
     if not isinstance(module, ModuleType):
         file = str(origin) if isinstance(origin, Path) else origin.value
         kind = type(module).__name__

@@ -12,9 +12,11 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from textwrap import dedent, indent
+from types import CodeType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -344,6 +346,27 @@ def test_loading_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     loaded(tmp_path, "")
     assert [file.name for file in (tmp_path / "plugins").iterdir()] == ["mine.py"]
+
+
+def test_what_comes_with_the_program_is_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipped plugin is taken from Python's bytecode, with all its modules, as the program is."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "receiver" / "plugin_host" / "x.py"))
+    write(in_parts(tmp_path, "here").parent, "late", "from .words import WORD")
+    compiled = []
+    to_code = SourceFileLoader.source_to_code
+
+    def noted(loader: SourceFileLoader, data: bytes, path: str) -> CodeType:
+        compiled.append(Path(path).name)
+        return to_code(loader, data, path)
+
+    monkeypatch.setattr(SourceFileLoader, "source_to_code", noted)
+    for _ in range(2):
+        [plugin] = load(config.parse({"plugins": {"enabled": ["mine"]}}, tmp_path / "x.toml"))
+        assert plugin.state[:2] == ("here", "here")
+    assert sorted(compiled) == ["__init__.py", "__init__.py", "last.py", "late.py", "words.py"]
 
 
 # Plugins that are folders
