@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import unquote
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from receiver.providers.contract.outgoing import Api
 
 PayloadT = TypeVar("PayloadT")
+
+#: Later than the time of any sample, which would be corrected otherwise.
+_LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Push(msgspec.Struct, kw_only=True):
@@ -106,8 +109,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
 
-    def push(self, received_at: datetime) -> Push:
-        """Returns the request that it is, as it arrives then."""
+    def push(self, received_at: datetime = _LATER) -> Push:
+        """Returns the request that it is, as it arrives then: by default after any time in it."""
         path, _, query = self.path.partition("?")
         return Push(
             method=self.method,
