@@ -277,21 +277,25 @@ class Provider(ABC, Generic[PayloadT]):
         *words: str | None,
         time: datetime,
         to: str | None = None,
+        sender: str | None = None,
+        network: str | None = None,
+        reason: str | None = None,
         text: str | None = None,
-        **further: str | None,
     ) -> Parsed:
-        """Makes a delivery report by the first word that tells a status, pushed or asked for.
+        """Makes a delivery report by the first of the words that tells a status.
 
-        `further` are fields of a `DeliveryReport`. The same news has the same key.
+        The same news has the same key, pushed or asked for.
         """
         word, status = status_of(*words)
         data = DeliveryReport(
             message_id=message_id,
             to=self.person(to) if to is not None else None,
+            sender=self.address(sender),
             status=status,
             raw_status=word,
+            reason=reason,
+            network=network,
             final=status.final,
-            **further,  # type: ignore[arg-type] # the names of fields that are texts
         )
         return Parsed(
             type=EventType.DELIVERY_UPDATED,
