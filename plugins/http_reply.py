@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,19 +20,13 @@ from receiver.handlers import (
     Explanation,
     Filter,
     Finding,
-    Flag,
-    Forward,
     HandlerError,
     Message,
-    OptIn,
     OptOut,
     Reply,
-    Send,
     SettingsError,
-    Subscribe,
     SubscriptionChange,
     TargetSettings,
-    Unsubscribe,
     asking,
     on_delivery,
     on_message,
@@ -50,13 +44,7 @@ _CHARSETS = {
 }
 #: The actions that an answer may ask for, by their `type`.
 _ACTIONS: dict[str, type[Action]] = {
-    "send": Send,
-    "subscribe": Subscribe,
-    "unsubscribe": Unsubscribe,
-    "opt_out": OptOut,
-    "opt_in": OptIn,
-    "forward": Forward,
-    "flag": Flag,
+    kind.__struct_config__.tag: kind for kind in get_args(Action) if kind is not Reply
 }
 
 

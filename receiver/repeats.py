@@ -7,6 +7,8 @@ the same time where the id is a placeholder.
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import msgspec
 
 from receiver.events import Data, DeliveryReport, Message
@@ -32,6 +34,12 @@ def has_id(data: Data) -> bool:
     if isinstance(data, Message):
         return not is_placeholder(data.external_id)
     return not (isinstance(data, DeliveryReport) and is_placeholder(data.message_id))
+
+
+def digested(*parts: str) -> str:
+    """Digests parts of a key: it outlives its event, and must not tell whose that was."""
+    data = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return blake2b(data, digest_size=16).hexdigest()
 
 
 def content(type_: str, data: Data) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ _AMOUNT = re.compile(
     re.IGNORECASE,
 )
 _MOST_PLACES = 6
+_NO_TIME = "date is for a time or an ISO text of one; the value is neither"
 #: Without widths such as %999d, which would make much out of little.
 _STRFTIME = re.compile(r"(?:[^%]|%-?[A-Za-z%]){0,64}")
 
@@ -99,7 +101,7 @@ class Engine:
             return zoned.astimezone(self._zone).strftime(pattern)
         if isinstance(value, date):
             return value.strftime(pattern)
-        raise ReplyFailed("date is for a time or an ISO text of one; the value is neither")
+        raise ReplyFailed(_NO_TIME)
 
 
 def money(value: object, currency: str = "", places: int = 2) -> str:
@@ -144,12 +146,7 @@ def _field(node: nodes.Node) -> str | None:
 
 
 def _iso(text: str) -> date:
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text.strip())
-    except ValueError:
-        message = "date is for a time or an ISO text of one; the value is neither"
-        raise ReplyFailed(message) from None
+    for read in (date.fromisoformat, datetime.fromisoformat):
+        with suppress(ValueError):
+            return read(text.strip())
+    raise ReplyFailed(_NO_TIME)

@@ -73,12 +73,12 @@ class _Shadows:
             whole = " ".join(folded(text, len(text), symbols=True))
             tables[rule.match].setdefault(whole, []).append(n)
 
-    def _covering(self, candidates: list[int], n: int) -> int | None:
-        """Returns the first candidate before `n` that answers wherever `n` does."""
+    def _covering(self, candidates: list[int], n: int, *, before: bool = True) -> int | None:
+        """Returns the first candidate that answers wherever `n` does; of those `before` it only."""
         ours = self._rules.addresses[n]
         for m in candidates:
             theirs = self._rules.addresses[m]
-            if m < n and (theirs is None or (ours is not None and ours <= theirs)):
+            if (m < n or not before) and (theirs is None or (ours is not None and ours <= theirs)):
                 return m
         return None
 
@@ -115,12 +115,10 @@ class _Shadows:
             yield Finding(f"rules[{n}].pattern", f"never gets here: rules[{by}] {why}")
 
     def _default(self, n: int) -> Iterator[Finding]:
-        ours = self._rules.addresses[n]
-        for m in self._every:
-            theirs = self._rules.addresses[m]
-            if theirs is None or (ours is not None and ours <= theirs):
-                yield Finding(f"rules[{n}]", f"never gets here: rules[{m}] fits every message")
-                return
+        by = self._covering(self._every, n, before=False)  # a default rule is asked last
+        if by is not None:
+            yield Finding(f"rules[{n}]", f"never gets here: rules[{by}] fits every message")
+            return
         owners = [
             m for m in self._rules.defaults.get(None, ()) if self._rules.conditions[m] is None
         ]

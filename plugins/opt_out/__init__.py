@@ -55,11 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     start_reply: str = "You will get our messages again. To stop them, text STOP."
 
 
-class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """The scope of an opt-out; both None: everything."""
-
-    short_code: str | None = None
-    service_id: str | None = None
+#: The scope of an opt-out: its `short_code` or `service_id`; empty: everything.
+Scope = dict[Literal["short_code", "service_id"], str | None]
 
 
 class State(msgspec.Struct, frozen=True):
@@ -136,11 +133,10 @@ def opt(event: Event[Message], context: Context[State]) -> Action | list[Action]
         return Flag(f"near miss of {word.text}")
     scope = _scope(event.data, word, context.settings)
     if word.kind == "start":
-        back = OptIn(person, word.text, scope.short_code, scope.service_id)
-        return [back, state.replies["start"]]
-    known = _has_opted_out(person, scope, context)
+        return [OptIn(person, word.text, **scope), state.replies["start"]]
+    known = context.people.has_opted_out(person, **scope)
     reply = Reply("", even_if_opted_out=True) if known else state.replies["stop"]
-    return [OptOut(person, word.text, scope.short_code, scope.service_id), reply]
+    return [OptOut(person, word.text, **scope), reply]
 
 
 @on_delivery(inline=True)
@@ -158,16 +154,11 @@ def note_network(event: Event[DeliveryReport], context: Context[State]) -> Actio
 def _scope(message: Message, word: Word, settings: Settings) -> Scope:
     """Returns the scope of the word. Without a service it is the address of the message."""
     if settings.scope == "all" or word.text in EVERYTHING:
-        return Scope()
+        return {}
     # Tilil's service 0 is none.
     if settings.scope == "service" and message.service_id not in (None, "", "0"):
-        return Scope(service_id=message.service_id)
-    return Scope(short_code=message.to)
-
-
-def _has_opted_out(person: str, scope: Scope, context: Context[State]) -> bool:
-    people = context.people
-    return people.has_opted_out(person, short_code=scope.short_code, service_id=scope.service_id)
+        return {"service_id": message.service_id}
+    return {"short_code": message.to}
 
 
 def explain(event: Event[Message], context: Context[State]) -> list[Explanation]:
@@ -191,7 +182,7 @@ def explain(event: Event[Message], context: Context[State]) -> list[Explanation]
     scope = _scope(event.data, word, context.settings)
     how = "asks for what the word does" if found.sentence else "is the word"
     why = f"the whole message {how}; it {what}{_about(scope)}, before any rule is asked"
-    if word.kind == "stop" and _has_opted_out(event.data.from_, scope, context):
+    if word.kind == "stop" and context.people.has_opted_out(event.data.from_, **scope):
         why = f"{why}, without a reply: the sender has opted out already"
         return [Explanation(rule=rule, verdict="acts", why=why)]
     reply = state.replies[word.kind].text
@@ -201,6 +192,6 @@ def explain(event: Event[Message], context: Context[State]) -> list[Explanation]
 
 
 def _about(scope: Scope) -> str:
-    if scope.service_id is not None:
-        return f" of service {scope.service_id}"
-    return f" of messages from {scope.short_code}" if scope.short_code is not None else ""
+    if service_id := scope.get("service_id"):
+        return f" of service {service_id}"
+    return f" of messages from {scope['short_code']}" if scope.get("short_code") else ""

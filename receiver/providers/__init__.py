@@ -16,7 +16,7 @@ from receiver.errors import ConfigError, Fault
 from receiver.providers.contract import Answer, Api, Parsed, Provider, Push, PushUrl, Sample
 from receiver.providers.places import Kind, Origin, ProviderType, built_in, is_file, load_file
 from receiver.providers.registry import Registry, known
-from receiver.text.senders import sender_fault
+from receiver.text.msisdn import sender_fault
 
 __all__ = [
     "Answer",

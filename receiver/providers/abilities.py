@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from receiver.config.convert import Secret
@@ -14,8 +12,6 @@ from receiver.providers.places import ProviderType
 
 _SUBSCRIPTIONS = {EventType.SUBSCRIPTION_ACTIVATED, EventType.SUBSCRIPTION_DEACTIVATED}
 _SECRET = "s3cret"  # noqa: S105 - of nobody
-#: Later than the time of any sample, which would be corrected otherwise.
-_ARRIVAL = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +56,7 @@ def event_types(provider: ProviderType) -> set[EventType]:
     found = set()
     for kind in provider.sample_kinds:
         try:
-            parsed = made.parse(provider.sample(kind, _SECRET, {}).push(_ARRIVAL))
+            parsed = made.parse(provider.sample(kind, _SECRET, {}).push())
         except PushError:  # `receiver providers test` tells
             continue
         found |= {each.type for each in parsed if isinstance(each, Parsed)}

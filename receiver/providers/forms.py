@@ -88,7 +88,8 @@ def _decoded(
     pairs: _Pairs, notes: list[str] | None, push: Push | None = None
 ) -> dict[str, list[str]]:
     parameters: dict[str, list[str]] = {}
-    everything = "".join([part for pair in pairs for part in pair])
+    # With a sign between them: together two parts may be a character that neither of them is.
+    everything = "&".join([part for pair in pairs for part in pair])
     if not everything.isascii():
         charset = _charset(push) if push is not None else None
         decode, note = reader(everything.encode("latin-1"), charset)

@@ -113,7 +113,7 @@ class RayprotechApi(Api):
                 word,
                 time=delivered or sent or came,
                 to=as_word(answer.get("recipient")) or to,
-                sender=self.provider.address(as_word(answer.get("sender_id"))),
+                sender=as_word(answer.get("sender_id")),
                 reason=as_word(answer.get("error_message")),
             )
 

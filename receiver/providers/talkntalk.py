@@ -230,7 +230,7 @@ class TalkNTalk(Provider[_Payload]):
             time=time or instant(as_word(message.updated_at), self.timezone, came) or came,
             to=as_number(message.mobile),
             text=as_text(message.message),
-            sender=self.address(as_number(message.sender_id)),
+            sender=as_number(message.sender_id),
             network=as_network(message.network),
         )
         return [report]

@@ -37,6 +37,9 @@ _WHOLE = re.compile(r"-?[0-9]{1,24}(?:\.0+)?")
 _MOST_DIGITS = 24
 #: Short codes have at most so many digits, numbers with their country code more.
 _SHORT = 6
+#: Digits of a number, and characters of the name of a sender (GSM 03.40, 9.1.2.5).
+_LONGEST_NUMBER = 15
+_LONGEST_NAME = 11
 #: What has no more digits is a number only where its plan knows it.
 _SHORTEST = 8
 
@@ -115,6 +118,15 @@ def whole(digits: str) -> str:
 def is_code(text: str) -> bool:
     """True for the form of a short code and for the name of a sender."""
     return any(map(str.isalpha, text)) or (text.isdecimal() and len(text) <= _SHORT)
+
+
+def sender_fault(sender: str) -> str | None:
+    """Returns why no network takes a sender, or None: a name has 11 characters, a number 15."""
+    bare = "".join(sender.removeprefix("+").split())
+    is_number = bare.isdecimal() and bare.isascii()
+    size, longest = (len(bare), _LONGEST_NUMBER) if is_number else (len(sender), _LONGEST_NAME)
+    kind = "digits" if is_number else "characters"
+    return f"{sender} has {size} {kind}; expected at most {longest}" if size > longest else None
 
 
 def ours(address: str | None) -> str:

@@ -258,6 +258,7 @@ FORMS = {
     "plus": (b"msg=1%2B1+2&a+b=c", {"msg": ["1+1 2"], "a b": ["c"]}),
     "byte order mark": (b"\xef\xbb\xbfmsg=x", {"msg": ["x"]}),
     "nothing": (b"", {}),
+    "halves of a character": (b"\xe1=\x80\x80", {"á": ["€€"]}),
 }
 
 

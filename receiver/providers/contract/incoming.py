@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import unquote
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from receiver.providers.contract.outgoing import Api
 
 PayloadT = TypeVar("PayloadT")
+
+#: Later than the time of any sample, which would be corrected otherwise.
+_LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Push(msgspec.Struct, kw_only=True):
@@ -106,8 +109,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
 
-    def push(self, received_at: datetime) -> Push:
-        """Returns the request that it is, as it arrives then."""
+    def push(self, received_at: datetime = _LATER) -> Push:
+        """Returns the request that it is, as it arrives then: by default after any time in it."""
         path, _, query = self.path.partition("?")
         return Push(
             method=self.method,
@@ -274,21 +277,25 @@ class Provider(ABC, Generic[PayloadT]):
         *words: str | None,
         time: datetime,
         to: str | None = None,
+        sender: str | None = None,
+        network: str | None = None,
+        reason: str | None = None,
         text: str | None = None,
-        **further: str | None,
     ) -> Parsed:
-        """Makes a delivery report by the first word that tells a status, pushed or asked for.
+        """Makes a delivery report by the first of the words that tells a status.
 
-        `further` are fields of a `DeliveryReport`. The same news has the same key.
+        The same news has the same key, pushed or asked for.
         """
         word, status = status_of(*words)
         data = DeliveryReport(
             message_id=message_id,
             to=self.person(to) if to is not None else None,
+            sender=self.address(sender),
             status=status,
             raw_status=word,
+            reason=reason,
+            network=network,
             final=status.final,
-            **further,  # type: ignore[arg-type] # the names of fields that are texts
         )
         return Parsed(
             type=EventType.DELIVERY_UPDATED,

@@ -13,8 +13,7 @@ from receiver.config import Send
 from receiver.errors import ProviderError
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract.incoming import Parsed, Provider
-from receiver.text.msisdn import is_decimal, is_e164
-from receiver.text.senders import sender_fault
+from receiver.text.msisdn import is_decimal, is_e164, sender_fault
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -89,12 +89,7 @@ class Signature(msgspec.Struct, frozen=True):
 
     scheme: Scheme
     tolerance: timedelta | None
-    """The most time between a signature and its arrival; None: that of the scheme."""
-
-    @property
-    def allowed(self) -> timedelta | None:
-        """The most time that counts."""
-        return self.tolerance if self.tolerance is not None else self.scheme.tolerance
+    """The most time between a signature and its arrival."""
 
     def verify(self, source: SignedSource, push: Push) -> bool:
         """Returns True for a signed push, False for one without. Raises `CredentialWrong`."""
@@ -119,11 +114,12 @@ def compile_signature(found: Compilation, auth: Auth) -> Signature | None:
         found.fault("auth.hmac", "expected a scheme or hmac, got both")
     if auth.scheme is not None:
         if auth.scheme in SCHEMES:
-            return Signature(SCHEMES[auth.scheme], tolerance)
+            scheme = SCHEMES[auth.scheme]
+            return Signature(scheme, tolerance if tolerance is not None else scheme.tolerance)
         found.fault("auth.scheme", f"expected one of {', '.join(SCHEMES)}; got {auth.scheme!r}")
     elif auth.hmac is not None:
         try:
-            return Signature(Hmac(**structs.asdict(auth.hmac), tolerance=tolerance), None)
+            return Signature(Hmac(**structs.asdict(auth.hmac), tolerance=tolerance), tolerance)
         except ValueError as error:
             key, _, said = str(error).partition(": ")
             found.fault("auth.tolerance" if key == "tolerance" else f"auth.hmac.{key}", said)

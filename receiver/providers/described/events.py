@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import blake2b
 from typing import Any
 
 from receiver.errors import Malformed
@@ -15,7 +14,7 @@ from receiver.providers.described.compilation import Compilation
 from receiver.providers.described.fields import compile_network, compile_text, compile_time, path_of
 from receiver.providers.described.grammar import Message, Subscription
 from receiver.providers.payloads import as_id, as_number, as_text, as_word
-from receiver.repeats import STATE
+from receiver.repeats import STATE, digested
 from receiver.text.keywords import keyword
 
 
@@ -75,7 +74,7 @@ def message(
 def _made_id(sender: str, text: str, time: Any) -> str | None:
     """Makes an id of all that a repeat has in common; None without a time."""
     stamp = as_word(time)
-    return _digest(sender, text, stamp) if stamp is not None else None
+    return digested(sender, text, stamp) if stamp is not None else None
 
 
 def _expected_id(table: Message) -> str:
@@ -147,8 +146,8 @@ def _subscription_key(
         )
     )
     if id_ is None and time is None:
-        return f"{STATE}{_digest(about)}"
-    return f"subscription:{_digest(about, type_, id_ or '', time or '')}"
+        return f"{STATE}{digested(about)}"
+    return f"subscription:{digested(about, type_, id_ or '', time or '')}"
 
 
 def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any, Push], EventType]:
@@ -167,9 +166,3 @@ def _change(found: Compilation, key: str, table: Subscription) -> Callable[[Any,
         raise Malformed(f"expected {said}; it is neither")
 
     return change
-
-
-def _digest(*parts: str) -> str:
-    """Digests parts of a key: it outlives its event, and must not tell whose that was."""
-    data = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return blake2b(data, digest_size=16).hexdigest()

@@ -63,7 +63,7 @@ def _played(described: type[Described], example: Example) -> Iterator[tuple[str,
     settings = described.settings(provider=described.name, tokens=[Secret(_CREDENTIAL)])
     provider = described(settings)
     sample = described.sample(example.name, _CREDENTIAL, {})
-    push = sample.push(samples.ARRIVAL)
+    push = sample.push()
     try:
         provider.authenticate(push)
         parsed = provider.parse(push)

@@ -43,7 +43,7 @@ class Described(Provider[Payload]):
         self._signed: SignedSource | None = None
         if self.signature and isinstance(source, SignedSource) and source.signing_secrets:
             self._signed = source
-            self.clock_tolerance = self.signature.allowed
+            self.clock_tolerance = self.signature.tolerance
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields settings that the description requires, and those that no signature has."""

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -20,8 +20,6 @@ from receiver.providers.described.paths import Path
 
 if TYPE_CHECKING:
     from receiver.providers.described.provider import Described
-
-ARRIVAL = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def sample(described: type[Described], name: str, secret: str, values: dict[str, str]) -> Sample:
@@ -80,7 +78,7 @@ def example(described: type[Described], name: str) -> Example:
 
 def pushed(described: type[Described], name: str) -> Push:
     """Returns the push of an example, which is read."""
-    push = sample(described, name, "secret", {}).push(ARRIVAL)
+    push = sample(described, name, "secret", {}).push()
     push.payload = described.reader.read(push)
     return push
 

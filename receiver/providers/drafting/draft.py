@@ -15,7 +15,6 @@ from receiver.events import TYPE_NAMES, Status
 from receiver.providers.contract import Parsed
 from receiver.providers.described import compile_unplayed
 from receiver.providers.described.examples import told_by
-from receiver.providers.described.samples import ARRIVAL
 from receiver.providers.drafting import guesses
 from receiver.providers.drafting.captures import Capture
 from receiver.providers.drafting.conditions import conditions
@@ -138,7 +137,7 @@ def _reader(description: dict[str, Any]) -> Callable[[str], Iterable[Parsed | Ma
     """Returns what reads the examples of a description. Raises `ConfigError`."""
     provider = compile_unplayed("draft", description)
     made = provider(provider.settings(provider="draft", authentication="none"))
-    return lambda name: made.parse(provider.sample(name, "", {}).push(ARRIVAL))
+    return lambda name: made.parse(provider.sample(name, "", {}).push())
 
 
 def _event(parsed: Parsed) -> Table:

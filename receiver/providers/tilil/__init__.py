@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from typing import ClassVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -35,7 +34,7 @@ from receiver.providers.payloads import (
 from receiver.providers.tilil.reports import Payload, delivery
 from receiver.providers.tilil.sending import TililApi
 from receiver.providers.tilil.settings import Digest, TililSource
-from receiver.repeats import STATE
+from receiver.repeats import STATE, digested
 from receiver.text.keywords import keyword
 from receiver.text.times import instant
 
@@ -267,8 +266,7 @@ def _update(payload: Payload) -> str | None:
 
 
 def _hashed(*parts: str | None) -> str:
-    """Digests parts of a key: it outlives its event, and must not tell whose that was."""
-    return blake2b(":".join(part or "" for part in parts).encode(), digest_size=16).hexdigest()
+    return digested(":".join(part or "" for part in parts))
 
 
 _UPDATES = {
