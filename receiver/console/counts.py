@@ -30,6 +30,8 @@ _UNANSWERED = 500
 #: Newest messages out whose failures, senders and times are counted.
 _MESSAGES = 2000
 _FAILED = ("undelivered", "failed", "rejected", "expired", "cancelled")
+#: Stands for a name that is empty.
+_NONE = "(none)"
 _OPEN = ("unknown", "queued", "sent")
 
 
@@ -159,7 +161,7 @@ def _hits(
         title="A day",
         times=days,
         lines=[
-            Line(visit.seen(word) or "(none)", [counts.get((day, word), 0) for day in days])
+            Line(visit.seen(word) or _NONE, [counts.get((day, word), 0) for day in days])
             for word in words
         ],
     )
@@ -269,7 +271,7 @@ def _funnel(counted: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
         groups.setdefault(name, Counter())[status] += count
     return [
         {
-            "name": name or "(none)",
+            "name": name or _NONE,
             "every": statuses.total(),
             "open": sum(statuses[status] for status in _OPEN),
             "failed": sum(statuses[status] for status in _FAILED),
@@ -287,14 +289,12 @@ def _senders(messages: Sequence[StoredMessage]) -> list[dict[str, Any]]:
         took = [
             (each.updated_at - each.sent_at).total_seconds()
             for each in messages
-            if each.status == "delivered" and each.sent_at and _name(each) == group["name"]
+            if each.status == "delivered"
+            and each.sent_at
+            and (each.sender or _NONE) == group["name"]
         ]
         group["seconds"] = f"{median(took):.1f}" if took else None
     return found
-
-
-def _name(message: StoredMessage) -> str:
-    return message.sender or "(none)"
 
 
 def _failures(messages: Sequence[StoredMessage]) -> list[dict[str, Any]]:

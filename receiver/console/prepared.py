@@ -61,13 +61,6 @@ class Prepared:
             self._last = task.result()
         return Examined(self._last or [], self._last is not None)
 
-    async def settled(self) -> Examined:
-        """Returns the findings once the checks are done."""
-        await self.examined()
-        if self._checks is not None:
-            await asyncio.wait([self._checks[1]])
-        return await self.examined()
-
     async def close(self) -> None:
         """Ends what is under way."""
         if self._checks is not None:
@@ -87,12 +80,9 @@ class Prepared:
         for name, check in LOCAL.items():
             if name not in _NOT_HERE:
                 found += await run(name, check, installation)
-        order = (Level.RED, Level.YELLOW)
-        return sorted((each for each in found if each.level in order), key=_severity)
-
-
-def _severity(finding: Finding) -> bool:
-    return finding.level is not Level.RED
+        return [
+            each for level in (Level.RED, Level.YELLOW) for each in found if each.level is level
+        ]
 
 
 async def _ended(task: asyncio.Task[Parts] | None) -> None:

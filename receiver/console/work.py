@@ -65,12 +65,8 @@ async def job(visit: Visit) -> Response:
     )
 
 
-async def _quarantined(
-    reader: Reader, *, before: int | None = None, limit: int
-) -> AsyncGenerator[Quarantined]:
-    async with aclosing(reader.every_quarantined(before=before)) as found:
-        async for entry in found:
-            yield entry
+def _quarantined(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[Quarantined]:
+    return reader.every_quarantined(**wanted)
 
 
 async def quarantined(visit: Visit) -> Response:
