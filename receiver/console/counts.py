@@ -86,25 +86,20 @@ def _days(counted: Iterable[Any], begin: datetime, end: datetime) -> list[Any]:
     return [day for day in every if first is not None and day >= first]
 
 
+#: What reports may tell apart.
+_REPORTS = (
+    DAY,
+    *(name for name in NAMES if name != DAY),
+    *(f"{DAY},{name}" for name in NAMES if name != DAY),
+    *("source,status", "network,status"),
+)
 REPORTS = Sheet(
     path="/reports",
     title="Reports",
     about=f"Counts of messages, delivery reports and subscriptions; {DAYS} days unless you say"
     " otherwise. An event counts when it came, a message out when it was asked for.",
     filters=(
-        Filter(
-            name="by",
-            label="By",
-            kind="choice",
-            unset=DAY,
-            choices=(
-                DAY,
-                *(name for name in NAMES if name != DAY),
-                *(f"{DAY},{name}" for name in NAMES if name != DAY),
-                "source,status",
-                "network,status",
-            ),
-        ),
+        Filter("by", "By", "choice", _REPORTS, unset=DAY),
         *TIMES,
     ),
     blocks=_report,

@@ -16,10 +16,10 @@ from receiver.store import BookLine, NearMiss, OptOutChange, Reader, Subscriptio
 from receiver.views import lists, subscribers
 from receiver.views.times import shown_zone
 
-_SERVICE = Filter(name="service", label="Service", argument="service_id")
-_SHORT_CODE = Filter(name="short_code", label="Short code")
-_KEYWORD = Filter(name="keyword", label="Keyword")
-STATE = Filter(name="state", label="State", kind="choice", choices=("active", "inactive"))
+_SERVICE = Filter("service", "Service", argument="service_id")
+_SHORT_CODE = Filter("short_code", "Short code")
+_KEYWORD = Filter("keyword", "Keyword")
+STATE = Filter("state", "State", "choice", ("active", "inactive"))
 _BOOK = (_SERVICE, _SHORT_CODE, SOURCE, _KEYWORD, STATE, PERSON)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from receiver.console.filters import SOURCE, Filter, following
+from receiver.console.filters import Filter, following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
 from receiver.console.seen import HIDDEN
@@ -65,6 +65,10 @@ async def job(visit: Visit) -> Response:
     )
 
 
+def _has_credential(word: str, entry: Quarantined) -> bool:
+    return entry.authenticated == (word == "right")
+
+
 def _quarantined(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[Quarantined]:
     return reader.every_quarantined(**wanted)
 
@@ -105,8 +109,8 @@ JOBS = ListPage[ListedJob](
     about="Background work: what waits to be done or tried again, and dead letters. What is done"
     " is not listed.",
     filters=(
-        Filter(name="state", label="State", kind="choice", choices=("due", "dead")),
-        Filter(name="kind", label="Kind", kind="choice", choices=KINDS),
+        Filter("state", "State", "choice", ("due", "dead")),
+        Filter("kind", "Kind", "choice", KINDS),
         following("after"),
     ),
     times=(),
@@ -124,7 +128,7 @@ FORWARDS = ListPage[ForwardAttempt](
     path="/forwards",
     title="Forwards",
     about="What other systems answered when events were posted to them.",
-    filters=(Filter(name="target", label="Target"),),
+    filters=(Filter("target", "Target"),),
     listing=lambda _: lists.forward_listing(),
     find=lambda reader, **wanted: reader.forwards.every(**wanted),
     time=lambda attempt: attempt.time,
@@ -140,19 +144,8 @@ QUARANTINE = ListPage[Quarantined](
     title="Quarantine",
     about="Requests that could not become events: of providers, and of strangers.",
     filters=(
-        Filter(
-            name=SOURCE.name,
-            label=SOURCE.label,
-            kind="source",
-            keeps=lambda source, entry: entry.source == source,
-        ),
-        Filter(
-            name="credential",
-            label="Credential",
-            kind="choice",
-            choices=("right", "wrong"),
-            keeps=lambda word, entry: entry.authenticated == (word == "right"),
-        ),
+        Filter("source", "Source", "source", keeps=lambda name, entry: entry.source == name),
+        Filter("credential", "Credential", "choice", ("right", "wrong"), keeps=_has_credential),
         following("before"),
     ),
     times=(),
