@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from receiver.console.filters import SOURCE, TIMES, Filter
-from receiver.console.sheets import DAYS, Block, Line, Plot, Records, Sheet, span
+from receiver.console.sheets import Block, Line, Plot, Records, Sheet
 from receiver.console.web import Visit, path_of
 from receiver.errors import InvalidInput
 from receiver.events import EventType, Message
@@ -18,7 +18,7 @@ from receiver.service.stories import stories_of
 from receiver.store import Reader, StoredMessage
 from receiver.text.days import days as days_between
 from receiver.views.listing import Columns
-from receiver.views.report import columns, rows
+from receiver.views.report import DAYS, columns, rows, span
 from receiver.views.stories import answered
 from receiver.views.times import shown_zone
 

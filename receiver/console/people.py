@@ -9,11 +9,12 @@ from typing import Any
 from receiver.console.filters import PERSON, SOURCE, TIMES, Filter, following
 from receiver.console.lists import ListPage, Paging, oldest_first
 from receiver.console.roles import Role
-from receiver.console.sheets import DAYS, Block, Line, Plot, Sheet, span
+from receiver.console.sheets import Block, Line, Plot, Sheet
 from receiver.console.web import Visit, path_of
 from receiver.service.growth import ServiceCount, make_growth
 from receiver.store import BookLine, NearMiss, OptOutChange, Reader, SubscriptionStep
 from receiver.views import lists, subscribers
+from receiver.views.report import DAYS, span
 from receiver.views.times import shown_zone
 
 _SERVICE = Filter("service", "Service", argument="service_id")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import Response
@@ -27,12 +26,8 @@ from receiver.views.requests import quarantined_details, request_details
 _CREDENTIALS = ("header authorization", "header cookie", "header proxy-authorization")
 
 
-async def _jobs(
-    reader: Reader, *, after: int = 0, limit: int, **wanted: Any
-) -> AsyncGenerator[ListedJob]:
-    async with aclosing(reader.every_job(after=after, **wanted)) as found:
-        async for job in found:
-            yield ListedJob(job, None if job.event is None else reader.ids.text(job.event))
+def _jobs(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[ListedJob]:
+    return lists.with_events(reader, reader.every_job(**wanted))
 
 
 def _job_links(listed: ListedJob) -> Sequence[str | None]:

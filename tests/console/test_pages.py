@@ -271,7 +271,7 @@ def test_a_broken_configuration_is_a_finding(tmp_path: Path) -> None:
 
     async def steps(caller: Caller) -> None:
         caller.console.desk.settings.file.write_text("[", "utf-8")
-        while not (await caller.console.desk.prepared.examined()).ready:
+        while await caller.console.desk.prepared.examined() is None:
             pass  # it waits a moment each time
         page = await Reader(caller, Role.OPERATOR).page("/")
         assert "the configuration cannot be used" in page
