@@ -20,7 +20,7 @@ from receiver.service.commands import ChangeCampaign
 from receiver.store import Reader, StoredCampaign, open_reader
 from receiver.store.campaign_reads import CampaignCounts
 from receiver.views.campaigns import campaign_details, campaign_json, reasons_of
-from receiver.views.lists import ListedCampaign, campaign_listing
+from receiver.views.lists import ListedCampaign, campaign_listing, with_counts
 
 group = typer.Typer(
     cls=ListByDefault, help="Lists messages to many; pauses, resumes and cancels them."
@@ -55,9 +55,7 @@ def list_(
 
     async def look() -> list[ListedCampaign]:
         async with open_reader(store) as reader:
-            every = await reader.campaigns.every(limit=limit or _MOST)
-            counts = await reader.campaigns.counts_of([one.id for one in every])
-            return [ListedCampaign(one, counts[one.id]) for one in every]
+            return await with_counts(reader, await reader.campaigns.every(limit=limit or _MOST))
 
     found, listing = asyncio.run(look()), campaign_listing()
     if json:

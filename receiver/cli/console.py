@@ -46,7 +46,7 @@ def run(context: typer.Context, *, config: ConfigFile = None) -> None:
     if find_spec("argon2") is None:
         raise Failed(NEEDED)
     if context.invoked_subcommand is None:
-        from receiver.console.serving import serve
+        from receiver.console.app import serve
 
         serve(load(config))
 

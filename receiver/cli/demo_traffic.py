@@ -87,10 +87,12 @@ class Traffic:
             status=401,
             reply="",
         )
+        whole = self._push("tilil", "delivery")
+        cut_off = msgspec.structs.replace(whole, body=whole.body[: len(whole.body) // 2])
         yield Step(
             title="A push that was cut off: Tilil is told to try again, we keep it to look at",
             source="tilil",
-            sample=_cut_off(self._push("tilil", "delivery")),
+            sample=cut_off,
             status=400,
             reply="",
         )
@@ -171,7 +173,3 @@ class Traffic:
 
 def _report(title: str, source: str, sample: Sample) -> Step:
     return Step(title=title, source=source, sample=sample, event=EventType.DELIVERY_UPDATED)
-
-
-def _cut_off(sample: Sample) -> Sample:
-    return msgspec.structs.replace(sample, body=sample.body[: len(sample.body) // 2])

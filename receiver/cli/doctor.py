@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -47,26 +46,24 @@ def command(
         expected = "an address such as https://sms.example.com"
         raise typer.BadParameter(f"--from-outside: expected {expected}, got {outside!r}")
     installation = Installation(prepare(config), thorough=thorough, outside=outside)
-    show: Callable[[Finding], None] = _json_line if json else _line
-    counts = asyncio.run(_examine(installation, show))
+    counts = asyncio.run(_examine(installation, json=json))
     if not json:
         print(", ".join(f"{counts[level]} {level}" for level in Level))
     return 1 if counts[Level.RED] else 0
 
 
-async def _examine(installation: Installation, show: Callable[[Finding], None]) -> Counter[Level]:
+async def _examine(installation: Installation, *, json: bool) -> Counter[Level]:
     counts: Counter[Level] = Counter()
     async for finding in examine(installation):
-        show(finding)
+        if json:
+            output.json_lines([finding])
+        else:
+            _show(finding)
         counts[finding.level] += 1
     return counts
 
 
-def _json_line(finding: Finding) -> None:
-    output.json_lines([finding])
-
-
-def _line(finding: Finding) -> None:
+def _show(finding: Finding) -> None:
     level = f"{finding.level:<{_WIDTH}}"
     if sys.stdout.isatty():
         level = f"\x1b[{_COLOURS[finding.level]}m{level}\x1b[0m"

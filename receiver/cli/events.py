@@ -39,8 +39,6 @@ from receiver.views.requests import request_details
 from receiver.views.stories import story_details, story_fields
 from receiver.views.times import full_time
 
-#: Rows of a table without --limit.
-_MOST = 100
 #: Events that --text goes through at once: a few seconds.
 _STRETCH = 100_000
 

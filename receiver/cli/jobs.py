@@ -16,7 +16,7 @@ from receiver.cli.options import ConfigFile, Csv, Json, Limit, load, load_lenien
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.store import ForwardAttempt, Reader, open_reader
-from receiver.views.lists import ListedJob, forward_listing, job_listing
+from receiver.views.lists import ListedJob, forward_listing, job_listing, with_events
 from receiver.views.redact import secrets_of
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ def list_(
     start, end = period(since, until)
     settings = load_leniently(config)
 
-    async def find(reader: Reader, _: int | None) -> AsyncGenerator[ListedJob]:
+    def find(reader: Reader, _: int | None) -> AsyncGenerator[ListedJob]:
         every = reader.every_job(state=state, kind=kind)
-        async for job in between(every, "created_at", start, end):
-            yield ListedJob(job, None if job.event is None else reader.ids.text(job.event))
+        return with_events(reader, between(every, "created_at", start, end))
 
     show_stored(settings, job_listing(secrets_of(settings)), find, form, limit)
 

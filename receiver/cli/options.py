@@ -85,17 +85,13 @@ def _event_type(text: str) -> EventType:
         raise typer.BadParameter(f"expected {', '.join(by_name)}; got {text!r}") from None
 
 
-def _type_names() -> list[str]:
-    return [*TYPE_NAMES.values(), *TYPE_NAMES]
-
-
 Type = Annotated[
     EventType | None,
     typer.Option(
         "--type",
         metavar="|".join(TYPE_NAMES.values()),
         parser=_event_type,
-        autocompletion=_type_names,
+        autocompletion=lambda: [*TYPE_NAMES.values(), *TYPE_NAMES],
         help="Only events of this type, by its short name or its whole one.",
     ),
 ]

@@ -15,13 +15,10 @@ from receiver.cli.times import Since, Tz, Until, period
 from receiver.events import utc_now
 from receiver.service.report import DAY, NAMES, Report, kinds, make_report
 from receiver.store import Reader, open_reader
-from receiver.text.days import midnight
 from receiver.views.listing import Listing
-from receiver.views.report import columns, rows
+from receiver.views.report import columns, rows, span
 from receiver.views.times import full_time, shown_zone
 
-#: Days of a report without `--since`.
-_DAYS = 30
 #: Counting that is behind by less is not worth a word.
 _LATE = timedelta(seconds=10)
 
@@ -46,17 +43,13 @@ def command(
     reports have no keyword. Without --since it is about the last 30 days.
     """
     form, names = form_of(json=json, as_csv=as_csv), _names(by)
-    now, zone = utc_now(), shown_zone.get()
-    start, end = period(since, until)
-    first = now.astimezone(zone).date() - timedelta(days=_DAYS - 1)
+    begin, end = span(*period(since, until))
     settings = load_leniently(config)
 
     async def look() -> Report:
         async with open_reader(settings.store_address) as reader:
-            await _warn(reader, now)
-            return await make_report(
-                reader, names, start or midnight(first, zone), end or now, zone
-            )
+            await _warn(reader, utc_now())
+            return await make_report(reader, names, begin, end, shown_zone.get())
 
     report = asyncio.run(look())
     found = columns(report)

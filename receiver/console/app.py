@@ -1,13 +1,15 @@
-"""The application of the console: its pages, its API, and the headers of every answer."""
+"""Runs the console, a process of its own: its pages, its API, and the headers of every answer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -15,14 +17,40 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from receiver.config import Config
+from receiver.config.convert import Network
 from receiver.console import pages
+from receiver.console.accounts import open_accounts
 from receiver.console.api.app import mounted
+from receiver.console.desk import Desk
 from receiver.console.login import Login
-from receiver.console.proxied import behind_proxies
 from receiver.console.web import HEADERS, Console, guarded, render, status_of
 from receiver.errors import ReceiverError
+from receiver.http.clients import Proxies, forwarded_in
 
 _STATIC = Path(__file__).parent / "static"
+
+
+def serve(settings: Config) -> None:
+    """Runs the console until SIGTERM or Ctrl-C. Raises `ReceiverError`."""
+    accounts = open_accounts(settings)
+    console = Console(desk=Desk(settings), accounts=accounts, zone=settings.console.timezone)
+    host, port = settings.console.address
+    # uvicorn ends by itself at the signal, and raises it once more.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        uvicorn.run(
+            create_app(console),
+            host=host,
+            port=port,
+            access_log=False,  # addresses hold numbers
+            server_header=False,
+            proxy_headers=False,
+            log_level="warning",
+            timeout_graceful_shutdown=3,  # live tails do not end by themselves
+        )
+    finally:
+        accounts.close()
 
 
 def create_app(console: Console) -> ASGIApp:
@@ -51,7 +79,7 @@ def create_app(console: Console) -> ASGIApp:
         exception_handlers={HTTPException: _refused, ReceiverError: _failed, Exception: _broken},
     )
     app.router.redirect_slashes = False
-    return behind_proxies(_with_headers(app), console.desk.settings.server.trusted_proxies)
+    return _behind_proxies(_with_headers(app), console.desk.settings.server.trusted_proxies)
 
 
 async def _healthz(_: Request) -> Response:
@@ -90,5 +118,21 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
             await send(message)
 
         await app(scope, receive, send_with_headers)
+
+    return answer
+
+
+def _behind_proxies(app: ASGIApp, networks: Sequence[Network]) -> ASGIApp:
+    """Takes the word of trusted proxies about who asks, and by which scheme."""
+    proxies = Proxies(networks)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            client = proxies.client_of(scope, forwarded_in(scope))
+            scheme = Headers(scope=scope).get("x-forwarded-proto", "").rpartition(",")[2].strip()
+            if not (proxies.sent(scope) and scheme in ("http", "https")):
+                scheme = scope["scheme"]
+            scope = {**scope, "client": (client, 0), "scheme": scheme}
+        await app(scope, receive, send)
 
     return answer

@@ -16,7 +16,7 @@ from receiver.errors import NotFound
 from receiver.service.commands import ChangeCampaign
 from receiver.store import Reader
 from receiver.views.campaigns import campaign_details, reasons_of
-from receiver.views.lists import ListedCampaign, campaign_listing
+from receiver.views.lists import ListedCampaign, campaign_listing, with_counts
 
 _Act = Literal["pause", "resume", "cancel"]
 #: What can be done with a campaign in each state: name, act, and the look of its button.
@@ -28,10 +28,8 @@ _ACTS: dict[str, tuple[tuple[str, _Act, str], ...]] = {
 
 
 async def _campaigns(reader: Reader, **wanted: Any) -> AsyncGenerator[ListedCampaign]:
-    found = await reader.campaigns.every(**wanted)
-    counts = await reader.campaigns.counts_of([each.id for each in found])
-    for each in found:
-        yield ListedCampaign(each, counts[each.id])
+    for each in await with_counts(reader, await reader.campaigns.every(**wanted)):
+        yield each
 
 
 async def campaign(visit: Visit) -> Response:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from receiver.console.filters import SOURCE, TIMES, Filter
-from receiver.console.sheets import DAYS, Block, Line, Plot, Records, Sheet, span
+from receiver.console.sheets import Block, Line, Plot, Records, Sheet
 from receiver.console.web import Visit, path_of
 from receiver.errors import InvalidInput
 from receiver.events import EventType, Message
@@ -18,7 +18,7 @@ from receiver.service.stories import stories_of
 from receiver.store import Reader, StoredMessage
 from receiver.text.days import days as days_between
 from receiver.views.listing import Columns
-from receiver.views.report import columns, rows
+from receiver.views.report import DAYS, columns, rows, span
 from receiver.views.stories import answered
 from receiver.views.times import shown_zone
 
@@ -30,6 +30,8 @@ _UNANSWERED = 500
 #: Newest messages out whose failures, senders and times are counted.
 _MESSAGES = 2000
 _FAILED = ("undelivered", "failed", "rejected", "expired", "cancelled")
+#: Stands for a name that is empty.
+_NONE = "(none)"
 _OPEN = ("unknown", "queued", "sent")
 
 
@@ -84,25 +86,20 @@ def _days(counted: Iterable[Any], begin: datetime, end: datetime) -> list[Any]:
     return [day for day in every if first is not None and day >= first]
 
 
+#: What reports may tell apart.
+_REPORTS = (
+    DAY,
+    *(name for name in NAMES if name != DAY),
+    *(f"{DAY},{name}" for name in NAMES if name != DAY),
+    *("source,status", "network,status"),
+)
 REPORTS = Sheet(
     path="/reports",
     title="Reports",
     about=f"Counts of messages, delivery reports and subscriptions; {DAYS} days unless you say"
     " otherwise. An event counts when it came, a message out when it was asked for.",
     filters=(
-        Filter(
-            name="by",
-            label="By",
-            kind="choice",
-            unset=DAY,
-            choices=(
-                DAY,
-                *(name for name in NAMES if name != DAY),
-                *(f"{DAY},{name}" for name in NAMES if name != DAY),
-                "source,status",
-                "network,status",
-            ),
-        ),
+        Filter("by", "By", "choice", _REPORTS, unset=DAY),
         *TIMES,
     ),
     blocks=_report,
@@ -159,7 +156,7 @@ def _hits(
         title="A day",
         times=days,
         lines=[
-            Line(visit.seen(word) or "(none)", [counts.get((day, word), 0) for day in days])
+            Line(visit.seen(word) or _NONE, [counts.get((day, word), 0) for day in days])
             for word in words
         ],
     )
@@ -269,7 +266,7 @@ def _funnel(counted: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
         groups.setdefault(name, Counter())[status] += count
     return [
         {
-            "name": name or "(none)",
+            "name": name or _NONE,
             "every": statuses.total(),
             "open": sum(statuses[status] for status in _OPEN),
             "failed": sum(statuses[status] for status in _FAILED),
@@ -287,14 +284,12 @@ def _senders(messages: Sequence[StoredMessage]) -> list[dict[str, Any]]:
         took = [
             (each.updated_at - each.sent_at).total_seconds()
             for each in messages
-            if each.status == "delivered" and each.sent_at and _name(each) == group["name"]
+            if each.status == "delivered"
+            and each.sent_at
+            and (each.sender or _NONE) == group["name"]
         ]
         group["seconds"] = f"{median(took):.1f}" if took else None
     return found
-
-
-def _name(message: StoredMessage) -> str:
-    return message.sender or "(none)"
 
 
 def _failures(messages: Sequence[StoredMessage]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ Kind = Literal["text", "choice", "time", "person", "source", "words", "number"]
 _TIMES = "expected a time such as 2026-11-20 or 2026-11-20T09:00Z, an age such as 2h, or today"
 
 
-class Filter(msgspec.Struct, frozen=True, kw_only=True):
+class Filter(msgspec.Struct, frozen=True):
     """A field of the form above a list."""
 
     name: str
@@ -67,21 +67,21 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             case "words":
                 return text.casefold().split()
             case "number":
-                return _number(text, self.name)
+                return number(text, self.name)
             case _:
                 return text
 
 
-SINCE = Filter(name="since", label="Since", kind="time")
-UNTIL = Filter(name="until", label="Until", kind="time")
+SINCE = Filter("since", "Since", "time")
+UNTIL = Filter("until", "Until", "time")
 TIMES = (SINCE, UNTIL)
-PERSON = Filter(name="msisdn", label="Number", kind="person")
-SOURCE = Filter(name="source", label="Source", kind="source")
+PERSON = Filter("msisdn", "Number", "person")
+SOURCE = Filter("source", "Source", "source")
 
 
 def following(name: str) -> Filter:
     """Returns the filter by which the link to the next page goes on."""
-    return Filter(name=name, label="Of the link to the next page", kind="number", hidden=True)
+    return Filter(name, "Of the link to the next page", "number", hidden=True)
 
 
 def chosen(filters: Sequence[Filter], visit: Visit) -> dict[str, Any]:
@@ -104,7 +104,17 @@ def _given(filters: Sequence[Filter], visit: Visit) -> list[tuple[Filter, Any]]:
     ]
 
 
-def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise InvalidInput(f"expected a number, got {text!r}", name)
+def number(
+    text: str, name: str, expected: str = "a number", least: int = 0, most: int = 10**18 - 1
+) -> int:
+    """Returns the number that a field has. Raises `InvalidInput`."""
+    is_number = text.isascii() and text.isdecimal() and len(text) < 19
+    if not (is_number and least <= int(text) <= most):
+        raise InvalidInput(f"expected {expected}, got {text!r}", name)
     return int(text)
+
+
+def limit_of(visit: Visit, default: int, most: int) -> int:
+    """Returns the number of records that are asked for, at least one. Raises `InvalidInput`."""
+    given = visit.request.query_params.get("limit", str(default))
+    return number(given, "limit", f"1 to {most}", 1, most)

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
-from receiver.console.filters import TIMES, Filter, checks, chosen
+from receiver.console.filters import TIMES, Filter, checks, chosen, number
 from receiver.console.roles import Role
 from receiver.console.web import Page, Visit
 from receiver.errors import InvalidInput
@@ -169,7 +169,8 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         """
         values = chosen(self.every_filter, visit)
         must = checks(self.every_filter, visit)
-        skip = _number(visit.request.query_params.get(_SKIP, "0"))
+        given = visit.request.query_params.get(_SKIP, "0")
+        skip = number(given, _SKIP, "a number of records to leave out", most=999_999)
         most = stretch if must else limit
         found: list[T] = []
         keys: list[Any] = []  # of those that are skipped, too: the next page may begin with them
@@ -188,12 +189,6 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         if whole:
             return found, None
         return found, {**visit.request.query_params, **self.order.after(keys)}
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 7):
-        raise InvalidInput(f"expected a number of records to leave out, got {text!r}", _SKIP)
-    return int(text)
 
 
 def linked(row: Sequence[str | None], links: Sequence[str | None]) -> list[tuple[str, str | None]]:

@@ -13,7 +13,7 @@ from receiver.console.roles import Role
 from receiver.console.sheets import Line, Plot
 from receiver.console.web import Page, Visit, path_of
 from receiver.events import utc_now
-from receiver.service.report import DAY, Report, make_report
+from receiver.service.report import DAY, make_report
 from receiver.store import Reader
 from receiver.store.metric_reads import MOST
 from receiver.views.times import format_time, shown_zone
@@ -45,15 +45,14 @@ async def overview(visit: Visit) -> Response:
             for name, seen in (await _last(reader, list(desk.settings.sources))).items()
         ]
         plots = [await _day(reader, now), await _month(reader, now)]
-    # They name files, and what is not safe.
-    examined = await desk.prepared.examined() if visit.sees(Role.OPERATOR) else None
     return visit.page(
         "overview.html",
         figures=figures,
         source_titles=["SOURCE", "LAST PUSH", "SILENT FOR", "TO BE SENT", "BALANCE"],
         sources=sources,
         plots=plots,
-        examined=examined,
+        # They name files, and what is not safe.
+        findings=await desk.prepared.examined() if visit.sees(Role.OPERATOR) else [],
     )
 
 
@@ -137,12 +136,8 @@ async def _month(reader: Reader, now: datetime) -> Plot:
     report = await make_report(reader, [DAY], now - _MONTH, now, zone)
     first = (now - _MONTH).astimezone(zone).date() + _DAY
     days = [first + n * _DAY for n in range(30)]
-    return _plot("A day, the last month", days, _by_day(report, days))
-
-
-def _by_day(report: Report, days: Sequence[Any]) -> list[dict[str, int]]:
     counts = {day: counted.counts for day, counted in report.rows}
-    return [counts.get(day, {}) for day in days]
+    return _plot("A day, the last month", days, [counts.get(day, {}) for day in days])
 
 
 def _plot(title: str, times: Sequence[Any], counts: Sequence[dict[str, int]]) -> Plot:

@@ -9,17 +9,18 @@ from typing import Any
 from receiver.console.filters import PERSON, SOURCE, TIMES, Filter, following
 from receiver.console.lists import ListPage, Paging, oldest_first
 from receiver.console.roles import Role
-from receiver.console.sheets import DAYS, Block, Line, Plot, Sheet, span
+from receiver.console.sheets import Block, Line, Plot, Sheet
 from receiver.console.web import Visit, path_of
 from receiver.service.growth import ServiceCount, make_growth
 from receiver.store import BookLine, NearMiss, OptOutChange, Reader, SubscriptionStep
 from receiver.views import lists, subscribers
+from receiver.views.report import DAYS, span
 from receiver.views.times import shown_zone
 
-_SERVICE = Filter(name="service", label="Service", argument="service_id")
-_SHORT_CODE = Filter(name="short_code", label="Short code")
-_KEYWORD = Filter(name="keyword", label="Keyword")
-STATE = Filter(name="state", label="State", kind="choice", choices=("active", "inactive"))
+_SERVICE = Filter("service", "Service", argument="service_id")
+_SHORT_CODE = Filter("short_code", "Short code")
+_KEYWORD = Filter("keyword", "Keyword")
+STATE = Filter("state", "State", "choice", ("active", "inactive"))
 _BOOK = (_SERVICE, _SHORT_CODE, SOURCE, _KEYWORD, STATE, PERSON)
 
 

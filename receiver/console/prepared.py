@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-import msgspec
 from anyio import to_thread
 
 from receiver import config as configuration
@@ -21,15 +20,6 @@ _FRESH = 60.0
 _NOT_HERE = ("integrity", "sync")
 #: Seconds that a page waits for checks; they go on after that.
 _WAITS = 0.1
-
-
-class Examined(msgspec.Struct, frozen=True):
-    """The findings of doctor's checks that need no network."""
-
-    findings: list[Finding]
-    """Those that need something, the worst first."""
-    ready: bool
-    """False: the first checks still run."""
 
 
 class Prepared:
@@ -50,8 +40,11 @@ class Prepared:
             await _ended(before[1] if before else None)
         return await asyncio.shield(self._parts[1])
 
-    async def examined(self) -> Examined:
-        """Returns the findings of the last checks, and begins others after a minute."""
+    async def examined(self) -> list[Finding] | None:
+        """Returns the findings of the last checks, and begins others after a minute.
+
+        Those that need something, the worst first. None: the first checks still run.
+        """
         now = time.monotonic()
         if self._checks is None or now - self._checks[0] > _FRESH:
             self._checks = now, asyncio.create_task(self._examine())
@@ -59,14 +52,7 @@ class Prepared:
         await asyncio.wait([task], timeout=_WAITS)
         if task.done():
             self._last = task.result()
-        return Examined(self._last or [], self._last is not None)
-
-    async def settled(self) -> Examined:
-        """Returns the findings once the checks are done."""
-        await self.examined()
-        if self._checks is not None:
-            await asyncio.wait([self._checks[1]])
-        return await self.examined()
+        return self._last
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -87,12 +73,9 @@ class Prepared:
         for name, check in LOCAL.items():
             if name not in _NOT_HERE:
                 found += await run(name, check, installation)
-        order = (Level.RED, Level.YELLOW)
-        return sorted((each for each in found if each.level in order), key=_severity)
-
-
-def _severity(finding: Finding) -> bool:
-    return finding.level is not Level.RED
+        return [
+            each for level in (Level.RED, Level.YELLOW) for each in found if each.level is level
+        ]
 
 
 async def _ended(task: asyncio.Task[Parts] | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -14,21 +14,10 @@ from receiver.console.lists import csv_file, linked
 from receiver.console.roles import Role
 from receiver.console.web import Page, Visit
 from receiver.errors import InvalidInput, NotFound
-from receiver.events import utc_now
-from receiver.text.days import midnight
 from receiver.views.listing import Columns, names_of, row_of, titles_of
-from receiver.views.times import format_time, shown_zone
+from receiver.views.times import format_time
 
 Records = Sequence[dict[str, Any]]
-#: Days that a page counts unless it is told others.
-DAYS = 30
-
-
-def span(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
-    """Returns the time that a page counts; what is None is today and the `DAYS` before."""
-    now, zone = utc_now(), shown_zone.get()
-    first = now.astimezone(zone).date() - timedelta(days=DAYS - 1)
-    return since or midnight(first, zone), until or now
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -52,13 +52,8 @@ def _has_words(words: list[str], message: StoredMessage) -> bool:
     return all(word in text for word in words)
 
 
-_TYPE = Filter(
-    name="type",
-    label="Type",
-    kind="choice",
-    choices=tuple(type_.value for type_ in TYPE_NAMES),
-    argument="type_",
-)
+_TYPES = [type_.value for type_ in TYPE_NAMES]
+_TYPE = Filter("type", "Type", "choice", _TYPES, argument="type_")
 EVENTS = ListPage[Story](
     path="/events",
     title="Events",
@@ -74,19 +69,10 @@ MESSAGES = ListPage[StoredMessage](
     title="Messages",
     about="What was sent, or will be, with the status that the provider reports.",
     filters=(
-        Filter(name="words", label="Text", kind="words", keeps=_has_words),
-        Filter(
-            name="status", label="Status", kind="choice", choices=[each.value for each in Status]
-        ),
-        Filter(
-            name="state",
-            label="State",
-            kind="choice",
-            choices=("waiting", "sending", "sent", "unknown", "dead"),
-        ),
-        SOURCE,
-        PERSON,
-        Filter(name="campaign", label="Campaign", kind="number"),
+        Filter("words", "Text", "words", keeps=_has_words),
+        Filter("status", "Status", "choice", [each.value for each in Status]),
+        Filter("state", "State", "choice", ("waiting", "sending", "sent", "unknown", "dead")),
+        *(SOURCE, PERSON, Filter("campaign", "Campaign", "number")),
     ),
     listing=lambda visit: lists.message_listing(visit.desk.secrets),
     find=lambda reader, **wanted: reader.messages.every(**wanted),

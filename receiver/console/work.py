@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import Response
 
-from receiver.console.filters import SOURCE, Filter, following
+from receiver.console.filters import Filter, following
 from receiver.console.lists import ListPage, Paging
 from receiver.console.roles import Role
 from receiver.console.seen import HIDDEN
@@ -27,12 +26,8 @@ from receiver.views.requests import quarantined_details, request_details
 _CREDENTIALS = ("header authorization", "header cookie", "header proxy-authorization")
 
 
-async def _jobs(
-    reader: Reader, *, after: int = 0, limit: int, **wanted: Any
-) -> AsyncGenerator[ListedJob]:
-    async with aclosing(reader.every_job(after=after, **wanted)) as found:
-        async for job in found:
-            yield ListedJob(job, None if job.event is None else reader.ids.text(job.event))
+def _jobs(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[ListedJob]:
+    return lists.with_events(reader, reader.every_job(**wanted))
 
 
 def _job_links(listed: ListedJob) -> Sequence[str | None]:
@@ -65,12 +60,12 @@ async def job(visit: Visit) -> Response:
     )
 
 
-async def _quarantined(
-    reader: Reader, *, before: int | None = None, limit: int
-) -> AsyncGenerator[Quarantined]:
-    async with aclosing(reader.every_quarantined(before=before)) as found:
-        async for entry in found:
-            yield entry
+def _has_credential(word: str, entry: Quarantined) -> bool:
+    return entry.authenticated == (word == "right")
+
+
+def _quarantined(reader: Reader, *, limit: int, **wanted: Any) -> AsyncGenerator[Quarantined]:
+    return reader.every_quarantined(**wanted)
 
 
 async def quarantined(visit: Visit) -> Response:
@@ -109,8 +104,8 @@ JOBS = ListPage[ListedJob](
     about="Background work: what waits to be done or tried again, and dead letters. What is done"
     " is not listed.",
     filters=(
-        Filter(name="state", label="State", kind="choice", choices=("due", "dead")),
-        Filter(name="kind", label="Kind", kind="choice", choices=KINDS),
+        Filter("state", "State", "choice", ("due", "dead")),
+        Filter("kind", "Kind", "choice", KINDS),
         following("after"),
     ),
     times=(),
@@ -128,7 +123,7 @@ FORWARDS = ListPage[ForwardAttempt](
     path="/forwards",
     title="Forwards",
     about="What other systems answered when events were posted to them.",
-    filters=(Filter(name="target", label="Target"),),
+    filters=(Filter("target", "Target"),),
     listing=lambda _: lists.forward_listing(),
     find=lambda reader, **wanted: reader.forwards.every(**wanted),
     time=lambda attempt: attempt.time,
@@ -144,19 +139,8 @@ QUARANTINE = ListPage[Quarantined](
     title="Quarantine",
     about="Requests that could not become events: of providers, and of strangers.",
     filters=(
-        Filter(
-            name=SOURCE.name,
-            label=SOURCE.label,
-            kind="source",
-            keeps=lambda source, entry: entry.source == source,
-        ),
-        Filter(
-            name="credential",
-            label="Credential",
-            kind="choice",
-            choices=("right", "wrong"),
-            keeps=lambda word, entry: entry.authenticated == (word == "right"),
-        ),
+        Filter("source", "Source", "source", keeps=lambda name, entry: entry.source == name),
+        Filter("credential", "Credential", "choice", ("right", "wrong"), keeps=_has_credential),
         following("before"),
     ),
     times=(),

@@ -18,11 +18,9 @@ from receiver.doctor import (
     outside,
     providers,
     running,
-    settings,
     sources,
     stored,
     streams,
-    words,
 )
 from receiver.doctor.findings import (
     AS_USER,
@@ -53,7 +51,7 @@ __all__ = [
 #: In the order of the findings. Local checks run one after another, since they share a disk; remote
 #: checks run at the same time, since they wait for other machines.
 LOCAL: dict[str, Check] = {
-    "configuration": settings.cautions,
+    "configuration": machine.cautions,
     "program": machine.program,
     "sqlite": machine.sqlite,
     "database": cluster.server,
@@ -68,7 +66,7 @@ LOCAL: dict[str, Check] = {
     "disk": disk.space,
     "sync": disk.sync,
     "sources": sources.pushes,
-    "words": words.statuses,
+    "words": sources.statuses,
     "proxies": sources.addresses,
 }
 REMOTE: dict[str, Check] = {

@@ -1,13 +1,15 @@
-"""Checks Python, the libraries and SQLite."""
+"""Checks the configuration, Python, the libraries and SQLite."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import date
 from importlib import metadata
 
 from receiver import __version__
-from receiver.doctor.findings import Finding, Installation, green, red, support
+from receiver.doctor.findings import Finding, Installation, green, red, support, yellow
+from receiver.plugin_host import lint
 from receiver.store.engine.sqlite.inspection import OLDEST_SQLITE, SAFE_CHECKPOINTS, SQLITE
 
 #: The last month in which a version of Python gets security fixes (PEP 664, 693, 719, 745).
@@ -18,6 +20,17 @@ _ENDS_OF_LIFE = {
     (3, 14): date(2030, 10, 31),
 }
 _FAST = ("uvloop", "httptools")
+
+
+async def cautions(installation: Installation) -> list[Finding]:
+    """Returns the warnings; a configuration with faults is refused before."""
+    parts = installation.parts
+    found = await asyncio.to_thread(lint.cautions, parts.config, parts.providers, parts.plugins)
+    do = "change it in the configuration, then `receiver check` and `receiver reload`"
+    plugins = ", ".join(plugin.name for plugin in parts.plugins) or "none"
+    sources = ", ".join(parts.config.sources) or "none"
+    summary = f"{parts.config.file}: no faults; sources {sources}; plugins {plugins}"
+    return [green(summary), *(yellow(str(caution), do) for caution in found)]
 
 
 async def program(installation: Installation) -> list[Finding]:

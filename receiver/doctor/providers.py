@@ -64,17 +64,13 @@ async def _probe(installation: Installation, name: str, api: Api) -> Probe:
 
 
 async def _head(installation: Installation, api: Api) -> Probe:
-    request = Request[Response](method="HEAD", url=_root(api.url), read=_whole)
+    request = Request[Response](method="HEAD", url=_root(api.url), read=lambda answer: answer)
     asked_at = installation.clock()
     try:
         answer = await call_once(api, request, clock=installation.clock, timeout=_TIMEOUT)
     except ProviderError as error:
         return Probe(asked_at, error=error_text(api, error))
     return Probe(asked_at, answer)
-
-
-def _whole(response: Response) -> Response:
-    return response
 
 
 def _root(url: str) -> str:

@@ -7,7 +7,9 @@ its own; a number that is refused the example of that refusal. Reports are the e
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,12 +21,18 @@ from receiver.errors import Malformed
 from receiver.events import DeliveryReport, utc_now
 from receiver.fake.book import Message, RefusalReason, Refused
 from receiver.fake.callbacks import Callback
-from receiver.fake.examples import refusals, replaced, success
 from receiver.fake.matching import Incoming, Mismatch, values_in
 from receiver.fake.provider import Call, FakeProvider, SharedState
 from receiver.providers.described import Described
 from receiver.providers.described.samples import report_values
+from receiver.providers.described.grammar import SendExample, Sending
 
+#: Words in the name of an example, or in the meaning of its code, by the reason of a refusal.
+_WORDS = {
+    "credit": ("credit", "balance", "fund"),
+    "key": ("key", "credential", "password", "auth"),
+    "number": ("number", "recipient", "msisdn"),
+}
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 #: The credential in samples, which is cut out of their URL.
 _NONE = ""
@@ -43,8 +51,8 @@ class DescribedFake(FakeProvider):
         self.name = described.name  # type: ignore[misc] # of one class for many providers
         self._described = described
         self._calls = described.api.calls
-        self._success = success(described.description.send)
-        self._refusals = refusals(described.description.send)
+        self._success = _success(described.description.send)
+        self._refusals = _refusals(described.description.send)
         self._reports = _reports(described)
 
     def routes(self) -> list[Route]:
@@ -138,7 +146,7 @@ class DescribedFake(FakeProvider):
     def _balance(self, call: Call, values: dict[str, str]) -> Response:
         for example in self._examples():
             if example.message is None and example.status_of is None and example.result:
-                return replaced(example, {})
+                return _replaced(example, {})
         raise AssertionError("each call has an example")
 
     def _with(self, example: Any, message: Message) -> Response:
@@ -148,13 +156,13 @@ class DescribedFake(FakeProvider):
         if example.message is not None:
             old, to = example.message.to, f"+{message.to.removeprefix('+')}"
             new |= {old: to, old.removeprefix("+"): to.removeprefix("+")}
-        return replaced(example, new)
+        return _replaced(example, new)
 
     def _refused(self, why: str, status: int) -> Response:
         example = self._refusals.get(why)
         if example is None:
             return Response(f"{why}\n", status, media_type="text/plain")
-        return replaced(example, {})
+        return _replaced(example, {})
 
     def _examples(self) -> list[Any]:
         send = self._described.description.send
@@ -186,3 +194,48 @@ def _reports(described: type[Described]) -> dict[str, str]:
         if not isinstance(first, Malformed) and isinstance(first.data, DeliveryReport):
             (among if others else alone).setdefault(first.data.status, name)
     return among | alone
+
+
+def _success(send: Sending) -> SendExample:
+    """Returns the first example of a message that is taken."""
+    return next(each for each in send.example if each.message and each.result is not None)
+
+
+def _refusals(send: Sending) -> dict[str, SendExample]:
+    """Returns an example of each refusal: `blocked`, `credit`, `key`, `number`."""
+    found: dict[str, SendExample] = {}
+    for each in send.example:
+        if each.refused is None:
+            continue
+        meaning = send.refusals.get(str(each.refused.get("code")))
+        said = f"{each.name} {meaning.meaning if meaning else ''}".lower()
+        if each.refused.get("opted_out"):
+            found.setdefault("blocked", each)
+        for why, words in _WORDS.items():
+            if any(word in said for word in words):
+                found.setdefault(why, each)
+    return found
+
+
+def _replaced(example: SendExample, new: Mapping[str, str]) -> Response:
+    """Returns the answer of an example, with other values for some texts in it."""
+    answer = example.response
+    if answer.json is not None:
+        body = json.dumps(_tree(answer.json, new))
+    elif new:
+        every = "|".join(re.escape(text) for text in sorted(new, key=len, reverse=True))
+        body = re.sub(rf"(?<!\w)(?:{every})(?!\w)", lambda found: new[found[0]], answer.body)
+    else:
+        body = answer.body
+    kind = "application/json" if answer.json is not None else "text/plain"
+    return Response(body, answer.status, dict(answer.headers), media_type=kind)
+
+
+def _tree(value: Any, new: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _tree(each, new) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_tree(each, new) for each in value]
+    if isinstance(value, str):
+        return new.get(value, value)
+    return int(new[str(value)]) if type(value) is int and str(value) in new else value

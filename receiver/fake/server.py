@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from importlib import import_module
 
 import msgspec
 import uvicorn
@@ -27,15 +29,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from receiver.errors import ReceiverError
 from receiver.fake.book import Counts, Managed, Message
-from receiver.fake.finding import makers
 from receiver.fake.options import Options
-from receiver.fake.provider import SharedState, answer_json
+from receiver.fake.provider import FakeProvider, SharedState, answer_json
 from receiver.providers import ProviderType, built_in
 
 #: Seconds that requests under way are given at the end.
 _GRACE = 2
 #: Seconds that a connection may idle: longer than any client keeps one.
 _IDLE = 75
+
+#: Makes a fake provider.
+_Maker = Callable[[SharedState], FakeProvider]
 
 _shares = msgspec.json.Decoder(dict[str, float])
 
@@ -50,7 +54,7 @@ class Fake:
 
         Raises `ReceiverError` for invalid options.
         """
-        found = makers(built_in() if providers is None else providers)
+        found = _makers(built_in() if providers is None else providers)
         self.options = options
         self.world = SharedState(options, found)
         self._providers = {name: make(self.world) for name, make in found.items()}
@@ -206,3 +210,38 @@ def _url(listener: socket.socket) -> str:
     if address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
     return f"http://{f'[{host}]' if address.version == 6 else host}:{port}"
+
+
+def _makers(providers: Mapping[str, ProviderType]) -> dict[str, _Maker]:
+    """Returns a maker for each of the providers that has a fake, by name.
+
+    The fake of a built-in provider is the module of its name in this package, that of a described
+    one its description. Other Python files have none.
+    """
+    found: dict[str, _Maker] = {}
+    for name, provider in providers.items():
+        if provider is built_in().get(name):
+            found[name] = _in_module(name)
+        elif provider.api is not None and (maker := _described(provider)) is not None:
+            found[name] = maker
+    return found
+
+
+def _in_module(name: str) -> _Maker:
+    module = import_module(f"{__package__}.{name.replace('-', '_')}")
+    [found] = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, FakeProvider)
+        and getattr(value, "name", None) == name
+    ]
+    return found
+
+
+def _described(provider: ProviderType) -> _Maker | None:
+    # Few tests fake a gateway that is described.
+    from receiver.fake.described import DescribedFake  # noqa: PLC0415 - see above
+    from receiver.providers.described import Described  # noqa: PLC0415 - see above
+
+    return partial(DescribedFake, provider) if issubclass(provider, Described) else None

@@ -34,6 +34,7 @@ async def new_events(
         start = unseen.start
         while start < last:
             found = [stored async for stored in reader.events(**filters, after=start, limit=_BATCH)]
+            last = max([last, *(stored.seq for stored in found[-1:])])  # more came meanwhile
             start = found[-1].seq if len(found) == _BATCH else last
             if new := unseen.of(found)[:left]:
                 yield new

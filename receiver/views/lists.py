@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from receiver.store import (
     OptOutChange,
     OptOutEntry,
     Quarantined,
+    Reader,
     StoredCampaign,
     StoredMessage,
     Subscription,
@@ -102,6 +104,12 @@ class ListedCampaign(msgspec.Struct, frozen=True):
     counts: CampaignCounts
 
 
+async def with_counts(reader: Reader, campaigns: Sequence[StoredCampaign]) -> list[ListedCampaign]:
+    """Returns campaigns as their list has them."""
+    counts = await reader.campaigns.counts_of([each.id for each in campaigns])
+    return [ListedCampaign(each, counts[each.id]) for each in campaigns]
+
+
 def campaign_listing() -> Listing[ListedCampaign]:
     """Describes the list of campaigns."""
     return Listing[ListedCampaign](
@@ -173,6 +181,13 @@ class ListedJob(msgspec.Struct, frozen=True):
 
     job: Job
     event: str | None
+
+
+async def with_events(reader: Reader, jobs: AsyncGenerator[Job]) -> AsyncGenerator[ListedJob]:
+    """Yields jobs as their list has them."""
+    async with aclosing(jobs) as found:
+        async for job in found:
+            yield ListedJob(job, None if job.event is None else reader.ids.text(job.event))
 
 
 def job_listing(secrets: Sequence[str]) -> Listing[ListedJob]:

@@ -25,7 +25,9 @@ def next_step(message: StoredMessage) -> str | None:
     """Returns what happens next, or why nothing does; None where the status says it."""
     match message.state:
         case "waiting":
-            due = f"due {format_time(message.due_at)}" if message.due_at else _waits(message)
+            due = f"waits for campaign {message.campaign}" if message.campaign else "waits"
+            if message.due_at:
+                due = f"due {format_time(message.due_at)}"
             return f"{due}: {reason(message)}" if message.error else due
         case "sending":
             return "request under way"
@@ -37,10 +39,6 @@ def next_step(message: StoredMessage) -> str | None:
             return reason(message)
         case "dead":
             return f"dead: {reason(message)}"
-
-
-def _waits(message: StoredMessage) -> str:
-    return f"waits for campaign {message.campaign}" if message.campaign else "waits"
 
 
 def reason(message: StoredMessage) -> str:

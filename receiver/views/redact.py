@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -57,7 +56,10 @@ def redact_job(job: Job, secrets: Iterable[str]) -> Job:
         raised = _RAISED.match(error) if job.kind == "handle" else None
         error = raised[1] if raised else masked(error, secrets)
     if payload is not None:
-        payload = {key: _redact_field(value) for key, value in payload.items()}
+        payload = {
+            key: redact_target(value) if isinstance(value, str) else value
+            for key, value in payload.items()
+        }
     return msgspec.structs.replace(
         job, error=error, target=target and redact_target(target), payload=payload
     )
@@ -93,10 +95,6 @@ def redact_target(target: str) -> str:
         return urlsplit(target).hostname or "…"
     except ValueError:
         return "…"
-
-
-def _redact_field(value: Any) -> Any:
-    return redact_target(value) if isinstance(value, str) else value
 
 
 def _secrets(value: object) -> Iterator[Secret]:

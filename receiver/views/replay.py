@@ -11,7 +11,7 @@ from receiver.actions import Action, Flag, OptIn, OptOut, Send, Subscribe, Unsub
 from receiver.events import SHORT_ID
 from receiver.service.replay import Applied
 from receiver.service.replay_compare import EventComparison, ReplyChange, Totals
-from receiver.store.event_effects import Effect, EventMessage
+from receiver.store.event_effects import Effect
 from receiver.views.times import format_time
 
 
@@ -34,7 +34,8 @@ def differences(compared: EventComparison) -> Iterator[str]:
     for handler, action in compared.added:
         yield f"not done → {_action(action)} by {handler}"
     for message in compared.unsent:
-        yield f"{_message(message)} → not asked for"
+        sent = f"send to {message.to}: {message.text!r} by {message.handler}"
+        yield f"{sent} → not asked for"
     for left in compared.gone:
         yield f"{_left(left)} → not asked for"
     for job in compared.failing:
@@ -61,29 +62,14 @@ def _action(action: Action) -> str:
         case Send():
             more = f" and {len(action.others)} others" if action.others else ""
             return f"send to {action.to}{more}: {action.text!r}"
-        case Subscribe() | Unsubscribe():
-            scope = (action.short_code, action.service_id)
-            return _with_scope(_kind(action), action.msisdn, *scope)
-        case OptOut() | OptIn():
-            scope = (action.short_code, action.service_id)
-            return _with_scope(_kind(action), action.msisdn, *scope)
         case Flag(reason):
             return f"flag: {reason}"
-    return _kind(action)
-
-
-def _kind(action: Action) -> str:
-    return str(msgspec.to_builtins(action)["type"])
-
-
-def _with_scope(kind: str, msisdn: str, short_code: str | None, service_id: str | None) -> str:
-    code = f" on {short_code}" if short_code else ""
-    service = f" service {service_id}" if service_id else ""
-    return f"{kind} {msisdn}{code}{service}"
-
-
-def _message(message: EventMessage) -> str:
-    return f"send to {message.to}: {message.text!r} by {message.handler}"
+    kind = str(msgspec.to_builtins(action)["type"])
+    if not isinstance(action, Subscribe | Unsubscribe | OptOut | OptIn):
+        return kind
+    code = f" on {action.short_code}" if action.short_code else ""
+    service = f" service {action.service_id}" if action.service_id else ""
+    return f"{kind} {action.msisdn}{code}{service}"
 
 
 def _left(left: Effect) -> str:
@@ -105,17 +91,19 @@ def comparison_json(compared: EventComparison) -> dict[str, Any]:
         "reply": compared.reply,
         "added": [{"handler": handler, "action": action} for handler, action in compared.added],
         "gone": [
-            *({"handler": sent.handler, "action": _sent(sent)} for sent in compared.unsent),
+            *(
+                {
+                    "handler": sent.handler,
+                    "action": {"type": "send", "to": sent.to, "text": sent.text},
+                }
+                for sent in compared.unsent
+            ),
             *({"handler": left.handler or None, "action": _trace(left)} for left in compared.gone),
         ],
         "failing": [{"handler": job.handler, "error": job.error} for job in compared.failing],
         "later": compared.later,
         "forwards": compared.forwards,
     }
-
-
-def _sent(sent: EventMessage) -> dict[str, Any]:
-    return {"type": "send", "to": sent.to, "text": sent.text}
 
 
 #: By kind of action: the names of the values that follow it in a trace.

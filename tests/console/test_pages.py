@@ -271,7 +271,8 @@ def test_a_broken_configuration_is_a_finding(tmp_path: Path) -> None:
 
     async def steps(caller: Caller) -> None:
         caller.console.desk.settings.file.write_text("[", "utf-8")
-        await caller.console.desk.prepared.settled()
+        while await caller.console.desk.prepared.examined() is None:
+            pass  # it waits a moment each time
         page = await Reader(caller, Role.OPERATOR).page("/")
         assert "the configuration cannot be used" in page
         assert "dead letters" in page

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.doctor import Finding, Installation, sources, words
+from receiver.doctor import Finding, Installation, sources
 from receiver.errors import PushError
 from receiver.store import not_understood, quarantine
 from tests.harness import NOW, TOKEN, delivery, inbound, opened, parts, settings, take
@@ -33,7 +33,7 @@ async def pushed(folder: Path, *bodies: bytes) -> None:
 
 async def found(folder: Path) -> list[Finding]:
     """What the doctor says about the words."""
-    return await words.statuses(Installation(parts(folder, configuration())))
+    return await sources.statuses(Installation(parts(folder, configuration())))
 
 
 def unknown(n: int, name: str | None = None, code: str = "99") -> bytes:
@@ -90,10 +90,10 @@ async def test_a_description_may_say_that_a_word_is_unknown(tmp_path: Path) -> N
         for n, word in enumerate(("ok", "7", "lost in space")):
             body = f'{{"id": "{n}", "status": "{word}"}}'.encode()
             await take(service, body, source="ours", token=TOKEN)
-    [finding] = await words.statuses(Installation(parts(tmp_path, raw)))
+    [finding] = await sources.statuses(Installation(parts(tmp_path, raw)))
     assert finding.found.endswith(": 1 x status 'lost in space', 1 x status '7'")
     report["statuses"] = {"delivered": ["ok"], "unknown": ["5-9"], "failed": ["lost in space"]}
-    [finding] = await words.statuses(Installation(parts(tmp_path, raw)))
+    [finding] = await sources.statuses(Installation(parts(tmp_path, raw)))
     assert finding.level == "green"
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.service.follow import Unseen
+from receiver.service import follow
+from receiver.service.follow import Unseen, new_events
 
 #: Of sequence numbers.
 MILLISECOND = 1 << 12
@@ -40,3 +43,26 @@ def test_a_store_with_one_receiver_is_not_looked_at_again() -> None:
     unseen = Unseen(reader, 5)
     unseen.pass_(9)
     assert unseen.start == 9
+
+
+@pytest.mark.anyio
+async def test_an_event_that_comes_between_two_reads_is_followed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last number is read before the events are, and more may come in between."""
+    monkeypatch.setattr(follow, "_POLL", 0)
+    stored = [SimpleNamespace(seq=seq) for seq in range(1, 5)]
+    lasts = iter([1, 2, 4])
+
+    async def last_seq() -> int:
+        return next(lasts)
+
+    async def events(after: int, limit: int) -> AsyncIterator[Any]:
+        """All there are, whatever the last one was a moment ago."""
+        for each in stored[: 3 if after < 3 else 4]:
+            if each.seq > after:
+                yield each
+
+    reader: Any = SimpleNamespace(in_order=True, last_seq=last_seq, events=events)
+    found = [each.seq async for batch in new_events(reader, {}, 0, 4) for each in batch]
+    assert found == [1, 2, 3, 4]

@@ -167,8 +167,8 @@ def _done(outcome: Outcome) -> Response:
 
 _DONE = Content([Done])
 _SCOPE = (
-    Filter(name="short_code", label="Only messages from this short code or number"),
-    Filter(name="service_id", label="Only messages of this service"),
+    Filter("short_code", "Only messages from this short code or number"),
+    Filter("service_id", "Only messages of this service"),
 )
 CHANGES = (
     Operation("POST", "/messages", Role.CARE, send, Content([Stored]), body=NewMessage, status=201),

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from receiver.console.api import records
 from receiver.console.api.operations import Call, Operation, answer
 from receiver.console.api.records import Content, Timeline
-from receiver.console.filters import Filter
+from receiver.console.filters import Filter, limit_of
 from receiver.console.roles import Role
 from receiver.errors import InvalidInput, NotFound
 from receiver.service.numbers import parse_person
@@ -24,7 +24,7 @@ from receiver.views.stories import story_fields
 #: Entries of a timeline, unless fewer or more are asked for.
 _ENTRIES = 200
 _MOST_ENTRIES = 1000
-_LIMIT = Filter(name="limit", label=f"Entries, at most {_MOST_ENTRIES}", kind="number")
+_LIMIT = Filter("limit", f"Entries, at most {_MOST_ENTRIES}", "number")
 
 
 async def message(call: Call) -> Response:
@@ -74,11 +74,9 @@ async def quarantined(call: Call) -> Response:
 async def person(call: Call) -> Response:
     """Returns everything about a person in one timeline, the newest first."""
     msisdn = parse_person(call.request.path_params["msisdn"], call.desk.settings)
-    text = call.request.query_params.get("limit", str(_ENTRIES))
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= _MOST_ENTRIES):
-        raise InvalidInput(f"expected 1 to {_MOST_ENTRIES}, got {text!r}", "limit")
+    limit = limit_of(call, _ENTRIES, _MOST_ENTRIES)
     async with call.desk.reader() as reader:
-        found = await timeline(reader, msisdn, limit=int(text))
+        found = await timeline(reader, msisdn, limit=limit)
         opted_out = bool(await reader.opt_outs.find(msisdn))
     if not found.entries:
         raise NotFound("nothing is stored about this number")

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from receiver.console.api import records
 from receiver.console.api.operations import ROOT, Call, Operation, answer
 from receiver.console.api.records import Content, Shape
-from receiver.console.filters import PERSON, SINCE, SOURCE, UNTIL, Filter, chosen
+from receiver.console.filters import PERSON, SINCE, SOURCE, UNTIL, Filter, chosen, limit_of
 from receiver.console.lists import MOST, PAGE, ListPage
 from receiver.console.pages import EVENTS, MESSAGES
 from receiver.console.people import STATE
@@ -27,9 +27,9 @@ from receiver.store import OptOutEntry, Reader, Subscription
 from receiver.views import lists, subscribers
 from receiver.views.listing import Listing
 
-LIMIT = Filter(name="limit", label=f"Records on a page, at most {MOST}", kind="number")
-SKIP = Filter(name="skip", label="Of the link to the next page", kind="number")
-AFTER = Filter(name="after", label="Of the link to the next page")
+LIMIT = Filter("limit", f"Records on a page, at most {MOST}", "number")
+SKIP = Filter("skip", "Of the link to the next page", "number")
+AFTER = Filter("after", "Of the link to the next page")
 
 Read = Callable[[Visit, int], Awaitable[tuple[list[Any], dict[str, str] | None]]]
 
@@ -46,7 +46,7 @@ def listed(
     """Returns the call of a list."""
 
     async def endpoint(call: Call) -> Response:
-        found, more = await read(call, _limit(call))
+        found, more = await read(call, limit_of(call, PAGE, MOST))
         shown = listing(call)
         lines = [msgspec.Raw(shown.line(call.seen(record))) for record in found]
         following = f"{ROOT}{path}?{urlencode(more)}" if more else None
@@ -54,13 +54,6 @@ def listed(
 
     endpoint.__doc__ = about
     return Operation("GET", path, role, endpoint, Content(shapes, page=True), [*filters, LIMIT])
-
-
-def _limit(call: Call) -> int:
-    text = call.request.query_params.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= MOST):
-        raise InvalidInput(f"expected 1 to {MOST}, got {text!r}", "limit")
-    return int(text)
 
 
 def _of_page(page: ListPage[Any], *shapes: Shape) -> Operation:
@@ -104,8 +97,7 @@ _OPT_OUTS = ListPage[OptOutEntry](
 
 _BOOK_FILTERS = (
     SOURCE,
-    Filter(name="service_id", label="Service"),
-    Filter(name="short_code", label="Short code"),
+    *(Filter("service_id", "Service"), Filter("short_code", "Short code")),
     *(STATE, PERSON, SINCE, UNTIL),
 )
 

@@ -82,33 +82,15 @@ SENT_WHOLE = shape(
     without=NOT_SHOWN,
     more=[("reports", list[MessageReport])],
 )
-JOB = shape(
-    "BackgroundJob",
-    Job,
-    "A piece of background work.",
-    event=str | None,
-    due_at=Instant | None,
-)
-OPT_OUT = shape(
-    "OptOutLine",
-    OptOutEntry,
-    "A person who must not be messaged.",
-    short_code=str | None,
-    service_id=str | None,
-)
+_ABOUT_JOB = "A piece of background work."
+JOB = shape("BackgroundJob", Job, _ABOUT_JOB, event=str | None, due_at=Instant | None)
+_SCOPE: dict[str, Any] = {"short_code": str | None, "service_id": str | None}
+OPT_OUT = shape("OptOutLine", OptOutEntry, "A person who must not be messaged.", **_SCOPE)
 SUBSCRIPTION = shape(
-    "SubscriptionLine",
-    Subscription,
-    "A person's subscription to a service.",
-    short_code=str | None,
-    service_id=str | None,
+    "SubscriptionLine", Subscription, "A person's subscription to a service.", **_SCOPE
 )
-QUARANTINED = shape(
-    "QuarantinedRequest",
-    Quarantined,
-    "A request that could not become an event.",
-    without=("request",),
-)
+_REFUSED = "A request that could not become an event."
+QUARANTINED = shape("QuarantinedRequest", Quarantined, _REFUSED, without=["request"])
 QUARANTINED_WHOLE = shape(
     "QuarantinedRequestWhole",
     Quarantined,
