@@ -24,8 +24,8 @@ import structlog
 from receiver.errors import NotTaken
 from receiver.events import Data, Event
 from receiver.handlers import Stream, Target
-from receiver.jobs.queue import Queue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.queue import BROKEN, Queue
+from receiver.jobs.runner import Runner
 from receiver.limits import Circuit, RetryPolicy
 from receiver.net.posting import load_tls, open_poster
 from receiver.store import Work, forwards, jobs, to_micros

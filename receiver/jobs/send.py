@@ -17,8 +17,9 @@ import structlog
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
 from receiver.jobs import outcomes
-from receiver.jobs.channel import RETRIES, Line, LineQueue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.channel import Line, LineQueue
+from receiver.jobs.queue import BROKEN
+from receiver.jobs.runner import Runner
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Request
 from receiver.store import Failure, StoredMessage, Work, links, messages
@@ -87,9 +88,6 @@ class Send(LineQueue):
             sent = await self.line.call(request)
         except ProviderError as error:
             outcome = await self._stopped(work, message, error)
-        except Exception:
-            log.exception("sending failed", message=message.id, source=self.lane)
-            outcome = await self._stopped(work, message, ProviderError(BROKEN, unknown=True))
         else:
             outcome = outcomes.taken(self.line, message.id, sent, runner.now())
         ended = Ended(outcome, runner.now(), runner.owner)
@@ -129,9 +127,8 @@ class Send(LineQueue):
             await runner.commit(links.mark_link, message.id, runner.now())
         if (outcome := outcomes.final(self.line, message.id, error)) is not None:
             return outcome
-        now, worth = runner.clock(), await self._worth(work, message)
-        asked = outcomes.until_tomorrow(self.line, now) if error.tomorrow else error.retry_after
-        due = RETRIES.next(message.attempts + 1, now, asked=asked, until=worth)
+        worth = await self._worth(work, message)
+        due = outcomes.next_try(self.line, message.attempts + 1, error, runner.clock(), worth)
         return outcomes.put_off(message.id, error, due)
 
     async def _worth(self, work: Work, message: StoredMessage) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from receiver.config import Config
 from receiver.errors import ConfigError, Fault, ProviderError
 from receiver.events import utc_now
 from receiver.http.redact import masked
-from receiver.jobs.calling import open_caller
+from receiver.jobs.calling import Caller
 from receiver.jobs.channel import apis
 from receiver.providers import Provider
 from receiver.providers.contract import Api, Request
@@ -49,7 +50,7 @@ async def call_once(
     longest = api.send_settings.timeout if timeout is None else timeout
     seconds = min(longest, api.send_settings.timeout)
     settings = msgspec.structs.replace(api.send_settings, timeout=seconds, connections=1)
-    async with open_caller(clock, settings) as caller:
+    async with aclosing(Caller(clock, settings)) as caller:
         return await caller.perform(request)
 
 
