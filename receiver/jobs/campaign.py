@@ -16,13 +16,13 @@ from functools import partial
 from itertools import groupby, islice
 from typing import NamedTuple
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.jobs import outcomes
-from receiver.jobs.channel import RETRIES, Line, LineQueue
+from receiver.jobs.channel import RETRIES, LineQueue
 from receiver.jobs.queue import BROKEN
 from receiver.jobs.runner import Runner
 from receiver.jobs.send import NO_LINE
@@ -56,10 +56,6 @@ class Campaign(LineQueue):
     kind = "campaign"
     one_each = True
 
-    def __init__(self, runner: Runner, line: Line) -> None:
-        super().__init__(runner, line)
-        self._chunks: dict[int, _Chunk] = {}
-
     def pause(self) -> float:
         """As the line has it for campaigns."""
         return self.line.spare_pause()
@@ -80,7 +76,7 @@ class Campaign(LineQueue):
 
     async def perform(self, work: Work) -> None:
         """Makes a request and stores what came of each person's message."""
-        chunk = self._chunks.pop(work.id)
+        chunk: _Chunk = work.prepared
         answers: Answers
         try:
             answers = await self.line.call(chunk.request)
@@ -158,10 +154,9 @@ class Campaign(LineQueue):
             request = self._request(campaign, ours, bulk=len(chunk) > 1) if ours else None
             if request is not None:
                 # By an id of its own: chunks of one campaign do not wait for each other.
-                piece = msgspec.structs.replace(work, id=next(filter(None, jobs)), seq=None)
-                self._chunks[piece.id] = _Chunk(campaign, ours, request)
+                own, chunk_of = next(filter(None, jobs)), _Chunk(campaign, ours, request)
+                found.append(replace(work, id=own, seq=None, prepared=chunk_of))
                 self.line.reserve(bulk=request.bulk)
-                found.append(piece)
             elif ours:
                 broken = Failure(BROKEN, Status.REJECTED)
                 await self._settle(campaign, [Outcome(one.id, broken) for one in ours])
@@ -195,7 +190,7 @@ class Campaign(LineQueue):
         messages = [one.outgoing for one in people]
         if expires is not None:
             left = max(1, round((expires - self.runner.clock()).total_seconds()))
-            messages = [msgspec.structs.replace(each, valid_for=left) for each in messages]
+            messages = [replace(each, valid_for=left) for each in messages]
         try:
             if bulk and (request := api.send_many(messages)) is not None:
                 return request.then(partial(_of_all, len(people)))

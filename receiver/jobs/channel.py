@@ -84,6 +84,34 @@ class Window:
             self._taken.popleft()
 
 
+class Gate:
+    """Requests of one sort to a provider: how many may leave, and whether it takes them."""
+
+    def __init__(self, limit: int | None) -> None:
+        """`limit`: requests in a minute."""
+        self.window = Window(limit)
+        self.circuit = Circuit(_RESTS, _TOLERATED)
+        self.under_way = 0
+
+    def pause(self, *, spare: bool = False) -> float:
+        """Seconds until the next one may leave; 0: now. `spare`: see `Window`."""
+        return max(self.circuit.rest(time.monotonic()), self.window.wait(spare=spare))
+
+    def room(self, most: float, *, spare: bool = False) -> float:
+        """Returns how many may leave now, `most` at once; to a provider that fails, one."""
+        most = 1 if self.circuit.open else most
+        return min(most - self.under_way, self.window.free(spare=spare))
+
+    def judge(self, error: ProviderError | None, *, probe: bool) -> None:
+        """Leaves a provider alone for a while that asks for time, or that is down."""
+        failed = error is not None and (error.retryable or error.unknown or error.retry_after)
+        # The limit of one number says nothing of the others.
+        if error is not None and failed and not error.tomorrow:
+            self.circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
+        else:
+            self.circuit.succeeded()
+
+
 #: How a call can fail: nothing was done, nobody knows, or it is refused for good.
 FAILURES = ("retryable", "unknown", "refused")
 
@@ -117,16 +145,12 @@ class Line:
         self.name = name
         self.api = api
         self.settings = api.send_settings
-        self.window = Window(self.settings.rate or api.rate)
-        self.bulk_window = Window(self.settings.bulk_rate or api.bulk_rate)
-        """Of requests for many, beside the other."""
+        self.gate = Gate(self.settings.rate or api.rate)
+        """Of all requests; of those for many it does not judge the outcome."""
+        self._bulk_gate = Gate(self.settings.bulk_rate or api.bulk_rate)
+        """Of requests for many: a gateway may want time before the next of them alone."""
         self._caller = caller
         self._calls = calls or Calls()
-        self._circuit = Circuit(_RESTS, _TOLERATED)
-        self._bulk_circuit = Circuit(_RESTS, _TOLERATED)
-        """Of requests for many: a gateway may want time before the next of them alone."""
-        self._under_way = 0
-        self._bulk_under_way = 0
         self._remembered = False
         self.queues: list[LineQueue] = []
         """What goes through it, to be told when there may be room."""
@@ -143,24 +167,21 @@ class Line:
     @property
     def rest(self) -> float:
         """Seconds that the provider is left alone, since it fails or asks for it; 0: it is not."""
-        return self._circuit.rest(time.monotonic())
+        return self.gate.circuit.rest(time.monotonic())
 
     def pause(self) -> float:
         """Seconds until the next request may leave; 0: now."""
-        return max(self.rest, self.window.wait())
+        return self.gate.pause()
 
     @property
     def room(self) -> int:
         """The number of requests that may leave now; to a provider that fails, one at a time."""
-        most = 1 if self._circuit.open else self.settings.connections
-        return int(min(most - self._under_way, self.window.free()))
+        return int(self.gate.room(self.settings.connections))
 
     def spare_pause(self) -> float:
         """As `pause`, for a campaign, which leaves a tenth to others."""
-        pauses = [self.rest, self.window.wait(spare=True)]
-        if self.bulk:
-            pauses += [self._bulk_circuit.rest(time.monotonic()), self.bulk_window.wait()]
-        return max(pauses)
+        pause = self.gate.pause(spare=True)
+        return max(pause, self._bulk_gate.pause()) if self.bulk else pause
 
     @property
     def spare_room(self) -> int:
@@ -169,12 +190,8 @@ class Line:
             return 0
         connections = self.settings.connections
         kept = min(connections - 1, -(-connections // _TENTH))
-        limits = [self.room, connections - kept - self._under_way, self.window.free(spare=True)]
-        if self.bulk:
-            limits.append(self.bulk_window.free())
-            if self._bulk_circuit.open:
-                limits.append(1 - self._bulk_under_way)
-        return int(min(limits))
+        room = self.gate.room(connections - kept, spare=True)
+        return int(min(room, self._bulk_gate.room(math.inf)) if self.bulk else room)
 
     @property
     def bulk(self) -> bool:
@@ -185,29 +202,28 @@ class Line:
     @property
     def room_beside(self) -> int:
         """As `room`, for one that may wait for a connection."""
-        return self.room if self._circuit.open or self.window.free() == 0 else 1
+        return self.room if self.gate.circuit.open or self.gate.window.free() == 0 else 1
 
     async def remember(self, runner: Runner) -> None:
         """Counts what the last process sent within the provider's minute, once."""
         if self._remembered:
             return
-        if self.window.limit or self.bulk_window.limit:
+        window, bulk_window = self.gate.window, self._bulk_gate.window
+        if window.limit or bulk_window.limit:
             now = runner.clock()
             since = now - timedelta(minutes=1)
             for moment, bulk in await runner.store.reader.messages.attempts(self.name, since):
                 ago = (now - moment).total_seconds()
-                self.window.take(ago)
+                window.take(ago)
                 if bulk:
-                    self.bulk_window.take(ago)
+                    bulk_window.take(ago)
         self._remembered = True
 
     def reserve(self, *, bulk: bool = False) -> None:
         """Takes room for a request that follows; `bulk`: it is for many."""
-        self._under_way += 1
-        self.window.take()
-        if bulk:
-            self._bulk_under_way += 1
-            self.bulk_window.take()
+        for gate in (self.gate, self._bulk_gate) if bulk else (self.gate,):
+            gate.under_way += 1
+            gate.window.take()
 
     async def call(self, request: Request[T]) -> T:
         """Makes a request that room was reserved for. Raises `ProviderError`.
@@ -215,8 +231,8 @@ class Line:
         Of an answer that the provider's file fails to read nobody knows what it says.
         """
         failure: ProviderError | None = None
-        circuit = self._bulk_circuit if request.bulk else self._circuit
-        began, probe = time.monotonic(), circuit.open
+        gate = self._bulk_gate if request.bulk else self.gate
+        began, probe = time.monotonic(), gate.circuit.open
         try:
             return await self._caller.perform(request)
         except ProviderError as error:
@@ -229,21 +245,11 @@ class Line:
             raise ProviderError(BROKEN, unknown=True) from None
         finally:
             self._calls.note(time.monotonic() - began, failure)
-            self._under_way -= 1
-            self._bulk_under_way -= request.bulk
-            _judge(circuit, failure, probe=probe)
+            self.gate.under_way -= 1
+            self._bulk_gate.under_way -= request.bulk
+            gate.judge(failure, probe=probe)
             for queue in self.queues:
                 queue.turn()
-
-
-def _judge(circuit: Circuit, error: ProviderError | None, *, probe: bool) -> None:
-    """A provider that asks for time, or that is down, is left alone for a while."""
-    failed = error is not None and (error.retryable or error.unknown or error.retry_after)
-    # The limit of one number says nothing of the others.
-    if error is not None and failed and not error.tomorrow:
-        circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
-    else:
-        circuit.succeeded()
 
 
 class LineQueue(Queue):

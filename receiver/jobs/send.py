@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
@@ -37,10 +38,6 @@ class Send(LineQueue):
 
     kind = "send"
     one_each = True
-
-    def __init__(self, runner: Runner, line: Line) -> None:
-        super().__init__(runner, line)
-        self._requests: dict[int, Request[Sent]] = {}
 
     @property
     def urgent(self) -> bool:
@@ -72,8 +69,7 @@ class Send(LineQueue):
         begun = []
         for (work, request), why in zip(ready, gone, strict=True):
             if why is None:
-                begun.append(work)
-                self._requests[work.id] = request
+                begun.append(replace(work, prepared=request))
                 self.line.reserve()
             else:
                 log.info("message not sent", job=work.id, source=self.lane, why=why.error)
@@ -81,9 +77,9 @@ class Send(LineQueue):
 
     async def perform(self, work: Work) -> None:
         """Makes the request and stores its result."""
-        message, request = work.message, self._requests.pop(work.id)
+        message, runner = work.message, self.runner
+        request: Request[Sent] = work.prepared
         assert message is not None
-        runner = self.runner
         try:
             sent = await self.line.call(request)
         except ProviderError as error:
