@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import uvloop
@@ -24,7 +24,7 @@ from receiver import config
 from receiver.actions import Send
 from receiver.config import Config
 from receiver.events import utc_now
-from receiver.jobs.calling import open_caller
+from receiver.jobs.calling import Caller
 from receiver.jobs.channel import apis
 from receiver.outgoing import OutgoingMessage
 from receiver.service import parts as service
@@ -76,7 +76,7 @@ async def _client(settings: Config, count: int) -> float:
     parts = service.prepare(settings)
     api = apis(settings, parts.providers)["tsconect"]
     numbers = iter(range(count))
-    async with open_caller(utc_now, api.send_settings) as caller:
+    async with aclosing(Caller(utc_now, api.send_settings)) as caller:
 
         async def work() -> None:
             for number in numbers:

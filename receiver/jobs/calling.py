@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
@@ -52,15 +51,17 @@ class Caller:
     """
 
     def __init__(
-        self, clients: list[httpx2.AsyncClient], clock: Callable[[], datetime], settings: Send
+        self, clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._idle = clients
-        self._free = asyncio.Semaphore(len(clients))
+        """`tls`: what `tls_context` made, to be shared."""
+        tls = tls or tls_context()
+        self._idle = [_client(settings, tls) for _ in range(settings.connections)]
+        self._free = asyncio.Semaphore(settings.connections)
         self._clock = clock
         self._timeout = settings.timeout
         self._key = settings.api_key.reveal()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Closes the connections that nobody uses. To be called when no request is under way."""
         for client in self._idle:
             await client.aclose()
@@ -84,11 +85,11 @@ class Caller:
                 finally:
                     self._idle.append(client)
         except _NOT_SENT as error:
-            raise ProviderError(_described(error), code=_name(error), retryable=True) from None
+            raise _error(error, retryable=True) from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise ProviderError(f"{error}; mend the url in this source's send") from None
         except httpx2.HTTPError as error:
-            raise ProviderError(_described(error), code=_name(error), unknown=True) from None
+            raise _error(error, unknown=True) from None
         except TimeoutError:
             words = f"no answer within {self._timeout:g} s (send.timeout)"
             raise ProviderError(words, code="timeout", unknown=True) from None
@@ -106,27 +107,6 @@ class Caller:
             )
 
 
-@asynccontextmanager
-async def open_caller(
-    clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Caller]:
-    """A caller with the time limit and the number of connections of a source.
-
-    `tls`: what `tls_context` made, to be shared.
-    """
-    caller = make_caller(clock, settings, tls or tls_context())
-    try:
-        yield caller
-    finally:
-        await caller.close()
-
-
-def make_caller(clock: Callable[[], datetime], settings: Send, tls: ssl.SSLContext) -> Caller:
-    """The same, for whoever closes it himself."""
-    clients = [_client(settings, tls) for _ in range(settings.connections)]
-    return Caller(clients, clock, settings)
-
-
 def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
     client = httpx2.AsyncClient(
         verify=tls,
@@ -138,9 +118,6 @@ def _client(settings: Send, tls: ssl.SSLContext) -> httpx2.AsyncClient:
     return bounded(client, _MOST_BYTES)
 
 
-def _described(error: Exception) -> str:
-    return str(error) or "no words for it"
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__
+def _error(error: Exception, *, retryable: bool = False, unknown: bool = False) -> ProviderError:
+    words, code = str(error) or "no words for it", type(error).__name__
+    return ProviderError(words, code=code, retryable=retryable, unknown=unknown)

@@ -12,17 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby, islice
 from typing import NamedTuple
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from receiver.errors import ProviderError
 from receiver.events import Status
 from receiver.jobs import outcomes
-from receiver.jobs.channel import RETRIES, Line, LineQueue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.channel import RETRIES, LineQueue
+from receiver.jobs.queue import BROKEN
+from receiver.jobs.runner import Runner
 from receiver.jobs.send import NO_LINE
 from receiver.outgoing import Sent
 from receiver.providers.contract import Request, Response
@@ -54,10 +56,6 @@ class Campaign(LineQueue):
     kind = "campaign"
     one_each = True
 
-    def __init__(self, runner: Runner, line: Line) -> None:
-        super().__init__(runner, line)
-        self._chunks: dict[int, _Chunk] = {}
-
     def pause(self) -> float:
         """As the line has it for campaigns."""
         return self.line.spare_pause()
@@ -78,17 +76,12 @@ class Campaign(LineQueue):
 
     async def perform(self, work: Work) -> None:
         """Makes a request and stores what came of each person's message."""
-        chunk = self._chunks.pop(work.id)
+        chunk: _Chunk = work.prepared
         answers: Answers
         try:
             answers = await self.line.call(chunk.request)
-            if len(answers) != len(chunk.people):
-                raise ValueError("a provider's file reads an answer for other people")  # noqa: TRY301 - as whatever it raises itself
         except ProviderError as error:
             answers = [error for _ in chunk.people]
-        except Exception:
-            log.exception("sending failed", campaign=chunk.campaign.id, source=self.lane)
-            answers = [ProviderError(BROKEN, unknown=True) for _ in chunk.people]
         ends = []
         for one, answer in zip(chunk.people, answers, strict=True):
             if isinstance(answer, Sent):
@@ -161,10 +154,9 @@ class Campaign(LineQueue):
             request = self._request(campaign, ours, bulk=len(chunk) > 1) if ours else None
             if request is not None:
                 # By an id of its own: chunks of one campaign do not wait for each other.
-                piece = msgspec.structs.replace(work, id=next(filter(None, jobs)), seq=None)
-                self._chunks[piece.id] = _Chunk(campaign, ours, request)
+                own, chunk_of = next(filter(None, jobs)), _Chunk(campaign, ours, request)
+                found.append(replace(work, id=own, seq=None, prepared=chunk_of))
                 self.line.reserve(bulk=request.bulk)
-                found.append(piece)
             elif ours:
                 broken = Failure(BROKEN, Status.REJECTED)
                 await self._settle(campaign, [Outcome(one.id, broken) for one in ours])
@@ -198,10 +190,10 @@ class Campaign(LineQueue):
         messages = [one.outgoing for one in people]
         if expires is not None:
             left = max(1, round((expires - self.runner.clock()).total_seconds()))
-            messages = [msgspec.structs.replace(each, valid_for=left) for each in messages]
+            messages = [replace(each, valid_for=left) for each in messages]
         try:
             if bulk and (request := api.send_many(messages)) is not None:
-                return request
+                return request.then(partial(_of_all, len(people)))
             (message,) = messages
             return api.send(message).then(_alone)
         except Exception:  # nothing has left
@@ -215,8 +207,7 @@ class Campaign(LineQueue):
             return outcome
         until, expires = now + self._patience(one), campaign.schedule.expires_at
         until = until if expires is None else min(until, expires)
-        asked = outcomes.until_tomorrow(line, now) if error.tomorrow else None
-        due = RETRIES.next(one.attempts + 1, now, asked=asked, until=until)
+        due = outcomes.next_try(line, one.attempts + 1, error, now, until)
         if due is not None and error.tomorrow:
             due = campaign.schedule.next_moment(due, line.api.provider.timezone)
         outcome = outcomes.put_off(one.id, error, due)
@@ -249,6 +240,13 @@ def _pause(attempts: int) -> float:
 def _but_for_the_person(one: Waiting) -> tuple[str, str | None, str | None]:
     message = one.outgoing
     return message.text, message.sender, message.service_id
+
+
+def _of_all(people: int, answers: Answers, _: Response) -> Answers:
+    """Returns the answers about a chunk, one about each. Raises ValueError for another number."""
+    if len(answers) != people:
+        raise ValueError("a provider's file reads an answer for other people")
+    return answers
 
 
 def _alone(sent: Sent, _: Response) -> Answers:

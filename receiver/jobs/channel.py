@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from receiver.config import Config, Send, Source
+import structlog
+
+from receiver.config import Config
 from receiver.errors import ProviderError
-from receiver.jobs.queue import Queue
+from receiver.jobs.queue import BROKEN, Queue
 from receiver.jobs.runner import Runner
 from receiver.limits import Circuit, RetryPolicy
 from receiver.logs.histogram import CALL_SECONDS, Histogram
@@ -20,11 +24,11 @@ from receiver.providers import Provider
 from receiver.providers.contract import Api, Request
 
 if TYPE_CHECKING:
-    import ssl
-
     from receiver.jobs.calling import Caller
 
 T = TypeVar("T")
+
+log = structlog.get_logger("receiver.jobs.channel")
 
 #: When what was certainly not done is tried again.
 RETRIES = RetryPolicy((5, 15, 60, 300, 900, 1800, 3600), endless=True)
@@ -41,38 +45,33 @@ _ROUNDING = 1e-6
 
 
 class Window:
-    """At most `limit` requests in any minute; None: as many as you like."""
+    """At most `limit` requests in any minute; None: any number."""
 
     def __init__(self, limit: int | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
+        self.limit = limit
         self._now = now
         self._taken: deque[float] = deque()
 
     def take(self, seconds_ago: float = 0.0) -> None:
         """Counts a request. Those of the last process come first, oldest first."""
-        if self._limit is not None:
+        if self.limit is not None:
             self._taken.append(self._now() - seconds_ago)
 
-    @property
-    def limited(self) -> bool:
-        """True if there is a limit."""
-        return self._limit is not None
-
-    def free(self, *, spare: bool = False) -> int | None:
-        """Returns the number of requests that may follow now; None: any number.
+    def free(self, *, spare: bool = False) -> float:
+        """Returns the number of requests that may follow now.
 
         `spare`: those that leave a tenth of the limit to others.
         """
-        if self._limit is None:
-            return None
+        if self.limit is None:
+            return math.inf
         self._forget()
-        return max(0, self._most(self._limit, spare=spare) - len(self._taken))
+        return max(0, self._most(self.limit, spare=spare) - len(self._taken))
 
     def wait(self, *, spare: bool = False) -> float:
         """Seconds until one more fits; 0 if one does now."""
-        if self._limit is None or self.free(spare=spare):
+        if self.limit is None or self.free(spare=spare):
             return 0.0
-        most = self._most(self._limit, spare=spare)
+        most = self._most(self.limit, spare=spare)
         return self._taken[len(self._taken) - most] + MINUTE - self._now()
 
     @staticmethod
@@ -83,6 +82,34 @@ class Window:
         oldest = self._now() - MINUTE + _ROUNDING
         while self._taken and self._taken[0] <= oldest:
             self._taken.popleft()
+
+
+class Gate:
+    """Requests of one sort to a provider: how many may leave, and whether it takes them."""
+
+    def __init__(self, limit: int | None) -> None:
+        """`limit`: requests in a minute."""
+        self.window = Window(limit)
+        self.circuit = Circuit(_RESTS, _TOLERATED)
+        self.under_way = 0
+
+    def pause(self, *, spare: bool = False) -> float:
+        """Seconds until the next one may leave; 0: now. `spare`: see `Window`."""
+        return max(self.circuit.rest(time.monotonic()), self.window.wait(spare=spare))
+
+    def room(self, most: float, *, spare: bool = False) -> float:
+        """Returns how many may leave now, `most` at once; to a provider that fails, one."""
+        most = 1 if self.circuit.open else most
+        return min(most - self.under_way, self.window.free(spare=spare))
+
+    def judge(self, error: ProviderError | None, *, probe: bool) -> None:
+        """Leaves a provider alone for a while that asks for time, or that is down."""
+        failed = error is not None and (error.retryable or error.unknown or error.retry_after)
+        # The limit of one number says nothing of the others.
+        if error is not None and failed and not error.tomorrow:
+            self.circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
+        else:
+            self.circuit.succeeded()
 
 
 #: How a call can fail: nothing was done, nobody knows, or it is refused for good.
@@ -112,33 +139,25 @@ class Line:
         self,
         name: str,
         api: Api,
-        settings: Send,
         caller: Caller,
         calls: Calls | None = None,
-        source: Source | None = None,
     ) -> None:
-        """`source`: what the configuration says of it."""
         self.name = name
         self.api = api
-        self.settings = settings
-        self.source = source
-        self.window = Window(settings.rate or api.rate)
-        self.bulk_window = Window(settings.bulk_rate or api.bulk_rate)
-        """Of requests for many, beside the other."""
+        self.settings = api.send_settings
+        self.gate = Gate(self.settings.rate or api.rate)
+        """Of all requests; of those for many it does not judge the outcome."""
+        self._bulk_gate = Gate(self.settings.bulk_rate or api.bulk_rate)
+        """Of requests for many: a gateway may want time before the next of them alone."""
         self._caller = caller
         self._calls = calls or Calls()
-        self._circuit = Circuit(_RESTS, _TOLERATED)
-        self._bulk_circuit = Circuit(_RESTS, _TOLERATED)
-        """Of requests for many: a gateway may want time before the next of them alone."""
-        self._under_way = 0
-        self._bulk_under_way = 0
         self._remembered = False
         self.queues: list[LineQueue] = []
         """What goes through it, to be told when there may be room."""
 
     async def close(self) -> None:
         """Closes its connections."""
-        await self._caller.close()
+        await self._caller.aclose()
 
     @property
     def polls(self) -> bool:
@@ -148,26 +167,21 @@ class Line:
     @property
     def rest(self) -> float:
         """Seconds that the provider is left alone, since it fails or asks for it; 0: it is not."""
-        return self._circuit.rest(time.monotonic())
+        return self.gate.circuit.rest(time.monotonic())
 
     def pause(self) -> float:
         """Seconds until the next request may leave; 0: now."""
-        return max(self.rest, self.window.wait())
+        return self.gate.pause()
 
     @property
     def room(self) -> int:
         """The number of requests that may leave now; to a provider that fails, one at a time."""
-        most = 1 if self._circuit.open else self.settings.connections
-        free = self.window.free()
-        return most - self._under_way if free is None else min(most - self._under_way, free)
+        return int(self.gate.room(self.settings.connections))
 
     def spare_pause(self) -> float:
         """As `pause`, for a campaign, which leaves a tenth to others."""
-        pause = max(self.rest, self.window.wait(spare=True))
-        if self.bulk:
-            rest = self._bulk_circuit.rest(time.monotonic())
-            pause = max(pause, rest, self.bulk_window.wait())
-        return pause
+        pause = self.gate.pause(spare=True)
+        return max(pause, self._bulk_gate.pause()) if self.bulk else pause
 
     @property
     def spare_room(self) -> int:
@@ -176,11 +190,8 @@ class Line:
             return 0
         connections = self.settings.connections
         kept = min(connections - 1, -(-connections // _TENTH))
-        limits = [self.room, connections - kept - self._under_way, self.window.free(spare=True)]
-        if self.bulk:
-            limits.append(self.bulk_window.free())
-            limits.append(1 - self._bulk_under_way if self._bulk_circuit.open else None)
-        return min(limit for limit in limits if limit is not None)
+        room = self.gate.room(connections - kept, spare=True)
+        return int(min(room, self._bulk_gate.room(math.inf)) if self.bulk else room)
 
     @property
     def bulk(self) -> bool:
@@ -191,35 +202,37 @@ class Line:
     @property
     def room_beside(self) -> int:
         """As `room`, for one that may wait for a connection."""
-        return self.room if self._circuit.open or self.window.free() == 0 else 1
+        return self.room if self.gate.circuit.open or self.gate.window.free() == 0 else 1
 
     async def remember(self, runner: Runner) -> None:
         """Counts what the last process sent within the provider's minute, once."""
         if self._remembered:
             return
-        if self.window.limited or self.bulk_window.limited:
+        window, bulk_window = self.gate.window, self._bulk_gate.window
+        if window.limit or bulk_window.limit:
             now = runner.clock()
             since = now - timedelta(minutes=1)
             for moment, bulk in await runner.store.reader.messages.attempts(self.name, since):
                 ago = (now - moment).total_seconds()
-                self.window.take(ago)
+                window.take(ago)
                 if bulk:
-                    self.bulk_window.take(ago)
+                    bulk_window.take(ago)
         self._remembered = True
 
     def reserve(self, *, bulk: bool = False) -> None:
         """Takes room for a request that follows; `bulk`: it is for many."""
-        self._under_way += 1
-        self.window.take()
-        if bulk:
-            self._bulk_under_way += 1
-            self.bulk_window.take()
+        for gate in (self.gate, self._bulk_gate) if bulk else (self.gate,):
+            gate.under_way += 1
+            gate.window.take()
 
     async def call(self, request: Request[T]) -> T:
-        """Makes a request that room was reserved for. Raises `ProviderError`."""
+        """Makes a request that room was reserved for. Raises `ProviderError`.
+
+        Of an answer that the provider's file fails to read nobody knows what it says.
+        """
         failure: ProviderError | None = None
-        circuit = self._bulk_circuit if request.bulk else self._circuit
-        began, probe = time.monotonic(), circuit.open
+        gate = self._bulk_gate if request.bulk else self.gate
+        began, probe = time.monotonic(), gate.circuit.open
         try:
             return await self._caller.perform(request)
         except ProviderError as error:
@@ -227,23 +240,16 @@ class Line:
             if error.retry_after is not None:
                 error.retry_after = min(error.retry_after, self.settings.retry_after_max)
             raise
+        except Exception:  # it must not keep others from being sent
+            log.exception("an answer cannot be read", source=self.name)
+            raise ProviderError(BROKEN, unknown=True) from None
         finally:
             self._calls.note(time.monotonic() - began, failure)
-            self._under_way -= 1
-            self._bulk_under_way -= request.bulk
-            _judge(circuit, failure, probe=probe)
+            self.gate.under_way -= 1
+            self._bulk_gate.under_way -= request.bulk
+            gate.judge(failure, probe=probe)
             for queue in self.queues:
                 queue.turn()
-
-
-def _judge(circuit: Circuit, error: ProviderError | None, *, probe: bool) -> None:
-    """A provider that asks for time, or that is down, is left alone for a while."""
-    failed = error is not None and (error.retryable or error.unknown or error.retry_after)
-    # The limit of one number says nothing of the others.
-    if error is not None and failed and not error.tomorrow:
-        circuit.failed(time.monotonic(), probe=probe, asked=error.retry_after)
-    else:
-        circuit.succeeded()
 
 
 class LineQueue(Queue):
@@ -280,30 +286,23 @@ async def open_lines(
     Of those in `kept` the ones whose source is configured as it was go on.
     """
     lines: dict[str, Line] = {}
-    fresh = {}
+    make_caller: Callable[..., Caller] | None = None
     for name, api in apis(config, providers).items():
         line = kept.get(name)
-        if line is not None and line.source == api.provider.source:
-            lines[name] = line
-        else:
-            fresh[name] = api
-    if not fresh:
-        return lines
-    tls = await asyncio.to_thread(_load)  # it takes a while, and pushes must not wait for it
-    from receiver.jobs.calling import make_caller  # noqa: PLC0415 - loaded by now, see `_load`
-
-    for name, api in fresh.items():
-        settings, source = api.send_settings, api.provider.source
-        caller = make_caller(clock, settings, tls)
-        lines[name] = Line(name, api, settings, caller, calls[name], source)
+        if line is None or line.api.provider.source != api.provider.source:
+            if make_caller is None:  # it takes a while, and pushes must not wait for it
+                make_caller = await asyncio.to_thread(_load)
+            line = Line(name, api, make_caller(clock, api.send_settings), calls[name])
+        lines[name] = line
     return lines
 
 
-def _load() -> ssl.SSLContext:
+def _load() -> Callable[..., Caller]:
     """Loads what makes requests, and the certificates that are trusted."""
-    from receiver.net.client import tls_context  # noqa: PLC0415 - loading takes a while
+    from receiver.jobs.calling import Caller  # noqa: PLC0415 - loading takes a while
+    from receiver.net.client import tls_context  # noqa: PLC0415 - as above
 
-    return tls_context()
+    return partial(Caller, tls=tls_context())
 
 
 def apis(config: Config, providers: dict[str, Provider[Any]]) -> dict[str, Api]:

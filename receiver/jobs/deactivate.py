@@ -14,7 +14,7 @@ import structlog
 
 from receiver.errors import ProviderError
 from receiver.jobs.channel import RETRIES, Line, LineQueue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.runner import Runner
 from receiver.providers.contract import Request
 from receiver.store import Subscribed, Work, book
 
@@ -46,9 +46,6 @@ class Deactivate(LineQueue):
             await line.call(request)
         except ProviderError as error:
             await self._put_off(work, error)
-        except Exception:  # it must not keep those after it from being ended
-            log.exception("ending a subscription failed", job=work.id, source=line.name)
-            await runner.fail(work, None, BROKEN)
         else:
             await runner.commit(
                 book.end_deactivation, work.id, runner.owner, line.name, ended, asked_at

@@ -16,16 +16,15 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
 
 from receiver.errors import NotTaken
-from receiver.events import Data, Event
 from receiver.handlers import Stream, Target
-from receiver.jobs.queue import Queue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.queue import BROKEN, Queue
+from receiver.jobs.runner import Runner
 from receiver.limits import Circuit, RetryPolicy
 from receiver.net.posting import load_tls, open_poster
 from receiver.store import Work, forwards, jobs, to_micros
@@ -33,6 +32,9 @@ from receiver.store import Work, forwards, jobs, to_micros
 if TYPE_CHECKING:
     import ssl
     from datetime import datetime
+
+    from receiver.net.jetstream import Publisher
+    from receiver.net.posting import Poster
 
 log = structlog.get_logger("receiver.jobs.forward")
 
@@ -48,13 +50,6 @@ _PASSING = 32
 #: The module of the client library for NATS, which is an extra.
 _JETSTREAM = "receiver.net.jetstream"
 _GONE = "410 Failure: the target takes nothing more; `receiver reload` once it does"
-
-
-class Outlet(Protocol):
-    """Something that events can be forwarded through: it is open."""
-
-    async def deliver(self, event: Event[Data]) -> str:
-        """Returns the words with which the event is taken. Raises `NotTaken`."""
 
 
 class Forward(Queue):
@@ -78,7 +73,7 @@ class Forward(Queue):
         self.circuit = Circuit(forwarder.retries.pauses)
         self._forwarder = forwarder
         self._gate = gate or nullcontext()
-        self._outlet: Outlet
+        self._outlet: Poster | Publisher
 
     @property
     def label(self) -> str:
@@ -126,7 +121,7 @@ class Forward(Queue):
         await self._failed(work, words, asked, probe=probe)
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Outlet]:
+    async def _opened(self) -> AsyncIterator[Poster | Publisher]:
         if isinstance(self.target, Target):
             tls = self._forwarder.trusted
             async with open_poster(self.target, self.runner.clock, tls) as poster:

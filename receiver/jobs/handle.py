@@ -118,7 +118,7 @@ class Workers(Queue):
         `held`: why it must not be replied to (`receiver.plugin_host.loop_guard`).
         """
         if self.retired:
-            self.runner.forsake(job for job, _ in jobs)
+            self.runner.give_back(job for job, _ in jobs)
             return
         for job, bound in jobs:
             self._in_use[job] = bound
@@ -161,11 +161,11 @@ class Workers(Queue):
     async def _failed(self, work: Work, error: Exception) -> None:
         """Notes that a handler failed: it is tried again, or is a dead letter."""
         known = error if isinstance(error, HandlerError) else HandlerError()
-        due = None
         if known.retryable:
             asked = min(known.retry_after or 0.0, MOST_ASKED)
-            due = RETRIES.next(work.attempts, self.runner.clock(), asked=asked)
-        await self.runner.fail(work, due, describe(error))
+            await self.runner.retry(work, RETRIES, describe(error), asked=asked)
+        else:
+            await self.runner.fail(work, None, describe(error))
 
     def ended(self, work: Work) -> None:
         """Whoever waits for the handler need not any longer."""

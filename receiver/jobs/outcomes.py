@@ -9,8 +9,9 @@ import structlog
 from receiver.actions import OptOut
 from receiver.errors import ProviderError
 from receiver.events import Status
-from receiver.jobs.channel import Line
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.channel import RETRIES, Line
+from receiver.jobs.queue import BROKEN
+from receiver.jobs.runner import Runner
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.store import Attempt, Failure, to_micros
 from receiver.store.jobs import OPERATOR, by_operator
@@ -53,9 +54,17 @@ def put_off(message: int, error: ProviderError, due: datetime | None) -> Outcome
     return Outcome(message, Failure(error.words, Status.QUEUED, error.code), to_micros(due))
 
 
-def until_tomorrow(line: Line, now: datetime) -> float:
-    """Seconds until the next day at the provider, whose limit for a day is used up."""
-    return (next_day(now, line.api.provider.timezone) + SKEW - now).total_seconds()
+def next_try(
+    line: Line, attempts: int, error: ProviderError, now: datetime, until: datetime
+) -> datetime | None:
+    """Returns when a message is tried again after so many attempts; None: never.
+
+    If the limit of a day is used up, that is on the next day at the provider.
+    """
+    asked = error.retry_after
+    if error.tomorrow:
+        asked = (next_day(now, line.api.provider.timezone) + SKEW - now).total_seconds()
+    return RETRIES.next(attempts, now, asked=asked, until=until)
 
 
 async def note_opt_out(runner: Runner, to: str) -> None:

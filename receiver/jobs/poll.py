@@ -10,18 +10,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import msgspec
-import structlog
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import DeliveryReport
 from receiver.jobs.channel import Line, LineQueue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.runner import Runner
 from receiver.limits import RetryPolicy
 from receiver.providers import Parsed
 from receiver.store import StoredMessage, Work
 from receiver.store.records import PollOf
-
-log = structlog.get_logger("receiver.jobs.poll")
 
 Observe = Callable[[str, Parsed, bytes], Awaitable[bool]]
 """Takes what a source's provider said, as `Intake.observe` does."""
@@ -49,14 +46,10 @@ class Poll(LineQueue):
             final = await self._ask(work.message, _asked_about(work))
         except (ProviderError, StoreUnavailable) as refused:
             error = str(refused)
-        except Exception:  # a report that cannot be read must not keep others from being asked for
-            log.exception("asking for status failed", message=work.message.id, source=self.lane)
-            error = BROKEN
         if final:
             await self.runner.end_job(work)
         else:
-            due = RETRIES.next(work.attempts, self.runner.clock())
-            await self.runner.fail(work, due, error)
+            await self.runner.retry(work, RETRIES, error)
 
     async def _ask(self, message: StoredMessage, id_: str) -> bool:
         """Asks about an id of a message; True if nothing more is to be expected.

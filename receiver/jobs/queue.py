@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import structlog
 
 from receiver.errors import StoreUnavailable
+from receiver.limits import RetryPolicy
 from receiver.store import Work, jobs
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ log = structlog.get_logger("receiver.jobs.queue")
 
 #: Seconds between tries to store the result of work, and to look for it, while the store fails.
 STORE_PAUSE = 1.0
+#: The error of a job whose work raised what nobody expected; the log has the traceback.
+BROKEN = "internal error; see the log of the service"
+#: When it is tried again.
+_RETRIES = RetryPolicy((60, 600, 3600))
 
 
 class Queue(ABC):
@@ -105,7 +110,7 @@ class Queue(ABC):
         for line in self._persons.values():
             for work in line:
                 del self.under_way[work.id]
-            self.runner.disclaim(work.id for work in line)
+            self.runner.give_back(work.id for work in line)
             line.clear()
         self._turn.set()
 
@@ -174,7 +179,7 @@ class Queue(ABC):
         except BaseException:
             # Its commit may be in the store nevertheless: the connection was lost, or this task is
             # being ended.
-            self.runner.disclaim(self.claiming)
+            self.runner.give_back(self.claiming)
             raise
         finally:
             self.claiming = set()
@@ -194,7 +199,8 @@ class Queue(ABC):
                     log.exception(
                         "work failed inside", kind=self.kind, lane=self.label, job=work.id
                     )
-                    self.runner.forsake([work.id])
+                    again = partial(self.runner.retry, work, _RETRIES, BROKEN)
+                    self.runner.supervisor.begin("failed work", again)
                 finally:
                     self.ended(work)
         finally:

@@ -21,6 +21,7 @@ import structlog
 
 from receiver.errors import StoreUnavailable
 from receiver.jobs.queue import STORE_PAUSE, Key, Queue
+from receiver.limits import RetryPolicy
 from receiver.store import Store, Work, jobs, messages, to_micros
 from receiver.store.tx import Tx
 from receiver.supervision.supervisor import KeptTask, Supervisor
@@ -33,8 +34,6 @@ log = structlog.get_logger("receiver.jobs.runner")
 LOOK = 1.0
 #: Seconds that work under way is given when the service stops.
 GRACE = 10.0
-#: The error of a job whose work raised what nobody expected; the log has the traceback.
-BROKEN = "internal error; see the log of the service"
 
 
 class _Chore(msgspec.Struct, kw_only=True):
@@ -66,8 +65,7 @@ class Runner:
         """Of those, too, that are retired and have something under way."""
         self._unserved: dict[str, Callable[[str], Awaitable[None]]] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._forsaken: set[int] = set()
-        self._disclaimed: set[int] = set()
+        self._unbegun: set[int] = set()
         self._doubtful: set[int] = set()
         self._chores: list[_Chore] = []
         self._looking: KeptTask | None = None
@@ -79,7 +77,7 @@ class Runner:
         self.store.writer.on_jobs = self.wake
         loop = asyncio.get_running_loop()
         us.on_lanes = lambda lanes: loop.call_soon_threadsafe(self.wake, lanes)
-        self.store.writer.on_forsaken = self.forsake
+        self.store.writer.on_forsaken = self.give_back
         self.store.writer.on_doubtful = self.doubt
         look = partial(every, self._look_every, self._look)
         self._looking = self.supervisor.keep("look for work", look, restart=True)
@@ -163,20 +161,14 @@ class Runner:
                 queue.wake()
             elif key[0] in self._unserved and key not in self._tasks:
                 serve = partial(self._serve_unclaimed_lane, key)
-                task = self.supervisor.begin("work without a queue", serve)
-                self._tasks[key] = task
-                task.add_done_callback(partial(self._served_unclaimed_lane, key))
+                self._tasks[key] = self.supervisor.begin("work without a queue", serve)
 
-    def forsake(self, ids: Iterable[int]) -> None:
-        """Releases jobs of ours that nobody works on: they wait again from the next look on."""
-        self._forsaken.update(ids)
-
-    def disclaim(self, ids: Iterable[int]) -> None:
-        """Has jobs wait again whose claim failed, if it was committed nevertheless."""
-        self._disclaimed.update(ids)
+    def give_back(self, ids: Iterable[int]) -> None:
+        """Has jobs wait again, from the next look on, that may be ours and that nobody begins."""
+        self._unbegun.update(ids)
 
     def doubt(self, events: Iterable[int]) -> None:
-        """Has jobs of events released whose commit failed, if they were claimed nevertheless."""
+        """Gives back jobs of events whose commit failed, if they were claimed nevertheless."""
         self._doubtful.update(events)
 
     @property
@@ -223,6 +215,19 @@ class Runner:
         at = None if due is None else to_micros(due)
         await self.commit(jobs.fail, work.id, self.owner, at, error)
 
+    async def retry(
+        self,
+        work: Work,
+        policy: RetryPolicy,
+        error: str | None,
+        *,
+        asked: float | None = None,
+        until: datetime | None = None,
+    ) -> None:
+        """Notes that work did not work out: it is tried again as a policy says, or dead."""
+        due = policy.next(work.attempts, self.clock(), asked=asked, until=until)
+        await self.fail(work, due, error)
+
     async def end_job(self, work: Work) -> None:
         """Notes that work is done, or that there is no need for it any more."""
         await self.commit(jobs.end, work.id, self.owner)
@@ -246,21 +251,15 @@ class Runner:
             self.wake(await self.store.reader.work.lanes(self.clock()))
 
     async def _release(self, owner: int) -> None:
-        """Has wait again what this process has claimed, and nobody in it works on."""
+        """Has wait again what this process has claimed, and nobody in it begins."""
         if events := list(self._doubtful):
-            found = await self.store.run(jobs.claimed_for, owner, events)
-            self._forsaken.update(found)
+            self._unbegun.update(await self.store.run(jobs.claimed_for, owner, events))
             self._doubtful.difference_update(events)
-        for ids, release in (
-            (self._forsaken, jobs.release),
-            (self._disclaimed, messages.give_back),
-        ):
-            if ids:
-                busy = [queue.claiming.union(queue.under_way) for queue in self._lives]
-                free = [id_ for id_ in ids if not any(id_ in some for some in busy)]
-                done = set(ids)
-                await self.store.run(release, owner, free)
-                ids.difference_update(done)
+        if ids := list(self._unbegun):
+            busy = [queue.claiming.union(queue.under_way) for queue in self._lives]
+            free = [id_ for id_ in ids if not any(id_ in some for some in busy)]
+            await self.store.run(messages.give_back, owner, free)
+            self._unbegun.difference_update(ids)
 
     async def _live(self, queue: Queue, before: Sequence[KeptTask]) -> None:
         for life in before:
@@ -273,16 +272,13 @@ class Runner:
         if self._queues.get(queue.key) is queue:
             del self._queues[queue.key]
 
-    def _served_unclaimed_lane(self, key: Key, _: object) -> None:
-        del self._tasks[key]
-
     async def _serve_unclaimed_lane(self, key: Key) -> None:
         try:
             await self._unserved[key[0]](key[1])
         except StoreUnavailable as error:
             log.warning("cannot look for work", kind=key[0], error=str(error))
-        except Exception:
-            log.exception("looking for work failed", kind=key[0])
+        finally:
+            del self._tasks[key]
 
 
 async def every(

@@ -13,12 +13,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
+from msgspec.structs import replace
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
 from receiver.jobs import outcomes
-from receiver.jobs.channel import RETRIES, Line, LineQueue
-from receiver.jobs.runner import BROKEN, Runner
+from receiver.jobs.channel import Line, LineQueue
+from receiver.jobs.queue import BROKEN
+from receiver.jobs.runner import Runner
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Request
 from receiver.store import Failure, StoredMessage, Work, links, messages
@@ -36,10 +38,6 @@ class Send(LineQueue):
 
     kind = "send"
     one_each = True
-
-    def __init__(self, runner: Runner, line: Line) -> None:
-        super().__init__(runner, line)
-        self._requests: dict[int, Request[Sent]] = {}
 
     @property
     def urgent(self) -> bool:
@@ -71,8 +69,7 @@ class Send(LineQueue):
         begun = []
         for (work, request), why in zip(ready, gone, strict=True):
             if why is None:
-                begun.append(work)
-                self._requests[work.id] = request
+                begun.append(replace(work, prepared=request))
                 self.line.reserve()
             else:
                 log.info("message not sent", job=work.id, source=self.lane, why=why.error)
@@ -80,16 +77,13 @@ class Send(LineQueue):
 
     async def perform(self, work: Work) -> None:
         """Makes the request and stores its result."""
-        message, request = work.message, self._requests.pop(work.id)
+        message, runner = work.message, self.runner
+        request: Request[Sent] = work.prepared
         assert message is not None
-        runner = self.runner
         try:
             sent = await self.line.call(request)
         except ProviderError as error:
             outcome = await self._stopped(work, message, error)
-        except Exception:
-            log.exception("sending failed", message=message.id, source=self.lane)
-            outcome = await self._stopped(work, message, ProviderError(BROKEN, unknown=True))
         else:
             outcome = outcomes.taken(self.line, message.id, sent, runner.now())
         ended = Ended(outcome, runner.now(), runner.owner)
@@ -129,9 +123,8 @@ class Send(LineQueue):
             await runner.commit(links.mark_link, message.id, runner.now())
         if (outcome := outcomes.final(self.line, message.id, error)) is not None:
             return outcome
-        now, worth = runner.clock(), await self._worth(work, message)
-        asked = outcomes.until_tomorrow(self.line, now) if error.tomorrow else error.retry_after
-        due = RETRIES.next(message.attempts + 1, now, asked=asked, until=worth)
+        worth = await self._worth(work, message)
+        due = outcomes.next_try(self.line, message.attempts + 1, error, runner.clock(), worth)
         return outcomes.put_off(message.id, error, due)
 
     async def _worth(self, work: Work, message: StoredMessage) -> datetime:

@@ -11,8 +11,7 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
 
@@ -209,33 +208,29 @@ class PluginRunner:
     async def _thread(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         # Not set_exception: a future takes no StopIteration.
-        returned: asyncio.Future[Callable[[], T]] = loop.create_future()
+        returned: asyncio.Future[tuple[T | None, Exception | None]] = loop.create_future()
 
-        def report(outcome: Callable[[], T]) -> None:
+        def report(result: T | None, error: Exception | None) -> None:
             self._threads -= 1
             if not returned.done():  # else it timed out
-                returned.set_result(outcome)
+                returned.set_result((result, error))
 
         def run() -> None:
-            outcome: Callable[[], T] = partial(_raise, RuntimeError("its thread has ended"))
+            result: T | None = None
+            failure: Exception | None = RuntimeError("its thread has ended")
             try:
-                outcome = partial(_give, work())
+                result, failure = work(), None
             except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-                outcome = partial(_raise, border.as_exception(error))
+                failure = border.as_exception(error)
             finally:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(report, outcome)
+                    loop.call_soon_threadsafe(report, result, failure)
 
         if self._threads >= MOST_THREADS:
             raise RuntimeError(f"not tried: {self._threads} handlers hang in their threads")
         self._threads += 1
         threading.Thread(target=run, name=f"handler {self._plugin}", daemon=True).start()
-        return (await returned)()
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
-
-
-def _give(result: T) -> T:
-    return result
+        result, error = await returned
+        if error is not None:
+            raise error
+        return cast("T", result)

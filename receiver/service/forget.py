@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from receiver.errors import PushError
-from receiver.providers import Parsed, Provider, Push
+from receiver.providers import Parsed, Provider
+from receiver.service.quarantine import push_of
 from receiver.store import (
     PurgeKind,
     QuarantineRow,
@@ -115,15 +116,7 @@ def _subjects(kept: QuarantineRow, provider: Provider[Any] | None) -> set[str | 
         return set()
     try:
         request = unpack_request(kept.request)
-        push = Push(
-            method=request.method,
-            token=request.token,
-            query=request.query,
-            headers=request.headers,
-            body=request.body,
-            received_at=from_micros(kept.received_at),
-        )
-        items = provider.parse(push)
+        items = provider.parse(push_of(request, from_micros(kept.received_at)))
     except (PushError, msgspec.MsgspecError):
         return set()
     return {item.subject for item in items if isinstance(item, Parsed)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -45,12 +46,12 @@ async def call_once(
 
     `timeout` shortens `send.timeout`, in seconds.
     """
-    from receiver.jobs.calling import open_caller  # noqa: PLC0415 - loading takes a while
+    from receiver.jobs.calling import Caller  # noqa: PLC0415 - loading takes a while
 
     longest = api.send_settings.timeout if timeout is None else timeout
     seconds = min(longest, api.send_settings.timeout)
     settings = msgspec.structs.replace(api.send_settings, timeout=seconds, connections=1)
-    async with open_caller(clock, settings) as caller:
+    async with aclosing(Caller(clock, settings)) as caller:
         return await caller.perform(request)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from receiver.errors import PushError
 from receiver.service.commands import Outcome
-from receiver.store import PurgeKind, Quarantined, purges
+from receiver.store import PurgeKind, Request, purges
 
 if TYPE_CHECKING:
     from receiver.providers import Push
@@ -31,7 +34,9 @@ async def retry(service: Service, id_: int | None) -> Outcome:
             continue
         entry = entries[0]
         try:
-            events = await service.intake.retake(entry.source, _push(entry))
+            events = await service.intake.retake(
+                entry.source, push_of(entry.request, entry.received_at)
+            )
         except PushError as error:
             failures.append(f"{each}: {error}")
             continue
@@ -42,18 +47,11 @@ async def retry(service: Service, id_: int | None) -> Outcome:
     return Outcome(changed, failures)
 
 
-def _push(entry: Quarantined) -> Push:
+def push_of(request: Request, received_at: datetime) -> Push:
+    """Returns a request that was kept as the push that it was."""
     from receiver.providers import Push  # noqa: PLC0415 - a list does not need the providers
 
-    return Push(
-        method=entry.request.method,
-        token=entry.request.token,
-        query=entry.request.query,
-        headers=entry.request.headers,
-        body=entry.request.body,
-        received_at=entry.received_at,
-        client=entry.client,
-    )
+    return Push(received_at=received_at, **msgspec.structs.asdict(request))
 
 
 async def _cannot_reply(service: Service, source: str, events: list[int]) -> bool:

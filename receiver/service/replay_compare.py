@@ -12,7 +12,7 @@ from collections import Counter
 
 import msgspec
 
-from receiver.events import Data, Event, Message, SubscriptionChange
+from receiver.events import Data, Event, encode_data
 from receiver.handlers import Forward, People
 from receiver.plugin_host.dispatch import Dispatcher, Plan
 from receiver.providers import Registry
@@ -20,6 +20,7 @@ from receiver.store import HandleJob, ReplayRequest, ReplyState
 from receiver.store.event_effects import Asked, Effect, EventMessage, take_text, undone
 from receiver.store.people import StoredPeople
 from receiver.store.replay_reads import ReplayEvent
+from receiver.store.replies import handback
 
 _encode = msgspec.json.Encoder().encode
 
@@ -201,16 +202,13 @@ def _replies_of_then(
 
 
 def _is_reply(message: EventMessage, event: Event[Data]) -> bool:
-    """Returns whether a message has the address and ids that replies have: see `store.writes`."""
-    data = event.data
-    back = (
-        getattr(data, "to", None),
-        getattr(data, "service_id", None),
-        getattr(data, "link_id", None),
-    )
-    return (
-        message.to == event.subject
-        and (message.sender, message.service_id, message.link_id) == back
+    """Returns whether a message has the address and ids that replies have."""
+    back = handback(encode_data(event.data))
+    return (message.to, message.sender, message.service_id, message.link_id) == (
+        event.subject,
+        back.ours(event.subject),
+        back.service_id,
+        back.link_id,
     )
 
 
@@ -218,9 +216,6 @@ def _is_withheld(plan: Plan, people: People, event: Event[Data]) -> bool:
     """Returns whether the person must not be messaged now."""
     if plan.reply is None or plan.reply.even_if_opted_out or event.subject is None:
         return False
-    data = event.data
-    ours = data.to if isinstance(data, Message) else None
-    if isinstance(data, SubscriptionChange):
-        ours = data.short_code
-    service = getattr(data, "service_id", None)
-    return people.has_opted_out(event.subject, short_code=ours, service_id=service)
+    back = handback(encode_data(event.data))
+    ours = back.ours(event.subject)
+    return people.has_opted_out(event.subject, short_code=ours, service_id=back.service_id)

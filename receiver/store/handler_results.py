@@ -10,23 +10,36 @@ from receiver.store.records import HandlerResult
 from receiver.store.replies import add_note, close_answer, late_reply
 from receiver.store.tx import Tx
 
-_EVENT = "SELECT source, subject, data, type, time, received_at FROM events WHERE seq = ?"
+_EVENT = "SELECT source, subject, type, time, received_at, data, reply FROM events WHERE seq = ?"
+
+
+def origin_of(tx: Tx, seq: int, now: int) -> tuple[Origin, bytes, int] | None:
+    """Returns an event as the origin of what follows from it now, its data, and its `ReplyState`.
+
+    None: it is gone.
+    """
+    row = tx.execute(_EVENT, (seq,)).fetchone()
+    if row is None:
+        return None
+    source, subject, type_, time, received_at, data, reply = row
+    origin = Origin(
+        event=seq,
+        source=source,
+        subject=subject,
+        time=book.moment(type_, time, received_at),
+        received_at=received_at,
+        now=now,
+    )
+    return origin, data, reply
 
 
 def finish(tx: Tx, done: HandlerResult) -> bool:
     """Ends a handle job with what its handler asked for; False, and nothing, if it is another's."""
     if not jobs.end(tx, done.job, done.owner):
         return False
-    row = tx.execute(_EVENT, (done.seq,)).fetchone()
-    source, subject, data, type_, time, received_at = row
-    origin = Origin(
-        event=done.seq,
-        source=source,
-        subject=subject,
-        time=book.moment(type_, time, received_at),
-        received_at=received_at,
-        now=done.at,
-    )
+    found = origin_of(tx, done.seq, done.at)
+    assert found is not None  # an event stays as long as a handler has to do with it
+    origin, data, _ = found
     # Opt-outs first: they decide if the replies may be sent.
     asked = [action for action in done.actions if not isinstance(action, Reply)]
     changed = [carry_out(tx, origin, done.handler, action) for action in asked]

@@ -13,7 +13,7 @@ import msgspec
 
 from receiver.store.queries import marks
 from receiver.store.records import to_micros
-from receiver.store.tx import Tx, execute_many
+from receiver.store.tx import Tx
 
 # By the index of the person's work: with a plain due_at all that is due is gone through.
 _WAITS = (
@@ -141,12 +141,6 @@ def claimed_for(tx: Tx, owner: int, events: Sequence[int]) -> list[int]:
     """Returns the jobs of events that an owner has claimed."""
     query = f"SELECT id FROM jobs WHERE event IN ({marks(len(events))}) AND owner = ?"
     return [id_ for (id_,) in tx.execute(query, (*events, owner)).fetchall()]
-
-
-def release(tx: Tx, owner: int, ids: Sequence[int]) -> None:
-    """Has these wait again: nobody works on them any more."""
-    rows = [(owner, id_) for id_ in ids]
-    execute_many(tx, "UPDATE jobs SET owner = NULL WHERE owner = ? AND id = ?", rows)
 
 
 def release_all(tx: Tx, owner: int) -> None:

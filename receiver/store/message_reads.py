@@ -18,6 +18,10 @@ MESSAGE_COLUMNS = (
     " m.encoding, m.parts, m.state, m.status, m.provider_id, m.cost, m.balance, m.attempts,"
     " m.created_at, m.sent_at, m.updated_at, m.code, m.error, m.campaign"
 )
+_FIELDS = (
+    *MESSAGE_COLUMNS.replace("m.msisdn", "m.to").replace("m.", "").split(", "),
+    *("due_at", "polls"),
+)
 _NEXT = "(SELECT min(due_at) FROM jobs WHERE jobs.message = m.id AND jobs.state = 'due'), 0"
 _MESSAGE = f"SELECT {MESSAGE_COLUMNS}, {_NEXT} FROM messages AS m"
 _REPORTS = (
@@ -105,37 +109,14 @@ class MessageReader:
         )
 
 
-def message_of(ids: EventIds, row: Any) -> StoredMessage:
+def message_of(ids: EventIds, row: Sequence[Any]) -> StoredMessage:
     """The message in a row of `MESSAGE_COLUMNS`, when it is due, and how often it was asked."""
-    (
-        id_, source, event, handler, to, sender, text, service_id, link_id, encoding, parts,
-        state, status, provider_id, cost, balance, attempts, created_at, sent_at, updated_at,
-        code, error, campaign, due_at, polls,
-    ) = row  # fmt: skip
-    return StoredMessage(
-        id=id_,
-        source=source,
-        event=ids.text(event) if event is not None else None,
-        handler=handler,
-        to=to,
-        sender=sender,
-        text=text,
-        service_id=service_id,
-        link_id=link_id,
-        encoding=encoding,
-        parts=parts,
-        state=state,
-        status=Status(status),
-        provider_id=provider_id,
-        cost=cost,
-        balance=balance,
-        attempts=attempts,
-        created_at=from_micros(created_at),
-        sent_at=from_micros(sent_at) if sent_at is not None else None,
-        updated_at=from_micros(updated_at),
-        code=code,
-        error=error,
-        due_at=from_micros(due_at) if due_at else None,
-        campaign=campaign,
-        polls=polls,
-    )
+    found = dict(zip(_FIELDS, row, strict=True))
+    if found["event"] is not None:
+        found["event"] = ids.text(found["event"])
+    found["status"] = Status(found["status"])
+    found["due_at"] = found["due_at"] or None
+    for name in ("created_at", "sent_at", "updated_at", "due_at"):
+        if found[name] is not None:
+            found[name] = from_micros(found[name])
+    return StoredMessage(**found)

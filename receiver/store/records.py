@@ -353,6 +353,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """That is to go on."""
     joined_again: bool = False
     """The person has subscribed again since: what was asked for is no longer so."""
+    prepared: Any = None
+    """Made by its claim: what is to be done."""
 
 
 class PollOf(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,11 +78,11 @@ def is_withheld(lines: Sequence[Line], subject: str | None, data: bytes, reply: 
     """Returns True if an opt-out of the person forbids the reply to an event with this data."""
     if reply.even_if_opted_out:
         return False
-    back = _handback(data)
+    back = handback(data)
     return blocks(lines, back.ours(subject), back.service_id)
 
 
-class _Handback(msgspec.Struct):
+class Handback(msgspec.Struct):
     """The fields of an event's data that a reply repeats to the provider."""
 
     to: str | None = None
@@ -99,12 +99,12 @@ class _Handback(msgspec.Struct):
         return self.sender if self.to is not None and self.to == subject else self.to
 
 
-_handback = msgspec.json.Decoder(_Handback).decode
+handback = msgspec.json.Decoder(Handback).decode
 
 
 def send_reply(tx: Tx, origin: Origin, handler: str, reply: Reply, data: bytes) -> None:
     """Makes a message of the reply, from the address that the person wrote to."""
-    back = _handback(data)
+    back = handback(data)
     message = Send(
         to=origin.subject or "",
         text=reply.text,

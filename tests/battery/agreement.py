@@ -224,7 +224,7 @@ class Town:
         self.fake.set_faults({})
         for _ in range(400):
             for line in self._lines():
-                line._circuit.succeeded()
+                line.gate.circuit.succeeded()
             if not stored.undecided(self.store):
                 self.settle_list()
                 return

@@ -52,7 +52,7 @@ ELSEWHERE = {
     "pause_lane": "jobs/test_campaign.py",
     "put_off": "jobs/test_send.py",
     "refuse_all": "jobs/test_campaign.py",
-    "release": "jobs/test_runner.py",
+    "give_back": "jobs/test_runner.py",
     "split": "jobs/test_send.py",
     "trust_clock": "jobs/test_purge.py",
 }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
 from receiver.config import Send
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
-from receiver.jobs.calling import open_caller
+from receiver.jobs.calling import Caller
 from receiver.providers.contract import Request, Response
 from tests.harness import NOW
 
@@ -76,7 +76,7 @@ async def call(url: str, *, timeout: float = 20.0) -> Response:  # noqa: ASYNC10
     """Posts something, and reads nothing into the answer."""
     request = Request(method="POST", url=url, body=b"text", read=lambda response: response)
     settings = Send(api_key=Secret("key"), timeout=timeout)
-    async with open_caller(lambda: NOW, settings) as caller:
+    async with aclosing(Caller(lambda: NOW, settings)) as caller:
         return await caller.perform(request)
 
 
@@ -114,7 +114,7 @@ async def test_an_error_does_not_tell_our_key() -> None:
 
     async with serving(says("HTTP/1.1 403 No\nContent-Length: 13\n\nour%2Fkey key")) as url:
         request = Request(method="POST", url=url, read=refuses)
-        async with open_caller(lambda: NOW, Send(api_key=Secret("our/key"))) as caller:
+        async with aclosing(Caller(lambda: NOW, Send(api_key=Secret("our/key")))) as caller:
             with pytest.raises(ProviderError) as caught:
                 await caller.perform(request)
     assert (caught.value.words, str(caught.value)) == ("… key is bad", "… key is bad (1)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
@@ -63,7 +64,7 @@ def test_without_a_limit_there_is_nothing_to_wait_for() -> None:
     """Nor anything to remember."""
     window = Window(None)
     window.take()
-    assert window.free() is None
+    assert window.free() == math.inf
     assert window.wait() == 0
 
 
@@ -93,7 +94,7 @@ def test_a_provider_that_is_down_for_days_is_only_down() -> None:
         provider = built_in()["rayprotech"](Source(provider="rayprotech"))
         api = built_in()["rayprotech"].api
         assert api is not None
-        line = Line("ray", api(provider, settings), settings, cast("Any", Down()))
+        line = Line("ray", api(provider, settings), cast("Any", Down()))
         request = Request[None](method="GET", url="http://x", read=lambda _: None)
         for _ in range(2000):
             line.reserve()
@@ -131,7 +132,7 @@ def test_calls_are_counted_by_what_became_of_them() -> None:
         api = built_in()["rayprotech"].api
         assert api is not None
         calls = Calls()
-        line = Line("ray", api(provider, settings), settings, cast("Any", Moody()), calls)
+        line = Line("ray", api(provider, settings), cast("Any", Moody()), calls)
         request = Request[None](method="GET", url="http://x", read=lambda _: None)
         while failures:
             line.reserve()
@@ -159,7 +160,7 @@ def test_nobody_silences_a_source_for_days(most: float) -> None:
         provider = built_in()["rayprotech"](Source(provider="rayprotech"))
         api = built_in()["rayprotech"].api
         assert api is not None
-        line = Line("ray", api(provider, settings), settings, cast("Any", Asks()))
+        line = Line("ray", api(provider, settings), cast("Any", Asks()))
         request = Request[None](method="GET", url="http://x", read=lambda _: None)
         line.reserve()
         with pytest.raises(ProviderError) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import httpx2
 import pytest
@@ -14,7 +14,7 @@ from receiver.config import Send
 from receiver.config.convert import Network, Secret
 from receiver.errors import NoAnswer, ProviderError
 from receiver.jobs import calling
-from receiver.jobs.calling import open_caller
+from receiver.jobs.calling import Caller
 from receiver.net.bounded import bounded, fetch
 from receiver.net.client import MOST_BYTES, open_sender
 from receiver.providers.contract import Request, Response
@@ -75,7 +75,7 @@ async def push(url: str) -> int:
 async def call(*urls: str) -> list[bytes]:
     """Calls a provider, again and again over one connection; the answers."""
     settings = Send(api_key=Secret("key"), timeout=60.0, connections=1)
-    async with open_caller(lambda: NOW, settings, TLS) as caller:
+    async with aclosing(Caller(lambda: NOW, settings, TLS)) as caller:
         found = []
         for url in urls:
             asked = Request[Response](method="POST", url=url, read=lambda response: response)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, EventType, Status
-from receiver.jobs.calling import open_caller
+from receiver.jobs.calling import Caller
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
 from receiver.providers.contract import Balance, Partly, Request, Response
@@ -577,7 +578,7 @@ async def test_the_fake_provider_understands() -> None:
     """The fake was written after the same documentation: every call is made."""
     async with trying(balance=100) as (fake, _):
         here = api(url=f"{fake.url}/text-connect")
-        async with open_caller(lambda: NOW, here.send_settings) as caller:
+        async with aclosing(Caller(lambda: NOW, here.send_settings)) as caller:
 
             async def make(operation: str, /, **given: str) -> Any:
                 return await caller.perform(here.operations()[operation].make(given))

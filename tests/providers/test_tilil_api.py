@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from receiver.config.convert import Secret
 from receiver.errors import ProviderError
 from receiver.events import DeliveryReport, Status
-from receiver.jobs.calling import open_caller
+from receiver.jobs.calling import Caller
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers import Parsed
 from receiver.providers.contract import Request, Response
@@ -403,7 +404,7 @@ async def test_the_fake_provider_understands() -> None:
     """The fake was written after the same documentation: a message, a report, a subscription."""
     async with trying(balance=10) as (fake, _):
         here = api(url=f"{fake.url}/tilil", report_url=f"{fake.url}/tilil/report")
-        async with open_caller(lambda: NOW, here.send_settings) as caller:
+        async with aclosing(Caller(lambda: NOW, here.send_settings)) as caller:
             sent = [await caller.perform(here.send(MESSAGE)) for _ in range(2)]
             await until_ended(fake)
             assert [each.message_id for each in sent] == [message.id for message in fake.sent]

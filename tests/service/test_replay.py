@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from contextlib import closing
 from datetime import timedelta
@@ -172,6 +173,19 @@ async def test_the_reply_of_then_is_found_among_the_messages(tmp_path: Path) -> 
     assert (one.unsent, one.missing) == ((), False)
     (one,) = judged(tmp_path, rules())
     assert one.reply == ReplyChange(then="Hello", then_by=by)
+
+
+async def test_the_reply_to_a_report_is_found_too(tmp_path: Path) -> None:
+    """It left from the address that the reported message was from."""
+    source = "from receiver.handlers import *\n@on_delivery(inline=True)\n"
+    raw = with_plugin(f"{source}def mine(event, context):\n    return 'How was it?'\n")
+    about = {"id": "1", "mobile": "254708400000", "sender_id": "SHOP", "status": "delivered"}
+    body = json.dumps({"event": "sms.delivered", "data": about}).encode()
+    async with opened(tmp_path, raw) as service:
+        await take(service, body, source="talkntalk", token=TOKEN)
+    [one] = judged(tmp_path, raw)
+    assert [text for _, text, _ in messages(tmp_path)] == ["How was it?"]
+    assert not one.differs
 
 
 async def test_a_reply_that_was_withheld_is_none(tmp_path: Path) -> None:

@@ -432,7 +432,6 @@ async def _queue(store: Store) -> None:
         msgspec.structs.replace(intake(store, "claimed", jobs=("mine.one",)), owner=owner)
     )
     await store.run(jobs.claim, owner, [1])
-    await store.run(jobs.release, owner, [1])
     await store.run(jobs.hand_back, owner)
     attempt = forwards.Attempted(job=1, event=1, target="crm", handler="x", answer="503")
     await store.run(forwards.failed, attempt, owner, now, now)
