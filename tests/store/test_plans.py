@@ -228,7 +228,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "what one process works on, at its start and its end": {
         "jobs.hand_back#1": ["SCAN jobs USING INDEX jobs_owned"],
-        "engine.sqlite.alone.Alone#3": ["SCAN jobs USING INDEX jobs_owned"],
+        "engine.__init__.Membership#6": ["SCAN jobs USING INDEX jobs_owned"],
         "jobs.release_all#1": ["SCAN jobs USING INDEX jobs_owned"],
     },
     "a source gets another name, once": {"renames._move_opt_outs#1": ["SCAN opt_outs"]},

@@ -14,7 +14,7 @@ import aiosqlite
 
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
 from receiver.store.engine.sqlite.files import check_alone
-from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrations
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema
 from receiver.store.tx import Tx
 
 #: Rows of a long result that are fetched at once.
@@ -82,7 +82,7 @@ async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
             await db.execute(_READ_ONLY)
             async with db.execute(SCHEMA) as cursor:
                 found = cast("tuple[int, int]", await cursor.fetchone())
-                check_schema(path, *found, oldest=len(migrations()))
+                check_schema(path, *found)
         yield AsyncConnection(db, path)
     finally:
         if _thread(db).is_alive():  # else calls would wait for ever
@@ -125,7 +125,7 @@ def open_snapshots(path: Path) -> Iterator[SnapshotConnection]:
     try:
         with errors_named(path, StoreUnusable):
             db.execute(_READ_ONLY)
-            check_schema(path, *db.execute(SCHEMA).fetchone(), oldest=len(migrations()))
+            check_schema(path, *db.execute(SCHEMA).fetchone())
         yield SnapshotConnection(db, path)
     finally:
         db.close()
