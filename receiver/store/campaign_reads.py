@@ -86,7 +86,15 @@ class CampaignReader(Queries):
     async def waiting(self, id_: int, *, limit: int) -> list[Waiting]:
         """Returns people who wait, those who were tried least first."""
         rows = await self._fetch(_WAITING, [id_, limit])
-        return [_waiting(*row) for row in rows]
+        return [
+            Waiting(
+                id=id_,
+                outgoing=OutgoingMessage(to=to, text=text, sender=sender, service_id=service_id),
+                attempts=attempts,
+                tried_at=from_micros(updated_at),
+            )
+            for id_, to, text, sender, service_id, attempts, updated_at in rows
+        ]
 
     async def counts(self, id_: int) -> CampaignCounts:
         """Counts the people of a campaign."""
@@ -129,16 +137,3 @@ def campaign_of(row: Sequence[Any]) -> StoredCampaign:
         ended_at=from_micros(ended_at) if ended_at is not None else None,
         error=error,
     )
-
-
-def _waiting(
-    id_: int,
-    to: str,
-    text: str,
-    sender: str | None,
-    service_id: str | None,
-    attempts: int,
-    updated_at: int,
-) -> Waiting:
-    outgoing = OutgoingMessage(to=to, text=text, sender=sender, service_id=service_id)
-    return Waiting(id_, outgoing, attempts, from_micros(updated_at))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.events import Status
-from receiver.store.jobs import KINDS
+from receiver.store.jobs import KINDS, NEVER
 from receiver.store.queries import Queries
 from receiver.store.records import from_micros, to_micros
 
@@ -34,10 +34,6 @@ _PILE = (
 _JOBS = _PILE.format(where="state = ? AND kind = ?")
 _OUTBOX = _PILE.format(where="lane = ? AND kind = 'send' AND state = 'due' AND owner IS NULL")
 _STATUSES = (
-    "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
-    f" ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
-)
-_OLDER = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
     f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
@@ -92,7 +88,7 @@ class MetricReader(Queries):
 
     async def statuses(self, source: str, now: datetime) -> dict[str, int]:
         """Counts a source's messages of the last 24 hours by status, among its newest `RECENT`."""
-        rows = await self._fetch(_STATUSES, [source, to_micros(now - _DAY)])
+        rows = await self._fetch(_STATUSES, [source, to_micros(now - _DAY), NEVER])
         return dict(rows)
 
     async def unreported(self, source: str, now: datetime) -> float | None:
@@ -101,7 +97,7 @@ class MetricReader(Queries):
         It looks at messages sent 24 to 48 hours ago, the newest `RECENT`. None if there are none.
         """
         until = now - _PATIENCE
-        rows = await self._fetch(_OLDER, [source, to_micros(until - _DAY), to_micros(until)])
+        rows = await self._fetch(_STATUSES, [source, to_micros(until - _DAY), to_micros(until)])
         every = sum(count for _, count in rows)
         missing = sum(count for status, count in rows if not Status(status).final)
         return missing / every if every else None

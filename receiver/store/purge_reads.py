@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.ids import first_seq
 from receiver.store.purges import GOING, TRUSTED, PurgeKind
-from receiver.store.queries import Queries
+from receiver.store.queries import Queries, seq_at
 from receiver.store.records import PURGED, from_micros, to_micros
 
 #: Rows that one query reads. Other queries wait for the connection meanwhile.
@@ -21,10 +20,13 @@ _OF_EVENTS = (
     "SELECT seq, type, source, request IS NOT NULL FROM events WHERE seq > ? AND seq < ?"
     " ORDER BY seq LIMIT ?"
 )
+# An id, when it was made and changed, and whether nothing needs it.
 _OF_MESSAGES = (
     f"SELECT id, created_at, updated_at, {GOING} FROM messages WHERE id > ? ORDER BY id LIMIT ?"
 )
-_OF_QUARANTINE = "SELECT id, received_at FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+_OF_QUARANTINE = (
+    "SELECT id, received_at, received_at, 1 FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+)
 TRUST = (
     f"SELECT (SELECT value FROM meta WHERE key = '{TRUSTED}'),"
     " (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1)"
@@ -62,36 +64,23 @@ class PurgeReader(Queries):
     async def batch(self, rule: PurgeRule, after: int) -> PurgeBatch:
         """Returns the next rows to delete after this number."""
         if rule.kind is PurgeKind.MESSAGES:
-            return await self._messages(rule, after)
+            return await self._aged(_OF_MESSAGES, rule, after, _MESSAGES)
         if rule.kind is PurgeKind.QUARANTINE:
-            return await self._quarantine(rule, after)
-        return await self._events(rule, after)
+            return await self._aged(_OF_QUARANTINE, rule, after, _STRETCH)
+        rows = await self._fetch(_OF_EVENTS, [after, seq_at(rule.before), _STRETCH])
+        return PurgeBatch(
+            ids=[row[0] for row in rows if _goes(rule, row)], position=_next(rows, _STRETCH)
+        )
 
-    async def _events(self, rule: PurgeRule, after: int) -> PurgeBatch:
-        end = first_seq(to_micros(rule.before))
-        rows = await self._fetch(_OF_EVENTS, [after, end, _STRETCH])
-        return PurgeBatch(ids=[row[0] for row in rows if _goes(rule, row)], position=_next(rows))
-
-    async def _messages(self, rule: PurgeRule, after: int) -> PurgeBatch:
-        rows = await self._fetch(_OF_MESSAGES, [after, _MESSAGES])
+    async def _aged(self, query: str, rule: PurgeRule, after: int, most: int) -> PurgeBatch:
+        rows = await self._fetch(query, [after, most])
         end = to_micros(rule.before)
         return PurgeBatch(
             ids=[id_ for id_, _, changed, going in rows if changed < end and going],
-            position=_next(rows, _MESSAGES),
+            position=_next(rows, most),
             first_young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
-            # Ids ascend with the age of messages, except those that were made due again.
+            # Ids ascend with the age of rows, except of messages that were made due again.
             all_young=all(made >= end for _, made, _, _ in rows),
-        )
-
-    async def _quarantine(self, rule: PurgeRule, after: int) -> PurgeBatch:
-        rows = await self._fetch(_OF_QUARANTINE, [after, _STRETCH])
-        end = to_micros(rule.before)
-        young = [id_ for id_, received_at in rows if received_at >= end]
-        return PurgeBatch(
-            ids=[id_ for id_, received_at in rows if received_at < end],
-            position=_next(rows),
-            first_young=young[0] if young else None,
-            all_young=len(young) == len(rows),
         )
 
     async def trusted(self) -> datetime | None:
@@ -120,5 +109,5 @@ def _goes(rule: PurgeRule, row: Any) -> bool:
     return there and rule.type_ in (None, type_)
 
 
-def _next(rows: list[Any], most: int = _STRETCH) -> int | None:
+def _next(rows: list[Any], most: int) -> int | None:
     return rows[-1][0] if len(rows) == most else None

@@ -1,9 +1,8 @@
 """Deletes data. Keys of events and keyed digests stay, so that repeats are still known.
 
-Each
-function is for so few rows that no push waits long, and returns the number of deleted rows by kind.
-Deleted rows are overwritten (`secure_delete`): in the store at once, in the WAL when it is written
-back.
+Each function is for so few rows that no push waits long, and returns the number of deleted rows by
+kind. Deleted rows are overwritten (`secure_delete`): in the store at once, in the WAL when it is
+written back.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ _DROP_KEY = (
     " WHERE other.source = events.source"
     " AND other.key > events.key || '#' AND other.key < events.key || '$')"
 )
+_DROP_QUARANTINED = "DELETE FROM quarantine WHERE id = ?"
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
 
@@ -85,27 +85,23 @@ def drop(
 
     `wanted_or_not`: also events and messages that work waits for, of a person who is forgotten.
     """
+    rows = [(id_,) for id_ in ids]
     match kind:
         case PurgeKind.REQUESTS:
-            return _drop_requests(tx, ids)
+            shared_requests.drop(tx, ids)
+            return Counter(requests=execute_many(tx, _DROP_REQUEST, rows))
         case PurgeKind.EVENTS:
             return _drop_events(tx, ids, wanted_or_not=wanted_or_not)
         case PurgeKind.MESSAGES:
             return drop_messages(tx, ids, wanted_or_not=wanted_or_not)
         case PurgeKind.QUARANTINE:
-            return _drop_quarantined(tx, ids)
-        case PurgeKind.KEYS:
-            return _drop_keys(tx, ids)
+            return +Counter(quarantine=execute_many(tx, _DROP_QUARANTINED, rows))
+        case PurgeKind.KEYS:  # a repeat of one of these purged events is then a new event
+            # Later ones first: an event stored under another one's key is found by that one.
+            return +Counter(keys=execute_many(tx, _DROP_KEY, sorted(rows, reverse=True)))
 
 
-def _drop_requests(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
-    """Deletes the raw requests of these events."""
-    shared_requests.drop(tx, seqs)
-    rows = execute_many(tx, _DROP_REQUEST, [(seq,) for seq in seqs])
-    return Counter(requests=rows)
-
-
-def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) -> Counter[str]:
+def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool) -> Counter[str]:
     """Deletes these events, except those with an open answer and those that work waits for.
 
     `wanted_or_not`: deletes the work too, and the first words of messages from the counts.
@@ -118,18 +114,11 @@ def _drop_events(tx: Tx, seqs: Sequence[int], *, wanted_or_not: bool = False) ->
     count(tx, [seq for seq, *_ in rows])
     drop_people(tx, [(subject, seq) for seq, _, _, subject, _ in rows if subject is not None])
     secret = key_of(tx)
-    left = [
-        (
-            _without_number(key, subject, secret),
-            remains(secret, key, type_, subject, data),
-            b"",
-            seq,
-        )
-        for seq, key, type_, subject, data in rows
-    ]
-    execute_many(tx, _EMPTY, left)
-    gone = [(seq,) for *_, seq in left]
-    shared_requests.drop(tx, [seq for seq, *_ in rows])
+    for seq, key, type_, subject, data in rows:
+        digests = remains(secret, key, type_, subject, data)
+        tx.execute(_EMPTY, (_without_number(key, subject, secret), digests, b"", seq))
+    gone = [(seq,) for seq, *_ in rows]
+    shared_requests.drop(tx, [seq for (seq,) in gone])
     jobs = execute_many(tx, "DELETE FROM jobs WHERE event = ? AND message IS NULL", gone)
     execute_many(tx, "DELETE FROM flags WHERE event = ?", gone)
     execute_many(tx, "DELETE FROM forward_attempts WHERE event = ?", gone)
@@ -149,21 +138,6 @@ def drop_messages(tx: Tx, ids: Sequence[int], *, wanted_or_not: bool = False) ->
         if link_id is not None and not wanted_or_not:
             tx.execute(_LINK, (source, link_id, message))
     return +Counter(messages=len(rows))
-
-
-def _drop_keys(tx: Tx, seqs: Sequence[int]) -> Counter[str]:
-    """Deletes the keys of these purged events: a repeat of one is then a new event.
-
-    Later ones first: an event stored under another one's key is found by that one.
-    """
-    last_first = [(seq,) for seq in sorted(seqs, reverse=True)]
-    return +Counter(keys=execute_many(tx, _DROP_KEY, last_first))
-
-
-def _drop_quarantined(tx: Tx, ids: Sequence[int]) -> Counter[str]:
-    """Deletes these requests of the quarantine."""
-    statement = "DELETE FROM quarantine WHERE id = ?"
-    return +Counter(quarantine=execute_many(tx, statement, [(id_,) for id_ in ids]))
 
 
 def _without_number(key: str, subject: str | None, secret: bytes) -> str:

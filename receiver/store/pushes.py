@@ -17,6 +17,7 @@ from receiver.store import book, jobs, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
 from receiver.store.message_reports import note_report
+from receiver.store.queries import marks
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
@@ -37,7 +38,8 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 #: Most rows in one statement; each count of rows has its own compiled statement.
 _ROWS = 64
 
-_WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
+_WHICH_SEQS = "SELECT seq FROM events WHERE seq IN ({})"
+_STORED = "SELECT source, subject, type, time, received_at, data, reply FROM events WHERE seq = ?"
 _SAY_NOTHING = f"UPDATE events SET answer = ?, reply = {ReplyState.SILENT} WHERE seq = ?"
 
 
@@ -102,7 +104,7 @@ def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
         inserted = tx.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
-            seqs = [seq for (seq,) in tx.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+            seqs = [seq for (seq,) in tx.execute(_WHICH_SEQS.format(marks(len(seqs))), seqs)]
         new.update(seqs)
     return new
 
@@ -113,11 +115,6 @@ def _insert_events(rows: int) -> str:
         f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES {', '.join([_EVENT_ROW] * rows)}"
         " ON CONFLICT (source, key) DO NOTHING"
     )
-
-
-@cache
-def _among(query: str, values: int) -> str:
-    return f"{query} ({', '.join('?' * values)})"
 
 
 def _opted_out(tx: Tx, pushes: Sequence[StoredPush]) -> opt_out_lines.Lines:
@@ -208,8 +205,28 @@ def _taken(
     )
 
 
+def stored_origin(tx: Tx, seq: int, now: int) -> tuple[Origin, bytes, int] | None:
+    """Returns a stored event as the origin of what follows from it now, its data, and its reply.
+
+    The reply is a `ReplyState`. None: the event is gone.
+    """
+    row = tx.execute(_STORED, (seq,)).fetchone()
+    if row is None:
+        return None
+    source, subject, type_, time, received_at, data, reply = row
+    origin = Origin(
+        event=seq,
+        source=source,
+        subject=subject,
+        time=book.moment(type_, time, received_at),
+        received_at=received_at,
+        now=now,
+    )
+    return origin, data, reply
+
+
 def origin_of(row: EventRow) -> Origin:
-    """Returns the event as the origin of what follows from it."""
+    """Returns a new event as the origin of what follows from it."""
     return Origin(
         event=row.seq,
         source=row.source,

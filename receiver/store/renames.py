@@ -35,12 +35,9 @@ _KEYED = {
     "message_ids": ("key", ("message",)),
     "links": ("link_id", ("message", "used_at", "invalid_at")),
 }
-_LINE_COLUMNS = (
-    "short_code", "service_id", "msisdn", "state", "since", "keyword", "subscriber_ref", "network",
-)  # fmt: skip
-_LINES = f"SELECT {', '.join(_LINE_COLUMNS)} FROM subscriptions WHERE source = ? LIMIT ?"
+_LINES = f"SELECT {', '.join(book.LINE)} FROM subscriptions WHERE source = ? LIMIT ?"
 _DROP_LINE = (
-    "DELETE FROM subscriptions WHERE source = :former AND short_code = :short_code"
+    "DELETE FROM subscriptions WHERE source = :source AND short_code = :short_code"
     " AND service_id = :service_id AND msisdn = :msisdn"
 )
 _EVENTS = (
@@ -136,13 +133,12 @@ def _move_opt_outs(tx: Tx, after: int, *, names: dict[str, str]) -> None:
 
 def _move_lines(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
     """Moves lines of the book; if both names have the same line, the later change stays."""
-    found = tx.execute(_LINES, (names["former"], _ROWS))
-    lines = [dict(zip(_LINE_COLUMNS, row, strict=True)) for row in found]
-    for line in lines:
-        since = line.pop("since")
-        book.set_line(tx, {**line, "source": names["name"], "time": since})
-        tx.execute(_DROP_LINE, {**line, **names})
-    return after if lines else None
+    rows = tx.execute(_LINES, (names["former"], _ROWS)).fetchall()
+    for row in rows:
+        line = dict(zip(book.LINE, row, strict=True))
+        book.set_line(tx, {**line, "source": names["name"]})
+        tx.execute(_DROP_LINE, line)
+    return after if rows else None
 
 
 def _move_events(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:

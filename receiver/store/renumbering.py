@@ -64,8 +64,8 @@ _TAKE_BACK = (
 )
 
 _LINES = (
-    "SELECT source, short_code, service_id, msisdn, state, since, keyword, subscriber_ref, network"
-    " FROM subscriptions WHERE (source, short_code, service_id, msisdn) > (?, ?, ?, ?)"
+    f"SELECT {', '.join(book.LINE)} FROM subscriptions"
+    " WHERE (source, short_code, service_id, msisdn) > (?, ?, ?, ?)"
     " ORDER BY source, short_code, service_id, msisdn LIMIT ?"
 )
 _DROP_LINE = (
@@ -200,16 +200,15 @@ def _scope(
 def _lines(tx: Tx, forms: Normaliser, place: Place) -> Place:
     """Converts lines of the book; of those that become equal the latest stays."""
     rows = tx.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
-    for source, short_code, service_id, msisdn, *rest in rows:
-        person, *scope = _scope(forms, source, msisdn, short_code, service_id)
-        state, since, keyword, subscriber_ref, network = rest
-        ref = forms.id_(subscriber_ref)
-        if (person, *scope, ref) == (msisdn, short_code, service_id, subscriber_ref):
-            continue
-        tx.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
-        line = {"source": source, "short_code": scope[0], "service_id": scope[1]}
-        facts = {"state": state, "time": since, "keyword": keyword, "network": network}
-        book.set_line(tx, {**line, **facts, "msisdn": person, "subscriber_ref": ref})
+    for row in rows:
+        line: dict[str, Any] = dict(zip(book.LINE, row, strict=True))
+        source, short_code, service_id, msisdn, *_ = row
+        person, address, about = _scope(forms, source, msisdn, short_code, service_id)
+        new = {**line, "short_code": address, "service_id": about, "msisdn": person}
+        new["subscriber_ref"] = forms.id_(line["subscriber_ref"])
+        if new != line:
+            tx.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
+            book.set_line(tx, new)
     return rows[-1][:4] if rows else None
 
 
