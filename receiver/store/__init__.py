@@ -28,9 +28,9 @@ from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import NearMiss as NearMiss
 from receiver.store.opt_out_reads import OptOutChange as OptOutChange
 from receiver.store.opt_out_reads import OptOutEntry as OptOutEntry
-from receiver.store.purge_reads import PurgeBatch as PurgeBatch
-from receiver.store.purge_reads import PurgeRule as PurgeRule
+from receiver.store.purges import PurgeBatch as PurgeBatch
 from receiver.store.purges import PurgeKind as PurgeKind
+from receiver.store.purges import PurgeRule as PurgeRule
 from receiver.store.quarantine import Quarantined as Quarantined
 from receiver.store.reads import Reader as Reader
 from receiver.store.reads import open_reader as open_reader

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from receiver.outgoing import OutgoingMessage, Schedule, Within
+from receiver.store.jobs import NEVER
 from receiver.store.queries import Queries, marks
 from receiver.store.records import StoredCampaign, from_micros
 
@@ -27,7 +28,6 @@ _COUNTS = (
     "SELECT campaign, state, status, count(*) FROM messages WHERE campaign IN ({})"
     " GROUP BY campaign, state, status"
 )
-_HIGHEST = 2**63 - 1
 _REASONS = (
     "SELECT error, count(*) AS people FROM messages WHERE campaign = ? AND state = ?"
     " GROUP BY error ORDER BY people DESC, error LIMIT ?"
@@ -75,7 +75,7 @@ class CampaignReader(Queries):
 
     async def every(self, *, before: int | None = None, limit: int) -> list[StoredCampaign]:
         """Returns the newest campaigns, or those before this id, the newest first."""
-        last = _HIGHEST if before is None else before
+        last = NEVER if before is None else before
         return [campaign_of(row) for row in await self._fetch(_EVERY, [last, limit])]
 
     async def find(self, id_: int) -> StoredCampaign | None:

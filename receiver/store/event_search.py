@@ -6,16 +6,12 @@ where it begins (`LOWEST` finds where it ends).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from receiver.errors import InvalidInput, NotFound
 from receiver.store.ids import EventIds
-
-T = TypeVar("T")
 
 #: Selects the lowest of so many events below a sequence number.
 LOWEST = "SELECT seq FROM events WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
@@ -39,17 +35,6 @@ def having(words: Sequence[str]) -> Callable[[bytes], bool]:
         return bool(text) and all(word in text for word in wanted)
 
     return has
-
-
-async def first(found: AsyncGenerator[T], limit: int | None) -> AsyncGenerator[T]:
-    """Yields at most so many, and closes what they come from."""
-    left = limit
-    async with aclosing(found) as records:
-        async for record in records:
-            yield record
-            left = None if left is None else left - 1
-            if left == 0:
-                return
 
 
 def chosen(ids: EventIds, start: str, seqs: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ MOST = 20_000
 #: Newest messages of a source whose status is read.
 RECENT = 5_000
 #: Newest messages that are searched for a balance.
-_FOR_BALANCE = 50
+_FOR_BALANCE = 100
 #: Events that are searched at once for the newest of each source.
 _STRETCH = 1_000
 #: The time that a delivery report may take, and the age of the messages that are checked for one.
@@ -37,7 +37,8 @@ _STATUSES = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
     f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
-_BALANCES = (
+#: Selects the balance in the answer to the last message of a source, and its time.
+BALANCE = (
     "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
     f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE}) AS newest"
     " WHERE balance IS NOT NULL LIMIT 1"
@@ -56,7 +57,6 @@ _UNCOUNTED = (
     " UNION ALL SELECT came FROM (SELECT created_at AS came FROM messages"
     " WHERE id > (SELECT messages FROM rollup_cursors) ORDER BY id LIMIT 1) AS message) AS first"
 )
-_ABOVE_ALL = 2**63 - 1
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -104,7 +104,7 @@ class MetricReader(Queries):
 
     async def balance(self, source: str) -> Balance | None:
         """Returns the balance that came with a source's last messages, if any."""
-        rows = await self._fetch(_BALANCES, [source])
+        rows = await self._fetch(BALANCE, [source])
         return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
     async def quarantined(self, *, authenticated: bool) -> int:
@@ -118,7 +118,7 @@ class MetricReader(Queries):
         `below`: the number from the last call, or None to begin with the newest event. It returns
         None instead of a number if there are no older events.
         """
-        rows = await self._fetch(_NEWEST, [_ABOVE_ALL if below is None else below])
+        rows = await self._fetch(_NEWEST, [NEVER if below is None else below])
         newest = {source: from_micros(at) for source, at, _ in rows}
         return newest, min((seq for _, _, seq in rows), default=None)
 

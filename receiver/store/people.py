@@ -19,9 +19,10 @@ from receiver.store.queries import (
     EVENT_COLUMNS,
     conditions,
     event_of,
+    record,
     subscription_columns,
-    subscription_fields,
 )
+from receiver.store.records import from_micros
 from receiver.text.msisdn import normalise
 
 _SUBSCRIPTIONS = (
@@ -75,7 +76,7 @@ class StoredPeople:
         else:
             every = self._pool.fetch(_SUBSCRIPTIONS_BEFORE, (msisdn, before, first_arrival(before)))
             rows = list({row[1:4]: row for row in every}.values())
-        return [Subscription(**subscription_fields(row)) for row in rows]
+        return [record(Subscription, row, since=from_micros) for row in rows]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None

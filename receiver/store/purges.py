@@ -1,6 +1,6 @@
-"""Deletes data. Keys of events and keyed digests stay, so that repeats are still known.
+"""Finds and deletes old data. Keys of events and keyed digests stay, so that repeats are known.
 
-Each function is for so few rows that no push waits long, and returns the number of deleted rows by
+Each deletion is of so few rows that no push waits long, and returns the number of deleted rows by
 kind. Deleted rows are overwritten (`secure_delete`): in the store at once, in the WAL when it is
 written back.
 """
@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+import msgspec
 
 from receiver.store import rollups, shared_requests
 from receiver.store.engine.person_index import drop_people
 from receiver.store.pseudonyms import key_of, pseudonym
-from receiver.store.queries import marks
-from receiver.store.records import to_micros
+from receiver.store.queries import Queries, marks, seq_at
+from receiver.store.records import PURGED, from_micros, to_micros
 from receiver.store.repeats import remains
 from receiver.store.spellings import Spelled
 from receiver.store.tx import Tx, execute_many
@@ -64,6 +67,27 @@ _DROP_KEY = (
 _DROP_QUARANTINED = "DELETE FROM quarantine WHERE id = ?"
 _LINK = "DELETE FROM links WHERE source = ? AND link_id = ? AND message = ?"
 
+#: Rows that one query reads. Other queries wait for the connection meanwhile.
+_STRETCH = 2000
+#: The same for messages: fewer, since an event is looked up for each.
+_MESSAGE_STRETCH = 500
+
+_OF_EVENTS = (
+    "SELECT seq, type, source, request IS NOT NULL FROM events WHERE seq > ? AND seq < ?"
+    " ORDER BY seq LIMIT ?"
+)
+# An id, when it was made and changed, and whether nothing needs it.
+_OF_MESSAGES = (
+    f"SELECT id, created_at, updated_at, {GOING} FROM messages WHERE id > ? ORDER BY id LIMIT ?"
+)
+_OF_QUARANTINE = (
+    "SELECT id, received_at, received_at, 1 FROM quarantine WHERE id > ? ORDER BY id LIMIT ?"
+)
+TRUST = (
+    f"SELECT (SELECT value FROM meta WHERE key = '{TRUSTED}'),"
+    " (SELECT received_at FROM events ORDER BY seq DESC LIMIT 1)"
+)
+
 
 class PurgeKind(StrEnum):
     """A kind of data that is deleted by age."""
@@ -76,6 +100,31 @@ class PurgeKind(StrEnum):
     QUARANTINE = "quarantine"
     KEYS = "keys"
     """The keys and digests of purged events, by which repeats are known."""
+
+
+class PurgeRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule of `[retention]`: the rows to delete."""
+
+    kind: PurgeKind
+    before: datetime
+    """Requests, events and keys received, and messages last changed, before this time are
+    deleted."""
+    type_: str | None = None
+    """The only type of events (and of their requests) that is deleted; None: all."""
+    source: str | None = None
+
+
+class PurgeBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that a rule deletes among the next rows of the store."""
+
+    ids: list[int]
+    """Sequence numbers of events, or ids of other rows."""
+    position: int | None
+    """The number after which the next batch begins; None: this is the last."""
+    first_young: int | None = None
+    """The time of the first row that is too young."""
+    all_young: bool = False
+    """True if all rows are too young, and so probably the rest."""
 
 
 def drop(
@@ -151,3 +200,58 @@ def _without_number(key: str, subject: str | None, secret: bytes) -> str:
 def trust_clock(tx: Tx, now: datetime) -> None:
     """Notes that the clock is right now: later sweeps trust times that follow from this one."""
     tx.execute(_TRUST, (to_micros(now),))
+
+
+class PurgeReader(Queries):
+    """Finds rows that may be deleted; the writer decides."""
+
+    async def batch(self, rule: PurgeRule, after: int) -> PurgeBatch:
+        """Returns the next rows to delete after this number."""
+        if rule.kind is PurgeKind.MESSAGES:
+            return await self._aged(_OF_MESSAGES, rule, after, _MESSAGE_STRETCH)
+        if rule.kind is PurgeKind.QUARANTINE:
+            return await self._aged(_OF_QUARANTINE, rule, after, _STRETCH)
+        rows = await self._fetch(_OF_EVENTS, [after, seq_at(rule.before), _STRETCH])
+        return PurgeBatch(
+            ids=[row[0] for row in rows if _goes(rule, row)], position=_next(rows, _STRETCH)
+        )
+
+    async def _aged(self, query: str, rule: PurgeRule, after: int, most: int) -> PurgeBatch:
+        rows = await self._fetch(query, [after, most])
+        end = to_micros(rule.before)
+        return PurgeBatch(
+            ids=[id_ for id_, _, changed, going in rows if changed < end and going],
+            position=_next(rows, most),
+            first_young=next((id_ for id_, _, changed, _ in rows if changed >= end), None),
+            # Ids ascend with the age of rows, except of messages that were made due again.
+            all_young=all(made >= end for _, made, _, _ in rows),
+        )
+
+    async def trusted(self) -> datetime | None:
+        """Returns a time that has certainly passed: of `trust_clock`, else of the newest event.
+
+        None if there is neither.
+        """
+        (row,) = await self._fetch(TRUST, [])
+        return trusted(row)
+
+
+def trusted(row: Any) -> datetime | None:
+    """Reads the row of `TRUST`."""
+    noted, newest = row
+    at = newest if noted is None else noted
+    return None if at is None else from_micros(int(at))
+
+
+def _goes(rule: PurgeRule, row: Any) -> bool:
+    type_, source, has_request = str(row[1]), row[2], bool(row[3])
+    if rule.source not in (None, source):
+        return False
+    if rule.kind is PurgeKind.KEYS:
+        return type_ == PURGED
+    there = has_request if rule.kind is PurgeKind.REQUESTS else type_ != PURGED
+    return there and rule.type_ in (None, type_)
+
+
+def _next(rows: list[Any], most: int) -> int | None:
+    return rows[-1][0] if len(rows) == most else None

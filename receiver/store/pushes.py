@@ -39,7 +39,6 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 _ROWS = 64
 
 _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN ({})"
-_STORED = "SELECT source, subject, type, time, received_at, data, reply FROM events WHERE seq = ?"
 _SAY_NOTHING = f"UPDATE events SET answer = ?, reply = {ReplyState.SILENT} WHERE seq = ?"
 
 
@@ -205,28 +204,8 @@ def _taken(
     )
 
 
-def stored_origin(tx: Tx, seq: int, now: int) -> tuple[Origin, bytes, int] | None:
-    """Returns a stored event as the origin of what follows from it now, its data, and its reply.
-
-    The reply is a `ReplyState`. None: the event is gone.
-    """
-    row = tx.execute(_STORED, (seq,)).fetchone()
-    if row is None:
-        return None
-    source, subject, type_, time, received_at, data, reply = row
-    origin = Origin(
-        event=seq,
-        source=source,
-        subject=subject,
-        time=book.moment(type_, time, received_at),
-        received_at=received_at,
-        now=now,
-    )
-    return origin, data, reply
-
-
 def origin_of(row: EventRow) -> Origin:
-    """Returns a new event as the origin of what follows from it."""
+    """Returns the event as the origin of what follows from it."""
     return Origin(
         event=row.seq,
         source=row.source,

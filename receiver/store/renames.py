@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from receiver.store import book, rollups
+from receiver.store.queries import columns
 from receiver.store.records import EventRow
 from receiver.store.repeats import renamed_key
 from receiver.store.tx import Tx
@@ -46,7 +47,7 @@ _EVENTS = (
     " (SELECT 1 FROM events AS other WHERE other.source = :name AND other.key = events.key)"
 )
 # The same push, or the same id, may have come under both names.
-_MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
+_MEETING = f"SELECT {columns(EventRow)} FROM events WHERE source = ? LIMIT ?"
 _SET_SOURCE = "UPDATE events SET source = ?, key = ? WHERE seq = ?"
 #: Selects the sources in a table whose key or index begins with the source.
 KNOWN = (
@@ -70,8 +71,8 @@ BEGINNING = -1
 def steps(former: str, name: str) -> Iterator[Step]:
     """Yields a step of each kind."""
     names = {"former": former, "name": name}
-    for table, (key, columns) in _KEYED.items():
-        yield partial(_move, table=table, key=key, columns=columns, names=names)
+    for table, (key, others) in _KEYED.items():
+        yield partial(_move, table=table, key=key, others=others, names=names)
     yield partial(_move_opt_outs, names=names)
     for table, key in _THROUGHOUT.items():
         yield partial(_go_through, table=table, key=key, names=names)
@@ -103,20 +104,14 @@ def _go_through(tx: Tx, after: int, *, table: str, key: str, names: dict[str, st
 
 
 def _move(
-    tx: Tx,
-    after: int,
-    *,
-    table: str,
-    key: str,
-    columns: tuple[str, ...],
-    names: dict[str, str],
+    tx: Tx, after: int, *, table: str, key: str, others: tuple[str, ...], names: dict[str, str]
 ) -> int | None:
     span = f"SELECT {key} FROM {table} WHERE source = :former ORDER BY {key} LIMIT {_ROWS}"
     (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", names).fetchone()
     if last is None:
         return None
     values, some = {**names, "last": last}, f"source = :former AND {key} <= :last"
-    listed = ", ".join((key, *columns))
+    listed = ", ".join((key, *others))
     tx.execute(
         f"INSERT INTO {table} (source, {listed}) SELECT :name, {listed} FROM {table}"
         f" WHERE {some} ON CONFLICT (source, {key}) DO NOTHING",

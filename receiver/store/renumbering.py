@@ -12,9 +12,9 @@ since late replies and replay compare their numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -116,12 +116,6 @@ class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
         return None if text is None or self.is_placeholder(text.strip()) else text
 
 
-Place = Any
-"""The place at which a stage goes on, as JSON; None at its beginning."""
-Step = Callable[[Tx, Normaliser, Place], Place]
-"""Converts some rows after a place; returns the place of the last, or None at the end."""
-
-
 class Progress(msgspec.Struct, frozen=True):
     """The current stage."""
 
@@ -143,7 +137,7 @@ def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
     stage, place = json.loads(tx.execute(_GET).fetchone()[0])
     end = monotonic() + _STEP
     while stage < (_URGENT if urgent else len(_STAGES)):
-        place = _STAGES[stage][1](tx, forms, place)
+        place = _go_on(tx, forms, _STAGES[stage], place)
         stage += place is None
         if monotonic() > end:
             break
@@ -152,20 +146,42 @@ def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
 
 
 def _progress(stage: int) -> Progress:
-    name = _STAGES[stage][0] if stage < len(_STAGES) else ""
+    name = _STAGES[stage].name if stage < len(_STAGES) else ""
     return Progress(stage, name, stage < _URGENT)
 
 
-def _opt_outs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Converts opt-outs, a person at a time: their lines follow from all their changes."""
-    names = [name for (name,) in tx.execute(_OPTED, (place or "", _ROWS))]
-    for name in names:
-        if name.startswith(MARK):
-            continue
-        touched = _rename_history(tx, forms, name) | _rename_opt_outs(tx, forms, name)
-        for person in touched:
+class _Stage(NamedTuple):
+    """Goes through a table in the order of a key."""
+
+    name: str
+    rows: str
+    """Selects so many rows after a place, which is the key of a row."""
+    convert: Callable[..., None]
+    """Converts a row, whose columns are its arguments."""
+    start: Any = 0
+    """The place before the first row; a list if the key has several columns."""
+
+
+def _go_on(tx: Tx, forms: Normaliser, stage: _Stage, place: Any) -> Any:
+    """Converts some rows after a place; returns the place of the last, or None at the end.
+
+    The place is JSON, and None at the beginning.
+    """
+    after = stage.start if place is None else place
+    several = isinstance(stage.start, list)
+    rows = tx.execute(stage.rows, (*(after if several else [after]), _ROWS)).fetchall()
+    for row in rows:
+        stage.convert(tx, forms, *row)
+    if not rows:
+        return None
+    return rows[-1][: len(after)] if several else rows[-1][0]
+
+
+def _opted_out(tx: Tx, forms: Normaliser, name: str) -> None:
+    """Converts the opt-outs of a person: their lines follow from all their changes."""
+    if not name.startswith(MARK):
+        for person in _rename_history(tx, forms, name) | _rename_opt_outs(tx, forms, name):
             tx.execute(_TAKE_BACK, (person,))
-    return names[-1] if names else None
 
 
 def _rename_history(tx: Tx, forms: Normaliser, name: str) -> set[str]:
@@ -197,89 +213,67 @@ def _scope(
     return forms.number(source, msisdn), address, forms.id_(service_id) or ""
 
 
-def _lines(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Converts lines of the book; of those that become equal the latest stays."""
-    rows = tx.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
-    for row in rows:
-        line: dict[str, Any] = dict(zip(book.LINE, row, strict=True))
-        source, short_code, service_id, msisdn, *_ = row
-        person, address, about = _scope(forms, source, msisdn, short_code, service_id)
-        new = {**line, "short_code": address, "service_id": about, "msisdn": person}
-        new["subscriber_ref"] = forms.id_(line["subscriber_ref"])
-        if new != line:
-            tx.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
-            book.set_line(tx, new)
-    return rows[-1][:4] if rows else None
+def _line(tx: Tx, forms: Normaliser, *row: Any) -> None:
+    """Converts a line of the book; of those that become equal the latest stays."""
+    line: dict[str, Any] = dict(zip(book.LINE, row, strict=True))
+    source, short_code, service_id, msisdn, *_ = row
+    person, address, about = _scope(forms, source, msisdn, short_code, service_id)
+    new = {**line, "short_code": address, "service_id": about, "msisdn": person}
+    new["subscriber_ref"] = forms.id_(line["subscriber_ref"])
+    if new != line:
+        tx.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
+        book.set_line(tx, new)
 
 
-def _changes(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    rows = tx.execute(_CHANGES, (place or 0, _ROWS)).fetchall()
-    for id_, source, short_code, service_id, msisdn, subscriber_ref in rows:
-        person, *scope = _scope(forms, source, msisdn, short_code, service_id)
-        new = (*scope, person, forms.id_(subscriber_ref))
-        if new != (short_code, service_id, msisdn, subscriber_ref):
-            tx.execute(_SET_CHANGE, (*new, id_))
-    return rows[-1][0] if rows else None
+def _change(tx: Tx, forms: Normaliser, id_: int, source: str, *row: Any) -> None:
+    short_code, service_id, msisdn, subscriber_ref = row
+    person, *scope = _scope(forms, source, msisdn, short_code, service_id)
+    new = (*scope, person, forms.id_(subscriber_ref))
+    if new != row:
+        tx.execute(_SET_CHANGE, (*new, id_))
 
 
-def _jobs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Converts jobs with their messages and events, since they may run at any time."""
-    rows = tx.execute(_JOBS, (place or 0, _ROWS)).fetchall()
-    for id_, kind, source, payload, subject, message, event in rows:
-        new = payload
-        if kind == "deactivate":
-            new = _data(forms, source, payload) or payload
-        person = forms.address(source, subject)
-        if (new, person) != (payload, subject):
-            tx.execute(_SET_JOB, (new, person, id_))
-        if new != payload:
-            ended = _numbers(new)
-            tx.execute(_SET_ENDED, (ended.short_code or "", ended.service_id or "", id_))
-        _put_messages(tx, forms, tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall())
-        _put_events(tx, forms, tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall())
-    return rows[-1][0] if rows else None
+def _job(tx: Tx, forms: Normaliser, id_: int, kind: str, source: str | None, *row: Any) -> None:
+    """Converts a job with its message and event, since it may run at any time."""
+    payload, subject, message, event = row
+    new = payload
+    if kind == "deactivate":
+        new = _data(forms, source, payload) or payload
+    person = forms.address(source, subject)
+    if (new, person) != (payload, subject):
+        tx.execute(_SET_JOB, (new, person, id_))
+    if new != payload:
+        ended = _numbers(new)
+        tx.execute(_SET_ENDED, (ended.short_code or "", ended.service_id or "", id_))
+    for found in tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall():
+        _message(tx, forms, *found)
+    for found in tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall():
+        _event(tx, forms, *found)
 
 
-def _messages(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    query = f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?"
-    rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
-    _put_messages(tx, forms, rows)
-    return rows[-1][0] if rows else None
+def _message(tx: Tx, forms: Normaliser, id_: int, source: str, *row: Any) -> None:
+    msisdn, sender, service_id, link_id = row
+    to, by = forms.number(source, msisdn), forms.address(source, sender)
+    new = (to, by, forms.id_(service_id), forms.id_(link_id))
+    if new != row:
+        tx.execute(_SET_MESSAGE, (*new, id_))
 
 
-def _put_messages(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
-    for id_, source, msisdn, sender, service_id, link_id in rows:
-        to, by = forms.number(source, msisdn), forms.address(source, sender)
-        new = (to, by, forms.id_(service_id), forms.id_(link_id))
-        if new != (msisdn, sender, service_id, link_id):
-            tx.execute(_SET_MESSAGE, (*new, id_))
+def _link(tx: Tx, forms: Normaliser, source: str, link_id: str) -> None:
+    """Deletes a link_id that is a placeholder: it was never used up."""
+    if forms.id_(link_id) is None:
+        tx.execute(_DROP_LINK, (source, link_id))
 
 
-def _links(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Deletes link_ids that are placeholders: those were never used up."""
-    rows = tx.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
-    for source, link_id in rows:
-        if forms.id_(link_id) is None:
-            tx.execute(_DROP_LINK, (source, link_id))
-    return rows[-1] if rows else None
-
-
-def _events(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    query = f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?"
-    rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
-    _put_events(tx, forms, rows)
-    return rows[-1][0] if rows else None
-
-
-def _put_events(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
-    for seq, source, type_, subject, data in rows:
-        if type_ == PURGED:
-            continue
-        person, new = forms.address(source, subject), _data(forms, source, data)
-        if person != subject or new is not None:
-            tx.execute(_SET_EVENT, (person, new or data, seq))
-        if person != subject:
-            rename_person(tx, seq, subject, person)
+def _event(tx: Tx, forms: Normaliser, seq: int, source: str, type_: str, *row: Any) -> None:
+    if type_ == PURGED:
+        return
+    subject, data = row
+    person, new = forms.address(source, subject), _data(forms, source, data)
+    if person != subject or new is not None:
+        tx.execute(_SET_EVENT, (person, new or data, seq))
+    if person != subject:
+        rename_person(tx, seq, subject, person)
 
 
 class _Numbers(msgspec.Struct):
@@ -319,14 +313,14 @@ def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
 
 
 #: The stages in order. Their numbers are stored, so a new one goes to the end.
-_STAGES: tuple[tuple[str, Step], ...] = (
-    ("opt_outs", _opt_outs),
-    ("subscriptions", _lines),
-    ("subscription_history", _changes),
-    ("jobs", _jobs),
-    ("messages", _messages),
-    ("links", _links),
-    ("events", _events),
+_STAGES = (
+    _Stage("opt_outs", _OPTED, _opted_out, ""),
+    _Stage("subscriptions", _LINES, _line, [""] * 4),
+    _Stage("subscription_history", _CHANGES, _change),
+    _Stage("jobs", _JOBS, _job),
+    _Stage("messages", f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?", _message),
+    _Stage("links", _LINKS, _link, ["", ""]),
+    _Stage("events", f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?", _event),
 )
 #: The number of urgent stages, which decide who may be messaged, and convert pending work.
 _URGENT = 4

@@ -11,16 +11,16 @@ from datetime import datetime
 import msgspec
 
 from receiver.actions import Action, OptIn, OptOut, Reply
-from receiver.store import opt_outs
+from receiver.store import book, opt_outs
 from receiver.store.effects import carry_out
 from receiver.store.event_effects import NOTHING, Asked, EventEffects, effects_of, undone
 from receiver.store.jobs import Origin, add_job
 from receiver.store.opt_out_rule import lifts
-from receiver.store.pushes import stored_origin
 from receiver.store.records import HandlerActions, HandlerResult, ReplyState, to_micros
 from receiver.store.replies import late_reply
 from receiver.store.tx import Tx
 
+_EVENT = "SELECT source, subject, data, type, time, received_at, reply FROM events WHERE seq = ?"
 _REOPEN = "UPDATE events SET reply = 0 WHERE seq = ?"
 _COUNT_MESSAGES = "SELECT count(*) FROM messages WHERE event = ?"
 _END_WORK = "DELETE FROM jobs WHERE event = ? AND kind = 'handle' AND handler = ?"
@@ -64,14 +64,22 @@ def replay(tx: Tx, wanted: Sequence[ReplayRequest], now: datetime) -> list[Repla
 
 def _replay(tx: Tx, wanted: ReplayRequest, now: int) -> ReplayResult:
     seq = wanted.seq
-    found = stored_origin(tx, seq, now)
-    if found is None:
+    row = tx.execute(_EVENT, (seq,)).fetchone()
+    if row is None:
         return ReplayResult(left="the event is gone")
-    origin, data, state = found
+    source, subject, data, type_, time, received_at, state = row
     if state == ReplyState.OPEN:
         return ReplayResult(left="it is still being answered")
+    origin = Origin(
+        event=seq,
+        source=source,
+        subject=subject,
+        time=book.moment(type_, time, received_at),
+        received_at=received_at,
+        now=now,
+    )
     effects = effects_of(tx, seq, seq, {seq}).get(seq, NOTHING)
-    asked = _asked(wanted, effects, origin.source or "")
+    asked = _asked(wanted, effects, source)
     late = [action for _, action in asked if _overtaken(tx, origin, action)]
     asked = [(handler, action) for handler, action in asked if action not in late]
     for handler, action in asked:

@@ -48,34 +48,29 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
         "forgetting._KEYS": ["SEARCH events * ((source,key)>(?,?))"],
         "forgetting._UNREAD": ["SEARCH shared_requests * shared_requests_unread (id>?)"],
-        "health_reads._balances#0": ["SEARCH messages * (source=? AND sent_at>?)"],
         "health_reads._clients#0": ["SCAN events"],
         "jobs._BURY": ["SEARCH jobs USING INDEX jobs_waiting (kind=? AND lane=? AND due_at<?)"],
         "jobs._HURRY_LANE": [
             "SEARCH jobs USING INDEX jobs_waiting (kind=? AND lane=? AND due_at>?)"
         ],
-        "metric_reads._BALANCES": ["SEARCH messages * (source=? AND sent_at>?)"],
+        "metric_reads.BALANCE": ["SEARCH messages * (source=? AND sent_at>?)"],
         "metric_reads._JOBS": ["SEARCH jobs USING COVERING INDEX * (state=? AND kind=?)"],
         "metric_reads._NEWEST": ["SEARCH events * (rowid<?)", "USE TEMP B-TREE FOR GROUP BY"],
-        "metric_reads._OLDER": [
+        "metric_reads._STATUSES": [
             "SEARCH messages * (source=? AND sent_at>? AND sent_at<?)",
             "USE TEMP B-TREE FOR GROUP BY",
         ],
         "metric_reads._OUTBOX": ["SEARCH jobs USING INDEX * (kind=? AND lane=?)"],
-        "metric_reads._STATUSES": [
-            "SEARCH messages * (source=? AND sent_at>?)",
-            "USE TEMP B-TREE FOR GROUP BY",
-        ],
         "metric_reads._UNCOUNTED": [
             "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
             "SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)",
         ],
-        "not_understood._NEWEST": ["SCAN events"],
+        "health_reads._NEWEST": ["SCAN events"],
         "opt_out_reads._CHANGE": ["SCAN opt_out_history"],
         "opt_out_reads._NEAR_MISSES": ["SCAN f USING INDEX flags_near_misses"],
-        "purge_reads.TRUST": ["SCAN events"],
-        "purge_reads._OF_EVENTS": ["SEARCH events * (rowid>? AND rowid<?)"],
-        "purge_reads._OF_MESSAGES": ["SEARCH messages * (rowid>?)"],
+        "purges.TRUST": ["SCAN events"],
+        "purges._OF_EVENTS": ["SEARCH events * (rowid>? AND rowid<?)"],
+        "purges._OF_MESSAGES": ["SEARCH messages * (rowid>?)"],
         "reads._JOB": [
             "SEARCH jobs USING INTEGER PRIMARY KEY (rowid>?)",
             "SEARCH jobs USING INDEX jobs_by_state (state=? AND kind=? AND due_at<?)",

@@ -21,6 +21,8 @@ from receiver.store.tx import Tx
 
 #: Kind and lane of jobs.
 Lane = tuple[str, str]
+#: Gives a snapshot of the store, for the queries of one thread. Raises `StoreUnavailable`.
+Snapshots = Callable[[], AbstractContextManager[Tx]]
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -149,13 +151,6 @@ class AsyncConnection(Protocol):
         """
 
 
-class SnapshotConnection(Protocol):
-    """Runs the queries of one thread; several can share a snapshot of the store."""
-
-    def snapshot(self) -> AbstractContextManager[Tx]:
-        """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
-
-
 class ConnectionPool(Protocol):
     """Runs queries of any thread, with one connection for each concurrent query."""
 
@@ -187,7 +182,7 @@ class Engine(Protocol):
         Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
         """
 
-    def snapshots(self) -> AbstractContextManager[SnapshotConnection]:
+    def snapshots(self) -> AbstractContextManager[Snapshots]:
         """As `reader`, for queries on snapshots."""
 
     def pool(self) -> ConnectionPool:

@@ -35,7 +35,7 @@ class Sqlite:
         """Opens a read-only connection."""
         return open_async(self.address)
 
-    def snapshots(self) -> AbstractContextManager[engine.SnapshotConnection]:
+    def snapshots(self) -> AbstractContextManager[engine.Snapshots]:
         """Opens a read-only connection."""
         return open_snapshots(self.address)
 
