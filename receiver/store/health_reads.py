@@ -29,6 +29,8 @@ from receiver.store.tx import Tx
 _SEARCH_SECONDS = 2.0
 #: Newest pushes whose client addresses are read.
 _RECENT = 20
+#: Newest messages of a source that are searched for a balance.
+_FOR_BALANCE = 100
 
 _OLDEST_DUE = "SELECT min(due_at) FROM jobs WHERE state = 'due' AND kind = ?"
 #: Newest events of a source that are looked at, and of all sources together.
@@ -179,7 +181,7 @@ def _clients(tx: Tx) -> list[str]:
 def _balances(tx: Tx, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]:
     found = {}
     for source in sources:
-        row = tx.execute(BALANCE, (source,)).fetchone()
+        row = tx.execute(BALANCE, (source, _FOR_BALANCE)).fetchone()
         if row:
             found[source] = (row[0], from_micros(row[1]))
     return found

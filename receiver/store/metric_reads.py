@@ -19,7 +19,7 @@ MOST = 20_000
 #: Newest messages of a source whose status is read.
 RECENT = 5_000
 #: Newest messages that are searched for a balance.
-_FOR_BALANCE = 100
+_FOR_BALANCE = 50
 #: Events that are searched at once for the newest of each source.
 _STRETCH = 1_000
 #: The time that a delivery report may take, and the age of the messages that are checked for one.
@@ -37,10 +37,10 @@ _STATUSES = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
     f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
-#: Selects the balance in the answer to the last message of a source, and its time.
+#: Selects the balance that came with one of so many newest messages of a source, and its time.
 BALANCE = (
     "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
-    f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE}) AS newest"
+    " AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT ?) AS newest"
     " WHERE balance IS NOT NULL LIMIT 1"
 )
 _QUARANTINE = (
@@ -104,7 +104,7 @@ class MetricReader(Queries):
 
     async def balance(self, source: str) -> Balance | None:
         """Returns the balance that came with a source's last messages, if any."""
-        rows = await self._fetch(BALANCE, [source])
+        rows = await self._fetch(BALANCE, [source, _FOR_BALANCE])
         return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
     async def quarantined(self, *, authenticated: bool) -> int:
