@@ -70,7 +70,7 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 class _Change(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the history."""
 
-    event: int | None
+    event: int | None = None
     source: str
     short_code: str
     service_id: str
@@ -138,7 +138,6 @@ def correct(
     origin = Origin(time=at, received_at=arrival, now=arrival)
     for correction in corrections:
         made = _Change(
-            event=None,
             source=correction.source,
             short_code=correction.short_code,
             service_id=service(correction.service_id),
@@ -202,7 +201,6 @@ def end_by_provider(tx: Tx, source: str, ended: deactivations.Subscribed, now: i
     The person may have joined again a moment before, and the provider may push that later.
     """
     made = _Change(
-        event=None,
         source=source,
         short_code=ended.short_code or "",
         service_id=service(ended.service_id),

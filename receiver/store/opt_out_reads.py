@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from receiver.store.opt_out_rule import blocks
-from receiver.store.pseudonyms import ANY, KEY, pseudonym
+from receiver.store.pseudonyms import KEY_IF_ANY, alias_of
 from receiver.store.queries import Queries, conditions, most, record, seq_at
 from receiver.store.records import from_micros
 
@@ -104,7 +104,7 @@ class OptOutReader(Queries):
         """Returns all opt-outs, or those of one person."""
         if msisdn is None:
             return [entry async for entry in self.every()]
-        names = [msisdn, await self._alias(msisdn)]
+        names = [msisdn, alias_of(await self._fetch(KEY_IF_ANY, []), msisdn)]
         return [_entry(row) for row in await self._fetch(_OF_PERSON, names)]
 
     async def blocking(
@@ -166,12 +166,6 @@ class OptOutReader(Queries):
             source=source,
             opted_out=bool(out),
         )
-
-    async def _alias(self, msisdn: str) -> str | None:
-        if not await self._fetch(ANY, []):
-            return None
-        ((key,),) = await self._fetch(KEY, [])
-        return pseudonym(key, msisdn)
 
 
 def _entry(row: Any) -> OptOutEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from receiver.config import StoreAddress
+from receiver.errors import InvalidInput, NotFound
 from receiver.store.audit import AuditReader
 from receiver.store.campaign_reads import CampaignReader
 from receiver.store.engine import AsyncConnection, engine_of
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.event_search import BETWEEN, LOWEST, chosen, having
 from receiver.store.forgetting import OF_SUBJECT, PersonReader
 from receiver.store.forwards import ForwardReader
 from receiver.store.ids import EventIds
@@ -49,7 +49,7 @@ from receiver.store.subscription_reads import SubscriptionReader
 #: Jobs, or requests of the quarantine, that are read at once from a long list.
 _CHUNK = 500
 
-_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, reply, answered_by, note{{request}} FROM events"
+_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, reply, answered_by, note, {{request}} FROM events"
 # With reports of messages to the person: not every provider's name the number.
 _ABOUT_PERSON = (
     f"seq IN ({OF_PERSON} UNION ALL SELECT reports.event FROM messages CROSS JOIN reports"
@@ -57,6 +57,12 @@ _ABOUT_PERSON = (
 )
 _JOB = f"SELECT {columns(Job)} FROM jobs"
 _QUARANTINED = f"SELECT {columns(Quarantined)} FROM quarantine"
+
+# The lowest of so many events below a sequence number. No index has words: a search for them goes
+# through a stretch of the newest events, and whoever asks says where it ends.
+_LOWEST = "SELECT seq FROM events WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+#: Selects the first events between two sequence numbers: more than one is too many.
+BETWEEN = "SELECT seq FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT 2"
 
 
 @asynccontextmanager
@@ -143,7 +149,7 @@ class Reader(Queries):
     async def lowest_of(self, number: int, until: datetime | None = None) -> int | None:
         """Returns the lowest `seq` of so many newest events before a time; None: there are less."""
         below = NEVER if until is None else seq_at(until)
-        rows = await self._fetch(LOWEST, [below, number - 1])
+        rows = await self._fetch(_LOWEST, [below, number - 1])
         return int(rows[0][0]) if rows else None
 
     async def whole_id(self, start: str) -> str:
@@ -236,8 +242,8 @@ class Reader(Queries):
         words: Sequence[str] = (),
         limit: int | None = None,
     ) -> AsyncGenerator[StoredEvent]:
-        has, left = having(words), most(limit)
-        query = _EVENT.format(request=f", {OF_EVENT}" if request else "")
+        has, left = _having(words), most(limit)
+        query = _EVENT.format(request=OF_EVENT if request else "NULL")
         where = f"type <> '' AND {where}"  # purged ones are there no more
         async with aclosing(self._stream(f"{query} WHERE {where} {rest}", values)) as rows:
             async for row in rows:
@@ -248,21 +254,42 @@ class Reader(Queries):
                     return
 
     def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
-        key, answer, reply, answered_by, note, *rest = row[8:]
-        request = rest[0] if rest else None
-        return StoredEvent(
-            seq=row[0],
-            event=event_of(self.ids, row[:8]),
-            key=key,
-            answer=answer,
-            reply=reply,
-            answered_by=answered_by,
-            note=note,
-            request=unpack_request(request) if request is not None else None,
-        )
+        event = event_of(self.ids, row[:8])
+        return record(StoredEvent, (row[0], event, *row[8:]), request=unpack_request)
 
 
 def _quarantined(row: Sequence[Any]) -> Quarantined:
     return record(
         Quarantined, row, authenticated=bool, received_at=from_micros, request=unpack_request
     )
+
+
+class _Text(msgspec.Struct):
+    text: str = ""
+
+
+_text = msgspec.json.Decoder(_Text).decode
+
+
+def _having(words: Sequence[str]) -> Callable[[bytes], bool]:
+    """Returns a test of an event's data: a message whose text has each word, in whatever case."""
+    wanted = [word.lower() for word in words]
+
+    def has(data: bytes) -> bool:
+        text = _text(data).text.lower()
+        return bool(text) and all(word in text for word in wanted)
+
+    return has
+
+
+def chosen(ids: EventIds, start: str, seqs: Sequence[int]) -> str:
+    """Returns the whole id of the one event that was found for the beginning of an id.
+
+    Raises `NotFound` for none, `InvalidInput` for several.
+    """
+    if not seqs:
+        raise NotFound(f"{start}: no such event")
+    if len(seqs) > 1:
+        several = " and ".join(map(ids.text, seqs))
+        raise InvalidInput(f"{start}: several events begin so, such as {several}; write more of it")
+    return ids.text(seqs[0])

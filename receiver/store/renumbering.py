@@ -179,30 +179,22 @@ def _go_on(tx: Tx, forms: Normaliser, stage: _Stage, place: Any) -> Any:
 
 def _opted_out(tx: Tx, forms: Normaliser, name: str) -> None:
     """Converts the opt-outs of a person: their lines follow from all their changes."""
-    if not name.startswith(MARK):
-        for person in _rename_history(tx, forms, name) | _rename_opt_outs(tx, forms, name):
-            tx.execute(_TAKE_BACK, (person,))
-
-
-def _rename_history(tx: Tx, forms: Normaliser, name: str) -> set[str]:
+    if name.startswith(MARK):
+        return
     touched = set()
     for id_, source, *scope in tx.execute(_OPTED_CHANGES, (name,)).fetchall():
         new = _scope(forms, source, name, *scope)
         if new != (name, *scope):
             tx.execute(_SET_OPTED_CHANGE, (*new, id_))
             touched.add(new[0])
-    return touched
-
-
-def _rename_opt_outs(tx: Tx, forms: Normaliser, name: str) -> set[str]:
-    touched = set()
     for source, short_code, service_id, *rest in tx.execute(_OPT_OUTS, (name,)).fetchall():
         new = _scope(forms, source, name, short_code, service_id)
         if new != (name, short_code, service_id):
             tx.execute(_DROP_OPT_OUT, (name, short_code, service_id))
             tx.execute(_PUT_OPT_OUT, (source, *new, *rest))
             touched.add(new[0])
-    return touched
+    for person in touched:
+        tx.execute(_TAKE_BACK, (person,))
 
 
 def _scope(
@@ -243,8 +235,8 @@ def _job(tx: Tx, forms: Normaliser, id_: int, kind: str, source: str | None, *ro
     if (new, person) != (payload, subject):
         tx.execute(_SET_JOB, (new, person, id_))
     if new != payload:
-        ended = _numbers(new)
-        tx.execute(_SET_ENDED, (ended.short_code or "", ended.service_id or "", id_))
+        ended = msgspec.json.decode(new)
+        tx.execute(_SET_ENDED, (ended.get("short_code") or "", ended.get("service_id") or "", id_))
     for found in tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall():
         _message(tx, forms, *found)
     for found in tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall():
@@ -276,40 +268,20 @@ def _event(tx: Tx, forms: Normaliser, seq: int, source: str, type_: str, *row: A
         rename_person(tx, seq, subject, person)
 
 
-class _Numbers(msgspec.Struct):
-    """The fields that may need conversion, in the data of an event and of a job."""
-
-    from_: str | None = msgspec.field(default=None, name="from")
-    to: str | None = None
-    sender: str | None = None
-    msisdn: str | None = None
-    short_code: str | None = None
-    service_id: str | None = None
-    link_id: str | None = None
-    subscriber_ref: str | None = None
-
-
-_numbers = msgspec.json.Decoder(_Numbers).decode
+#: Fields that may need conversion, in the data of an event and of a job.
 _ADDRESSES = frozenset(("from", "to", "sender", "msisdn", "short_code"))
 _IDS = frozenset(("service_id", "link_id", "subscriber_ref"))
 
 
 def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
     """Returns the converted data; None if it needs no conversion, as nearly always."""
-    found = _numbers(data)
-    numbers = (found.from_, found.to, found.sender, found.msisdn, found.short_code)
-    ids = (found.service_id, found.link_id, found.subscriber_ref)
-    if all(forms.address(source, number) == number for number in numbers) and all(
-        forms.id_(id_) == id_ for id_ in ids
-    ):
-        return None
     fields = msgspec.json.decode(data)
-    for name, value in list(fields.items()):
-        if name in _ADDRESSES:
-            fields[name] = forms.address(source, value)
-        elif name in _IDS and forms.id_(value) is None:
-            del fields[name]
-    return msgspec.json.encode(fields)
+    new = {
+        name: forms.address(source, value) if name in _ADDRESSES else value
+        for name, value in fields.items()
+        if name not in _IDS or value is None or forms.id_(value) is not None
+    }
+    return None if new == fields else msgspec.json.encode(new)
 
 
 #: The stages in order. Their numbers are stored, so a new one goes to the end.

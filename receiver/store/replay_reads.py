@@ -18,9 +18,9 @@ from receiver.events import Data, Event
 from receiver.store.engine import Snapshots, engine_of
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.event_effects import NOTHING, EventEffects, effects_of
-from receiver.store.event_search import BETWEEN, chosen
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
+from receiver.store.reads import BETWEEN, chosen
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.replies import WITHHELD
 

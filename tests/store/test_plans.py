@@ -31,8 +31,8 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH audit * (time<?)",
             "SEARCH audit * (time>? AND time<?)",
         ],
-        "event_search.BETWEEN": ["SEARCH events * (rowid>? AND rowid<?)"],
-        "event_search.LOWEST": ["SEARCH events * (rowid<?)"],
+        "reads.BETWEEN": ["SEARCH events * (rowid>? AND rowid<?)"],
+        "reads._LOWEST": ["SEARCH events * (rowid<?)"],
         "forwards._ATTEMPTS": [
             "SCAN forward_attempts USING INDEX forward_attempts_by_time",
             "SEARCH forward_attempts USING INDEX forward_attempts_by_time (time>?)",
