@@ -201,7 +201,7 @@ async def interrupt(connection: object) -> None:
 @contextmanager
 def snapshot(store: StoreAddress) -> Iterator[Tx]:
     """While the block runs, the store as it is now, to read."""
-    with engine_of(store).snapshots() as connection, connection.snapshot() as tx:
+    with engine_of(store).snapshots() as snapshot_of, snapshot_of() as tx:
         yield tx
 
 

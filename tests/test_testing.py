@@ -209,7 +209,7 @@ def ordered(book: list[Subscription]) -> list[Subscription]:
 def fill(tx: Tx, lines: list[Subscription], outs: list[OptOut]) -> None:
     """Has the store know these, each by itself: no opt-out has ended a subscription."""
     for line in lines:
-        book.set_line(tx, {**msgspec.structs.asdict(line), "time": to_micros(line.since)})
+        book.set_line(tx, {**msgspec.structs.asdict(line), "since": to_micros(line.since)})
     before_all = Origin(time=0, received_at=0, now=NEVER)
     for out in outs:
         # In the one form of numbers, as what a handler asks for comes into the store.

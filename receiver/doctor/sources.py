@@ -12,7 +12,7 @@ from receiver.errors import StoreError
 from receiver.providers import Provider
 from receiver.service.parts import UNKNOWN
 from receiver.store.health_reads import StoreHealth
-from receiver.store.not_understood import NotUnderstood
+from receiver.store.health_reads import NotUnderstood
 from receiver.text.escape import escape
 
 #: A source that pushed nothing for so long has perhaps been forgotten.

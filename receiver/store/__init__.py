@@ -1,6 +1,6 @@
-"""The store: SQLite, one writer, many readers.
+"""The store: one writer, many readers. No SQL is elsewhere.
 
-The rest of the program uses this module and `records`; no SQL is elsewhere.
+What is imported `as` itself is imported from here by the rest of the program.
 """
 
 from __future__ import annotations
@@ -13,117 +13,60 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from receiver.actions import Send
 from receiver.config import StoreAddress
-from receiver.people import Subscription
-from receiver.store import (
-    job_changes,
-    jobs,
-    messages,
-    renames,
-)
-from receiver.store.audit import AuditEntry
-from receiver.store.book import Correction
-from receiver.store.bundles import one_speaks
-from receiver.store.deactivations import Subscribed
+from receiver.people import Subscription as Subscription
+from receiver.store import job_changes, jobs, messages, renames
+from receiver.store.audit import AuditEntry as AuditEntry
+from receiver.store.book import Correction as Correction
+from receiver.store.bundles import one_speaks as one_speaks
+from receiver.store.deactivations import Subscribed as Subscribed
 from receiver.store.engine import Engine, Membership, engine_of
-from receiver.store.forgetting import QuarantineRow
-from receiver.store.forwards import ForwardAttempt
+from receiver.store.forgetting import QuarantineRow as QuarantineRow
+from receiver.store.forwards import ForwardAttempt as ForwardAttempt
 from receiver.store.group_commit import Writer
 from receiver.store.ids import EventIds
 from receiver.store.metric_reads import MetricReader
-from receiver.store.opt_out_reads import NearMiss, OptOutChange, OptOutEntry
-from receiver.store.purge_reads import PurgeBatch, PurgeRule
-from receiver.store.purges import PurgeKind
-from receiver.store.quarantine import Quarantined
-from receiver.store.reads import Reader, open_reader
-from receiver.store.records import (
-    HELD_BACK,
-    Attempt,
-    BundleResult,
-    EventRow,
-    Failure,
-    HandleJob,
-    HandlerActions,
-    HandlerResult,
-    Job,
-    MessageReport,
-    ReplyState,
-    Report,
-    Request,
-    StoredBundle,
-    StoredCampaign,
-    StoredEvent,
-    StoredMessage,
-    StoredPush,
-    StoreResult,
-    Work,
-    answered_by,
-    from_micros,
-    noted,
-    pack_request,
-    to_micros,
-    unpack_request,
-)
-from receiver.store.renumbering import Normaliser, Progress
-from receiver.store.replay_writes import ReplayRequest, ReplayResult
-from receiver.store.story_reads import Change, Reported
-from receiver.store.subscription_reads import BookLine, SubscriptionStep
+from receiver.store.opt_out_reads import NearMiss as NearMiss
+from receiver.store.opt_out_reads import OptOutChange as OptOutChange
+from receiver.store.opt_out_reads import OptOutEntry as OptOutEntry
+from receiver.store.purges import PurgeBatch as PurgeBatch
+from receiver.store.purges import PurgeKind as PurgeKind
+from receiver.store.purges import PurgeRule as PurgeRule
+from receiver.store.quarantine import Quarantined as Quarantined
+from receiver.store.reads import Reader as Reader
+from receiver.store.reads import open_reader as open_reader
+from receiver.store.records import HELD_BACK as HELD_BACK
+from receiver.store.records import Attempt as Attempt
+from receiver.store.records import BundleResult as BundleResult
+from receiver.store.records import EventRow as EventRow
+from receiver.store.records import Failure as Failure
+from receiver.store.records import HandleJob as HandleJob
+from receiver.store.records import HandlerActions as HandlerActions
+from receiver.store.records import HandlerResult as HandlerResult
+from receiver.store.records import Job as Job
+from receiver.store.records import MessageReport as MessageReport
+from receiver.store.records import ReplyState as ReplyState
+from receiver.store.records import Report as Report
+from receiver.store.records import Request as Request
+from receiver.store.records import StoredBundle as StoredBundle
+from receiver.store.records import StoredCampaign as StoredCampaign
+from receiver.store.records import StoredEvent as StoredEvent
+from receiver.store.records import StoredMessage as StoredMessage
+from receiver.store.records import StoredPush as StoredPush
+from receiver.store.records import StoreResult as StoreResult
+from receiver.store.records import Work as Work
+from receiver.store.records import answered_by as answered_by
+from receiver.store.records import from_micros as from_micros
+from receiver.store.records import noted as noted
+from receiver.store.records import pack_request as pack_request
+from receiver.store.records import to_micros as to_micros
+from receiver.store.records import unpack_request as unpack_request
+from receiver.store.renumbering import Normaliser as Normaliser
+from receiver.store.replay_writes import ReplayRequest as ReplayRequest
+from receiver.store.story_reads import Change as Change
+from receiver.store.story_reads import Reported as Reported
+from receiver.store.subscription_reads import BookLine as BookLine
+from receiver.store.subscription_reads import SubscriptionStep as SubscriptionStep
 from receiver.store.tx import Tx
-
-__all__ = [
-    "HELD_BACK",
-    "REVIVED",
-    "Attempt",
-    "AuditEntry",
-    "BookLine",
-    "BundleResult",
-    "Change",
-    "Correction",
-    "EventRow",
-    "Failure",
-    "ForwardAttempt",
-    "HandleJob",
-    "HandlerActions",
-    "HandlerResult",
-    "Job",
-    "MessageReport",
-    "NearMiss",
-    "Normaliser",
-    "OptOutChange",
-    "OptOutEntry",
-    "Progress",
-    "PurgeBatch",
-    "PurgeKind",
-    "PurgeRule",
-    "QuarantineRow",
-    "Quarantined",
-    "Reader",
-    "ReplayRequest",
-    "ReplayResult",
-    "ReplyState",
-    "Report",
-    "Reported",
-    "Request",
-    "Store",
-    "StoreResult",
-    "StoredBundle",
-    "StoredCampaign",
-    "StoredEvent",
-    "StoredMessage",
-    "StoredPush",
-    "Subscribed",
-    "Subscription",
-    "SubscriptionStep",
-    "Work",
-    "answered_by",
-    "from_micros",
-    "noted",
-    "one_speaks",
-    "open_reader",
-    "open_store",
-    "pack_request",
-    "to_micros",
-    "unpack_request",
-]
 
 T = TypeVar("T")
 P = ParamSpec("P")

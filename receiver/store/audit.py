@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.queries import Queries, conditions, most
+from receiver.store.queries import Queries, conditions, most, record
 from receiver.store.records import from_micros, to_micros
 from receiver.store.tx import Tx
 
@@ -55,11 +55,4 @@ class AuditReader(Queries):
 
 
 def _entry(row: Any) -> AuditEntry:
-    id_, time, who, act, details = row
-    return AuditEntry(
-        id=id_,
-        time=from_micros(time),
-        who=who,
-        act=act,
-        details=msgspec.json.decode(details, type=dict[str, Any]),
-    )
+    return record(AuditEntry, row, time=from_micros, details=msgspec.json.decode)

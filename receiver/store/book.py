@@ -21,18 +21,21 @@ from receiver.store.opt_out_rule import Line, blocks, service
 from receiver.store.records import to_micros
 from receiver.store.tx import Tx
 
+#: The columns of a line of the book.
+LINE = (
+    "source", "short_code", "service_id", "msisdn", "state", "since", "keyword", "subscriber_ref",
+    "network",
+)  # fmt: skip
 _ADD_HISTORY = (
     "INSERT INTO subscription_history (event, source, short_code, service_id, msisdn, state,"
     " time, received_at, keyword, subscriber_ref, network, reason) VALUES (:event, :source,"
-    " :short_code, :service_id, :msisdn, :state, :time, :received_at, :keyword, :subscriber_ref,"
+    " :short_code, :service_id, :msisdn, :state, :since, :received_at, :keyword, :subscriber_ref,"
     " :network, :reason)"
 )
 # Of changes with the same time the deactivation wins: a person who left must not be charged. The
 # order of arrival must decide nothing, so the other columns are compared next.
 _SET_SUBSCRIPTION = (
-    "INSERT INTO subscriptions (source, short_code, service_id, msisdn, state, since, keyword,"
-    " subscriber_ref, network) VALUES (:source, :short_code, :service_id, :msisdn, :state,"
-    " :time, :keyword, :subscriber_ref, :network)"
+    f"INSERT INTO subscriptions ({', '.join(LINE)}) VALUES (:{', :'.join(LINE)})"
     " ON CONFLICT (source, short_code, service_id, msisdn) DO UPDATE SET"
     " state = excluded.state, since = excluded.since, keyword = excluded.keyword,"
     " subscriber_ref = excluded.subscriber_ref, network = excluded.network"
@@ -46,10 +49,7 @@ _LINE = (
     "SELECT state, since FROM subscriptions"
     " WHERE source = ? AND short_code = ? AND service_id = ? AND msisdn = ?"
 )
-_ACTIVE = (
-    "SELECT source, short_code, service_id, msisdn, since, keyword, subscriber_ref, network"
-    " FROM subscriptions WHERE msisdn = ? AND state = 'active'"
-)
+_ACTIVE = f"SELECT {', '.join(LINE)} FROM subscriptions WHERE msisdn = ? AND state = 'active'"
 _WRITTEN_BY_PEOPLE = str(EventType.MESSAGE_RECEIVED)
 
 #: The history's reasons for lines that an opt-out ended, and that the provider was told to end.
@@ -70,13 +70,13 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 class _Change(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the history."""
 
-    event: int | None
+    event: int | None = None
     source: str
     short_code: str
     service_id: str
     msisdn: str
     state: str
-    time: int
+    since: int
     received_at: int
     keyword: str | None = None
     subscriber_ref: str | None = None
@@ -112,7 +112,7 @@ def note(tx: Tx, origin: Origin, handler: str, change: Subscribe | Unsubscribe) 
         service_id=service(change.service_id),
         msisdn=change.msisdn,
         state="inactive" if left else "active",
-        time=origin.time,
+        since=origin.time,
         received_at=origin.received_at,
         keyword=change.keyword,
         subscriber_ref=change.subscriber_ref,
@@ -138,13 +138,12 @@ def correct(
     origin = Origin(time=at, received_at=arrival, now=arrival)
     for correction in corrections:
         made = _Change(
-            event=None,
             source=correction.source,
             short_code=correction.short_code,
             service_id=service(correction.service_id),
             msisdn=correction.msisdn,
             state="active" if correction.active else "inactive",
-            time=at,
+            since=at,
             received_at=arrival,
             reason=reason,
         )
@@ -160,25 +159,12 @@ def end(tx: Tx, origin: Origin, handler: str, msisdn: str, opt_out: Line) -> Non
 
     Lines that began after it stay, since an opt-out may be processed late.
     """
-    for *line, since, keyword, ref, network in tx.execute(_ACTIVE, (msisdn,)).fetchall():
-        source, short_code, service_id, _ = line
-        joined_since = origin.time < since <= origin.now
-        if joined_since or not blocks([opt_out], short_code, service_id):
-            continue
-        began = _Change(
-            event=origin.event,
-            source=source,
-            short_code=short_code,
-            service_id=service_id,
-            msisdn=msisdn,
-            state="active",
-            time=since,
-            received_at=origin.received_at,
-            keyword=keyword,
-            subscriber_ref=ref,
-            network=network,
-        )
-        _end(tx, origin, handler, began, max(origin.time, since))
+    for row in tx.execute(_ACTIVE, (msisdn,)).fetchall():
+        line = dict(zip(LINE, row, strict=True))
+        began = _Change(**line, event=origin.event, received_at=origin.received_at)
+        joined_since = origin.time < began.since <= origin.now
+        if blocks([opt_out], began.short_code, began.service_id) and not joined_since:
+            _end(tx, origin, handler, began, max(origin.time, began.since))
 
 
 def _end_if_opted_out(
@@ -188,18 +174,18 @@ def _end_if_opted_out(
 
     With `at_once`, ends it in any case.
     """
-    if _look(tx, made) != ("active", made.time):
+    if _look(tx, made) != ("active", made.since):
         return  # a newer change was processed before
-    until = opted_out_at(tx, made.msisdn, made.short_code, made.service_id, made.time)
+    until = opted_out_at(tx, made.msisdn, made.short_code, made.service_id, made.since)
     if until is None and at_once:
-        until = made.time
+        until = made.since
     if until is not None:
         _end(tx, origin, handler, made, until)
 
 
 def _end(tx: Tx, origin: Origin, handler: str, began: _Change, time: int) -> None:
     """Ends a line because of an opt-out; at the provider too, if it can be told the service."""
-    _write(tx, msgspec.structs.replace(began, state="inactive", time=time, reason=OPT_OUT))
+    _write(tx, msgspec.structs.replace(began, state="inactive", since=time, reason=OPT_OUT))
     if service(began.service_id) and began.source in deactivations.managing(tx):
         ended = deactivations.Subscribed(
             msisdn=began.msisdn,
@@ -215,13 +201,12 @@ def end_by_provider(tx: Tx, source: str, ended: deactivations.Subscribed, now: i
     The person may have joined again a moment before, and the provider may push that later.
     """
     made = _Change(
-        event=None,
         source=source,
         short_code=ended.short_code or "",
         service_id=service(ended.service_id),
         msisdn=ended.msisdn,
         state="inactive",
-        time=now,
+        since=now,
         received_at=now,
         reason=TOLD,
     )
@@ -238,7 +223,7 @@ def end_deactivation(
 
 
 def set_line(tx: Tx, values: Mapping[str, object]) -> None:
-    """Writes a line into the book unless it has a newer one. `values`: the columns and `time`."""
+    """Writes a line into the book unless it has a newer one. `values`: its columns."""
     tx.execute(_SET_SUBSCRIPTION, values)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from receiver.outgoing import OutgoingMessage, Schedule, Within
+from receiver.store.jobs import NEVER
 from receiver.store.queries import Queries, marks
 from receiver.store.records import StoredCampaign, from_micros
 
@@ -27,7 +28,6 @@ _COUNTS = (
     "SELECT campaign, state, status, count(*) FROM messages WHERE campaign IN ({})"
     " GROUP BY campaign, state, status"
 )
-_HIGHEST = 2**63 - 1
 _REASONS = (
     "SELECT error, count(*) AS people FROM messages WHERE campaign = ? AND state = ?"
     " GROUP BY error ORDER BY people DESC, error LIMIT ?"
@@ -75,7 +75,7 @@ class CampaignReader(Queries):
 
     async def every(self, *, before: int | None = None, limit: int) -> list[StoredCampaign]:
         """Returns the newest campaigns, or those before this id, the newest first."""
-        last = _HIGHEST if before is None else before
+        last = NEVER if before is None else before
         return [campaign_of(row) for row in await self._fetch(_EVERY, [last, limit])]
 
     async def find(self, id_: int) -> StoredCampaign | None:
@@ -86,7 +86,15 @@ class CampaignReader(Queries):
     async def waiting(self, id_: int, *, limit: int) -> list[Waiting]:
         """Returns people who wait, those who were tried least first."""
         rows = await self._fetch(_WAITING, [id_, limit])
-        return [_waiting(*row) for row in rows]
+        return [
+            Waiting(
+                id=id_,
+                outgoing=OutgoingMessage(to=to, text=text, sender=sender, service_id=service_id),
+                attempts=attempts,
+                tried_at=from_micros(updated_at),
+            )
+            for id_, to, text, sender, service_id, attempts, updated_at in rows
+        ]
 
     async def counts(self, id_: int) -> CampaignCounts:
         """Counts the people of a campaign."""
@@ -129,16 +137,3 @@ def campaign_of(row: Sequence[Any]) -> StoredCampaign:
         ended_at=from_micros(ended_at) if ended_at is not None else None,
         error=error,
     )
-
-
-def _waiting(
-    id_: int,
-    to: str,
-    text: str,
-    sender: str | None,
-    service_id: str | None,
-    attempts: int,
-    updated_at: int,
-) -> Waiting:
-    outgoing = OutgoingMessage(to=to, text=text, sender=sender, service_id=service_id)
-    return Waiting(id_, outgoing, attempts, from_micros(updated_at))

@@ -99,19 +99,17 @@ class PersonReader(Queries):
 
     async def events(self, msisdn: str, after: int, limit: int) -> list[int]:
         """Returns the sequence numbers of the person's events after this one."""
-        rows = await self._fetch(_EVENTS, [after, msisdn, msisdn, limit])
-        return [seq for (seq,) in rows]
+        return await self._values(_EVENTS, [after, msisdn, msisdn, limit])
 
     async def messages(self, spellings: Sequence[str]) -> int:
         """Counts the messages to the person."""
         query = f"SELECT count(*) FROM messages WHERE msisdn IN ({marks(len(spellings))})"
-        ((count,),) = await self._fetch(query, list(spellings))
+        ((count,),) = await self._fetch(query, spellings)
         return int(count)
 
     async def reports(self, spellings: Sequence[str]) -> list[int]:
         """Returns the delivery reports of messages to the person; many name no person."""
-        rows = await self._fetch(_REPORTS.format(marks(len(spellings))), list(spellings))
-        return [seq for (seq,) in rows]
+        return await self._values(_REPORTS.format(marks(len(spellings))), spellings)
 
     async def named(self, is_named: Callable[[str], bool]) -> list[int]:
         """Returns the events, also purged ones, whose key `is_named` accepts."""
@@ -124,8 +122,7 @@ class PersonReader(Queries):
 
     async def without_subject(self, seqs: Sequence[int]) -> list[int]:
         """Returns those of these events that exist and have no subject."""
-        rows = await self._fetch(_WITHOUT_SUBJECT.format(marks(len(seqs))), list(seqs))
-        return [seq for (seq,) in rows]
+        return await self._values(_WITHOUT_SUBJECT.format(marks(len(seqs))), seqs)
 
     async def quarantined(self, is_theirs: Callable[[QuarantineRow], bool]) -> list[int]:
         """Returns the requests in the quarantine that `is_theirs` accepts."""

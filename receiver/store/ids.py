@@ -1,7 +1,4 @@
-"""Ids of events, and the sequence numbers in them.
-
-A sequence number is 48 bits of Unix milliseconds and 12 bits that count within the millisecond.
-"""
+"""Ids of events, and the sequence numbers in them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from receiver.events import Status
-from receiver.store.jobs import KINDS
+from receiver.store.jobs import KINDS, NEVER
 from receiver.store.queries import Queries
 from receiver.store.records import from_micros, to_micros
 
@@ -35,15 +35,12 @@ _JOBS = _PILE.format(where="state = ? AND kind = ?")
 _OUTBOX = _PILE.format(where="lane = ? AND kind = 'send' AND state = 'due' AND owner IS NULL")
 _STATUSES = (
     "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
-    f" ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
-)
-_OLDER = (
-    "SELECT status, count(*) FROM (SELECT status FROM messages WHERE source = ? AND sent_at >= ?"
     f" AND sent_at < ? ORDER BY sent_at DESC LIMIT {RECENT}) AS newest GROUP BY status"
 )
-_BALANCES = (
+#: Selects the balance that came with one of so many newest messages of a source, and its time.
+BALANCE = (
     "SELECT balance, sent_at FROM (SELECT balance, sent_at FROM messages WHERE source = ?"
-    f" AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT {_FOR_BALANCE}) AS newest"
+    " AND sent_at IS NOT NULL ORDER BY sent_at DESC LIMIT ?) AS newest"
     " WHERE balance IS NOT NULL LIMIT 1"
 )
 _QUARANTINE = (
@@ -60,7 +57,6 @@ _UNCOUNTED = (
     " UNION ALL SELECT came FROM (SELECT created_at AS came FROM messages"
     " WHERE id > (SELECT messages FROM rollup_cursors) ORDER BY id LIMIT 1) AS message) AS first"
 )
-_ABOVE_ALL = 2**63 - 1
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -92,7 +88,7 @@ class MetricReader(Queries):
 
     async def statuses(self, source: str, now: datetime) -> dict[str, int]:
         """Counts a source's messages of the last 24 hours by status, among its newest `RECENT`."""
-        rows = await self._fetch(_STATUSES, [source, to_micros(now - _DAY)])
+        rows = await self._fetch(_STATUSES, [source, to_micros(now - _DAY), NEVER])
         return dict(rows)
 
     async def unreported(self, source: str, now: datetime) -> float | None:
@@ -101,14 +97,14 @@ class MetricReader(Queries):
         It looks at messages sent 24 to 48 hours ago, the newest `RECENT`. None if there are none.
         """
         until = now - _PATIENCE
-        rows = await self._fetch(_OLDER, [source, to_micros(until - _DAY), to_micros(until)])
+        rows = await self._fetch(_STATUSES, [source, to_micros(until - _DAY), to_micros(until)])
         every = sum(count for _, count in rows)
         missing = sum(count for status, count in rows if not Status(status).final)
         return missing / every if every else None
 
     async def balance(self, source: str) -> Balance | None:
         """Returns the balance that came with a source's last messages, if any."""
-        rows = await self._fetch(_BALANCES, [source])
+        rows = await self._fetch(BALANCE, [source, _FOR_BALANCE])
         return next((Balance(amount, from_micros(time)) for amount, time in rows), None)
 
     async def quarantined(self, *, authenticated: bool) -> int:
@@ -122,7 +118,7 @@ class MetricReader(Queries):
         `below`: the number from the last call, or None to begin with the newest event. It returns
         None instead of a number if there are no older events.
         """
-        rows = await self._fetch(_NEWEST, [_ABOVE_ALL if below is None else below])
+        rows = await self._fetch(_NEWEST, [NEVER if below is None else below])
         newest = {source: from_micros(at) for source, at, _ in rows}
         return newest, min((seq for _, _, seq in rows), default=None)
 

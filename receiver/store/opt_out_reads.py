@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from receiver.store.opt_out_rule import blocks
-from receiver.store.pseudonyms import ANY, KEY, pseudonym
-from receiver.store.queries import Queries, conditions, most, seq_at
+from receiver.store.pseudonyms import KEY_IF_ANY, alias_of
+from receiver.store.queries import Queries, conditions, most, record, seq_at
 from receiver.store.records import from_micros
 
 _LINE = "SELECT msisdn, short_code, service_id, time, reason, source FROM opt_outs"
@@ -104,7 +104,7 @@ class OptOutReader(Queries):
         """Returns all opt-outs, or those of one person."""
         if msisdn is None:
             return [entry async for entry in self.every()]
-        names = [msisdn, await self._alias(msisdn)]
+        names = [msisdn, alias_of(await self._fetch(KEY_IF_ANY, []), msisdn)]
         return [_entry(row) for row in await self._fetch(_OF_PERSON, names)]
 
     async def blocking(
@@ -151,16 +151,7 @@ class OptOutReader(Queries):
         return self._each(self._near_miss, query, [*values, most(limit)])
 
     def _change(self, row: Any) -> OptOutChange:
-        return OptOutChange(
-            msisdn=row[0],
-            change=row[1],
-            short_code=row[2],
-            service_id=row[3],
-            time=from_micros(row[4]),
-            reason=row[5],
-            source=row[6],
-            event=self.ids.text(row[7]) if row[7] is not None else None,
-        )
+        return record(OptOutChange, row, time=from_micros, event=self.ids.text)
 
     def _near_miss(self, row: Any) -> NearMiss:
         seq, subject, data, received_at, reason, source, out = row
@@ -176,19 +167,6 @@ class OptOutReader(Queries):
             opted_out=bool(out),
         )
 
-    async def _alias(self, msisdn: str) -> str | None:
-        if not await self._fetch(ANY, []):
-            return None
-        ((key,),) = await self._fetch(KEY, [])
-        return pseudonym(key, msisdn)
-
 
 def _entry(row: Any) -> OptOutEntry:
-    return OptOutEntry(
-        msisdn=row[0],
-        short_code=row[1],
-        service_id=row[2],
-        time=from_micros(row[3]),
-        reason=row[4],
-        source=row[5],
-    )
+    return record(OptOutEntry, row, time=from_micros)

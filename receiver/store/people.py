@@ -14,14 +14,15 @@ from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.ids import EventIds, first_arrival
 from receiver.store.opt_out_lines import OF_PERSON as OPT_OUTS_OF_PERSON
 from receiver.store.opt_out_rule import blocks, lines_after
-from receiver.store.pseudonyms import ANY, KEY, pseudonym
+from receiver.store.pseudonyms import KEY_IF_ANY, alias_of
 from receiver.store.queries import (
     EVENT_COLUMNS,
     conditions,
     event_of,
+    record,
     subscription_columns,
-    subscription_fields,
 )
+from receiver.store.records import from_micros
 from receiver.text.msisdn import normalise
 
 _SUBSCRIPTIONS = (
@@ -75,7 +76,7 @@ class StoredPeople:
         else:
             every = self._pool.fetch(_SUBSCRIPTIONS_BEFORE, (msisdn, before, first_arrival(before)))
             rows = list({row[1:4]: row for row in every}.values())
-        return [Subscription(**subscription_fields(row)) for row in rows]
+        return [record(Subscription, row, since=from_micros) for row in rows]
 
     def is_subscriber(
         self, msisdn: str, *, service_id: str | None = None, short_code: str | None = None
@@ -103,7 +104,8 @@ class StoredPeople:
         before = self._before.get()
         msisdn, short_code = normalise(msisdn, None), _number(short_code)
         if before is None:
-            lines = self._pool.fetch(OPT_OUTS_OF_PERSON, (msisdn, self._alias(msisdn)))
+            alias = alias_of(self._pool.fetch(KEY_IF_ANY), msisdn)
+            lines = self._pool.fetch(OPT_OUTS_OF_PERSON, (msisdn, alias))
         else:
             values = (msisdn, before, first_arrival(before))
             lines = lines_after(self._pool.fetch(_OPTED_BEFORE, values))
@@ -122,12 +124,6 @@ class StoredPeople:
     def close(self) -> None:
         """Closes the connections; the next query opens one again."""
         self._pool.close()
-
-    def _alias(self, msisdn: str) -> str | None:
-        if not self._pool.fetch(ANY):
-            return None
-        ((key,),) = self._pool.fetch(KEY)
-        return pseudonym(key, msisdn)
 
 
 def _number(address: str | None) -> str | None:

@@ -8,6 +8,8 @@ no protection against somebody who has the file and the time.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
+from typing import Any
 
 from receiver.store.tx import Tx
 
@@ -16,6 +18,8 @@ MARK = "#"
 KEY = "SELECT bytes FROM meta WHERE key = 'pseudonyms'"
 # Selects 1 if there is any; `$` is the next character after `#`.
 ANY = "SELECT 1 FROM opt_outs WHERE msisdn >= '#' AND msisdn < '$' LIMIT 1"
+#: Selects what `alias_of` takes: the key, if there is any pseudonym.
+KEY_IF_ANY = f"{KEY} AND EXISTS ({ANY})"
 
 
 def pseudonym(key: bytes, text: str) -> str:
@@ -34,16 +38,17 @@ def key_of(tx: Tx) -> bytes:
     return bytes(key)
 
 
+def alias_of(keys: Sequence[Any], msisdn: str | None) -> str | None:
+    """Returns the pseudonym of a person by what `KEY_IF_ANY` selects; None if that is nothing."""
+    return pseudonym(keys[0][0], msisdn) if keys and msisdn else None
+
+
 def alias(tx: Tx, msisdn: str | None) -> str | None:
     """Returns the pseudonym of a person; None if nobody was forgotten."""
-    if not msisdn or tx.execute(ANY).fetchone() is None:
-        return None
-    return pseudonym(key_of(tx), msisdn)
+    return alias_of(tx.execute(KEY_IF_ANY).fetchall(), msisdn)
 
 
 def aliases(tx: Tx, people: list[str]) -> dict[str, str]:
-    """Returns people by their pseudonyms; empty if nobody was forgotten."""
-    if not people or tx.execute(ANY).fetchone() is None:
-        return {}
+    """Returns people by their pseudonyms."""
     key = key_of(tx)
     return {pseudonym(key, person): person for person in people}

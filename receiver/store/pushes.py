@@ -17,6 +17,7 @@ from receiver.store import book, jobs, opt_out_lines, repeats
 from receiver.store.effects import carry_out
 from receiver.store.jobs import Origin
 from receiver.store.message_reports import note_report
+from receiver.store.queries import marks
 from receiver.store.records import (
     SEEN_BEFORE,
     EventRow,
@@ -38,7 +39,7 @@ _EVENT_ROW = f"({', '.join('?' * _WIDTH)})"
 #: Most rows in one statement; each count of rows has its own compiled statement.
 _ROWS = 64
 
-_WHICH_SEQS = "SELECT seq FROM events WHERE seq IN"
+_WHICH_SEQS = "SELECT seq FROM events WHERE seq IN ({})"
 _SAY_NOTHING = f"UPDATE events SET answer = ?, reply = {ReplyState.SILENT} WHERE seq = ?"
 
 
@@ -103,7 +104,7 @@ def _insert(tx: Tx, pushes: Sequence[StoredPush]) -> set[int]:
         inserted = tx.execute(_insert_events(len(rows)), values).rowcount
         seqs = [row.seq for row in rows]
         if inserted < len(rows):
-            seqs = [seq for (seq,) in tx.execute(_among(_WHICH_SEQS, len(seqs)), seqs)]
+            seqs = [seq for (seq,) in tx.execute(_WHICH_SEQS.format(marks(len(seqs))), seqs)]
         new.update(seqs)
     return new
 
@@ -114,11 +115,6 @@ def _insert_events(rows: int) -> str:
         f"INSERT INTO events ({_EVENT_COLUMNS}) VALUES {', '.join([_EVENT_ROW] * rows)}"
         " ON CONFLICT (source, key) DO NOTHING"
     )
-
-
-@cache
-def _among(query: str, values: int) -> str:
-    return f"{query} ({', '.join('?' * values)})"
 
 
 def _opted_out(tx: Tx, pushes: Sequence[StoredPush]) -> opt_out_lines.Lines:

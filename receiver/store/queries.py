@@ -7,12 +7,15 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
 
+import msgspec
+
 from receiver.events import Data, Event, decode_data
 from receiver.store.engine import AsyncConnection
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.records import from_micros, to_micros
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 """All rows of a query."""
 Stream = Callable[[str, list[Any]], AsyncGenerator[Any, None]]
@@ -23,6 +26,23 @@ EVENT_COLUMNS = "seq, source, provider, type, subject, time, received_at, data"
 #: A condition for lists that are not ordered by source. With the index by source, SQLite would sort
 #: all rows of a source first; `||` prevents that, so the first page comes at once.
 OF_SOURCE = "source || '' = ?"
+
+
+def columns(type_: type[msgspec.Struct]) -> str:
+    """Returns the columns with the names of a record's fields."""
+    return ", ".join(type_.__struct_fields__)
+
+
+def record(type_: type[R], row: Sequence[Any], **read: Callable[[Any], Any]) -> R:
+    """Returns a record whose fields are the columns of a row, in order (see `columns`).
+
+    `read`: by field, what makes its value of its column; NULL stays None.
+    """
+    fields = dict(zip(type_.__struct_fields__, row, strict=True))
+    for name, make in read.items():
+        if fields[name] is not None:
+            fields[name] = make(fields[name])
+    return type_(**fields)
 
 
 class Queries:
@@ -36,6 +56,10 @@ class Queries:
         self._fetch = connection.fetch
         self._stream = connection.stream
         self.ids = ids
+
+    async def _values(self, query: str, values: Sequence[Any]) -> list[Any]:
+        """Returns all rows of a query with one column."""
+        return [value for (value,) in await self._fetch(query, values)]
 
     async def _each(
         self, make: Callable[[Any], T], query: str, values: Sequence[Any]
@@ -62,25 +86,10 @@ def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:
 
 
 def subscription_columns(time: str) -> str:
-    """Returns the columns for `subscription_fields`; `time`: the column of the change's time."""
+    """Returns the columns of a `Subscription`; `time`: that of the time of its change."""
     return (
         f"msisdn, source, short_code, service_id, state, {time}, keyword, subscriber_ref, network"
     )
-
-
-def subscription_fields(row: Sequence[Any]) -> dict[str, Any]:
-    """Returns the fields of a `Subscription` in a row that begins with `subscription_columns`."""
-    return {
-        "msisdn": row[0],
-        "source": row[1],
-        "short_code": row[2],
-        "service_id": row[3],
-        "state": row[4],
-        "since": from_micros(row[5]),
-        "keyword": row[6],
-        "subscriber_ref": row[7],
-        "network": row[8],
-    }
 
 
 def marks(count: int) -> str:

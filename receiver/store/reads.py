@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from receiver.config import StoreAddress
+from receiver.errors import InvalidInput, NotFound
 from receiver.store.audit import AuditReader
 from receiver.store.campaign_reads import CampaignReader
 from receiver.store.engine import AsyncConnection, engine_of
 from receiver.store.engine.person_index import OF_PERSON
-from receiver.store.event_search import BETWEEN, LOWEST, chosen, first, having
 from receiver.store.forgetting import OF_SUBJECT, PersonReader
 from receiver.store.forwards import ForwardReader
 from receiver.store.ids import EventIds
@@ -23,16 +23,18 @@ from receiver.store.jobs import NEVER
 from receiver.store.message_reads import MessageReader
 from receiver.store.metric_reads import MetricReader
 from receiver.store.opt_out_reads import OptOutReader
-from receiver.store.purge_reads import PurgeReader
+from receiver.store.purges import PurgeReader
 from receiver.store.quarantine import Quarantined
 from receiver.store.queries import (
     EVENT_COLUMNS,
     OF_SOURCE,
     Queries,
+    columns,
     conditions,
     event_of,
     marks,
     most,
+    record,
     seq_at,
 )
 from receiver.store.records import Job, StoredEvent, from_micros, unpack_request
@@ -47,20 +49,20 @@ from receiver.store.subscription_reads import SubscriptionReader
 #: Jobs, or requests of the quarantine, that are read at once from a long list.
 _CHUNK = 500
 
-_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, reply, answered_by, note{{request}} FROM events"
+_EVENT = f"SELECT {EVENT_COLUMNS}, key, answer, reply, answered_by, note, {{request}} FROM events"
 # With reports of messages to the person: not every provider's name the number.
 _ABOUT_PERSON = (
     f"seq IN ({OF_PERSON} UNION ALL SELECT reports.event FROM messages CROSS JOIN reports"
     " WHERE messages.msisdn = ? AND reports.message = messages.id)"
 )
-_JOB = (
-    "SELECT id, kind, state, event, handler, payload, message, attempts, due_at, created_at,"
-    " error, target FROM jobs"
-)
-_QUARANTINED = (
-    "SELECT id, source, authenticated, outcome, reason, received_at, client, request"
-    " FROM quarantine"
-)
+_JOB = f"SELECT {columns(Job)} FROM jobs"
+_QUARANTINED = f"SELECT {columns(Quarantined)} FROM quarantine"
+
+# The lowest of so many events below a sequence number. No index has words: a search for them goes
+# through a stretch of the newest events, and whoever asks says where it ends.
+_LOWEST = "SELECT seq FROM events WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+#: Selects the first events between two sequence numbers: more than one is too many.
+BETWEEN = "SELECT seq FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT 2"
 
 
 @asynccontextmanager
@@ -102,7 +104,7 @@ class Reader(Queries):
 
     async def sources(self) -> list[str]:
         """Returns the names of all sources that have data, in order."""
-        return [name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name]
+        return [name for name in await self._values(KNOWN_SOURCES, []) if name]
 
     async def event_by_seq(self, seq: int, *, request: bool = False) -> StoredEvent | None:
         """Returns the event with this sequence number; its raw request only with `request`."""
@@ -141,16 +143,13 @@ class Reader(Queries):
         if noted:
             where += " AND note IS NOT NULL"
         order = "seq DESC" if after is None else "seq"
-        if words:
-            found = self._events(where, values, f"ORDER BY {order}", request=request, words=words)
-            return first(found, limit)
-        rows = most(limit)
-        return self._events(where, values, f"ORDER BY {order} LIMIT {rows}", request=request)
+        rest = f"ORDER BY {order} LIMIT {most(limit if not words else None)}"
+        return self._events(where, values, rest, request=request, words=words, limit=limit)
 
     async def lowest_of(self, number: int, until: datetime | None = None) -> int | None:
         """Returns the lowest `seq` of so many newest events before a time; None: there are less."""
         below = NEVER if until is None else seq_at(until)
-        rows = await self._fetch(LOWEST, [below, number - 1])
+        rows = await self._fetch(_LOWEST, [below, number - 1])
         return int(rows[0][0]) if rows else None
 
     async def whole_id(self, start: str) -> str:
@@ -159,8 +158,7 @@ class Reader(Queries):
         Raises `NotFound` for none, `InvalidInput` for several.
         """
         bounds = self.ids.beginning(start)
-        rows = await self._fetch(BETWEEN, [*bounds]) if bounds else []
-        return chosen(self.ids, start, [seq for (seq,) in rows])
+        return chosen(self.ids, start, await self._values(BETWEEN, bounds) if bounds else [])
 
     async def last_seq(self) -> int:
         """Returns the highest sequence number that was used; 0 for an empty store."""
@@ -199,19 +197,8 @@ class Reader(Queries):
         order = "id" if due is None else "due_at, id"
         rows = await self._fetch(f"{_JOB} WHERE {where} ORDER BY {order} LIMIT {limit}", values)
         return [
-            Job(
-                id=row[0],
-                kind=row[1],
-                state=row[2],
-                event=row[3],
-                handler=row[4],
-                payload=msgspec.json.decode(row[5]) if row[5] is not None else None,
-                message=row[6],
-                attempts=row[7],
-                due_at=from_micros(row[8]),
-                created_at=from_micros(row[9]),
-                error=row[10],
-                target=row[11],
+            record(
+                Job, row, payload=msgspec.json.decode, due_at=from_micros, created_at=from_micros
             )
             for row in rows
         ]
@@ -236,19 +223,7 @@ class Reader(Queries):
         where, values = conditions(("id = ?", id_), ("id < ?", before))
         query = f"{_QUARANTINED} WHERE {where} ORDER BY id DESC LIMIT {limit}"
         rows = await self._fetch(query, values)
-        return [
-            Quarantined(
-                id=row[0],
-                source=row[1],
-                authenticated=bool(row[2]),
-                outcome=row[3],
-                reason=row[4],
-                received_at=from_micros(row[5]),
-                client=row[6],
-                request=unpack_request(row[7]),
-            )
-            for row in rows
-        ]
+        return [_quarantined(row) for row in rows]
 
     async def every_quarantined(self, *, before: int | None = None) -> AsyncGenerator[Quarantined]:
         """Yields all requests of the quarantine, a page at a time; `before` that id."""
@@ -265,25 +240,56 @@ class Reader(Queries):
         *,
         request: bool,
         words: Sequence[str] = (),
+        limit: int | None = None,
     ) -> AsyncGenerator[StoredEvent]:
-        has = having(words)
-        query = _EVENT.format(request=f", {OF_EVENT}" if request else "")
+        has, left = _having(words), most(limit)
+        query = _EVENT.format(request=OF_EVENT if request else "NULL")
         where = f"type <> '' AND {where}"  # purged ones are there no more
         async with aclosing(self._stream(f"{query} WHERE {where} {rest}", values)) as rows:
             async for row in rows:
                 if not words or has(row[7]):
                     yield self._stored_event(row)
+                    left -= 1
+                if not left:
+                    return
 
     def _stored_event(self, row: Sequence[Any]) -> StoredEvent:
-        key, answer, reply, answered_by, note, *rest = row[8:]
-        request = rest[0] if rest else None
-        return StoredEvent(
-            seq=row[0],
-            event=event_of(self.ids, row[:8]),
-            key=key,
-            answer=answer,
-            reply=reply,
-            answered_by=answered_by,
-            note=note,
-            request=unpack_request(request) if request is not None else None,
-        )
+        event = event_of(self.ids, row[:8])
+        return record(StoredEvent, (row[0], event, *row[8:]), request=unpack_request)
+
+
+def _quarantined(row: Sequence[Any]) -> Quarantined:
+    return record(
+        Quarantined, row, authenticated=bool, received_at=from_micros, request=unpack_request
+    )
+
+
+class _Text(msgspec.Struct):
+    text: str = ""
+
+
+_text = msgspec.json.Decoder(_Text).decode
+
+
+def _having(words: Sequence[str]) -> Callable[[bytes], bool]:
+    """Returns a test of an event's data: a message whose text has each word, in whatever case."""
+    wanted = [word.lower() for word in words]
+
+    def has(data: bytes) -> bool:
+        text = _text(data).text.lower()
+        return bool(text) and all(word in text for word in wanted)
+
+    return has
+
+
+def chosen(ids: EventIds, start: str, seqs: Sequence[int]) -> str:
+    """Returns the whole id of the one event that was found for the beginning of an id.
+
+    Raises `NotFound` for none, `InvalidInput` for several.
+    """
+    if not seqs:
+        raise NotFound(f"{start}: no such event")
+    if len(seqs) > 1:
+        several = " and ".join(map(ids.text, seqs))
+        raise InvalidInput(f"{start}: several events begin so, such as {several}; write more of it")
+    return ids.text(seqs[0])

@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from receiver.store import book, rollups
+from receiver.store.queries import columns
 from receiver.store.records import EventRow
 from receiver.store.repeats import renamed_key
 from receiver.store.tx import Tx
@@ -35,12 +36,9 @@ _KEYED = {
     "message_ids": ("key", ("message",)),
     "links": ("link_id", ("message", "used_at", "invalid_at")),
 }
-_LINE_COLUMNS = (
-    "short_code", "service_id", "msisdn", "state", "since", "keyword", "subscriber_ref", "network",
-)  # fmt: skip
-_LINES = f"SELECT {', '.join(_LINE_COLUMNS)} FROM subscriptions WHERE source = ? LIMIT ?"
+_LINES = f"SELECT {', '.join(book.LINE)} FROM subscriptions WHERE source = ? LIMIT ?"
 _DROP_LINE = (
-    "DELETE FROM subscriptions WHERE source = :former AND short_code = :short_code"
+    "DELETE FROM subscriptions WHERE source = :source AND short_code = :short_code"
     " AND service_id = :service_id AND msisdn = :msisdn"
 )
 _EVENTS = (
@@ -49,7 +47,7 @@ _EVENTS = (
     " (SELECT 1 FROM events AS other WHERE other.source = :name AND other.key = events.key)"
 )
 # The same push, or the same id, may have come under both names.
-_MEETING = f"SELECT {', '.join(EventRow.__struct_fields__)} FROM events WHERE source = ? LIMIT ?"
+_MEETING = f"SELECT {columns(EventRow)} FROM events WHERE source = ? LIMIT ?"
 _SET_SOURCE = "UPDATE events SET source = ?, key = ? WHERE seq = ?"
 #: Selects the sources in a table whose key or index begins with the source.
 KNOWN = (
@@ -73,8 +71,8 @@ BEGINNING = -1
 def steps(former: str, name: str) -> Iterator[Step]:
     """Yields a step of each kind."""
     names = {"former": former, "name": name}
-    for table, (key, columns) in _KEYED.items():
-        yield partial(_move, table=table, key=key, columns=columns, names=names)
+    for table, (key, others) in _KEYED.items():
+        yield partial(_move, table=table, key=key, others=others, names=names)
     yield partial(_move_opt_outs, names=names)
     for table, key in _THROUGHOUT.items():
         yield partial(_go_through, table=table, key=key, names=names)
@@ -106,20 +104,14 @@ def _go_through(tx: Tx, after: int, *, table: str, key: str, names: dict[str, st
 
 
 def _move(
-    tx: Tx,
-    after: int,
-    *,
-    table: str,
-    key: str,
-    columns: tuple[str, ...],
-    names: dict[str, str],
+    tx: Tx, after: int, *, table: str, key: str, others: tuple[str, ...], names: dict[str, str]
 ) -> int | None:
     span = f"SELECT {key} FROM {table} WHERE source = :former ORDER BY {key} LIMIT {_ROWS}"
     (last,) = tx.execute(f"SELECT max({key}) FROM ({span}) AS span", names).fetchone()
     if last is None:
         return None
     values, some = {**names, "last": last}, f"source = :former AND {key} <= :last"
-    listed = ", ".join((key, *columns))
+    listed = ", ".join((key, *others))
     tx.execute(
         f"INSERT INTO {table} (source, {listed}) SELECT :name, {listed} FROM {table}"
         f" WHERE {some} ON CONFLICT (source, {key}) DO NOTHING",
@@ -136,13 +128,12 @@ def _move_opt_outs(tx: Tx, after: int, *, names: dict[str, str]) -> None:
 
 def _move_lines(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:
     """Moves lines of the book; if both names have the same line, the later change stays."""
-    found = tx.execute(_LINES, (names["former"], _ROWS))
-    lines = [dict(zip(_LINE_COLUMNS, row, strict=True)) for row in found]
-    for line in lines:
-        since = line.pop("since")
-        book.set_line(tx, {**line, "source": names["name"], "time": since})
-        tx.execute(_DROP_LINE, {**line, **names})
-    return after if lines else None
+    rows = tx.execute(_LINES, (names["former"], _ROWS)).fetchall()
+    for row in rows:
+        line = dict(zip(book.LINE, row, strict=True))
+        book.set_line(tx, {**line, "source": names["name"]})
+        tx.execute(_DROP_LINE, line)
+    return after if rows else None
 
 
 def _move_events(tx: Tx, after: int, *, names: dict[str, str]) -> int | None:

@@ -12,9 +12,9 @@ since late replies and replay compare their numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -64,8 +64,8 @@ _TAKE_BACK = (
 )
 
 _LINES = (
-    "SELECT source, short_code, service_id, msisdn, state, since, keyword, subscriber_ref, network"
-    " FROM subscriptions WHERE (source, short_code, service_id, msisdn) > (?, ?, ?, ?)"
+    f"SELECT {', '.join(book.LINE)} FROM subscriptions"
+    " WHERE (source, short_code, service_id, msisdn) > (?, ?, ?, ?)"
     " ORDER BY source, short_code, service_id, msisdn LIMIT ?"
 )
 _DROP_LINE = (
@@ -116,12 +116,6 @@ class Normaliser(msgspec.Struct, frozen=True, kw_only=True):
         return None if text is None or self.is_placeholder(text.strip()) else text
 
 
-Place = Any
-"""The place at which a stage goes on, as JSON; None at its beginning."""
-Step = Callable[[Tx, Normaliser, Place], Place]
-"""Converts some rows after a place; returns the place of the last, or None at the end."""
-
-
 class Progress(msgspec.Struct, frozen=True):
     """The current stage."""
 
@@ -143,7 +137,7 @@ def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
     stage, place = json.loads(tx.execute(_GET).fetchone()[0])
     end = monotonic() + _STEP
     while stage < (_URGENT if urgent else len(_STAGES)):
-        place = _STAGES[stage][1](tx, forms, place)
+        place = _go_on(tx, forms, _STAGES[stage], place)
         stage += place is None
         if monotonic() > end:
             break
@@ -152,41 +146,55 @@ def step(tx: Tx, forms: Normaliser, *, urgent: bool) -> Progress:
 
 
 def _progress(stage: int) -> Progress:
-    name = _STAGES[stage][0] if stage < len(_STAGES) else ""
+    name = _STAGES[stage].name if stage < len(_STAGES) else ""
     return Progress(stage, name, stage < _URGENT)
 
 
-def _opt_outs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Converts opt-outs, a person at a time: their lines follow from all their changes."""
-    names = [name for (name,) in tx.execute(_OPTED, (place or "", _ROWS))]
-    for name in names:
-        if name.startswith(MARK):
-            continue
-        touched = _rename_history(tx, forms, name) | _rename_opt_outs(tx, forms, name)
-        for person in touched:
-            tx.execute(_TAKE_BACK, (person,))
-    return names[-1] if names else None
+class _Stage(NamedTuple):
+    """Goes through a table in the order of a key."""
+
+    name: str
+    rows: str
+    """Selects so many rows after a place, which is the key of a row."""
+    convert: Callable[..., None]
+    """Converts a row, whose columns are its arguments."""
+    start: Any = 0
+    """The place before the first row; a list if the key has several columns."""
 
 
-def _rename_history(tx: Tx, forms: Normaliser, name: str) -> set[str]:
+def _go_on(tx: Tx, forms: Normaliser, stage: _Stage, place: Any) -> Any:
+    """Converts some rows after a place; returns the place of the last, or None at the end.
+
+    The place is JSON, and None at the beginning.
+    """
+    after = stage.start if place is None else place
+    several = isinstance(stage.start, list)
+    rows = tx.execute(stage.rows, (*(after if several else [after]), _ROWS)).fetchall()
+    for row in rows:
+        stage.convert(tx, forms, *row)
+    if not rows:
+        return None
+    return rows[-1][: len(after)] if several else rows[-1][0]
+
+
+def _opted_out(tx: Tx, forms: Normaliser, name: str) -> None:
+    """Converts the opt-outs of a person: their lines follow from all their changes."""
+    if name.startswith(MARK):
+        return
     touched = set()
     for id_, source, *scope in tx.execute(_OPTED_CHANGES, (name,)).fetchall():
         new = _scope(forms, source, name, *scope)
         if new != (name, *scope):
             tx.execute(_SET_OPTED_CHANGE, (*new, id_))
             touched.add(new[0])
-    return touched
-
-
-def _rename_opt_outs(tx: Tx, forms: Normaliser, name: str) -> set[str]:
-    touched = set()
     for source, short_code, service_id, *rest in tx.execute(_OPT_OUTS, (name,)).fetchall():
         new = _scope(forms, source, name, short_code, service_id)
         if new != (name, short_code, service_id):
             tx.execute(_DROP_OPT_OUT, (name, short_code, service_id))
             tx.execute(_PUT_OPT_OUT, (source, *new, *rest))
             touched.add(new[0])
-    return touched
+    for person in touched:
+        tx.execute(_TAKE_BACK, (person,))
 
 
 def _scope(
@@ -197,137 +205,94 @@ def _scope(
     return forms.number(source, msisdn), address, forms.id_(service_id) or ""
 
 
-def _lines(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Converts lines of the book; of those that become equal the latest stays."""
-    rows = tx.execute(_LINES, (*(place or [""] * 4), _ROWS)).fetchall()
-    for source, short_code, service_id, msisdn, *rest in rows:
-        person, *scope = _scope(forms, source, msisdn, short_code, service_id)
-        state, since, keyword, subscriber_ref, network = rest
-        ref = forms.id_(subscriber_ref)
-        if (person, *scope, ref) == (msisdn, short_code, service_id, subscriber_ref):
-            continue
+def _line(tx: Tx, forms: Normaliser, *row: Any) -> None:
+    """Converts a line of the book; of those that become equal the latest stays."""
+    line: dict[str, Any] = dict(zip(book.LINE, row, strict=True))
+    source, short_code, service_id, msisdn, *_ = row
+    person, address, about = _scope(forms, source, msisdn, short_code, service_id)
+    new = {**line, "short_code": address, "service_id": about, "msisdn": person}
+    new["subscriber_ref"] = forms.id_(line["subscriber_ref"])
+    if new != line:
         tx.execute(_DROP_LINE, (source, short_code, service_id, msisdn))
-        line = {"source": source, "short_code": scope[0], "service_id": scope[1]}
-        facts = {"state": state, "time": since, "keyword": keyword, "network": network}
-        book.set_line(tx, {**line, **facts, "msisdn": person, "subscriber_ref": ref})
-    return rows[-1][:4] if rows else None
+        book.set_line(tx, new)
 
 
-def _changes(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    rows = tx.execute(_CHANGES, (place or 0, _ROWS)).fetchall()
-    for id_, source, short_code, service_id, msisdn, subscriber_ref in rows:
-        person, *scope = _scope(forms, source, msisdn, short_code, service_id)
-        new = (*scope, person, forms.id_(subscriber_ref))
-        if new != (short_code, service_id, msisdn, subscriber_ref):
-            tx.execute(_SET_CHANGE, (*new, id_))
-    return rows[-1][0] if rows else None
+def _change(tx: Tx, forms: Normaliser, id_: int, source: str, *row: Any) -> None:
+    short_code, service_id, msisdn, subscriber_ref = row
+    person, *scope = _scope(forms, source, msisdn, short_code, service_id)
+    new = (*scope, person, forms.id_(subscriber_ref))
+    if new != row:
+        tx.execute(_SET_CHANGE, (*new, id_))
 
 
-def _jobs(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Converts jobs with their messages and events, since they may run at any time."""
-    rows = tx.execute(_JOBS, (place or 0, _ROWS)).fetchall()
-    for id_, kind, source, payload, subject, message, event in rows:
-        new = payload
-        if kind == "deactivate":
-            new = _data(forms, source, payload) or payload
-        person = forms.address(source, subject)
-        if (new, person) != (payload, subject):
-            tx.execute(_SET_JOB, (new, person, id_))
-        if new != payload:
-            ended = _numbers(new)
-            tx.execute(_SET_ENDED, (ended.short_code or "", ended.service_id or "", id_))
-        _put_messages(tx, forms, tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall())
-        _put_events(tx, forms, tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall())
-    return rows[-1][0] if rows else None
+def _job(tx: Tx, forms: Normaliser, id_: int, kind: str, source: str | None, *row: Any) -> None:
+    """Converts a job with its message and event, since it may run at any time."""
+    payload, subject, message, event = row
+    new = payload
+    if kind == "deactivate":
+        new = _data(forms, source, payload) or payload
+    person = forms.address(source, subject)
+    if (new, person) != (payload, subject):
+        tx.execute(_SET_JOB, (new, person, id_))
+    if new != payload:
+        ended = msgspec.json.decode(new)
+        tx.execute(_SET_ENDED, (ended.get("short_code") or "", ended.get("service_id") or "", id_))
+    for found in tx.execute(f"{_MESSAGE} WHERE id = ?", (message,)).fetchall():
+        _message(tx, forms, *found)
+    for found in tx.execute(f"{_EVENT} WHERE seq = ?", (event,)).fetchall():
+        _event(tx, forms, *found)
 
 
-def _messages(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    query = f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?"
-    rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
-    _put_messages(tx, forms, rows)
-    return rows[-1][0] if rows else None
+def _message(tx: Tx, forms: Normaliser, id_: int, source: str, *row: Any) -> None:
+    msisdn, sender, service_id, link_id = row
+    to, by = forms.number(source, msisdn), forms.address(source, sender)
+    new = (to, by, forms.id_(service_id), forms.id_(link_id))
+    if new != row:
+        tx.execute(_SET_MESSAGE, (*new, id_))
 
 
-def _put_messages(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
-    for id_, source, msisdn, sender, service_id, link_id in rows:
-        to, by = forms.number(source, msisdn), forms.address(source, sender)
-        new = (to, by, forms.id_(service_id), forms.id_(link_id))
-        if new != (msisdn, sender, service_id, link_id):
-            tx.execute(_SET_MESSAGE, (*new, id_))
+def _link(tx: Tx, forms: Normaliser, source: str, link_id: str) -> None:
+    """Deletes a link_id that is a placeholder: it was never used up."""
+    if forms.id_(link_id) is None:
+        tx.execute(_DROP_LINK, (source, link_id))
 
 
-def _links(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    """Deletes link_ids that are placeholders: those were never used up."""
-    rows = tx.execute(_LINKS, (*(place or ("", "")), _ROWS)).fetchall()
-    for source, link_id in rows:
-        if forms.id_(link_id) is None:
-            tx.execute(_DROP_LINK, (source, link_id))
-    return rows[-1] if rows else None
+def _event(tx: Tx, forms: Normaliser, seq: int, source: str, type_: str, *row: Any) -> None:
+    if type_ == PURGED:
+        return
+    subject, data = row
+    person, new = forms.address(source, subject), _data(forms, source, data)
+    if person != subject or new is not None:
+        tx.execute(_SET_EVENT, (person, new or data, seq))
+    if person != subject:
+        rename_person(tx, seq, subject, person)
 
 
-def _events(tx: Tx, forms: Normaliser, place: Place) -> Place:
-    query = f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?"
-    rows = tx.execute(query, (place or 0, _ROWS)).fetchall()
-    _put_events(tx, forms, rows)
-    return rows[-1][0] if rows else None
-
-
-def _put_events(tx: Tx, forms: Normaliser, rows: Iterable[Any]) -> None:
-    for seq, source, type_, subject, data in rows:
-        if type_ == PURGED:
-            continue
-        person, new = forms.address(source, subject), _data(forms, source, data)
-        if person != subject or new is not None:
-            tx.execute(_SET_EVENT, (person, new or data, seq))
-        if person != subject:
-            rename_person(tx, seq, subject, person)
-
-
-class _Numbers(msgspec.Struct):
-    """The fields that may need conversion, in the data of an event and of a job."""
-
-    from_: str | None = msgspec.field(default=None, name="from")
-    to: str | None = None
-    sender: str | None = None
-    msisdn: str | None = None
-    short_code: str | None = None
-    service_id: str | None = None
-    link_id: str | None = None
-    subscriber_ref: str | None = None
-
-
-_numbers = msgspec.json.Decoder(_Numbers).decode
+#: Fields that may need conversion, in the data of an event and of a job.
 _ADDRESSES = frozenset(("from", "to", "sender", "msisdn", "short_code"))
 _IDS = frozenset(("service_id", "link_id", "subscriber_ref"))
 
 
 def _data(forms: Normaliser, source: str | None, data: bytes) -> bytes | None:
     """Returns the converted data; None if it needs no conversion, as nearly always."""
-    found = _numbers(data)
-    numbers = (found.from_, found.to, found.sender, found.msisdn, found.short_code)
-    ids = (found.service_id, found.link_id, found.subscriber_ref)
-    if all(forms.address(source, number) == number for number in numbers) and all(
-        forms.id_(id_) == id_ for id_ in ids
-    ):
-        return None
     fields = msgspec.json.decode(data)
-    for name, value in list(fields.items()):
-        if name in _ADDRESSES:
-            fields[name] = forms.address(source, value)
-        elif name in _IDS and forms.id_(value) is None:
-            del fields[name]
-    return msgspec.json.encode(fields)
+    new = {
+        name: forms.address(source, value) if name in _ADDRESSES else value
+        for name, value in fields.items()
+        if name not in _IDS or value is None or forms.id_(value) is not None
+    }
+    return None if new == fields else msgspec.json.encode(new)
 
 
 #: The stages in order. Their numbers are stored, so a new one goes to the end.
-_STAGES: tuple[tuple[str, Step], ...] = (
-    ("opt_outs", _opt_outs),
-    ("subscriptions", _lines),
-    ("subscription_history", _changes),
-    ("jobs", _jobs),
-    ("messages", _messages),
-    ("links", _links),
-    ("events", _events),
+_STAGES = (
+    _Stage("opt_outs", _OPTED, _opted_out, ""),
+    _Stage("subscriptions", _LINES, _line, [""] * 4),
+    _Stage("subscription_history", _CHANGES, _change),
+    _Stage("jobs", _JOBS, _job),
+    _Stage("messages", f"{_MESSAGE} WHERE id > ? ORDER BY id LIMIT ?", _message),
+    _Stage("links", _LINKS, _link, ["", ""]),
+    _Stage("events", f"{_EVENT} WHERE seq > ? ORDER BY seq LIMIT ?", _event),
 )
 #: The number of urgent stages, which decide who may be messaged, and convert pending work.
 _URGENT = 4

@@ -15,12 +15,12 @@ import msgspec
 
 from receiver.config import StoreAddress
 from receiver.events import Data, Event
-from receiver.store.engine import SnapshotConnection, engine_of
+from receiver.store.engine import Snapshots, engine_of
 from receiver.store.engine.person_index import OF_PERSON
 from receiver.store.event_effects import NOTHING, EventEffects, effects_of
-from receiver.store.event_search import BETWEEN, chosen
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.queries import EVENT_COLUMNS, OF_SOURCE, conditions, event_of
+from receiver.store.reads import BETWEEN, chosen
 from receiver.store.records import HELD_BACK, ReplyState, to_micros
 from receiver.store.replies import WITHHELD
 
@@ -77,17 +77,17 @@ def open_replay_reader(address: StoreAddress) -> Iterator[ReplayReader]:
 
     Raises `StoreUnusable` when there is no store or it is not one of this schema.
     """
-    with engine_of(address).snapshots() as connection:
-        with connection.snapshot() as tx:
+    with engine_of(address).snapshots() as snapshot:
+        with snapshot() as tx:
             (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-        yield ReplayReader(connection, EventIds(node))
+        yield ReplayReader(snapshot, EventIds(node))
 
 
 class ReplayReader:
     """Reads events, oldest first. Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, connection: SnapshotConnection, ids: EventIds) -> None:
-        self._connection = connection
+    def __init__(self, snapshot: Snapshots, ids: EventIds) -> None:
+        self._snapshot = snapshot
         self.ids = ids
 
     def whole_id(self, start: str) -> str:
@@ -96,7 +96,7 @@ class ReplayReader:
         Raises `NotFound` for none, `InvalidInput` for several.
         """
         bounds = self.ids.beginning(start)
-        with self._connection.snapshot() as tx:
+        with self._snapshot() as tx:
             rows = tx.execute(BETWEEN, bounds).fetchall() if bounds else []
         return chosen(self.ids, start, [seq for (seq,) in rows])
 
@@ -105,7 +105,7 @@ class ReplayReader:
         if wanted.id_ is not None:
             seq = self.ids.seq(wanted.id_) or 0
             return seq, seq
-        with self._connection.snapshot() as tx:
+        with self._snapshot() as tx:
             first, last = tx.execute(_BOUNDS).fetchone()
         if wanted.since is not None:
             first = max(first, first_seq(to_micros(wanted.since)))
@@ -136,7 +136,7 @@ class ReplayReader:
             (f"seq IN ({OF_PERSON})", wanted.msisdn),
         )
         query = _EVENTS.format(where)
-        with self._connection.snapshot() as tx:
+        with self._snapshot() as tx:
             rows = tx.execute(query, (*values, count)).fetchall()
             if not rows:
                 return []

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from receiver.actions import SILENCE, Reply, Send
-from receiver.store import messages, opt_out_lines
+from receiver.store import messages
 from receiver.store.jobs import Origin
+from receiver.store.opt_out_lines import of_person
 from receiver.store.opt_out_rule import Line, blocks
 from receiver.store.records import HandlerResult, ReplyState, answered_by
 from receiver.store.tx import Tx
@@ -59,11 +60,9 @@ def settle_all(tx: Tx, slot: int, slots: int) -> None:
 def late_reply(tx: Tx, origin: Origin, done: HandlerResult, reply: Reply, data: bytes) -> None:
     """Adds a reply to a stored event: to the answer while that is open, else as a message."""
     by = answered_by(done.handler, reply)
-    if reply.text:
-        lines = opt_out_lines.lines_of(tx, [origin.subject]).get(origin.subject or "", [])
-        if is_withheld(lines, origin.subject, data, reply):
-            add_note(tx, done.seq, WITHHELD)
-            reply = SILENCE
+    if reply.text and is_withheld(of_person(tx, origin.subject), origin.subject, data, reply):
+        add_note(tx, done.seq, WITHHELD)
+        reply = SILENCE
     if reply.text and done.answer is not None:
         in_answer = tx.execute(_REPLY_IF_OPEN, (done.answer, by, done.seq)).rowcount
         if in_answer:

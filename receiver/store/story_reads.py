@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from receiver.store.queries import Queries, marks
+from receiver.store.queries import Queries, marks, record
 
 _CHANGES = (
     "SELECT event, CASE state WHEN 'active' THEN 'subscribed' ELSE 'unsubscribed' END AS what,"
-    " msisdn, short_code, service_id FROM subscription_history WHERE event IN ({events})"
+    " msisdn, nullif(short_code, ''), nullif(service_id, '') FROM subscription_history"
+    " WHERE event IN ({events})"
     " UNION ALL SELECT event, CASE change WHEN 'out' THEN 'opted out' ELSE 'opted in' END,"
-    " msisdn, short_code, service_id FROM opt_out_history WHERE event IN ({events})"
-    " UNION ALL SELECT event, 'flagged: ' || reason, '', '', '' FROM flags"
+    " msisdn, nullif(short_code, ''), nullif(service_id, '') FROM opt_out_history"
+    " WHERE event IN ({events})"
+    " UNION ALL SELECT event, 'flagged: ' || reason, NULL, NULL, NULL FROM flags"
     " WHERE event IN ({events})"
 )
 _REPORTED = (
@@ -48,20 +50,12 @@ class StoryReader(Queries):
         """Returns the changes that these events made, by the event's number."""
         query = _CHANGES.format(events=marks(len(events)))
         found: defaultdict[int, list[Change]] = defaultdict(list)
-        for event, what, msisdn, short_code, service_id in await self._fetch(query, [*events] * 3):
-            change = Change(
-                what=what,
-                msisdn=msisdn or None,
-                short_code=short_code or None,
-                service_id=service_id or None,
-            )
-            found[event].append(change)
+        for event, *change in await self._fetch(query, [*events] * 3):
+            found[event].append(record(Change, change))
         return found
 
     async def reported(self, events: Sequence[int]) -> dict[int, Reported]:
         """Returns the messages that these events report about, by the event's number."""
         query = _REPORTED.format(events=marks(len(events)))
-        return {
-            event: Reported(message=message, msisdn=msisdn)
-            for event, message, msisdn in await self._fetch(query, [*events])
-        }
+        rows = await self._fetch(query, [*events])
+        return {event: record(Reported, message) for event, *message in rows}

@@ -13,8 +13,8 @@ from receiver.store.queries import (
     OF_SOURCE,
     Queries,
     conditions,
+    record,
     subscription_columns,
-    subscription_fields,
 )
 from receiver.store.records import from_micros, to_micros
 
@@ -22,9 +22,10 @@ _BOOK = f"SELECT {subscription_columns('since')} FROM subscriptions"
 _AFTER = "(msisdn, source, short_code, service_id) > (?, ?, ?, ?)"
 # The number of its newest entry in the history stands for a line where nobody may see whose it is.
 _PLACED = (
-    f"SELECT {subscription_columns('since')}, (SELECT max(id) FROM subscription_history AS h"
+    f"SELECT {subscription_columns('since')}, coalesce((SELECT max(id)"
+    " FROM subscription_history AS h"
     " WHERE h.msisdn = subscriptions.msisdn AND h.source = subscriptions.source"
-    " AND h.short_code = subscriptions.short_code AND h.service_id = subscriptions.service_id)"
+    " AND h.short_code = subscriptions.short_code AND h.service_id = subscriptions.service_id), 0)"
     " FROM subscriptions"
 )
 _FROM = "(msisdn, source, short_code, service_id) >= (?, ?, ?, ?)"
@@ -99,9 +100,7 @@ class SubscriptionReader(Queries):
         if as_of is not None:
             then = to_micros(as_of)
             query, values = f"{_BOOK_AS_OF} AND {where}", [then, then, *values]
-        return self._each(
-            lambda row: Subscription(**subscription_fields(row)), f"{query} {_IN_ORDER}", values
-        )
+        return self._each(_subscription, f"{query} {_IN_ORDER}", values)
 
     async def lines(
         self, *, place: int | None = None, **filters: Unpack[Filters]
@@ -121,7 +120,7 @@ class SubscriptionReader(Queries):
         query = f"{_PLACED} WHERE {where} {_IN_ORDER}"
         async with aclosing(self._stream(query, values)) as rows:
             async for row in rows:
-                yield BookLine(**subscription_fields(row), place=row[9] or 0)
+                yield record(BookLine, row, since=from_micros)
 
     def history(self, **filters: Unpack[Filters]) -> AsyncGenerator[SubscriptionStep]:
         """Every change, from the oldest on."""
@@ -130,13 +129,12 @@ class SubscriptionReader(Queries):
         return self._each(self._step, query, values)
 
     def _step(self, row: Any) -> SubscriptionStep:
-        received_at, event, reason = row[9:]
-        return SubscriptionStep(
-            **subscription_fields(row),
-            received_at=from_micros(received_at),
-            event=self.ids.text(event) if event is not None else None,
-            reason=reason,
-        )
+        read = {"since": from_micros, "received_at": from_micros, "event": self.ids.text}
+        return record(SubscriptionStep, row, **read)
+
+
+def _subscription(row: Any) -> Subscription:
+    return record(Subscription, row, since=from_micros)
 
 
 def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:

@@ -14,7 +14,7 @@ import pytest
 
 from receiver.plugin_host.dispatch import PAUSES
 from receiver.store import jobs
-from receiver.store.engine.sqlite.alone import Alone
+from receiver.store.engine import Membership
 from tests import stored
 from tests.battery import broken
 from tests.battery.load import Ledger, clients, run, stored_twice
@@ -161,7 +161,7 @@ def test_a_handler_that_ends_the_process_becomes_a_dead_letter(tmp_path: Path) -
             wire.rest()
         assert service.process.wait(PATIENCE) == 7
         for _ in PAUSES[1:]:  # it has tried often
-            owner = stored.change(service.store, Alone().take_over, 0)
+            owner = stored.change(service.store, Membership().take_over, 0)
             stored.change(service.store, jobs.claim, owner, [1])
     with launch(tmp_path, "serve", "--config", str(tmp_path / "receiver.toml")) as service:
         assert service.process.wait(PATIENCE) == 7

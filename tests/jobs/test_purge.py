@@ -161,7 +161,7 @@ async def test_all_that_is_too_old_goes_whatever_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, left: Callable[[Path], list[Any]]
 ) -> None:
     """What was too young among older things is looked at again, in every sweep until it goes."""
-    monkeypatch.setattr("receiver.store.purge_reads._STRETCH", 4)
+    monkeypatch.setattr("receiver.store.purges._STRETCH", 4)
     clock = Clock()
     async with opened(tmp_path, keeping(**{kind: "7d"}), clock) as service:
         for n in range(30):  # each is some hours younger than the one before

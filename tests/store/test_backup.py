@@ -18,9 +18,11 @@ import pytest
 
 from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import open_reader, open_store
+from receiver.store.engine import console_data
 from receiver.store.engine.console_data import accounts_path
 from receiver.store.engine.sqlite import backup
 from receiver.store.engine.sqlite.backup import back_up, restore
+from receiver.store.engine.sqlite.copying import copy_database
 from tests.store.rows import intake, opened
 from tests.store.sql import look
 from tests.stored import file_of
@@ -456,7 +458,7 @@ def test_accounts_are_whole_after_a_kill(tmp_path: Path, *, after: bool) -> None
     users(path, "ben")
     child = os.fork()
     if not child:
-        copy = backup._copy
+        copy = copy_database
 
         def killed(source: Path, target: Path) -> None:
             if target == file and not after:
@@ -466,7 +468,7 @@ def test_accounts_are_whole_after_a_kill(tmp_path: Path, *, after: bool) -> None
                 os._exit(9)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(backup, "_copy", killed)
+            patched.setattr(console_data, "copy_database", killed)
             restore(tmp_path / "copy.db", path, NOW, "me")
         os._exit(0)
     _, status = os.waitpid(child, 0)

@@ -28,7 +28,7 @@ from receiver.store import (
     to_micros,
 )
 from receiver.store.people import StoredPeople
-from receiver.store.purge_reads import PurgeBatch
+from receiver.store.purges import PurgeBatch
 from tests.examples import examples
 from tests.harness import NOW
 from tests.store.conftest import Stores

@@ -21,6 +21,8 @@ from receiver.store.tx import Tx
 
 #: Kind and lane of jobs.
 Lane = tuple[str, str]
+#: Gives a snapshot of the store, for the queries of one thread. Raises `StoreUnavailable`.
+Snapshots = Callable[[], AbstractContextManager[Tx]]
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -77,45 +79,57 @@ class WriterConnection(Protocol):
         """Closes the connection. Never raises."""
 
 
-class Membership(Protocol):
+class Membership:
     """This process among the receivers that use a store.
 
     One of them *leads*: it does what waits in the store, while each of them takes pushes and runs
-    their handlers. A store in SQLite has one receiver, which leads.
+    their handlers. As it is here, the process is alone and leads.
     """
 
-    slot: int
+    slot = 0
     """What the sequence numbers end with that this process makes, of so many `slots`."""
-    slots: int
-    on_lanes: Callable[[Iterable[Lane]], object]
-    """Told, from any thread, what other receivers have made work for."""
+    slots = 1
 
-    on_reload: Callable[[], object]
-    """Told, from any thread, that all receivers are to read their configuration again."""
+    def __init__(self) -> None:
+        self.on_lanes: Callable[[Iterable[Lane]], object] = lambda _: None
+        """Told, from any thread, what other receivers have made work for."""
+        self.on_reload: Callable[[], object] = lambda: None
+        """Told, from any thread, that all receivers are to read their configuration again."""
 
     def take_over(self, tx: Tx, now: int) -> int:
-        """Returns the owner of what this process claims."""
+        """Returns the owner of what this process claims.
+
+        Alone, it is a new one: what earlier ones had claimed waits again, as they have ended.
+        """
+        tx.execute("DELETE FROM owners")
+        tx.execute("UPDATE jobs SET owner = NULL WHERE owner IS NOT NULL")
+        query = "INSERT INTO owners (since) VALUES (?) RETURNING id"
+        return int(tx.execute(query, (now,)).fetchone()[0])
 
     def uses(self, tx: Tx, digest: str) -> None:
-        """Notes the configuration that this process uses."""
+        """Notes the configuration that this process uses, for the other receivers."""
 
     def ask_reload(self, tx: Tx) -> None:
         """Has the other receivers read their configuration again."""
 
     def leads(self) -> bool:
         """Returns True if this process leads, as far as it knows. For any thread."""
+        return True
 
     def confirm(self, tx: Tx) -> bool:
         """Returns True if this process leads until the end of this transaction."""
+        return True
 
     def gone(self, tx: Tx) -> Sequence[Gone]:
         """Returns the receivers that ended, and left what nobody looks after."""
+        return ()
 
     def forget(self, tx: Tx, gone: Sequence[Gone]) -> None:
         """Deletes receivers: all that they left is looked after."""
 
     def ended(self) -> str | None:
         """Returns the reason why this process is none of the receivers any more; None if it is."""
+        return None
 
 
 class AsyncConnection(Protocol):
@@ -135,13 +149,6 @@ class AsyncConnection(Protocol):
 
         Whoever may end early closes it (`aclosing`).
         """
-
-
-class SnapshotConnection(Protocol):
-    """Runs the queries of one thread; several can share a snapshot of the store."""
-
-    def snapshot(self) -> AbstractContextManager[Tx]:
-        """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
 
 
 class ConnectionPool(Protocol):
@@ -175,7 +182,7 @@ class Engine(Protocol):
         Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
         """
 
-    def snapshots(self) -> AbstractContextManager[SnapshotConnection]:
+    def snapshots(self) -> AbstractContextManager[Snapshots]:
         """As `reader`, for queries on snapshots."""
 
     def pool(self) -> ConnectionPool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from receiver.errors import StoreUnusable
-
-CopyDatabase = Callable[[Path, Path], None]
+from receiver.store.engine.sqlite.copying import appearing, copy_database
+from receiver.store.engine.sqlite.reading import errors_named
 
 
 def accounts_path(store: Path) -> Path:
@@ -18,29 +16,21 @@ def accounts_path(store: Path) -> Path:
     return store.with_name(f"{store.name}.console")
 
 
-def copy_accounts(source: Path, target: Path, copy_database: CopyDatabase) -> bool:
+def copy_accounts(source: Path, target: Path) -> bool:
     """Copies the accounts beside the store `source` to beside `target`; False if there are none.
 
     The console may run. The copy gets its name when it is whole. Raises `StoreUnusable`, OSError.
     """
-    file, copy = accounts_path(source), accounts_path(target)
+    file = accounts_path(source)
     if not file.is_file():
         return False
-    if copy.exists():
-        raise StoreUnusable(f"{copy}: exists already; name a new file")
-    unfinished = copy.with_name(f"{copy.name}.part")
-    unfinished.unlink(missing_ok=True)
-    _create(unfinished)
-    try:
+    with appearing(accounts_path(target)) as unfinished:
         copy_database(file, unfinished)
         _verify(unfinished, file)
-        unfinished.rename(copy)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return True
 
 
-def put_back_accounts(backup: Path, store: Path, kept: Path, copy_database: CopyDatabase) -> bool:
+def put_back_accounts(backup: Path, store: Path, kept: Path) -> bool:
     """Replaces the accounts beside a store by those of a backup; False if it has none.
 
     What was there is copied to beside `kept`. The file stays and its content is replaced in one
@@ -51,25 +41,18 @@ def put_back_accounts(backup: Path, store: Path, kept: Path, copy_database: Copy
     if not copy.is_file():
         return False
     _verify(copy, copy)
-    copy_accounts(store, kept, copy_database)
-    _create(file)
+    copy_accounts(store, kept)
+    file.touch(0o600)  # only its owner may read it
     copy_database(copy, file)
     return True
 
 
-def _create(file: Path) -> None:
-    """Makes a file that only its owner reads, unless it is there."""
-    os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
-
-
 def _verify(file: Path, name: Path) -> None:
     """Raises `StoreUnusable` for a copy that is damaged or is something else."""
-    try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as db:
-            ((verdict,),) = db.execute("PRAGMA integrity_check(1)")
-            columns = db.execute("PRAGMA table_info(users)").fetchall()
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{name}: {error}") from None
+    url = f"{file.as_uri()}?mode=ro"
+    with errors_named(name, StoreUnusable), closing(sqlite3.connect(url, uri=True)) as db:
+        ((verdict,),) = db.execute("PRAGMA integrity_check(1)")
+        columns = db.execute("PRAGMA table_info(users)").fetchall()
     if verdict != "ok" or not columns:
         why = "damaged" if columns else "not a file of the console"
         raise StoreUnusable(f"{name}: {why}: {verdict}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from receiver.errors import StoreUnusable
+from receiver.store.engine.sqlite.copying import copy_database
 
-CopyDatabase = Callable[[Path, Path], None]
 _SQLITE = b"SQLite format 3\0"
 #: What SQLite keeps beside a database, and the copy of one does not need.
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -20,11 +20,11 @@ def folder_of(store: Path) -> Path:
     return store.with_name(f"{store.name}.plugins")
 
 
-def copy_data(source: Path, target: Path, copy_database: CopyDatabase) -> int:
+def copy_data(source: Path, target: Path) -> int:
     """Copies the plugins' data beside the store `source` to beside `target`; counts the files.
 
-    SQLite databases are copied as of one moment, each for itself, by `copy_database`; other files
-    as they are. The copy gets its name when it is whole. Raises `StoreUnusable` and OSError.
+    SQLite databases are copied as of one moment, each for itself; other files as they are. The
+    copy gets its name when it is whole. Raises `StoreUnusable` and OSError.
     """
     folder, copy = folder_of(source), folder_of(target)
     if not any(_files(folder)):
@@ -48,14 +48,14 @@ def copy_data(source: Path, target: Path, copy_database: CopyDatabase) -> int:
     return count
 
 
-def put_back(backup: Path, store: Path, kept: Path, copy_database: CopyDatabase) -> int:
+def put_back(backup: Path, store: Path, kept: Path) -> int:
     """Replaces the plugins' data beside a store by that of a backup, if it has any; counts files.
 
     What was there stays, beside `kept`. Raises `StoreUnusable` and OSError.
     """
     restored = store.with_name(f"{store.name}.restored")
     shutil.rmtree(folder_of(restored), ignore_errors=True)
-    count = copy_data(backup, restored, copy_database)
+    count = copy_data(backup, restored)
     if count:
         if folder_of(store).exists():
             folder_of(store).rename(folder_of(kept))

@@ -76,7 +76,7 @@ class PostgresqlEngine:
         """Opens connections that only read."""
         return open_async(self.address)
 
-    def snapshots(self) -> AbstractContextManager[engine.SnapshotConnection]:
+    def snapshots(self) -> AbstractContextManager[engine.Snapshots]:
         """Opens a connection that only reads."""
         return open_snapshots(self.address)
 

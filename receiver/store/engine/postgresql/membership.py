@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ import psycopg
 import structlog
 
 from receiver.config import Postgresql
+from receiver.store import engine
 from receiver.store.engine import Gone, Lane
 from receiver.store.engine.postgresql import nodes
 from receiver.store.engine.postgresql.connecting import connect
@@ -55,15 +56,14 @@ def told(node: int, lanes: Iterable[Lane]) -> str:
     return text.decode()
 
 
-class Membership:
-    """Renews the leases on a thread of its own; see `receiver.store.engine.Membership`."""
+class Membership(engine.Membership):
+    """Renews the leases on a thread of its own."""
 
     slots = nodes.SLOTS
 
     def __init__(self, address: Postgresql, node: int, slot: int, *, works: bool) -> None:
+        super().__init__()
         self.slot = slot
-        self.on_lanes: Callable[[Iterable[Lane]], object] = lambda _: None
-        self.on_reload: Callable[[], object] = lambda: None
         self._address = address
         self._node = node
         self._works = works

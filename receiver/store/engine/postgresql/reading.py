@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from psycopg import AsyncRawServerCursor
 
 from receiver.config import Postgresql
 from receiver.errors import StoreUnavailable, StoreUnusable
+from receiver.store.engine import Snapshots
 from receiver.store.engine.postgresql.connecting import connect, connect_async, errors_named
 from receiver.store.engine.postgresql.schema import check_version, newest, version_of
 from receiver.store.engine.postgresql.statements import Statements, native, ordered, run
@@ -120,35 +122,27 @@ def _check_there(db: psycopg.Connection[Any], address: Postgresql) -> None:
     check_version(address, version)
 
 
-class SnapshotConnection:
-    """Runs the queries of one thread; several can share a snapshot of the store."""
-
-    def __init__(self, db: psycopg.Connection[Any], address: Postgresql) -> None:
-        self._db = db
-        self._address = address
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Tx]:
-        """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
-        with errors_named(self._address, StoreUnavailable):
-            self._db.execute(_SNAPSHOT)
-            try:
-                yield Statements(self._db)
-            finally:
-                self._db.execute("COMMIT")
-
-
 @contextmanager
-def open_snapshots(address: Postgresql) -> Iterator[SnapshotConnection]:
+def open_snapshots(address: Postgresql) -> Iterator[Snapshots]:
     """Opens a store to read. Raises `StoreUnusable` for what is no store of this schema."""
     with errors_named(address, StoreUnusable):
         db = connect(address, "reader", **_READ_ONLY)
     try:
         with errors_named(address, StoreUnusable):
             _check_there(db, address)
-        yield SnapshotConnection(db, address)
+        yield partial(_snapshot, db, address)
     finally:
         db.close()
+
+
+@contextmanager
+def _snapshot(db: psycopg.Connection[Any], address: Postgresql) -> Iterator[Tx]:
+    with errors_named(address, StoreUnavailable):
+        db.execute(_SNAPSHOT)
+        try:
+            yield Statements(db)
+        finally:
+            db.execute("COMMIT")
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,10 @@ import msgspec
 from receiver.errors import StoreUnusable
 from receiver.store import audit
 from receiver.store.engine import console_data, plugin_data
-from receiver.store.engine.sqlite.files import check_alone, lock, undo_restore
-from receiver.store.engine.sqlite.reading import check_there
+from receiver.store.engine.sqlite.copying import appearing, copy_database, sync
+from receiver.store.engine.sqlite.files import SUFFIXES, check_alone, lock, undo_restore
+from receiver.store.engine.sqlite.reading import check_there, errors_named
 from receiver.store.engine.sqlite.schema import SCHEMA, check_schema
-
-_FILES = ("", "-wal", "-shm")
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,22 +46,12 @@ def back_up(store: Path, target: Path) -> Copy:
     store = store.resolve()
     check_there(store)
     check_alone(store)
-    with _appearing(target) as unfinished:
-        _copy(store, unfinished)
+    with appearing(target) as unfinished:
+        copy_database(store, unfinished)
         verified = _verify(unfinished, store)
-        files = plugin_data.copy_data(store, target, _copy)
-        accounts = console_data.copy_accounts(store, target, _copy)
+        files = plugin_data.copy_data(store, target)
+        accounts = console_data.copy_accounts(store, target)
         return msgspec.structs.replace(verified, file=target, plugin_files=files, accounts=accounts)
-
-
-def _copy(file: Path, target: Path) -> None:
-    """Copies the database, including pages that are only in the WAL."""
-    try:
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
-            # In one step: with several, SQLite starts again after each commit of the service.
-            source.backup(copy)
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{file}: {error}") from None
 
 
 def _verify(file: Path, name: Path) -> Copy:
@@ -72,17 +59,15 @@ def _verify(file: Path, name: Path) -> Copy:
 
     Raises `StoreUnusable` if it is incomplete or damaged.
     """
-    try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as db:
-            check_schema(name, *db.execute(SCHEMA).fetchone())
-            (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-            if verdict != "ok":
-                raise StoreUnusable(f"{name}: damaged: {verdict}")
-            events, last = db.execute(
-                "SELECT coalesce(sum(type <> ''), 0), coalesce(max(seq), 0) FROM events"
-            ).fetchone()
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{name}: {error}") from None
+    url = f"{file.as_uri()}?immutable=1"
+    with errors_named(name, StoreUnusable), closing(sqlite3.connect(url, uri=True)) as db:
+        check_schema(name, *db.execute(SCHEMA).fetchone(), older=True)
+        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+        if verdict != "ok":
+            raise StoreUnusable(f"{name}: damaged: {verdict}")
+        events, last = db.execute(
+            "SELECT coalesce(sum(type <> ''), 0), coalesce(max(seq), 0) FROM events"
+        ).fetchone()
     return Copy(file=file, bytes=file.stat().st_size, events=events, last_seq=last)
 
 
@@ -94,11 +79,8 @@ def note_backup(copy: Copy, store: Path, who: str, now: datetime) -> bool:
     """
     store = store.resolve()
     details = {"file": str(copy.file), "events": copy.events, "bytes": copy.bytes}
-    with lock(store):
-        try:
-            return _note(store, who, "backup", details, now)
-        except sqlite3.Error as error:
-            raise StoreUnusable(f"{store}: {error}") from None
+    with lock(store), errors_named(store, StoreUnusable):
+        return _note(store, who, "backup", details, now)
 
 
 def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Path | None]:
@@ -121,32 +103,24 @@ def restore(file: Path, store: Path, now: datetime, who: str) -> tuple[Copy, Pat
         if store.exists() and file.samefile(store):
             raise StoreUnusable(f"{file}: the store itself; name what `receiver backup` made")
         restored = store.with_name(f"{store.name}.restored")
-        with _appearing(restored) as unfinished:
-            _copy(file, unfinished)
+        with appearing(restored) as unfinished:
+            copy_database(file, unfinished)
             verified = _verify(unfinished, file)
-            _note_restore(unfinished, file, verified, who, now)
+            with errors_named(file, StoreUnusable):
+                details = {"file": str(file), "events": verified.events}
+                _note(unfinished, who, "restore", details, now)
+        kept = store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
         try:
-            kept = _set_aside(store, now)
+            existed = _set_aside(store, kept)
             restored.rename(store)
         except BaseException:
             undo_restore(store)
             raise
-        aside = kept or store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
-        files = plugin_data.put_back(file, store, aside, _copy)
-        accounts = console_data.put_back_accounts(file, store, aside, _copy)
-        _sync(store.parent)
-    restored_copy = msgspec.structs.replace(
-        verified, file=store, plugin_files=files, accounts=accounts
-    )
-    return restored_copy, kept
-
-
-def _note_restore(unfinished: Path, file: Path, copy: Copy, who: str, now: datetime) -> None:
-    details = {"file": str(file), "events": copy.events}
-    try:
-        _note(unfinished, who, "restore", details, now)
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{file}: {error}") from None
+        files = plugin_data.put_back(file, store, kept)
+        accounts = console_data.put_back_accounts(file, store, kept)
+        sync(store.parent)
+    copy = msgspec.structs.replace(verified, file=store, plugin_files=files, accounts=accounts)
+    return copy, kept if existed else None
 
 
 def _note(path: Path, who: str, act: str, details: dict[str, Any], now: datetime) -> bool:
@@ -162,22 +136,23 @@ def _note(path: Path, who: str, act: str, details: dict[str, Any], now: datetime
     return True
 
 
-def _set_aside(store: Path, now: datetime) -> Path | None:
-    """Gives the store and its log another name; the log belongs to this file alone.
+def _set_aside(store: Path, kept: Path) -> bool:
+    """Gives the store and its log another name; False if there is none.
+
+    The log belongs to this file alone.
 
     The store keeps its first name too until the copy takes it: without a store, a service that
     starts at that moment would create an empty one.
     """
     if not store.exists():
-        return None
+        return False
     _write_back(store)
-    kept = store.with_name(f"{store.name}.before-{now:%Y%m%dT%H%M%SZ}")
     kept.hardlink_to(store)
-    log, index = (store.with_name(f"{store.name}{suffix}") for suffix in _FILES[1:])
+    log, index = (store.with_name(f"{store.name}{suffix}") for suffix in SUFFIXES[1:])
     if log.exists():  # the store is damaged, or somebody reads it
         log.rename(kept.with_name(f"{kept.name}-wal"))
     index.unlink(missing_ok=True)
-    return kept
+    return True
 
 
 def _write_back(store: Path) -> None:
@@ -185,29 +160,3 @@ def _write_back(store: Path) -> None:
     # A file that is no store any more loses nothing by this.
     with suppress(sqlite3.Error), closing(sqlite3.connect(store)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-@contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """Yields a temporary file, which gets its name when it is on disk, or is deleted on failure."""
-    if target.exists():
-        raise StoreUnusable(f"{target}: exists already; name a new file")
-    unfinished = target.with_name(f"{target.name}.part")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    try:
-        yield unfinished
-        _sync(unfinished)
-        unfinished.rename(target)
-        _sync(target.parent)
-    finally:
-        for suffix in _FILES:
-            unfinished.with_name(f"{unfinished.name}{suffix}").unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

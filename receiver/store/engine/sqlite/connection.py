@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import structlog
 
 from receiver.store.engine import Lane, person_index
-from receiver.store.engine.sqlite.database import WAL_LIMIT, open_writer
+from receiver.store.engine.sqlite.database import WAL_LIMIT, open_writer, transaction
 from receiver.store.engine.sqlite.files import identity
 from receiver.store.tx import Tx
 
@@ -52,18 +52,9 @@ class WriterConnection:
         self.unindexed = person_index.count_unindexed(self._db)
         """Events that are not in the index of people."""
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Commits the statements run inside, or rolls them back if the block raises."""
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        return transaction(self._db)
 
     def announce(self, lanes: Iterable[Lane]) -> None:
         """Does nothing: this process alone uses the store."""

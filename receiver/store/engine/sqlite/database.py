@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from receiver.errors import StoreUnusable
 from receiver.store.engine.sqlite.files import check_length
+from receiver.store.engine.sqlite.reading import errors_named
 from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrate
 
 #: A WAL above this size is written back at once; a smaller one when nothing else is to do.
@@ -30,7 +32,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     """
     try:
         if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            path.touch(0o600, exist_ok=False)
         check_length(path)
         # Another thread than this one uses it, and only that one.
         db = sqlite3.connect(
@@ -39,22 +41,29 @@ def open_writer(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StoreUnusable(f"{path}: {error}") from None
     try:
-        _check_ours(db, path)
-        _configure(db, path)
-        migrate(db)
-    except sqlite3.Error as error:
-        db.close()
-        raise StoreUnusable(f"{path}: {error}") from None
+        with errors_named(path, StoreUnusable):
+            # An empty file is one of ours, too.
+            if db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None:
+                check_schema(path, *db.execute(SCHEMA).fetchone(), older=True)
+            _configure(db, path)
+            migrate(db)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _check_ours(db: sqlite3.Connection, path: Path) -> None:
-    """Raises `StoreUnusable` for a file that is no store of ours; an empty file passes."""
-    if db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None:
-        check_schema(path, *db.execute(SCHEMA).fetchone())
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commits the statements run inside, or rolls them back if the block raises."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def _configure(db: sqlite3.Connection, path: Path) -> None:

@@ -11,7 +11,6 @@ from receiver.errors import StoreLocked, StoreUnusable
 from receiver.store import engine
 from receiver.store.engine.moving import MoveSource, MoveTarget
 from receiver.store.engine.sqlite import moving
-from receiver.store.engine.sqlite.alone import Alone
 from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.engine.sqlite.inspection import open_for_inspection
@@ -30,13 +29,13 @@ class Sqlite:
         """Opens the file for this process alone."""
         del works
         with lock(self.address):
-            yield WriterConnection(self.address), Alone()
+            yield WriterConnection(self.address), engine.Membership()
 
     def reader(self) -> AbstractAsyncContextManager[engine.AsyncConnection]:
         """Opens a read-only connection."""
         return open_async(self.address)
 
-    def snapshots(self) -> AbstractContextManager[engine.SnapshotConnection]:
+    def snapshots(self) -> AbstractContextManager[engine.Snapshots]:
         """Opens a read-only connection."""
         return open_snapshots(self.address)
 

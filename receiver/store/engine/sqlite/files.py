@@ -10,6 +10,9 @@ from typing import IO
 
 from receiver.errors import StoreLocked, StoreUnusable
 
+#: The endings of a database's file, its log, and the index of that.
+SUFFIXES = ("", "-wal", "-shm")
+
 
 def lock(path: Path) -> IO[str]:
     """Locks the store at `path` while the returned file is open.

@@ -51,7 +51,7 @@ def open_for_inspection(path: Path) -> Iterator[tuple[Tx, int, int]]:
     """
     with _opened(path) as db:
         application, version = db.execute(SCHEMA).fetchone()
-        check_schema(path, application, version, newer=True)
+        check_schema(path, application, version, older=True, newer=True)
         yield db, version, len(migrations())
 
 

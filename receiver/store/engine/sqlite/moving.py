@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from receiver.errors import StoreUnusable
 from receiver.store.engine import person_index
 from receiver.store.engine.moving import CREATE_PROGRESS, FILLED, PROGRESS, Columns, Kind
-from receiver.store.engine.sqlite.database import open_writer
+from receiver.store.engine.sqlite.copying import delete, rename
+from receiver.store.engine.sqlite.database import open_writer, transaction
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.engine.sqlite.reading import check_there, errors_named
-from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrations
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema
 from receiver.store.tx import Tx
 
 _KINDS: dict[str, Kind] = {"INTEGER": "integer", "TEXT": "text", "BLOB": "bytes"}
@@ -43,16 +43,9 @@ class _End:
         """Runs statements."""
         return self._db
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Commits the statements run inside, or rolls them back if the block raises."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
+        return transaction(self._db)
 
     def columns(self, table: str) -> Columns:
         """Returns the columns of a table."""
@@ -86,14 +79,13 @@ class Target(_End):
     def _open(self) -> sqlite3.Connection:
         db = open_writer(self._part)
         if not db.execute(_THERE).fetchone():
-            db.execute("BEGIN")
-            for table in FILLED:
-                db.execute(f"DELETE FROM {table}")
-            db.execute(CREATE_PROGRESS)
-            for name, sql in db.execute(_TRIGGERS).fetchall():
-                db.execute(f"DROP TRIGGER {name}")
-                db.execute(_KEEP, (f"{_TRIGGER}{name}", sql))
-            db.execute("COMMIT")
+            with transaction(db):
+                for table in FILLED:
+                    db.execute(f"DELETE FROM {table}")
+                db.execute(CREATE_PROGRESS)
+                for name, sql in db.execute(_TRIGGERS).fetchall():
+                    db.execute(f"DROP TRIGGER {name}")
+                    db.execute(_KEEP, (f"{_TRIGGER}{name}", sql))
         return db
 
     def add(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -106,9 +98,7 @@ class Target(_End):
         if id_ and self._db.execute(_COUNTS, (table,)).fetchone():
             with self.transaction():
                 self._db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-                self._db.execute(
-                    "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, id_)
-                )
+                self._db.execute(_SET_GIVEN, (table, id_))
 
     def index(self) -> None:
         """Indexes the people of new events."""
@@ -117,8 +107,7 @@ class Target(_End):
     def start_over(self) -> None:
         """Deletes the file, and makes it anew."""
         self._db.close()
-        for suffix in ("", "-wal", "-shm"):
-            self._part.with_name(f"{self._part.name}{suffix}").unlink(missing_ok=True)
+        delete(self._part)
         self._db = self._open()
 
     def finish(self) -> None:
@@ -128,14 +117,7 @@ class Target(_End):
                 self._db.execute(sql)
             self._db.execute(f"DROP TABLE {PROGRESS}")
         self.close()
-        for place in (self._part, self._path.parent):
-            descriptor = os.open(place, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-                if place == self._part:
-                    self._part.rename(self._path)
-            finally:
-                os.close(descriptor)
+        rename(self._part, self._path)
 
     def close(self) -> None:
         """Closes the file, with all of its log in it."""
@@ -151,7 +133,7 @@ def open_source(path: Path) -> Iterator[Source]:
         errors_named(path, StoreUnusable),
         closing(sqlite3.connect(path, isolation_level=None)) as db,
     ):
-        check_schema(path, *db.execute(SCHEMA).fetchone(), oldest=len(migrations()))
+        check_schema(path, *db.execute(SCHEMA).fetchone())
         yield Source(db)
 
 

@@ -6,15 +6,17 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import aiosqlite
 
 from receiver.errors import StoreError, StoreUnavailable, StoreUnusable
+from receiver.store.engine import Snapshots
 from receiver.store.engine.sqlite.files import check_alone
-from receiver.store.engine.sqlite.schema import SCHEMA, check_schema, migrations
+from receiver.store.engine.sqlite.schema import SCHEMA, check_schema
 from receiver.store.tx import Tx
 
 #: Rows of a long result that are fetched at once.
@@ -82,7 +84,7 @@ async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
             await db.execute(_READ_ONLY)
             async with db.execute(SCHEMA) as cursor:
                 found = cast("tuple[int, int]", await cursor.fetchone())
-                check_schema(path, *found, oldest=len(migrations()))
+                check_schema(path, *found)
         yield AsyncConnection(db, path)
     finally:
         if _thread(db).is_alive():  # else calls would wait for ever
@@ -95,40 +97,29 @@ def _thread(db: aiosqlite.Connection) -> threading.Thread:
     return thread
 
 
-class SnapshotConnection:
-    """Runs the queries of one thread; several can share a snapshot of the store."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
-        self._path = path
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Tx]:
-        """Runs the queries inside on one snapshot. Raises `StoreUnavailable`."""
-        with errors_named(self._path, StoreUnavailable):
-            self._db.execute("BEGIN")
-            try:
-                yield self._db
-            finally:
-                self._db.execute("COMMIT")
-
-
 @contextmanager
-def open_snapshots(path: Path) -> Iterator[SnapshotConnection]:
+def open_snapshots(path: Path) -> Iterator[Snapshots]:
     """Opens the store at `path`, beside a running service or without one.
 
     Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
     """
     check_there(path)
     with errors_named(path, StoreUnusable):
-        db = sqlite3.connect(path, isolation_level=None)
-    try:
+        db = _connect(path)
+    with closing(db):
         with errors_named(path, StoreUnusable):
-            db.execute(_READ_ONLY)
-            check_schema(path, *db.execute(SCHEMA).fetchone(), oldest=len(migrations()))
-        yield SnapshotConnection(db, path)
-    finally:
-        db.close()
+            check_schema(path, *db.execute(SCHEMA).fetchone())
+        yield partial(_snapshot, db, path)
+
+
+@contextmanager
+def _snapshot(db: sqlite3.Connection, path: Path) -> Iterator[Tx]:
+    with errors_named(path, StoreUnavailable):
+        db.execute("BEGIN")
+        try:
+            yield db
+        finally:
+            db.execute("COMMIT")
 
 
 class ConnectionPool:
@@ -164,6 +155,10 @@ class ConnectionPool:
         except IndexError:
             if not self._path.is_file():
                 return None
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        db.execute(_READ_ONLY)
-        return db
+        return _connect(self._path, check_same_thread=False)
+
+
+def _connect(path: Path, **options: bool) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, **options)
+    db.execute(_READ_ONLY)
+    return db

@@ -27,11 +27,11 @@ def migrations() -> list[str]:
 
 
 def check_schema(
-    path: Path, application: int, version: int, *, oldest: int = 1, newer: bool = False
+    path: Path, application: int, version: int, *, older: bool = False, newer: bool = False
 ) -> None:
     """Raises `StoreUnusable` for a file that is no store of ours, or has another schema.
 
-    `oldest`: the earliest schema that passes; `newer`: schemas of newer programs pass too.
+    `older`, `newer`: schemas of earlier, of later programs pass too.
     """
     newest = len(migrations())
     if application != APPLICATION_ID or version < 1:
@@ -41,9 +41,9 @@ def check_schema(
             f"{path}: made by a newer sms-receiver (schema {version}, this program knows "
             f"{newest}); upgrade the program"
         )
-    if version < oldest:
+    if version < newest and not older:
         raise StoreUnusable(
-            f"{path}: of an earlier version (schema {version}, expected {oldest}); "
+            f"{path}: of an earlier version (schema {version}, expected {newest}); "
             "start the service once to bring it up to date"
         )
 
