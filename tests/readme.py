@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cli.program import spawn_on_terminal
+from tests.cli.program import on_terminal
 from tests.harness import PATIENCE, PROGRAM
 
 README = Path(__file__).parents[1] / "README.md"
@@ -48,14 +48,14 @@ def written() -> str:
 
 def run(folder: Path, port: int = 8080, admin: int = 8081) -> str:
     """Types the commands in `folder`; what a person sees, with the default ports."""
-    shown = {"receiver init": spawn_on_terminal(folder, "init")}
+    shown = {"receiver init": on_terminal(folder, "init")}
     file = folder / "receiver.toml"
     text = file.read_text("utf-8").replace("8080", str(port)).replace("8081", str(admin))
     file.write_text(text, "utf-8")
     with serving(folder) as greeting:
         shown["receiver serve &"] = greeting
         for line in COMMANDS:
-            shown[line] = spawn_on_terminal(folder, *shlex.split(line)[1:])
+            shown[line] = on_terminal(folder, *shlex.split(line)[1:])
     session = "\n\n".join(f"$ {line}\n{plain(output)}" for line, output in shown.items())
     return re.sub(rf"(:|port=){port}\b", r"\g<1>8080", f"{session}\n")
 

@@ -80,9 +80,10 @@ def test_the_bill_of_materials_is_the_lock_file(tmp_path: Path) -> None:
     # The coverage of a program that is not ours would take as long again.
     unmeasured = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     made = []
-    for name in ("one.json", "two.json"):
+    # Validating takes ten times as long as the rest; it changes no byte, and once is enough.
+    for name, more in (("one.json", ()), ("two.json", ("--no-validate",))):
         arguments[-1] = str(tmp_path / name)
-        command: list[str | Path] = [program, *arguments]
+        command: list[str | Path] = [program, *arguments, *more]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=unmeasured)
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]

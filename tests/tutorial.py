@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from tests.cli.program import spawn_on_terminal
+from tests.cli.program import on_terminal
 from tests.harness import PATIENCE
 from tests.readme import masked as masked_session
 from tests.readme import plain, serving
@@ -67,7 +67,7 @@ class Walk:
             self._service.close()  # Ctrl-C in the first terminal
             return self._service.enter_context(serving(self.folder))
         if command == "receiver":
-            shown = spawn_on_terminal(self.folder, *arguments, width=_WIDTH)
+            shown = on_terminal(self.folder, *arguments, width=_WIDTH)
             if arguments[0] == "init":
                 self._move()
             return shown

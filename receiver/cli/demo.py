@@ -47,6 +47,8 @@ from receiver.views.events import summary, type_name
 #: Seconds between pushes on a terminal, so that a person can read along.
 _PAUSE = 0.15
 _PATIENCE = 10.0
+#: Seconds that messages which were sent have for their final status.
+_SETTLED_WITHIN = 10.0
 #: The traffic spans some seconds, which must not be in the future.
 _EARLIER = timedelta(minutes=1)
 #: The expected lines of the subscription book, and opt-outs, at the end.
@@ -216,7 +218,7 @@ class Demo:
         self._compare("messages sent", _SENT, dict(sent))
 
     async def _settled(self, reader: Reader) -> list[StoredMessage]:
-        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        deadline = asyncio.get_running_loop().time() + _SETTLED_WITHIN
         while True:
             messages = await reader.messages.find()
             final = [message for message in messages if message.status.final]

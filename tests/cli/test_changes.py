@@ -13,7 +13,7 @@ from receiver.errors import Malformed, PushError
 from receiver.events import utc_now
 from receiver.store import forwards, jobs, to_micros
 from receiver.store.tx import Tx
-from tests.cli.program import run, spawn, table, told
+from tests.cli.program import run, table, told
 from tests.harness import (
     NOW,
     TOKEN,
@@ -60,7 +60,7 @@ def test_people_are_opted_out_and_in(place: Path) -> None:
 def test_the_service_obeys_at_once(service: Running) -> None:
     """Who is opted out by a command gets no reply from then on."""
     assert b"Welcome" in service.post(inbound(1, "GAME", mobile=NUMBER)).body
-    assert spawn(service.folder, "opt-outs", "add", NUMBER).returncode == 0
+    assert run(service.folder, "opt-outs", "add", NUMBER).returncode == 0
     assert b"Welcome" not in service.post(inbound(2, "GAME", mobile=NUMBER)).body
     assert '"command carried out"' in service.log
     assert NUMBER not in service.log

@@ -17,7 +17,7 @@ from receiver.errors import PushError
 from receiver.events import utc_now
 from receiver.store.engine.sqlite.files import lock
 from tests import stored
-from tests.cli.program import run, spawn, table, told
+from tests.cli.program import run, table, told
 from tests.harness import (
     PATIENCE,
     PROGRAM,
@@ -129,12 +129,12 @@ def test_a_number_without_data_is_told(place: Path) -> None:
 def test_a_subscriber_is_forgotten_only_by_force(service: Running) -> None:
     """Who may still be charged is named, nothing is gone; `--force` lets go all the same."""
     service.post(subscription("activation", "20260528124756", mobile=PERSON))
-    refused = spawn(service.folder, "forget", PERSON)
+    refused = run(service.folder, "forget", PERSON)
     assert refused.returncode == 1
     assert f"{PERSON}: subscribed at tilil to 22915 service 44" in refused.stderr
     assert "--force" in refused.stderr
     assert len(table(service.folder, "subscribers")) == 1
-    assert spawn(service.folder, "forget", PERSON, "--force").returncode == 0
+    assert run(service.folder, "forget", PERSON, "--force").returncode == 0
     assert table(service.folder, "subscribers", "--history") == []
 
 

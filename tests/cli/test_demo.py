@@ -18,7 +18,7 @@ import pytest
 
 from receiver.cli import demo
 from receiver.providers import built_in
-from tests.cli.program import Result, spawn, spawn_on_terminal
+from tests.cli.program import Result, run, spawn, spawn_on_terminal
 from tests.harness import PATIENCE, PROGRAM
 
 
@@ -95,7 +95,7 @@ def _logs_in(shown: str) -> None:
 
 
 def _run(arguments: list[str], folder: Path) -> Result:
-    result = spawn(folder, *arguments)
+    result = run(folder, *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     return result
 
@@ -112,6 +112,7 @@ cli.main()
 _OTHER_STATUS = """
 steps = demo_traffic.Traffic.steps
 replace = msgspec.structs.replace
+demo._SETTLED_WITHIN = 0.0  # nothing is sent
 demo.Traffic.steps = lambda self: [replace(step, status=418) for step in steps(self)[:2]]
 """
 

@@ -27,7 +27,7 @@ from receiver.store import job_changes, jobs, purges
 from receiver.store.engine.sqlite import inspection
 from receiver.store.engine.sqlite.files import lock
 from receiver.store.engine.sqlite.schema import migrations
-from tests.cli.program import run, spawn, spawn_on_terminal
+from tests.cli.program import on_terminal, run
 from tests.cli.test_send import KEY, faking, sources
 from tests.harness import (
     TOKEN,
@@ -156,10 +156,10 @@ def test_nothing_is_changed_beside_a_service(served: Running) -> None:
 
 def test_people_get_lines_with_what_to_do(served: Running, tmp_path: Path) -> None:
     """In colours on a terminal, and with the numbers of each at the end."""
-    shown = spawn_on_terminal(served.folder, "doctor")
+    shown = on_terminal(served.folder, "doctor")
     assert "\x1b[32mgreen \x1b[0m  store: " in shown
     write(tmp_path, quiet())
-    result = spawn(tmp_path, "doctor")
+    result = run(tmp_path, "doctor")
     lines = result.stdout.splitlines()
     line = lines.index(f"yellow  service: no service runs on {tmp_path}/receiver.db")
     assert lines[line + 1] == "        → start it: systemctl start receiver, or `receiver serve`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.events import event_schema
-from tests.cli.program import run, spawn, table, told
+from tests.cli.program import run, table, told
 from tests.harness import settings, with_plugin, write
 
 RULES = [
@@ -135,4 +135,4 @@ def test_nothing_answers(tmp_path: Path) -> None:
 
 def test_the_schema_is_printed(tmp_path: Path) -> None:
     """`receiver schema` is the JSON Schema of the events, and needs no configuration."""
-    assert json.loads(spawn(tmp_path, "schema").stdout) == event_schema()
+    assert json.loads(told(tmp_path, "schema")) == event_schema()

@@ -14,7 +14,7 @@ from receiver.cli import COMMANDS, application
 from receiver.cli.exit_status import as_status
 from receiver.errors import Failed, StoreError
 from tests.cli.program import on_terminal, run, spawn, spawn_on_terminal
-from tests.harness import PATIENCE, PROGRAM
+from tests.harness import PATIENCE, PROGRAM, inbound, serve
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
@@ -144,6 +144,23 @@ def test_a_command_loads_what_it_needs(
         check=True,
     )
     assert not set(result.stderr.split()) & {*HEAVY, *light}
+
+
+#: What a service needs that sends, has an admin address, a template or the console.
+OF_SOME_SERVICES = ("httpx2", "httpcore2", "prometheus_client", "jinja2", "psycopg", "argon2")
+
+
+def test_the_service_loads_what_it_needs(tmp_path: Path) -> None:
+    """A restart is quick because it waits for no library that this service does without."""
+    report = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    program = (sys.executable, "-c", f"{report}; from receiver.cli import main; main()")
+    with serve(tmp_path, program=program) as running:
+        assert running.post(inbound(1, "GAME")).status == 200
+        assert running.stop() == 0
+        loaded = set(running.log.splitlines()[-1].split())
+    assert "receiver.service.server" in loaded
+    # Neither for tracebacks, nor for tables: a log has none.
+    assert not loaded & {*OF_SOME_SERVICES, "rich", "pygments"}
 
 
 def test_an_unexpected_error_is_one_line(

@@ -17,7 +17,7 @@ from receiver.service import replay as module
 from receiver.service.replay_compare import compare
 from receiver.store import open_store
 from tests import stored
-from tests.cli.program import on_terminal, run, spawn, table, told
+from tests.cli.program import on_terminal, run, table, told
 from tests.harness import (
     PATIENCE,
     PROGRAM,
@@ -257,7 +257,7 @@ def answering_all() -> dict[str, Any]:
 
 def assert_everybody_has_one(folder: Path) -> None:
     """After one more run, which may find something to do, and another, which must not."""
-    assert spawn(folder, *APPLY).returncode == 0
+    assert run(folder, *APPLY).returncode == 0
     assert told(folder, *APPLY).splitlines()[-1].startswith("done for 0 events")
     answered = [message.event for message in stored.messages(folder / "receiver.db")]
     assert (len(answered), len(set(answered))) == (MANY, MANY)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 from pathlib import Path
-from typing import Any
 
-from tests.cli.program import spawn
-from tests.harness import PATIENCE, TOKEN, Running, inbound, serve, settings, until, write
+from tests.cli.program import run
+from tests.harness import PATIENCE, TOKEN, Running, inbound, settings, write
 
 
 def test_it_says_where_it_listens(service: Running) -> None:
@@ -41,50 +39,13 @@ def test_its_log_is_quiet_about_people(service: Running) -> None:
         assert private not in service.log
 
 
-def test_an_address_in_use_is_told(tmp_path: Path) -> None:
-    """One line with the address and the setting to mend; exit status 1."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        write(tmp_path, settings(server={"port": port}))
-        result = spawn(tmp_path, "serve")
-    assert result.returncode == 1
-    assert result.stderr == (
-        f"receiver: 127.0.0.1:{port}: Address already in use; "
-        "choose another with server.host, server.port\n"
-    )
-
-
-def test_a_store_in_use_is_told(service: Running) -> None:
-    """Two services cannot have one store."""
-    result = spawn(service.folder, "serve")
-    assert result.returncode == 1
-    expected = f"receiver: {service.store} is in use by process {service.process.pid}\n"
-    assert result.stderr == expected
-
-
 def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
-    """It is left as it was."""
+    """Also by what only reads, which leaves it as it was."""
     write(tmp_path, settings())
     garbage = b"not a store, but somebody's " * 100
     (tmp_path / "receiver.db").write_bytes(garbage)
-    for command in ("serve", "events"):
-        result = spawn(tmp_path, command)
-        assert result.returncode == 1
-        [line] = result.stderr.splitlines()
-        assert line.startswith(f"receiver: {tmp_path}/receiver.db: ")
+    result = run(tmp_path, "events")
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"receiver: {tmp_path}/receiver.db: ")
     assert (tmp_path / "receiver.db").read_bytes() == garbage
-
-
-def test_a_source_open_to_anybody_is_reported(tmp_path: Path) -> None:
-    """At every start, as a warning."""
-    sources = {"open": {"provider": "tsconect", "authentication": "none"}}
-    with serve(tmp_path, settings(sources=sources)) as running:
-
-        def found() -> list[dict[str, Any]]:
-            # A line that is being written is not whole yet.
-            lines = [line for line in running.log.splitlines(keepends=True) if line[-1] == "\n"]
-            return [json.loads(line) for line in lines if "anybody" in line]
-
-        warnings = until(found, "told")
-    assert [line["level"] for line in warnings] == ["warning"]
-    assert [line["key"] for line in warnings] == ["sources.open.authentication"]

@@ -16,7 +16,7 @@ import pytest
 from receiver.config import Server
 from receiver.http.redact import address, masked
 from receiver.providers import built_in
-from tests.cli.program import run, spawn, table, told
+from tests.cli.program import run, table, told
 from tests.harness import PATIENCE, TOKEN, Running, serve, settings, write
 
 DIGEST = {"username": "u", "password": "p", "server_ip": "192.0.2.1"}
@@ -109,7 +109,7 @@ def test_a_refusal_is_a_failure(running: Running) -> None:
 def test_nobody_there_is_told(tmp_path: Path) -> None:
     """A service that does not run is one line, with its address."""
     write(tmp_path, settings(server={"port": 9}))
-    result = spawn(tmp_path, "simulate", "tilil", "inbound")
+    result = run(tmp_path, "simulate", "tilil", "inbound")
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
     assert line.startswith("receiver: http://127.0.0.1:9: ")

@@ -45,9 +45,8 @@ def test_an_address_in_use_is_told_with_the_setting(tmp_path: Path) -> None:
             )
             assert ended.returncode == 1
             (line,) = ended.stderr.splitlines()
-            assert (
-                f"127.0.0.1:{port}: Address already in use; choose another with {setting}" in line
-            )
+            why = f"127.0.0.1:{port}: Address already in use; choose another with {setting}"
+            assert line == f"receiver: {why}"
     assert not (tmp_path / "receiver.db").exists()
 
 
