@@ -11,6 +11,8 @@ PREFIX ?= /opt/sms-receiver
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The tests are compiled; what changes in them since is compiled by whoever runs it.
+COMPILED := $(VENV)/.compiled
 # What builds the wheel, and nothing else.
 BUILD := .venv-build
 LOWEST := .venv-lowest
@@ -51,7 +53,8 @@ run: $(READY) ## the whole service with sample traffic, in a folder that is thro
 	$(BIN)/receiver demo
 
 # Measuring takes as long again as the tests: .ci/run does it, make test COVERAGE=yes.
-test: lint ## lint, then the quick tests; with coverage: make test COVERAGE=yes
+test: $(READY) ## lint, then the quick tests; with coverage: make test COVERAGE=yes
+	$(MAKE) --no-print-directory -j 2 lint $(COMPILED)
 	$(if $(COVERAGE),$(BIN)/coverage erase)
 	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
 
@@ -146,6 +149,11 @@ $(READY): requirements-dev.lock pyproject.toml
 	$(BIN)/python $(PIP) install -q $(LOCKED) -r requirements-dev.lock
 	$(BIN)/python $(PIP) install -q $(TREE) -e .
 	$(BIN)/python $(PIP) check
+	touch $@
+
+# Once, as all processes of tests that begin at the same time would do it.
+$(COMPILED): $(READY)
+	$(BIN)/pytest --collect-only -qq >/dev/null
 	touch $@
 
 $(BUILD)/.ready: requirements-build.lock

@@ -6,8 +6,8 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -45,19 +45,22 @@ def _ctrl_c_is_heard() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _looked_through_less() -> None:
-    """What was collected stays: it is no garbage, and there is much of it to look through."""
-    gc.collect()
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests, and what they load, share what costs much and is the same for all of them."""
+    shared = ExitStack()
+    shared.enter_context(made_once())
+    config.add_cleanup(shared.close)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays: it is no garbage, and there is much of it to look through."""
+    gc.disable()
+    collected = yield
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _made_once() -> Iterator[None]:
-    """Tests share what costs much and is the same for all of them."""
-    with made_once():
-        yield
+    gc.enable()
+    return collected
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
+from typing import Any
 
 import psycopg
 
@@ -26,6 +27,8 @@ _OTHERS = (
 )
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 _SEQUENCES = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"
+#: A database, and the connection that empties it: to connect takes longer than that.
+_Made = tuple[str, psycopg.Connection[Any]]
 
 
 class Databases:
@@ -34,7 +37,7 @@ class Databases:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._numbers = count()
-        self._free: list[str] = []
+        self._free: list[_Made] = []
         self._db = psycopg.connect(f"{server.conninfo} dbname=postgres", autocommit=True)
         self._db.execute(f"CREATE DATABASE {_MIGRATED}".encode())
         with closing(connect(self._address(_MIGRATED), "migration")) as db:
@@ -45,14 +48,15 @@ class Databases:
     @contextmanager
     def new(self) -> Iterator[Postgresql]:
         """The address of a store without rows."""
-        name = self._free.pop() if self._free else self._make()
-        address = self._address(name)
-        yield address
-        with closing(connect(address, "emptying", session_replication_role="replica")) as db:
+        name, db = self._free.pop() if self._free else self._make()
+        try:
+            yield self._address(name)
+        finally:
+            self._free.append((name, db))
             db.execute(_OTHERS)
-            for statement in self._emptying:
-                db.execute(statement)
-        self._free.append(name)
+            with db.pipeline():
+                for statement in self._emptying:
+                    db.execute(statement, prepare=True)
 
     @contextmanager
     def nothing(self) -> Iterator[Postgresql]:
@@ -63,13 +67,14 @@ class Databases:
         self._db.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
     def close(self) -> None:
-        """Closes the connection that makes databases."""
-        self._db.close()
+        """Closes the connections that make databases and empty them."""
+        for db in self._db, *(db for _, db in self._free):
+            db.close()
 
-    def _make(self) -> str:
+    def _make(self) -> _Made:
         name = f"test_{next(self._numbers)}"
         self._db.execute(_COPY.format(name).encode())
-        return name
+        return name, connect(self._address(name), "emptying", session_replication_role="replica")
 
     def _address(self, name: str) -> Postgresql:
         return Postgresql(Secret(url_of([self.server.port], name)))

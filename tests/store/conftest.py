@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.statements import Statements
 from receiver.store.engine.sqlite.schema import migrate
 from receiver.store.tx import Tx
+from tests.examples import share_of
 from tests.postgresql.databases import Databases
 from tests.store import everything
 from tests.store.statements import Ran, names, recording, written
@@ -105,3 +106,15 @@ def address(stores: Stores) -> Iterator[StoreAddress]:
     """Where a new store is, in a file or in PostgreSQL."""
     with stores.store() as made:
         yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Tries a fifth of a property's examples on PostgreSQL, where each has to connect anew.
+
+    What the property says of is the same code for both engines; SQLite has all of them.
+    """
+    with ExitStack() as stack:
+        if item.get_closest_marker("postgresql"):
+            stack.enter_context(share_of(getattr(item, "obj", None), 5))
+        return (yield)

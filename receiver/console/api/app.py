@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from functools import cache
 
 import msgspec
 import structlog
@@ -56,15 +57,20 @@ def _create(console: Console) -> Starlette:
         Route(path, api.answering(operations), methods=list(operations))
         for path, operations in by_path.items()
     ]
-    document_ = msgspec.json.encode(document(OPERATIONS))
-
-    async def openapi(_: Request) -> Response:
-        return Response(document_, media_type=_JSON)
-
     return Starlette(
-        routes=[Route("/openapi.json", openapi), *routes],
+        routes=[Route("/openapi.json", _openapi), *routes],
         exception_handlers={HTTPException: _refused},
     )
+
+
+@cache
+def _document() -> bytes:
+    """Returns the OpenAPI document, made when it is first asked for."""
+    return msgspec.json.encode(document(OPERATIONS))
+
+
+async def _openapi(_: Request) -> Response:
+    return Response(_document(), media_type=_JSON)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
