@@ -111,7 +111,7 @@ class Reader:
 
     async def sources(self) -> list[str]:
         """Returns the names of all sources that have data, in order."""
-        return [name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name]
+        return sorted(name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name)
 
     async def event_by_seq(self, seq: int) -> StoredEvent | None:
         """Returns the event with this sequence number, without its raw request."""
