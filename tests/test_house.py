@@ -44,6 +44,7 @@ WITH_SQL = {
     "postgresql/test_connection.py": "runs statements that fail",
     "postgresql/test_traps.py": "makes what went wrong",
     "postgresql/test_database.py": "cancels what waits for a standby",
+    "postgresql/test_versions.py": "is a version with other tables",
     "once.py": "copies a store that is migrated once",
     "battery/broken.py": "puts broken statements in place of the store's own",
     "service/test_counting.py": "raises an error of SQLite's",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
@@ -37,3 +37,11 @@ def fault_of(url: str) -> str | None:
     if url.startswith(("postgresql://", "postgres://")):
         return None
     return f"expected sqlite:FILE or postgresql://USER@HOST/DATABASE, got {url.partition(':')[0]!r}"
+
+
+def password_in(url: str) -> str | None:
+    """Returns the password in an address, as libpq finds it there; None without one."""
+    parts = urlsplit(url)
+    if parts.password:
+        return unquote(parts.password)
+    return parse_qs(parts.query).get("password", [None])[0]

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from receiver.config import Config, Console, Server
+from receiver.config import Config, Console, Server, Store
 from receiver.config.convert import Address, Network, Secret, Url
+from receiver.config.store import password_in
 from receiver.errors import PluginError
 from receiver.events import EventType
 from receiver.plugin_host.loader import Plugin, WrongItems, findings
@@ -62,15 +63,17 @@ class Caution(msgspec.Struct, frozen=True):
 def cautions(
     config: Config, providers: Mapping[str, Provider[Any]], plugins: Iterable[Plugin]
 ) -> list[Caution]:
-    """Returns all cautions: sockets, sources, secrets, addresses of ours, findings of plugins."""
+    """Returns all cautions: of sockets, store, sources, secrets, our addresses, and plugins."""
     plugins = list(plugins)
     settings: dict[str, object] = {f"sources.{name}": p.source for name, p in providers.items()}
+    settings["store"] = config.store
     settings |= {f"plugins.{plugin.name}": plugin.settings for plugin in plugins}
     secrets = list(_of_type(Secret, settings))
     regions = {provider.region for provider in providers.values()}
     return [
         *_of_server(config.server),
         *_of_console(config.console),
+        *_of_store(config.store),
         *(each for name, made in providers.items() for each in _of_source(f"sources.{name}", made)),
         *_unanswered(providers, plugins),
         *_repeated(secrets, providers),
@@ -114,6 +117,15 @@ def _of_console(console: Console) -> Iterator[Caution]:
             f"{console.listen} can be reached from other machines, and there is no HTTPS here:"
             " passwords, tokens and numbers can be read on the way; listen on 127.0.0.1 behind a"
             " reverse proxy",
+        )
+
+
+def _of_store(store: Store) -> Iterator[Caution]:
+    if password_in(store.url):
+        yield Caution(
+            "store.url",
+            "has a password in it, which who sees the address sees; take it out, and set"
+            " store.password: credential:NAME, file:/path or env:NAME",
         )
 
 

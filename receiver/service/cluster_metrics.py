@@ -10,6 +10,8 @@ from prometheus_client.core import Metric
 from receiver.service.families import gauge, one, value
 from receiver.store.engine.cluster import Cluster
 
+#: Also told if there are none, since no commit ends then.
+_NONE = {"sync": 0, "quorum": 0}
 _ALIVE = {True: "alive", False: "lost"}
 
 
@@ -46,7 +48,7 @@ def of_cluster(found: Cluster | None) -> Iterator[Metric]:
         "receiver_standbys",
         "Standbys of the database; commits wait for those that are sync or quorum.",
         ("sync",),
-        one(Counter(standby.sync for standby in found.standbys)),
+        one({**_NONE, **Counter(standby.sync for standby in found.standbys)}),
     )
     yield gauge(
         "receiver_standby_lag_seconds",

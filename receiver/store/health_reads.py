@@ -127,7 +127,7 @@ def store_health(address: StoreAddress, sources: Iterable[str]) -> StoreHealth:
             version=version,
             newest=newest,
             last_pushes=found,
-            sources=[source for (source,) in tx.execute(KNOWN_SOURCES) if source],
+            sources=sorted(source for (source,) in tx.execute(KNOWN_SOURCES) if source),
             searched_back_to=back_to,
             clients=_clients(tx),
             quarantine=[

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from receiver.config import Config
 from receiver.config.convert import Secret
+from receiver.config.store import password_in
 from receiver.http.redact import masked
 from receiver.service.person import Entry, Record
 from receiver.service.stories import Story
@@ -26,8 +27,8 @@ _RAISED = re.compile(r"([A-Za-z_]\w*): ")
 def secrets_of(config: Config) -> list[str]:
     """Returns every credential in the configuration, the longest first."""
     found = {secret.reveal() for secret in _secrets(config)}
-    if password := urlsplit(config.store.url).password:
-        found.add(unquote(password))
+    if password := password_in(config.store.url):
+        found.add(password)
     return sorted(found, key=len, reverse=True)
 
 

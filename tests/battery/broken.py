@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import receiver
 from receiver import cli
 from receiver.store import group_commit
 from receiver.store.engine.sqlite import connection, database
@@ -102,11 +101,6 @@ def slow_disk() -> None:
     _replace(group_commit, "QUEUE_LIMIT", _FEW)
 
 
-def another_version() -> None:
-    """Not broken: says that it is an earlier version, beside which the program runs."""
-    receiver.__version__ = "0.0.1"
-
-
 def _take_pushes_with(take: Callable[[Writer, StoredPush], asyncio.Future[StoreResult]]) -> None:
     def take_later(
         self: Writer, arrival: object, prepare: group_commit.Prepare[object], size: int
@@ -125,8 +119,7 @@ def _replace(owner: object, name: str, value: object) -> None:
 
 
 VARIANTS = {
-    function.__name__: function
-    for function in (answer_first, look_first, no_sync, slow_disk, another_version)
+    function.__name__: function for function in (answer_first, look_first, no_sync, slow_disk)
 }
 
 

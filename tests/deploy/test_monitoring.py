@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from receiver.service.cluster_metrics import of_cluster
 from receiver.service.metrics import ServiceCollector
+from tests.doctor.test_cluster import ALL
 from tests.harness import opened
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,9 @@ PROCESS = {
     "process_resident_memory_bytes",
 }
 SOURCE = '{instance="sms:8081", job="sms-receiver", source="tilil"}'
+#: Two receivers on one store, and what their alerts are told with.
+RECEIVERS = [f'{{instance="{name}:8081", job="sms-receiver"}}' for name in ("a", "b")]
+CLUSTER = '{job="sms-receiver"}'
 SERVICE = '{instance="sms:8081", job="sms-receiver"}'
 
 needs_promtool = pytest.mark.skipif(
@@ -38,7 +43,7 @@ async def families(tmp_path: Path) -> dict[str, set[str]]:
     """Every series that /metrics can have, with its labels."""
     found: dict[str, set[str]] = {name: set() for name in PROCESS}
     async with opened(tmp_path) as service:
-        for family in ServiceCollector(service).collect():
+        for family in [*ServiceCollector(service).collect(), *of_cluster(ALL)]:
             labels: Any = family
             endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
             for ending in endings.get(family.type, [""]):
@@ -94,7 +99,10 @@ async def test_the_dashboard_shows_everything(families: dict[str, set[str]]) -> 
 def test_the_dashboard_has_its_rows() -> None:
     """In the order of the way of a push; no two panels have the same id or place."""
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Now", "Intake", "Store", "Handlers", "Sending", "Forwarding", "Trouble"]
+    assert rows == [
+        *("Now", "Intake", "Store", "Several receivers", "Handlers", "Sending", "Forwarding"),
+        "Trouble",
+    ]
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(places)) == len(set(ids)) == len(DASHBOARD["panels"])
@@ -137,9 +145,17 @@ def case(name: str, series: dict[str, str], fires: dict[str, list[str]]) -> dict
     }
 
 
+def labelled(series: str, label: str, value: str) -> str:
+    """Labels, with one more."""
+    return series.replace("{", f'{{{label}="{value}", ')
+
+
 @needs_promtool
 def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
-    """Silent source, service gone, store that refuses, missing reports, low credit, full disk."""
+    """Silent source, service gone, store that refuses, missing reports, low credit, full disk.
+
+    Of several receivers: nobody leads, one is lost, configurations differ, a standby is away.
+    """
     unavailable = SOURCE.replace("{", '{outcome="store_unavailable", ')
     warning, critical = '{severity="warning", ', '{severity="critical", '
     of_source = SOURCE.replace("{", warning)
@@ -176,6 +192,30 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
             "ReceiverDiskNearlyFull",
             {f"receiver_disk_free_bytes{SERVICE}": "9000000000-10000000x600"},
             {"5m": [], "30m": [SERVICE.replace("{", critical)]},
+        ),
+        case(
+            "ReceiverNoLeader",
+            {f"receiver_leaders{each}": "1x5 0 1x3 0x10" for each in RECEIVERS},
+            {"8m": [], "12m": [CLUSTER.replace("{", critical)]},
+        ),
+        case(
+            "ReceiverLost",
+            {f"receiver_nodes{labelled(each, 'state', 'lost')}": "0x5 1x10" for each in RECEIVERS},
+            {"7m": [], "9m": [CLUSTER.replace("{", warning)]},
+        ),
+        case(
+            "ReceiverConfigurationsDiffer",
+            {f"receiver_configurations{each}": "1x5 2x60" for each in RECEIVERS},
+            {"30m": [], "40m": [CLUSTER.replace("{", warning)]},
+        ),
+        case(
+            "ReceiverNoStandby",
+            {
+                f"receiver_standbys{labelled(each, 'sync', sync)}": values
+                for each in RECEIVERS
+                for sync, values in (("sync", "1x5 0x5"), ("quorum", "0x10"), ("async", "1x10"))
+            },
+            {"5m": [], "8m": [CLUSTER.replace("{", critical)]},
         ),
     ]
     file = tmp_path / "test.yml"

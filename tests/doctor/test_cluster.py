@@ -150,6 +150,7 @@ def test_metrics_tell_receivers_and_standbys() -> None:
         ("receiver_configurations",): 1,
         ("receiver_database_clock_offset_seconds",): 0.01,
         ("receiver_standbys", "sync"): 1,
+        ("receiver_standbys", "quorum"): 0,
         ("receiver_standby_lag_seconds", "b"): 0.001,
         ("receiver_standby_behind_bytes", "b"): 4096,
     }

@@ -40,6 +40,24 @@ def test_nothing_to_say_about_a_good_one(tmp_path: Path) -> None:
     assert told(tmp_path, server=server, sources=tilil()) == {}
 
 
+# The store
+
+
+@pytest.mark.parametrize("url", ["me:hidden@db1,db2/sms", "me@db/sms?password=hidden"])
+def test_a_password_in_the_address_of_the_store_is_told(tmp_path: Path, url: str) -> None:
+    """With the setting that takes it, which may be a file; one in place is as safe as its file."""
+    store = {"url": f"postgresql://{url}"}
+    [(key, why)] = told(tmp_path, store=store).items()
+    assert key == "store.url"
+    assert "hidden" not in why
+    assert "set store.password: credential:NAME, file:/path or env:NAME" in why
+    store = {"url": "postgresql://me@db1,db2/sms", "password": STRONG}
+    assert told(tmp_path, store=store) == {}
+    (tmp_path / "receiver.toml").chmod(0o644)
+    found = of(config.load(tmp_path / "receiver.toml"))
+    assert [each.key for each in found] == ["store.password"]
+
+
 # Replies that could not leave
 
 

@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from tests.harness import PATIENCE, PROGRAM, Running, launch, until, write
+from tests.harness import PATIENCE, Running, launch, until, write
 from tests.ports import free_port
 
 
@@ -24,14 +24,13 @@ class Receiver:
         folder: Path,
         raw: Mapping[str, Any],
         url: str,
-        program: Sequence[str] = PROGRAM,
-        **environment: str,
+        environment: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self.port = free_port()
         self.starts = 0
-        self._program = program
-        self._environment = environment
+        self.environment = environment
+        """Of its next start."""
         self._launched = ExitStack()
         self._running: Running | None = None
         server = {**raw["server"], "port": self.port}
@@ -66,7 +65,7 @@ class Receiver:
         self._running = self._launched.enter_context(
             launch(
                 self.folder, "serve", "--config", str(self._file),
-                program=self._program, env={**os.environ, **self._environment},
+                env={**os.environ, **self.environment},
             )
         )  # fmt: skip
         if ready:
@@ -121,18 +120,15 @@ def receivers(
     folder: Path,
     raw: Mapping[str, Any],
     *urls: str,
-    programs: Sequence[Sequence[str]] = (PROGRAM,),
     environments: Sequence[Mapping[str, str]] = ({},),
 ) -> Iterator[list[Receiver]]:
     """A receiver for each URL of the same store, ready; ended with the block.
 
-    `programs`, `environments`: of one after the other, and again from the first.
+    `environments`: of one after the other, and again from the first.
     """
     made = [
-        Receiver(folder / f"receiver-{number}", raw, url, program, **environment)
-        for number, (url, program, environment) in enumerate(
-            zip(urls, cycle(programs), cycle(environments), strict=False)
-        )
+        Receiver(folder / f"receiver-{number}", raw, url, environment)
+        for number, (url, environment) in enumerate(zip(urls, cycle(environments), strict=False))
     ]
     try:
         for receiver in made:

@@ -13,10 +13,11 @@ import msgspec
 from receiver.config import Postgresql
 from receiver.config.convert import Secret
 from receiver.fake import Fake, Options, running
-from tests.harness import PROGRAM
-from tests.postgresql.links import Link, linked
+from receiver.store.engine import engine_of
+from receiver.store.engine.cluster import Node
+from tests.postgresql.network import Network, laid
 from tests.postgresql.receivers import Receiver, receivers
-from tests.postgresql.servers import Pair, pair, url_of
+from tests.postgresql.servers import Pair, pair, url_at
 from tests.postgresql.traffic import TEXTS, Traffic, Verdict, configuration
 
 T = TypeVar("T")
@@ -27,15 +28,27 @@ class Scene(msgspec.Struct):
 
     pair: Pair
     receivers: list[Receiver]
-    links: list[list[Link]]
-    """Of each receiver, to each server; none unless they were asked for."""
     traffic: Traffic
     fake: Fake
+    network: Network | None = None
+    """If it was asked for."""
+
+    @property
+    def cables(self) -> Network:
+        """The network that was asked for."""
+        assert self.network is not None
+        return self.network
 
     @property
     def store(self) -> Postgresql:
         """The store, past all links."""
         return address(self.pair.url)
+
+    def nodes(self) -> list[Node]:
+        """The receivers that the store knows."""
+        cluster = engine_of(self.store).cluster()
+        assert cluster is not None
+        return cluster.nodes
 
     async def back(self) -> None:
         """Returns when each receiver is ready, and pushes are acknowledged."""
@@ -58,33 +71,39 @@ async def playing(
     folder: Path,
     count: int = 1,
     *,
-    links: bool = False,
+    cables: bool = False,
     people: int = 12,
     texts: Sequence[str] = TEXTS,
     options: Options | None = None,
-    programs: Sequence[Sequence[str]] = (PROGRAM,),
     environments: Sequence[Mapping[str, str]] = ({},),
 ) -> AsyncIterator[Scene]:
     """So many receivers, ready, while the block runs.
 
-    `links`: each reaches the servers by ways that can be cut.
+    `cables`: each reaches the servers over some that can be cut; raises OSError where that is not
+    allowed.
     """
     async with AsyncExitStack() as stack:
-        servers = stack.enter_context(pair())
+        network = stack.enter_context(laid(count)) if cables else None
+        servers = stack.enter_context(pair(network.places) if network else pair())
         quick = Options(sent_after=0.05, delivered_after=0.05, jitter=0.05)
         fake = await stack.enter_async_context(running(options or quick))
-        ways = [
-            [await stack.enter_async_context(linked(each.port)) for each in servers.servers]
-            for _ in range(count if links else 0)
-        ]
-        urls = [url_of([way.port for way in each]) for each in ways] or [servers.url] * count
+        urls = _urls(network, servers) if network else [servers.url] * count
         raw = configuration(folder, fake)
         started = await do(
             stack.enter_context,
-            receivers(folder, raw, *urls, programs=programs, environments=environments),
+            receivers(folder, raw, *urls, environments=environments),
         )
         traffic = Traffic(folder, [each.port for each in started], people=people, texts=texts)
-        yield Scene(servers, started, ways, traffic, fake)
+        yield Scene(servers, started, traffic, fake, network)
+
+
+def _urls(network: Network, servers: Pair) -> list[str]:
+    """The store, over the cables of each receiver."""
+    ports = [server.port for server in servers.servers]
+    return [
+        url_at((cable.there.address, port) for cable, port in zip(cables, ports, strict=True))
+        for cables in network.receivers
+    ]
 
 
 @asynccontextmanager

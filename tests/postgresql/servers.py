@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import psycopg
 
 from tests.harness import until
 from tests.ports import free_port
+from tests.postgresql.network import HERE, Place
 
 _FOUND = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda each: each.parts[-3])
 _SETTINGS = {
@@ -31,11 +32,13 @@ _SETTINGS = {
     "max_wal_size": "256MB",
     "wal_keep_size": "256MB",
     "wal_receiver_timeout": "5s",
+    "wal_sender_timeout": "5s",
     "wal_retrieve_retry_interval": "200ms",
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "timezone": "UTC",
 }
+#: Whoever reaches a server may do everything there.
+_OPEN = "host all all all trust\nhost replication all all trust\n"
 #: What a standby that went away is waited for with.
 _WAITED_FOR = "synchronous_standby_names"
 
@@ -46,9 +49,9 @@ def binaries() -> Path | None:
     return _FOUND[-1].parent if _FOUND else Path(known).resolve().parent if known else None
 
 
-def _user() -> dict[str, Any]:
+def _user(place: Place) -> dict[str, Any]:
     """Runs a program as PostgreSQL's user if this is root, which PostgreSQL refuses."""
-    if os.geteuid():
+    if os.geteuid() or place.enter:
         return {}
     return {"user": "postgres", "group": "postgres", "extra_groups": []}
 
@@ -56,8 +59,9 @@ def _user() -> dict[str, Any]:
 class Server:
     """A server in `folder`, which is made with `initdb` or is the copy of another one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
         self.folder = folder
+        self.place = place
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -77,22 +81,30 @@ class Server:
             "--no-locale", "--no-sync")  # fmt: skip
         with (self.folder / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
+        with (self.folder / "pg_hba.conf").open("a", encoding="utf-8") as file:
+            file.write(_OPEN)
 
     def copy(self, of: Server) -> None:
         """Makes it a standby of another one, from a base backup."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        run("pg_basebackup", "-D", self.folder, "-d", of.conninfo, "-R", "-X", "stream",
-            "-c", "fast", "--no-sync")  # fmt: skip
+        run("pg_basebackup", "-D", self.folder, "-d", of.peer_conninfo, "-R", "-X", "stream",
+            "-c", "fast", "--no-sync", place=self.place)  # fmt: skip
 
     def rewind(self, to: Server) -> None:
         """Makes a former primary, which is stopped, a standby of another one."""
-        run("pg_rewind", "-D", self.folder, f"--source-server={to.conninfo} dbname=postgres", "-R",
-            "--no-sync")  # fmt: skip
+        run("pg_rewind", "-D", self.folder, "-R", "--no-sync",
+            f"--source-server={to.peer_conninfo} dbname=postgres",
+            place=self.place)  # fmt: skip
 
     @property
     def conninfo(self) -> str:
         """Its address for libpq."""
-        return f"host=127.0.0.1 port={self.port} user=postgres"
+        return f"host={self.place.address} port={self.port} user=postgres"
+
+    @property
+    def peer_conninfo(self) -> str:
+        """Its address for the other server, which tries again soon where packets vanish."""
+        return f"host={self.place.peer} port={self.port} user=postgres connect_timeout=2"
 
     def start(self) -> None:
         """Starts it; returns when it answers."""
@@ -100,8 +112,9 @@ class Server:
         assert programs is not None
         with self.folder.with_suffix(".log").open("ab") as log:
             self._process = subprocess.Popen(
-                [programs / "postgres", "-D", self.folder, "-p", str(self.port)],
-                cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_user(),
+                [*self.place.enter, programs / "postgres", "-D", self.folder, "-p", str(self.port),
+                 "-h", self.place.listen],
+                cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_user(self.place),
             )  # fmt: skip
         until(self._answers, f"a server that answers: {self.folder}.log")
 
@@ -178,8 +191,9 @@ class Server:
 class Pair:
     """A primary, and a standby on which a commit is before it is answered."""
 
-    def __init__(self, folder: Path) -> None:
-        self.primary, self.standby = Server(folder / "one"), Server(folder / "two")
+    def __init__(self, folder: Path, places: tuple[Place, Place] = (HERE, HERE)) -> None:
+        self.primary = Server(folder / "one", places[0])
+        self.standby = Server(folder / "two", places[1])
 
     def start(self) -> None:
         """Makes and starts both; returns when commits wait for the standby."""
@@ -198,7 +212,7 @@ class Pair:
     @property
     def url(self) -> str:
         """The store, for receivers that find out which server is the primary."""
-        return url_of([server.port for server in self.servers])
+        return url_at((server.place.address, server.port) for server in self.servers)
 
     def wait_for_standby(self) -> None:
         """Has commits wait for the standby, from the moment that it follows."""
@@ -250,17 +264,22 @@ class Pair:
 
 def url_of(ports: list[int], database: str = "sms") -> str:
     """The URL of a store on servers of this machine."""
-    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return url_at((("127.0.0.1", port) for port in ports), database)
+
+
+def url_at(servers: Iterable[tuple[str, int]], database: str = "sms") -> str:
+    """The URL of a store on servers at these addresses and ports."""
+    hosts = ",".join(f"{address}:{port}" for address, port in servers)
     return f"postgresql://postgres@{hosts}/{database}"
 
 
-def run(program: str, *arguments: object) -> None:
+def run(program: str, *arguments: object, place: Place = HERE) -> None:
     """Runs one of PostgreSQL's programs."""
     programs = binaries()
     assert programs is not None
     done = subprocess.run(
-        [programs / program, *map(str, arguments)],
-        cwd="/", capture_output=True, text=True, check=False, **_user(),
+        [*place.enter, programs / program, *map(str, arguments)],
+        cwd="/", capture_output=True, text=True, check=False, **_user(place),
     )  # fmt: skip
     assert done.returncode == 0, f"{program}: {done.stderr}"
 
@@ -328,10 +347,10 @@ def small_disk(server: Server, size: int) -> Iterator[Path]:
 
 
 @contextmanager
-def pair() -> Iterator[Pair]:
+def pair(places: tuple[Place, Place] = (HERE, HERE)) -> Iterator[Pair]:
     """A primary and a synchronous standby with the database `sms`."""
     with folder() as made:
-        pair = Pair(made)
+        pair = Pair(made, places)
         try:
             pair.start()
             yield pair

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -10,6 +11,8 @@ import pytest
 
 from receiver.store.engine import WriterConnection, engine_of
 from receiver.store.engine.postgresql.connection import LeaseLost
+from receiver.store.engine.postgresql.schema import LOCK
+from tests.harness import until
 from tests.postgresql.scene import address
 from tests.postgresql.servers import Server, single, url_of
 
@@ -80,3 +83,18 @@ def test_who_stops_in_a_transaction_loses_the_lock(
         assert server.ask(query, "sms") == [(1,)]
         session = connection.tx.execute("SHOW idle_in_transaction_session_timeout").fetchone()
         assert session == ("10s",)
+
+
+def test_who_waits_for_the_lock_is_not_waited_for(
+    server: Server, connection: WriterConnection
+) -> None:
+    """A later version has the lock while it alters tables, also that of the receivers."""
+    waits = threading.Thread(target=change, args=(connection, WORKS, 1))
+    with psycopg.connect(f"{server.conninfo} dbname=sms") as migration:
+        migration.execute(f"SELECT pg_advisory_xact_lock({LOCK})".encode())
+        waits.start()
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+        until(lambda: server.ask(query) == [(1,)], "it waits for the lock")
+        migration.execute("ALTER TABLE nodes ADD COLUMN remark text")
+        migration.rollback()
+    waits.join()

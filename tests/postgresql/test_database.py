@@ -19,6 +19,8 @@ from tests.postgresql.traffic import TEXTS
 MEBIBYTE = 1024 * 1024
 #: Ends what waits for a standby: the commit stands on the primary.
 CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+#: Counts what waits for a standby.
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +62,28 @@ async def test_a_lost_standby(tmp_path: Path, texts: tuple[str, ...]) -> None:
         await do(scene.pair.standby.start)
         await do(scene.pair.promote)
         await do(scene.pair.rejoin)
+
+
+@pytest.mark.slow
+async def test_a_stop_while_the_standby_is_away(tmp_path: Path) -> None:
+    """A commit that waits for it keeps no receiver from ending in time; a start goes on from there.
+
+    What was pushed meanwhile is not acknowledged, and comes again.
+    """
+    async with under_load(tmp_path, 2) as scene:
+        await do(scene.pair.detach_standby)
+        await do(until, lambda: scene.pair.primary.ask(WAITING) == [(1,)], "a commit waits")
+        acked = len(scene.traffic.ledger.acked)
+        ended = await asyncio.gather(*[do(receiver.stop) for receiver in scene.receivers])
+        # Who is in that commit cannot close the store; the other one may have waited for its lock.
+        assert [bool(status) for status in ended] == [
+            "not ended in time" in each.log for each in scene.receivers
+        ]
+        assert any(ended)
+        assert len(scene.traffic.ledger.acked) == acked
+        await do(scene.pair.standby.start)
+        for receiver in scene.receivers:
+            await do(receiver.start)
 
 
 @pytest.mark.slow

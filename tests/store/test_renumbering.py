@@ -22,7 +22,10 @@ from receiver.store.engine.sqlite.schema import migrations
 from receiver.store.renumbering import _STAGES, progress, step
 from tests.cli.program import table, told
 from tests.harness import opened, until_async, write
+from tests.postgresql.databases import Databases
 from tests.store.sql import look
+from tests.store.sql import opened as opened_by_sql
+from tests.store.test_moving import moved
 from tests.store.test_upgrade import SAMPLES, later, made, raw, tables
 
 pytestmark = pytest.mark.anyio
@@ -158,6 +161,30 @@ def test_interrupted_at_any_step_it_goes_on(
     db.close()
     assert steps > 60
     assert tables(path) == tables(expected)
+
+
+@pytest.mark.parametrize("steps", [0, 30])
+def test_a_store_that_moves_meanwhile_goes_on_in_postgresql(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """From its place: each row becomes what it becomes in the file."""
+    monkeypatch.setattr("receiver.store.renumbering._ROWS", 1)
+    monkeypatch.setattr("receiver.store.renumbering._STEP", 0.0)
+    write(tmp_path, raw())
+    path = made(SAMPLE, tmp_path)
+    with closing(open_writer(path)) as db:
+        for _ in range(steps):
+            step(db, forms(), urgent=False)
+    with databases.nothing() as address:
+        url = address.url.reveal()
+        told(tmp_path, "migrate-store", "--to", url)
+        renumbered(path)
+        with opened_by_sql(address) as server:
+            assert progress(server).name
+            while progress(server).name:
+                step(server, forms(), urgent=False)
+        told(tmp_path, "migrate-store", "--from", url, "--to", "sqlite:back.db")
+    assert moved(tmp_path / "back.db") == moved(path)
 
 
 async def test_a_start_brings_what_is_urgent_before_it_serves(

@@ -117,9 +117,10 @@ def test_of_a_target_its_host_is_shown(target: str, shown: str) -> None:
     assert redact_target(target) == shown
 
 
-def test_the_password_in_the_address_of_a_store_is_a_credential(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["me:hid%2Fden@db/sms", "me@db/sms?password=hid%2Fden"])
+def test_the_password_in_the_address_of_a_store_is_a_credential(tmp_path: Path, url: str) -> None:
     """As the server takes it, and what is set beside the address as well."""
-    url = "postgresql://me:hid%2Fden@db.example.com/sms"
+    url = f"postgresql://{url}"
     raw = settings(store={"url": url, "password": "beside it"})
     found = secrets_of(parse(raw, tmp_path / "receiver.toml"))
     assert {"hid/den", "beside it"} <= set(found)

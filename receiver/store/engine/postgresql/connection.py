@@ -36,12 +36,13 @@ _SESSION = {
     "statement_timeout": "0",
     "synchronous_commit": "on",
 }
-# The lock is taken first, then the clock is read. The node's row may be as old as the wait for the
-# lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails.
+# The lock is taken first, then the clock and the node's row are read. A statement has its tables
+# locked before it waits: with the row in the first one, who alters `nodes`, with the store's lock,
+# would wait for those that wait for it. Without a lease the second one fails.
 _LOCK = (
-    f"WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({LOCK}))"
+    f"SELECT pg_advisory_xact_lock({LOCK});"
     " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = {node} AND until > clock_timestamp()),"
-    " pg_logical_emit_message(true, 'sms-receiver', '') FROM locked"
+    " pg_logical_emit_message(true, 'sms-receiver', '')"
 )
 _LOST = "another receiver took this one for dead; it must be restarted"
 
