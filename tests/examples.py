@@ -24,7 +24,7 @@ def examples(number: int, **others: Any) -> hypothesis.settings:
 
 @contextmanager
 def share_of(test: Any, part: int) -> Iterator[None]:
-    """While the block runs, a property tries one of `part` examples; other tests are not changed."""
+    """Has a property try one of `part` examples in the block; other tests are not changed."""
     if not hypothesis.is_hypothesis_test(test):
         yield
         return

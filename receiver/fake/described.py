@@ -24,8 +24,8 @@ from receiver.fake.callbacks import Callback
 from receiver.fake.matching import Incoming, Mismatch, values_in
 from receiver.fake.provider import Call, FakeProvider, SharedState
 from receiver.providers.described import Described
-from receiver.providers.described.samples import report_values
 from receiver.providers.described.grammar import SendExample, Sending
+from receiver.providers.described.samples import report_values
 
 #: Words in the name of an example, or in the meaning of its code, by the reason of a refusal.
 _WORDS = {

@@ -346,7 +346,9 @@ class Writer:
                     results.append(next(joined[item.together]))
                 else:
                     results.append(item(tx))
-            last, made = jobs.added(tx, self._last_job)
+            last, made = self._last_job, set[Lane]()
+            if len(to_store) < len(work) or pushes.make_work(to_store):
+                last, made = jobs.added(tx, last)
             if made:
                 connection.announce(made)
         self._last_job, self._made = last, self._made | made

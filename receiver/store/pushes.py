@@ -53,6 +53,14 @@ def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
     return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
 
 
+def make_work(pushes: Sequence[StoredPush]) -> bool:
+    """Returns False if no job can follow from these pushes."""
+    for push in pushes:
+        if push.handler_actions or push.jobs or (push.reply and not push.reply_in_answer):
+            return True
+    return False
+
+
 def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
     """Returns the first events of repeats, and stores the other pushes under new keys."""
     fresh: list[StoredPush] = []

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
 
+from receiver.actions import Reply
 from receiver.store.engine import WriterConnection, engine_of
+from receiver.store.engine.postgresql import prepared
 from receiver.store.engine.postgresql.connection import LeaseLost
 from receiver.store.engine.postgresql.schema import LOCK
+from receiver.store.engine.postgresql.statements import native
+from receiver.store.queries import marks
 from tests.harness import until
 from tests.postgresql.scene import address
 from tests.postgresql.servers import Server, single, url_of
+from tests.store.rows import held, intake, opened
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +108,70 @@ def test_who_waits_for_the_lock_is_not_waited_for(
         migration.execute("ALTER TABLE nodes ADD COLUMN remark text")
         migration.rollback()
     waits.join()
+
+
+def test_a_statement_takes_any_count_of_values(connection: WriterConnection) -> None:
+    """The list after IN is one array, whatever its texts are; a NULL is in no list."""
+    odd = ["", "a,b", '"', "\\", "{}", "NULL", "it's", "\x00", "ä\n"]
+    add = "INSERT INTO flags (event, handler, reason, time) VALUES (?, ?, '', ?)"
+    with connection.transaction():
+        for number, text in enumerate(odd):
+            connection.tx.execute(add, (number, text, True))
+        for texts, events in (odd, [7]), (odd[3:], [1, 2, 3]), ([None, "x"], [1]):
+            query = (
+                "SELECT handler FROM flags WHERE time = ? AND (handler IN"
+                f" ({marks(len(texts))}) AND event NOT IN ({marks(len(events))}))"
+            )
+            found = connection.tx.execute(query, (1, *texts, *events)).fetchall()
+            expected = {text for n, text in enumerate(odd) if text in texts and n not in events}
+            assert {text.replace("\N{SYMBOL FOR NULL}", "\x00") for (text,) in found} == expected
+        connection.tx.execute("DELETE FROM flags")
+    assert native("x IN (?, ?) AND y = ?")[0] == native("x IN (?) AND y = ?")[0]
+
+
+def test_so_many_statements_are_kept(
+    connection: WriterConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest ones are given up, and prepared again when they are run again."""
+    monkeypatch.setattr(prepared, "_MOST", 3)
+    kept = "SELECT count(*) FROM pg_prepared_statements"
+    for _ in range(2):
+        for number in range(4):
+            change(connection, f"SELECT {number} WHERE ? = 1", 1)
+        assert connection.tx.execute(kept).fetchone() == (3,)
+
+
+def test_rows_come_one_by_one_and_all(connection: WriterConnection) -> None:
+    """As sqlite3 gives them: what was fetched is not fetched again."""
+    found = connection.tx.execute("SELECT * FROM generate_series(1, ?)", (4,))
+    assert (found.fetchone(), found.fetchall(), found.fetchone()) == (
+        (1,),
+        [(2,), (3,), (4,)],
+        None,
+    )
+
+
+def test_a_lost_connection_is_unavailable(server: Server, connection: WriterConnection) -> None:
+    """It is made again for the next commit; statements are prepared there anew."""
+    for _ in range(2):
+        change(connection, WORKS, 1)
+        ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        server.ask(f"{ended} WHERE application_name LIKE '%writer'", "sms")
+        with pytest.raises(psycopg.Error) as caught:
+            change(connection, WORKS, 1)
+        assert connection.is_unavailable(caught.value)
+        connection.begin_commit(at_once=False)
+
+
+async def test_a_commit_of_plain_pushes_is_four_messages(server: Server) -> None:
+    """To begin, the rows, the look for opt-outs, to commit: each costs as much as some rows."""
+    async with opened(address(url_of([server.port]))) as store:
+        connection: Any = store.writer._connection
+        statements = connection._statements
+        async with held(store):
+            waiting = [store.take(intake(store, n, reply=Reply("hello"))) for n in range(5)]
+            statements._libpq = calls = Mock(wraps=statements._libpq)
+        await asyncio.gather(*waiting)
+    names = [name for name, *_ in calls.method_calls if name != "prepare"]
+    ended = names.index("exec_")  # what was held
+    assert names[ended + 1 :] == ["exec_", "exec_prepared", "exec_prepared", "exec_"]

@@ -116,7 +116,7 @@ async def led_astray(store: Store, connection: Any, astray: psycopg.Connection[A
 
     def swap(_: Tx) -> None:
         connection._db.close()
-        connection._db = astray
+        connection._use(astray)
 
     with pytest.raises((StoreUnavailable, psycopg.Error)):
         await store.writer.run(swap)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from receiver.actions import Reply, Send
 from receiver.config import StoreAddress
 from receiver.errors import StoreUnavailable
 from receiver.store import Store, StoredPush, StoreResult
-from receiver.store.engine import person_index
+from receiver.store.engine import Lane, person_index
 from receiver.store.engine.person_index import index_people
 from receiver.store.engine.sqlite.connection import WriterConnection
 from receiver.store.group_commit import QUEUE_BYTES, QUEUE_LIMIT
+from receiver.store.records import HandlerActions
 from receiver.store.tx import Tx
 from tests.harness import until, until_async
-from tests.store.rows import RAW, held, intake, opened
+from tests.store.rows import PERSON, RAW, held, intake, opened
 from tests.store.sql import Refused, look
 from tests.stored import file_of
 
@@ -63,6 +66,34 @@ async def test_repeats_in_one_commit_are_one_event(address: StoreAddress) -> Non
         assert len({each.seq for each in taken[:50]}) == 1
         assert [each.new for each in taken] == [True, *[False] * 49, True]
         assert look(store.address, COUNT) == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"jobs": ["mine.later"]},
+        {"reply": Reply("hello"), "reply_in_answer": False},
+        {
+            "handler_actions": [
+                HandlerActions(handler="mine.rule", actions=(Send(to=PERSON, text="hi"),))
+            ]
+        },
+    ],
+    ids=["a background handler", "a reply by the outbox", "a message"],
+)
+async def test_what_has_made_work_is_told(address: StoreAddress, what: dict[str, Any]) -> None:
+    """Also if it is one of many pushes from which nothing follows, of which nothing is told."""
+    async with opened(address) as store:
+        told: list[Collection[Lane]] = []
+        store.writer.on_jobs = told.append
+        async with held(store):
+            plain = [store.take(intake(store, n, reply=Reply("hello"))) for n in range(3)]
+        await asyncio.gather(*plain)
+        assert told == []
+        async with held(store):
+            waiting = [store.take(intake(store, 3)), store.take(intake(store, 4, **what))]
+        await asyncio.gather(*waiting)
+        assert [len(lanes) for lanes in told] == [1]
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from receiver.config import Postgresql
 from receiver.store.engine import Lane
 from receiver.store.engine.postgresql.connecting import connect
 from receiver.store.engine.postgresql.membership import TELL, told
+from receiver.store.engine.postgresql.prepared import PreparedStatements
 from receiver.store.engine.postgresql.schema import LOCK
-from receiver.store.engine.postgresql.statements import Statements
 from receiver.store.tx import Tx
 
 log = structlog.get_logger("receiver.store")
@@ -38,10 +38,11 @@ _SESSION = {
 }
 # The lock is taken first, then the clock and the node's row are read. A statement has its tables
 # locked before it waits: with the row in the first one, who alters `nodes`, with the store's lock,
-# would wait for those that wait for it. Without a lease the second one fails.
-_LOCK = (
-    f"SELECT pg_advisory_xact_lock({LOCK});"
-    " SELECT 1 / (SELECT count(*) FROM nodes WHERE id = {node} AND until > clock_timestamp()),"
+# would wait for those that wait for it.
+_LOCK = f"SELECT pg_advisory_xact_lock({LOCK})"
+# Without a lease it fails.
+_CHECK = (
+    "SELECT 1 / (SELECT count(*) FROM nodes WHERE id = {node} AND until > clock_timestamp()),"
     " pg_logical_emit_message(true, 'sms-receiver', '')"
 )
 _LOST = "another receiver took this one for dead; it must be restarted"
@@ -60,16 +61,23 @@ class WriterConnection:
         self._address = address
         self._node = node
         self._name = f"{socket.gethostname()} writer"
-        self._db = self._connect()
+        self._check = _CHECK.format(node=int(node))
+        self._use(self._connect())
         self._warned = ""
-        self._beginning = f"BEGIN; {_LOCK.format(node=int(node))}"
 
     def _connect(self) -> psycopg.Connection[Any]:
         db = connect(self._address, self._name, **_SESSION)
-        db.prepare_threshold = 0
         db.add_notice_handler(self._notice)
-        self.tx: Tx = Statements(db)
         return db
+
+    def _use(self, db: psycopg.Connection[Any]) -> None:
+        self._db = db
+        self._statements = PreparedStatements(db)
+
+    @property
+    def tx(self) -> Tx:
+        """Runs statements. Outside of `transaction` each of them is one of its own."""
+        return self._statements
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING":
@@ -94,21 +102,22 @@ class WriterConnection:
         """
         self._warned = ""
         try:
-            self._db.execute(self._beginning, prepare=False)
+            lock, check = map(self._statements.prepared, (_LOCK, self._check))
+            self._statements.run(b"BEGIN; EXECUTE %s; EXECUTE %s" % (lock, check))
         except psycopg.errors.DivisionByZero:
             raise LeaseLost(_LOST) from None
 
     def _commit(self) -> None:
-        done = self._db.execute("COMMIT").statusmessage
+        done = self._statements.run(b"COMMIT").command_status
         if self._warned:  # the wait for the standby was cancelled: it is committed here alone
             raise psycopg.OperationalError(f"the server warned: {self._warned}")
-        if done != "COMMIT":  # a statement failed, and its error was passed over
-            raise psycopg.OperationalError(f"expected COMMIT, the server did {done}")
+        if done != b"COMMIT":  # a statement failed, and its error was passed over
+            raise psycopg.OperationalError(f"expected COMMIT, the server did {done!r}")
 
     def _roll_back(self) -> None:
         with suppress(psycopg.Error):
             if self._db.info.transaction_status != TransactionStatus.IDLE:
-                self._db.execute("ROLLBACK")
+                self._statements.run(b"ROLLBACK")
 
     def announce(self, lanes: Iterable[Lane]) -> None:
         """Tells other receivers, once this transaction is committed, what it made work for."""
@@ -120,7 +129,7 @@ class WriterConnection:
         if lost or (at_once and not self._answers()):
             with suppress(psycopg.Error):
                 self._db.close()
-            self._db = self._connect()
+            self._use(self._connect())
 
     def is_unavailable(self, error: Exception) -> bool:
         """Returns True for errors of the server; those of statements and values are not."""
@@ -141,7 +150,7 @@ class WriterConnection:
     def _answers(self) -> bool:
         """Returns False for a server that went away, or that is a standby now."""
         try:
-            row = self._db.execute("SELECT pg_is_in_recovery()").fetchone()
+            row = self.tx.execute("SELECT pg_is_in_recovery()").fetchone()
         except psycopg.Error:
             return False
-        return row == (False,)
+        return bool(row == (False,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +15,14 @@ from receiver.store.tx import Cursor
 
 #: PostgreSQL stores no NUL in a text. A stranger may send one.
 _NUL, _SHOWN_NUL = "\x00", "\N{SYMBOL FOR NULL}"
-_TOKENS = re.compile(r"'(?:[^']|'')*'|\?(\d*)|(?<!:):([a-z_]+)")
+_TOKENS = re.compile(r"'(?:[^']|'')*'|(?<!\bNOT )\bIN \((\?(?:, \?)*)\)|\?(\d*)|(?<!:):([a-z_]+)")
 
 Values = Sequence[Any] | Mapping[str, Any]
+
+
+def encoded(text: str) -> bytes:
+    """Returns a text as it is sent."""
+    return (text.replace(_NUL, _SHOWN_NUL) if _NUL in text else text).encode()
 
 
 class _Untyped(Dumper):
@@ -40,8 +45,7 @@ class _Number(_Untyped):
 
 class _Text(_Untyped):
     def dump(self, obj: Any) -> Buffer:
-        text = str(obj)
-        return (text.replace(_NUL, _SHOWN_NUL) if _NUL in text else text).encode()
+        return encoded(obj)
 
 
 class _Integral(Loader):
@@ -62,36 +66,63 @@ def adapt(context: AdaptContext) -> None:
     adapters.register_loader("numeric", _Integral)
 
 
+#: Where a parameter's value is: its name, its place, or the places of a list of values.
+_Source = str | int | slice
+
+
 @lru_cache(maxsize=2048)
-def native(sql: str) -> tuple[str, tuple[str | int, ...] | None]:
-    """Returns a statement with `$1`, and the names of its values; None for their order."""
-    names: list[str | int] = []
-    numbered = False
+def native(sql: str) -> tuple[str, tuple[_Source, ...] | None]:
+    """Returns a statement with `$1`, and where its values are; None for their order.
+
+    The list after IN becomes one array: so a statement is the same for any count of values.
+    """
+    sources: list[_Source] = []
+    given, listed = 0, False
 
     def place(found: re.Match[str]) -> str:
-        nonlocal numbered
-        number, name = found[1], found[2]
+        nonlocal given, listed
+        marks, number, name = found.groups()
         if found[0].startswith("'"):
             return found[0]
+        if marks:
+            listed = True
+            sources.append(slice(given, given := given + marks.count("?")))
+            return f"= ANY (${len(sources)})"
         if name or number:
-            numbered = True
-            key: str | int = name or int(number) - 1
-            if key not in names:
-                names.append(key)
-            return f"${names.index(key) + 1}"
-        names.append(len(names))
-        return f"${len(names)}"
+            source: str | int = name or int(number) - 1
+            if source not in sources:
+                sources.append(source)
+            return f"${sources.index(source) + 1}"
+        sources.append(given)
+        given += 1
+        return f"${len(sources)}"
 
     text = _TOKENS.sub(place, sql)
-    return text, tuple(names) if numbered else None
+    in_order = sources == list(range(given)) and not listed
+    return text, None if in_order else tuple(sources)
 
 
-def ordered(names: tuple[str | int, ...] | None, values: Values) -> Sequence[Any]:
+def ordered(sources: tuple[_Source, ...] | None, values: Values) -> Sequence[Any]:
     """Returns the values in the order of the parameters."""
-    if names is None:
+    if sources is None:
         assert not isinstance(values, Mapping)
         return values
-    return [values[name] for name in names]  # type: ignore[index] # names of a mapping, or places
+    return [
+        _array(values[source]) if isinstance(source, slice) else values[source]  # type: ignore[index] # names of a mapping, or places
+        for source in sources
+    ]
+
+
+def _array(values: Iterable[str | int | None]) -> str:
+    """Returns an array as PostgreSQL reads it."""
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: str | int | None) -> str:
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return "NULL" if value is None else f"{value:d}"
 
 
 class Statements:
