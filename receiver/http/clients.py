@@ -21,7 +21,6 @@ class Proxies:
     """Our proxies, whose word about the address of a client is taken."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
-        self._networks = networks
         self._has = lru_cache(maxsize=1024)(partial(is_in, networks=networks))
 
     def client_of(self, scope: Scope, forwarded: Sequence[bytes]) -> str:
