@@ -166,8 +166,6 @@ class Event(msgspec.Struct, Generic[DataT_co], frozen=True, kw_only=True):
         return self.source.removeprefix("/sources/")
 
 
-AnyEvent = Event[Message] | Event[DeliveryReport] | Event[SubscriptionChange]
-
 _encoder = msgspec.json.Encoder()
 _data_decoders = {type_: msgspec.json.Decoder(cls) for type_, cls in _DATA_CLASSES.items()}
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
 
 if TYPE_CHECKING:
     from receiver.config.convert import Network
-
-Scope = MutableMapping[str, Any]
 
 #: An address with a port, or an IPv6 one in brackets.
 _WITH_PORT = re.compile(r'\s*"?(?:([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?)"?\s*')
@@ -21,7 +21,6 @@ class Proxies:
     """Our proxies, whose word about the address of a client is taken."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
-        self._networks = networks
         self._has = lru_cache(maxsize=1024)(partial(is_in, networks=networks))
 
     def client_of(self, scope: Scope, forwarded: Sequence[bytes]) -> str:

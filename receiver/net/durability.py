@@ -57,7 +57,6 @@ class ApiError(msgspec.Struct, frozen=True):
     """Why the servers do not tell a stream's settings."""
 
     description: str = ""
-    err_code: int = 0
 
 
 class StreamInfo(msgspec.Struct, frozen=True):

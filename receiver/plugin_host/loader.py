@@ -227,10 +227,7 @@ def _plugin(
             people=environment.people,
             sources=environment.sources,
         ),
-        explain=getattr(module, "explain", None),
-        lint=getattr(module, "lint", None),
-        start=getattr(module, "start", None),
-        stop=getattr(module, "stop", None),
+        **{name: getattr(module, name, None) for name in ("explain", "lint", "start", "stop")},
         targets=targets,
         file=file,
     )

@@ -210,7 +210,7 @@ class TalkNTalk(Provider[_Payload]):
         if not self.requires_credential:
             return
         presented = self.tokens.verify(push.url_tokens())
-        presented |= _SIGNED.verify(self.source.tokens, push, None, push.received_at)
+        presented |= _SIGNED.verify(self.source.tokens, push, None)
         self.require_credential(presented=presented)
 
     def parse(self, push: Push) -> list[Parsed]:

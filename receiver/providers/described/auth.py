@@ -93,14 +93,12 @@ class Signature(msgspec.Struct, frozen=True):
 
     def verify(self, source: SignedSource, push: Push) -> bool:
         """Returns True for a signed push, False for one without. Raises `CredentialWrong`."""
-        return self.scheme.verify(
-            source.signing_secrets, push, source.public_url, push.received_at, self.tolerance
-        )
+        return self.scheme.verify(source.signing_secrets, push, source.public_url, self.tolerance)
 
     def signed(self, source: SignedSource, sample: Sample, now: datetime) -> Sample:
         """Returns a sample with the signature that the gateway would give it."""
         secret = source.signing_secrets[0].reveal()
-        push = self.scheme.sign(secret, sample.push(now), source.public_url, now)
+        push = self.scheme.sign(secret, sample.push(now), source.public_url)
         headers = {name.decode(): value.decode("latin-1") for name, value in push.headers}
         path = sample.path.partition("?")[0]
         query = f"?{push.query.decode('latin-1')}" if push.query else ""

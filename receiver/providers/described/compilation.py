@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,6 +12,9 @@ from receiver.providers.described import paths, templates
 from receiver.providers.described.conditions import Expected, Test, compile_test, expected
 from receiver.providers.described.paths import Get, GetAll, Path
 from receiver.providers.described.templates import Template
+
+if TYPE_CHECKING:
+    from receiver.providers.described.reports import Meaning
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -38,6 +41,8 @@ class Compilation:
         self.words: set[str] = set()
         self.read: list[Named] = []
         """The paths of the kind of push, or of the API, that is being compiled."""
+        self.meanings: list[Meaning] = []
+        """What the words for a status mean, of each `[report]` and of `[send.status]`."""
 
     def fault(self, key: str, message: str) -> None:
         """Notes a fault."""

@@ -42,7 +42,7 @@ def compiled(name: str, description: Description) -> type[Described]:
     credentials = compile_auth(found, description.auth)
     signature = compile_signature(found, description.auth)
     answers = compile_answer(found, description.answer)
-    api = compile_api(found.faults, description)
+    api = compile_api(found, description)
     source, send = settings_of(found, description, SignedSource if signature else Source)
     if found.faults:
         raise ConfigError(found.faults)
@@ -71,6 +71,7 @@ def compiled(name: str, description: Description) -> type[Described]:
         "credential_settings": ("tokens", "signing_secrets") if signature else ("tokens",),
         "kinds": Kinds(kinds),
         "answers": answers,
+        "meanings": tuple(found.meanings),
         "api": api,
         "settings": source,
         "send_settings": send,

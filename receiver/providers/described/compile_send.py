@@ -8,7 +8,6 @@ import msgspec
 
 from receiver.config import Send, Source
 from receiver.config.convert import Secret
-from receiver.errors import Fault
 from receiver.events import Status
 from receiver.outgoing import Sent
 from receiver.providers.calls import count, garbled
@@ -26,16 +25,21 @@ from receiver.text.urls import is_http_url
 _EVERY = frozenset(Send.__struct_encode_fields__)
 
 
-def compile_api(faults: list[Fault], description: Description) -> type[DescribedApi] | None:
-    """Returns the API of a description; None for one that does not send. Adds to `faults`."""
+def compile_api(pushes: Compilation, description: Description) -> type[DescribedApi] | None:
+    """Returns the API of a description; None for one that does not send.
+
+    A word means what it means in `pushes`, in the first `[report]`. Adds to their faults.
+    """
     send = description.send
     if send is None:
         return None
-    found = Compilation(faults)
+    found = Compilation(pushes.faults)
     if not is_http_url(send.url):
         found.fault("send.url", f"expected https:// and an address, got {send.url!r}")
     refusals = compile_refusals(found, send.refusals)
-    meaning = _of_reports(description)
+    meaning = next(iter(pushes.meanings), None)
+    if meaning is None:
+        meaning = Meaning.of(Compilation(), "report", Report(message_id=""))
     calls = Calls(
         send=_send(found, send, refusals, meaning),
         status=_status(found, send, refusals, meaning),
@@ -56,6 +60,7 @@ def compile_api(faults: list[Fault], description: Description) -> type[Described
         "polls": send.status is not None and not description.report,
         "calls": calls,
     }
+    pushes.meanings += found.meanings
     # What an API does not do is as in the contract.
     if send.status is None:
         attributes["look_up"] = Api.look_up
@@ -191,10 +196,3 @@ def _optional(send: Sending) -> list[str]:
     written = repr(msgspec.to_builtins((send.path, send.headers, send.query, send.form, send.json)))
     names = ("sender", "service_id", "link_id")
     return [name for name in names if f"{{{name}}}" in written or f"{{{name}:" in written]
-
-
-def _of_reports(description: Description) -> Meaning:
-    """Returns the meaning that pushes give to words: that of the first `[report]`."""
-    reports = description.report if isinstance(description.report, list) else [description.report]
-    table = reports[0] if reports else Report(message_id="")
-    return Meaning.of(Compilation(), "report", table)

@@ -17,7 +17,7 @@ from receiver.providers.described.grammar import Description
 from receiver.providers.described.kinds import Kinds
 from receiver.providers.described.paths import Payload
 from receiver.providers.described.payload import PayloadReader, split_word
-from receiver.providers.described.reports import meanings
+from receiver.providers.described.reports import Meaning
 from receiver.providers.described.sending import DescribedApi
 from receiver.providers.send_only import SendOnlyProvider
 
@@ -37,6 +37,7 @@ class Described(Provider[Payload]):
     signature: ClassVar[Signature | None] = None
     kinds: ClassVar[Kinds]
     answers: ClassVar[Answers]
+    meanings: ClassVar[tuple[Meaning, ...]]
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -113,9 +114,7 @@ class Described(Provider[Payload]):
     @classmethod
     def knows_status(cls, word: str) -> bool:
         """Returns True for a word of the description's own, or of the usual ones."""
-        return super().knows_status(word) or any(
-            each.has(word) for each in meanings(cls.description)
-        )
+        return super().knows_status(word) or any(each.has(word) for each in cls.meanings)
 
     @classmethod
     def sample(cls, kind: str, secret: str, values: dict[str, str]) -> Sample:

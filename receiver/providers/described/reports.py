@@ -13,7 +13,7 @@ from receiver.events import DeliveryReport, EventType, Status
 from receiver.providers.contract import Parsed, Provider, Push
 from receiver.providers.described.compilation import Compilation, words
 from receiver.providers.described.fields import compile_network, compile_time, path_of
-from receiver.providers.described.grammar import Description, Report, StatusAnswer, Statuses
+from receiver.providers.described.grammar import Report, StatusAnswer, Statuses
 from receiver.providers.payloads import as_number, as_word
 from receiver.providers.statuses import status_of, without_zeros
 
@@ -107,7 +107,9 @@ class Meaning:
             if any(a <= last and first <= b for a, b, other in ranges if other is not status):
                 where = f"{key}.statuses.{status}"
                 found.fault(where, f"{first}-{last} overlaps a range of another status")
-        return cls(known, ranges, words(table.opted_out), words(table.link_invalid))
+        made = cls(known, ranges, words(table.opted_out), words(table.link_invalid))
+        found.meanings.append(made)
+        return made
 
     def has(self, said: str) -> bool:
         """True if the gateway's own words and codes include this one."""
@@ -181,11 +183,3 @@ class Meaning:
             number = int(plain)
             return next((s for first, last, s in self._ranges if first <= number <= last), None)
         return None
-
-
-def meanings(description: Description) -> list[Meaning]:
-    """Returns the meanings of the words in pushes, and in answers about a message."""
-    reports = description.report if isinstance(description.report, list) else [description.report]
-    asked = description.send.status if description.send else None
-    tables: list[Report | StatusAnswer] = [*reports, *([asked.answer] if asked else [])]
-    return [Meaning.of(Compilation(), "", table) for table in tables]

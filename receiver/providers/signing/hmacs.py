@@ -7,7 +7,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Literal
 
@@ -75,11 +75,11 @@ class Hmac(Scheme):
             require([self._read(signature)], expected)
         return period
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds the signature, and the time where there is one."""
         headers = list(push.headers)
         if self._timestamp:
-            headers.append((self._timestamp, str(int(now.timestamp())).encode()))
+            headers.append((self._timestamp, str(int(push.received_at.timestamp())).encode()))
         push = msgspec.structs.replace(push, headers=headers, payload=None)
         digest = hmac.digest(secret.encode(), self._message(push, public_url), self._algorithm)
         written = digest.hex() if self._encoding == "hex" else base64.b64encode(digest).decode()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from receiver.errors import CredentialWrong
 from receiver.providers.contract import Push
@@ -43,8 +43,9 @@ class MessageBird(Scheme):
             raise CredentialWrong
         return Period(begins, ends)
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds a token."""
+        now = push.received_at
         claims: dict[str, object] = {
             "iss": _ISSUER,
             "nbf": int(now.timestamp()),

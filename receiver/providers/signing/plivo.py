@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Sequence
-from datetime import datetime
 
 from receiver.providers.contract import Push
 from receiver.providers.signing.parameters import grouped
@@ -42,9 +41,9 @@ class Plivo(Scheme):
             period = Period()
         return period
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds a signature V3."""
-        nonce = str(int(now.timestamp() * 1_000_000))
+        nonce = str(int(push.received_at.timestamp() * 1_000_000))
         signature = _signature(secret.encode(), _signed_v3(push, public_url, nonce.encode()))
         return with_headers(
             push,

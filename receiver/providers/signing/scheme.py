@@ -54,7 +54,6 @@ class Scheme(ABC):
         secrets: Sequence[Secret],
         push: Push,
         public_url: str | None,
-        now: datetime,
         tolerance: timedelta | None = None,
     ) -> bool:
         """Returns True if the push is signed, False if it carries no signature.
@@ -67,7 +66,7 @@ class Scheme(ABC):
         if period is None:
             return False
         allowed = tolerance if tolerance is not None else self.tolerance
-        if allowed is not None and not period.has(now, allowed):
+        if allowed is not None and not period.has(push.received_at, allowed):
             raise ClockOff
         return True
 
@@ -79,7 +78,7 @@ class Scheme(ABC):
         """
 
     @abstractmethod
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Returns the push as the gateway signs it, with a secret that signs."""
 
     def faults(

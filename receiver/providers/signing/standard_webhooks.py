@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from receiver.errors import CredentialWrong
 from receiver.net.webhooks import signature, signed_headers, signing_key
@@ -35,10 +35,10 @@ class StandardWebhooks(Scheme):
         require(given, expected)
         return period
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds the headers, with an id of its own."""
-        id_ = f"msg_{int(now.timestamp() * 1_000_000)}"
-        headers = signed_headers(id_, now, push.body, [signing_key(secret)])
+        id_ = f"msg_{int(push.received_at.timestamp() * 1_000_000)}"
+        headers = signed_headers(id_, push.received_at, push.body, [signing_key(secret)])
         return with_headers(push, **headers)
 
     def check(self, secret: str) -> None:

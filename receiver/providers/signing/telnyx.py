@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import ModuleType
 
 from receiver.config.convert import Secret
@@ -44,9 +44,9 @@ class Telnyx(Scheme):
             raise CredentialWrong
         return period
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds a signature by a private key in base64."""
-        timestamp = str(int(now.timestamp()))
+        timestamp = str(int(push.received_at.timestamp()))
         private = _ed25519().Ed25519PrivateKey.from_private_bytes(_bytes(secret))
         signature = private.sign(timestamp.encode() + b"|" + push.body)
         return with_headers(

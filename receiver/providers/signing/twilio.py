@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from receiver.errors import CredentialWrong
 from receiver.providers.contract import Push
@@ -45,7 +44,7 @@ class Twilio(Scheme):
         require([given.strip().encode("latin-1")], expected)
         return Period()
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds the signature."""
         signed = signed_url(push, public_url) + _signed_of_body(push)
         digest = hmac.digest(secret.encode(), signed, "sha1")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,18 +47,19 @@ class Vonage(Scheme):
         found = [period for period in periods if period is not None]
         return found[-1] if found else None
 
-    def sign(self, secret: str, push: Push, public_url: str | None, now: datetime) -> Push:
+    def sign(self, secret: str, push: Push, public_url: str | None) -> Push:
         """Adds a token to what has JSON, and the parameters to what has others."""
-        nonce = str(int(now.timestamp() * 1_000_000))
+        seconds = push.received_at.timestamp()
+        nonce = str(int(seconds * 1_000_000))
         if push.body.lstrip().startswith(_JSON):
             claims = {
                 "iss": "Vonage",
-                "iat": int(now.timestamp()),
+                "iat": int(seconds),
                 "jti": nonce,
                 "payload_hash": hashlib.sha256(push.body).hexdigest(),
             }
             return with_headers(push, authorization=f"Bearer {jwt.signed(claims, secret)}")
-        added = urlencode({"nonce": nonce, "timestamp": str(int(now.timestamp()))}).encode()
+        added = urlencode({"nonce": nonce, "timestamp": str(int(seconds))}).encode()
         push = _with_parameters(push, added)
         signature = _hexadecimal(secret.encode(), _message(_pairs(push)), "sha256")
         return _with_parameters(push, b"sig=" + signature)
