@@ -117,10 +117,7 @@ async def each(records: Iterable[T]) -> AsyncGenerator[T, None]:
 
 
 async def between(
-    records: AsyncIterable[T],
-    time: str,
-    since: datetime | None,
-    until: datetime | None,
+    records: AsyncIterable[T], time: str, since: datetime | None, until: datetime | None
 ) -> AsyncGenerator[T, None]:
     """Yields the records whose field `time` is in a period: for lists that have no index by it."""
     async for record in records:

@@ -10,15 +10,7 @@ import typer
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
 from receiver.cli.listing import Form, between, form_of, show
-from receiver.cli.options import (
-    ConfigFile,
-    Csv,
-    Json,
-    Limit,
-    Source,
-    check_source,
-    load_leniently,
-)
+from receiver.cli.options import ConfigFile, Csv, Json, Limit, Source, check_source, load_leniently
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.store import Reader, open_reader

@@ -26,11 +26,7 @@ _WHY = {
     RefusalReason.INVALID: "Invalid recipient number",
     RefusalReason.CREDIT: "Insufficient SMS balance",
 }
-_WORDS = {
-    Status.QUEUED: "pending",
-    Status.REJECTED: "failed",
-    Status.UNDELIVERED: "failed",
-}
+_WORDS = {Status.QUEUED: "pending", Status.REJECTED: "failed", Status.UNDELIVERED: "failed"}
 
 
 class Rayprotech(FakeProvider):
