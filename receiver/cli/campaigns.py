@@ -12,7 +12,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, report_outcome
-from receiver.cli.listing import Form, form_of, show_stored
+from receiver.cli.listing import form_of, show_stored
 from receiver.cli.options import ConfigFile, Csv, Json, Limit, load_leniently
 from receiver.cli.parts import perform, prepare
 from receiver.cli.times import Tz
@@ -51,9 +51,7 @@ def list_(
 
     `receiver messages --campaign ID` lists the message of each person with its status.
     """
-    form = form_of(json=json, as_csv=as_csv)
-    if form is Form.CSV and id_ is not None:
-        raise typer.BadParameter("--csv is for lists: it excludes an ID")
+    form = form_of(json=json, as_csv=as_csv, one=id_)
     settings = load_leniently(config)
     if id_ is not None:
         asyncio.run(show(settings.store_address, id_, json=json))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from receiver.cli import output
-from receiver.cli.listing import Form, form_of, show_stored
+from receiver.cli.listing import form_of, show_stored
 from receiver.cli.options import (
     ConfigFile,
     Csv,
@@ -67,9 +67,7 @@ def command(
 
     The newest come first. --since and --until choose by the time at which a message was made.
     """
-    form = form_of(json=json, as_csv=as_csv)
-    if form is Form.CSV and id_ is not None:
-        raise typer.BadParameter("--csv is for lists: it excludes an ID")
+    form = form_of(json=json, as_csv=as_csv, one=id_)
     start, end = period(since, until)
     settings = load_leniently(config)
     if id_ is not None:
