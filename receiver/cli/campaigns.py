@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,8 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, report_outcome
-from receiver.cli.options import ConfigFile, Json, Limit, load_leniently
+from receiver.cli.listing import form_of, show_stored
+from receiver.cli.options import ConfigFile, Csv, Json, Limit, load_leniently
 from receiver.cli.parts import perform, prepare
 from receiver.cli.times import Tz
 from receiver.config import StoreAddress
@@ -26,8 +28,8 @@ group = typer.Typer(
     cls=ListByDefault, help="Lists messages to many; pauses, resumes and cancels them."
 )
 _Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The campaign.")]
-#: Campaigns of a list without --limit.
-_MOST = 50
+#: Campaigns that are read at once.
+_PIECE = 50
 #: Seconds between looks at a campaign that is followed.
 _LOOK = 0.5
 
@@ -41,6 +43,7 @@ def list_(
     *,
     limit: Limit = None,
     json: Json = False,
+    as_csv: Csv = False,
     _tz: Tz = None,
     config: ConfigFile = None,
 ) -> None:
@@ -48,20 +51,20 @@ def list_(
 
     `receiver messages --campaign ID` lists the message of each person with its status.
     """
-    store = load_leniently(config).store_address
+    form = form_of(json=json, as_csv=as_csv, one=id_)
+    settings = load_leniently(config)
     if id_ is not None:
-        asyncio.run(show(store, id_, json=json))
+        asyncio.run(show(settings.store_address, id_, json=json))
         return
 
-    async def look() -> list[ListedCampaign]:
-        async with open_reader(store) as reader:
-            return await with_counts(reader, await reader.campaigns.every(limit=limit or _MOST))
+    async def find(reader: Reader, _: int | None) -> AsyncGenerator[ListedCampaign]:
+        before = None
+        while found := await reader.campaigns.every(before=before, limit=_PIECE):
+            for each in await with_counts(reader, found):
+                yield each
+            before = found[-1].id
 
-    found, listing = asyncio.run(look()), campaign_listing()
-    if json:
-        output.json_lines(map(listing.values, found))
-        return
-    output.table(listing.titles, list(map(listing.row, found)), if_empty=listing.if_empty)
+    show_stored(settings, campaign_listing(), find, form, limit)
 
 
 @group.command()

@@ -41,19 +41,20 @@ def command(config: ConfigFile = None) -> None:
             ("console", settings.console.listen),
         )
     )
-    warnings = [*map(str, cautions(settings, parts.providers, parts.plugins)), *_unused(parts)]
-    if warnings:
-        print()
-    for warning in warnings:
-        output.line(f"warning: {warning}")
+    found = cautions(settings, parts.providers, parts.plugins)
+    _paragraph("warning", [*map(str, found), *_unused(parts)])
     notices = [
         f"{used.place} takes the place of the provider {name} ({other.kind})"
         for name, used, other in parts.registry.replaced()
     ]
-    if notices:
+    _paragraph("notice", notices)
+
+
+def _paragraph(kind: str, lines: Sequence[str]) -> None:
+    if lines:
         print()
-    for notice in notices:
-        output.line(f"notice: {notice}")
+    for line in lines:
+        output.line(f"{kind}: {line}")
 
 
 def _files(settings: Config) -> str | None:

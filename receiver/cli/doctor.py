@@ -31,8 +31,7 @@ def command(
         ),
     ] = None,
     thorough: Annotated[
-        bool,
-        typer.Option("--thorough", help="Read the whole store; takes minutes if it is large."),
+        bool, typer.Option("--thorough", help="Read the whole store; takes minutes if it is large.")
     ] = False,
     json: Json = False,
     config: ConfigFile = None,

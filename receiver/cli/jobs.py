@@ -137,8 +137,7 @@ def forwards(
 @group.command("forward-again")
 def forward_again(
     event: Annotated[
-        str,
-        typer.Argument(metavar="EVENT", help="The event; the beginning of its id is enough."),
+        str, typer.Argument(metavar="EVENT", help="The event; the beginning of its id is enough.")
     ],
     *,
     target: _Target = None,

@@ -31,10 +31,12 @@ class Form(StrEnum):
     CSV = "csv"
 
 
-def form_of(*, json: bool, as_csv: bool) -> Form:
-    """Returns the form that is asked for."""
+def form_of(*, json: bool, as_csv: bool, one: object = None) -> Form:
+    """Returns the form that is asked for; `one`: the record that is asked for instead of a list."""
     if json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
+    if as_csv and one is not None:
+        raise typer.BadParameter("--csv is for lists: it excludes an ID")
     if json:
         return Form.JSON
     return Form.CSV if as_csv else Form.TABLE
@@ -117,10 +119,7 @@ async def each(records: Iterable[T]) -> AsyncGenerator[T, None]:
 
 
 async def between(
-    records: AsyncIterable[T],
-    time: str,
-    since: datetime | None,
-    until: datetime | None,
+    records: AsyncIterable[T], time: str, since: datetime | None, until: datetime | None
 ) -> AsyncGenerator[T, None]:
     """Yields the records whose field `time` is in a period: for lists that have no index by it."""
     async for record in records:

@@ -70,9 +70,7 @@ def play(
     name_or_file: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME_OR_FILE",
-            help="The name of a provider, or its file.",
-            show_default=False,
+            metavar="NAME_OR_FILE", help="The name of a provider, or its file.", show_default=False
         ),
     ] = None,
     *,

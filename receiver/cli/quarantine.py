@@ -9,16 +9,8 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.command_group import ListByDefault, one_or_all, report_outcome
-from receiver.cli.listing import Form, between, form_of, show
-from receiver.cli.options import (
-    ConfigFile,
-    Csv,
-    Json,
-    Limit,
-    Source,
-    check_source,
-    load_leniently,
-)
+from receiver.cli.listing import between, form_of, show
+from receiver.cli.options import ConfigFile, Csv, Json, Limit, Source, check_source, load_leniently
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
 from receiver.store import Reader, open_reader
@@ -52,9 +44,7 @@ def list_(
     config: ConfigFile = None,
 ) -> None:
     """Lists the requests, the newest first. `receiver quarantine` alone does the same."""
-    form = form_of(json=json, as_csv=as_csv)
-    if form is Form.CSV and id_ is not None:
-        raise typer.BadParameter("--csv is for lists: it excludes an ID")
+    form = form_of(json=json, as_csv=as_csv, one=id_)
     start, end = period(since, until)
     settings = load_leniently(config)
     secrets = secrets_of(settings)

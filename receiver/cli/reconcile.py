@@ -25,8 +25,7 @@ from receiver.store import Correction, open_reader
 
 def command(
     file: Annotated[
-        Path,
-        typer.Argument(help="The provider's list: CSV, one number a line, or JSON Lines."),
+        Path, typer.Argument(help="The provider's list: CSV, one number a line, or JSON Lines.")
     ],
     *,
     service: Annotated[

@@ -14,15 +14,7 @@ import typer
 
 from receiver.cli import output
 from receiver.cli.exit_status import print_errors
-from receiver.cli.options import (
-    ConfigFile,
-    Json,
-    Limit,
-    Msisdn,
-    Source,
-    Type,
-    optional_person,
-)
+from receiver.cli.options import ConfigFile, Json, Limit, Msisdn, Source, Type, optional_person
 from receiver.cli.parts import prepare
 from receiver.cli.times import Since, Tz, Until, period
 from receiver.errors import Failed
@@ -52,8 +44,7 @@ def command(
         bool, typer.Option("--all", help="Show also the events without a difference.")
     ] = False,
     apply_: Annotated[
-        bool,
-        typer.Option("--apply", help="Do what the handlers ask for now and was never done."),
+        bool, typer.Option("--apply", help="Do what the handlers ask for now and was never done.")
     ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="With --apply: repeat also what was done already.")

@@ -26,8 +26,7 @@ _LATE = timedelta(seconds=10)
 def command(
     *,
     by: Annotated[
-        str,
-        typer.Option(metavar="NAMES", help=f"What to tell apart: some of {', '.join(NAMES)}."),
+        str, typer.Option(metavar="NAMES", help=f"What to tell apart: some of {', '.join(NAMES)}.")
     ] = DAY,
     since: Since = None,
     until: Until = None,

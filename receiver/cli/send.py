@@ -43,8 +43,7 @@ def command(
         ),
     ] = None,
     subscribers_of: Annotated[
-        str | None,
-        typer.Option(metavar="SERVICE", help="All active subscribers of this service."),
+        str | None, typer.Option(metavar="SERVICE", help="All active subscribers of this service.")
     ] = None,
     short_code: Annotated[
         str | None, typer.Option(help="With --subscribers-of: only those of this short code.")

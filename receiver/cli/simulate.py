@@ -28,8 +28,7 @@ def command(
         str, typer.Argument(help="The provider to imitate; `receiver providers` lists them.")
     ],
     kind: Annotated[
-        str,
-        typer.Argument(help="The kind of push; `receiver providers show NAME` lists them."),
+        str, typer.Argument(help="The kind of push; `receiver providers show NAME` lists them.")
     ],
     *,
     url: Annotated[

@@ -67,9 +67,7 @@ CAMPAIGNS = ListPage[ListedCampaign](
     listing=lambda _: campaign_listing(),
     find=_campaigns,
     paging=Paging(
-        key=lambda listed: listed.campaign.id,
-        parameter="before",
-        begin=lambda id_: str(id_ + 1),
+        key=lambda listed: listed.campaign.id, parameter="before", begin=lambda id_: str(id_ + 1)
     ),
     links=lambda listed: (path_of("campaigns", str(listed.campaign.id)),),
 )

@@ -39,10 +39,7 @@ _OPEN = ("unknown", "queued", "sent")
 
 
 async def _report(
-    visit: Visit,
-    by: str = DAY,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    visit: Visit, by: str = DAY, since: datetime | None = None, until: datetime | None = None
 ) -> Sequence[Block]:
     names = [name.strip() for name in by.split(",")]
     if not set(names) <= set(NAMES) or len(set(names)) < len(names) or not kinds(names):
@@ -98,10 +95,7 @@ REPORTS = Sheet(
     title="Reports",
     about=f"Counts of messages, delivery reports and subscriptions; {DAYS} days unless you say"
     " otherwise. An event counts when it came, a message out when it was asked for.",
-    filters=(
-        Filter("by", "By", "choice", _REPORTS, unset=DAY),
-        *TIMES,
-    ),
+    filters=(Filter("by", "By", "choice", _REPORTS, unset=DAY), *TIMES),
     blocks=_report,
 )
 

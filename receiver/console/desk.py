@@ -53,6 +53,12 @@ class Desk:
         """The store, or with PostgreSQL the name that this machine's own files are beside."""
         return self.settings.store_path
 
+    @property
+    def sending(self) -> list[str]:
+        """The sources that can send."""
+        sources = self.settings.sources.items()
+        return [name for name, source in sources if source.send is not None]
+
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:
         """Lends a reader; one is opened when it is first needed, and for a store that was restored.

@@ -197,9 +197,6 @@ async def _person(visit: Visit, msisdn: str) -> Response:
         )
         for entry in found.entries
     ]
-    sending = [
-        name for name, source in visit.desk.settings.sources.items() if source.send is not None
-    ]
     return visit.page(
         "person.html",
         msisdn=msisdn if visit.sees(Role.CARE) else None,
@@ -207,7 +204,7 @@ async def _person(visit: Visit, msisdn: str) -> Response:
         rows=rows[::-1],
         more=found.more,
         opted_out=bool(opted_out),
-        sending=sending,
+        sending=visit.desk.sending,
     )
 
 

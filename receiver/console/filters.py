@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
+from starlette.responses import Response
 
 from receiver.console.roles import Role
 from receiver.console.web import Visit
@@ -93,6 +94,23 @@ def checks(filters: Sequence[Filter], visit: Visit) -> list[Callable[[Any], bool
     """Returns what a record must pass besides. Raises `InvalidInput`."""
     given = _given(filters, visit)
     return [partial(each.keeps, value) for each, value in given if each.keeps is not None]
+
+
+async def page_with_form(
+    visit: Visit, template: str, filters: Sequence[Filter], why: str = "", **values: Any
+) -> Response:
+    """Renders a page below the form of its filters; `why`: the fault in them, if there is one."""
+    async with visit.desk.reader() as reader:
+        sources = await reader.sources()
+    return visit.page(
+        template,
+        400 if why else 200,
+        filters=[each for each in filters if each.wants(visit)],
+        given=visit.request.query_params,
+        sources=sources,
+        why=why,
+        **values,
+    )
 
 
 def _given(filters: Sequence[Filter], visit: Visit) -> list[tuple[Filter, Any]]:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
-from receiver.console.filters import TIMES, Filter, checks, chosen, number
+from receiver.console.filters import TIMES, Filter, checks, chosen, number, page_with_form
 from receiver.console.roles import Role
 from receiver.console.web import Page, Visit
 from receiver.errors import InvalidInput
@@ -133,23 +133,19 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             linked(listing.row(record), self.links(whole))
             for whole, record in ((each, visit.seen(each)) for each in found)
         ]
-        async with visit.desk.reader() as reader:
-            sources = await reader.sources()
-        return visit.page(
+        return await page_with_form(
+            visit,
             "list.html",
-            400 if why else 200,
+            self.every_filter,
+            why,
             list=self,
             titles=listing.titles,
             rows=rows,
             if_empty=listing.if_empty,
-            filters=[each for each in self.every_filter if each.wants(visit)],
-            given=visit.request.query_params,
-            sources=sources,
             older=older and f"{self.path}?{urlencode(older)}",
             more=self.order.more,
             stretch=STRETCH,
             csv=f"{self.path}.csv?{visit.request.url.query}" if visit.sees(Role.CARE) else None,
-            why=why,
         )
 
     async def export(self, visit: Visit) -> Response:

@@ -24,48 +24,18 @@ T = TypeVar("T")
 HIDDEN = "•••"
 #: Fields with what people, providers and handlers wrote, or with bytes as they came.
 _TEXTS = frozenset(
-    [
-        "text",
-        "texts",
-        "error",
-        "raw_status",
-        "raw_code",
-        "note",
-        "reason",
-        "words",
-        "what",
-        "request",
-        "raw",
-        "answer",
-        "reply",
-        "payload",
-        "fields",
-        "key",
-        "repeat_key",
-        "outcome",
-        "details",
-        "subscriber_ref",
-        "external_id",
-        "link_id",
-        "client",
-    ]
+    (
+        *("text", "texts", "error", "raw_status", "raw_code", "note", "reason", "words", "what"),
+        *("request", "raw", "answer", "reply", "payload", "fields", "key", "repeat_key"),
+        *("outcome", "details", "subscriber_ref", "external_id", "link_id", "client"),
+    )
 )
 #: Fields with ids of ours, and with addresses of ours, which are no people's.
 _OURS = frozenset(
-    [
-        "id",
-        "event",
-        "events",
-        "job",
-        "message",
-        "messages",
-        "seq",
-        "short_code",
-        "sender",
-        "service_id",
-        "service",
-        "day",
-    ]
+    (
+        *("id", "event", "events", "job", "message", "messages", "seq"),
+        *("short_code", "sender", "service_id", "service", "day"),
+    )
 )
 #: What may be the number of a person, in the middle of other characters, too.
 _NUMBER = re.compile(r"\+?\d[\d\s().\u2010-\u2015/-]{5,}\d")

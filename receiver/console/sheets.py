@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from receiver.console.filters import Filter, chosen
+from receiver.console.filters import Filter, chosen, page_with_form
 from receiver.console.lists import csv_file, linked
 from receiver.console.roles import Role
 from receiver.console.web import Page, Visit
@@ -106,18 +106,14 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
             blocks = await self.blocks(visit, **chosen(self.filters, visit))
         except InvalidInput as error:
             why = str(error)
-        async with visit.desk.reader() as reader:
-            sources = await reader.sources()
-        return visit.page(
+        return await page_with_form(
+            visit,
             "sheet.html",
-            400 if why else 200,
+            self.filters,
+            why,
             sheet=self,
             blocks=[(block, titles_of(block.columns), _rows(block, visit)) for block in blocks],
-            filters=[each for each in self.filters if each.wants(visit)],
-            given=visit.request.query_params,
-            sources=sources,
             query=visit.request.url.query,
-            why=why,
         )
 
     async def export(self, visit: Visit) -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from receiver.console.filters import PERSON, SOURCE, Filter, chosen
+from receiver.console.filters import PERSON, SOURCE, Filter, chosen, page_with_form
 from receiver.console.lists import ListPage, linked
 from receiver.console.roles import Role
 from receiver.console.web import Page, Visit, path_of
@@ -83,19 +83,17 @@ MESSAGES = ListPage[StoredMessage](
 
 async def live(visit: Visit) -> Response:
     """Shows the newest events; a script adds those that come."""
-    filters = [each for each in (_TYPE, SOURCE, PERSON) if each.wants(visit)]
+    filters = (_TYPE, SOURCE, PERSON)
     wanted = chosen(filters, visit)
     async with visit.desk.reader() as reader:
         last = await reader.last_seq()
         found = [story async for story in _events(reader, **wanted, limit=_ROWS)]
-        sources = await reader.sources()
-    return visit.page(
+    return await page_with_form(
+        visit,
         "live.html",
+        filters,
         titles=lists.event_listing(visit.desk.secrets).titles,
         rows=[_row(visit, story) for story in found],
-        filters=filters,
-        given=visit.request.query_params,
-        sources=sources,
         after=max([last, *(story.stored.seq for story in found)]),
         most=_ROWS,
         query=visit.request.url.query,

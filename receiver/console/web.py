@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -15,12 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from receiver import __version__
-from receiver.console.access import (
-    FORM_TOKEN,
-    Visitor,
-    is_own_form,
-    visitor_of_session,
-)
+from receiver.console.access import FORM_TOKEN, Visitor, is_own_form, visitor_of_session
 from receiver.console.accounts import Accounts
 from receiver.console.desk import Desk
 from receiver.console.forms import form_of
@@ -29,7 +24,7 @@ from receiver.console.roles import Role
 from receiver.console.seen import seen_by
 from receiver.errors import InvalidInput, NotFound, ReceiverError, StoreError
 from receiver.text.escape import escape
-from receiver.views.times import ShownTime, format_time, shown_zone
+from receiver.views.times import ShownTime, shown_zone
 
 T = TypeVar("T")
 
@@ -195,19 +190,9 @@ def path_of(*parts: str) -> str:
 def _visible(value: Any) -> Any:
     """Shows invisible characters as escapes, and those that turn a text; times with their UTC."""
     if isinstance(value, ShownTime):
-        return _with_utc(value)
+        utc = f"{value.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(utc, str(value))
     return escape(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _time(moment: datetime) -> Markup:
-    """Returns a moment in the console's zone, with UTC on hover."""
-    return _with_utc(format_time(moment))
-
-
-def _with_utc(shown: ShownTime) -> Markup:
-    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(
-        f"{shown.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", str(shown)
-    )
 
 
 _templates = Environment(
@@ -218,5 +203,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters["time"] = _time
 _templates.globals.update(path_of=path_of, Role=Role, MENU=MENU)

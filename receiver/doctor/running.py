@@ -28,12 +28,6 @@ _MOST_BYTES = 4 * 1024 * 1024
 _CREDENTIALS = struct.Struct("3i")  # process, user, group: unix(7)
 #: Open files that a service should at least be allowed.
 _FEW_FILES = 4096
-#: The metric of handlers that blocked their event loop.
-_BLOCKED = re.compile(
-    r'^receiver_handler_loops_abandoned_total\{handler="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE
-)
-#: The metric of sources that pause sending.
-_REST = re.compile(r'^receiver_line_rest_seconds\{source="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
 async def service(installation: Installation) -> list[Finding]:
@@ -195,8 +189,8 @@ async def measured(installation: Installation) -> list[Finding]:
 def paused_sources(metrics: str, now: datetime) -> list[Finding]:
     """Returns the sources that pause by these metrics, and until when."""
     found = []
-    for source, value in _REST.findall(metrics):
-        if seconds := float(value):
+    for source, seconds in _samples(metrics, "receiver_line_rest_seconds"):
+        if seconds:
             until = (now + timedelta(seconds=seconds)).strftime("%H:%M:%S")
             said = f"nothing is sent until {until} UTC: its provider fails, or asked to wait"
             do = "nothing: sending goes on by itself; the log has the provider's answer"
@@ -205,13 +199,19 @@ def paused_sources(metrics: str, now: datetime) -> list[Finding]:
 
 
 def blocks(metrics: str) -> list[Finding]:
-    """Which handlers kept the event loop of their plugin from turning, by these metrics."""
+    """Returns the handlers that kept the event loop of their plugin from turning."""
     said = "blocked its plugin's event loop since the start"
     do = "make it a plain `def`, or await what it waits for; `receiver jobs retry` then"
     return [
-        yellow(f"{said}: {int(float(count))}", do, check=f"handler {name}")
-        for name, count in _BLOCKED.findall(metrics)
+        yellow(f"{said}: {int(count)}", do, check=f"handler {name}")
+        for name, count in _samples(metrics, "receiver_handler_loops_abandoned_total")
     ]
+
+
+def _samples(metrics: str, name: str) -> list[tuple[str, float]]:
+    """Returns the values of a metric by its one label."""
+    found = re.findall(rf'^{name}\{{\w+="([^"]+)"\}} ([0-9.e+]+)$', metrics, re.MULTILINE)
+    return [(label, float(value)) for label, value in found]
 
 
 def open_files(process: int | None) -> Finding:

@@ -71,16 +71,6 @@ class Call:
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-def always(call: Call) -> bool:
-    """Returns True: each request sends."""
-    return True
-
-
-def never(call: Call) -> bool:
-    """Returns False: no request sends."""
-    return False
-
-
 class SharedState:
     """Holds what the fake providers share."""
 
@@ -181,9 +171,12 @@ class FakeProvider(ABC):
         do: Callable[[Call], Response],
         methods: Sequence[str] = ("POST",),
         *,
-        sends: Callable[[Call], bool] = never,
+        sends: bool | Callable[[Call], bool] = False,
     ) -> Route:
-        """Makes a path below the provider's name. Only requests that `sends` picks have faults."""
+        """Makes a path below the provider's name.
+
+        `sends`: whether a request sends; only such have faults.
+        """
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -191,7 +184,8 @@ class FakeProvider(ABC):
             except ClientDisconnect:
                 return NoResponse(self.world, 0)
             self.book.counts.requests += 1
-            return await self._send(do, call) if sends(call) else do(call)
+            sending = sends(call) if callable(sends) else sends
+            return await self._send(do, call) if sending else do(call)
 
         return Route(f"/{self.name}{path}", endpoint, methods=methods)
 

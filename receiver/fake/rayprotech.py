@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from receiver.events import Status
 from receiver.fake.book import Message, RefusalReason, Refused
-from receiver.fake.provider import Call, FakeProvider, always, answer_json, is_text, local, word
+from receiver.fake.provider import Call, FakeProvider, answer_json, is_text, local, word
 
 _DEFAULT_SENDER = "Texin"
 #: The price of one unit; a message takes one for each of its parts.
@@ -26,11 +26,7 @@ _WHY = {
     RefusalReason.INVALID: "Invalid recipient number",
     RefusalReason.CREDIT: "Insufficient SMS balance",
 }
-_WORDS = {
-    Status.QUEUED: "pending",
-    Status.REJECTED: "failed",
-    Status.UNDELIVERED: "failed",
-}
+_WORDS = {Status.QUEUED: "pending", Status.REJECTED: "failed", Status.UNDELIVERED: "failed"}
 
 
 class Rayprotech(FakeProvider):
@@ -42,8 +38,8 @@ class Rayprotech(FakeProvider):
     def routes(self) -> list[Route]:
         """Returns its paths; all but one take the key in the body."""
         return [
-            self.route("/send_sms", self._send_one, sends=always),
-            self.route("/send_bulk_sms", self._send_bulk, sends=always),
+            self.route("/send_sms", self._send_one, sends=True),
+            self.route("/send_bulk_sms", self._send_bulk, sends=True),
             self.route("/check_status", self._status),
             self.route("/get_balance", self._balance),
             self.route("/test_connection", self._test, ["GET"]),

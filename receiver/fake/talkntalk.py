@@ -27,7 +27,6 @@ from receiver.fake.provider import (
     Call,
     FakeProvider,
     SharedState,
-    always,
     answer_json,
     is_text,
     word,
@@ -65,8 +64,8 @@ class TalkNTalk(FakeProvider):
     def routes(self) -> list[Route]:
         """Returns its paths, which end in a slash."""
         return [
-            self.route("/sms/send/", self._send_one, sends=always),
-            self.route("/sms/send-bulk/", self._send_bulk, sends=always),
+            self.route("/sms/send/", self._send_one, sends=True),
+            self.route("/sms/send-bulk/", self._send_bulk, sends=True),
         ]
 
     def busy(self) -> Response:

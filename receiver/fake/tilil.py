@@ -20,7 +20,6 @@ from receiver.fake.provider import (
     Call,
     FakeProvider,
     SharedState,
-    always,
     answer_json,
     is_text,
     local,
@@ -50,7 +49,7 @@ class Tilil(FakeProvider):
     def routes(self) -> list[Route]:
         """Returns its paths; other methods than POST are refused with a code."""
         return [
-            self.route("/sendsms", self._send_sms, ["GET", "POST", "PUT"], sends=always),
+            self.route("/sendsms", self._send_sms, ["GET", "POST", "PUT"], sends=True),
             self.route("/subscribermanage", self._manage, ["GET", "POST", "PUT"]),
             self.route("/report", self._report, ["GET"]),
         ]

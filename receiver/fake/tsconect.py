@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from receiver.fake.book import Message, RefusalReason, Refused
 from receiver.fake.callbacks import Callback
-from receiver.fake.provider import Call, FakeProvider, always, answer_json, is_text, word
+from receiver.fake.provider import Call, FakeProvider, answer_json, is_text, word
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _WHY = {RefusalReason.INVALID: 400, RefusalReason.CREDIT: 402}
@@ -38,8 +38,8 @@ class Tsconect(FakeProvider):
     def routes(self) -> list[Route]:
         """Returns its paths; all take the key as a bearer token."""
         return [
-            self.route("/messages/send", self._send_one, sends=always),
-            self.route("/messages/bulk", self._send_bulk, sends=always),
+            self.route("/messages/send", self._send_one, sends=True),
+            self.route("/messages/bulk", self._send_bulk, sends=True),
             self.route("/messages/{message_id}", self._status, ["GET"]),
         ]
 

@@ -8,14 +8,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.events import (
-    DeliveryReport,
-    Event,
-    EventType,
-    Message,
-    Status,
-    SubscriptionChange,
-)
+from receiver.events import DeliveryReport, Event, EventType, Message, Status, SubscriptionChange
 from receiver.handlers import keyword as keyword_of
 from receiver.store import to_micros
 from receiver.store.ids import EventIds

@@ -121,6 +121,7 @@ def campaign_listing() -> Listing[ListedCampaign]:
         fields=lambda listed: campaign_json(listed.campaign, listed.counts),
         names=CAMPAIGN_NAMES,
         if_empty="no campaigns",
+        most=50,
     )
 
 

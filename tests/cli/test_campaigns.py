@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from receiver import config as configuration
+from receiver.events import utc_now
 from receiver.fake import Fake
+from receiver.outgoing import Schedule
+from receiver.service import control, parts
+from receiver.service.commands import DraftCampaign
 from tests.cli.program import Result, run, table, told
 from tests.cli.test_send import NUMBER, fake, idle
 
@@ -158,6 +164,25 @@ def test_a_campaign_is_shown_paused_resumed_and_cancelled(idle: Path, fake: Fake
     acts = [each["act"] for each in table(idle, "audit")]
     assert acts == ["campaigns.change"] * 5
     assert not fake.sent
+
+
+def test_json_and_csv_list_every_campaign(idle: Path) -> None:
+    """A table has the newest 50, and says so."""
+
+    async def draft() -> None:
+        made = parts.prepare(configuration.load(idle / "receiver.toml"))
+        async with control.executor(made) as execute:
+            for _ in range(51):
+                schedule = Schedule(start_at=utc_now())
+                await execute(DraftCampaign(source="tilil", schedule=schedule))
+
+    asyncio.run(draft())
+    assert len(told(idle, "campaigns", "--json").splitlines()) == 51
+    assert len(told(idle, "campaigns", "--csv").splitlines()) == 1 + 51
+    assert len(told(idle, "campaigns", "-n", "51").splitlines()) == 1 + 51
+    shown = run(idle, "campaigns")
+    assert len(shown.stdout.splitlines()) == 1 + 50
+    assert shown.stderr == "receiver: these are the 50 newest; -n N, --json and --csv show more\n"
 
 
 def test_subscribers_of_a_service_get_it(idle: Path) -> None:

@@ -87,8 +87,7 @@ async def send(call: Call) -> Response:
 
 def _source(call: Call, wanted: str | None) -> str:
     """Returns the source to send through. Raises `InvalidInput`."""
-    sources = call.desk.settings.sources
-    sending = [name for name, source in sources.items() if source.send is not None]
+    sending = call.desk.sending
     if wanted is None and len(sending) == 1:
         return sending[0]
     if wanted not in sending:

@@ -69,12 +69,7 @@ def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
     for each in operation.query:
         described = each.label if each.is_for(Role.VIEWER) else f"{each.label}; not for viewers"
-        yield {
-            "name": each.name,
-            "in": "query",
-            "description": described,
-            "schema": _schema(each),
-        }
+        yield {"name": each.name, "in": "query", "description": described, "schema": _schema(each)}
     if operation.method == "POST":
         yield _KEY
 

@@ -30,13 +30,8 @@ _LONGEST_NUMBER = 15
 _LONGEST_VALIDITY = 86400
 _SENDS = 1000
 _DETAILS = (
-    "ChildUsername",
-    "ChildPassword",
-    "AccessLevel",
-    "FirstName",
-    "LastName",
-    "Email",
-    "Credits",
+    *("ChildUsername", "ChildPassword", "AccessLevel"),
+    *("FirstName", "LastName", "Email", "Credits"),
 )
 _COLUMNS = ("MessageID", "Destination", "Source", "Body", "Status", "Date")
 #: ReportType: the statuses of the messages in it. There never are inbound ones.
