@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from receiver.errors import ProviderError
 from receiver.events import Status
-from receiver.jobs import outcomes
-from receiver.jobs.channel import RETRIES, LineQueue
+from receiver.jobs.channel import RETRIES
+from receiver.jobs.outcomes import MessageQueue
 from receiver.jobs.queue import BROKEN
 from receiver.jobs.runner import Runner
 from receiver.jobs.send import NO_LINE
@@ -50,11 +50,10 @@ class _Chunk(NamedTuple):
     request: Request[Answers]
 
 
-class Campaign(LineQueue):
+class Campaign(MessageQueue):
     """The campaigns of one source."""
 
     kind = "campaign"
-    one_each = True
 
     def pause(self) -> float:
         """As the line has it for campaigns."""
@@ -85,10 +84,10 @@ class Campaign(LineQueue):
         ends = []
         for one, answer in zip(chunk.people, answers, strict=True):
             if isinstance(answer, Sent):
-                ends.append(outcomes.taken(self.line, one.id, answer, self.runner.now()))
+                ends.append(self.taken(one.id, answer))
                 continue
             if answer.opted_out:
-                await outcomes.note_opt_out(self.runner, one.outgoing.to)
+                await self.note_opt_out(one.outgoing.to)
             ends.append(self._stopped(chunk.campaign, one, answer))
         await self._settle(chunk.campaign, ends)
 
@@ -128,7 +127,7 @@ class Campaign(LineQueue):
     ) -> list[Work]:
         """Marks messages as being sent, after a look at opt-outs; a piece of work a request."""
         runner = self.runner
-        judged = [(one.id, outcomes.fault(self.line, one.id, one.outgoing)) for one in able]
+        judged = [(one.id, self.fault(one.id, one.outgoing)) for one in able]
         faults = [(id_, why) for id_, why in judged if why is not None]
         if faults:
             await runner.store.run(campaigns.refuse_all, faults, runner.now())
@@ -137,10 +136,7 @@ class Campaign(LineQueue):
         chunks = list(islice(self._chunked(able), max(0, self.room())))
         rate, people = campaign.schedule.rate, sum(map(len, chunks))
         pause = 60 * people / rate if rate else 0.0
-        attempts = [
-            [outcomes.attempt_of(self.line, one.id, one.outgoing) for one in chunk]
-            for chunk in chunks
-        ]
+        attempts = [[self.attempt(one.id, one.outgoing) for one in chunk] for chunk in chunks]
         nothing: list[list[int | None]] = [[None] * len(chunk) for chunk in chunks]
         go_on = to_micros(now + timedelta(seconds=pause))
         values = campaign.id, attempts, runner.now(), runner.owner, go_on
@@ -159,12 +155,14 @@ class Campaign(LineQueue):
                 self.line.reserve(bulk=request.bulk)
             elif ours:
                 broken = Failure(BROKEN, Status.REJECTED)
-                await self._settle(campaign, [Outcome(one.id, broken) for one in ours])
+                await self._settle(
+                    campaign, [Outcome(one.id, broken, runner.now(), runner.owner) for one in ours]
+                )
         return found
 
     async def _settle(self, campaign: StoredCampaign, ends: list[Outcome]) -> None:
         runner = self.runner
-        await runner.commit(campaigns.settle, campaign.id, ends, runner.now(), runner.owner)
+        await runner.commit(campaigns.settle, campaign.id, ends, runner.now())
 
     async def _rest(self, campaign: StoredCampaign, again: datetime) -> None:
         """Nobody waits: the campaign ends, or is looked at again after what is under way."""
@@ -202,15 +200,15 @@ class Campaign(LineQueue):
 
     def _stopped(self, campaign: StoredCampaign, one: Waiting, error: ProviderError) -> Outcome:
         """Nothing was sent to a person, or nobody knows."""
-        line, now = self.line, self.runner.clock()
-        if (outcome := outcomes.final(line, one.id, error)) is not None:
+        now = self.runner.clock()
+        if (outcome := self.final(one.id, error)) is not None:
             return outcome
         until, expires = now + self._patience(one), campaign.schedule.expires_at
         until = until if expires is None else min(until, expires)
-        due = outcomes.next_try(line, one.attempts + 1, error, now, until)
+        due = self.next_try(one.attempts + 1, error, until)
         if due is not None and error.tomorrow:
-            due = campaign.schedule.next_moment(due, line.api.provider.timezone)
-        outcome = outcomes.put_off(one.id, error, due)
+            due = campaign.schedule.next_moment(due, self.line.api.provider.timezone)
+        outcome = self.put_off(one.id, error, due)
         again = due is not None and not error.tomorrow
         return outcome._replace(again=again)
 

@@ -17,14 +17,14 @@ from msgspec.structs import replace
 
 from receiver.errors import ProviderError, StoreUnavailable
 from receiver.events import Status
-from receiver.jobs import outcomes
-from receiver.jobs.channel import Line, LineQueue
+from receiver.jobs.channel import Line
+from receiver.jobs.outcomes import MessageQueue
 from receiver.jobs.queue import BROKEN
 from receiver.jobs.runner import Runner
 from receiver.outgoing import OutgoingMessage, Sent
 from receiver.providers.contract import Request
 from receiver.store import Failure, StoredMessage, Work, links, messages
-from receiver.store.messages import Ended, Outcome
+from receiver.store.messages import Outcome
 from receiver.text.sms_length import split
 
 log = structlog.get_logger("receiver.jobs.send")
@@ -33,11 +33,10 @@ log = structlog.get_logger("receiver.jobs.send")
 NO_LINE = "the source cannot send: it has no [sources.{}.send]; add its api_key"
 
 
-class Send(LineQueue):
+class Send(MessageQueue):
     """The messages of one source."""
 
     kind = "send"
-    one_each = True
 
     @property
     def urgent(self) -> bool:
@@ -59,7 +58,7 @@ class Send(LineQueue):
             request = await self._prepare(work, message, outgoing)
             if request is not None:
                 ready.append((work, request))
-                attempts.append(outcomes.attempt_of(self.line, message.id, outgoing))
+                attempts.append(self.attempt(message.id, outgoing))
         if not attempts:
             return []
         runner, ttl = self.runner, round(self.line.settings.link_id_ttl * 1e6)
@@ -85,9 +84,8 @@ class Send(LineQueue):
         except ProviderError as error:
             outcome = await self._stopped(work, message, error)
         else:
-            outcome = outcomes.taken(self.line, message.id, sent, runner.now())
-        ended = Ended(outcome, runner.now(), runner.owner)
-        await runner.insist(lambda: runner.store.join(messages.settle, ended))
+            outcome = self.taken(message.id, sent)
+        await runner.insist(lambda: runner.store.join(messages.settle, outcome))
 
     async def _prepare(
         self, work: Work, message: StoredMessage, outgoing: OutgoingMessage
@@ -118,14 +116,14 @@ class Send(LineQueue):
         log.info(said, message=message.id, source=self.lane, code=error.code)
         runner = self.runner
         if error.opted_out:
-            await outcomes.note_opt_out(runner, message.to)
+            await self.note_opt_out(message.to)
         if error.link_invalid:
             await runner.commit(links.mark_link, message.id, runner.now())
-        if (outcome := outcomes.final(self.line, message.id, error)) is not None:
+        if (outcome := self.final(message.id, error)) is not None:
             return outcome
         worth = await self._worth(work, message)
-        due = outcomes.next_try(self.line, message.attempts + 1, error, runner.clock(), worth)
-        return outcomes.put_off(message.id, error, due)
+        due = self.next_try(message.attempts + 1, error, worth)
+        return self.put_off(message.id, error, due)
 
     async def _worth(self, work: Work, message: StoredMessage) -> datetime:
         """Until when a message is worth sending.

@@ -206,7 +206,7 @@ def _begin_one(
     return add_job(tx, origin, job)
 
 
-def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: int) -> None:
+def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int) -> None:
     """Stores the ends of a chunk, all of them or none; and the end of the campaign.
 
     Who is to be tried again after the campaign was cancelled gets nothing.
@@ -216,11 +216,11 @@ def settle(tx: Tx, campaign: int, outcomes: Sequence[Outcome], now: int, owner: 
     for each in outcomes:
         why = each.end
         if isinstance(why, Sent) or not (each.again or each.is_final):
-            others.append(messages.Ended(each, now, owner))
+            others.append(each)
         elif each.again and state != "cancelled":
-            messages.end(tx, each.message, now, why, owner, state="waiting")
+            messages.end(tx, each.message, now, why, each.owner, state="waiting")
         else:  # no dead letter: nobody tries one of thousands again by hand
-            messages.end(tx, each.message, now, _CANCELLED if each.again else why, owner)
+            messages.end(tx, each.message, now, _CANCELLED if each.again else why, each.owner)
     messages.settle(tx, others)
     finish(tx, campaign, now)
 

@@ -192,6 +192,9 @@ class Outcome(NamedTuple):
 
     message: int
     end: Sent | Failure
+    at: int
+    owner: int = 0
+    """Whose attempt it was."""
     due: int | None = None
     """When its status is asked for, if it was sent; else when it is tried again. None: never."""
     again: bool = False
@@ -204,18 +207,10 @@ class Outcome(NamedTuple):
         return isinstance(end, Failure) and self.due is None and end.status is not Status.UNKNOWN
 
 
-class Ended(NamedTuple):
-    """An attempt that has ended, and when; it was its owner's."""
-
-    outcome: Outcome
-    at: int
-    owner: int = 0
-
-
-def settle(tx: Tx, ended: Sequence[Ended]) -> list[None]:
+def settle(tx: Tx, ended: Sequence[Outcome]) -> list[None]:
     """Ends attempts: each message is sent, waits, is lost or a dead letter."""
-    _settle_sent(tx, [each for each in ended if isinstance(each.outcome.end, Sent)])
-    for (message, end, due, _), now, owner in ended:
+    _settle_sent(tx, [each for each in ended if isinstance(each.end, Sent)])
+    for message, end, now, owner, due, _ in ended:
         if isinstance(end, Sent):
             continue
         if due is not None:
@@ -227,21 +222,19 @@ def settle(tx: Tx, ended: Sequence[Ended]) -> list[None]:
     return [None] * len(ended)
 
 
-def _settle_sent(tx: Tx, ended: Sequence[Ended]) -> None:
+def _settle_sent(tx: Tx, ended: Sequence[Outcome]) -> None:
     """Stores what a provider said of messages that it took, and joins reports that came before."""
     if not ended:
         return
     marked = marks(len(ended))
-    rows = tx.execute(_OWNERS.format(marked), [each.outcome.message for each in ended]).fetchall()
+    rows = tx.execute(_OWNERS.format(marked), [each.message for each in ended]).fetchall()
     known = {(message, owner): facts for message, owner, *facts in rows}
     ours = [
-        (each, known.pop(key))
-        for each in ended
-        if (key := (each.outcome.message, each.owner)) in known
+        (each, known.pop(key)) for each in ended if (key := (each.message, each.owner)) in known
     ]
-    tx.execute(_END_ALL.format(marks(len(ours))), [each.outcome.message for each, _ in ours])
+    tx.execute(_END_ALL.format(marks(len(ours))), [each.message for each, _ in ours])
     learned: list[Learned] = []
-    for ((message, taken, poll_at, _), now, _), (source, status, msisdn) in ours:
+    for (message, taken, now, _, poll_at, _), (source, status, msisdn) in ours:
         assert isinstance(taken, Sent)
         _note_sent(tx, message, advance(Status(status), taken.status), taken, now)
         for id_ in taken.ids:
@@ -277,7 +270,7 @@ def sent(
     tx: Tx, message: int, now: int, taken: Sent, poll_at: int | None = None, owner: int = 0
 ) -> None:
     """A provider took a message. `poll_at`: when its status is asked for, if it is."""
-    settle(tx, [Ended(Outcome(message, taken, poll_at), now, owner)])
+    settle(tx, [Outcome(message, taken, now, owner, poll_at)])
 
 
 def put_off(tx: Tx, message: int, now: int, due: int, why: Failure, owner: int = 0) -> None:

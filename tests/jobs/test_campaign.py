@@ -265,8 +265,8 @@ async def test_who_is_refused_for_now_after_a_cancel_gets_nothing(tmp_path: Path
         attempt = Attempt(one.id, one.outgoing.to)
         await store.run(store_campaigns.begin, id_, [[attempt]], now, owner, now)
         await change(service, id_, "cancel")
-        again = Outcome(one.id, Failure("no credit"), again=True)
-        await store.run(store_campaigns.settle, id_, [again], now, owner)
+        again = Outcome(one.id, Failure("no credit"), now, owner, again=True)
+        await store.run(store_campaigns.settle, id_, [again], now)
         [found] = await messages(service, id_)
         assert (found.state, found.status) == ("dead", "cancelled")
 

@@ -464,13 +464,13 @@ async def _campaigns(store: Store) -> None:
     chunk = [Attempt(id_, to) for id_, to in zip(found, people, strict=True)]
     await store.run(campaigns.begin, ids[0], [chunk[:2], chunk[2:5]], now, 0, now)
     ends = [
-        messages.Outcome(found[0], Sent(message_id="c1")),
-        messages.Outcome(found[1], _WHY),
-        messages.Outcome(found[2], Failure("no answer", Status.UNKNOWN)),
-        messages.Outcome(found[3], _WHY, again=True),
-        messages.Outcome(found[4], _WHY, due=now),
+        messages.Outcome(found[0], Sent(message_id="c1"), now),
+        messages.Outcome(found[1], _WHY, now),
+        messages.Outcome(found[2], Failure("no answer", Status.UNKNOWN), now),
+        messages.Outcome(found[3], _WHY, now, again=True),
+        messages.Outcome(found[4], _WHY, now, due=now),
     ]
-    await store.run(campaigns.settle, ids[0], ends, now, 0)
+    await store.run(campaigns.settle, ids[0], ends, now)
     await store.run(campaigns.refuse_all, [(found[3], _WHY)], now)
     await store.run(campaigns.change, ids[1], "start", now)
     await store.run(campaigns.pause_lane, "tilil", now, "no")

@@ -131,14 +131,15 @@ async def test_messages_that_end_together_are_stored_as_alone(address: StoreAddr
         await store.run(messages.begin, attempts[:3], to_micros(NOW), MICROS_A_DAY, 1)
         await store.run(messages.begin, attempts[3:], to_micros(NOW), MICROS_A_DAY, 2)
         await store.take(report(store, "m-1", Status.DELIVERED))
+        at = to_micros(NOW)
         ends = [
-            messages.Outcome(made[0], Sent(message_id="m-0", status=Status.SENT)),
-            messages.Outcome(made[1], Sent(message_id="m-1", status=Status.SENT)),
-            messages.Outcome(made[2], Failure("no", Status.REJECTED)),
-            messages.Outcome(made[3], Sent(message_id="m-3", status=Status.SENT)),
-            messages.Outcome(made[0], Sent(message_id="again", status=Status.SENT)),
+            messages.Outcome(made[0], Sent(message_id="m-0", status=Status.SENT), at, 1),
+            messages.Outcome(made[1], Sent(message_id="m-1", status=Status.SENT), at, 1),
+            messages.Outcome(made[2], Failure("no", Status.REJECTED), at, 1),
+            messages.Outcome(made[3], Sent(message_id="m-3", status=Status.SENT), at, 1),
+            messages.Outcome(made[0], Sent(message_id="again", status=Status.SENT), at, 1),
         ]
-        await store.run(messages.settle, [messages.Ended(each, to_micros(NOW), 1) for each in ends])
+        await store.run(messages.settle, ends)
         found = [await the(store, message) for message in made]
         assert [(each.state, each.status, each.provider_id) for each in found] == [
             ("sent", "sent", "m-0"),
