@@ -20,6 +20,7 @@ from receiver.store.ids import EventIds
 from receiver.store.jobs import KINDS
 from receiver.store.metric_reads import BALANCE
 from receiver.store.purges import TRUST, trusted
+from receiver.store.queries import record
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.shared_requests import OF_EVENT
@@ -131,8 +132,8 @@ def store_health(address: StoreAddress, sources: Iterable[str]) -> StoreHealth:
             searched_back_to=back_to,
             clients=_clients(tx),
             quarantine=[
-                Quarantine(source, bool(authenticated), count, from_micros(at), clock)
-                for source, authenticated, count, at, clock in tx.execute(
+                record(Quarantine, row, authenticated=bool, newest=from_micros)
+                for row in tx.execute(
                     "SELECT source, authenticated, count(*), max(received_at),"
                     " count(CASE WHEN outcome = 'clock' THEN 1 END) FROM quarantine"
                     " GROUP BY source, authenticated ORDER BY source, authenticated DESC"
