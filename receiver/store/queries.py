@@ -45,10 +45,7 @@ def record(type_: type[R], row: Sequence[Any], **read: Callable[[Any], Any]) -> 
 
 
 class Queries:
-    """Queries by one connection. Every one of them may raise `StoreUnavailable`.
-
-    A list that has a limit begins with the newest, unless it says otherwise.
-    """
+    """Queries by one connection. Every one of them may raise `StoreUnavailable`."""
 
     def __init__(self, connection: AsyncConnection, ids: EventIds) -> None:
         self._connection = connection
