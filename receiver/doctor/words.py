@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.doctor.findings import Finding, Installation, green, yellow
 from receiver.providers import Provider
-from receiver.store.health_reads import NotUnderstood
+from receiver.store.not_understood import NotUnderstood
 from receiver.text.escape import escape
 
 #: Words or reasons that are named, and characters of each: they come from outside.
