@@ -11,7 +11,8 @@ from receiver.doctor.findings import Finding, Installation, ago, green, yellow
 from receiver.errors import StoreError
 from receiver.providers import Provider
 from receiver.service.parts import UNKNOWN
-from receiver.store.health_reads import NotUnderstood, StoreHealth
+from receiver.store.health_reads import StoreHealth
+from receiver.store.not_understood import NotUnderstood
 from receiver.text.escape import escape
 
 #: A source that pushed nothing for so long has perhaps been forgotten.

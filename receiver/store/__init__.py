@@ -95,16 +95,12 @@ class Store:
         """On a connection of its own: a look takes a while, and queries of one are in a row."""
         self.ids = ids
         self.engine = engine
+        self.address = engine.address
         self.membership = membership
         self.take = writer.take
         self.take_bundle = writer.take_bundle
         self.take_later = writer.take_later
         self.join = writer.join
-
-    @property
-    def address(self) -> StoreAddress:
-        """Where the store is."""
-        return self.engine.address
 
     async def run(
         self,

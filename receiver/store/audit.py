@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.queries import Queries, conditions, most, record
+from receiver.store.queries import Queries, conditions, most
 from receiver.store.records import from_micros, to_micros
 from receiver.store.tx import Tx
 
@@ -47,12 +47,11 @@ class AuditReader(Queries):
         """Yields entries as they are read, the newest first."""
         where, values = conditions(("time >= ?", since), ("time < ?", until))
         query = f"{_ACTS} WHERE {where} ORDER BY time DESC, id DESC LIMIT ?"
-        return self._each(_entry, query, [*values, most(limit)])
+        values.append(most(limit))
+        return self._records(
+            AuditEntry, query, values, time=from_micros, details=msgspec.json.decode
+        )
 
     async def find(self, *, since: datetime | None = None, limit: int = 1000) -> list[AuditEntry]:
         """Returns the newest entries."""
         return [entry async for entry in self.every(since=since, limit=limit)]
-
-
-def _entry(row: Any) -> AuditEntry:
-    return record(AuditEntry, row, time=from_micros, details=msgspec.json.decode)

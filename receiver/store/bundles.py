@@ -7,7 +7,7 @@ answered plainly, and replies become messages. So no reply is in an answer and i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -98,11 +98,8 @@ def _speaker(tx: Tx, taken: Sequence[StoreResult]) -> int | None:
     `taken`: nothing but new events, or nothing but repeats.
     """
     speaking = {one.seq: place for place, one in enumerate(taken) if one.given or one.open}
-    if len(speaking) == 1 and _came_together(tx, {one.seq for one in taken}):
-        return next(iter(speaking.values()))
-    return None
-
-
-def _came_together(tx: Tx, seqs: Collection[int]) -> bool:
-    """Returns True if these events came in one push: no two pushes come at one microsecond."""
-    return len({tx.execute(_MOMENT, (seq,)).fetchone()[0] for seq in seqs}) == 1
+    if len(speaking) != 1:
+        return None
+    # No two pushes come at one microsecond: events of the same moment came in one.
+    moments = {tx.execute(_MOMENT, (seq,)).fetchone()[0] for seq in {one.seq for one in taken}}
+    return next(iter(speaking.values())) if len(moments) == 1 else None

@@ -1,25 +1,23 @@
 """Reads the health of a store for `receiver doctor`, changing nothing.
 
-A service may run beside it, or not. What a provider's tables or description lack is found from what
-came and nobody understood: statuses, and requests with a reason.
+A service may run beside it, or not.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
 from receiver.config import StoreAddress
-from receiver.events import EventType, Status
 from receiver.store.engine import engine_of
-from receiver.store.ids import EventIds
 from receiver.store.jobs import KINDS
 from receiver.store.metric_reads import BALANCE
+from receiver.store.not_understood import NotUnderstood, not_understood
 from receiver.store.purges import TRUST, trusted
+from receiver.store.queries import record
 from receiver.store.records import from_micros, unpack_request
 from receiver.store.renames import KNOWN_SOURCES
 from receiver.store.shared_requests import OF_EVENT
@@ -33,46 +31,6 @@ _RECENT = 20
 _FOR_BALANCE = 100
 
 _OLDEST_DUE = "SELECT min(due_at) FROM jobs WHERE state = 'due' AND kind = ?"
-#: Newest events of a source that are looked at, and of all sources together.
-MOST_EVENTS = 1000
-_MOST_ROWS = 20_000
-
-# Rows of other types count; their data is not read.
-_NEWEST = (
-    f"SELECT seq, source, CASE WHEN type = '{EventType.DELIVERY_UPDATED}' THEN data END"
-    f" FROM events ORDER BY seq DESC LIMIT {_MOST_ROWS}"
-)
-_REFUSED = (
-    "SELECT source, reason FROM quarantine WHERE authenticated = 1 AND outcome <> 'clock'"
-    f" ORDER BY id DESC LIMIT {MOST_EVENTS}"
-)
-
-
-class _Reported(msgspec.Struct):
-    """The part of a delivery report that is looked at."""
-
-    status: Status
-    raw_status: str | None = None
-    raw_code: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Reported).decode
-
-Words = tuple[str | None, str | None]
-"""The provider's own word and code for a status."""
-
-
-class NotUnderstood(msgspec.Struct, kw_only=True):
-    """What of a source's newest pushes was not understood."""
-
-    events: int = 0
-    """Events that were looked at."""
-    statuses: Counter[Words] = msgspec.field(default_factory=Counter)
-    """Delivery reports of unknown status, by the words for it."""
-    newest: dict[Words, str] = {}
-    """By these words: the id of the newest event."""
-    reasons: Counter[str] = msgspec.field(default_factory=Counter)
-    """Requests in the quarantine that had the right credential, by the reason."""
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -131,8 +89,8 @@ def store_health(address: StoreAddress, sources: Iterable[str]) -> StoreHealth:
             searched_back_to=back_to,
             clients=_clients(tx),
             quarantine=[
-                Quarantine(source, bool(authenticated), count, from_micros(at), clock)
-                for source, authenticated, count, at, clock in tx.execute(
+                record(Quarantine, row, authenticated=bool, newest=from_micros)
+                for row in tx.execute(
                     "SELECT source, authenticated, count(*), max(received_at),"
                     " count(CASE WHEN outcome = 'clock' THEN 1 END) FROM quarantine"
                     " GROUP BY source, authenticated ORDER BY source, authenticated DESC"
@@ -142,7 +100,7 @@ def store_health(address: StoreAddress, sources: Iterable[str]) -> StoreHealth:
             oldest_due=from_micros(due) if due is not None else None,
             unjoined=_one(tx, "SELECT count(*) FROM reports WHERE message IS NULL"),
             trusted=trusted(tx.execute(TRUST).fetchone()),
-            not_understood=_not_understood(tx, sources),
+            not_understood=not_understood(tx, sources),
             balances=_balances(tx, sources),
         )
 
@@ -185,30 +143,3 @@ def _balances(tx: Tx, sources: Iterable[str]) -> dict[str, tuple[str, datetime]]
         if row:
             found[source] = (row[0], from_micros(row[1]))
     return found
-
-
-def _not_understood(tx: Tx, sources: Iterable[str]) -> dict[str, NotUnderstood]:
-    """Returns what was not understood, for each of these sources."""
-    found = {source: NotUnderstood() for source in sources}
-    _look_at_events(tx, found)
-    for source, reason in tx.execute(_REFUSED):
-        if source in found:
-            found[source].reasons[reason] += 1
-    return found
-
-
-def _look_at_events(tx: Tx, found: dict[str, NotUnderstood]) -> None:
-    (node,) = tx.execute("SELECT value FROM meta WHERE key = 'node'").fetchone()
-    ids, short = EventIds(node), len(found)  # sources of which there may be more
-    for seq, source, data in tx.execute(_NEWEST):
-        of_source = found.get(source)
-        if of_source is None or of_source.events >= MOST_EVENTS:
-            continue
-        of_source.events += 1
-        short -= of_source.events == MOST_EVENTS
-        if data is not None and (report := _decode(data)).status is Status.UNKNOWN:
-            words = report.raw_status, report.raw_code
-            of_source.statuses[words] += 1
-            of_source.newest.setdefault(words, ids.text(seq))
-        if not short:
-            return

@@ -129,13 +129,14 @@ class OptOutReader(Queries):
             ("msisdn = ?", msisdn), ("time >= ?", since), ("time < ?", until)
         )
         query = f"{_CHANGE} WHERE {where} ORDER BY id DESC LIMIT ?"
-        return self._each(self._change, query, [*values, most(limit)])
+        values.append(most(limit))
+        return self._records(OptOutChange, query, values, time=from_micros, event=self.ids.text)
 
     async def history(self, *, msisdn: str | None = None, limit: int = 1000) -> list[OptOutChange]:
         """Returns the newest changes."""
         return [change async for change in self.changes(msisdn=msisdn, limit=limit)]
 
-    def every_near_miss(
+    async def every_near_miss(
         self,
         *,
         since: datetime | None = None,
@@ -148,24 +149,19 @@ class OptOutReader(Queries):
             ("+f.event >= ?", seq_at(since)), ("+f.event < ?", seq_at(until))
         )
         query = f"{_NEAR_MISSES} AND {where} ORDER BY f.id DESC LIMIT ?"
-        return self._each(self._near_miss, query, [*values, most(limit)])
-
-    def _change(self, row: Any) -> OptOutChange:
-        return record(OptOutChange, row, time=from_micros, event=self.ids.text)
-
-    def _near_miss(self, row: Any) -> NearMiss:
-        seq, subject, data, received_at, reason, source, out = row
-        message = _written(data)
-        return NearMiss(
-            event=self.ids.text(seq),
-            msisdn=subject,
-            to=message.to,
-            text=message.text,
-            time=from_micros(received_at),
-            reason=reason,
-            source=source,
-            opted_out=bool(out),
-        )
+        async with aclosing(self._stream(query, [*values, most(limit)])) as rows:
+            async for seq, subject, data, received_at, reason, source, out in rows:
+                message = _written(data)
+                yield NearMiss(
+                    event=self.ids.text(seq),
+                    msisdn=subject,
+                    to=message.to,
+                    text=message.text,
+                    time=from_micros(received_at),
+                    reason=reason,
+                    source=source,
+                    opted_out=bool(out),
+                )
 
 
 def _entry(row: Any) -> OptOutEntry:

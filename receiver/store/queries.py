@@ -14,7 +14,6 @@ from receiver.store.engine import AsyncConnection
 from receiver.store.ids import EventIds, first_seq
 from receiver.store.records import from_micros, to_micros
 
-T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
 Fetch = Callable[[str, list[Any]], Awaitable[list[Any]]]
 """All rows of a query."""
@@ -46,10 +45,7 @@ def record(type_: type[R], row: Sequence[Any], **read: Callable[[Any], Any]) -> 
 
 
 class Queries:
-    """Queries by one connection. Every one of them may raise `StoreUnavailable`.
-
-    A list that has a limit begins with the newest, unless it says otherwise.
-    """
+    """Queries by one connection. Every one of them may raise `StoreUnavailable`."""
 
     def __init__(self, connection: AsyncConnection, ids: EventIds) -> None:
         self._connection = connection
@@ -61,13 +57,13 @@ class Queries:
         """Returns all rows of a query with one column."""
         return [value for (value,) in await self._fetch(query, values)]
 
-    async def _each(
-        self, make: Callable[[Any], T], query: str, values: Sequence[Any]
-    ) -> AsyncGenerator[T]:
-        """Yields what `make` makes of each row, as the rows are read."""
+    async def _records(
+        self, type_: type[R], query: str, values: Sequence[Any], **read: Callable[[Any], Any]
+    ) -> AsyncGenerator[R]:
+        """Yields the record of each row (see `record`), as the rows are read."""
         async with aclosing(self._stream(query, values)) as rows:
             async for row in rows:
-                yield make(row)
+                yield record(type_, row, **read)
 
 
 def event_of(ids: EventIds, row: Sequence[Any]) -> Event[Data]:

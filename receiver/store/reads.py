@@ -104,7 +104,7 @@ class Reader(Queries):
 
     async def sources(self) -> list[str]:
         """Returns the names of all sources that have data, in order."""
-        return sorted(name for name in await self._values(KNOWN_SOURCES, []) if name)
+        return sorted(name for (name,) in await self._fetch(KNOWN_SOURCES, []) if name)
 
     async def event_by_seq(self, seq: int, *, request: bool = False) -> StoredEvent | None:
         """Returns the event with this sequence number; its raw request only with `request`."""

@@ -100,7 +100,7 @@ class SubscriptionReader(Queries):
         if as_of is not None:
             then = to_micros(as_of)
             query, values = f"{_BOOK_AS_OF} AND {where}", [then, then, *values]
-        return self._each(_subscription, f"{query} {_IN_ORDER}", values)
+        return self._records(Subscription, f"{query} {_IN_ORDER}", values, since=from_micros)
 
     async def lines(
         self, *, place: int | None = None, **filters: Unpack[Filters]
@@ -126,15 +126,8 @@ class SubscriptionReader(Queries):
         """Every change, from the oldest on."""
         where, values = _where("time", filters)
         query = f"{_HISTORY} WHERE {where} ORDER BY time, id"
-        return self._each(self._step, query, values)
-
-    def _step(self, row: Any) -> SubscriptionStep:
         read = {"since": from_micros, "received_at": from_micros, "event": self.ids.text}
-        return record(SubscriptionStep, row, **read)
-
-
-def _subscription(row: Any) -> Subscription:
-    return record(Subscription, row, since=from_micros)
+        return self._records(SubscriptionStep, query, values, **read)
 
 
 def _where(time: str, filters: Filters) -> tuple[str, list[Any]]:

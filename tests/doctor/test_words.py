@@ -10,7 +10,7 @@ import pytest
 
 from receiver.doctor import Finding, Installation, sources
 from receiver.errors import PushError
-from receiver.store import health_reads, quarantine
+from receiver.store import not_understood, quarantine
 from tests.harness import NOW, TOKEN, delivery, inbound, opened, parts, settings, take
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +112,7 @@ async def test_newer_events_push_older_ones_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A word that has been mended is forgotten with the next events of the source."""
-    monkeypatch.setattr(health_reads, "MOST_EVENTS", 3)
+    monkeypatch.setattr(not_understood, "MOST_EVENTS", 3)
     await pushed(tmp_path, unknown(1), *[inbound(n) for n in range(3)])
     [finding] = await found(tmp_path)
     assert finding.found == "every status in the last 3 events is understood"

@@ -65,7 +65,7 @@ ALLOWED: Mapping[str, Mapping[str, Sequence[str]]] = {
             "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
             "SEARCH messages USING INTEGER PRIMARY KEY (rowid>?)",
         ],
-        "health_reads._NEWEST": ["SCAN events"],
+        "not_understood._NEWEST": ["SCAN events"],
         "opt_out_reads._CHANGE": ["SCAN opt_out_history"],
         "opt_out_reads._NEAR_MISSES": ["SCAN f USING INDEX flags_near_misses"],
         "purges.TRUST": ["SCAN events"],

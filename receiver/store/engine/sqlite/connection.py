@@ -64,10 +64,9 @@ class WriterConnection:
         return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
 
     def begin_commit(self, *, at_once: bool) -> None:
-        """Checks that the store's file is still there before a commit.
+        """Checks that the store's file is still there: SQLite would commit into a deleted one.
 
-        SQLite would go on committing into a deleted file: raises OSError then. `at_once`: also if
-        the last check was just before.
+        Raises OSError if it is not. `at_once`: also if the last check was just before.
         """
         now = time.monotonic()
         if at_once or now - self._checked > _FILE_CHECK:

@@ -45,10 +45,7 @@ class IntegrityResult(msgspec.Struct, frozen=True):
 
 @contextmanager
 def open_for_inspection(path: Path) -> Iterator[tuple[Tx, int, int]]:
-    """Opens a store without changing a file; yields its schema's version and the newest one.
-
-    Raises `StoreUnusable` for a file that is no store of ours.
-    """
+    """Opens a store without changing a file; see `Engine.inspection`."""
     with _opened(path) as db:
         application, version = db.execute(SCHEMA).fetchone()
         check_schema(path, application, version, older=True, newer=True)

@@ -40,7 +40,7 @@ def check_there(path: Path) -> None:
 
 
 class AsyncConnection:
-    """Runs queries of an event loop, one at a time. Each may raise `StoreUnavailable`."""
+    """Runs queries by the thread of aiosqlite; see `receiver.store.engine.AsyncConnection`."""
 
     in_order = True
 
@@ -58,10 +58,7 @@ class AsyncConnection:
             return list(await self._db.execute_fetchall(query, values))
 
     async def stream(self, query: str, values: Sequence[Any] = ()) -> AsyncGenerator[Any]:
-        """Yields the rows of a query that may have many, as they are read.
-
-        Whoever may end early closes it (`aclosing`), since its cursor needs the connection.
-        """
+        """Yields the rows as they are read; the cursor needs the connection until it is closed."""
         with errors_named(self._path, StoreUnavailable):
             async with self._db.execute(query, values) as cursor:
                 while rows := await cursor.fetchmany(_CHUNK):
@@ -71,10 +68,7 @@ class AsyncConnection:
 
 @asynccontextmanager
 async def open_async(path: Path) -> AsyncIterator[AsyncConnection]:
-    """Opens the store at `path`, beside a running service or without one.
-
-    Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
-    """
+    """Opens the store at `path`; see `Engine.reader`."""
     check_there(path)
     check_alone(path)
     with errors_named(path, StoreUnusable):
@@ -99,10 +93,7 @@ def _thread(db: aiosqlite.Connection) -> threading.Thread:
 
 @contextmanager
 def open_snapshots(path: Path) -> Iterator[Snapshots]:
-    """Opens the store at `path`, beside a running service or without one.
-
-    Raises `StoreUnusable` when there is no store, it is not ours, or has another schema.
-    """
+    """Opens the store at `path`; see `Engine.snapshots`."""
     check_there(path)
     with errors_named(path, StoreUnusable):
         db = _connect(path)
