@@ -36,6 +36,7 @@ def made_once() -> Iterator[None]:
     """Holds while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modules._Loader, "source_to_code", _compiled_once())
+        patch.setattr(modules, "SourceFileLoader", modules._Loader)  # reads bytecode each time
         patch.setattr(modules, "entry_points", _listed_once())
         patch.setattr(connection, "open_writer", _migrated_once())
         patch.setattr(cli, "application", _put_together_once())
