@@ -105,8 +105,7 @@ async def serve(
             app = create_app(service.intake, settings, readiness, service.requests)
             listeners = {"public address": (_server(app, settings), public)}
             if admin:
-                # The metrics' library takes a while to load.
-                from receiver.service.admin import create_admin  # noqa: PLC0415
+                from receiver.service.admin import create_admin  # noqa: PLC0415 - takes a while
 
                 admin_app = refusing(create_admin(service, readiness))
                 listeners["admin address"] = (_server(admin_app, settings), admin)
