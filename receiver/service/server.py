@@ -187,8 +187,8 @@ def _place(listener: socket.socket) -> dict[str, str | int]:
 def tune_interpreter() -> None:
     """Settings of the process for a server under load."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    # What is loaded by now stays; looking through it again and again costs a tenth.
-    gc.collect()
+    # What is loaded by now stays; looking through it again and again costs a tenth, and once before
+    # a start as much as loading all plugins: there is next to no garbage in it.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 
