@@ -42,6 +42,7 @@ def made_once() -> Iterator[None]:
     trusted = _trusted_once()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(modules._Loader, "source_to_code", _compiled_once())
+        patch.setattr(modules, "SourceFileLoader", modules._Loader)  # reads bytecode each time
         patch.setattr(modules, "entry_points", _listed_once())
         patch.setattr(connection, "open_writer", _migrated_once())
         for module in client, calling:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.floors import tree
+
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PAGE = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
@@ -69,7 +71,7 @@ def modules(place: str) -> Iterator[str]:
     """The topmost names that the files of a folder import, or a file, anywhere in it."""
     files = sorted((ROOT / place).rglob("*.py")) if place.endswith("/") else [ROOT / place]
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in ast.walk(tree(file)):
             if isinstance(node, ast.Import):
                 yield from (alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

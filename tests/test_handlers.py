@@ -42,6 +42,7 @@ from receiver.handlers import (
     on_subscription,
 )
 from receiver.plugin_host.loader import HOOKS
+from tests.floors import tree
 from tests.harness import opened, with_plugin
 from tests.plugins.asking import change, message, report
 
@@ -351,7 +352,7 @@ def used_in_tests() -> set[str]:
     """Every name that the body of a function in a test file refers to."""
     names = set()
     for file in Path(__file__).parent.rglob("*.py"):
-        for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for function in ast.walk(tree(file)):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 names |= {
                     node.id if isinstance(node, ast.Name) else node.attr

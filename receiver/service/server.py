@@ -105,8 +105,7 @@ async def serve(
             app = create_app(service.intake, settings, readiness, service.requests)
             listeners = {"public address": (_server(app, settings), public)}
             if admin:
-                # The metrics' library takes a while to load.
-                from receiver.service.admin import create_admin  # noqa: PLC0415
+                from receiver.service.admin import create_admin  # noqa: PLC0415 - takes a while
 
                 admin_app = refusing(create_admin(service, readiness))
                 listeners["admin address"] = (_server(admin_app, settings), admin)
@@ -188,8 +187,8 @@ def _place(listener: socket.socket) -> dict[str, str | int]:
 def tune_interpreter() -> None:
     """Settings of the process for a server under load."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    # What is loaded by now stays; looking through it again and again costs a tenth.
-    gc.collect()
+    # What is loaded by now stays; looking through it again and again costs a tenth, and once before
+    # a start as much as loading all plugins: there is next to no garbage in it.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 

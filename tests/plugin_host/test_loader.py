@@ -362,6 +362,7 @@ def test_what_comes_with_the_program_is_compiled_once(
         compiled.append(Path(path).name)
         return to_code(loader, data, path)
 
+    monkeypatch.setattr(modules, "SourceFileLoader", SourceFileLoader)  # not what tests share
     monkeypatch.setattr(SourceFileLoader, "source_to_code", noted)
     for _ in range(2):
         [plugin] = load(config.parse({"plugins": {"enabled": ["mine"]}}, tmp_path / "x.toml"))
