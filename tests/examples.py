@@ -24,7 +24,7 @@ def examples(number: int, **others: Any) -> hypothesis.settings:
 
 @contextmanager
 def share_of(test: Any, part: int) -> Iterator[None]:
-    """Has a property try one of `part` examples in the block; other tests are not changed."""
+    """While the block runs, a test that is a property tries one of `part` examples."""
     if not hypothesis.is_hypothesis_test(test):
         yield
         return
