@@ -82,14 +82,14 @@ class Machine(msgspec.Struct, frozen=True):
         return ["nsenter", "--target", str(self.leader), *namespaces, "--"]
 
 
-def blocks(heading: str) -> list[str]:
-    """What the page says to type below a heading."""
-    text = PAGE.read_text("utf-8")
+def blocks(heading: str, page: Path = PAGE) -> list[str]:
+    """What a page says to type below a heading."""
+    text = page.read_text("utf-8")
     below = rf"^##+ {re.escape(heading)}\n(.*?)(?=^##+ |\Z)"
     found = re.search(below, text, re.MULTILINE | re.DOTALL)
-    assert found, f"{PAGE} has no heading {heading!r}"
+    assert found, f"{page} has no heading {heading!r}"
     typed = re.findall(r"^```sh\n(.*?)^```$", found[1], re.MULTILINE | re.DOTALL)
-    assert typed, f"{heading!r} of {PAGE} has nothing to type"
+    assert typed, f"{heading!r} of {page} has nothing to type"
     return typed
 
 
@@ -103,14 +103,20 @@ def names() -> str:
 
 
 @contextmanager
-def debian(folder: Path) -> Iterator[Machine]:
-    """An empty one, with what stands for the rest of the world: a clone, a name, a certificate."""
+def debian(folder: Path, like: Machine | None = None) -> Iterator[Machine]:
+    """An empty one, with what stands for the rest of the world: a clone, a name, a certificate.
+
+    `like`: is copied, which takes less time.
+    """
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"needs root and {', '.join(missing or _PROGRAMS)}")
     root = folder / "debian"
     try:
-        _make(root)
+        if like is None:
+            _make(root)
+        else:
+            _run("cp", "--archive", str(like.root), str(root))
         with _booted(root) as machine:
             yield machine
     finally:
@@ -118,6 +124,14 @@ def debian(folder: Path) -> Iterator[Machine]:
         subprocess.run(
             ["rm", "--recursive", "--force", "--one-file-system", str(root)], check=False
         )
+
+
+def connected(one: Machine, one_is: str, other: Machine, other_is: str) -> None:
+    """Lays a cable between two, at whose ends they have these addresses."""
+    ends = [("netns", str(machine.leader)) for machine in (one, other)]
+    _run("ip", "link", "add", "cable", *ends[0], "type", "veth", "peer", "name", "cable", *ends[1])
+    for machine, address in ((one, one_is), (other, other_is)):
+        machine.type(f"ip address add {address}/24 dev cable; ip link set cable up")
 
 
 def commit(root: Path, message: str) -> None:
@@ -146,7 +160,7 @@ def _make(root: Path) -> None:
 
 @contextmanager
 def _booted(root: Path) -> Iterator[Machine]:
-    name = f"receiver-{os.getpid()}"
+    name = f"receiver-{os.getpid()}-{root.parent.name}"
     options = ["--register=no", "--keep-unit", "--private-network", "--resolv-conf=off"]
     options += [f"--machine={name}", f"--directory={root}", "--console=pipe", "--boot"]
     # The container's systemd has no use for the old hierarchies that this machine may have.
