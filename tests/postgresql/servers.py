@@ -104,7 +104,7 @@ class Server:
     @property
     def peer_conninfo(self) -> str:
         """Its address for the other server, which tries again soon where packets vanish."""
-        return f"host={self.place.peer} port={self.port} user=postgres connect_timeout=2"
+        return f"host={self.place.peer} port={self.port} user=postgres tcp_user_timeout=2000"
 
     def start(self) -> None:
         """Starts it; returns when it answers."""
