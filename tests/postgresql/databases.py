@@ -52,11 +52,11 @@ class Databases:
         try:
             yield self._address(name)
         finally:
-            self._free.append((name, db))
             db.execute(_OTHERS)
             with db.pipeline():
                 for statement in self._emptying:
                     db.execute(statement, prepare=True)
+            self._free.append((name, db))
 
     @contextmanager
     def nothing(self) -> Iterator[Postgresql]:
