@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from receiver.handlers import Send
 from receiver.jobs.runner import Runner
-from receiver.store import Store, handler_results, jobs
+from receiver.store import Attempt, Store, handler_results, jobs, messages, to_micros
 from receiver.supervision import supervisor
 from receiver.supervision.supervisor import Supervisor
 from tests import stored
-from tests.harness import Clock, inbound, opened, settings, take, until_async, with_plugin
+from tests.harness import NOW, Clock, inbound, opened, settings, take, until_async, with_plugin
 from tests.store.rows import PERSON, finish, held, intake
 from tests.store.rows import opened as opened_store
 from tests.stored import sqlite_of
@@ -154,6 +154,19 @@ async def test_who_does_not_own_a_job_commits_nothing(tmp_path: Path) -> None:
         assert await store.reader.messages.find() == []
         assert await store.run(handler_results.finish, finish(job, taken.seq, wish, owner=7))
         assert len(await store.reader.messages.find()) == 1
+
+
+async def test_a_doubt_about_a_push_leaves_its_messages_alone(tmp_path: Path) -> None:
+    """What was begun at a provider is not begun again, whatever came of the push's own commit."""
+    async with opened_store(tmp_path) as store:
+        taken = await store.take(intake(store, jobs=["mine.f", "mine.g"]))
+        assert await store.run(jobs.claim, 7, taken.jobs) == set(taken.jobs)
+        wish = Send(to=PERSON, text="hello")
+        await store.run(handler_results.finish, finish(taken.jobs[0], taken.seq, wish, owner=7))
+        (message,) = await store.reader.messages.find()
+        attempt = Attempt(message.id, PERSON)
+        assert await store.run(messages.begin, [attempt], to_micros(NOW), 10**12, 7) == [None]
+        assert await store.run(jobs.claimed_for, 7, [taken.seq]) == [taken.jobs[1]]
 
 
 def claims(store: Store) -> tuple[dict[int, int], list[int]]:
