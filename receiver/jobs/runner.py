@@ -254,12 +254,12 @@ class Runner:
         """Has wait again what this process has claimed, and nobody in it begins."""
         if events := list(self._doubtful):
             self._unbegun.update(await self.store.run(jobs.claimed_for, owner, events))
-            self._doubtful.difference_update(events)
         if ids := list(self._unbegun):
             busy = [queue.claiming.union(queue.under_way) for queue in self._lives]
             free = [id_ for id_ in ids if not any(id_ in some for some in busy)]
             await self.store.run(messages.give_back, owner, free)
             self._unbegun.difference_update(ids)
+        self._doubtful.difference_update(events)  # only now: nothing new may overtake them
 
     async def _live(self, queue: Queue, before: Sequence[KeptTask]) -> None:
         for life in before:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from receiver.handlers import Send
@@ -167,6 +169,27 @@ async def test_a_doubt_about_a_push_leaves_its_messages_alone(tmp_path: Path) ->
         attempt = Attempt(message.id, PERSON)
         assert await store.run(messages.begin, [attempt], to_micros(NOW), 10**12, 7) == [None]
         assert await store.run(jobs.claimed_for, 7, [taken.seq]) == [taken.jobs[1]]
+
+
+async def test_a_doubt_lasts_until_all_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push that comes while that is committed must not overtake what waits again."""
+    async with opened_store(tmp_path) as store:
+        runner = Runner(store, Clock(), Supervisor())
+        runner.owner = 7
+        taken = await store.take(replace(intake(store, jobs=["mine.f"]), owner=7))
+        run, doubted = store.run, []
+
+        async def noted(change: Callable[..., Any], *values: Any) -> Any:
+            if change is messages.give_back:
+                doubted.append(runner.doubts)
+            return await run(change, *values)
+
+        monkeypatch.setattr(store, "run", noted)
+        runner.doubt([taken.seq])
+        await runner._release(7)
+        assert (doubted, runner.doubts) == ([True], False)
 
 
 def claims(store: Store) -> tuple[dict[int, int], list[int]]:
