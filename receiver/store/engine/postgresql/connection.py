@@ -35,6 +35,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "10s",
     "statement_timeout": "0",
     "synchronous_commit": "on",
+    # One plan for all values of a statement: tests look at those. It is not made for five more.
+    "plan_cache_mode": "force_generic_plan",
 }
 # The lock is taken first, then the clock is read. The node's row may be as old as the wait for the
 # lock: it tells of a lease that ends sooner, never later. Without a lease the statement fails.
@@ -88,21 +90,21 @@ class WriterConnection:
             self._begin()
             yield
             self._commit()
-        except BaseException:
+        except BaseException as error:
             self._roll_back()
+            if isinstance(error, psycopg.errors.DivisionByZero):  # no other statement divides
+                raise LeaseLost(_LOST) from None
             raise
 
     def _begin(self) -> None:
         """Takes the lock, by one message: a process that stops has it whole, or has not the lock.
 
         In a pipeline it could stop between two messages, and the server would wait for it with the
-        lock held, and without `idle_in_transaction_session_timeout`.
+        lock held, and without `idle_in_transaction_session_timeout`. The first statement, if it is
+        a short one, is in the same message.
         """
         self._warned = ""
-        try:
-            self._statements.run(b"BEGIN; EXECUTE " + self._statements.prepared(self._lock))
-        except psycopg.errors.DivisionByZero:
-            raise LeaseLost(_LOST) from None
+        self._statements.begin(b"BEGIN; EXECUTE " + self._statements.prepared(self._lock))
 
     def _commit(self) -> None:
         done = self._statements.run(b"COMMIT").command_status
@@ -112,6 +114,7 @@ class WriterConnection:
             raise psycopg.OperationalError(f"expected COMMIT, the server did {done!r}")
 
     def _roll_back(self) -> None:
+        self._statements.begin(b"")
         with suppress(psycopg.Error):
             if self._db.info.transaction_status != TransactionStatus.IDLE:
                 self._statements.run(b"ROLLBACK")
