@@ -329,9 +329,10 @@ class Writer:
 
     def _store(self, work: list[_Work]) -> _Results:
         to_store = [item for item in work if isinstance(item, StoredPush)]
+        plain = pushes.are_plain(to_store)
         connection, tx = self._connection, self._connection.tx
         with connection.transaction():
-            taken = pushes.take(tx, to_store)
+            taken = pushes.take(tx, to_store, plain=plain)
             following, new = iter(taken), sum(one.new for one in taken)
             joined = _do_together(tx, work) if len(to_store) < len(work) else {}
             results: _Results = []
@@ -347,7 +348,7 @@ class Writer:
                 else:
                     results.append(item(tx))
             last, made = self._last_job, set[Lane]()
-            if len(to_store) < len(work) or pushes.make_work(to_store):
+            if not plain or len(to_store) < len(work):
                 last, made = jobs.added(tx, last)
             if made:
                 connection.announce(made)

@@ -43,25 +43,38 @@ _WHICH_SEQS = "SELECT seq FROM events WHERE seq IN ({})"
 _SAY_NOTHING = f"UPDATE events SET answer = ?, reply = {ReplyState.SILENT} WHERE seq = ?"
 
 
-def take(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
+def take(tx: Tx, pushes: Sequence[StoredPush], *, plain: bool = False) -> list[StoreResult]:
     """Stores the pushes of one transaction; returns the first event for a repeat.
+
+    `plain`: they all are (`are_plain`).
 
     Statements that most pushes need are run once for many of them: each call releases the GIL, and
     taking it again under load costs more than the row.
     """
+    # First, since a short statement goes to PostgreSQL together with the beginning.
+    opted_out = _opted_out(tx, pushes) if plain else None
     new = _insert(tx, pushes)
-    return _follow_up(tx, pushes) if len(new) == len(pushes) else _sort_out(tx, pushes, new)
+    if len(new) == len(pushes):
+        return _follow_up(tx, pushes, opted_out)
+    return _sort_out(tx, pushes, new, opted_out)
 
 
-def make_work(pushes: Sequence[StoredPush]) -> bool:
-    """Returns False if no job can follow from these pushes."""
+def are_plain(pushes: Sequence[StoredPush]) -> bool:
+    """Returns True if nothing but answers can follow from these pushes: no job, no opt-out."""
     for push in pushes:
-        if push.handler_actions or push.jobs or (push.reply and not push.reply_in_answer):
-            return True
-    return False
+        if push.handler_actions or push.jobs or push.report is not None:
+            return False
+        if push.reply is not None and not push.reply_in_answer:
+            return False
+    return True
 
 
-def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list[StoreResult]:
+def _sort_out(
+    tx: Tx,
+    pushes: Sequence[StoredPush],
+    new: Container[int],
+    opted_out: opt_out_lines.Lines | None,
+) -> list[StoreResult]:
     """Returns the first events of repeats, and stores the other pushes under new keys."""
     fresh: list[StoredPush] = []
     firsts: dict[int, StoreResult] = {}
@@ -75,7 +88,7 @@ def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list
         else:
             _insert(tx, [judged])
             fresh.append(judged)
-    taken = {one.seq: one for one in _follow_up(tx, fresh)}
+    taken = {one.seq: one for one in _follow_up(tx, fresh, opted_out)}
     for push in fresh:
         if SEEN_BEFORE in (push.row.note or ""):
             taken[push.row.seq] = replace(taken[push.row.seq], reused=True)
@@ -89,15 +102,21 @@ def _sort_out(tx: Tx, pushes: Sequence[StoredPush], new: Container[int]) -> list
     return [taken[push.row.seq] for push in pushes]
 
 
-def _follow_up(tx: Tx, pushes: Sequence[StoredPush]) -> list[StoreResult]:
-    """Carries out the actions of new events: first opt-outs and the book, then replies."""
+def _follow_up(
+    tx: Tx, pushes: Sequence[StoredPush], opted_out: opt_out_lines.Lines | None
+) -> list[StoreResult]:
+    """Carries out the actions of new events: first opt-outs and the book, then replies.
+
+    `opted_out`: who has opted out, if that is known.
+    """
     followed = {
         push.row.seq: _carry_out(tx, push) for push in pushes if push.handler_actions or push.jobs
     }
     for push in pushes:
         if push.report is not None:
             note_report(tx, push.row, push.report)
-    opted_out = _opted_out(tx, pushes)
+    if opted_out is None:
+        opted_out = _opted_out(tx, pushes)
     return [_taken(tx, push, followed, opted_out) for push in pushes]
 
 

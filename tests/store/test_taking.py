@@ -21,9 +21,12 @@ from receiver.store import (
     Store,
     StoreResult,
     handler_results,
+    message_reports,
     replies,
     to_micros,
 )
+from receiver.store.records import Report
+from receiver.store.tx import Tx
 from tests.harness import NOW
 from tests.store.rows import PERSON, fail, finish, held, intake, opened, opted_out
 from tests.store.sql import Refused, disk_full, look
@@ -217,6 +220,25 @@ async def test_who_opted_out_gets_no_reply(address: StoreAddress, *, in_answer: 
         assert taken.answer == repeat.answer == b"plain"
         assert await jobs(store) == []
         assert "opted out" in (await note(store) or "")
+
+
+async def test_a_reply_heeds_an_opt_out_of_its_commit(address: StoreAddress) -> None:
+    """The network's report of it, which names a message, comes together with the person's next."""
+
+    def sent(tx: Tx) -> None:
+        tx.execute("UPDATE messages SET state = 'sent', sender = '22915'")
+        learned = message_reports.Learned("tilil", "x", 1, PERSON, to_micros(NOW))
+        message_reports.learn(tx, [learned])
+
+    async with opened(address) as store:
+        await store.take(intake(store, 1, reply=Reply("hello"), reply_in_answer=False))
+        await store.run(sent)
+        report = Report(message_id="x", status=Status.DELIVERED, opted_out=True)
+        async with held(store):
+            heard = msgspec.structs.replace(intake(store, 2, subject=None), report=report)
+            asked = intake(store, 3, reply=Reply("karibu"), answer=b"karibu")
+            waiting = [store.take(asked), store.take(heard)]
+        assert (await asyncio.gather(*waiting))[0].answer == b"plain"
 
 
 async def test_an_opt_out_is_confirmed(address: StoreAddress) -> None:

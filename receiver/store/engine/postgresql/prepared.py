@@ -6,7 +6,7 @@ processor as one or two rows. What is sent, and how values are, is the same (`st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, Escaping, ExecStatus
 
 from receiver.store.engine.postgresql.statements import Values, encoded, native, ordered
 from receiver.store.tx import Cursor
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 #: Most prepared statements of a connection.
 _MOST = 1000
+#: Bytes of the message of a statement that a transaction begins with. libpq sends a longer one in
+#: pieces, and a process that stops between two of them would keep the lock.
+_SHORT = 8000
 
 
 class PreparedStatements:
@@ -40,6 +43,8 @@ class PreparedStatements:
         self._transformer: abc.Transformer = Transformer(connection)
         self._names: dict[str, bytes] = {}
         self._numbers = count()
+        self._escaping = Escaping(connection.pgconn)
+        self._beginning = b""
 
     def execute(self, sql: str, values: Values = (), /) -> Cursor:
         """Runs one statement; see `Tx`."""
@@ -54,12 +59,25 @@ class PreparedStatements:
             else value
             for value in given
         ]
-        result = self._libpq.exec_prepared(self.prepared(text), sent, are_binary)
-        return _Result(self._checked(result), self._transformer)
+        name = self.prepared(text)
+        if self._beginning and not any(are_binary):
+            whole = b"; ".join((self._beginning, b"EXECUTE " + name + self._arguments(sent)))
+            if len(whole) <= _SHORT:
+                self._beginning = b""
+                return self._result_of(self._libpq.exec_(whole))
+        if self._beginning:
+            self.run(b"")
+        return self._result_of(self._libpq.exec_prepared(name, sent, are_binary))
+
+    def begin(self, statements: bytes) -> None:
+        """Has a transaction begin with the next statement: in its message if it is a short one."""
+        self._beginning = statements
 
     def run(self, statements: bytes) -> PGresult:
         """Sends statements without values as one message; returns the result of the last one."""
-        return self._checked(self._libpq.exec_(statements))
+        whole = b"; ".join(filter(None, (self._beginning, statements)))
+        self._beginning = b""
+        return self._checked(self._libpq.exec_(whole))
 
     def prepared(self, text: str) -> bytes:
         """Returns the name of a statement, which is prepared if it is not yet."""
@@ -72,6 +90,15 @@ class PreparedStatements:
         self._checked(self._libpq.prepare(name, text.encode()))
         self._names[text] = name
         return name
+
+    def _arguments(self, sent: Sequence[bytes | None]) -> bytes:
+        """Returns the values of a statement for EXECUTE."""
+        literal = self._escaping.escape_literal
+        listed = b", ".join(b"NULL" if one is None else bytes(literal(one)) for one in sent)
+        return b"(" + listed + b")" if listed else b""
+
+    def _result_of(self, result: PGresult) -> Cursor:
+        return _Result(self._checked(result), self._transformer)
 
     def _checked(self, result: PGresult) -> PGresult:
         if result.status in _DONE:
