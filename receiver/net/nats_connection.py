@@ -149,7 +149,9 @@ class Connection:
             self.tried.set()
             if not self._over:
                 await greet()
-            while client.is_connected and not self._over:
+            # An end may be told of a connection that is still there, as the one before it ended
+            # late: `wait` returns at once from then on, and nothing else would have its turn.
+            while client.is_connected and not (self._over or self._ended.is_set()):
                 with suppress(TimeoutError):  # should the library not tell that it has ended
                     async with asyncio.timeout(_PAUSE):
                         await self._ended.wait()
