@@ -136,6 +136,9 @@ class Workers(Queue):
 
     async def perform(self, work: Work) -> None:
         """Runs a handler and stores what it asks for."""
+        if not self.runner.store.membership.alive():  # it stood still: others do it, in its order
+            self.runner.give_back([work.id])
+            return
         bound = self._in_use.get(work.id) or self._dispatcher.by_name.get(work.handler)
         if bound is None or work.event is None:
             why = work.missing if bound is not None else "no such handler is enabled"

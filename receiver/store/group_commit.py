@@ -41,6 +41,7 @@ class _Joined(NamedTuple):
     one: Any
 
 
+_PUSH = StoredPush | StoredBundle
 _Work = StoredPush | StoredBundle | _Joined | Operation
 _Waiting = tuple[_Work, "asyncio.Future[Any]"]
 #: Results of a batch in order; an exception is the result of an operation that failed.
@@ -59,6 +60,8 @@ _TURNS = 4
 _TOGETHER = 64
 #: Seconds without an operation after which all upkeep is done.
 _IDLE = 1.0
+#: Seconds that a push waits for a commit: a provider waits little longer for its answer.
+_PATIENCE = 10.0
 #: Seconds after which a commit that does not return counts as stuck.
 _STUCK = 120.0
 #: Seconds between log lines about the same error.
@@ -115,13 +118,19 @@ class Writer:
         return self._waiting_bytes
 
     def ended(self) -> str | None:
-        """Returns the reason why the store takes nothing any more; None if it does."""
+        """Returns the reason why the store takes nothing any more; None if it does.
+
+        To be called each second: pushes wait for a commit for so long at most.
+        """
         if self._dead is None and not self._closed and not self._thread.is_alive():
             self._ended("has ended")
         if self._dead is not None:
             return self._dead
         since = self._busy_since
-        if since is not None and time.monotonic() - since > _STUCK:
+        busy = 0.0 if since is None else time.monotonic() - since
+        if busy > _PATIENCE:
+            self._refuse_pushes(f"a commit has taken {busy:.0f} s until now")
+        if busy > _STUCK:
             return f"has been busy with one commit for more than {_STUCK:g} s"
         return None
 
@@ -222,9 +231,9 @@ class Writer:
 
     def _committed(self, batch: list[_Waiting], results: _Results, made: _Lanes) -> None:
         for (work, future), result in zip(batch, results, strict=True):
-            if isinstance(result, StoreUnavailable) and isinstance(work, StoredPush | StoredBundle):
+            if isinstance(result, StoreUnavailable) and isinstance(work, _PUSH):
                 self.on_doubtful(_claimed(work))
-            if future.done():  # its coroutine was cancelled; the commit stands
+            if future.done():  # its coroutine was cancelled, or told to come again; it is stored
                 if isinstance(result, StoreResult) and result.claimed:
                     self.on_forsaken(result.jobs)
                 continue
@@ -239,6 +248,19 @@ class Writer:
             self._hand_over_after(_TURNS)
         else:
             self._rest()
+
+    def _refuse_pushes(self, why: str) -> None:
+        """Fails the pushes that wait. Those of the commit that is under way may be stored yet."""
+        refused = [future for work, future in self._in_hand if isinstance(work, _PUSH)]
+        refused += [future for work, future in self._waiting if isinstance(work, _PUSH)]
+        refused += [future for _, future in self._arrivals]
+        self._waiting = [
+            (work, future) for work, future in self._waiting if not isinstance(work, _PUSH)
+        ]
+        self._arrivals, self._waiting_bytes = [], 0
+        for future in refused:
+            if not future.done():
+                future.set_exception(StoreUnavailable(why))
 
     def _rest(self) -> None:
         """Nothing waits."""

@@ -877,3 +877,22 @@ async def test_what_a_failed_commit_may_have_claimed_is_not_overtaken(tmp_path: 
         await work.done()
         assert work.workers.claims == runner.owner
     assert seen == ["1", "2"]
+
+
+async def test_who_stood_still_runs_no_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others may take this receiver for dead they may run it: its job waits again."""
+    seen: list[str] = []
+
+    async def counts(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+
+    async with bench(tmp_path, counts) as work:
+        with monkeypatch.context() as patch:
+            patch.setattr(work.store.membership, "alive", lambda: False)
+            handled = await work.give(1)
+            await handled
+            assert seen == []
+        await work.done()
+    assert seen == ["1"]

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from receiver.actions import Reply, Send
 from receiver.config import StoreAddress
 from receiver.errors import StoreUnavailable
-from receiver.store import Store, StoredPush, StoreResult
+from receiver.store import Store, StoredPush, StoreResult, group_commit
 from receiver.store.engine import Lane, person_index
 from receiver.store.engine.person_index import index_people
 from receiver.store.engine.sqlite.connection import WriterConnection
@@ -197,6 +198,32 @@ async def test_too_much_that_waits_is_refused_at_once(tmp_path: Path) -> None:
         assert all(taken.new for taken in await asyncio.gather(*waiting))
         assert look(store.address, COUNT) == [(len(waiting),)]
         assert (await store.take(intake(store, "after"))).new
+
+
+async def test_no_push_waits_long_for_a_commit(
+    address: StoreAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told to come again: those in it may be stored then, and nobody begins their jobs."""
+    monkeypatch.setattr(group_commit, "_PATIENCE", 0.0)
+    forsaken: list[int] = []
+    async with opened(address) as store:
+        store.writer.on_forsaken = forsaken.extend
+        inside = store.take(replace(intake(store, 1, jobs=["mine.one"]), owner=1))
+        async with held(store):  # in the same commit
+            behind = [
+                store.take(intake(store, 2)),
+                store.take_later(3, lambda ids: [intake(store, id_) for id_ in ids], 100),
+            ]
+            change = store.writer.run(lambda tx: "done")
+            assert store.writer.ended() is None
+            for refused in (inside, *behind):
+                with pytest.raises(StoreUnavailable, match="a commit has taken"):
+                    await refused
+            assert (store.writer.depth, store.writer.waiting_bytes) == (3, 0)
+        assert await change == "done"
+        assert look(store.address, COUNT) == [(1,)]
+        assert [(job,) for job in forsaken] == look(store.address, "SELECT id FROM jobs")
+        assert not (await store.take(intake(store, 1))).new
 
 
 async def test_arrivals_are_prepared_together(address: StoreAddress) -> None:

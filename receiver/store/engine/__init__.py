@@ -116,6 +116,10 @@ class Membership:
         """Returns True if this process leads, as far as it knows. For any thread."""
         return True
 
+    def alive(self) -> bool:
+        """Returns False once others may take this process for dead, as far as it knows."""
+        return True
+
     def confirm(self, tx: Tx) -> bool:
         """Returns True if this process leads until the end of this transaction."""
         return True

@@ -96,6 +96,10 @@ class Membership(engine.Membership):
         """Returns True while the lease runs, as this process saw it."""
         return time.monotonic() < self._leads_until
 
+    def alive(self) -> bool:
+        """Returns True while the lease of its row runs."""
+        return self._lost is None and time.monotonic() < self._renewed + nodes.LEASE
+
     def confirm(self, tx: Tx) -> bool:
         """Asks the store."""
         return nodes.leads(tx, self._node)
