@@ -89,7 +89,6 @@ async def serve(
     Raises `StoreLocked`, `StoreUnusable`, or `ReceiverError` for an address that is in use, and
     when something has ended that the service cannot do without.
     """
-    tune_interpreter()
     allow_files()
     settings = parts.config.server
     if fd is None:
@@ -110,6 +109,7 @@ async def serve(
                 admin_app = refusing(create_admin(service, readiness))
                 listeners["admin address"] = (_server(admin_app, settings), admin)
             _follow_signals(service)
+            tune_interpreter()  # now that all is loaded
             log.info("listening", **_place(public), sources=list(parts.config.sources))
             with service.requests.written_to(writer):
                 async with watched(supervisor):
@@ -187,8 +187,8 @@ def _place(listener: socket.socket) -> dict[str, str | int]:
 def tune_interpreter() -> None:
     """Settings of the process for a server under load."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    # What is loaded by now stays; looking through it again and again costs a tenth, and once before
-    # a start as much as loading all plugins: there is next to no garbage in it.
+    # What is loaded by now stays; looking through it again and again costs a tenth. Looking through
+    # it once takes as long as loading all plugins, and finds next to no garbage.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 
