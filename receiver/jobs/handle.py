@@ -25,7 +25,7 @@ from receiver.errors import HandlerError, StoreUnavailable
 from receiver.events import Data, Event
 from receiver.extensions.border import describe
 from receiver.handlers import Action, Reply
-from receiver.jobs.queue import Queue
+from receiver.jobs.queue import STORE_PAUSE, Queue
 from receiver.jobs.runner import Runner
 from receiver.limits import MOST_ASKED
 from receiver.logs.histogram import HandlerRuns
@@ -136,9 +136,9 @@ class Workers(Queue):
 
     async def perform(self, work: Work) -> None:
         """Runs a handler and stores what it asks for."""
-        if not self.runner.store.membership.alive():  # it stood still: others do it, in its order
-            self.runner.give_back([work.id])
-            return
+        # If others do it by now, this process ends.
+        while not self.runner.store.membership.alive():
+            await asyncio.sleep(STORE_PAUSE)
         bound = self._in_use.get(work.id) or self._dispatcher.by_name.get(work.handler)
         if bound is None or work.event is None:
             why = work.missing if bound is not None else "no such handler is enabled"

@@ -174,11 +174,11 @@ class Runner:
     @property
     def doubts(self) -> bool:
         """Returns True while this process may have claimed what nobody in it works on."""
-        return bool(self._doubtful)
+        return bool(self._doubtful or self._unbegun)
 
     async def due(self, queue: Queue) -> list[Work]:
         """Returns the work that a queue may begin."""
-        if self._doubtful:  # what may have been claimed comes first, of the same people
+        if self.doubts:  # what may have been claimed comes first, of the same people
             await self._release(self.owner)
         look = self.store.reader.work.due
         return await look(*queue.key, self.clock(), limit=queue.most, owner=self.owner)

@@ -251,7 +251,11 @@ class Writer:
 
     def _refuse_pushes(self, why: str) -> None:
         """Fails the pushes that wait. Those of the commit that is under way may be stored yet."""
-        refused = [future for work, future in self._in_hand if isinstance(work, _PUSH)]
+        refused = []
+        for work, future in self._in_hand:
+            if isinstance(work, _PUSH) and not future.done():
+                self.on_doubtful(_claimed(work))  # nothing new of these people overtakes them
+                refused.append(future)
         refused += [future for work, future in self._waiting if isinstance(work, _PUSH)]
         refused += [future for _, future in self._arrivals]
         self._waiting = [

@@ -206,8 +206,9 @@ async def test_no_push_waits_long_for_a_commit(
     """It is told to come again: those in it may be stored then, and nobody begins their jobs."""
     monkeypatch.setattr(group_commit, "_PATIENCE", 0.0)
     forsaken: list[int] = []
+    doubtful: list[int] = []
     async with opened(address) as store:
-        store.writer.on_forsaken = forsaken.extend
+        store.writer.on_forsaken, store.writer.on_doubtful = forsaken.extend, doubtful.extend
         inside = store.take(replace(intake(store, 1, jobs=["mine.one"]), owner=1))
         async with held(store):  # in the same commit
             behind = [
@@ -222,6 +223,7 @@ async def test_no_push_waits_long_for_a_commit(
             assert (store.writer.depth, store.writer.waiting_bytes) == (3, 0)
         assert await change == "done"
         assert look(store.address, COUNT) == [(1,)]
+        assert [(seq,) for seq in doubtful] == look(store.address, "SELECT seq FROM events")
         assert [(job,) for job in forsaken] == look(store.address, "SELECT id FROM jobs")
         assert not (await store.take(intake(store, 1))).new
 
