@@ -146,17 +146,19 @@ class ServiceCollector(Collector):
     def _of_store(self) -> Iterator[Metric]:
         writer = self._service.store.writer
         yield histogram(
-            "receiver_commit_seconds", "Commits by duration.", (), {(): writer.commit_seconds}
+            "receiver_commit_seconds", "Commits by duration.", (), {(): writer.commits.seconds}
         )
         yield histogram(
-            "receiver_commit_rows", "Commits by operations in them.", (), {(): writer.commit_rows}
+            "receiver_commit_rows", "Commits by operations in them.", (), {(): writer.commits.rows}
         )
         yield value("receiver_queue_depth", "Operations that wait for a commit.", writer.depth)
         yield value(
             "receiver_queue_bytes", "Bytes of pushes that wait for a commit.", writer.waiting_bytes
         )
         yield value(
-            "receiver_store_failing", "1 after a commit that failed, else 0.", bool(writer.trouble)
+            "receiver_store_failing",
+            "1 after a commit that failed, else 0.",
+            bool(writer.commits.trouble),
         )
         yield value(
             "receiver_store_readable",

@@ -8,45 +8,27 @@ cancelled coroutine does not cancel the operation that it submitted.
 from __future__ import annotations
 
 import asyncio
-import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from receiver.errors import StoreUnavailable
-from receiver.logs.histogram import COMMIT_ROWS, COMMIT_SECONDS, Histogram
-from receiver.store import bundles, jobs, pushes
-from receiver.store.engine import Lane, WriterConnection
+from receiver.store.commits import Commits, Joined, Lanes, Push, Results, Together, Work
+from receiver.store.engine import WriterConnection
 from receiver.store.records import BundleResult, StoredBundle, StoredPush, StoreResult
 from receiver.store.tx import Tx
 
 A = TypeVar("A")
 T = TypeVar("T")
-Operation = Callable[[Tx], Any]
 #: Makes the record of each arrival, or the exception that prevented it.
 Prepare = Callable[[list[A]], Sequence[StoredPush | Exception]]
-#: Does for each of several what is asked for, in one go; returns their results in order.
-Together = Callable[[Tx, Sequence[A]], Sequence[T]]
-
-
-class _Joined(NamedTuple):
-    """One of what is done in one go for a whole commit."""
-
-    together: Together[Any, Any]
-    one: Any
-
-
-_PUSH = StoredPush | StoredBundle
-_Work = StoredPush | StoredBundle | _Joined | Operation
-_Waiting = tuple[_Work, "asyncio.Future[Any]"]
-#: Results of a batch in order; an exception is the result of an operation that failed.
-_Results = list[Any]
-_Lanes = set[Lane]
+_Waiting = tuple[Work, "asyncio.Future[Any]"]
 
 #: Most operations that wait for a commit. Above it callers get `StoreUnavailable`.
 QUEUE_LIMIT = 8192
@@ -64,8 +46,6 @@ _IDLE = 1.0
 _PATIENCE = 10.0
 #: Seconds after which a commit that does not return counts as stuck.
 _STUCK = 120.0
-#: Seconds between log lines about the same error.
-_COMPLAINT_PAUSE = 10.0
 
 log = structlog.get_logger("receiver.store")
 
@@ -87,11 +67,8 @@ class Writer:
         self._idle = asyncio.Event()
         self._in_hand: list[_Waiting] = []
         self._waiting_bytes = 0
-        self._complained = -math.inf
-        self.trouble: str | None = None
-        """Why the last commit failed; None when it did not."""
         self._busy_since: float | None = None
-        self.on_jobs: Callable[[_Lanes], None] = lambda _: None
+        self.on_jobs: Callable[[Lanes], None] = lambda _: None
         """Told by kind and lane, on the event loop, what a commit has made work for."""
         self.on_forsaken: Callable[[Sequence[int]], None] = lambda _: None
         """Told of jobs that were claimed for a push whose coroutine was cancelled meanwhile."""
@@ -100,10 +77,7 @@ class Writer:
         self.touched = asyncio.Event()
         """Set by whatever is submitted, and at first; cleared by who follows the changes."""
         self.touched.set()
-        self.commit_seconds = Histogram(COMMIT_SECONDS)
-        self.commit_rows = Histogram(COMMIT_ROWS)
-        self._last_job = 0
-        self._made: _Lanes = set()
+        self.commits = Commits(connection)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -172,7 +146,7 @@ class Writer:
 
     def join(self, together: Together[A, T], one: A) -> asyncio.Future[T]:
         """Runs `together` inside the next transaction, once for all that joined it until then."""
-        return self._submit(_Joined(together, one))
+        return self._submit(Joined(together, one))
 
     async def close(self) -> None:
         """Commits the waiting operations, writes the WAL back and closes the connection."""
@@ -183,7 +157,7 @@ class Writer:
         self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _submit(self, work: _Work) -> asyncio.Future[Any]:
+    def _submit(self, work: Work) -> asyncio.Future[Any]:
         future = self._admit()
         self._waiting.append((work, future))
         return future
@@ -229,10 +203,10 @@ class Writer:
         else:  # nothing could be made of what arrived
             self._committed([], [], set())
 
-    def _committed(self, batch: list[_Waiting], results: _Results, made: _Lanes) -> None:
-        for (work, future), result in zip(batch, results, strict=True):
-            if isinstance(result, StoreUnavailable) and isinstance(work, _PUSH):
-                self.on_doubtful(_claimed(work))
+    def _committed(self, batch: list[_Waiting], results: Results, made: Lanes) -> None:
+        pairs = list(zip(batch, results, strict=True))
+        self._doubt(work for (work, _), result in pairs if isinstance(result, StoreUnavailable))
+        for (_, future), result in pairs:
             if future.done():  # its coroutine was cancelled, or told to come again; it is stored
                 if isinstance(result, StoreResult) and result.claimed:
                     self.on_forsaken(result.jobs)
@@ -251,20 +225,27 @@ class Writer:
 
     def _refuse_pushes(self, why: str) -> None:
         """Fails the pushes that wait. Those of the commit that is under way may be stored yet."""
-        refused = []
-        for work, future in self._in_hand:
-            if isinstance(work, _PUSH) and not future.done():
-                self.on_doubtful(_claimed(work))  # nothing new of these people overtakes them
-                refused.append(future)
-        refused += [future for work, future in self._waiting if isinstance(work, _PUSH)]
+        late = [pair for pair in self._in_hand if not pair[1].done()]
+        self._doubt(work for work, _ in late)
+        refused = [future for work, future in late if isinstance(work, Push)]
+        refused += [future for work, future in self._waiting if isinstance(work, Push)]
         refused += [future for _, future in self._arrivals]
         self._waiting = [
-            (work, future) for work, future in self._waiting if not isinstance(work, _PUSH)
+            (work, future) for work, future in self._waiting if not isinstance(work, Push)
         ]
         self._arrivals, self._waiting_bytes = [], 0
         for future in refused:
             if not future.done():
                 future.set_exception(StoreUnavailable(why))
+
+    def _doubt(self, batch: Iterable[Work]) -> None:
+        """Tells of events that may be stored, and claims nothing before what they left is due.
+
+        Pushes that wait may be prepared already, some dozens at a time.
+        """
+        if events := [seq for work in batch if isinstance(work, Push) for seq in _claimed(work)]:
+            self.on_doubtful(events)
+            self._waiting = [(_unclaimed(work), future) for work, future in self._waiting]
 
     def _rest(self) -> None:
         """Nothing waits."""
@@ -301,7 +282,7 @@ class Writer:
     def _work(self) -> None:
         """Commits batch after batch until the store is closed."""
         connection, dirty = self._connection, False
-        self._last_job = jobs.last(connection.tx)
+        self.commits.begin()
         while True:
             self._busy_since = None
             try:
@@ -313,86 +294,27 @@ class Writer:
                 break
             batch, size = handed_over
             self._busy_since = time.monotonic()
-            self._made = set()
-            results = self._commit(batch)
+            results, made = self.commits.commit([work for work, _ in batch])
             dirty = True
             try:
-                self._loop.call_soon_threadsafe(self._committed, batch, results, self._made)
+                self._loop.call_soon_threadsafe(self._committed, batch, results, made)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 break
             # Only now: the callers of this batch do not wait for it.
             connection.tidy_up(len(batch), size)
         connection.rest()
 
-    def _commit(self, batch: list[_Waiting]) -> _Results:
-        began = time.perf_counter()
-        try:
-            self._connection.begin_commit(at_once=self.trouble is not None)
-            results = self._store([work for work, _ in batch])
-        except Exception as error:
-            if isinstance(error, OSError) or self._connection.is_unavailable(error):
-                self._complain(error, len(batch))
-                reason = f"the store cannot take it now: {error}"
-                return [StoreUnavailable(reason) for _ in batch]
-            if len(batch) > 1:  # one operation failed: the others are retried alone
-                return [result for item in batch for result in self._commit([item])]
-            log.exception("operation failed")
-            return [error]
-        if self.trouble is not None:
-            log.warning("the store takes commits again")
-            self.trouble = None
-        self.commit_seconds.add(time.perf_counter() - began)
-        self.commit_rows.add(len(batch))
-        return results
 
-    def _complain(self, error: Exception, rows: int) -> None:
-        """Logs failing commits: the first, each new reason, and a line now and then."""
-        reason, now = str(error), time.monotonic()
-        if reason != self.trouble or now - self._complained > _COMPLAINT_PAUSE:
-            log.error("commit failed", error=reason, rows=rows)
-            self._complained = now
-        self.trouble = reason
-
-    def _store(self, work: list[_Work]) -> _Results:
-        to_store = [item for item in work if isinstance(item, StoredPush)]
-        plain = pushes.are_plain(to_store)
-        connection, tx = self._connection, self._connection.tx
-        with connection.transaction():
-            taken = pushes.take(tx, to_store, plain=plain)
-            following, new = iter(taken), sum(one.new for one in taken)
-            joined = _do_together(tx, work) if len(to_store) < len(work) else {}
-            results: _Results = []
-            for item in work:
-                if isinstance(item, StoredPush):
-                    results.append(next(following))
-                elif isinstance(item, StoredBundle):
-                    bundle = bundles.take(tx, item)
-                    new += sum(one.new for one in bundle.events)
-                    results.append(bundle)
-                elif isinstance(item, _Joined):
-                    results.append(next(joined[item.together]))
-                else:
-                    results.append(item(tx))
-            last, made = self._last_job, set[Lane]()
-            if not plain or len(to_store) < len(work):
-                last, made = jobs.added(tx, last)
-            if made:
-                connection.announce(made)
-        self._last_job, self._made = last, self._made | made
-        connection.unindexed += new
-        return results
-
-
-def _claimed(work: StoredPush | StoredBundle) -> list[int]:
+def _claimed(work: Push) -> list[int]:
     """Returns the numbers of the events whose jobs were to be claimed."""
     pushes = [work] if isinstance(work, StoredPush) else work.pushes
     return [push.row.seq for push in pushes if push.owner]
 
 
-def _do_together(tx: Tx, work: Sequence[_Work]) -> dict[Together[Any, Any], Iterator[Any]]:
-    """Does what was joined; returns the results by what did it."""
-    groups: dict[Together[Any, Any], list[Any]] = {}
-    for item in work:
-        if isinstance(item, _Joined):
-            groups.setdefault(item.together, []).append(item.one)
-    return {together: iter(together(tx, ones)) for together, ones in groups.items()}
+def _unclaimed(work: Work) -> Work:
+    """Returns the work; a push leaves its jobs to whoever looks for some."""
+    if isinstance(work, StoredPush) and work.owner:
+        return replace(work, owner=0)
+    if isinstance(work, StoredBundle):
+        return replace(work, pushes=tuple(replace(push, owner=0) for push in work.pushes))
+    return work

@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from receiver import cli
 from receiver.store import group_commit
+from receiver.store.commits import Commits, Lanes, Results, Work
 from receiver.store.engine.sqlite import connection, database
 from receiver.store.engine.sqlite.database import open_writer
 from receiver.store.group_commit import Writer
@@ -91,13 +92,13 @@ def no_sync() -> None:
 
 def slow_disk() -> None:
     """Not broken: commits take long, so that few clients are beyond capacity."""
-    commit = Writer._commit
+    commit = Commits.commit
 
-    def slowly(self: Writer, batch: list[object]) -> list[object]:
+    def slowly(self: Commits, batch: Sequence[Work]) -> tuple[Results, Lanes]:
         time.sleep(SLOW_COMMIT)
-        return commit(self, batch)  # type: ignore[arg-type] # whatever a batch is made of
+        return commit(self, batch)
 
-    _replace(Writer, "_commit", slowly)
+    _replace(Commits, "commit", slowly)
     _replace(group_commit, "QUEUE_LIMIT", _FEW)
 
 

@@ -21,7 +21,7 @@ from receiver.fake import Fake, Options
 from receiver.jobs import handle, runner
 from receiver.service.parts import Service
 from receiver.store import Store, StoredPush
-from receiver.store.group_commit import Writer
+from receiver.store.commits import Commits
 from tests import stored
 from tests.harness import Clock, inbound, opened, take, with_plugin
 from tests.listening import Listener, listening
@@ -80,15 +80,15 @@ class Steps(msgspec.Struct, kw_only=True):
 
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Has all stores that are opened from now on go by this."""
-        store, run = Writer._store, Store.run
+        store, run = Commits._store, Store.run
 
-        def counted(writer: Writer, work: list[Any]) -> Any:
+        def counted(commits: Commits, work: list[Any]) -> Any:
             names = list(map(name_of, work))
             at_end = len(self.done) == self.last
             self.done.append(" ".join(names))
             if at_end and not self.told:
                 raise Crash
-            results = store(writer, work)
+            results = store(commits, work)
             if at_end:
                 raise Crash
             return results
@@ -101,7 +101,7 @@ class Steps(msgspec.Struct, kw_only=True):
             return await self.writer.run(step)
 
         assert run is Store.run
-        monkeypatch.setattr(Writer, "_store", counted)
+        monkeypatch.setattr(Commits, "_store", counted)
         monkeypatch.setattr(Store, "run", named)
         monkeypatch.setattr(runner, "LOOK", 0.02)
         monkeypatch.setattr(runner, "GRACE", 0.05)

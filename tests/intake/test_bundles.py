@@ -19,7 +19,7 @@ from receiver.logs.requests import unlogged_entry
 from receiver.service import quarantine
 from receiver.service.parts import Service
 from receiver.store import StoredBundle, StoredEvent
-from receiver.store.group_commit import Writer
+from receiver.store.commits import Commits
 from tests.harness import Clock, delivery, inbound, opened, push_of, settings, take, until_async
 from tests.intake.many import of, replying, serve_many
 from tests.intake.test_intake import begun, go, patient, runs, sends
@@ -326,17 +326,17 @@ async def test_a_push_survives_the_end_of_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
 ) -> None:
     """Just before its commit or just after it: when it comes again, all is stored and sent once."""
-    store = Writer._store
+    store = Commits._store
 
-    def ending(writer: Writer, work: list[Any]) -> Any:
-        results = store(writer, work) if told else None
+    def ending(commits: Commits, work: list[Any]) -> Any:
+        results = store(commits, work) if told else None
         if any(isinstance(each, StoredBundle) for each in work):
             raise SystemExit
-        return store(writer, work) if results is None else results
+        return store(commits, work) if results is None else results
 
     push = of(inbound(1, "GAME"), delivery("m", 1), inbound(2, "GAME", mobile=BEN))
     with monkeypatch.context() as broken:
-        broken.setattr(Writer, "_store", ending)
+        broken.setattr(Commits, "_store", ending)
         async with many(tmp_path) as service:
             with pytest.raises(StoreUnavailable):
                 await take(service, **push)

@@ -14,7 +14,7 @@ import pytest
 from receiver.handlers import Send
 from receiver.service.parts import Service
 from receiver.service.reload import reload
-from receiver.store.group_commit import Writer
+from receiver.store.commits import Commits
 from tests import stored
 from tests.harness import inbound, opened, take, until_async, with_plugin, write
 from tests.listening import Listener, listening
@@ -28,13 +28,13 @@ PERSON = "+254711000001"
 @pytest.fixture(autouse=True)
 def _slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit takes a hundredth of a second longer than it does."""
-    store = Writer._store
+    store = Commits._store
 
-    def slow(writer: Writer, work: Any) -> Any:
+    def slow(commits: Commits, work: Any) -> Any:
         time.sleep(0.01)
-        return store(writer, work)
+        return store(commits, work)
 
-    monkeypatch.setattr(Writer, "_store", slow)
+    monkeypatch.setattr(Commits, "_store", slow)
 
 
 def configuration(folder: Path, provider: Listener, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from cryptography import x509
@@ -429,3 +429,36 @@ async def test_a_credentials_file_opens_its_account(tmp_path: Path) -> None:
         wrong = Secret(credentials_of(other, of_user))
         async with unconnected(stream(server, credentials=wrong)) as publisher:
             await until_told(publisher, "no connection: 'Authorization Violation'")
+
+
+async def test_the_late_end_of_a_former_connection_holds_up_nothing(server: Server) -> None:
+    """The connection that is there by then is made anew: the end has been told, and stays told."""
+    connection, again = nats_connection.Connection(stream(server)), asyncio.Event()
+    greetings = waits = 0
+
+    class Ended(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            nonlocal waits
+            waits += 1
+            if waits > 100:
+                raise RecursionError  # without this the loop would not turn any more
+            return await super().wait()
+
+    async def greet() -> None:
+        nonlocal greetings
+        greetings += 1
+        if greetings == 1:
+            await connection._on_end()  # as the library calls it
+        else:
+            again.set()
+
+    connection._ended = Ended()
+    staying = asyncio.create_task(connection.stay(greet))
+    try:
+        async with asyncio.timeout(30):
+            await again.wait()
+    finally:
+        connection.close()
+        staying.cancel()
+        await asyncio.wait([staying])
+    assert waits < 100

@@ -155,7 +155,7 @@ def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
 
 FALLING = """
 from receiver.handlers import on_message
-from receiver.store.group_commit import Writer
+from receiver.store.commits import Commits
 
 def setup(settings):
     return []
@@ -166,7 +166,7 @@ def fall(self, batch):
 @on_message(inline=True)
 def answer(event, context):
     if event.data.text == "FALL":
-        Writer._commit = fall
+        Commits.commit = fall
 """
 
 

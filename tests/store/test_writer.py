@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import threading
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -45,12 +46,12 @@ async def test_what_returns_is_committed(address: StoreAddress) -> None:
 async def test_all_that_waits_shares_a_commit(address: StoreAddress) -> None:
     """What comes while a commit is under way is written in one, and each gets its own result."""
     async with opened(address) as store:
-        before = store.writer.commit_rows.count
+        before = store.writer.commits.rows.count
         async with held(store):
             rows = [intake(store, n, answer=str(n).encode()) for n in range(300)]
             waiting = [store.take(row) for row in rows]
         taken = await asyncio.gather(*waiting)
-        assert store.writer.commit_rows.count - before == 2  # the one that was held, and this
+        assert store.writer.commits.rows.count - before == 2  # the one that was held, and this
         assert [each.answer for each in taken] == [row.row.answer for row in rows]
         assert [each.seq for each in taken] == [row.row.seq for row in rows]
         assert all(each.new for each in taken)
@@ -228,6 +229,29 @@ async def test_no_push_waits_long_for_a_commit(
         assert not (await store.take(intake(store, 1))).new
 
 
+async def test_nothing_is_claimed_before_what_may_be_stored(address: StoreAddress) -> None:
+    """After a commit that failed, or only seems so, pushes that wait leave their jobs, too."""
+    loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    doubtful: list[int] = []
+
+    def lost(tx: Tx) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert released.wait(30)
+        raise OSError("the connection is lost")
+
+    async with opened(address) as store:
+        store.writer.on_doubtful = doubtful.extend
+        first, second = (replace(intake(store, n, jobs=["mine.one"]), owner=1) for n in range(2))
+        failing: list[asyncio.Future[Any]] = [store.take(first), store.writer.run(lost)]
+        await entered.wait()
+        waiting = store.take(second)
+        released.set()
+        found = await asyncio.gather(*failing, return_exceptions=True)
+        assert [type(each) for each in found] == [StoreUnavailable] * 2
+        assert doubtful == [first.row.seq]
+        assert not (await waiting).claimed
+
+
 async def test_arrivals_are_prepared_together(address: StoreAddress) -> None:
     """When their commit is about to begin, some dozens at once; each gets its own result."""
     pieces: list[list[int]] = []
@@ -256,10 +280,10 @@ async def test_what_cannot_be_prepared_fails_alone(address: StoreAddress) -> Non
         return [intake(store, n) if n % 2 else ValueError(n) for n in numbers]
 
     async with opened(address) as store:
-        before = store.writer.commit_rows.count
+        before = store.writer.commits.rows.count
         with pytest.raises(ValueError, match="2"):
             await store.take_later(2, prepare, 100)
-        assert store.writer.commit_rows.count == before
+        assert store.writer.commits.rows.count == before
         assert store.writer.depth == store.writer.waiting_bytes == 0
         both = [store.take_later(n, prepare, 100) for n in (3, 4)]
         taken, failed = await asyncio.gather(*both, return_exceptions=True)
