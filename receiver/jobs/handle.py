@@ -69,6 +69,7 @@ class Workers(Queue):
         self._in_use: dict[int, BoundHandler] = {}
         """By job the handler that does it."""
         self._changed = asyncio.Event()
+        self._doubted = 0
         self.plugins = StartedPlugins(runner.supervisor)
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
@@ -106,6 +107,20 @@ class Workers(Queue):
         """Much at a time, since each look costs the same."""
         return BACKLOG - self.held if self.held <= BACKLOG // 2 else 0
 
+    async def look(self) -> list[Work]:
+        """Returns what may begin now, in the order of each person's."""
+        self._doubted = self.runner.doubted
+        return await super().look()
+
+    async def claim(self, chosen: list[Work]) -> list[Work]:
+        """Claims work, if nothing of the same people has waited again since it was looked up."""
+        claimed = await super().claim(chosen)
+        if self._doubted == self.runner.doubted:
+            return claimed
+        self.forget_found()
+        self.runner.give_back([work.id for work in claimed])
+        return []
+
     def submit(
         self,
         event: Event[Data],
@@ -118,7 +133,7 @@ class Workers(Queue):
         `held`: why it must not be replied to (`receiver.plugin_host.loop_guard`).
         """
         if self.retired:
-            self.runner.give_back(job for job, _ in jobs)
+            self.runner.give_back([job for job, _ in jobs])
             return
         for job, bound in jobs:
             self._in_use[job] = bound

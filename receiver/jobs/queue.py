@@ -79,6 +79,10 @@ class Queue(ABC):
     async def perform(self, work: Work) -> None:
         """Does the work and stores its result."""
 
+    async def look(self) -> list[Work]:
+        """Returns what may begin now, `most` at a time."""
+        return await self.runner.due(self)
+
     async def claim(self, chosen: list[Work]) -> list[Work]:
         """Claims work. Returns what of it is ours now."""
         runner = self.runner
@@ -110,7 +114,7 @@ class Queue(ABC):
         for line in self._persons.values():
             for work in line:
                 del self.under_way[work.id]
-            self.runner.give_back(work.id for work in line)
+            self.runner.give_back([work.id for work in line])
             line.clear()
         self._turn.set()
 
@@ -165,7 +169,7 @@ class Queue(ABC):
             return False
         if not self._found and self._more:
             self._more = False  # what wakes it during the look counts
-            found = await self.runner.due(self)
+            found = await self.look()
             self._more |= len(found) == self.most
             self._found += found
         # Counted again: a failure during the look may have left no room.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial, wraps
@@ -65,6 +65,8 @@ class Runner:
         """Of those, too, that are retired and have something under way."""
         self._unserved: dict[str, Callable[[str], Awaitable[None]]] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self.doubted = 0
+        """Grows with each doubt: what a look found before that may come behind what is doubtful."""
         self._unbegun: set[int] = set()
         self._doubtful: set[int] = set()
         self._chores: list[_Chore] = []
@@ -163,13 +165,15 @@ class Runner:
                 serve = partial(self._serve_unclaimed_lane, key)
                 self._tasks[key] = self.supervisor.begin("work without a queue", serve)
 
-    def give_back(self, ids: Iterable[int]) -> None:
+    def give_back(self, ids: Collection[int]) -> None:
         """Has jobs wait again, from the next look on, that may be ours and that nobody begins."""
         self._unbegun.update(ids)
+        self.doubted += len(ids)
 
-    def doubt(self, events: Iterable[int]) -> None:
+    def doubt(self, events: Collection[int]) -> None:
         """Gives back jobs of events whose commit failed, if they were claimed nevertheless."""
         self._doubtful.update(events)
+        self.doubted += len(events)
 
     @property
     def doubts(self) -> bool:

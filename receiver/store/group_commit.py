@@ -210,6 +210,7 @@ class Writer:
             if future.done():  # its coroutine was cancelled, or told to come again; it is stored
                 if isinstance(result, StoreResult) and result.claimed:
                     self.on_forsaken(result.jobs)
+                    self._claim_nothing()
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)
@@ -239,13 +240,14 @@ class Writer:
                 future.set_exception(StoreUnavailable(why))
 
     def _doubt(self, batch: Iterable[Work]) -> None:
-        """Tells of events that may be stored, and claims nothing before what they left is due.
-
-        Pushes that wait may be prepared already, some dozens at a time.
-        """
+        """Tells of events that may be stored, and their jobs claimed."""
         if events := [seq for work in batch if isinstance(work, Push) for seq in _claimed(work)]:
             self.on_doubtful(events)
-            self._waiting = [(_unclaimed(work), future) for work, future in self._waiting]
+            self._claim_nothing()
+
+    def _claim_nothing(self) -> None:
+        """Has no push that is prepared begin its jobs: what comes before them may wait again."""
+        self._waiting = [(_unclaimed(work), future) for work, future in self._waiting]
 
     def _rest(self) -> None:
         """Nothing waits."""

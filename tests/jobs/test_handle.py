@@ -885,6 +885,45 @@ async def test_what_is_claimed_and_not_begun_is_not_overtaken(
     assert seen == ["1", "2"]
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("step", ["due", "claim"])
+async def test_what_a_look_found_does_not_overtake_what_waits_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, *, known: bool
+) -> None:
+    """It found a later message of the person, which another receiver stored, before that."""
+    seen: list[str] = []
+    found, go_on = asyncio.Event(), asyncio.Event()
+
+    async def counts(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+
+    async with bench(tmp_path, counts) as work:
+        runner, store = work.workers.runner, work.store
+        do = getattr(runner, step)
+
+        async def slowly(*arguments: object) -> Any:
+            result = await do(*arguments)
+            if result:
+                found.set()
+                await go_on.wait()
+            return result
+
+        monkeypatch.setattr(runner, step, slowly)
+        first, second = (
+            intake(store, n, jobs=["mine.counts"], state=ReplyState.OPEN) for n in (1, 2)
+        )
+        taken = await store.take(replace(first, owner=work.workers.claims))
+        await store.take(second)
+        await found.wait()
+        if known:
+            runner.give_back(taken.jobs)
+        else:
+            runner.doubt([taken.seq])
+        go_on.set()
+        await work.done()
+    assert seen == ["1", "2"]
+
+
 async def test_who_stood_still_runs_no_handler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

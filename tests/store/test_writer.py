@@ -252,6 +252,27 @@ async def test_nothing_is_claimed_before_what_may_be_stored(address: StoreAddres
         assert not (await waiting).claimed
 
 
+async def test_nothing_is_claimed_before_what_nobody_waits_for(address: StoreAddress) -> None:
+    """Its jobs wait again, so the pushes that are to be committed next leave theirs."""
+    loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    forsaken: list[int] = []
+
+    def block(tx: Tx) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert released.wait(30)
+
+    async with opened(address) as store:
+        store.writer.on_forsaken = forsaken.extend
+        first, second = (replace(intake(store, n, jobs=["mine.one"]), owner=1) for n in range(2))
+        gone, _ = store.take(first), store.writer.run(block)
+        await entered.wait()
+        gone.cancel()
+        waiting = store.take(second)
+        released.set()
+        assert not (await waiting).claimed
+        assert len(forsaken) == 1
+
+
 async def test_arrivals_are_prepared_together(address: StoreAddress) -> None:
     """When their commit is about to begin, some dozens at once; each gets its own result."""
     pieces: list[list[int]] = []
