@@ -20,6 +20,7 @@ LOWEST := .venv-lowest
 # hangs.
 JOBS ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 QUICK := -m "not slow" -n $(JOBS) --dist worksteal -o faulthandler_timeout=300
+MEASURED = $(if $(COVERAGE),--cov --cov-report=term)
 # The files of tests that start no program; what computes for long in them is left out by its mark.
 FAST = $(shell grep -rLE --include='test_*.py' \
   'subprocess|PROGRAM|tests[.]tutorial|tests import readme|\b(serve|launch|spawn|spawn_on_terminal)\b' tests)
@@ -52,11 +53,10 @@ help: ## this list
 run: $(READY) ## the whole service with sample traffic, in a folder that is thrown away
 	$(BIN)/receiver demo
 
-# Measuring takes as long again as the tests: .ci/run does it, make test COVERAGE=yes.
+# Measuring takes as long again as the tests, so it is done when it is asked for.
 test: $(READY) ## lint, then the quick tests; with coverage: make test COVERAGE=yes
 	$(MAKE) --no-print-directory -j 2 lint $(COMPILED)
-	$(if $(COVERAGE),$(BIN)/coverage erase)
-	$(BIN)/pytest $(QUICK) $(if $(COVERAGE),--cov --cov-report=term)
+	$(BIN)/pytest $(QUICK) $(MEASURED)
 
 test-fast: $(READY) ## the tests that start no program, with few examples each: for every save
 	$(BIN)/pytest $(QUICK) -m "not slow and not commit and not postgresql" --hypothesis-profile=fast $(FAST)
@@ -71,7 +71,7 @@ define tested
 	$(BIN)/uv pip install -q --compile-bytecode --python $(1)/bin/python $(LOCKED) -r $(3)
 	$(BIN)/uv pip install -q --python $(1)/bin/python $(TREE) -e .
 	$(BIN)/uv pip check -q --python $(1)/bin/python
-	$(1)/bin/pytest $(QUICK) --hypothesis-profile=fast $(TESTS)
+	$(1)/bin/pytest $(QUICK) $(MEASURED) --hypothesis-profile=fast $(TESTS)
 endef
 
 # The lowest versions that pyproject.toml allows the program, the development tools as they come.
