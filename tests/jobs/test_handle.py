@@ -924,6 +924,39 @@ async def test_what_a_look_found_does_not_overtake_what_waits_again(
     assert seen == ["1", "2"]
 
 
+async def test_what_is_being_claimed_at_a_stop_does_not_overtake_what_is_in_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both wait in the store afterwards, for whoever goes on."""
+    seen: list[str] = []
+    found, go_on, done = asyncio.Event(), asyncio.Event(), threading.Event()
+
+    async def slow(event: Event[Message], context: object) -> None:
+        seen.append(id_of(event))
+        await asyncio.to_thread(done.wait, 30)
+
+    async with bench(tmp_path, slow) as work:
+        runner, store, loop = work.workers.runner, work.store, asyncio.get_running_loop()
+        do = runner.claim
+
+        async def slowly(*arguments: Any) -> Any:
+            result = await do(*arguments)
+            found.set()
+            await go_on.wait()
+            loop.call_soon(done.set)
+            return result
+
+        await work.give(1)
+        await work.give(2)
+        monkeypatch.setattr(runner, "claim", slowly)
+        await store.take(intake(store, 3, jobs=["mine.slow"], state=ReplyState.OPEN))
+        await found.wait()
+        loop.call_soon(go_on.set)  # when the end has begun
+    assert seen == ["1"]
+    assert stored.claims(store.address) == {}
+    assert [job.attempts for job in stored.jobs(store.address)] == [0, 0]
+
+
 async def test_who_stood_still_runs_no_handler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
