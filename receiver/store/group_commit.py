@@ -204,18 +204,20 @@ class Writer:
             self._committed([], [], set())
 
     def _committed(self, batch: list[_Waiting], results: Results, made: Lanes) -> None:
-        pairs = list(zip(batch, results, strict=True))
-        self._doubt(work for (work, _), result in pairs if isinstance(result, StoreUnavailable))
-        for (_, future), result in pairs:
-            if future.done():  # its coroutine was cancelled, or told to come again; it is stored
-                if isinstance(result, StoreResult) and result.claimed:
-                    self.on_forsaken(result.jobs)
-                    self._claim_nothing()
-                continue
+        doubtful: list[Work] = []
+        for (work, future), result in zip(batch, results, strict=True):
             if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
+                if isinstance(result, StoreUnavailable):
+                    doubtful.append(work)
+                if not future.done():
+                    future.set_exception(result)
+            elif not future.done():
                 future.set_result(result)
+            # Its coroutine was cancelled, or told to come again; it is stored.
+            elif isinstance(result, StoreResult) and result.claimed:
+                self.on_forsaken(result.jobs)
+                self._claim_nothing()
+        self._doubt(doubtful)
         if made:
             self.on_jobs(made)
         self._in_hand = []
