@@ -31,7 +31,16 @@ import msgspec
 from rich.console import Console
 
 from benchmarks import console as the_console
-from benchmarks import contestants, counting, crowd, descriptions, history, load, replay
+from benchmarks import (
+    contestants,
+    counting,
+    crowd,
+    descriptions,
+    history,
+    instructions,
+    load,
+    replay,
+)
 from benchmarks import growth as measuring
 from benchmarks import postgresql as on_postgresql
 from benchmarks import rules as many_rules
@@ -74,7 +83,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=SECTIONS, help="sections to run")
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument(
-        "--before", type=Path, help="a checkout of another version, for the section versions"
+        "--before", type=Path, help="a checkout of another version, for versions and instructions"
     )
     parser.add_argument(
         "--keep",
@@ -191,6 +200,24 @@ def versions(settings: Settings, console: Console) -> dict[str, Any]:
         }
         ratios = results[kind].items()
         console.print("now/before: " + "  ".join(f"{name} = {value:.2f}" for name, value in ratios))
+    return results
+
+
+def counted(settings: Settings, console: Console) -> dict[str, Any]:
+    """Instructions of the processor for a push; those of another version too, with `--before`."""
+    results: dict[str, Any] = {}
+    trees = {"now": None, "before": settings.before and settings.before.resolve()}
+    for kind in ("inbound", "callback"):
+        found = results[kind] = {
+            name: instructions.per_push(settings.folder, kind, SERVER_CORE, tree)
+            for name, tree in trees.items()
+            if name == "now" or tree is not None
+        }
+        shown = "  ".join(f"{name} = {count:,.0f}" for name, count in found.items())
+        if "before" in found:
+            found["ratio"] = found["now"] / found["before"]
+            shown += f"  now/before = {found['ratio']:.3f}"
+        console.print(f"{kind}: {shown}")
     return results
 
 
@@ -460,6 +487,7 @@ SECTIONS: dict[str, Callable[[Settings, Console], dict[str, Any]]] = {
     "throughput": throughput,
     "half_load": half_load,
     "versions": versions,
+    "instructions": counted,
     "ten_million": ten_million,
     "history": growth,
     "console": console_pages,

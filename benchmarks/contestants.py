@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -87,14 +87,15 @@ def receiver(
     store: str = "receiver.db",
     before: str = "",
     tree: Path | None = None,
+    under: Sequence[str] = (),
 ) -> Iterator[Contestant]:
     """Contestant c: this program, full configuration; `before` are further rules in front.
 
-    `tree`: a checkout whose program it is instead of this one's.
+    `tree`: a checkout whose program it is instead of this one's. `under`: a command that runs it.
     """
     port = free_port()
     config = write_config(folder, port, rules=rules, store=store, before=before)
-    command = [sys.executable, "-m", "receiver", "serve", "--config", str(config)]
+    command = [*under, sys.executable, "-m", "receiver", "serve", "--config", str(config)]
     # `-m` looks in the working folder first, before PYTHONPATH.
     with running(command, core, port, {}, folder / "receiver.log", tree or _ROOT) as contestant:
         yield contestant
