@@ -93,7 +93,8 @@ class OptOutReader(Queries):
         """Yields all opt-outs, or all those of one person, as they are read; `until`: before it."""
         if msisdn is not None:
             for entry in await self.find(msisdn):
-                yield entry
+                if until is None or entry.time < until:
+                    yield entry
             return
         where, values = conditions(("time < ?", until))
         async with aclosing(self._stream(_EVERY.format(where), values)) as rows:

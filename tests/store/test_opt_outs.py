@@ -263,6 +263,19 @@ async def test_the_history_is_kept(address: StoreAddress) -> None:
         assert (newest.time, newest.event) == (NOW + timedelta(minutes=1), None)
 
 
+@pytest.mark.parametrize("person", [None, PERSON])
+async def test_opt_outs_are_read_back_from_a_time(
+    address: StoreAddress, person: str | None
+) -> None:
+    """Of all people, or of one: those before it, newest first."""
+    async with opened(address) as store:
+        for number, code in enumerate(("22915", "22916", "22917")):
+            at = NOW + timedelta(minutes=number)
+            await opted_out(store, OptOut(PERSON, "STOP", code), at)
+        every = store.reader.opt_outs.every(person, until=NOW + timedelta(minutes=2))
+        assert [entry.short_code async for entry in every] == ["22916", "22915"]
+
+
 async def test_near_misses_are_listed(address: StoreAddress) -> None:
     """With who wrote what to which address, and whether that is settled; other flags are not."""
     async with opened(address) as store:

@@ -75,8 +75,6 @@ async def _opted_out(
 ) -> AsyncGenerator[OptOutEntry]:
     async with aclosing(reader.opt_outs.every(msisdn, until=until)) as found:
         async for entry in found:
-            if until is not None and entry.time >= until:
-                continue  # of one person all are read
             if since is not None and entry.time < since:
                 return
             yield entry
