@@ -206,10 +206,11 @@ def versions(settings: Settings, console: Console) -> dict[str, Any]:
 def counted(settings: Settings, console: Console) -> dict[str, Any]:
     """Instructions of the processor for a push; those of another version too, with `--before`."""
     results: dict[str, Any] = {}
+    cores = SERVER_CORE, CLIENT_CORE
     trees = {"now": None, "before": settings.before and settings.before.resolve()}
     for kind in ("inbound", "callback"):
         found = results[kind] = {
-            name: instructions.per_push(settings.folder, kind, SERVER_CORE, tree)
+            name: instructions.per_push(settings.folder, kind, cores, tree)
             for name, tree in trees.items()
             if name == "now" or tree is not None
         }

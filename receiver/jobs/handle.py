@@ -70,6 +70,7 @@ class Workers(Queue):
         """By job the handler that does it."""
         self._changed = asyncio.Event()
         self._doubted = 0
+        """`Runner.doubted` at the last look."""
         self.plugins = StartedPlugins(runner.supervisor)
 
     def adopt(self, dispatcher: Dispatcher, guard: Guard) -> None:
@@ -113,7 +114,7 @@ class Workers(Queue):
         return await super().look()
 
     async def claim(self, chosen: list[Work]) -> list[Work]:
-        """Claims work, if nothing of the same people has waited again since it was looked up."""
+        """Claims work, if nothing that may come before it has waited again since the look."""
         claimed = await super().claim(chosen)
         if self._doubted == self.runner.doubted:
             return claimed

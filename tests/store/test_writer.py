@@ -254,21 +254,14 @@ async def test_nothing_is_claimed_before_what_may_be_stored(address: StoreAddres
 
 async def test_nothing_is_claimed_before_what_nobody_waits_for(address: StoreAddress) -> None:
     """Its jobs wait again, so the pushes that are to be committed next leave theirs."""
-    loop, entered, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     forsaken: list[int] = []
-
-    def block(tx: Tx) -> None:
-        loop.call_soon_threadsafe(entered.set)
-        assert released.wait(30)
-
     async with opened(address) as store:
         store.writer.on_forsaken = forsaken.extend
         first, second = (replace(intake(store, n, jobs=["mine.one"]), owner=1) for n in range(2))
-        gone, _ = store.take(first), store.writer.run(block)
-        await entered.wait()
-        gone.cancel()
-        waiting = store.take(second)
-        released.set()
+        gone = store.take(first)
+        async with held(store):  # in the same commit
+            gone.cancel()
+            waiting = store.take(second)
         assert not (await waiting).claimed
         assert len(forsaken) == 1
 
